@@ -1,0 +1,97 @@
+# `make book` builds the course, `make test` checks everything; `make help` lists the rest.
+PYTHON ?= python3
+PIP_ARGS ?=
+PORT ?= 8000
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+HTML := _build/html
+# What a chapter's outputs depend on beside its own cells, and what its page depends on.
+PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
+EXTENSIONS := $(shell find _ext _templates live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
+
+.PHONY: help book test execute serve lab labs bench lint format lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book     build the course into $(HTML)"
+	@echo "make test     lint, types, unit, notebook and browser tests"
+	@echo "make execute  run the chapters and store their outputs (before a commit)"
+	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
+	@echo "make lab      open JupyterLab on copies of the labs, yours to fill in (labs/work)"
+	@echo "make labs     derive the labs' student versions from the solved ones"
+	@echo "make bench    run every benchmark"
+	@echo "make lint / make format / make clean"
+	@echo "make lock     renew constraints.txt from what is installed"
+	@echo "Variables: PYTHON=python3.12 (to make .venv), PIP_ARGS=..., PORT=$(PORT)"
+
+# The stamp is older than these files only when they changed, so pip runs only then.
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) -e .
+	touch $@
+
+# Jupyter Book executes a chapter again only when its own cells change, and writes a page again only when
+# its source does. When the package changes, forget both; when an extension changes, forget the pages.
+_build/.package: $(STAMP) $(PACKAGE)
+	rm -rf _build/.jupyter_cache _build/.doctrees
+	mkdir -p _build
+	touch $@
+
+_build/.extensions: $(EXTENSIONS)
+	rm -rf _build/.doctrees
+	mkdir -p _build
+	touch $@
+
+# A warning is reported only while its page is read, so after a failed build read every page again:
+# else the next build would pass.
+book: $(STAMP) _build/.package _build/.extensions
+	$(BIN)/jupyter-book build . --path-output . -W -n --keep-going --quiet \
+	  || { rm -rf $(HTML) _build/.doctrees; exit 1; }
+	@echo "Built. Open it with 'make serve', or open $(CURDIR)/$(HTML)/index.html"
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest
+
+execute: $(STAMP)
+	$(BIN)/python tools/execute_notebooks.py book/*.ipynb
+
+serve: $(STAMP)
+	@test -f $(HTML)/index.html || $(MAKE) book
+	@echo "Serving on http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+# What you wrote is never overwritten: only labs that labs/work lacks are copied there.
+lab: $(STAMP)
+	@mkdir -p labs/work
+	@for lab in labs/release/*/; do \
+	  test -e "labs/work/$$(basename "$$lab")" || cp -R "$$lab" "labs/work/$$(basename "$$lab")"; done
+	$(BIN)/jupyter lab labs/work
+
+labs: $(STAMP)
+	@set -e; cd labs; for lab in source/*/; do \
+	  ../$(BIN)/nbgrader generate_assignment --force "$$(basename "$$lab")"; done
+
+bench: $(STAMP)
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy costlab
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Direct dependencies stand in requirements.txt; local version parts such as +cpu are one machine's own.
+lock: $(STAMP)
+	$(BIN)/python -m pip freeze --exclude-editable --exclude costlab \
+	  | sed -n 's/^\([A-Za-z0-9._-]*==[^+]*\).*$$/\1/p' > constraints.txt
+	touch $(STAMP)
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,386 @@
+"""Attention kinds: each says what it stores per token, what a query reads, and which matrices it owns.
+
+Adding a kind means adding one class with three short methods; every count of bytes and FLOPs follows from them.
+A multiply-add counts as two FLOPs. Softmax, norms, rotary embedding and gating are not counted: they are linear
+in the width and below 1% of the matrix work.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from costlab.arch.entries import Entries
+from costlab.catalog import DTYPE_BYTES
+
+Layout = tuple[tuple[int, str], ...]
+Part = Literal["main", "index", "window", "state"]
+Phase = Literal["prefill", "decode"]
+
+
+def layout_bytes(layout: Layout) -> float:
+    """Return the bytes of one cached entry, given as (count, dtype) pairs.
+
+    Raises:
+        ValueError: a negative count or an unknown dtype, quoted.
+
+    Chapter: attention
+    """
+    for count, dtype in layout:
+        if count < 0 or dtype not in DTYPE_BYTES:
+            raise ValueError(f"cached part ({count}, {dtype!r}): count >= 0 and a dtype of {', '.join(DTYPE_BYTES)}")
+    return sum(count * DTYPE_BYTES[dtype] for count, dtype in layout)
+
+
+#: One entry per token, without limit.
+EVERY = Entries()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A part of the cache: so many entries of so many bytes each."""
+
+    part: Part
+    bytes_per_entry: float
+    entries: Entries = EVERY
+
+
+@dataclass(frozen=True)
+class Read:
+    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each."""
+
+    component: Literal["core", "indexer"]
+    flops_per_entry: float
+    bytes_per_entry: float
+    entries: Entries = EVERY
+
+
+@dataclass(frozen=True)
+class Attention(ABC):
+    """One attention layer. Parameters are counted by component, so that each can have its own precision.
+
+    Chapter: attention
+    """
+
+    heads: int
+    rope_dim: int
+    entry: Layout
+
+    #: Key in the catalog.
+    kind: ClassVar[str] = ""
+    #: How chapters and figures call it.
+    label: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "rope_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} should be at least 1")
+        layout_bytes(self.entry)
+
+    @abstractmethod
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return the parameters of the layer by component, for a model `hidden` wide."""
+
+    @abstractmethod
+    def stores(self) -> tuple[Store, ...]:
+        """Return what the layer keeps in its cache."""
+
+    @abstractmethod
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return what one query reads from the cache."""
+
+    def reexpansion_flops(self) -> float:
+        """Return the FLOPs per cached token to rebuild keys and values for a prefill that continues a prefix."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class FullAttention(Attention):
+    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245).
+
+    Chapter: attention
+    """
+
+    kv_heads: int
+    qk_dim: int
+    v_dim: int
+    qk_norm: bool = False
+
+    kind = "full"
+    label = "full (GQA)"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kv_heads < 1 or self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} query heads don't divide among kv_heads = {self.kv_heads}")
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return query, key and value projections as "attention", the output projection as "output"."""
+        inputs = hidden * (self.heads * self.qk_dim + self.kv_heads * (self.qk_dim + self.v_dim))
+        norm = 2 * self.qk_dim if self.qk_norm else 0
+        return {"attention": inputs, "output": self.heads * self.v_dim * hidden, "norm": norm}
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return one key and one value per KV head and token."""
+        return (Store("main", self.kv_heads * layout_bytes(self.entry)),)
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return QK and PV products of every head with every earlier token."""
+        return (self._read(EVERY),)
+
+    def _read(self, entries: Entries) -> Read:
+        flops = 2.0 * self.heads * (self.qk_dim + self.v_dim)
+        return Read("core", flops, self.kv_heads * layout_bytes(self.entry), entries)
+
+
+@dataclass(frozen=True)
+class SlidingWindow(FullAttention):
+    """Full attention cut to the last `window` tokens, optionally with one learned sink per head.
+
+    Chapter: attention
+    """
+
+    window: int = 128
+    sink: bool = False
+
+    kind = "sliding"
+    label = "sliding window"
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return the projections and, as "norm", one sink per head."""
+        counts = dict(super().params(hidden))
+        counts["norm"] += self.heads if self.sink else 0
+        return counts
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return keys and values of the window: a part that stops growing."""
+        return (Store("window", self.kv_heads * layout_bytes(self.entry), Entries(cap=self.window)),)
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return QK and PV products with the tokens of the window."""
+        return (self._read(Entries(cap=self.window)),)
+
+
+@dataclass(frozen=True)
+class MLA(Attention):
+    """Multi-head latent attention: one 512-wide latent and one rotary key per token (arXiv 2412.19437 sec. 2.1.1).
+
+    Decode multiplies in the latent space ("absorbed"); prefill expands the latents to full heads, which is
+    cheaper per key (320 against 1088 dims in DeepSeek-V3) but must be redone for a cached prefix.
+
+    Chapter: attention
+    """
+
+    nope_dim: int
+    v_dim: int
+    q_rank: int
+    kv_rank: int
+
+    kind = "mla"
+    label = "MLA"
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return down- and up-projections; the latent's up-projection stands apart as "latent_up"."""
+        query = hidden * self.q_rank + self.q_rank * self.heads * (self.nope_dim + self.rope_dim)
+        return {
+            "attention": query + hidden * (self.kv_rank + self.rope_dim),
+            "latent_up": self.kv_rank * self.heads * (self.nope_dim + self.v_dim),
+            "output": self.heads * self.v_dim * hidden,
+            "norm": self.q_rank + self.kv_rank,
+        }
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return one latent and one rotary key per token, shared by all heads."""
+        return (Store("main", layout_bytes(self.entry)),)
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return expanded heads in prefill, absorbed heads in decode."""
+        flops = self._expanded() if phase == "prefill" else self._absorbed()
+        return (Read("core", flops, layout_bytes(self.entry)),)
+
+    def reexpansion_flops(self) -> float:
+        """Return the up-projection of one cached latent."""
+        return 2.0 * self.kv_rank * self.heads * (self.nope_dim + self.v_dim)
+
+    def _expanded(self) -> float:
+        return 2.0 * self.heads * (self.nope_dim + self.rope_dim + self.v_dim)
+
+    def _absorbed(self) -> float:
+        return 2.0 * self.heads * (2 * self.kv_rank + self.rope_dim)
+
+
+@dataclass(frozen=True)
+class DSA(MLA):
+    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1).
+
+    Chapter: attention
+    """
+
+    index_heads: int
+    index_dim: int
+    top_k: int
+    index_key: Layout
+
+    kind = "dsa"
+    label = "DSA"
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return MLA's matrices and the indexer's query, key and head-weight projections."""
+        query = self.q_rank * self.index_heads * self.index_dim
+        extra = {
+            "index_proj": query + hidden * self.index_dim,
+            "index_weights": hidden * self.index_heads,
+            "norm": 2 * self.index_dim,
+        }
+        return _merged(super().params(hidden), extra)
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return MLA's latent and the indexer's key, both per token."""
+        return (*super().stores(), Store("index", layout_bytes(self.index_key)))
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return index scores of every token, then absorbed attention to the chosen ones, in both phases."""
+        score = Read("indexer", 2.0 * self.index_heads * self.index_dim, layout_bytes(self.index_key))
+        chosen = Read("core", self._absorbed(), layout_bytes(self.entry), Entries(cap=self.top_k))
+        return (score, chosen)
+
+    def reexpansion_flops(self) -> float:
+        """Return nothing: the absorbed form reads latents as they are."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class SharedWindow(Attention):
+    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3).
+
+    Chapter: attention
+    """
+
+    head_dim: int
+    q_rank: int
+    groups: int
+    group_dim: int
+    window: int
+
+    kind = "shared-window"
+    label = "sliding window"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.heads * self.head_dim % self.groups:
+            raise ValueError(f"{self.heads} heads of {self.head_dim} don't divide into groups = {self.groups}")
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return query down/up, the window's KV projection and the two steps of the grouped output."""
+        width = self.heads * self.head_dim
+        return {
+            "attention": hidden * self.q_rank + self.q_rank * width + hidden * self.head_dim,
+            "output": width * self.group_dim + self.groups * self.group_dim * hidden,
+            "norm": self.q_rank + self.head_dim + self.heads,
+        }
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return the raw entries of the window."""
+        return (Store("window", layout_bytes(self.entry), Entries(cap=self.window)),)
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return QK and PV products with the window's tokens."""
+        return (self._read(Entries(cap=self.window)),)
+
+    def _read(self, entries: Entries) -> Read:
+        return Read("core", 2.0 * self.heads * 2 * self.head_dim, layout_bytes(self.entry), entries)
+
+
+@dataclass(frozen=True)
+class HCA(SharedWindow):
+    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2).
+
+    Chapter: attention
+    """
+
+    block: int
+
+    kind = "hca"
+    label = "HCA"
+    #: Series of (content, gate) projections in the compressor; CSA overlaps blocks and has two.
+    series: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.block < 1:
+            raise ValueError(f"block = {self.block} should be at least 1 token")
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return the base layer and the compressor."""
+        return _merged(super().params(hidden), self._compressor(hidden, self.head_dim))
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return one entry per block, the window, and the open blocks' state in FP32."""
+        main = Store("main", layout_bytes(self.entry), Entries(self.block))
+        return (main, *super().stores(), self._state(self.head_dim))
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return attention to every entry and to the window, in one softmax."""
+        return (self._read(Entries(self.block)), *super().reads(phase))
+
+    def _compressor(self, hidden: int, width: int) -> Mapping[str, int]:
+        projections = 2 * self.series * hidden * width  # content and gate
+        return {"compressor": projections, "norm": self.series * self.block * width + width}
+
+    def _state(self, width: int) -> Store:
+        # content and gate logit of each slot, FP32, for as many series as overlap
+        slot = 2 * self.series * width * DTYPE_BYTES["fp32"]
+        return Store("state", slot, Entries(cap=self.series * self.block))
+
+
+@dataclass(frozen=True)
+class CSA(HCA):
+    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1).
+
+    Chapter: attention
+    """
+
+    index_heads: int
+    index_dim: int
+    top_k: int
+    index_key: Layout
+
+    kind = "csa"
+    label = "CSA"
+    series = 2
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return the base layer, two compressors (entries and index keys), index query and head weights."""
+        index = {
+            "index_proj": self.q_rank * self.index_heads * self.index_dim,
+            "index_weights": hidden * self.index_heads,
+        }
+        return _merged(super().params(hidden), self._compressor(hidden, self.index_dim), index)
+
+    def stores(self) -> tuple[Store, ...]:
+        """Return one entry and one index key per block, the window, and both compressors' state."""
+        index = Store("index", layout_bytes(self.index_key), Entries(self.block))
+        return (*super().stores(), index, self._state(self.index_dim))
+
+    def reads(self, phase: Phase) -> tuple[Read, ...]:
+        """Return index scores of every entry, then attention to the chosen ones and the window."""
+        flops = 2.0 * self.index_heads * self.index_dim
+        score = Read("indexer", flops, layout_bytes(self.index_key), Entries(self.block))
+        chosen = self._read(Entries(self.block, self.top_k))
+        return (score, chosen, *SharedWindow.reads(self, phase))
+
+
+def _merged(*counts: Mapping[str, int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for component, count in part.items():
+            total[component] = total.get(component, 0) + count
+    return total
+
+
+#: Attention classes by the catalog's `kind`.
+KINDS: Mapping[str, type[Attention]] = {
+    cls.kind: cls for cls in (FullAttention, SlidingWindow, MLA, DSA, SharedWindow, CSA, HCA)
+}

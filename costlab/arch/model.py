@@ -1,0 +1,380 @@
+"""A model as a list of layers, and the three counts that its price rests on: parameters, cache bytes, FLOPs.
+
+>>> from costlab import arch
+>>> pro = arch.load("deepseek-v4-pro")
+>>> round(float(pro.kv_bytes(1_048_576).total) / 1e9, 2)
+5.28
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from costlab import catalog
+from costlab.arch.attention import KINDS, Attention, Layout, Phase
+from costlab.arch.entries import tokens_array
+from costlab.arch.experts import FFN_KINDS, FeedForward
+from costlab.arrays import ArrayLike, Floats
+from costlab.catalog import DTYPE_BYTES, ModelRecord, Place
+
+#: FLOPs of one operation in units of an FP8 operation, by the precision it runs in. The reasoning: a tensor core's
+#: rate halves with each doubling of width (data sheets in catalog/chips.toml), FP4 weights times FP8 activations run
+#: at FP8's rate on today's chips (arXiv 2606.19348 sec. 1), and FP32 is counted as two BF16.
+FP8_EQUIVALENTS: Mapping[str, float] = {
+    "fp4": 0.5,
+    "fp4xfp8": 1.0,
+    "fp8": 1.0,
+    "bf16": 2.0,
+    "fp32": 4.0,
+}
+
+#: Components that multiply nothing: a look-up table, and vectors.
+_IDLE = frozenset({"embedding", "norm"})
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameter counts by component: all of them, and those one token multiplies."""
+
+    by_component: Mapping[str, int]
+    active_by_component: Mapping[str, int]
+    mtp: int = 0
+
+    @property
+    def total(self) -> int:
+        """Parameters of the backbone: embedding, layers, head; without multi-token-prediction modules."""
+        return sum(self.by_component.values())
+
+    @property
+    def active(self) -> int:
+        """Parameters one token multiplies: everything but the embedding table and the experts it does not visit."""
+        return sum(self.active_by_component.values())
+
+    def active_counting(self, tables: str) -> int:
+        """Return the active parameters as a maker counts them: "layers", "head" (= `active`) or "head+embedding".
+
+        Raises:
+            ValueError: another word.
+
+        Chapter: roofline
+        """
+        head, embedding = self.active_by_component["head"], self.by_component["embedding"]
+        extra = {"layers": -head, "head": 0, "head+embedding": embedding}
+        return self.active + catalog.pick(extra, tables, "way of counting")
+
+
+@dataclass(frozen=True)
+class KVBytes:
+    """Bytes that one sequence keeps, by part; each an array shaped like the contexts asked for.
+
+    main: keys and values (or latents, or compressed entries) that grow with the context; index: the indexer's keys,
+    which grow too; window: raw entries of sliding windows, fixed once full; state: FP32 tails of open blocks, kept
+    by a running request but not by a prefix cache.
+    """
+
+    main: Floats
+    index: Floats
+    window: Floats
+    state: Floats
+
+    @property
+    def growing(self) -> Floats:
+        """The part proportional to the context: main + index."""
+        return self.main + self.index
+
+    @property
+    def fixed(self) -> Floats:
+        """The part that stops growing: the windows."""
+        return self.window
+
+    @property
+    def total(self) -> Floats:
+        """The KV cache: growing + fixed."""
+        return self.growing + self.fixed
+
+    @property
+    def resident(self) -> Floats:
+        """What a running request occupies: the cache and the open blocks' state."""
+        return self.total + self.state
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOPs by component, with the precision each runs in."""
+
+    by_component: Mapping[str, Floats]
+    precision: Mapping[str, str]
+
+    @property
+    def total(self) -> Floats:
+        """The raw count: a multiply-add is two FLOPs, whatever its precision."""
+        return np.asarray(sum(self.by_component.values()), dtype=np.float64)
+
+    def weighted(self, weights: Mapping[str, float] = FP8_EQUIVALENTS) -> Floats:
+        """Return FP8-equivalent FLOPs: each component times the weight of its precision.
+
+        Raises:
+            ValueError: a precision without weight, named.
+
+        Chapter: attention
+        """
+        parts = (catalog.pick(weights, self.precision[c], "precision") * f for c, f in self.by_component.items())
+        return np.asarray(sum(parts), dtype=np.float64)
+
+    def grouped(self) -> Mapping[str, Floats]:
+        """Return three sums: "linear" (matrices), "indexer" (index scores), "core" (attention to keys).
+
+        Chapter: attention
+        """
+        attention = {name: self.by_component[name] for name in ("indexer", "core")}
+        return {"linear": self.total - sum(attention.values()), **attention}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its layers in order, as (attention, feed-forward) pairs, and its record in the catalog."""
+
+    key: str
+    record: ModelRecord
+    layers: tuple[tuple[Attention, FeedForward], ...]
+    mtp_layer: tuple[Attention, FeedForward] | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name as its maker writes it."""
+        return self.record.name
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """Parameters by component.
+
+        Chapter: roofline
+        """
+        rec = self.record
+        table = rec.vocab * rec.hidden
+        ends = {"embedding": table, "norm": rec.hidden}
+        # a tied head is the embedding table used again: no further parameters, but it multiplies
+        every = Counter({**ends, "head": 0 if rec.tied else table, "residual": self._final_residual()})
+        active = Counter({"head": table, "residual": self._final_residual()})
+        for layer, count in Counter(self.layers).items():
+            for counter, counts in zip((every, active), self._layer_params(layer), strict=True):
+                counter.update({name: n * count for name, n in counts.items()})
+        idle = {name: n for name, n in active.items() if name not in _IDLE and n}
+        return Params({k: n for k, n in every.items() if n}, idle, self._mtp_params())
+
+    def kv_bytes(self, tokens: ArrayLike) -> KVBytes:
+        """Return the bytes that one sequence of `tokens` tokens keeps.
+
+        Args:
+            tokens: context lengths, any shape.
+
+        Raises:
+            ValueError: a length below 1 or not whole.
+
+        Source: layouts in catalog/models.toml. Chapter: attention
+        """
+        context = tokens_array(tokens)
+        parts = {part: np.zeros_like(context) for part in ("main", "index", "window", "state")}
+        for attention, count in self._attention_counts.items():
+            for store in attention.stores():
+                parts[store.part] += count * store.bytes_per_entry * store.entries.at(context)
+        return KVBytes(**parts)
+
+    def decode_flops(self, context: ArrayLike) -> Flops:
+        """Return the FLOPs of producing one token, whose context including itself is `context` tokens.
+
+        Args:
+            context: context lengths, any shape.
+
+        Raises:
+            ValueError: a length below 1 or not whole.
+
+        Chapter: attention
+        """
+        tokens = tokens_array(context)
+        flops = {name: np.full_like(tokens, 2.0 * n) for name, n in self.params.active_by_component.items()}
+        return self._with_attention(flops, "decode", tokens - 1, np.ones_like(tokens))
+
+    def prefill_flops(self, new: ArrayLike, prefix: ArrayLike = 0) -> Flops:
+        """Return the FLOPs of reading `new` tokens causally after `prefix` tokens that are cached already.
+
+        The output head runs once, for the last token. MLA expands the cached prefix again.
+
+        Args:
+            new: tokens to read, at least 1; broadcasts with prefix.
+            prefix: cached tokens before them, at least 0.
+
+        Raises:
+            ValueError: a count out of range or not whole.
+
+        Chapter: attention
+        """
+        fresh, cached = np.broadcast_arrays(tokens_array(new, "new"), tokens_array(prefix, "prefix", 0))
+        active = self.params.active_by_component
+        flops = {name: 2.0 * n * (fresh if name != "head" else np.ones_like(fresh)) for name, n in active.items()}
+        again = sum(n * a.reexpansion_flops() for a, n in self._attention_counts.items())
+        if again:
+            flops["latent_up"] = flops["latent_up"] + again * cached
+        return self._with_attention(flops, "prefill", cached, fresh)
+
+    def decode_read_bytes(self, context: ArrayLike) -> Floats:
+        """Return the cache bytes that one decode step of one sequence reads: every index key, the chosen entries.
+
+        Args:
+            context: context lengths including the new token, any shape.
+
+        Raises:
+            ValueError: a length below 1 or not whole.
+
+        Chapter: roofline
+        """
+        tokens = tokens_array(context)
+        reads = ((count, r) for a, count in self._attention_counts.items() for r in a.reads("decode"))
+        return np.asarray(sum(n * r.bytes_per_entry * r.entries.at(tokens) for n, r in reads), dtype=np.float64)
+
+    def weight_bytes(self, active: bool = False) -> Mapping[str, float]:
+        """Return the stored bytes of the parameters by component; with `active`, of those one token multiplies.
+
+        Chapter: roofline
+        """
+        counts = self.params.active_by_component if active else self.params.by_component
+        return {name: n * DTYPE_BYTES[self._precision(self.record.weights, name)] for name, n in counts.items()}
+
+    def with_layouts(self, entry: Layout | None = None, index_key: Layout | None = None) -> Model:
+        """Return the same model with other cached layouts, for every attention kind that has the part.
+
+        Args:
+            entry: (count, dtype) pairs of one cached entry, or None to keep it.
+            index_key: the same for index keys; () counts no index keys at all.
+
+        Chapter: attention
+        """
+        return dataclasses.replace(self, layers=tuple((_relaid(a, entry, index_key), f) for a, f in self.layers))
+
+    @functools.cached_property
+    def _attention_counts(self) -> Counter[Attention]:
+        return Counter(attention for attention, _ in self.layers)
+
+    def _layer_params(self, layer: tuple[Attention, FeedForward]) -> tuple[Counter[str], Counter[str]]:
+        attention, ffn = layer
+        hidden = self.record.hidden
+        shared = Counter(attention.params(hidden))
+        shared.update({"norm": 2 * hidden, "residual": 2 * self._residual_mixer()})
+        return shared + Counter(ffn.params(hidden)), shared + Counter(ffn.active(hidden))
+
+    def _residual_mixer(self) -> int:
+        """Hyper-connections: n streams in, n read + n write + n*n mixing weights out (arXiv 2606.19348 sec. 2.2)."""
+        n = self.record.residual_streams
+        return 0 if n == 1 else n * self.record.hidden * (2 * n + n * n)
+
+    def _final_residual(self) -> int:
+        n = self.record.residual_streams
+        return 0 if n == 1 else n * self.record.hidden * n
+
+    def _mtp_params(self) -> int:
+        if self.mtp_layer is None or self.record.mtp is None:
+            return 0
+        mtp, hidden = self.record.mtp, self.record.hidden
+        every, _ = self._layer_params(self.mtp_layer)
+        return sum(every.values()) + mtp.projections * mtp.projection_inputs * hidden * hidden + self._final_residual()
+
+    def _with_attention(self, flops: dict[str, Floats], phase: Phase, prefix: Floats, new: Floats) -> Flops:
+        flops |= {"indexer": np.zeros_like(new), "core": np.zeros_like(new)}
+        for attention, count in self._attention_counts.items():
+            for read in attention.reads(phase):
+                per_layer = read.flops_per_entry * read.entries.summed(prefix, new)
+                flops[read.component] = flops[read.component] + count * per_layer
+        return Flops(flops, {name: self._precision(self.record.math, name) for name in flops})
+
+    @staticmethod
+    def _precision(table: Mapping[str, str], component: str) -> str:
+        return table.get(component, table["default"])
+
+
+def load(key: str) -> Model:
+    """Return a model of the catalog, e.g. `load("deepseek-v4-pro")`.
+
+    Raises:
+        ValueError: an unknown key; the message lists the known ones.
+
+    Chapter: attention
+    """
+    return _load(key.lower())
+
+
+@functools.cache
+def _load(key: str) -> Model:
+    return build(key, catalog.model(key), catalog.place_of(key))
+
+
+def build(key: str, record: ModelRecord, place: Place) -> Model:
+    """Build a model from its record.
+
+    Args:
+        key: its name in the catalog.
+        record: its dimensions.
+        place: where the record stands, for messages.
+
+    Raises:
+        CatalogError: an attention or feed-forward table that its kind cannot read.
+
+    Chapter: attention
+    """
+    attention: dict[str, Attention] = {
+        name: _decoded(KINDS, table, place, "attention", name) for name, table in record.attention.items()
+    }
+    ffn: dict[str, FeedForward] = {
+        name: _decoded(FFN_KINDS, table, place, "ffn", name) for name, table in record.ffn.items()
+    }
+    layers = tuple((attention[a], ffn[f]) for run in record.layers for _ in range(run.repeat) for a, f in run.pairs)
+    mtp = record.mtp and (attention[record.mtp.attention], ffn[record.mtp.ffn])
+    model = Model(key, record, layers, mtp or None)
+    _check_precisions(model, place)
+    return model
+
+
+def _check_precisions(model: Model, place: Place) -> None:
+    """A misspelt component or precision would silently fall back to the default."""
+    parts = {*model.params.by_component, "default"}
+    tables = (
+        ("weights", model.record.weights, parts, DTYPE_BYTES),
+        ("math", model.record.math, parts | {"core", "indexer"}, FP8_EQUIVALENTS),
+    )
+    for name, table, components, precisions in tables:
+        for component, precision in table.items():
+            where = f"{place}: {name}.{component} = {precision!r}"
+            if component not in components:
+                raise catalog.CatalogError(f"{where}: {catalog.unknown('component', component, components)}")
+            if precision not in precisions:
+                raise catalog.CatalogError(f"{where} should be one of {', '.join(precisions)}")
+
+
+def models() -> Mapping[str, Model]:
+    """Return every model of the catalog by key.
+
+    Chapter: attention
+    """
+    return {key: load(key) for key in catalog.load().models}
+
+
+def _decoded(kinds: Mapping[str, Any], table: Mapping[str, Any], place: Place, part: str, name: str) -> Any:
+    where = dataclasses.replace(place, path=(*place.path, part, name))
+    fields = dict(table)
+    kind = fields.pop("kind", None)
+    if kind not in kinds:
+        raise catalog.CatalogError(f"{where}: kind = {kind!r} should be one of {', '.join(kinds)}")
+    return catalog.decode(kinds[kind], fields, where)
+
+
+def _relaid(attention: Attention, entry: Layout | None, index_key: Layout | None) -> Attention:
+    changes: dict[str, Any] = {} if entry is None else {"entry": entry}
+    if index_key is not None and hasattr(attention, "index_key"):
+        changes["index_key"] = index_key
+    return dataclasses.replace(attention, **changes)

@@ -1,0 +1,176 @@
+"""Facts only, as TOML: models, chips, prices, exchange rates, claims, each with source and date; one typed loader.
+
+>>> from costlab import catalog
+>>> catalog.model("deepseek-v4-pro").hidden
+7168
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from costlab.catalog.decode import CatalogError, Place, Source, decode, read
+from costlab.catalog.records import (
+    DTYPE_BYTES,
+    Article,
+    Catalog,
+    ChipRecord,
+    ClaimedModel,
+    ClaimRecord,
+    FxRate,
+    ModelRecord,
+    Mtp,
+    Offer,
+    PriceRow,
+    PriceWindow,
+    Published,
+    Routing,
+    Run,
+    Scenario,
+    ServingDay,
+)
+
+__all__ = [
+    "DTYPE_BYTES",
+    "Article",
+    "Catalog",
+    "CatalogError",
+    "ChipRecord",
+    "ClaimRecord",
+    "ClaimedModel",
+    "FxRate",
+    "ModelRecord",
+    "Mtp",
+    "Offer",
+    "Place",
+    "PriceRow",
+    "PriceWindow",
+    "Published",
+    "Routing",
+    "Run",
+    "Scenario",
+    "ServingDay",
+    "chip",
+    "decode",
+    "load",
+    "model",
+    "pick",
+    "place_of",
+    "unknown",
+]
+
+T = TypeVar("T")
+FOLDER = Path(__file__).parent
+
+
+@functools.cache
+def load(folder: Path = FOLDER) -> Catalog:
+    """Read and check every catalog file of a folder.
+
+    Args:
+        folder: holds the catalog's TOML files.
+
+    Raises:
+        CatalogError: naming file, line, key and value of the first fault.
+
+    Chapter: prices
+    """
+    prices = read(folder / "prices.toml")
+    rates = read(folder / "fx.toml")
+    claims = read(folder / "claims.toml")
+    _only(prices, "price", "window")
+    _only(rates, "rate")
+    _only(claims, "article", "claim")
+    return Catalog(
+        models=_tables(ModelRecord, read(folder / "models.toml")),
+        claimed_models=_tables(ClaimedModel, read(folder / "claimed_models.toml")),
+        chips=_tables(ChipRecord, read(folder / "chips.toml")),
+        prices=_rows(PriceRow, prices, "price"),
+        fx=_rows(FxRate, rates, "rate"),
+        days=_tables(ServingDay, read(folder / "published.toml")),
+        scenarios=_tables(Scenario, read(folder / "scenarios.toml")),
+        articles=_tables(Article, claims, "article"),
+        claims=_tables(ClaimRecord, claims, "claim"),
+        windows=_rows(PriceWindow, prices, "window"),
+    )
+
+
+def model(key: str) -> ModelRecord:
+    """Return the published dimensions of a model, e.g. `model("deepseek-v4-pro")`.
+
+    Raises:
+        ValueError: an unknown key; the message lists the known ones.
+
+    Chapter: prices
+    """
+    return pick(load().models, key, "model")
+
+
+def chip(key: str) -> ChipRecord:
+    """Return the data sheet of a chip, e.g. `chip("h800")`.
+
+    Raises:
+        ValueError: an unknown key; the message lists the known ones.
+
+    Chapter: roofline
+    """
+    return pick(load().chips, key, "chip")
+
+
+def place_of(key: str, file: str = "models.toml", folder: Path = FOLDER) -> Place:
+    """Return file and line of an entry, for messages about it.
+
+    Chapter: prices
+    """
+    return read(folder / file).place(key)
+
+
+def pick(table: Mapping[str, T], key: str, what: str) -> T:
+    """Look a key up, or fail with a message that names near and known keys.
+
+    Args:
+        table: what to look in.
+        key: what to look for; case does not matter.
+        what: the word for it in the message, e.g. "model".
+
+    Raises:
+        ValueError: with one readable sentence.
+
+    Chapter: prices
+    """
+    if key.lower() in table:
+        return table[key.lower()]
+    raise ValueError(unknown(what, key, table))
+
+
+def unknown(what: str, key: str, known: Iterable[str]) -> str:
+    """Return the sentence for a key that is not known: it quotes the key, the nearest one and all others.
+
+    Chapter: prices
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(key.lower(), names, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {key!r}; {hint}Known: {', '.join(names)}"
+
+
+def _only(source: Source, *names: str) -> None:
+    for name in source.data:
+        if name not in names:
+            raise CatalogError(f"{source.place(name)}: unknown table; known here: {', '.join(names)}")
+
+
+def _tables(cls: type[T], source: Source, *above: str) -> dict[str, T]:
+    tables = source.data
+    for name in above:
+        tables = tables.get(name, {})
+    return {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items()}
+
+
+def _rows(cls: type[T], source: Source, name: str) -> tuple[T, ...]:
+    rows = source.data.get(name, [])
+    return tuple(decode(cls, row, source.place(name, i)) for i, row in enumerate(rows))

@@ -1,0 +1,301 @@
+"""What one entry of each catalog file holds.
+
+Sizes are in bytes, bandwidths in bytes per second, FLOP/s dense (no sparsity), prices per million tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any, Literal
+
+#: In the records a field is called `date`, so its type needs other names.
+Day = date
+Moment = date | datetime
+
+#: Bytes of one stored element. A block-scaled "mxfp4" weight carries one shared scale byte per 32 elements
+#: (OCP Microscaling Formats specification 1.0, 2023-09); FP8 weights with 128x128 block scales add 0.02%, left out.
+DTYPE_BYTES: Mapping[str, float] = {
+    "fp32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "ue8m0": 1.0,
+    "pad": 1.0,
+    "mxfp4": 0.5 + 1 / 32,
+    "fp4": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """`repeat` times the listed (attention, ffn) pairs."""
+
+    repeat: int
+    pairs: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        if self.repeat < 1 or not self.pairs:
+            raise ValueError(f"a run needs repeat >= 1 and at least one pair, got {self.repeat} x {self.pairs}")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the maker prints; `active_counts` says which tables it must have counted to arrive there.
+
+    "head": the layers and the output head, DeepSeek's way and ours; "head+embedding": Xiaomi's; "layers": neither.
+    """
+
+    total: str
+    active: str | None = None
+    active_counts: Literal["layers", "head", "head+embedding"] = "head"
+
+
+@dataclass(frozen=True)
+class Mtp:
+    """A multi-token-prediction module: one more layer behind `projections` matrices of (inputs x hidden) -> hidden."""
+
+    projections: int
+    projection_inputs: int
+    attention: str
+    ffn: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The dimensions of a model, as published."""
+
+    name: str
+    maker: str
+    hidden: int
+    vocab: int
+    context: int
+    source: str
+    date: date
+    layers: tuple[Run, ...]
+    published: Published
+    attention: Mapping[str, Mapping[str, Any]]
+    ffn: Mapping[str, Mapping[str, Any]]
+    weights: Mapping[str, str]
+    math: Mapping[str, str]
+    residual_streams: int = 1
+    tied: bool = False
+    mtp: Mtp | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for part, known in (("attention", self.attention), ("ffn", self.ffn)):
+            used = {pair[part == "ffn"] for run in self.layers for pair in run.pairs}
+            if self.mtp:
+                used.add(getattr(self.mtp, part))
+            if missing := used - known.keys():
+                raise ValueError(f"layers name {part} {sorted(missing)!r}, described are {sorted(known)}")
+        for what in ("weights", "math"):
+            if "default" not in getattr(self, what):
+                raise ValueError(f"{what} needs a 'default' precision")
+        for component, dtype in self.weights.items():
+            if dtype not in DTYPE_BYTES:
+                raise ValueError(f"weights.{component} = {dtype!r} should be one of {', '.join(DTYPE_BYTES)}")
+
+
+@dataclass(frozen=True)
+class ClaimedModel:
+    """A model as an article describes it."""
+
+    says: str
+    total: str
+    active: str
+    experts: int
+    top_k: int
+    source: str
+    date: date
+    hidden: int | None = None
+    expert_inner: int | None = None
+    expert_params: str | None = None
+    capacity_factor: float | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a chip or a server of chips was rented or sold for; "claim-price" is an article's figure, unverified."""
+
+    kind: Literal["rent", "price", "claim-price"]
+    amount: float
+    currency: str
+    unit: Literal["chip-hour", "chip", "server"]
+    date: date
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ChipRecord:
+    """One accelerator: dense FLOP/s by precision, memory, links (one direction, per chip) and power."""
+
+    name: str
+    maker: str
+    date: date
+    source: str
+    memory_bytes: int
+    memory_bandwidth_bytes_s: float
+    link_bytes_s: float
+    network_bytes_s: float
+    chips_per_node: int
+    power_w: int
+    flops: Mapping[str, float]
+    node_power_w: int | None = None
+    offers: tuple[Offer, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PriceRow:
+    """One row of a price list, per million tokens, valid from `valid_from` until before `valid_to`."""
+
+    product: str
+    provider: str
+    currency: str
+    miss: float
+    output: float
+    valid_from: Moment
+    source: str
+    date: date
+    hit: float | None = None
+    write: float | None = None
+    model: str | None = None
+    valid_to: Moment | None = None
+    min_input_tokens: int = 0
+    max_input_tokens: int | None = None
+    window: Literal["peak", "off-peak"] | None = None
+    promotion: bool = False
+    published_by: Literal["provider", "article-e"] = "provider"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for what in ("miss", "output", "hit", "write"):
+            amount = getattr(self, what)
+            if amount is not None and not 0 <= amount < math.inf:
+                raise ValueError(f"{what} = {amount} should be a finite price of at least 0")
+
+
+@dataclass(frozen=True)
+class PriceWindow:
+    """When a provider's peak or off-peak prices apply: [start, end) in UTC; an end before its start passes midnight."""
+
+    provider: str
+    name: str
+    window: Literal["peak", "off-peak"]
+    hours: tuple[tuple[time, time], ...]
+    weekdays_only: bool
+    valid_from: Moment
+    source: str
+    date: date
+    holidays: tuple[Day, ...] = ()
+    valid_to: Moment | None = None
+
+
+@dataclass(frozen=True)
+class FxRate:
+    """Units of `quote` for one `base` on a day; `claim` marks a rate that only an article uses."""
+
+    base: str
+    quote: str
+    rate: float
+    date: date
+    source: str
+    claim: bool = False
+    implied: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How an MoE layer chooses its experts."""
+
+    score: Literal["softmax", "sigmoid", "sqrt-softplus"]
+    select: Literal["top-k", "token-table"] = "top-k"
+    groups: int = 1
+    groups_kept: int = 1
+    bias: bool = False
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Article:
+    """A source article whose numbers the ledger recomputes."""
+
+    title: str
+    source: str
+    date: date
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """What articles say, in our words, with the figures as numbers."""
+
+    says: str
+    articles: tuple[str, ...]
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A workload as an article defines it; `hit_rate` is the share of input tokens found in the provider's cache."""
+
+    name: str
+    input_tokens: int
+    output_tokens: int
+    hit_rate: float
+    calls: int
+    source: str
+    date: date
+
+
+@dataclass(frozen=True)
+class ServingDay:
+    """A day of serving as its operator published it; per-node rates count cached input tokens too."""
+
+    what: str
+    model: str
+    chip: str
+    nodes: float
+    nodes_peak: float
+    chips_per_node: int
+    usd_per_chip_hour: float
+    input_tokens: float
+    input_hit_tokens: float
+    output_tokens: float
+    node_input_tokens_s: float
+    node_output_tokens_s: float
+    user_tokens_s: tuple[float, float]
+    mean_context: int
+    prefill_chips: int
+    decode_chips: int
+    cost_usd: float
+    revenue_usd: float
+    margin: float
+    hit_usd: float
+    miss_usd: float
+    output_usd: float
+    source: str
+    date: date
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything in the catalog, by key."""
+
+    models: Mapping[str, ModelRecord]
+    claimed_models: Mapping[str, ClaimedModel]
+    chips: Mapping[str, ChipRecord]
+    prices: tuple[PriceRow, ...]
+    fx: tuple[FxRate, ...]
+    days: Mapping[str, ServingDay]
+    scenarios: Mapping[str, Scenario]
+    articles: Mapping[str, Article]
+    claims: Mapping[str, ClaimRecord]
+    windows: tuple[PriceWindow, ...]

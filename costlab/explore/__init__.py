@@ -1,0 +1,36 @@
+"""The figures behind the sliders: each function takes plain numbers, draws one figure and prints what it shows.
+
+The same functions serve the notebooks' `interact` cells and the published pages: NumPy and matplotlib, nothing else.
+"""
+
+from costlab.explore.attention import cache_per_model, decode_flops, growth, recall_points, which_ratio
+from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
+from costlab.explore.prices import bill_parts, blended_price, price_steps
+from costlab.explore.roofline import batch_curve, published_day, roofline_chart
+from costlab.explore.style import COLOURS, bytes_text, label_ends, new_figure, spread, tokens_text
+from costlab.explore.table import Table
+
+__all__ = [
+    "COLOURS",
+    "Table",
+    "batch_curve",
+    "bill_parts",
+    "blended_price",
+    "bytes_text",
+    "cache_per_model",
+    "capacity_waste",
+    "decode_flops",
+    "expert_collapse",
+    "experts_touched",
+    "growth",
+    "label_ends",
+    "new_figure",
+    "price_steps",
+    "published_day",
+    "recall_points",
+    "roofline_chart",
+    "spread",
+    "tokens_text",
+    "weights_per_token",
+    "which_ratio",
+]

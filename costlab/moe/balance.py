@@ -1,0 +1,188 @@
+"""Balance: how even a load is, and the pressures that make it so.
+
+Auxiliary losses are differentiable through the gate's scores; counts alone are not (a count does not change when a
+weight changes a little), so a loss of counts only measures. The auxiliary-loss-free method moves a bias instead.
+All losses here come without their coefficient and equal 1 at perfect balance, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costlab.arrays import ArrayLike, Floats
+from costlab.moe.routing import count_loads
+
+
+def load_entropy(loads: ArrayLike) -> float:
+    """Return the entropy of the load shares over its maximum: 1 is even, 0 is one expert doing everything.
+
+    Args:
+        loads: assignments per expert, not all 0.
+
+    Raises:
+        ValueError: no load, a negative one, or fewer than two experts.
+
+    Chapter: moe
+    """
+    shares = _shares(loads)
+    if shares.size < 2:
+        raise ValueError("load entropy needs at least 2 experts")
+    busy = shares[shares > 0]
+    return float(-(busy * np.log(busy)).sum() / np.log(shares.size))
+
+
+def max_violation(loads: ArrayLike) -> float:
+    """Return how far the busiest expert exceeds the fair share: max / mean - 1 (arXiv 2408.15664 eq. 4).
+
+    Raises:
+        ValueError: no load, or a negative one.
+
+    Chapter: moe
+    """
+    shares = _shares(loads)
+    return float(shares.max() * shares.size - 1)
+
+
+def _shares(loads: ArrayLike) -> Floats:
+    counts = np.asarray(loads, dtype=np.float64)
+    if counts.ndim != 1 or (counts < 0).any() or not counts.sum() > 0:
+        raise ValueError("loads should be one number of at least 0 per expert, not all 0")
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
+
+
+def switch_loss(scores: ArrayLike, experts: ArrayLike) -> float:
+    """Return the Switch auxiliary loss: E x sum over experts of (share of assignments x mean score share).
+
+    Args:
+        scores: softmax scores or others, [tokens, E]; each row is normalised to 1.
+        experts: chosen experts, [tokens, top_k].
+
+    Raises:
+        ValueError: no tokens, or shapes that don't fit.
+
+    Source: arXiv 2101.03961 eqs. 4-6, with assignments in the place of tokens. Chapter: moe
+    """
+    return sequence_loss(scores, experts, sequences=1)
+
+
+def sequence_loss(scores: ArrayLike, experts: ArrayLike, sequences: int) -> float:
+    """Return DeepSeek's sequence-wise balance loss: the same product within each sequence, then the mean.
+
+    Args:
+        scores: unbiased scores, [tokens, E], sequences of equal length one after the other.
+        experts: chosen experts, [tokens, top_k].
+        sequences: how many.
+
+    Raises:
+        ValueError: no tokens, tokens that don't divide into sequences, or shapes that don't fit.
+
+    Source: arXiv 2412.19437 eqs. 17-20. Chapter: moe
+    """
+    s, chosen = np.asarray(scores, dtype=np.float64), np.asarray(experts, dtype=np.int64)
+    if s.ndim != 2 or chosen.ndim != 2 or len(s) != len(chosen) or not len(s):
+        raise ValueError(f"scores {s.shape}, experts {chosen.shape}: should be (tokens, E), (tokens, top_k)")
+    if sequences < 1 or len(s) % sequences:
+        raise ValueError(f"{len(s)} tokens don't divide into {sequences} sequences")
+    probability = s / s.sum(axis=-1, keepdims=True)
+    pairs = zip(np.split(probability, sequences), np.split(chosen, sequences), strict=True)
+    return float(np.mean([_product(p, c) for p, c in pairs]))
+
+
+def _product(probability: Floats, chosen: ArrayLike) -> float:
+    shares = _shares(count_loads(chosen, probability.shape[-1]))
+    return float(probability.shape[-1] * (shares * probability.mean(axis=0)).sum())
+
+
+def z_loss(logits: ArrayLike) -> float:
+    """Return the router z-loss: the mean square of each token's log-sum-exp; it keeps logits small.
+
+    Args:
+        logits: the gate's output, [tokens, E], at least one token.
+
+    Raises:
+        ValueError: no tokens.
+
+    Source: arXiv 2202.08906 eq. 5 (ST-MoE); it is not 1 at balance. Chapter: moe
+    """
+    x = np.asarray(logits, dtype=np.float64)
+    if x.ndim != 2 or not len(x):
+        raise ValueError(f"logits of shape {x.shape} should be (tokens, experts) with at least one token")
+    return float(np.mean(np.logaddexp.reduce(x, axis=-1) ** 2))
+
+
+def update_bias(bias: ArrayLike, loads: ArrayLike, speed: float = 0.001) -> Floats:
+    """Return the selection bias after one step: down by `speed` where overloaded, up where underloaded.
+
+    Args:
+        bias: one number per expert.
+        loads: assignments per expert in the step.
+        speed: V3's and V4's 0.001.
+
+    Raises:
+        ValueError: shapes that differ, or a negative speed.
+
+    Source: arXiv 2412.19437 sec. 2.1.2, arXiv 2408.15664 algorithm 1. Chapter: moe
+    """
+    b, counts = np.asarray(bias, dtype=np.float64), np.asarray(loads, dtype=np.float64)
+    if b.shape != counts.shape or speed < 0:
+        raise ValueError(f"bias {b.shape}, loads {counts.shape}, speed {speed}: same shape, speed >= 0")
+    return np.asarray(b + speed * np.sign(counts.mean() - counts), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ArticleLoss:
+    """A loss of article E: as its text defines it, as its code computes it, and its value at perfect balance."""
+
+    text: float
+    code: float
+    at_balance: float
+    trains: bool = False
+
+
+def article_variance(loads: ArrayLike) -> ArticleLoss:
+    """Return article E's variance loss: E x variance of the load shares.
+
+    Its code returns 0 whatever the load: routing counts into a field of each expert, while the loss reads two other
+    counters that stay 0, and it returns 0.0 when they are. Even repaired it is made of counts, so it trains nothing.
+
+    Args:
+        loads: assignments per expert.
+
+    Raises:
+        ValueError: no load, or a negative one.
+
+    Chapter: moe
+    """
+    shares = _shares(loads)
+    return ArticleLoss(text=float(shares.size * shares.var()), code=0.0, at_balance=0.0)
+
+
+def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
+    """Return article E's KL loss: the divergence of the load shares from uniform, times E.
+
+    The sign is right. The factor E is not a normalisation (the divergence is 0 at balance without it, and log E at
+    collapse), it only inflates. If `routes` counts tokens and not assignments, as "total routes" of a top-k router
+    may be read, the shares sum to k and perfect balance costs E k log k in place of 0.
+
+    Args:
+        loads: assignments per expert.
+        routes: what the code divides by; None takes the assignments, as the text means.
+
+    Raises:
+        ValueError: no load, a negative one, or fewer than one route.
+
+    Chapter: moe
+    """
+    counts, shares = np.asarray(loads, dtype=np.float64), _shares(loads)
+    total = counts.sum() if routes is None else float(routes)
+    if total < 1:
+        raise ValueError(f"routes = {routes} should be at least 1")
+    even = np.full(shares.size, counts.sum() / total / shares.size)
+    return ArticleLoss(_kl(shares), _kl(counts / total, 1e-10), _kl(even, 1e-10))
+
+
+def _kl(shares: Floats, guard: float = 0.0) -> float:
+    busy = shares[shares > 0]  # 0 log 0 is 0
+    return float(shares.size * (busy * np.log(busy * shares.size + guard)).sum())

@@ -1,0 +1,422 @@
+"""What a mixture of experts costs: compute per token, weights read per step, bytes sent between ranks.
+
+Each answer is a closed form; the functions named `simulate_…` and `count_…` count the same thing on routes.
+
+>>> from costlab import moe
+>>> round(moe.compute_share("deepseek-v4-pro").share, 4)
+0.0311
+>>> round(float(moe.touched_share(384, 6, 64)), 3)
+0.635
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from costlab import arch
+from costlab.arrays import ArrayLike, Floats
+from costlab.catalog import DTYPE_BYTES, pick
+from costlab.moe.load import sample_routes, uniform_shares
+from costlab.moe.routing import moe_layer
+
+#: One copy of a token per expert it visits, or per rank that holds some of them.
+Copy = Literal["expert", "rank"]
+
+
+@dataclass(frozen=True)
+class ComputeShare:
+    """FLOPs of one token: as the model runs, and if every expert ran (a dense model of equal size)."""
+
+    sparse_flops: float
+    dense_flops: float
+
+    @property
+    def share(self) -> float:
+        """Work of the sparse model by that of the dense one."""
+        return self.sparse_flops / self.dense_flops
+
+
+def compute_share(model: arch.Model | str, context: int = 1) -> ComputeShare:
+    """Return the compute of one decoded token beside a dense model of equal size and attention.
+
+    Args:
+        model: a model or its key in the catalog.
+        context: tokens so far; attention reads them in both models alike.
+
+    Raises:
+        ValueError: an unknown model; a context below 1.
+
+    Chapter: moe
+    """
+    loaded = _loaded(model)
+    sparse = float(loaded.decode_flops(context).total)
+    params = loaded.params
+    asleep = params.by_component.get("experts", 0) - params.active_by_component.get("experts", 0)
+    return ComputeShare(sparse, sparse + 2.0 * asleep)
+
+
+def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike | None = None) -> Floats:
+    """Return the share of a layer's experts that a batch visits: 1 - (1 - k/E)^B when all are equally popular.
+
+    Args:
+        experts: E, in the layer.
+        k: experts per token.
+        batch: B, tokens in one step, any shape; 0 touches nothing.
+        popularity: the probability that a token visits each expert (sums to k), for skewed loads.
+
+    Raises:
+        ValueError: k outside 1 … experts, a negative batch, or probabilities that don't fit.
+
+    Chapter: moe
+    """
+    chance = _popularity(experts, k, popularity)
+    tokens = np.asarray(batch, dtype=np.float64)
+    if not np.isfinite(tokens).all() or (tokens < 0).any():
+        raise ValueError(f"batch should be at least 0 tokens, got {batch!r}")
+    missed = (1.0 - chance) ** tokens[..., None]  # [..., experts]: the chance that no token visits the expert
+    return np.asarray(1.0 - missed.mean(axis=-1), dtype=np.float64)
+
+
+def _popularity(experts: int, k: int, popularity: ArrayLike | None) -> Floats:
+    if not 1 <= k <= experts:
+        raise ValueError(f"top_k = {k} should lie between 1 and experts = {experts}")
+    if popularity is None:
+        return np.full(experts, k / experts)
+    chance = np.asarray(popularity, dtype=np.float64)
+    if chance.shape != (experts,) or not ((chance >= 0) & (chance <= 1)).all() or not math.isclose(chance.sum(), k):
+        raise ValueError(f"popularity should be {experts} probabilities that sum to top_k = {k}")
+    return chance
+
+
+def simulate_touched(
+    experts: int,
+    k: int,
+    batch: int,
+    rng: np.random.Generator,
+    shares: ArrayLike | None = None,
+    trials: int = 100,
+) -> float:
+    """Return the share of experts that a batch visits, as the mean over sampled batches.
+
+    Args:
+        experts: in the layer.
+        k: experts per token.
+        batch: tokens in one step.
+        rng: the source of routes.
+        shares: how popular each expert is as a first choice; None is uniform.
+        trials: batches to sample.
+
+    Raises:
+        ValueError: k outside 1 … experts, or counts out of range.
+
+    Chapter: moe
+    """
+    popular = uniform_shares(experts) if shares is None else shares
+    routes = sample_routes(trials * batch, k, popular, rng).reshape(trials, batch * k)
+    hit = np.zeros((trials, experts), dtype=bool)
+    np.put_along_axis(hit, routes, True, axis=-1)
+    return float(hit.mean())
+
+
+@dataclass(frozen=True)
+class DecodeStep:
+    """Weights that one decode step reads, each an array shaped like the batches asked for."""
+
+    batch: Floats
+    touched: Floats
+    expert_bytes: Floats
+    always_bytes: float
+
+    @property
+    def total_bytes(self) -> Floats:
+        """All weights read: the routed experts touched, and what every token needs (attention, shared, head)."""
+        return self.expert_bytes + self.always_bytes
+
+    @property
+    def bytes_per_token(self) -> Floats:
+        """Weights read per token produced: why a mixture of experts wants large batches."""
+        return np.asarray(self.total_bytes / self.batch, dtype=np.float64)
+
+
+def decode_step(model: arch.Model | str, batch: ArrayLike, popularity: ArrayLike | None = None) -> DecodeStep:
+    """Return the weight bytes that a decode step reads as the batch grows; caches and activations not counted.
+
+    Args:
+        model: a model or its key in the catalog.
+        batch: tokens in one step, any shape, at least 1.
+        popularity: see `touched_share`; the same in each layer.
+
+    Raises:
+        ValueError: an unknown model; a batch below 1, or probabilities that don't fit.
+
+    Chapter: moe
+    """
+    loaded, tokens = _loaded(model), arch.tokens_array(batch, "batch")
+    always = dict(loaded.weight_bytes(active=True))
+    always.pop("experts", None)
+    counts = _moe_layers(loaded)
+    parts = [
+        n * ffn.experts * touched_share(ffn.experts, ffn.top_k, tokens, popularity) * _expert_bytes(loaded, ffn)
+        for ffn, n in counts.items()
+    ]
+    read = np.asarray(sum(parts) if parts else np.zeros_like(tokens), dtype=np.float64)
+    stored = loaded.weight_bytes().get("experts", 0.0)
+    return DecodeStep(tokens, read / stored if stored else np.zeros_like(tokens), read, sum(always.values()))
+
+
+def _moe_layers(model: arch.Model) -> Counter[arch.MoE]:
+    return Counter(ffn for _, ffn in model.layers if isinstance(ffn, arch.MoE))
+
+
+def _expert_bytes(model: arch.Model, ffn: arch.MoE) -> float:
+    per_param = model.weight_bytes()["experts"] / model.params.by_component["experts"]
+    return ffn.expert_params(model.record.hidden) * per_param
+
+
+def reached(experts: int, k: int, parts: int) -> float:
+    """Return on how many of `parts` ranks (or nodes) a token's experts lie, on average, when routing is uniform.
+
+    A part of E/R experts is missed with chance C(E - E/R, k) / C(E, k): the k experts are distinct.
+
+    Args:
+        experts: E, in the layer.
+        k: experts per token.
+        parts: R, equal parts that hold the experts.
+
+    Raises:
+        ValueError: k outside 1 … experts, or experts that don't divide among the parts.
+
+    Chapter: moe
+    """
+    if not 1 <= k <= experts:
+        raise ValueError(f"top_k = {k} should lie between 1 and experts = {experts}")
+    if parts < 1 or experts % parts:
+        raise ValueError(f"{experts} experts don't divide among {parts} ranks")
+    return parts * (1.0 - math.comb(experts - experts // parts, k) / math.comb(experts, k))
+
+
+def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
+    """Return the same as `reached`, counted on routes.
+
+    Args:
+        chosen: chosen experts, [tokens, top_k].
+        experts: in the layer, in order over the parts.
+        parts: equal parts that hold them.
+
+    Raises:
+        ValueError: experts that don't divide among the parts.
+
+    Chapter: moe
+    """
+    if parts < 1 or experts % parts:
+        raise ValueError(f"{experts} experts don't divide among {parts} ranks")
+    home = np.asarray(chosen, dtype=np.int64) // (experts // parts)
+    hit = np.zeros((len(home), parts), dtype=bool)
+    np.put_along_axis(hit, home, True, axis=-1)
+    return float(hit.sum(axis=-1).mean()) if len(home) else 0.0
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The all-to-all of expert parallelism: `copies` of each token leave their rank (dispatch) and come back (combine).
+
+    `dispatch_bytes` and `combine_bytes` are per element of the hidden state.
+    """
+
+    hidden: int
+    copies: float
+    dispatch_bytes: float
+    combine_bytes: float
+    layers: int
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1 or self.copies < 0 or self.layers < 0 or min(self.dispatch_bytes, self.combine_bytes) < 0:
+            raise ValueError(f"{self} should hold sizes of at least 0, and hidden of at least 1")
+
+    @property
+    def bytes_per_token_layer(self) -> float:
+        """Bytes that one token sends and gets back in one layer."""
+        return self.copies * self.hidden * (self.dispatch_bytes + self.combine_bytes)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes that one token sends and gets back in all layers with experts."""
+        return self.layers * self.bytes_per_token_layer
+
+    def stage_s(self, tokens: float, link_bytes_s: float) -> float:
+        """Return the seconds of dispatch and combine of one layer, for `tokens` tokens of one rank.
+
+        Args:
+            tokens: per rank.
+            link_bytes_s: what one rank can send per second; latency is not counted.
+
+        Raises:
+            ValueError: negative tokens or a link that is not positive.
+
+        Source: arXiv 2505.09343 sec. 2.3.2. Chapter: moe
+        """
+        if tokens < 0 or not link_bytes_s > 0:
+            raise ValueError(f"{tokens} tokens over {link_bytes_s} B/s: should be at least 0, and above 0")
+        return tokens * self.bytes_per_token_layer / link_bytes_s
+
+    def step_s(self, tokens: float, link_bytes_s: float, micro_batches: int = 2) -> float:
+        """Return the least seconds of one decode step when links never rest and all else hides behind them.
+
+        Args:
+            tokens: per rank and micro-batch.
+            link_bytes_s: what one rank can send per second.
+            micro_batches: that take turns; 2 lets one compute while the other communicates.
+
+        Raises:
+            ValueError: negative tokens, a link that is not positive, or no micro-batch.
+
+        Source: arXiv 2505.09343 sec. 2.3.2. Chapter: moe
+        """
+        if micro_batches < 1:
+            raise ValueError(f"micro_batches = {micro_batches} should be at least 1")
+        return self.layers * micro_batches * self.stage_s(tokens, link_bytes_s)
+
+
+def exchange(
+    model: arch.Model | str,
+    ranks: int,
+    dispatch: str = "fp8",
+    combine: str = "bf16",
+    copy: Copy = "expert",
+    scale_block: int | None = None,
+) -> Exchange:
+    """Return the all-to-all of a model whose experts lie on `ranks` ranks, routing uniformly.
+
+    Args:
+        model: a model or its key in the catalog.
+        ranks: 1 sends nothing.
+        dispatch: precision of what is sent, as in the catalog.
+        combine: precision of what comes back.
+        copy: "expert" sends a copy for each expert on another rank (k (R-1)/R), "rank" one for each other rank
+            that holds any of them.
+        scale_block: elements that share one FP32 scale in dispatch, e.g. 128; None leaves scales out.
+
+    Raises:
+        ValueError: an unknown model or precision, a model without experts, experts that don't divide among the
+            ranks, or a block below 1.
+
+    Chapter: moe
+    """
+    loaded = _loaded(model)
+    ffn = moe_layer(loaded)
+    sent = pick(DTYPE_BYTES, dispatch, "precision") + _scale_bytes(scale_block)
+    back = pick(DTYPE_BYTES, combine, "precision")
+    layers = sum(_moe_layers(loaded).values())
+    return Exchange(loaded.record.hidden, remote_copies(ffn.experts, ffn.top_k, ranks, copy), sent, back, layers)
+
+
+def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert") -> float:
+    """Return how many copies of a token leave its rank, on average, when routing is uniform.
+
+    Args:
+        experts: in the layer.
+        k: experts per token.
+        ranks: that hold the experts.
+        copy: one per remote "expert" or per remote "rank".
+
+    Raises:
+        ValueError: another word for copy; experts that don't divide among the ranks.
+
+    Chapter: moe
+    """
+    every = {"expert": float(k), "rank": reached(experts, k, ranks)}
+    return pick(every, copy, "kind of copy") * (ranks - 1) / ranks  # one rank in R is the token's own
+
+
+def _scale_bytes(block: int | None) -> float:
+    if block is None:
+        return 0.0
+    if block < 1:
+        raise ValueError(f"scale_block = {block} should be at least 1 element")
+    return DTYPE_BYTES["fp32"] / block
+
+
+def _loaded(model: arch.Model | str) -> arch.Model:
+    return arch.load(model) if isinstance(model, str) else model
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The experts of a model in numbers, for one batch and one number of ranks."""
+
+    model: str
+    layers: int
+    experts: int
+    top_k: int
+    shared: int
+    total_params: int
+    active_params: int
+    compute_share: float
+    batch: int
+    touched_share: float
+    weight_bytes_per_step: float
+    weight_bytes_per_token: float
+    ranks: int
+    experts_per_rank: int
+    ranks_reached: float
+    sent_bytes_per_token: float
+
+    def rows(self) -> Mapping[str, str]:
+        """Return what each figure says, ready to print.
+
+        Chapter: moe
+        """
+        return {
+            "experts per layer": f"{self.experts} routed, {self.shared} shared, {self.layers} layers",
+            "visited per token": f"{self.top_k} ({self.top_k / self.experts:.2%} of the routed)",
+            "parameters": f"{self.total_params / 1e9:.1f}B total, {self.active_params / 1e9:.2f}B active",
+            "compute against dense": f"{self.compute_share:.2%}",
+            f"experts touched at batch {self.batch}": f"{self.touched_share:.1%}",
+            "weights read per step": f"{self.weight_bytes_per_step / 1e9:.1f} GB",
+            "weights read per token": f"{self.weight_bytes_per_token / 1e9:.3f} GB",
+            f"experts per rank, {self.ranks} ranks": f"{self.experts_per_rank}",
+            "ranks a token reaches": f"{self.ranks_reached:.2f}",
+            "sent per token, FP8 out, BF16 back": f"{self.sent_bytes_per_token / 1e6:.3f} MB",
+        }
+
+
+def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1) -> Summary:
+    """Return the experts of a model in numbers: what a token computes, what a batch reads, what ranks exchange.
+
+    Args:
+        model: a model or its key in the catalog.
+        batch: tokens in one decode step.
+        ranks: that hold the experts.
+
+    Raises:
+        ValueError: an unknown model or one without experts, a batch below 1, or experts that don't divide among
+            the ranks.
+
+    Chapter: moe
+    """
+    loaded = _loaded(model)
+    ffn, step, sent = moe_layer(loaded), decode_step(loaded, batch), exchange(loaded, ranks)
+    return Summary(
+        model=loaded.key,
+        layers=sent.layers,
+        experts=ffn.experts,
+        top_k=ffn.top_k,
+        shared=ffn.shared,
+        total_params=loaded.params.total,
+        active_params=loaded.params.active,
+        compute_share=compute_share(loaded).share,
+        batch=batch,
+        touched_share=float(step.touched),
+        weight_bytes_per_step=float(step.total_bytes),
+        weight_bytes_per_token=float(step.bytes_per_token),
+        ranks=ranks,
+        experts_per_rank=ffn.experts // ranks,
+        ranks_reached=reached(ffn.experts, ffn.top_k, ranks),
+        sent_bytes_per_token=sent.bytes_per_token,
+    )

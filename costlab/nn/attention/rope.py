@@ -1,0 +1,127 @@
+"""Rotary position embedding: pairs of channels turn by an angle proportional to the position.
+
+Two ways to pair channels are in use, and mixing them up gives a model that runs and answers badly:
+"interleaved" pairs neighbours (0,1), (2,3), …; "halves" pairs channel i with i + width/2.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Pairing = Literal["interleaved", "halves"]
+
+
+@dataclass(frozen=True)
+class Yarn:
+    """Stretches the slow frequencies of a rotary embedding to a longer context.
+
+    Source: arXiv 2309.00071 sec. 3.2.
+    """
+
+    factor: float
+    original_context: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+
+    def stretch(self, frequencies: Tensor, theta: float) -> Tensor:
+        """Return the frequencies, the slow ones divided by `factor`, with a linear ramp between.
+
+        Args:
+            frequencies: radians per position, shape (width/2,), float64.
+            theta: the base they were made with.
+
+        Source: arXiv 2309.00071 eq. 17-18. Chapter: attention
+        """
+        pairs = len(frequencies)
+        low = max(math.floor(self._pair_turning(self.beta_fast, pairs, theta)), 0)
+        high = min(math.ceil(self._pair_turning(self.beta_slow, pairs, theta)), 2 * pairs - 1)
+        ramp = (torch.arange(pairs, dtype=torch.float64) - low) / max(high - low, 0.001)
+        slow = ramp.clamp(0, 1).to(frequencies.device)
+        return frequencies / self.factor * slow + frequencies * (1 - slow)
+
+    def _pair_turning(self, turns: float, pairs: int, theta: float) -> float:
+        # the pair that makes `turns` full turns within the original context
+        return pairs * math.log(self.original_context / (turns * 2 * math.pi)) / math.log(theta)
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Which frequencies a layer turns with.
+
+    Args:
+        theta: base of the geometric series of wavelengths.
+        yarn: stretch for contexts beyond the trained one.
+        softmax_gain: factor on the softmax scale that goes with `yarn` in some models
+            (DeepSeek-V3: (0.1 ln 40 + 1)**2; DeepSeek-V4: none).
+    """
+
+    theta: float = 10_000.0
+    yarn: Yarn | None = None
+    softmax_gain: float = 1.0
+
+    def frequencies(self, width: int) -> Tensor:
+        """Return radians per position of each pair, shape (width/2,), float64.
+
+        Raises:
+            ValueError: an odd width.
+
+        Source: arXiv 2104.09864 eq. 15. Chapter: attention
+        """
+        if width % 2 or width < 2:
+            raise ValueError(f"rope_dim = {width} should be an even number: rotary embedding turns pairs")
+        plain = self.theta ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        return self.yarn.stretch(plain, self.theta) if self.yarn else plain
+
+    def angles(self, positions: Tensor, width: int) -> Tensor:
+        """Return the angle of each pair at each position, in float64: a float32 angle is off by 0.06 at 1M.
+
+        Args:
+            positions: whole numbers, shape (n,).
+            width: rotated channels.
+
+        Chapter: attention
+        """
+        return positions[:, None] * _kept_frequencies(self, width, positions.device)  # (n, width/2)
+
+
+@functools.cache
+def _kept_frequencies(rope: Rope, width: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # so that training can use what inference made first
+        return rope.frequencies(width).to(device)
+
+
+def rotate(x: Tensor, angles: Tensor, pairing: Pairing, last: bool = True) -> Tensor:
+    """Turn some channels of x by the given angles and leave the others.
+
+    Args:
+        x: shape (…, n, width) with n positions, or (…, n, heads, width) with angles shaped (n, 1, pairs).
+        angles: shape (n, pairs) or (n, 1, pairs); negative angles turn back.
+        pairing: which channels form a pair.
+        last: turn the last 2*pairs channels; otherwise the first.
+
+    Raises:
+        ValueError: more channels to turn than x has.
+
+    Chapter: attention
+    """
+    turned = 2 * angles.shape[-1]
+    if turned > x.shape[-1]:
+        raise ValueError(f"cannot turn {turned} channels of {x.shape[-1]}: rope_dim should be at most the head width")
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    plain, rope = _cut(x, turned, last)
+    a, b = (rope[..., 0::2], rope[..., 1::2]) if pairing == "interleaved" else rope.chunk(2, -1)
+    pair = (a * cos - b * sin, a * sin + b * cos)
+    rotated = torch.stack(pair, -1).flatten(-2) if pairing == "interleaved" else torch.cat(pair, -1)
+    return torch.cat([plain, rotated] if last else [rotated, plain], -1)
+
+
+def _cut(x: Tensor, turned: int, last: bool) -> tuple[Tensor, Tensor]:
+    if last:
+        return x[..., : x.shape[-1] - turned], x[..., x.shape[-1] - turned :]
+    return x[..., turned:], x[..., :turned]

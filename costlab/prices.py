@@ -1,0 +1,336 @@
+"""Money: the bill of a workload at a catalogued price, on a date, in a currency.
+
+>>> from costlab import prices
+>>> load = prices.Workload(input_tokens=32_768, output_tokens=8_192, hit_rate=0.5, calls=10)
+>>> round(prices.bill("deepseek-v4-pro", load, "2026-06-01").total, 3)
+0.143
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Literal
+
+import numpy as np
+
+from costlab import catalog
+from costlab.arch.entries import MOST
+from costlab.arrays import ArrayLike, Floats
+from costlab.catalog import PriceRow, PriceWindow, Scenario
+
+Publisher = Literal["provider", "article-e"]
+
+#: The course's tables are dated by this day: after the cuts of May 2026, before the rises of August.
+LESSON_DAY = date(2026, 6, 1)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Tokens of one call and how often it is made; `write_tokens` are input tokens written to a billed cache."""
+
+    input_tokens: int
+    output_tokens: int
+    hit_rate: float = 0.0
+    calls: int = 1
+    write_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("input_tokens", 0), ("output_tokens", 0), ("calls", 1), ("write_tokens", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not least <= value <= MOST or value != int(value):
+                raise ValueError(f"{name} should be a whole number from {least} to 2**53, got {value!r}")
+        if not 0 <= self.hit_rate <= 1:
+            raise ValueError(f"hit_rate should lie between 0 and 1, got {self.hit_rate!r}")
+        if self.write_tokens > self.input_tokens * (1 - self.hit_rate) + 1e-9:
+            missed = self.input_tokens * (1 - self.hit_rate)
+            raise ValueError(f"write_tokens = {self.write_tokens} exceed the {missed:g} input tokens that miss")
+
+    @classmethod
+    def from_scenario(cls, scenario: Scenario) -> Workload:
+        """Return the workload of a catalogued scenario.
+
+        Chapter: prices
+        """
+        return cls(scenario.input_tokens, scenario.output_tokens, scenario.hit_rate, scenario.calls)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a workload costs, by kind of token, in `currency`; `rate` is the exchange rate applied to the row."""
+
+    row: PriceRow
+    currency: str
+    rate: float
+    hit: float
+    miss: float
+    write: float
+    output: float
+
+    @property
+    def total(self) -> float:
+        """The sum of the four parts."""
+        return self.hit + self.miss + self.write + self.output
+
+
+def moment(when: str | date | datetime) -> datetime:
+    """Return a moment in UTC; a day alone means its noon.
+
+    Noon is off-peak in the windows of 2026; in the night discount of 2025 it is the full price, then called "peak".
+
+    Args:
+        when: a date, a datetime, or ISO text such as "2026-06-01" or "2026-09-01T02:00"; without zone it is UTC.
+
+    Raises:
+        ValueError: a text that is no date, quoted.
+
+    Chapter: prices
+    """
+    if isinstance(when, str):
+        try:
+            when = _parsed(when)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"date {when!r} should look like 2026-06-01 or 2026-09-01T02:00") from error
+    if isinstance(when, datetime):
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    return datetime.combine(when, time(12), UTC)
+
+
+def _parsed(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return moment(datetime.fromisoformat(text))
+
+
+def _start(when: date | datetime) -> datetime:
+    if isinstance(when, datetime):
+        return moment(when)
+    return datetime.combine(when, time(0), UTC)
+
+
+def products(published_by: Publisher = "provider") -> tuple[str, ...]:
+    """Return the products that have prices, in alphabetical order.
+
+    Chapter: prices
+    """
+    return tuple(sorted({row.product for row in catalog.load().prices if row.published_by == published_by}))
+
+
+def history(product: str, currency: str | None = None, published_by: Publisher = "provider") -> tuple[PriceRow, ...]:
+    """Return every price row of a product, oldest first.
+
+    Args:
+        product: e.g. "deepseek-v4-pro".
+        currency: only rows in it; None for all.
+        published_by: the provider's own list, or an article's table.
+
+    Raises:
+        ValueError: an unknown product; the message lists the known ones.
+
+    Chapter: prices
+    """
+    known = products(published_by)
+    if product.lower() not in known:
+        raise ValueError(catalog.unknown("product with a price", product, known))
+    rows = (r for r in catalog.load().prices if r.product == product.lower() and r.published_by == published_by)
+    return tuple(sorted((r for r in rows if currency in (None, r.currency)), key=lambda r: _start(r.valid_from)))
+
+
+def price_at(
+    product: str,
+    when: str | date | datetime = LESSON_DAY,
+    *,
+    input_tokens: int = 0,
+    currency: str = "USD",
+    published_by: Publisher = "provider",
+) -> PriceRow:
+    """Return the row of the price list that applies: the right product, moment, context tier and peak window.
+
+    Args:
+        product: e.g. "deepseek-v4-pro".
+        when: see `moment`.
+        input_tokens: length of one call's input, which decides the context tier.
+        currency: preferred; another catalogued currency's row is returned where this one has none.
+        published_by: the provider's own list, or an article's table.
+
+    Raises:
+        ValueError: an unknown product, or a day without price; the message says since when there is one.
+
+    Chapter: prices
+    """
+    at = moment(when)
+    rows = history(product, None, published_by)
+    open_now = [r for r in rows if _holds(r.valid_from, r.valid_to, at)]
+    fitting = [r for r in open_now if _in_tier(r, input_tokens) and _in_window(r, at)]
+    if not fitting:
+        days = ", ".join(sorted({f"{r.valid_from:%Y-%m-%d}" for r in rows}))
+        tier = f" for {input_tokens} input tokens" if open_now else ""
+        raise ValueError(f"no price of {product!r} is known at {at:%Y-%m-%d %H:%M} UTC{tier}; prices start on {days}")
+    # the asked currency first; then the newest row, which replaced the others
+    return max(fitting, key=lambda r: (r.currency == currency, _start(r.valid_from)))
+
+
+def _in_tier(row: PriceRow, input_tokens: int) -> bool:
+    return row.min_input_tokens <= input_tokens and input_tokens <= (row.max_input_tokens or math.inf)
+
+
+def _in_window(row: PriceRow, at: datetime) -> bool:
+    return row.window is None or row.window == window_at(row.provider, at)
+
+
+def window_at(provider: str, when: str | date | datetime) -> Literal["peak", "off-peak"]:
+    """Return which of a provider's two daily prices applies at a moment; "off-peak" where no window is known.
+
+    Chapter: prices
+    """
+    at = moment(when)
+    for rule in catalog.load().windows:
+        if rule.provider == provider and _holds(rule.valid_from, rule.valid_to, at):
+            return rule.window if _inside(rule, at) else _OTHER[rule.window]
+    return "off-peak"
+
+
+_OTHER: dict[str, Literal["peak", "off-peak"]] = {"peak": "off-peak", "off-peak": "peak"}
+
+
+def _inside(rule: PriceWindow, at: datetime) -> bool:
+    if at.date() in rule.holidays or (rule.weekdays_only and at.weekday() >= 5):
+        return False
+    return any(
+        start <= at.time() < end if start < end else (at.time() >= start or at.time() < end)
+        for start, end in rule.hours
+    )
+
+
+def _holds(valid_from: date | datetime, valid_to: date | datetime | None, at: datetime) -> bool:
+    return _start(valid_from) <= at and (valid_to is None or at < _start(valid_to))
+
+
+def exchange_rate(base: str, quote: str, when: str | date | datetime = LESSON_DAY, *, claims: bool = False) -> float:
+    """Return units of `quote` for one `base`: the latest catalogued rate on or before the day, else the first after.
+
+    A pair without rates of its own is crossed through a currency that has rates with both.
+
+    Args:
+        base: currency code, e.g. "USD".
+        quote: currency code, e.g. "CNY".
+        when: see `moment`.
+        claims: prefer a rate that only an article uses, where it is the latest.
+
+    Raises:
+        ValueError: a pair that is not catalogued; the message lists those that are.
+
+    Chapter: prices
+    """
+    day = moment(when).date()
+    if base == quote:
+        return 1.0
+    known = sorted({c for r in catalog.load().fx for c in (r.base, r.quote)})
+    if (direct := _pair_rate(base, quote, day, claims)) is not None:
+        return direct
+    for middle in known:
+        first, second = _pair_rate(base, middle, day, claims), _pair_rate(middle, quote, day, claims)
+        if first is not None and second is not None:
+            return first * second
+    raise ValueError(f"no exchange rate from {base!r} to {quote!r}; currencies known: {', '.join(known)}")
+
+
+def _pair_rate(base: str, quote: str, day: date, claims: bool) -> float | None:
+    """Return the rate of a pair that the catalog holds in either direction, or None."""
+    rates = [r for r in catalog.load().fx if {r.base, r.quote} == {base, quote} and r.claim <= claims and not r.implied]
+    if not rates:
+        return None
+    before = [r for r in rates if r.date <= day]
+    # of one day's rates an article's comes last, so that `claims` finds it
+    best = max(before, key=lambda r: (r.date, r.claim)) if before else min(rates, key=lambda r: r.date)
+    return best.rate if best.base == base else 1 / best.rate
+
+
+def bill(
+    product: str,
+    workload: Workload,
+    when: str | date | datetime = LESSON_DAY,
+    *,
+    currency: str = "USD",
+    published_by: Publisher = "provider",
+) -> Bill:
+    """Return what a workload costs.
+
+    Input tokens that hit are billed at the hit price, or at the miss price where the provider lists none; tokens
+    written to a cache at the write price, or at the miss price where writing is free.
+
+    Args:
+        product: e.g. "deepseek-v4-pro".
+        workload: what is sent and received.
+        when: see `moment`; it decides the row, the peak window and the exchange rate.
+        currency: of the result.
+        published_by: the provider's own list, or an article's table.
+
+    Raises:
+        ValueError: an unknown product or currency, or a day without price.
+
+    Chapter: prices
+    """
+    row = price_at(product, when, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
+    fx = exchange_rate(row.currency, currency, when)
+    hits = workload.input_tokens * workload.hit_rate
+    writes = float(workload.write_tokens)
+    misses = workload.input_tokens - hits - writes
+    scale = workload.calls * fx / 1e6
+    return Bill(
+        row=row,
+        currency=currency,
+        rate=fx,
+        hit=hits * hit_price(row) * scale,
+        miss=misses * row.miss * scale,
+        write=writes * (row.miss if row.write is None else row.write) * scale,
+        output=workload.output_tokens * row.output * scale,
+    )
+
+
+def hit_price(row: PriceRow) -> float:
+    """Return the price of a million input tokens that hit the cache: the miss price where none is listed.
+
+    Chapter: prices
+    """
+    return row.miss if row.hit is None else row.hit
+
+
+def blended_input(row: PriceRow, hit_rate: ArrayLike) -> Floats:
+    """Return the average price of a million input tokens at a hit rate, in the row's currency.
+
+    Args:
+        row: a price row.
+        hit_rate: shares between 0 and 1, any shape.
+
+    Raises:
+        ValueError: a share outside 0 to 1.
+
+    Chapter: prices
+    """
+    share = np.asarray(hit_rate, dtype=np.float64)
+    if np.any(~((share >= 0) & (share <= 1))):
+        raise ValueError(f"hit_rate should lie between 0 and 1, got {hit_rate!r}")
+    blended: Floats = share * hit_price(row) + (1 - share) * row.miss
+    return blended
+
+
+def cut(before: PriceRow, after: PriceRow) -> dict[str, float]:
+    """Return by which share each kind of token became cheaper; negative where it became dearer.
+
+    Raises:
+        ValueError: rows in different currencies.
+
+    Chapter: prices
+    """
+    if before.currency != after.currency:
+        raise ValueError(f"can't compare {before.currency} with {after.currency}; take rows of one currency")
+    kinds: Iterable[tuple[str, float | None, float | None]] = (
+        ("hit", before.hit, after.hit),
+        ("miss", before.miss, after.miss),
+        ("output", before.output, after.output),
+    )
+    return {kind: 1 - new / old for kind, old, new in kinds if old and new is not None}

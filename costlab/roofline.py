@@ -1,0 +1,363 @@
+"""What a second of a chip yields: compute, memory and link time of a prefill and of a decode step.
+
+A step takes as long as its slowest part when the parts overlap, or their sum when they do not. Times are lower
+bounds at efficiency 1; an efficiency below 1 is always one that the caller states.
+
+>>> from costlab import roofline
+>>> node = roofline.deployment("deepseek-v3", "h800", 32)
+>>> node.decode(batch=2048, context=4989).bound
+'memory'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from costlab import arch, catalog
+from costlab.arch import Flops, Model, MoE
+from costlab.arch.entries import MOST
+from costlab.catalog import ChipRecord, ServingDay
+
+#: Where a chip has no unit for a precision, the next one in the list runs it.
+FALLBACK: Mapping[str, tuple[str, ...]] = {
+    "fp4": ("fp4", "fp8", "bf16", "fp16"),
+    "fp4xfp8": ("fp8", "bf16", "fp16"),
+    "fp8": ("fp8", "bf16", "fp16"),
+    "bf16": ("bf16", "fp16"),
+    "fp32": ("tf32", "fp32", "bf16", "fp16"),
+}
+
+#: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
+DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself."""
+
+    compute: float = 1.0
+    memory: float = 1.0
+    link: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("compute", "memory", "link"):
+            share = getattr(self, name)
+            if not 0 < share <= 1:
+                raise ValueError(f"{name} efficiency should be above 0 and at most 1, got {share}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of one step by cause, and the tokens it yields."""
+
+    compute_s: float
+    memory_s: float
+    link_s: float
+    tokens: float
+    overlap: bool = True
+
+    @property
+    def seconds(self) -> float:
+        """The longest part if they overlap, else the sum."""
+        parts = (self.compute_s, self.memory_s, self.link_s)
+        return max(parts) if self.overlap else sum(parts)
+
+    @property
+    def bound(self) -> Literal["compute", "memory", "link"]:
+        """The part that takes longest."""
+        parts: dict[Literal["compute", "memory", "link"], float] = {
+            "compute": self.compute_s,
+            "memory": self.memory_s,
+            "link": self.link_s,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens of the whole deployment per second."""
+        return self.tokens / self.seconds
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model on `chips` chips: attention and dense parts split over `tensor_parallel`, experts over all chips.
+
+    The chips form `chips / tensor_parallel` replicas of the non-expert part, each with its own share of the batch;
+    `memory_share` of each chip's memory may be used.
+    """
+
+    model: Model
+    chip: ChipRecord
+    chips: int
+    tensor_parallel: int = 1
+    efficiency: Efficiency = field(default_factory=Efficiency)
+    overlap: bool = True
+    memory_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.chips < 1 or self.tensor_parallel < 1:
+            raise ValueError(
+                f"chips and tensor_parallel should be at least 1, got {self.chips}, {self.tensor_parallel}"
+            )
+        if self.chips % self.tensor_parallel:
+            raise ValueError(f"{self.chips} chips don't divide into groups of tensor_parallel = {self.tensor_parallel}")
+        if self.tensor_parallel > self.chip.chips_per_node:
+            node = self.chip.chips_per_node
+            raise ValueError(f"tensor_parallel = {self.tensor_parallel} should stay within a node of {node} chips")
+        if not 0 < self.memory_share <= 1:
+            raise ValueError(f"memory_share should be above 0 and at most 1, got {self.memory_share}")
+
+    # --- what a chip holds -------------------------------------------------------------------------------------
+
+    @property
+    def weight_bytes_per_chip(self) -> float:
+        """Bytes of weights on each chip.
+
+        Chapter: roofline
+        """
+        stored = dict(self.model.weight_bytes())
+        experts = stored.pop("experts", 0.0)
+        return sum(stored.values()) / self.tensor_parallel + experts / self.chips
+
+    def max_batch(self, context: int) -> int:
+        """Return the sequences of `context` tokens that fit beside the weights; 0 if the weights alone don't fit.
+
+        Raises:
+            ValueError: a context below 1.
+
+        Chapter: roofline
+        """
+        free = self.chip.memory_bytes * self.memory_share - self.weight_bytes_per_chip
+        return max(0, math.floor(free * self.chips / float(self.model.kv_bytes(context).resident)))
+
+    def experts_touched(self, batch: float) -> float:
+        """Return the expected share of a layer's experts that `batch` tokens visit, choosing evenly: 1-(1-k/E)^B.
+
+        Raises:
+            ValueError: a negative batch.
+
+        Chapter: roofline
+        """
+        if not batch >= 0:
+            raise ValueError(f"batch should be at least 0, got {batch!r}")
+        layer = self._moe
+        return 1.0 if layer is None else 1.0 - (1.0 - layer.top_k / layer.experts) ** batch
+
+    # --- the two phases ----------------------------------------------------------------------------------------
+
+    def decode(self, batch: int, context: int) -> Step:
+        """Return the time of one decode step: one new token for each of `batch` sequences.
+
+        Args:
+            batch: sequences in the whole deployment.
+            context: tokens each has, the new one included.
+
+        Raises:
+            ValueError: a batch or context below 1.
+
+        Source: S. Williams et al., Roofline, CACM 52(4), 2009. Chapter: roofline
+        """
+        batch = _whole(batch, "batch")
+        cache = float(self.model.decode_read_bytes(context)) * batch / self.chips
+        return self._step(
+            compute_s=self._compute_s(self.model.decode_flops(context), batch),
+            memory_s=self._memory_s(self._read_once(batch) + cache),
+            tokens=batch,
+        )
+
+    def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
+        """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
+
+        Args:
+            new: tokens to read per prompt, at least 1.
+            prefix: cached tokens before them.
+            batch: prompts read together.
+
+        Raises:
+            ValueError: a count out of range.
+
+        Chapter: roofline
+        """
+        batch = _whole(batch, "batch")
+        kept = self.model.kv_bytes(prefix + new).total  # written once, and the cached part read once
+        return self._step(
+            compute_s=self._compute_s(self.model.prefill_flops(new, prefix), batch),
+            memory_s=self._memory_s(self._read_once(batch * new) + float(kept) * batch / self.chips),
+            tokens=float(batch) * new,
+        )
+
+    def usd_per_million(self, step: Step, usd_per_chip_hour: float) -> float:
+        """Return dollars per million tokens of a step, at a rent per chip and hour.
+
+        Raises:
+            ValueError: a rent that is negative or no finite number.
+
+        Chapter: roofline
+        """
+        if not 0 <= usd_per_chip_hour < math.inf:
+            raise ValueError(f"rent should be a finite number of at least 0, got {usd_per_chip_hour} USD per chip-hour")
+        return usd_per_chip_hour * self.chips / 3600 / step.tokens_per_s * 1e6
+
+    # --- the three terms ---------------------------------------------------------------------------------------
+
+    def _step(self, compute_s: float, memory_s: float, tokens: float) -> Step:
+        return Step(compute_s, memory_s, self._link_s(tokens), tokens, self.overlap)
+
+    def _compute_s(self, flops: Flops, batch: float) -> float:
+        ideal = sum(float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items())
+        return ideal * batch / self.chips / self.efficiency.compute
+
+    def _memory_s(self, bytes_per_chip: float) -> float:
+        return bytes_per_chip / self.chip.memory_bandwidth_bytes_s / self.efficiency.memory
+
+    def _read_once(self, tokens: float) -> float:
+        """Weight bytes that each chip reads in a step, whatever the batch; of the experts, those that are visited."""
+        stored = {k: b for k, b in self.model.weight_bytes().items() if k != "embedding"}
+        experts = stored.pop("experts", 0.0) * self.experts_touched(tokens)
+        return sum(stored.values()) / self.tensor_parallel + experts / self.chips
+
+    def _link_s(self, tokens: float) -> float:
+        """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for a step's tokens, per chip."""
+        mine = tokens / self.chips
+        inside, outside = self._peers()
+        link = self.chip.link_bytes_s * self.efficiency.link
+        network = self.chip.network_bytes_s * self.efficiency.link
+        exchange = max(inside * self._moe_bytes() / link, outside * self._moe_bytes() / network)
+        return mine * (exchange + self._reduce_bytes() / link)
+
+    def _peers(self) -> tuple[float, float]:
+        """Share of a token's expert visits that go to other chips of the node, and to other nodes."""
+        near = min(self.chips, self.chip.chips_per_node)
+        return (near - 1) / self.chips, (self.chips - near) / self.chips
+
+    def _moe_bytes(self) -> float:
+        per_element = DISPATCH_BYTES + COMBINE_BYTES
+        visits = sum(ffn.top_k for _, ffn in self.model.layers if isinstance(ffn, MoE))
+        return visits * self.model.record.hidden * per_element
+
+    def _reduce_bytes(self) -> float:
+        # a ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer,
+        # for all tokens of the tensor-parallel group
+        group = self.tensor_parallel
+        per_token = 2 * len(self.model.layers) * self.model.record.hidden * REDUCE_BYTES
+        return per_token * 2 * (group - 1) / group * group
+
+    @property
+    def _moe(self) -> MoE | None:
+        return next((ffn for _, ffn in self.model.layers if isinstance(ffn, MoE)), None)
+
+
+def _whole(count: int, what: str) -> int:
+    if isinstance(count, bool) or not 1 <= count <= MOST or count != int(count):
+        raise ValueError(f"{what} should be a whole number from 1 to 2**53, got {count!r}")
+    return int(count)
+
+
+def rate(chip: ChipRecord, precision: str) -> float:
+    """Return the FLOP/s at which a chip runs a precision, falling back to the next wider unit it has.
+
+    Raises:
+        ValueError: a precision the chip cannot run at all.
+
+    Source: catalog/chips.toml. Chapter: roofline
+    """
+    for unit in FALLBACK.get(precision, ()):
+        if unit in chip.flops:
+            return chip.flops[unit]
+    raise ValueError(f"{chip.name} has no unit for {precision!r}; it has {', '.join(chip.flops)}")
+
+
+def deployment(
+    model: str,
+    chip: str,
+    chips: int,
+    *,
+    tensor_parallel: int = 1,
+    efficiency: Efficiency | None = None,
+    overlap: bool = True,
+) -> Deployment:
+    """Return a deployment of a catalogued model on catalogued chips.
+
+    Args:
+        model: key in the catalog, e.g. "deepseek-v4-pro".
+        chip: key in the catalog, e.g. "h800".
+        chips: how many.
+        tensor_parallel: chips that split the non-expert part among them.
+        efficiency: shares of the peaks reached; None is the roofline.
+        overlap: whether compute, memory and link times hide behind one another.
+
+    Raises:
+        ValueError: an unknown model or chip.
+        ValueError: counts that do not fit together.
+
+    Chapter: roofline
+    """
+    return Deployment(arch.load(model), catalog.chip(chip), chips, tensor_parallel, efficiency or Efficiency(), overlap)
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """A published day of serving, recomputed: what follows from its figures, and what they imply of the hardware."""
+
+    day: ServingDay
+    cost_usd: float
+    revenue_usd: float
+    prefill_nodes: float
+    decode_nodes: float
+    computed_tokens_s: float
+    prefill_mfu: float
+    decode_batch_per_chip: float
+    decode_step_s: float
+    decode_ideal: Step
+    decode_efficiency: float
+
+    @property
+    def margin(self) -> float:
+        """(revenue - cost) / cost."""
+        return self.revenue_usd / self.cost_usd - 1
+
+
+def check_day(key: str = "deepseek-day") -> DayCheck:
+    """Return a published day recomputed: cost, revenue and margin from its own figures, and the efficiency it implies.
+
+    Nothing is fitted: prefill efficiency is the ideal compute time of the uncached tokens over the time taken,
+    decode efficiency the roofline's step over the step that batch and rate imply. The length of a prompt is not
+    published; the mean context of a decode step stands in for it.
+
+    Raises:
+        ValueError: an unknown day.
+
+    Source: open-infra-index day 6 (catalog/published.toml). Chapter: roofline
+    """
+    day = catalog.pick(catalog.load().days, key, "day")
+    fresh = 1 - day.input_hit_tokens / day.input_tokens
+    computed = day.node_input_tokens_s * fresh
+    unit = deployment(day.model, day.chip, day.prefill_chips)
+    ideal = unit.prefill(day.mean_context).compute_s * unit.chips / day.mean_context  # chip-seconds per token
+    batch = day.node_output_tokens_s / float(np.mean(day.user_tokens_s)) / day.chips_per_node
+    decoding = deployment(day.model, day.chip, day.decode_chips)
+    step = decoding.decode(round(batch * day.decode_chips), day.mean_context)
+    took = batch * day.chips_per_node / day.node_output_tokens_s
+    return DayCheck(
+        day=day,
+        cost_usd=day.nodes * day.chips_per_node * 24 * day.usd_per_chip_hour,
+        revenue_usd=_revenue(day),
+        prefill_nodes=day.input_tokens / day.node_input_tokens_s / 86400,
+        decode_nodes=day.output_tokens / day.node_output_tokens_s / 86400,
+        computed_tokens_s=computed,
+        prefill_mfu=ideal * computed / day.chips_per_node,
+        decode_batch_per_chip=batch,
+        decode_step_s=took,
+        decode_ideal=step,
+        decode_efficiency=step.seconds / took,
+    )
+
+
+def _revenue(day: ServingDay) -> float:
+    miss = day.input_tokens - day.input_hit_tokens
+    return (day.input_hit_tokens * day.hit_usd + miss * day.miss_usd + day.output_tokens * day.output_usd) / 1e6

@@ -1,0 +1,104 @@
+"""What a page's Python imports, followed through the course's own packages, without running any of it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROVIDED = frozenset({"IPython", "myst_nb", "ipywidgets", "js", "pyodide"})
+"""Modules that the page's own start-up code brings."""
+
+
+@dataclass
+class Found:
+    """The outside modules that some code needs, each with the chain of modules that led to it."""
+
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lazy: set[str] = field(default_factory=set)
+
+    def missing(self, available: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Modules imported for certain that the browser does not have."""
+        known = set(available) | PROVIDED | set(sys.stdlib_module_names)
+        return {name: chain for name, chain in self.chains.items() if name not in known}
+
+
+class ImportWalker:
+    """Follows imports from the source of a cell through packages whose folders are known."""
+
+    def __init__(self, packages: dict[str, Path]) -> None:
+        self._packages = packages
+        self._visited: set[str] = set()
+        self.found = Found()
+
+    def visit_cell(self, source: str, label: str) -> None:
+        """Follow a cell's imports; those inside its functions count, since a slider will call them."""
+        for name in _imported(ast.walk(ast.parse(source))):
+            self._visit(name, (label,))
+
+    def _visit(self, name: str, chain: tuple[str, ...]) -> None:
+        root = name.split(".")[0]
+        if root not in self._packages:
+            self.found.chains.setdefault(root, (*chain, root))
+            return
+        for module in _with_parents(name):
+            path = self._file(module)
+            if path and module not in self._visited:
+                self._visited.add(module)
+                self._visit_file(path, module, (*chain, module))
+
+    def _visit_file(self, path: Path, module: str, chain: tuple[str, ...]) -> None:
+        """Imports at module level run for certain; those inside functions may run."""
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        certain = set(_imported(_module_level(tree), package))
+        for name in sorted(certain):
+            self._visit(name, chain)
+        for name in set(_imported(ast.walk(tree), package)) - certain:
+            self.found.lazy.add(name.split(".")[0])
+
+    def _file(self, module: str) -> Path | None:
+        root, *rest = module.split(".")
+        base = self._packages[root].joinpath(*rest)
+        candidates = (base / "__init__.py", base.with_suffix(".py"))
+        return next((path for path in candidates if path.is_file()), None)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    """``a.b.c`` imports a, then a.b, then a.b.c."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        yield ".".join(parts[:length])
+
+
+def _imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
+    """Full names of the modules that import statements among ``nodes`` name."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)  # it may be a submodule
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """``from .. import x`` inside package a.b names a."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    base = ".".join(parts[: len(parts) - node.level + 1])
+    return f"{base}.{node.module}" if node.module else base
+
+
+def _module_level(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk what runs on import: not function bodies, not ``if TYPE_CHECKING``, not guarded ``try`` imports."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Try):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from _module_level(child)

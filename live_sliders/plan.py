@@ -1,0 +1,157 @@
+"""What one page needs in order to come alive: its views, the Python they run, the packages that this imports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import widgets
+from .imports import Found, ImportWalker
+from .notebook import Cell
+from .slicing import LiveCell, SliceError, slice_cells
+from .widgets import State
+
+
+class PageError(ValueError):
+    """A page whose sliders cannot run in a browser; the message names the page and the cell."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One widget shown on a page: by which cell, and as which model."""
+
+    cell: Cell
+    model_id: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook page with widgets."""
+
+    name: str
+    cells: list[Cell]
+    state: State
+    views: list[View]
+
+    def live_views(self) -> list[View]:
+        """The views that a browser can drive: not tagged, not unsupported."""
+        return [view for view in self.views if not view.cell.not_live and not self.unsupported(view)]
+
+    def unsupported(self, view: View) -> list[str]:
+        """The kinds of widget in a view that stay static."""
+        return widgets.unsupported(self.state, view.model_id)
+
+
+@dataclass(frozen=True)
+class Available:
+    """What pages may import in the browser: the runtime's packages by module, and the course's own."""
+
+    modules: dict[str, str]
+    own: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The JSON that a live page carries."""
+
+    views: list[dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    cells: list[LiveCell]
+    packages: list[str]
+    figure: dict[str, Any]
+
+    def to_json(self, **places: Any) -> str:
+        """The plan as JSON that is safe inside a ``<script>`` element."""
+        cells = [vars(cell) for cell in self.cells]
+        text = json.dumps({**vars(self), "cells": cells, **places}, ensure_ascii=False, separators=(",", ":"))
+        return text.replace("<", "\\u003c")
+
+
+def make_plan(page: Page, available: Available) -> Plan | None:
+    """Plan a page, or return None where no view can be live. Raises PageError."""
+    views = page.live_views()
+    if not views:
+        return None
+    try:
+        cells = slice_cells(page.cells, {view.cell.index for view in views})
+    except SliceError as error:
+        raise PageError(f"{page.name}: {error}") from error
+    found = _imports(cells, available)
+    _refuse_missing(page, found, available)
+    return Plan(
+        views=[{"model": v.model_id, "cell": v.cell.index, "nth": _nth(page, v), "alt": v.cell.alt} for v in views],
+        models=widgets.page_state(page.state, [view.model_id for view in views]),
+        cells=cells,
+        packages=_packages(found, available),
+        figure=figure_format(page.state),
+    )
+
+
+def problems(page: Page) -> Iterable[tuple[str, str]]:
+    """What the author should hear about a page at build time, as (kind of warning, message)."""
+    yield from _loose_figures(page)
+    for view in page.views:
+        where = f"cell {view.cell.index + 1}"
+        if names := page.unsupported(view):
+            yield "unsupported", f"{where}: no live control for {', '.join(names)}; the view stays static"
+        if widgets.has_figure(page.state, view.model_id) and not view.cell.alt:
+            yield "alt", f"{where}: the slider's figure has no alternative text (cell metadata mystnb.image.alt)"
+        for error in widgets.errors(page.state, view.model_id):
+            yield "error", f"{where}: the widget's callback raised {error}"
+
+
+def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
+    """After ``%matplotlib inline``, interact no longer recognises the backend: figures land below the widget."""
+    for cell in page.cells if page.live_views() else []:
+        if "%matplotlib inline" in cell.source:
+            yield (
+                "figure",
+                (
+                    f"cell {cell.index + 1}: leave out '%matplotlib inline'; with it, figures of a slider are shown "
+                    "outside of the slider, and there they cannot follow it"
+                ),
+            )
+
+
+def _nth(page: Page, view: View) -> int:
+    """A view's place among the views of its cell."""
+    return [each for each in page.views if each.cell is view.cell].index(view)
+
+
+def _imports(cells: list[LiveCell], available: Available) -> Found:
+    walker = ImportWalker(available.own)
+    for cell in cells:
+        walker.visit_cell(cell.source, f"cell {cell.index + 1}")
+    return walker.found
+
+
+def _refuse_missing(page: Page, found: Found, available: Available) -> None:
+    missing = found.missing([*available.modules, *available.own])
+    if not missing:
+        return
+    reasons = "; ".join(f"{chain[0]} needs {name!r} ({' → '.join(chain)})" for name, chain in missing.items())
+    raise PageError(
+        f"{page.name}: {reasons}; the browser's Python has no such module. "
+        "Tag the cell that shows the slider 'not-live', or compute without it"
+    )
+
+
+def _packages(found: Found, available: Available) -> list[str]:
+    """The runtime's packages by name; what is only imported inside functions is fetched too, where it exists."""
+    names = {available.modules[name] for name in {*found.chains, *found.lazy} if name in available.modules}
+    return sorted(names | {"ipywidgets"})
+
+
+def figure_format(state: State) -> dict[str, Any]:
+    """How the notebook drew its figures, read from those it saved: PNG or SVG, and pixels per CSS pixel."""
+    for model_id in state:
+        for output in widgets.outputs(state, model_id) if widgets.kind(state, model_id) == "OutputModel" else []:
+            data = output.get("data", {})
+            if "image/svg+xml" in data and "image/png" not in data:
+                return {"format": "svg", "scale": 1}
+            if "image/png" in data:
+                return {"format": "png", "scale": 2 if output.get("metadata", {}).get("image/png") else 1}
+    return {"format": "png", "scale": 1}

@@ -1,0 +1,1 @@
+"""What stands in for the Jupyter kernel in the reader's browser: comms, display, figures."""

@@ -1,0 +1,224 @@
+"""Runs a page's cells with the real ipywidgets, and collects what the page must show.
+
+Everything that one computation sends - new widgets, changed values, outputs - is gathered and handed over at its
+end, so that the page changes all at once, or keeps its last good state where the computation failed.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import io
+import json
+import linecache
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from . import shell as shell_module
+from .figures import Figures
+
+Event = dict[str, Any]
+
+
+class Kernel:
+    """One page's Python: a namespace, its widgets' comms, and the events of the current computation."""
+
+    def __init__(self, figures: Figures) -> None:
+        self.figures = figures
+        self.shell = shell_module.Shell()
+        self.areas: list[Any] = []  # the Output widgets entered; the last one takes what is shown
+        self.events: list[Event] = []
+        self.namespace: dict[str, Any] = {"__name__": "__main__", "display": self.display}
+        self._cell: int | None = None
+
+    # -- what the page asks for ---------------------------------------------------------------------------------
+
+    def run_cell(self, index: int, source: str) -> str:
+        """Run a cell's source and report as JSON."""
+        self._cell, self.figures.drawing = index, False
+        return self._report(lambda: self._execute(f"<cell {index + 1}>", source))
+
+    def deliver(self, moves: str, again: bool = False) -> str:
+        """Apply the page's moves, given as JSON, and report. ``again`` recomputes although no value changed."""
+        self._cell, self.figures.drawing = None, True
+        return self._report(lambda: [self._move(move, again) for move in json.loads(moves)])
+
+    def settle(self) -> None:
+        """All cells have run: what exists now stays, so the garbage collector need not look at it again."""
+        gc.freeze()
+
+    def _report(self, work: Callable[[], Any]) -> str:
+        self.events, self.shell.error = [], None
+        try:
+            work()
+        except BaseException:
+            self.shell.showtraceback()
+        finally:
+            self.areas.clear()
+        return json.dumps({"events": self.events, "error": self.shell.error}, default=str)
+
+    # -- cells --------------------------------------------------------------------------------------------------
+
+    def _execute(self, name: str, source: str) -> None:
+        """Run as a notebook does: the value of a last expression is displayed, open figures are shown."""
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        tree = ast.parse(source, name)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, name, "exec"), self.namespace)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), name, "eval"), self.namespace)
+            if value is not None and not source.rstrip().endswith(";"):
+                self.display(value)
+        self.show_figures()
+
+    # -- moves --------------------------------------------------------------------------------------------------
+
+    def _move(self, move: dict[str, Any], again: bool) -> None:
+        """One move: new values of a widget, or a click."""
+        import comm
+
+        peer = comm.get_comm_manager().comms[move["id"]]
+        state = move.get("state")
+        data = (
+            {"method": "custom", "content": {"event": "click"}}
+            if state is None
+            else {"method": "update", "state": state}
+        )
+        before = _snapshot(move["id"])
+        peer.handle_msg({"content": {"data": data}, "buffers": [], "header": {}, "metadata": {}, "parent_header": {}})
+        if again and state is not None and _snapshot(move["id"]) == before:
+            _announce(move["id"])
+
+    # -- display ------------------------------------------------------------------------------------------------
+
+    def display(self, *values: Any, **_: Any) -> None:
+        """IPython's ``display``."""
+        for value in values:
+            data, metadata = (
+                self.figures.render(value) if self.figures.is_figure(value) else shell_module.describe(value)
+            )
+            self.emit({"output_type": "display_data", "data": data, "metadata": metadata})
+
+    def show_figures(self) -> None:
+        """Show pyplot's open figures, as the notebook does after a cell or a callback."""
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].show = lambda *_, **__: self.show_figures()  # pyplot wants a function
+        for figure in self.figures.take_open():
+            self.display(figure)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """IPython's ``clear_output``; with ``wait`` the old output stays until there is a new one."""
+        if not self.areas:
+            return
+        self.areas[-1].live_clear = wait
+        if not wait:
+            self.areas[-1].outputs = ()
+
+    def emit(self, output: dict[str, Any]) -> None:
+        """Put an output where it belongs: into the Output widget entered last, or under the cell."""
+        if not self.areas:
+            self.events.append({"kind": "display", "cell": self._cell, "output": output})
+            return
+        area = self.areas[-1]
+        earlier = () if area.live_clear else area.outputs
+        area.live_clear = False
+        area.outputs = _joined(earlier, output)
+
+
+def _joined(outputs: tuple[dict[str, Any], ...], new: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Outputs with a new one; text of one stream runs on."""
+    if outputs and new["output_type"] == "stream" and outputs[-1].get("name") == new["name"]:
+        return (*outputs[:-1], {**new, "text": outputs[-1]["text"] + new["text"]})
+    return (*outputs, new)
+
+
+def _widget(model_id: str) -> Any:
+    from ipywidgets.widgets.widget import _instances
+
+    return _instances[model_id]
+
+
+def _snapshot(model_id: str) -> Any:
+    return getattr(_widget(model_id), "value", None)
+
+
+def _announce(model_id: str) -> None:
+    """Tell a widget's observers that its value is as it is, so that they compute again."""
+    from traitlets import Bunch
+
+    widget = _widget(model_id)
+    widget.notify_change(Bunch(name="value", old=widget.value, new=widget.value, owner=widget, type="change"))
+
+
+class Stream(io.TextIOBase):
+    """Standard output or error, shown in the page."""
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self._kernel, self._name = kernel, name
+
+    def write(self, text: str) -> int:
+        """Emit the text."""
+        if text:
+            self._kernel.emit({"output_type": "stream", "name": self._name, "text": text})
+        return len(text)
+
+
+def start(options: str) -> Kernel:
+    """Make the kernel: stand-ins first, then the real ipywidgets with comms that post to the page."""
+    os.environ["MPLBACKEND"] = "Agg"
+    warnings.simplefilter("ignore")  # a reader cannot act on them; the build shows them to the author
+    kernel = Kernel(Figures(**json.loads(options)))
+    shell_module.install(kernel.shell, kernel.display, kernel.clear_output)
+    _install_comms(kernel)
+    _install_widgets(kernel)
+    sys.stdout = Stream(kernel, "stdout")
+    return kernel
+
+
+def _install_comms(kernel: Kernel) -> None:
+    """Each widget's comm appends to the kernel's events what it would send to a notebook."""
+    import comm
+    from comm.base_comm import BaseComm, CommManager
+
+    class PageComm(BaseComm):
+        def publish_msg(self, msg_type: str, data: Any = None, **_: Any) -> None:
+            if (event := _event(msg_type, self.comm_id, data or {})) is not None:
+                kernel.events.append(event)
+
+    manager = CommManager()
+    comm.create_comm = PageComm
+    comm.get_comm_manager = lambda: manager
+
+
+def _event(kind: str, model_id: str, data: dict[str, Any]) -> Event | None:
+    """What the page needs of a comm's message: new models and changed values; echoes say nothing new."""
+    if kind == "comm_open":
+        return {"kind": "open", "id": model_id, "state": data["state"]}
+    if kind == "comm_msg" and data.get("method") == "update":
+        return {"kind": "update", "id": model_id, "state": data["state"]}
+    return None
+
+
+def _install_widgets(kernel: Kernel) -> None:
+    """Output widgets take what is shown inside them; interact shows figures when its callback ends."""
+    from ipywidgets import Output
+    from ipywidgets.widgets import interaction
+
+    def enter(area: Any) -> Any:
+        kernel.areas.append(area)
+        return area
+
+    def leave(area: Any, kind: Any, error: Any, trace: Any) -> bool:
+        if error is not None:
+            kernel.shell.showtraceback((kind, error, trace))
+        if area.live_clear and error is None:
+            kernel.areas[-1].outputs = ()
+        area.live_clear = False
+        kernel.areas.pop()
+        return True
+
+    Output.__enter__, Output.__exit__, Output.live_clear = enter, leave, False
+    interaction.show_inline_matplotlib_plots = kernel.show_figures

@@ -1,0 +1,191 @@
+"""transformers' attention layers with the dimensions of `costlab.arch`, and our layers with the same weights.
+
+Oracle: transformers 5.23 (deepseek_v4, deepseek_v32, deepseek_v3, llama), eager attention.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
+from transformers.models.deepseek_v4 import modeling_deepseek_v4 as v4
+from transformers.models.deepseek_v32 import modeling_deepseek_v32 as v32
+from transformers.models.llama import modeling_llama as llama
+
+from costlab import arch
+from costlab.nn import attention
+
+V4_TYPES = {
+    arch.SharedWindow: "sliding_attention",
+    arch.CSA: "compressed_sparse_attention",
+    arch.HCA: "heavily_compressed_attention",
+}
+
+
+class Oracle(nn.Module):
+    """One transformers attention layer, called as ours are: prompt or token, with or without a cache."""
+
+    def __init__(self, layer: nn.Module, rotary: nn.Module, config: Any, windowed: bool) -> None:
+        super().__init__()
+        self.layer, self.rotary, self.config, self.windowed = layer, rotary, config, windowed
+
+    def new_cache(self) -> DynamicCache:
+        return DynamicCache(config=self.config)
+
+    def forward(self, hidden: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        start = cache.get_seq_length() if cache is not None else 0
+        at = torch.arange(start, start + hidden.shape[1], device=hidden.device).expand(len(hidden), -1)
+        make = create_sliding_window_causal_mask if self.windowed else create_causal_mask
+        mask = make(self.config, hidden, None, cache, at, allow_is_causal_skip=False)
+        angles = self._angles(hidden, at)
+        read = {"position_embeddings": angles, "position_ids": at, "attention_mask": mask, "past_key_values": cache}
+        return self.layer(hidden, **read)[0]
+
+    def _angles(self, hidden: Tensor, at: Tensor) -> Any:
+        if not self.windowed:
+            return self.rotary(hidden, position_ids=at)
+        return {kind: self.rotary(hidden, position_ids=at, layer_type=kind) for kind in ("main", "compress")}
+
+
+def randomise(layer: nn.Module, seed: int = 0, std: float | None = None) -> nn.Module:
+    """Give every parameter random values that keep activations near one; norms near one, biases and sinks too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in layer.parameters():
+            scale = std or (weight.shape[-1] ** -0.5 if weight.dim() > 1 else 0.5)
+            offset = 0.0 if weight.dim() > 1 else 1.0
+            weight.copy_(offset + scale * torch.randn(weight.shape, generator=generator))
+    return layer.eval()
+
+
+def copy_weights(oracle: nn.Module, ours: nn.Module, names: dict[str, str]) -> None:
+    """Copy every weight of the oracle by name, and fail on one that is left over on either side."""
+    theirs = dict(oracle.named_parameters())
+    with torch.no_grad():
+        for name, weight in ours.named_parameters():
+            weight.copy_(theirs.pop(names[name]).reshape(weight.shape))
+    assert not theirs, f"weights of the oracle that ours lack: {sorted(theirs)}"
+
+
+def _compressor(ours: str, theirs: str) -> dict[str, str]:
+    parts = {"content.weight": "kv_proj.weight", "gate.weight": "gate_proj.weight", "bias": "position_bias"}
+    return {f"{ours}.{a}": f"{theirs}.{b}" for a, b in {**parts, "norm.weight": "kv_norm.weight"}.items()}
+
+
+V4_NAMES = {
+    "query_down.weight": "q_a_proj.weight",
+    "query_norm.weight": "q_a_norm.weight",
+    "query_up.weight": "q_b_proj.weight",
+    "window.weight": "kv_proj.weight",
+    "window_norm.weight": "kv_norm.weight",
+    "sink": "sinks",
+    "output.down": "o_a_proj.weight",
+    "output.up.weight": "o_b_proj.weight",
+    **_compressor("compressor", "compressor"),
+    **_compressor("index_compressor", "compressor.indexer"),
+    "index.query.weight": "compressor.indexer.q_b_proj.weight",
+    "index.weights.weight": "compressor.indexer.scorer.weights_proj.weight",
+}
+MLA_NAMES = {
+    "query_down.weight": "q_a_proj.weight",
+    "query_norm.weight": "q_a_layernorm.weight",
+    "query_up.weight": "q_b_proj.weight",
+    "latent_down.weight": "kv_a_proj_with_mqa.weight",
+    "latent_norm.weight": "kv_a_layernorm.weight",
+    "latent_up.weight": "kv_b_proj.weight",
+    "output.weight": "o_proj.weight",
+}
+DSA_NAMES = {
+    **{f"mla.{ours}": theirs for ours, theirs in MLA_NAMES.items()},
+    "index.query.weight": "indexer.wq_b.weight",
+    "index.weights.weight": "indexer.weights_proj.weight",
+    "index_key.weight": "indexer.wk.weight",
+    "index_norm.weight": "indexer.k_norm.weight",
+    "index_norm.bias": "indexer.k_norm.bias",
+}
+LLAMA_NAMES = {f"{ours}.weight": f"{ours[0]}_proj.weight" for ours in ("query", "key", "value", "output")}
+
+
+def v4_config(dims: arch.SharedWindow, hidden: int, rope: dict[str, Any] | None = None) -> Any:
+    block, csa = getattr(dims, "block", 4), isinstance(dims, arch.CSA)
+    return v4.DeepseekV4Config(
+        hidden_size=hidden,
+        num_hidden_layers=1,
+        num_attention_heads=dims.heads,
+        head_dim=dims.head_dim,
+        q_lora_rank=dims.q_rank,
+        partial_rotary_factor=dims.rope_dim / dims.head_dim,
+        layer_types=[V4_TYPES[type(dims)]],
+        compress_rates={"compressed_sparse_attention": block, "heavily_compressed_attention": block},
+        compress_rope_theta=160_000.0,
+        rope_parameters=rope,
+        sliding_window=dims.window,
+        o_groups=dims.groups,
+        o_lora_rank=dims.group_dim,
+        index_n_heads=dims.index_heads if csa else 1,
+        index_head_dim=dims.index_dim if csa else 16,
+        index_topk=dims.top_k if csa else 1,
+        attn_implementation="eager",
+    )
+
+
+def v4_oracle(dims: arch.SharedWindow, hidden: int, rope: dict[str, Any] | None = None, seed: int = 0) -> Oracle:
+    config = v4_config(dims, hidden, rope)
+    layer = randomise(v4.DeepseekV4Attention(config, 0), seed)
+    return Oracle(layer, v4.DeepseekV4RotaryEmbedding(config), config, True).eval()
+
+
+def v4_pair(dims: arch.SharedWindow, hidden: int, seed: int = 0) -> tuple[Oracle, attention.Layer[Any]]:
+    oracle = v4_oracle(dims, hidden, seed=seed)
+    theta = 10_000.0 if type(dims) is arch.SharedWindow else 160_000.0
+    ours = attention.build(dims, hidden, attention.Rope(theta))
+    copy_weights(oracle.layer, ours, V4_NAMES)
+    return oracle, ours.eval()
+
+
+def mla_pair(dims: arch.MLA, hidden: int, seed: int = 0, **options: Any) -> tuple[Oracle, attention.Layer[Any]]:
+    sparse = isinstance(dims, arch.DSA)
+    module = v32 if sparse else v3
+    make = module.DeepseekV32Config if sparse else module.DeepseekV3Config
+    index = {}
+    if isinstance(dims, arch.DSA):
+        index = {"index_n_heads": dims.index_heads, "index_head_dim": dims.index_dim, "index_topk": dims.top_k}
+    config = make(
+        hidden_size=hidden,
+        num_hidden_layers=1,
+        num_attention_heads=dims.heads,
+        num_key_value_heads=dims.heads,
+        q_lora_rank=dims.q_rank,
+        kv_lora_rank=dims.kv_rank,
+        qk_nope_head_dim=dims.nope_dim,
+        qk_rope_head_dim=dims.rope_dim,
+        v_head_dim=dims.v_dim,
+        attn_implementation="eager",
+        **index,
+    )
+    layer = (module.DeepseekV32Attention if sparse else module.DeepseekV3Attention)(config, 0)
+    rotary = (module.DeepseekV32RotaryEmbedding if sparse else module.DeepseekV3RotaryEmbedding)(config)
+    oracle = Oracle(randomise(layer, seed), rotary, config, False).eval()
+    ours = attention.build(dims, hidden, attention.Rope(), **options)
+    copy_weights(oracle.layer, ours, DSA_NAMES if sparse else MLA_NAMES)
+    return oracle, ours.eval()
+
+
+def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Oracle, attention.Layer[Any]]:
+    config = llama.LlamaConfig(
+        hidden_size=hidden,
+        num_hidden_layers=1,
+        num_attention_heads=dims.heads,
+        num_key_value_heads=dims.kv_heads,
+        head_dim=dims.qk_dim,
+        attn_implementation="eager",
+    )
+    layer = randomise(llama.LlamaAttention(config, 0), seed)
+    oracle = Oracle(layer, llama.LlamaRotaryEmbedding(config), config, False).eval()
+    ours = attention.build(dims, hidden, attention.Rope())
+    copy_weights(oracle.layer, ours, LLAMA_NAMES)
+    return oracle, ours.eval()

@@ -1,0 +1,88 @@
+"""The needle demonstration: shipped weights, small; recall falls with compression and with too small a k."""
+
+import pytest
+import torch
+from attention import dims as d
+
+from costlab.nn.attention import build, needle
+
+GUESS = 1 / needle.Task().values
+
+
+@pytest.fixture(scope="module")
+def rows():
+    found = needle.sweep(needle.load(), texts=64)
+    return {(row.variant, row.top_k): row for row in found}
+
+
+def test_weights_are_small():
+    assert needle.WEIGHTS.stat().st_size < 2_000_000
+
+
+def test_texts_hide_every_part_of_every_answer():
+    task = needle.Task()
+    text, answers = task.texts(5, torch.Generator().manual_seed(1))
+    assert text.shape == (5, task.tokens) and answers.shape == (5, task.needles, task.parts)
+    for row, answer in zip(text.tolist(), answers.tolist(), strict=True):
+        placed = [t - task.kinds_of_hay for t in row[: task.hay] if t >= task.kinds_of_hay]
+        value_of = {divmod(code // task.values, task.parts): code % task.values for code in placed}
+        asked = [t - task.first_question for t in row[task.hay :]]
+        assert [[value_of[key, part] for part in range(task.parts)] for key in asked] == answer
+        assert len(placed) == task.needles * task.parts
+
+
+def test_compression_costs_recall(rows):
+    shares = [rows["full", None].recall, *(rows[f"HCA {m}", None].recall for m in (4, 16, 64))]
+    assert shares[0] > 0.9
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] < shares[0] - 0.1
+
+
+def test_recall_breaks_below_the_number_of_parts(rows):
+    """An answer lies in four places: fewer entries cannot hold it, more than four add little."""
+    csa = {k: row.recall for (name, k), row in rows.items() if name == "CSA 4"}
+    assert csa[1] < csa[2] - 0.1 < csa[4] - 0.2
+    assert csa[4] > csa[max(csa)] - 0.06
+    assert csa[1] < 1 / 4 + GUESS + 0.1
+
+
+def test_bytes_are_counted(rows):
+    """132 tokens of 32 BF16 values each, whole; then 33 entries of them, 33 index keys of 16, and a window of 8."""
+    assert rows["full", None].kept_bytes == 132 * 64
+    assert rows["CSA 4", 1].kept_bytes == 33 * (64 + 32) + 8 * 64
+    assert rows["CSA 4", 1].read_bytes == 1 * 64 + 33 * 32 + 8 * 64
+
+
+def test_same_seed_same_recall():
+    reader = needle.load()["HCA 4"]
+    assert needle.recall("HCA 4", reader, texts=8) == needle.recall("HCA 4", reader, texts=8)
+
+
+def test_k_needs_an_indexer():
+    with pytest.raises(ValueError, match="top_k = 3 needs a CSA layer"):
+        needle.recall("HCA 4", needle.load()["HCA 4"], top_k=3)
+
+
+def test_index_loss_trains_the_indexer_alone():
+    torch.manual_seed(0)
+    layer = build(d.CSA, d.HIDDEN)
+    hidden = d.hidden_states(61)
+    loss = needle.index_loss(layer, hidden)
+    loss.backward()
+    moved = {name.split(".")[0] for name, p in layer.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {"index", "index_compressor"}
+    optimiser = torch.optim.Adam(layer.parameters(), 0.01)
+    for _ in range(30):
+        optimiser.zero_grad()
+        needle.index_loss(layer, hidden).backward()
+        optimiser.step()
+    assert needle.index_loss(layer, hidden) < 0.7 * loss
+
+
+def test_a_reader_learns():
+    """Twenty steps on a tiny task bring the loss below that of guessing."""
+    torch.manual_seed(0)
+    task = needle.Task(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
+    reader = needle.Reader(task, needle.variants(task)["full"], hidden=32)
+    losses = needle.train(reader, 60, batch=64)
+    assert sum(losses[-5:]) / 5 < 0.6 < sum(losses[:5]) / 5

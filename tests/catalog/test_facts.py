@@ -1,0 +1,271 @@
+"""The catalog's entries themselves: sourced, dated, and consistent with one another."""
+
+import dataclasses
+import itertools
+from datetime import UTC, date, datetime, time, timedelta
+
+import pytest
+
+from costlab import catalog
+
+CATALOG = catalog.load()
+# The catalog was compiled on this day; later dates are misprints.
+COMPILED = date(2026, 11, 21)
+
+
+def entries():
+    """Every entry of every file, with a name that says where it stands."""
+    for field in dataclasses.fields(CATALOG):
+        if field.name == "claims":  # a claim's source is its articles
+            continue
+        table = getattr(CATALOG, field.name)
+        rows = table.items() if hasattr(table, "items") else enumerate(table)
+        for key, entry in rows:
+            yield pytest.param(entry, id=f"{field.name}-{key}")
+            for i, offer in enumerate(getattr(entry, "offers", ())):
+                yield pytest.param(offer, id=f"{field.name}-{key}-offer{i}")
+
+
+@pytest.mark.parametrize("entry", list(entries()))
+def test_every_entry_has_a_source_and_a_date(entry):
+    assert len(entry.source.strip()) > 8
+    assert date(2022, 1, 1) <= entry.date <= COMPILED
+
+
+def test_every_claim_names_its_articles():
+    for key, claim in CATALOG.claims.items():
+        assert claim.articles, key
+        assert set(claim.articles) <= CATALOG.articles.keys(), key
+
+
+def test_every_file_is_full():
+    """Guards the loop above: an empty catalog would pass it."""
+    assert len(CATALOG.models) >= 12
+    assert {"a100-80g", "h100-sxm", "h800", "h200", "b200", "ascend-910b"} <= CATALOG.chips.keys()
+    assert len(CATALOG.prices) > 60
+    assert len(CATALOG.fx) > 10
+    assert CATALOG.days
+    assert len(CATALOG.scenarios) == 4
+    assert len(CATALOG.windows) >= 3
+
+
+# --- prices ----------------------------------------------------------------------------------------------------
+
+
+def instant(when):
+    if isinstance(when, datetime):
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    return datetime.combine(when, time(0), UTC)
+
+
+def overlap(a, b):
+    """Whether both rows could bill the same call."""
+    end = datetime.max.replace(tzinfo=UTC)
+    if instant(a.valid_from) >= (instant(b.valid_to) if b.valid_to else end):
+        return False
+    if instant(b.valid_from) >= (instant(a.valid_to) if a.valid_to else end):
+        return False
+    most = float("inf")
+    tiers_meet = a.min_input_tokens <= (b.max_input_tokens or most) and b.min_input_tokens <= (
+        a.max_input_tokens or most
+    )
+    return tiers_meet and (a.window is None or b.window is None or a.window == b.window)
+
+
+def test_at_most_one_price_bills_a_call():
+    def group(row):
+        return row.product, row.currency, row.published_by
+
+    for key, rows in itertools.groupby(sorted(CATALOG.prices, key=group), key=group):
+        for a, b in itertools.combinations(rows, 2):
+            assert not overlap(a, b), f"{key}: {a} and {b}"
+
+
+def test_overlap_can_be_seen():
+    a = CATALOG.prices[0]
+    assert overlap(a, a)
+    assert not overlap(a, dataclasses.replace(a, valid_from=a.valid_to, valid_to=None))
+
+
+def test_price_rows_are_well_formed():
+    for row in CATALOG.prices:
+        assert row.valid_to is None or instant(row.valid_from) < instant(row.valid_to), row
+        assert row.min_input_tokens <= (row.max_input_tokens or row.min_input_tokens), row
+        assert 0 < row.miss <= row.output, row  # in every catalogued list output costs most
+        assert row.hit is None or 0 < row.hit < row.miss, row
+        assert row.write is None or row.write >= row.miss, row
+        assert row.model is None or row.model in CATALOG.models, row
+
+
+def test_tiers_leave_no_gap():
+    """A tier that starts above 0 starts one token after another ends, in the same list and period."""
+    for row in CATALOG.prices:
+        if row.min_input_tokens:
+            below = [
+                r
+                for r in CATALOG.prices
+                if (r.product, r.currency, r.valid_from) == (row.product, row.currency, row.valid_from)
+                and r.max_input_tokens == row.min_input_tokens - 1
+            ]
+            assert below, row
+
+
+def test_windowed_rows_come_in_pairs_and_have_a_window():
+    for row in CATALOG.prices:
+        if row.window:
+            other = {"peak": "off-peak", "off-peak": "peak"}[row.window]
+            twin = dataclasses.replace(row, window=other)
+            keys = ("product", "currency", "valid_from", "valid_to", "window")
+            assert any(all(getattr(r, k) == getattr(twin, k) for k in keys) for r in CATALOG.prices), row
+            assert any(w.provider == row.provider for w in CATALOG.windows)
+
+
+def test_windows_follow_one_another():
+    rules = sorted(CATALOG.windows, key=lambda w: (w.provider, instant(w.valid_from)))
+    for a, b in itertools.pairwise(rules):
+        if a.provider == b.provider:
+            assert a.valid_to is not None
+            assert instant(a.valid_to) <= instant(b.valid_from), f"{a.name} and {b.name}"
+    for rule in rules:
+        assert all(start != end for start, end in rule.hours)
+
+
+def test_off_peak_is_half_since_august_2026():
+    """DeepSeek's page of 2026-08-16: off-peak is half of peak, in both currencies and all three prices."""
+    since = datetime(2026, 8, 16, 16, tzinfo=UTC)
+    rows = [r for r in CATALOG.prices if r.provider == "DeepSeek" and r.window and instant(r.valid_from) >= since]
+    peak = {(r.product, r.currency): r for r in rows if r.window == "peak"}
+    assert len(peak) == 6
+    for low in (r for r in rows if r.window == "off-peak"):
+        high = peak[low.product, low.currency]
+        for part in ("hit", "miss", "output"):
+            assert getattr(low, part) * 2 == pytest.approx(getattr(high, part)), (low.product, part)
+
+
+@pytest.mark.parametrize(
+    ("product", "currency", "day", "hit", "miss", "output"),
+    [
+        ("deepseek-v3", "CNY", "2024-12-27", 0.1, 1, 2),
+        ("deepseek-v3", "USD", "2025-02-10", 0.07, 0.27, 1.10),
+        ("deepseek-r1", "USD", "2025-02-10", 0.14, 0.55, 2.19),
+        ("deepseek-v3.1", "USD", "2025-09-10", 0.07, 0.56, 1.68),
+        ("deepseek-v3.2", "USD", "2025-10-10", 0.028, 0.28, 0.42),
+        ("deepseek-v4-pro", "USD", "2026-04-24", 0.145, 1.74, 3.48),
+        ("deepseek-v4-pro", "CNY", "2026-04-24", 1, 12, 24),
+        ("deepseek-v4-pro", "USD", "2026-06-01", 0.003625, 0.435, 0.87),
+        ("deepseek-v4-pro", "CNY", "2026-06-01", 0.025, 3, 6),
+        ("deepseek-v4-flash", "USD", "2026-06-01", 0.0028, 0.14, 0.28),
+        ("mimo-v2.5-pro", "USD", "2026-05-01", 0.20, 1, 3),
+        ("mimo-v2.5-pro", "CNY", "2026-06-01", 0.025, 3, 6),
+        ("mimo-v2.5", "CNY", "2026-06-01", 0.02, 1, 2),
+        ("gpt-5.5", "USD", "2026-06-01", 0.50, 5, 30),
+        ("claude-opus-4.7", "USD", "2026-06-01", 0.50, 5, 25),
+        ("glm-5", "USD", "2026-06-01", 0.20, 1, 3.2),
+        ("qwen-plus", "USD", "2026-06-01", None, 0.40, 1.20),
+        ("kimi-k2.6", "USD", "2026-06-01", 0.16, 0.95, 4),
+    ],
+)
+def test_price_lists_say_what_was_printed(product, currency, day, hit, miss, output):
+    """Typed again from the price pages, apart from the catalog."""
+    from costlab import prices
+
+    row = prices.price_at(product, day, currency=currency)
+    assert (row.currency, row.hit, row.miss, row.output) == (currency, hit, miss, output)
+
+
+# --- exchange rates --------------------------------------------------------------------------------------------
+
+
+def test_implied_and_claimed_rates_stay_near_the_market():
+    """A list in two currencies implies a rate within 3% of the market's latest; the article's 7.25 is 7% above."""
+    market = [r for r in CATALOG.fx if not r.implied and not r.claim and r.quote == "CNY"]
+    implied = [r for r in CATALOG.fx if r.implied]
+    claimed = [r for r in CATALOG.fx if r.claim]
+    assert len(implied) == 3
+    assert len(claimed) == 1
+
+    def gap(row):
+        latest = max((m for m in market if m.date <= row.date), key=lambda m: m.date)
+        return row.rate / latest.rate - 1
+
+    assert all(0 < gap(row) < 0.03 for row in implied)
+    assert gap(claimed[0]) == pytest.approx(0.07, abs=0.005)
+
+
+def test_market_rates_are_the_divisions_their_sources_show():
+    for row in CATALOG.fx:
+        if "CNY /" in row.source and row.source.startswith("ECB"):
+            cny, usd = (float(part.split()[0]) for part in row.source.split(": ")[1].split(" / "))
+            assert row.rate == pytest.approx(cny / usd, abs=5e-5), row
+
+
+def test_implied_rates_are_those_of_the_price_rows():
+    from costlab import prices
+
+    for row in (r for r in CATALOG.fx if r.implied):
+        day = row.date + timedelta(days=1)
+        for product in ("deepseek-v3", "deepseek-v4-pro"):
+            try:
+                usd = prices.price_at(product, day, currency="USD")
+                cny = prices.price_at(product, day, currency="CNY")
+            except ValueError:
+                continue
+            if usd.currency == "USD" and cny.currency == "CNY":
+                assert cny.miss / usd.miss == pytest.approx(row.rate, rel=1e-4), (row.date, product)
+                break
+        else:
+            pytest.fail(f"no price rows imply {row}")
+
+
+# --- chips -----------------------------------------------------------------------------------------------------
+
+PRECISIONS = {"fp4", "fp8", "int8", "bf16", "fp16", "tf32", "fp32"}
+
+
+@pytest.mark.parametrize("key", list(CATALOG.chips))
+def test_chip_rates_are_dense_and_halve_with_width(key):
+    """A tensor unit's rate doubles as the width halves; printed rates with 2:4 sparsity would be twice as high."""
+    chip = CATALOG.chips[key]
+    flops = chip.flops
+    assert flops.keys() <= PRECISIONS
+    assert flops["bf16"] == flops["fp16"]
+    for narrow, wide in (("fp4", "fp8"), ("fp8", "bf16"), ("int8", "bf16"), ("bf16", "tf32")):
+        if narrow in flops and wide in flops:
+            assert flops[narrow] == pytest.approx(2 * flops[wide], rel=0.03), (narrow, wide)
+    # FLOP per byte of memory traffic at BF16, dense: 150 to 310 for these generations, above 400 with sparsity
+    assert 100 < flops["bf16"] / chip.memory_bandwidth_bytes_s < 320
+    assert chip.network_bytes_s < chip.link_bytes_s < chip.memory_bandwidth_bytes_s
+    assert chip.node_power_w is None or chip.chips_per_node * chip.power_w < chip.node_power_w < 20_000
+
+
+@pytest.mark.parametrize(
+    ("key", "bf16_tflops", "memory_gb", "bandwidth_tb_s"),
+    [  # vendors' data sheets, dense; Ascend has none, see its note
+        ("a100-80g", 312, 80, 2.039),
+        ("h100-sxm", 989, 80, 3.35),
+        ("h800", 989, 80, 3.35),
+        ("h200", 989, 141, 4.8),
+        ("b200", 2250, 180, 8.0),
+    ],
+)
+def test_chips_say_what_the_data_sheets_print(key, bf16_tflops, memory_gb, bandwidth_tb_s):
+    chip = CATALOG.chips[key]
+    assert chip.flops["bf16"] / 1e12 == pytest.approx(bf16_tflops, rel=1e-3)
+    assert chip.memory_bytes == memory_gb * 10**9
+    assert chip.memory_bandwidth_bytes_s == pytest.approx(bandwidth_tb_s * 1e12)
+
+
+def test_h800_is_an_h100_with_a_slower_link():
+    h800, h100 = CATALOG.chips["h800"], CATALOG.chips["h100-sxm"]
+    assert h800.flops == h100.flops
+    assert h800.link_bytes_s * 2 == 400e9  # both directions
+    assert h100.link_bytes_s * 2 == 900e9
+
+
+def test_what_an_article_claims_is_marked():
+    claims = [o for c in CATALOG.chips.values() for o in c.offers if "article" in o.source]
+    assert claims
+    assert all(o.kind == "claim-price" for o in claims)
+    assert all(r.claim for r in CATALOG.fx if "article" in r.source)
+    assert all(r.published_by == "article-e" for r in CATALOG.prices if r.source.startswith("article E"))
+    assert not set(CATALOG.claimed_models) & set(CATALOG.models)

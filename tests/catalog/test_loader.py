@@ -1,0 +1,229 @@
+"""A catalog file with a fault is refused, and the error says where and why: file, line, key, value, near miss."""
+
+import re
+import shutil
+
+import pytest
+
+from costlab import arch, catalog
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the catalog's files to spoil."""
+    shutil.copytree(catalog.FOLDER, tmp_path / "copy", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    return tmp_path / "copy"
+
+
+def spoil(folder, file, old, new):
+    """Replace the first occurrence and return the line it stands on."""
+    text = (folder / file).read_text()
+    assert old in text, f"{file} has no {old!r}"
+    (folder / file).write_text(text.replace(old, new, 1))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def refused(folder):
+    with pytest.raises(catalog.CatalogError) as caught:
+        catalog.load(folder)
+    return str(caught.value)
+
+
+def entry_line(folder, file, header):
+    lines = (folder / file).read_text().splitlines()
+    return lines.index(header) + 1
+
+
+def test_an_untouched_copy_loads_alike(folder):
+    assert catalog.load(folder) == catalog.load()
+
+
+def test_missing_file(folder):
+    (folder / "chips.toml").unlink()
+    assert "chips.toml: no such catalog file" in refused(folder)
+
+
+@pytest.mark.parametrize("broken", ["[unclosed\n", "a = \n", 'a = "open\n', "a = 1\na = 2\n"])
+def test_malformed_toml_names_file_and_line(folder, broken):
+    (folder / "fx.toml").write_text("# one line before\n" + broken)
+    message = refused(folder)
+    assert message.startswith("fx.toml: not valid TOML")
+    assert re.search(r"at line [23]|end of document", message), message
+
+
+def test_not_text(folder):
+    (folder / "fx.toml").write_bytes(b"\xff\xfe\x00")
+    assert refused(folder).startswith("fx.toml: not valid TOML")
+
+
+@pytest.mark.parametrize(
+    ("file", "header"),
+    [
+        ("models.toml", "[llama-2-7b]"),
+        ("models.toml", '["deepseek-v3.2"]'),
+        ("chips.toml", "[h800]"),
+        ("scenarios.toml", "[agent]"),
+        ("published.toml", "[deepseek-day]"),
+        ("claimed_models.toml", "[article-e-qwen-plus]"),
+    ],
+)
+@pytest.mark.parametrize("key", ["source", "date"])
+def test_missing_source_or_date(folder, file, header, key):
+    text = (folder / file).read_text()
+    line = entry_line(folder, file, header)
+    start = text.index(header)
+    (folder / file).write_text(text[:start] + re.sub(rf"(?m)^{key} = .*\n", "", text[start:], count=1))
+    message = refused(folder)
+    assert f"missing key '{key}'" in message
+    assert f"{file}:{line} " in message
+
+
+def test_missing_source_of_a_row_names_its_line(folder):
+    text = (folder / "prices.toml").read_text()
+    starts = [m.start() for m in re.finditer(r"(?m)^\[\[price\]\]", text)]
+    start = starts[20]  # not the first, so that the n-th header must be found
+    (folder / "prices.toml").write_text(text[:start] + re.sub(r"(?m)^source = .*\n", "", text[start:], count=1))
+    message = refused(folder)
+    assert "missing key 'source'" in message
+    line = text[:start].count("\n") + 1
+    assert f"prices.toml:{line} [price]" in message
+
+
+def test_empty_source(folder):
+    spoil(folder, "scenarios.toml", 'source = "Article E, sec. 5.1"', 'source = ""')
+    message = refused(folder)
+    assert "source = ''" in message
+    assert "scenarios.toml" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("models.toml", "hidden = 7168", "hiden = 7168", ["deepseek-v3", "'hiden'", "did you mean 'hidden'"]),
+        ("models.toml", "projections = 1\n", "projection = 1\n", ["'projection'", "did you mean 'projections'"]),
+        ("models.toml", "hidden = 7168", "hidden = 7168\nzzz = 1", ["'zzz'", "known keys: ", "vocab"]),
+        ("chips.toml", "power_w = 400", "power = 400", ["a100-80g", "'power'", "did you mean 'power_w'"]),
+        ("chips.toml", "unit = ", "units = ", ["a100-80g", "'units'", "did you mean 'unit'"]),
+        ("prices.toml", "hit = 0.1\n", "hits = 0.1\n", ["[price]", "'hits'", "did you mean 'hit'"]),
+        ("fx.toml", "quote = ", "qoute = ", ["[rate]", "'qoute'", "did you mean 'quote'"]),
+        ("prices.toml", "\n[[price]]", "\n[[pirce]]", ["pirce", "unknown table"]),
+        ("fx.toml", "[[rate]]", "[[rates]]", ["rates", "unknown table"]),
+    ],
+)
+def test_unknown_key_with_a_hint(folder, file, old, new, words):
+    spoil(folder, file, old, new)
+    message = refused(folder)
+    for word in [file, *words]:
+        assert word in message
+    assert re.search(rf"{file}:\d+ ", message)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("models.toml", "hidden = 7168", 'hidden = "7168"', ["hidden = '7168'", "a whole number"]),
+        ("models.toml", "hidden = 7168", "hidden = 7168.5", ["hidden = 7168.5", "a whole number"]),
+        ("models.toml", "hidden = 7168", "hidden = true", ["hidden = True", "a whole number"]),
+        ("models.toml", "date = 2024-12-27", 'date = "2024-12-27"', ["date = '2024-12-27'", "a date"]),
+        ("models.toml", "layers = [\n", "layers = 61\nrows = [\n", ["deepseek-v3"]),
+        ("models.toml", "projections = 1\n", 'projections = "one"\n', ["projections = 'one'", "a whole number"]),
+        ("chips.toml", "bf16 = 312e12", 'bf16 = "312T"', ["bf16 = '312T'", "a number"]),
+        ("chips.toml", 'kind = "rent"', 'kind = "lease"', ["kind = 'lease'", "'rent'", "'claim-price'"]),
+        ("published.toml", "[20.0, 22.0]", "[20.0, 21.0, 22.0]", ["user_tokens_s", "2 items"]),
+        ("prices.toml", "promotion = true", 'promotion = "yes"', ["promotion = 'yes'", "true or false"]),
+        ("prices.toml", "miss = 1.0", "miss = -1.0", ["miss = -1.0", "at least 0"]),
+        ("prices.toml", "miss = 1.0", "miss = nan", ["miss = nan", "finite"]),
+    ],
+)
+def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):
+    spoil(folder, file, old, new)
+    message = refused(folder)
+    for word in [file, *words]:
+        assert word in message
+    assert re.search(rf"{file}:\d+ ", message)
+
+
+def build(folder, key="deepseek-v3"):
+    return arch.build(key, catalog.load(folder).models[key], catalog.place_of(key, folder=folder))
+
+
+def test_wrong_storage_precision_names_key_and_choices(folder):
+    spoil(folder, "models.toml", 'default = "fp8"', 'default = "fp9"')
+    message = refused(folder)
+    line = entry_line(folder, "models.toml", "[deepseek-v3]")
+    for word in (f"models.toml:{line} [deepseek-v3]", "weights.default = 'fp9'", "bf16", "mxfp4"):
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('entry = [[512, "bf16"]', 'entry = [[512, "bf61"]', ["attention.mla", "'bf61'", "bf16"]),
+        ('entry = [[512, "bf16"]', 'entry = [[-512, "bf16"]', ["attention.mla", "-512"]),
+        ("q_rank = 1536", "q_rnk = 1536", ["attention.mla", "'q_rnk'", "did you mean 'q_rank'"]),
+        ("q_rank = 1536\n", "", ["attention.mla", "missing key 'q_rank'"]),
+        ('kind = "mla"', 'kind = "mlaa"', ["kind = 'mlaa'", "mla", "csa"]),
+        ("top_k = 8", "top_k = 0", ["ffn.moe", "top_k = 0"]),
+        ("top_k = 8", "top_k = 257", ["ffn.moe", "top_k = 257", "256"]),
+        ("groups = 8", "groups = 7", ["ffn.moe", "256", "groups = 7"]),
+        ('score = "sigmoid"', 'score = "sigmod"', ["score = 'sigmod'", "'sigmoid'"]),
+        ("inner = 18432", "inner = 0", ["ffn.dense", "inner = 0"]),
+        ('core = "bf16"', 'core = "bf8"', ["math.core = 'bf8'", "bf16"]),
+        ('core = "bf16"', 'cor = "bf16"', ["math.cor = 'bf16'", "did you mean 'core'"]),
+        ('embedding = "bf16"', 'embeding = "bf16"', ["weights.embeding", "did you mean 'embedding'"]),
+    ],
+)
+def test_faults_inside_a_model_are_found_when_it_is_built(folder, old, new, words):
+    spoil(folder, "models.toml", old, new)
+    with pytest.raises(catalog.CatalogError) as caught:
+        build(folder)
+    line = entry_line(folder, "models.toml", "[deepseek-v3]")
+    for word in [f"models.toml:{line} ", *words]:
+        assert word in str(caught.value)
+
+
+def test_layers_may_name_only_described_kinds(folder):
+    spoil(folder, "models.toml", '[["mla", "dense"]]', '[["mha", "dense"]]')
+    message = refused(folder)
+    assert "['mha']" in message
+    assert "['mla']" in message
+
+
+def test_a_run_repeats_at_least_once(folder):
+    spoil(folder, "models.toml", "repeat = 3,", "repeat = 0,")
+    assert "repeat >= 1" in refused(folder)
+
+
+def test_a_new_model_is_one_entry(folder):
+    """The house rule: no code for a new model."""
+    text = (folder / "models.toml").read_text()
+    start, end = text.index("[mixtral-8x7b]"), text.index('["llama-3.1-70b"]')
+    entry = text[start:end].replace("mixtral-8x7b", "mixtral-8x22b").replace("hidden = 4096", "hidden = 6144")
+    entry = entry.replace("repeat = 32", "repeat = 56").replace("heads = 32", "heads = 48").replace("14336", "16384")
+    entry = entry.replace("vocab = 32000", "vocab = 32768")
+    (folder / "models.toml").write_text(text + "\n" + entry)
+    # 141B total, 39B active: https://mistral.ai/news/mixtral-8x22b
+    params = build(folder, "mixtral-8x22b").params
+    assert params.total / 1e9 == pytest.approx(141, abs=0.5)
+    assert params.active / 1e9 == pytest.approx(39, abs=0.5)
+
+
+@pytest.mark.parametrize("what", ["model", "chip"])
+@pytest.mark.parametrize("name", ["", "no-such", "DEEPSEEK-V9"])
+def test_unknown_key(what, name):
+    with pytest.raises(ValueError, match=f"unknown {what} {name!r}; .*Known: ") as caught:
+        getattr(catalog, what)(name)
+    assert ("deepseek-v4-pro" if what == "model" else "h800") in str(caught.value)
+
+
+def test_near_miss_and_case():
+    with pytest.raises(ValueError, match="did you mean 'deepseek-v4-pro'"):
+        catalog.model("deepseek-v4-por")
+    assert catalog.model("DeepSeek-V4-Pro") is catalog.model("deepseek-v4-pro")
+
+
+def test_records_are_frozen():
+    import dataclasses
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        catalog.model("llama-2-7b").hidden = 1

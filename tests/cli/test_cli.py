@@ -1,0 +1,296 @@
+"""The command line: each verb as table and JSON, its numbers those of the package, its errors short and useful."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from costlab import __version__, arch, catalog, cli, prices, roofline
+
+ROOT = Path(__file__).parents[2]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(capsys, line):
+    """Exit status, stdout and stderr of a command line, in this process."""
+    try:
+        status = cli.main(line.split())
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def answer(capsys, line):
+    """The rows and notes of a command's JSON, checked to be standard JSON (no NaN, no Infinity)."""
+
+    def refuse(constant):
+        raise AssertionError(f"not JSON: {constant}")
+
+    status, out, err = run(capsys, f"{line} --json")
+    assert (status, err) == (0, "")
+    found = json.loads(out, parse_constant=refuse)
+    assert found.keys() == {"rows", "notes"}
+    return found["rows"], found["notes"]
+
+
+VERBS = {
+    "models": "models",
+    "kv": "kv deepseek-v3.2 deepseek-v4-pro --tokens 1M",
+    "flops": "flops deepseek-v3.2 deepseek-v4-pro --tokens 1M",
+    "prefill": "flops mimo-v2.5-pro --tokens 8192 --phase prefill",
+    "roofline": "roofline deepseek-v3 --chip h800 --gpus 32 --batch 2048 --tokens 4989",
+    "bill": "bill --input 32K --output 8K --hit-rate 0.5 --calls 10",
+}
+
+
+@pytest.mark.parametrize("line", list(VERBS.values()), ids=list(VERBS))
+def test_table_and_json_show_the_same(line, capsys):
+    rows, notes = answer(capsys, line)
+    status, out, err = run(capsys, line)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == list(rows[0])
+    assert [each.strip() for each in lines[1 + len(rows) :]] == notes
+    for row, text in zip(rows, lines[1:], strict=False):
+        assert text.startswith(str(next(iter(row.values()))))
+        for value in row.values():
+            assert cli._cell(value) in text
+    assert all(each == each.rstrip() for each in lines)
+
+
+def test_columns_align(capsys):
+    _, out, _ = run(capsys, VERBS["models"])
+    lines = out.splitlines()
+    end = lines[0].index("layers") + len("layers")
+    assert all(re.match(r"\d", each[end - 1]) for each in lines[1:-1])
+
+
+# --- what each verb says ---------------------------------------------------------------------------------------
+
+
+def test_models(capsys):
+    rows, notes = answer(capsys, "models")
+    assert [row["model"] for row in rows] == list(catalog.load().models)
+    by = {row["model"]: row for row in rows}
+    assert by["deepseek-v4-pro"]["published"] == "1.6T / 49B"
+    assert by["deepseek-v4-pro"]["total_B"] == arch.load("deepseek-v4-pro").params.total / 1e9
+    assert by["deepseek-v3"]["kv_B_per_token"] == 70_272
+    assert "without" in notes[0]
+
+
+def test_kv(capsys):
+    """5.28 GB, 10.5% of V3.2's 50.4 GB (arXiv 2606.19348)."""
+    rows, _ = answer(capsys, VERBS["kv"])
+    assert [row["model"] for row in rows] == ["deepseek-v3.2", "deepseek-v4-pro"]
+    assert rows[0]["of_first"] == 1
+    assert rows[1]["of_first"] == pytest.approx(0.1048, abs=5e-5)
+    assert rows[1]["total_GB"] == pytest.approx(5.28, abs=0.005)
+    for row in rows:
+        assert row["tokens"] == 2**20
+        assert row["total_GB"] == pytest.approx(row["growing_GB"] + row["fixed_MB"] / 1e3)
+        assert row["of_which_index_GB"] < row["growing_GB"]
+        assert row["bytes_per_token"] * row["tokens"] == pytest.approx(row["growing_GB"] * 1e9)
+    _, out, _ = run(capsys, VERBS["kv"])
+    assert "5.28" in out
+    assert "0.1048" in out
+
+
+def test_one_model_needs_no_ratio(capsys):
+    rows, _ = answer(capsys, "kv llama-2-7b --tokens 4096")
+    assert "of_first" not in rows[0]
+
+
+def test_flops(capsys):
+    rows, notes = answer(capsys, VERBS["flops"])
+    assert rows[1]["of_first"] == pytest.approx(0.2703, abs=5e-5)
+    assert rows[1]["total_GFLOP"] / rows[0]["total_GFLOP"] == pytest.approx(0.262, abs=5e-4)
+    for row in rows:
+        parts = sum(row[f"{part}_GFLOP"] for part in ("linear", "indexer", "core"))
+        assert parts == pytest.approx(row["total_GFLOP"])
+        assert row["phase"] == "decode"
+    assert "fp4 x0.5" in notes[0]
+    prefill, notes = answer(capsys, VERBS["prefill"])
+    expected = arch.load("mimo-v2.5-pro").prefill_flops(8192)
+    assert prefill[0]["total_GFLOP"] == float(expected.total) / 1e9
+    assert "the whole prompt" in notes[0]
+
+
+def test_roofline(capsys):
+    rows, notes = answer(capsys, VERBS["roofline"])
+    node = roofline.deployment("deepseek-v3", "h800", 32)
+    step = node.decode(2048, 4989)
+    assert [row["phase"] for row in rows] == ["prefill", "decode"]
+    assert rows[1]["step_ms"] == step.seconds * 1e3
+    assert rows[1]["tokens_per_s"] == step.tokens_per_s
+    assert rows[1]["usd_per_M_tokens"] == node.usd_per_million(step, 2.0)
+    assert f"room for {node.max_batch(4989)} sequences" in notes[0]
+    assert "does not fit" not in " ".join(notes)
+    assert "efficiency 1 compute, 1 memory, 1 link; 2 USD/chip-h" in notes
+
+
+def test_roofline_options(capsys):
+    line = f"{VERBS['roofline']} --rent 4 --compute-efficiency 0.5 --memory-efficiency 0.5 --link-efficiency 0.5"
+    slow, notes = answer(capsys, line)
+    ideal, _ = answer(capsys, VERBS["roofline"])
+    for a, b in zip(slow, ideal, strict=True):
+        assert a["step_ms"] == pytest.approx(2 * b["step_ms"])
+        assert a["usd_per_M_tokens"] == pytest.approx(4 * b["usd_per_M_tokens"])
+    assert "efficiency 0.5 compute, 0.5 memory, 0.5 link; 4 USD/chip-h" in notes
+
+
+def test_roofline_says_when_it_does_not_fit(capsys):
+    _, notes = answer(capsys, "roofline deepseek-v3 --chip h800 --gpus 8 --batch 1 --tokens 10")
+    assert "batch 1 does not fit: at most 0" in notes
+
+
+def test_bill(capsys):
+    rows, notes = answer(capsys, VERBS["bill"])
+    load = prices.Workload(32 * 1024, 8 * 1024, 0.5, 10)
+    for row in rows:
+        due = prices.bill(row["product"], load)
+        assert row["total"] == due.total
+        assert row["total"] == pytest.approx(row["hit"] + row["miss"] + row["write"] + row["output"])
+        assert row["currency"] == "USD"
+    assert len(rows) > 2
+    assert rows[0]["product"] == "deepseek-v4-pro"
+    assert notes == ["prices at 2026-06-01 12:00 UTC"]
+
+
+def test_bill_options(capsys):
+    line = "bill --input 100000 --output 1000 --hit-rate 0.4 --write 50000 --date 2026-09-01T02:00 --currency cny"
+    rows, notes = answer(capsys, f"{line} deepseek-v4-pro claude-opus-4.8")
+    assert [row["window"] for row in rows] == ["peak", "all day"]
+    assert {row["currency"] for row in rows} == {"CNY"}
+    assert rows[0]["hit"] == pytest.approx(0.04 * 0.3)  # the yuan list's peak price
+    assert rows[1]["write"] == pytest.approx(0.05 * 6.25 * 6.7394)  # ECB, 2026-08-17: the latest before that day
+    assert notes == ["prices at 2026-09-01 02:00 UTC"]
+
+
+def test_nothing_costs_nothing(capsys):
+    rows, _ = answer(capsys, "bill --input 0 --output 0 --hit-rate 0")
+    assert {row["total"] for row in rows} == {0}
+    assert rows[1]["of_first"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("4096", 4096), ("128K", 131_072), ("128k", 131_072), ("1M", 2**20), ("0.5M", 2**19), ("1e6", 10**6)],
+)
+def test_token_counts(text, tokens, capsys):
+    rows, _ = answer(capsys, f"kv llama-2-7b --tokens {text}")
+    assert rows[0]["tokens"] == tokens
+
+
+def test_absurd_but_whole(capsys):
+    rows, _ = answer(capsys, "flops mimo-v2.5 --tokens 1000000000000000 --phase prefill")
+    assert rows[0]["total_GFLOP"] > 1e20
+    answer(capsys, "kv mimo-v2.5 --tokens 1000000000000000")
+    answer(capsys, "roofline mimo-v2.5 --chip h200 --gpus 8 --batch 1000000000000000 --tokens 1000000000000000")
+    answer(capsys, "bill --input 1000000000000000 --output 1000000000000000 --hit-rate 0 --calls 1000000000000000")
+
+
+def test_help_and_version(capsys):
+    status, out, err = run(capsys, "--version")
+    assert (status, out.strip(), err) == (0, f"costlab {__version__}", "")
+    for verb in ("", "models", "kv", "flops", "roofline", "bill"):
+        status, out, _ = run(capsys, f"{verb} --help")
+        assert status == 0
+        assert out.startswith(f"usage: costlab {verb}".rstrip())
+
+
+# --- errors ----------------------------------------------------------------------------------------------------
+
+ROOF = "roofline deepseek-v3 --chip h800 --gpus 8 --batch 1 --tokens 10"
+BILL = "bill --input 10 --output 10 --hit-rate 0"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", ["VERB"]),
+        ("prices", ["'prices'", "models", "kv", "flops", "roofline", "bill"]),
+        ("kv", ["MODEL"]),
+        ("kv llama-2-7b", ["--tokens"]),
+        ("kv llama-2-7b --tokens -1", ["--tokens", "'-1'", "from 1"]),
+        ("kv llama-2-7b --tokens 0", ["--tokens", "'0'", "from 1"]),
+        ("kv llama-2-7b --tokens 1e400", ["--tokens", "'1e400'"]),
+        ("kv llama-2-7b --tokens 1e300", ["--tokens", "'1e300'", "2**53"]),
+        ("kv llama-2-7b --tokens nan", ["--tokens", "'nan'", "4096"]),
+        ("kv llama-2-7b --tokens abc", ["--tokens", "'abc'", "4096", "128K"]),
+        ("kv llama-2-7b --tokens 1.5", ["--tokens", "'1.5'", "whole"]),
+        ("kv llama-2-7b --tokens K", ["--tokens", "'K'"]),
+        ("kv llama-2-8b --tokens 10", ["'llama-2-8b'", "did you mean 'llama-2-7b'", "deepseek-v4-pro"]),
+        ("kv llama-2-7b gpt-5.5 --tokens 10", ["'gpt-5.5'", "deepseek-v4-pro"]),
+        ("flops llama-2-7b --tokens 10 --phase train", ["'train'", "prefill", "decode"]),
+        ("flops nope --tokens 10", ["'nope'", "llama-2-7b"]),
+        ("roofline nope --chip h800 --gpus 8 --batch 1 --tokens 10", ["'nope'", "llama-2-7b"]),
+        (ROOF.replace("h800", "h80"), ["'h80'", "did you mean 'h800'", "b200"]),
+        (ROOF.replace("--gpus 8", "--gpus 0"), ["--gpus", "'0'", "from 1"]),
+        (ROOF.replace("--batch 1", "--batch -4"), ["--batch", "'-4'", "from 1"]),
+        (f"{ROOF} --tensor-parallel 3", ["8 chips", "tensor_parallel = 3"]),
+        (f"{ROOF} --compute-efficiency 1.5", ["compute efficiency", "1.5"]),
+        (f"{ROOF} --link-efficiency nan", ["link efficiency", "nan"]),
+        (f"{ROOF} --rent -1", ["rent", "-1"]),
+        (f"{ROOF} --rent nan", ["rent", "nan"]),
+        (f"{ROOF} --rent inf", ["rent", "inf"]),
+        (f"{ROOF} --rent much", ["--rent", "'much'"]),
+        (f"{BILL} gpt-6", ["'gpt-6'", "did you mean 'gpt-5.5'", "qwen-plus"]),
+        (f"{BILL} --currency XYZ", ["'XYZ'", "CNY, EUR, USD"]),
+        (f"{BILL} --date 2026-13-01", ["'2026-13-01'", "2026-06-01"]),
+        (f"{BILL} --date 0001-01-01T00:00+10:00", ["'0001-01-01T00:00+10:00'", "2026-06-01"]),
+        (f"{BILL} --date 1999-01-01", ["1999-01-01", "2026-04-24"]),
+        (f"{BILL} --hit-rate 1.5", ["hit_rate", "1.5", "between 0 and 1"]),
+        (f"{BILL} --hit-rate nan", ["hit_rate", "nan"]),
+        (f"{BILL} --calls 0", ["--calls", "'0'", "from 1"]),
+        (f"{BILL} --write 11", ["write_tokens = 11", "10 input tokens"]),
+        (BILL.replace("--input 10", "--input -5"), ["--input", "'-5'", "from 0"]),
+        (BILL.replace("--output 10", "--output 1e400"), ["--output", "'1e400'"]),
+    ],
+)
+def test_errors(line, words, capsys):
+    status, out, err = run(capsys, line)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("costlab")
+    assert "Traceback" not in err
+    assert len(err.splitlines()[0]) < 500
+    for word in words:
+        assert word in err, err
+
+
+# --- as a process ----------------------------------------------------------------------------------------------
+
+
+def process(*args, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "costlab.cli", *args], env=ENV, stderr=subprocess.PIPE, timeout=60, **options
+    )
+
+
+def test_process_answers():
+    done = process("kv", "deepseek-v4-pro", "--tokens", "1M", "--json", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["rows"][0]["total_GB"] == pytest.approx(5.28, abs=0.005)
+
+
+def test_process_refuses():
+    done = process("kv", "nope", "--tokens", "10", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"unknown model 'nope'" in done.stderr
+
+
+def test_a_reader_that_has_gone():
+    """`costlab models | head -1` ends quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = process("models", stdout=write)
+    finally:
+        os.close(write)
+    assert done.stderr == b""
+    assert done.returncode == 0

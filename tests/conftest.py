@@ -1,0 +1,97 @@
+"""What the tests share: the built book, served on loopback, and a browser to read it with."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The built book: the folder that holds it, the address that serves it, and its pages' paths."""
+
+    folder: Path
+    url: str
+    pages: list[str]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serve files without a line of log for each."""
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on a free loopback port for as long as the context lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def local_runtime() -> dict[str, str]:
+    """Where a folder with the browser's Python lies beside the project, take it; else the build looks online."""
+    beside = ROOT.parent / "shared" / "live-runtime"
+    given = os.environ.get("COSTLAB_LIVE_RUNTIME") or (str(beside) if beside.is_dir() else "")
+    return {"COSTLAB_LIVE_RUNTIME": given} if given else {}
+
+
+def toc_pages() -> list[str]:
+    """Each page of the table of contents as the path that it is built to."""
+    files = re.findall(r"^[\s-]*(?:root|file):\s*(\S+)", (ROOT / "_toc.yml").read_text(), re.MULTILINE)
+    return [f"{file}.html" for file in files]
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Give a function that serves a folder until the session ends and returns its address."""
+    with ExitStack() as stack:
+        yield lambda folder: stack.enter_context(served(folder))
+
+
+@pytest.fixture(scope="session")
+def site(serve: Callable[[Path], str]) -> Site:
+    """Build the book as `make book` does (seconds when nothing changed) and serve it."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "book", f"PYTHON={sys.executable}"],
+        cwd=ROOT,
+        env=os.environ | local_runtime(),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.fail(f"make book failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}", pytrace=False)
+    folder = ROOT / "_build" / "html"
+    return Site(folder, serve(folder), [*toc_pages(), "search.html"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the system's Chromium. Its event loop must end with the module: nbval brings its own."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

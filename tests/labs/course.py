@@ -1,0 +1,136 @@
+"""A class in a temporary folder: the labs' own course, with submissions, graded by nbgrader's own commands."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[2]
+LABS = sorted(folder.name for folder in (ROOT / "labs" / "source").iterdir() if folder.is_dir())
+WRONG = Path(__file__).parent / "wrong"
+
+
+def read(path: Path) -> NotebookNode:
+    """A notebook of the labs."""
+    return nbformat.read(path, as_version=4)
+
+
+def source(lab: str) -> NotebookNode:
+    """The solved notebook."""
+    return read(ROOT / "labs" / "source" / lab / f"{lab}.ipynb")
+
+
+def marked(cell: NotebookNode, mark: str) -> bool:
+    """Whether nbgrader's metadata says this of the cell."""
+    return bool(cell.metadata.get("nbgrader", {}).get(mark))
+
+
+def name(cell: NotebookNode) -> str:
+    """nbgrader's name of a cell."""
+    return str(cell.metadata.nbgrader.grade_id)
+
+
+def checks(lab: str) -> dict[str, float]:
+    """Points of each check that a machine grades."""
+    cells = [cell for cell in source(lab).cells if marked(cell, "grade") and not marked(cell, "solution")]
+    return {name(cell): float(cell.metadata.nbgrader.points) for cell in cells}
+
+
+def checks_of_first_answer(lab: str) -> set[str]:
+    """The checks between the first answer and the second: what a lab loses when the first answer is no use."""
+    mine: set[str] = set()
+    answers = 0
+    for cell in source(lab).cells:
+        answers += marked(cell, "solution")
+        if answers == 1 and marked(cell, "grade"):
+            mine.add(name(cell))
+    return mine
+
+
+# --- submissions -----------------------------------------------------------------------------------------------
+
+
+def filled(student: NotebookNode, answers: dict[str, str]) -> NotebookNode:
+    """A student version with answers in it."""
+    for cell in student.cells:
+        if marked(cell, "solution") and name(cell) in answers:
+            cell.source = answers[name(cell)]
+    return student
+
+
+def solutions(lab: str) -> dict[str, str]:
+    """The answer cells of the solved notebook."""
+    return {name(cell): cell.source for cell in source(lab).cells if marked(cell, "solution")}
+
+
+def wrong_answers(lab: str) -> dict[str, str]:
+    """The cells of the wrong submission."""
+    parts = re.split(r"^# %% (\S+)\n", (WRONG / f"{lab}.py").read_text(), flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def wrong_points(lab: str) -> dict[str, float]:
+    """What the checks should give the wrong submission."""
+    return {**checks(lab), **runpy.run_path(str(WRONG / f"{lab}.py"))["POINTS"]}
+
+
+# --- the course ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Course:
+    """One lab's course in a folder of its own."""
+
+    folder: Path
+    lab: str
+
+    @classmethod
+    def create(cls, folder: Path, lab: str) -> "Course":
+        """Copy the labs' configuration and one source, and derive the student version as `make labs` does."""
+        for each in ("nbgrader_config.py", "grading.py"):
+            shutil.copy(ROOT / "labs" / each, folder)
+        shutil.copytree(ROOT / "labs" / "source" / lab, folder / "source" / lab)
+        course = cls(folder, lab)
+        done = course.nbgrader("generate_assignment", "--force", lab)
+        assert done.returncode == 0, done.stderr
+        return course
+
+    def nbgrader(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run an nbgrader command as a teacher does, in the course's folder."""
+        command = [sys.executable, "-m", "nbgrader", *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300)
+
+    def path(self, *folders: str) -> Path:
+        """The lab's notebook under release, or under submitted or autograded and a student."""
+        return self.folder.joinpath(*folders, self.lab, f"{self.lab}.ipynb")
+
+    def student_version(self) -> NotebookNode:
+        """What students get."""
+        return read(self.path("release"))
+
+    def submit(self, student: str, notebook: NotebookNode | str) -> None:
+        """Hand in a notebook, or whatever text is in the file of that name."""
+        path = self.path("submitted", student)
+        path.parent.mkdir(parents=True)
+        path.write_text(notebook if isinstance(notebook, str) else nbformat.writes(notebook))
+
+    def scores(self, student: str) -> dict[str, float | None]:
+        """The points of each check in the gradebook; None where none is known."""
+        from nbgrader.api import Gradebook
+
+        with Gradebook(f"sqlite:///{self.folder / 'gradebook.db'}", "costlab") as book:
+            (notebook,) = book.find_submission(self.lab, student).notebooks
+            return {grade.name: grade.auto_score for grade in notebook.grades if grade.name in checks(self.lab)}
+
+    def messages(self, student: str, cell_name: str) -> str:
+        """What a graded cell printed or raised."""
+        cells = {
+            name(cell): cell for cell in read(self.path("autograded", student)).cells if "nbgrader" in cell.metadata
+        }
+        return "\n".join(str(out.get("evalue") or out.get("text")) for out in cells[cell_name].outputs)

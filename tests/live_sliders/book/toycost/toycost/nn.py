@@ -1,0 +1,5 @@
+"""The part that no browser can run."""
+
+import torch
+
+one = torch.ones(1)

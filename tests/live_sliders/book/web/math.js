@@ -1,0 +1,1 @@
+// Stands in for MathJax: the pages of this book hold no formulas.

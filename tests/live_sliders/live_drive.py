@@ -1,0 +1,207 @@
+"""Drives the sliders of any site that `live_sliders` built, and compares each answer with a kernel's.
+
+The one entry is `check_page`: it takes a browser, the site's address, a page's name and its notebook.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from live_oracle import Oracle, assert_same_text, run_notebook
+from playwright.sync_api import Browser, Page
+
+START_TIMEOUT_MS = 60_000
+QUIET_KINDS = ("log", "info", "debug")
+
+# Moves the page's control of a model by the events that a browser sends; false if it stands there already.
+MOVE = """([id, kind, state]) => {
+  const root = document.querySelector(`[data-live-model="${id}"]`);
+  const fire = (element, ...names) => names.forEach((name) => element.dispatchEvent(new Event(name, {bubbles: true})));
+  const setValue = (element, value) => { element.value = value; fire(element, 'input', 'change'); };
+  const inputs = root.matches('button') ? [root] : [...root.querySelectorAll('input, select, textarea')];
+  if (inputs[0].type === 'radio' && inputs[state.index].checked) return false;
+  if (inputs[0].type === 'radio') inputs[state.index].click();
+  else if (inputs[0].type === 'checkbox') inputs[0].click();
+  else if (inputs[0].localName === 'select') {
+    inputs[0].selectedIndex = state.index;
+    fire(inputs[0], 'input', 'change');
+  } else if (kind === 'SelectionSlider') setValue(inputs[0], state.index);
+  else if (kind === 'FloatLogSlider') setValue(inputs[0], state.position);
+  else setValue(inputs[0], state.value);
+  return true;
+}"""
+READ = """(id) => {
+  const view = document.querySelector(`[data-live-view="${id}"]`);
+  const parts = [...view.querySelectorAll('.live-output, .live-text')].filter((e) => !e.closest('.live-foot'));
+  return { status: view.dataset.liveStatus, runs: Number(view.dataset.liveRuns ?? 0),
+    text: parts.map((part) => part.textContent).join('\\n'),
+    pictures: [...view.querySelectorAll('.live-output img')].map((picture) => picture.src.split(',')[1]) };
+}"""
+SETTLED = """([id, runs]) => {
+  const view = document.querySelector(`[data-live-view="${id}"]`);
+  if (view.dataset.liveStatus === 'failed') return true;
+  return view.dataset.liveStatus === 'done' && Number(view.dataset.liveRuns) > runs;
+}"""
+
+
+class Visit:
+    """One open page, with all that it complained about or asked for."""
+
+    def __init__(self, page: Page, site: str) -> None:
+        self.page, self.site = page, site
+        self.complaints: list[str] = []
+        self.outside: list[str] = []
+        self._responses: list[Any] = []
+        page.on("console", lambda m: m.type in QUIET_KINDS or self.complaints.append(f"{m.type}: {m.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._note)
+        page.on("response", lambda response: self._responses.append(response))
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((self.site, "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def weight(self) -> int:
+        """The bytes of all answers so far, as a host sends them: text compressed, as any public host does."""
+        return sum(_sent_bytes(response) for response in self._responses if response.status == 200)
+
+    def open(self, name: str) -> Visit:
+        """Go to a page and wait until it is quiet."""
+        self.page.goto(self.site + name)
+        self.page.wait_for_load_state("networkidle")
+        return self
+
+    def plan(self) -> dict[str, Any]:
+        """The page's plan."""
+        return json.loads(self.page.text_content("#live-plan") or "{}")
+
+    def read(self, view: str) -> dict[str, Any]:
+        """A view's state, text and pictures."""
+        return self.page.evaluate(READ, view)
+
+    def move(self, view: str, model: str, kind: str, state: dict[str, Any]) -> dict[str, Any]:
+        """Move one control, wait for the answer and read it."""
+        before = self.read(view)
+        if self.page.evaluate(MOVE, [model, kind, state]):
+            self.wait(view, before["runs"])
+        return self.read(view)
+
+    def wait(self, view: str, runs: int) -> None:
+        """Wait until a view has been computed once more, and its pictures are shown."""
+        self.page.wait_for_function(SETTLED, arg=[view, runs], timeout=START_TIMEOUT_MS)
+        self.page.wait_for_timeout(30)  # pictures are decoded before they replace the old ones
+
+    def assert_clean(self) -> None:
+        """No console error and no request to another site."""
+        assert not self.complaints, self.complaints
+        assert not self.outside, self.outside
+
+
+def _sent_bytes(response: Any) -> int:
+    body = response.body()
+    packed = "font" in response.url or response.headers.get("content-type", "").startswith("image/png")
+    return (
+        len(body)
+        if packed and "javascript" not in response.headers.get("content-type", "")
+        else len(gzip.compress(body))
+    )
+
+
+@contextmanager
+def visit(browser: Browser, site: str, **context: Any) -> Iterator[Visit]:
+    """A fresh visitor's page."""
+    opened = browser.new_context(**context)
+    opened.set_default_timeout(START_TIMEOUT_MS)
+    try:
+        yield Visit(opened.new_page(), site)
+    finally:
+        opened.close()
+
+
+def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both ends of a control and where it stood, as the states to send; none for what cannot be moved."""
+    if kind in ("IntSlider", "FloatSlider", "BoundedIntText", "BoundedFloatText"):
+        return [{"value": value} for value in (state["min"], state["max"], state["value"])]
+    if kind == "FloatLogSlider":
+        places = (state["min"], state["max"], state["min"])
+        return [{"position": place, "value": state["base"] ** place} for place in places]
+    if "_options_labels" in state and isinstance(state["index"], int):
+        return [{"index": index} for index in (0, len(state["_options_labels"]) - 1, state["index"])]
+    if kind == "Checkbox":
+        return [{"value": value} for value in (not state["value"], state["value"])]
+    if kind in ("Text", "Textarea"):
+        return [{"value": "moved"}, {"value": state["value"]}]
+    return []
+
+
+def check_page(browser: Browser, site: str, page: str, notebook: Path) -> int:
+    """Move every control of every live view of a page to both ends and back; return how many moves were compared.
+
+    After each move text and numbers must be the kernel's, and the pictures must look like the kernel's.
+    """
+    with visit(browser, site) as opened, run_notebook(notebook) as oracle:
+        opened.open(f"{page}.html")
+        plan = opened.plan()
+        moves = sum(_check_view(opened, oracle, plan, view) for view in plan["views"])
+        opened.assert_clean()
+    return moves
+
+
+def _check_view(opened: Visit, oracle: Oracle, plan: dict[str, Any], view: dict[str, Any]) -> int:
+    theirs = oracle.view(view["cell"], view["nth"])
+    pairs = zip(_saved_models(plan, view["model"]), oracle.models(theirs), strict=True)
+    count = 0
+    for mine, their_model in pairs:
+        kind, state = plan["models"][mine]["kind"], dict(plan["models"][mine]["state"])
+        for move in ends(kind, state):
+            before, kernel_before = opened.read(view["model"]), oracle.pictures(theirs)
+            after = opened.move(view["model"], mine, kind, move)
+            oracle.set(their_model, {key: value for key, value in move.items() if key != "position"})
+            where = f"{opened.page.url}, {state.get('description')} at {move}"
+            assert after["status"] == "done", f"{where}: {after}"
+            assert_same_text(after["text"], oracle.text(theirs), where)
+            kernel_after = oracle.pictures(theirs)
+            _assert_like(after["pictures"], kernel_after, where)
+            changed = before["pictures"] != after["pictures"]
+            assert changed == (kernel_before != kernel_after), f"{where}: the figure did not change with the kernel's"
+            count += 1
+    return count
+
+
+def _saved_models(plan: dict[str, Any], model: str) -> Iterator[str]:
+    yield model
+    for child in plan["models"][model]["state"].get("children", []):
+        yield from _saved_models(plan, child.removeprefix("IPY_MODEL_"))
+
+
+BLOCK = 8  # pixels: a line that lies half a pixel lower must not count, a line elsewhere must
+
+
+def _assert_like(mine: list[str], theirs: list[str], where: str) -> None:
+    """The same pictures, but for the rounding of other machine code, which layouts turn into fractions of a pixel."""
+    import numpy as np
+
+    assert len(mine) == len(theirs), f"{where}: {len(mine)} pictures, the kernel has {len(theirs)}"
+    for pair in zip(mine, theirs, strict=True):
+        one, other = (_blocks(each) for each in pair)
+        assert np.abs(np.subtract(one.shape, other.shape)).max() <= 1, f"{where}: {one.shape}, {other.shape} blocks"
+        rows, columns = (min(sizes) for sizes in zip(one.shape[:2], other.shape[:2], strict=True))
+        difference = np.abs(one[:rows, :columns] - other[:rows, :columns])
+        assert difference.mean() < 0.03, f"{where}: the figure differs from the notebook's"
+        assert difference.max() < 0.5, f"{where}: part of the figure differs from the notebook's"
+
+
+def _blocks(picture: str) -> Any:
+    """A picture's mean colours over small squares."""
+    from matplotlib.image import imread
+
+    pixels = imread(io.BytesIO(base64.b64decode(picture)), format="png")[:, :, :3]
+    rows, columns = (size // BLOCK for size in pixels.shape[:2])
+    return pixels[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK, 3).mean((1, 3))

@@ -1,0 +1,256 @@
+"""The built pages in a browser: answers, failures, interruptions, accessibility, safety."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from live_book import Built
+from live_drive import Visit, check_page, visit
+from playwright.sync_api import Browser, sync_playwright
+
+PAGES = ("figure", "controls")
+FIRST_LOAD_BYTES = 1_500_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+def move_first(opened: Visit, **state: object) -> dict:
+    """Move the first slider of a page's first view."""
+    view = opened.plan()["views"][0]["model"]
+    return opened.move(view, slider(opened), "IntSlider", state)
+
+
+def slider(opened: Visit) -> str:
+    """The model of the page's first range input."""
+    root = opened.page.locator("[data-live-model]:has(> input[type=range])").first
+    return root.get_attribute("data-live-model") or ""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_control_answers_as_the_kernel_does(browser: Browser, site: str, built: Built, page: str) -> None:
+    book = built.site.parents[1]
+    notebook = next(path for path in book.glob(f"{page}.*") if path.suffix in (".md", ".ipynb"))
+    assert check_page(browser, site, page, notebook) >= 6
+
+
+def test_buttons_observers_and_html(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("controls.html")
+        view = opened.plan()["views"][2]["model"]
+        for _ in range(2):
+            runs = opened.read(view)["runs"]
+            opened.page.get_by_role("button", name="Add a row").click()
+            opened.wait(view, runs)
+        assert opened.read(view)["text"].split()[-2:] == ["2", "2.0"] or "22.0" in opened.read(view)["text"]
+        manual = opened.plan()["views"][3]["model"]
+        runs = opened.read(manual)["runs"]
+        opened.page.get_by_role("button", name="Run Interact").click()
+        opened.wait(manual, runs)
+        assert opened.read(manual)["text"].strip() == "6"
+        opened.assert_clean()
+
+
+def test_keyboard_moves_a_slider(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("controls.html")
+        view = opened.plan()["views"][0]["model"]
+        opened.page.get_by_label("whole").focus()
+        opened.page.keyboard.press("ArrowRight")
+        opened.wait(view, 0)
+        assert opened.read(view)["text"].startswith("6 ")
+
+
+def test_light_before_the_first_touch(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("figure.html")
+        assert opened.weight() < FIRST_LOAD_BYTES
+        status = opened.page.get_by_role("status").first
+        assert "Move a control" in status.inner_text()
+        assert opened.page.locator(".live img").get_attribute("alt", timeout=1000).startswith("Price of a token")
+        assert not [
+            url
+            for url in opened.page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+            if "pyodide" in url
+        ]
+
+
+def test_an_error_keeps_the_last_good_result_and_offers_another_try(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("errors.html")
+        assert move_first(opened, value=2)["text"].strip() == "0.5"
+        failed = move_first(opened, value=4)
+        assert failed["status"] == "failed"
+        assert failed["text"].strip() == "0.5"
+        opened.page.get_by_text("What Python said").click()
+        said = opened.page.locator(".live details pre").inner_text()
+        assert "ZeroDivisionError" in said
+        assert "ipywidgets" not in said
+        opened.page.get_by_role("button", name="Try again").click()
+        opened.page.wait_for_timeout(300)
+        assert opened.read(opened.plan()["views"][0]["model"])["status"] == "failed"
+        assert move_first(opened, value=0)["text"].strip() == "0.25"
+        opened.assert_clean()
+
+
+def test_a_failed_start_can_be_tried_again(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.page.context.route("**/pyodide.mjs", lambda route: route.abort())
+        opened.open("errors.html")
+        assert move_first(opened, value=2)["status"] == "failed"
+        opened.page.context.unroute("**/pyodide.mjs")
+        view = opened.plan()["views"][0]["model"]
+        opened.page.get_by_role("button", name="Try again").click()
+        opened.page.wait_for_function(
+            "(id) => document.querySelector(`[data-live-view='${id}']`).dataset.liveStatus === 'done'", arg=view
+        )
+        opened.page.wait_for_timeout(50)
+        assert opened.read(view)["text"].strip() == "0.5"
+
+
+def test_only_the_latest_of_overtaking_moves_is_computed(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("slow.html")
+        move_first(opened, value=1)
+        opened.page.evaluate(
+            """async () => {
+              const input = document.querySelector('.live input[type=range]');
+              for (const value of [25, 2, 3, 4, 5, 6]) {
+                input.value = value;
+                input.dispatchEvent(new Event('input', {bubbles: true}));
+                await new Promise((done) => setTimeout(done, 20));
+              }
+            }"""
+        )
+        opened.page.wait_for_function("() => document.querySelector('.live-output').textContent.startsWith('6 s')")
+        assert "6 s, run 4" in opened.page.inner_text(".live-output")  # the start, 1, 25 and 6
+
+
+def test_a_long_computation_can_be_stopped(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("slow.html")
+        assert "1 s" in move_first(opened, value=1)["text"]
+        opened.page.locator(".live input[type=range]").fill("60")
+        opened.page.get_by_role("button", name="Stop").click(timeout=10_000)
+        assert "Stopped" in opened.page.get_by_role("status").first.inner_text()
+        assert "1 s" in opened.page.inner_text(".live-output")
+        assert "2 s" in move_first(opened, value=2)["text"]
+        opened.assert_clean()
+
+
+def test_hostile_output_is_harmless(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("hostile.html")
+        for value in (1, 3):
+            assert str(value) in move_first(opened, value=value)["text"]
+            inside = opened.page.locator(".live-output")
+            assert inside.locator("script, iframe, svg, form, button, [onerror], [src], a[href]").count() == 0
+            assert opened.page.evaluate("window.hit") is None
+        assert not opened.outside
+        assert all("event handler" in complaint for complaint in opened.complaints)  # refused, and said so
+
+
+PAYLOADS = [
+    "<img src=x onerror=hit()>",
+    "<svg><script>hit()</script></svg>",
+    "<a href=' java\nscript:hit()'>x</a>",
+    "<a href='data:text/html,<script>hit()</script>'>x</a>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=hit()&gt;'>",
+    "<form><math><mtext></form><form><mglyph><style></math><img src onerror=hit()>",
+    "<noscript><p title='</noscript><img src=x onerror=hit()>'>",
+    "<template><script>hit()</script></template>",
+    "<p style='background:url(javascript:hit())' onclick=hit()>x</p>",
+    "<object data='javascript:hit()'></object><embed src='javascript:hit()'><base href='//evil'>",
+    "<img src='https://example.org/x.png'><img src='data:text/html,x'>",
+    "<meta http-equiv=refresh content='0;url=//evil'><link rel=stylesheet href=//evil>",
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_both_sanitisers_leave_nothing_that_acts(browser: Browser, site: str, payload: str) -> None:
+    from live_sliders.sanitize import sanitize
+
+    with visit(browser, site) as opened:
+        opened.open("intro.html")
+        script = f"""async (html) => {{
+          const {{ sanitize }} = await import('{site}_static/live_sliders/sanitize.mjs');
+          const box = document.createElement('div'); box.append(sanitize(html)); return box.innerHTML; }}"""
+        for clean in (opened.page.evaluate(script, payload), sanitize(payload)):
+            bad = opened.page.evaluate(
+                """(html) => { const parsed = new DOMParser().parseFromString(html, 'text/html');
+                  const bad = /^on|javascript|evil|example/i;
+                  const acts = (e) => [...e.attributes].some((a) => bad.test(a.name + a.value));
+                  return [...parsed.body.querySelectorAll('*')].filter((e) => acts(e) || e.matches(
+                    'script,style,svg,math,iframe,object,embed,base,meta,link,form,template,noscript')).length; }""",
+                clean,
+            )
+            assert bad == 0, clean
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("page", PAGES)
+def test_accessible_and_inside_the_window(browser: Browser, site: str, page: str, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with visit(browser, site, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True) as opened:
+        opened.open(f"{page}.html")
+        found = Axe().run(opened.page, context=".live", options={"resultTypes": ["violations"]}).response["violations"]
+        serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+        assert not serious
+        widest = opened.page.evaluate(
+            "Math.max(...[...document.querySelectorAll('.live')].map((e) => e.getBoundingClientRect().right))"
+        )
+        assert widest <= width
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_accessible_while_an_error_is_shown(browser: Browser, site: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with visit(browser, site, color_scheme="dark", bypass_csp=True) as opened:
+        opened.open("errors.html")
+        move_first(opened, value=4)
+        opened.page.get_by_text("What Python said").click()
+        found = Axe().run(opened.page, context=".live", options={"resultTypes": ["violations"]}).response["violations"]
+        assert not [v["id"] for v in found if v["impact"] in ("serious", "critical")]
+
+
+def test_without_scripts_the_saved_figure_stays(browser: Browser, site: str) -> None:
+    with visit(browser, site, java_script_enabled=False) as opened:
+        opened.page.goto(site + "figure.html")
+        picture = opened.page.locator(".live img")
+        assert picture.is_visible()
+        assert "Price of a token" in (picture.get_attribute("alt") or "")
+        assert "$ per hour" in opened.page.inner_text(".live")
+
+
+def test_from_a_file_the_saved_figure_stays(browser: Browser, built: Built) -> None:
+    with visit(browser, built.site.as_uri()) as opened:
+        opened.page.goto((built.site / "figure.html").as_uri())
+        opened.page.wait_for_timeout(300)
+        assert opened.page.locator(".live img").is_visible()
+        assert "Saved figure" in opened.page.inner_text(".live")
+
+
+def test_the_second_page_starts_from_kept_memory(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
+        opened.open("errors.html")
+        move_first(opened, value=1)
+        opened.page.wait_for_function(
+            "() => caches.open('live-sliders-memory').then((c) => c.keys()).then((k) => k.length)", timeout=20_000
+        )
+        opened.open("controls.html")
+        assert move_first(opened, value=1)["status"] == "done"
+        opened.assert_clean()

@@ -1,0 +1,94 @@
+"""Builds that must fail, must warn, or must do without."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from live_book import Built, build, copy_book, one_page_toc
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A copy of the small book, to spoil."""
+    return copy_book(tmp_path / "book")
+
+
+def plan_of(built: Built, page: str) -> dict:
+    """The plan that a built page carries."""
+    html = (built.site / f"{page}.html").read_text()
+    return json.loads(re.search(r'id="live-plan">(.*?)</script>', html, re.DOTALL)[1])
+
+
+def test_a_page_that_needs_torch_fails_the_build(book: Path, runtime: Path) -> None:
+    result = build(book, runtime=runtime, toc=one_page_toc(book, "torch"))
+    assert result.status != 0
+    assert "torch: cell 2 needs 'torch' (cell 2 → toycost.nn → torch)" in " ".join(result.output.split())
+    assert "not-live" in result.output
+
+
+def test_a_file_with_a_wrong_hash_stops_the_build(book: Path, runtime: Path, tmp_path: Path) -> None:
+    spoiled = tmp_path / "runtime"
+    shutil.copytree(runtime, spoiled, copy_function=shutil.copyfile)
+    (spoiled / "pyodide.mjs").write_text("// not the one")
+    result = build(book, runtime=spoiled, toc=one_page_toc(book, "errors"))
+    assert result.status != 0
+    assert f"{spoiled / 'pyodide.mjs'} has SHA-256" in result.output
+
+
+def test_without_a_runtime_the_book_is_static_and_complete(book: Path) -> None:
+    result = build(book, runtime=None, toc=one_page_toc(book, "errors"), options=("-W", "--keep-going", "--quiet"))
+    assert result.status == 0, result.output
+    assert result.output.count("no Python for the browser") == 1
+    html = (result.site / "errors.html").read_text()
+    assert "live-plan" not in html
+    assert "page.mjs" not in html
+    assert "0.5" in html
+
+
+def test_unsupported_widgets_stay_static_and_are_reported(built: Built) -> None:
+    assert re.search(r"unsupported\.md.*cell 2: no live control for ColorPicker", built.output)
+    html = (built.site / "unsupported.html").read_text()
+    assert html.count('class="live"') == 2
+    assert html.count("data-live-view") == 1
+    assert "beside it: <b>3</b>" in html
+
+
+def test_tagged_cells_stay_out_of_the_browser(built: Built) -> None:
+    html = (built.site / "static.html").read_text()
+    assert 'class="live"' in html
+    assert "live-plan" not in html
+    assert "4 True" in html
+
+
+def test_only_what_the_slider_needs_travels(built: Built) -> None:
+    plan = plan_of(built, "figure")
+    sources = "\n".join(cell["source"] for cell in plan["cells"])
+    assert "batches = np.logspace" in sources
+    assert "unrelated" not in sources
+    assert "ipykernel" not in sources
+    assert plan["packages"] == ["ipywidgets", "matplotlib", "numpy"]
+    assert [Path(wheel).name for wheel in plan["wheels"]] == ["toycost-0.1.0-py3-none-any.whl"]
+    assert plan_of(built, "errors")["packages"] == ["ipywidgets"]
+
+
+def test_every_page_has_a_strict_policy_and_nothing_from_elsewhere(built: Built) -> None:
+    for page in set(built.site.glob("*.html")) - {built.site / "index.html"}:  # that one only redirects
+        html = page.read_text()
+        policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1].replace("&#x27;", "'")
+        scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
+        assert "'unsafe-inline'" not in scripts
+        assert "'unsafe-eval'" not in scripts
+        assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?://(?!example)[^"]*\.(js|css|png)', html)
+        assert "html-manager" not in html
+
+
+def test_each_notebook_can_be_downloaded_and_run_at_home(built: Built) -> None:
+    html = (built.site / "figure.html").read_text()
+    assert 'href="_sources/figure.ipynb" download' in html
+    assert "make lab" in html
+    assert (built.site / "_sources" / "figure.ipynb").is_file()
+    assert "make lab" not in (built.site / "intro.html").read_text()

@@ -1,0 +1,210 @@
+"""The parts of the build side, each by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from live_sliders import csp, fallback, runtime, wheel, widgets
+from live_sliders.imports import ImportWalker
+from live_sliders.notebook import Cell
+from live_sliders.sanitize import sanitize
+from live_sliders.slicing import SliceError, slice_cells
+
+WEB = Path(runtime.__file__).with_name("web")
+
+
+def sliced(*sources: str, tags: dict[int, list[str]] | None = None) -> list[str]:
+    """The sources that the last cell needs, itself included."""
+    cells = [Cell(i, source, {"tags": (tags or {}).get(i, [])}) for i, source in enumerate(sources)]
+    return [cell.source for cell in slice_cells(cells, [len(cells) - 1])]
+
+
+def test_slicing_keeps_definitions_in_use_and_drops_the_rest() -> None:
+    assert sliced("import a, b\nx = a.f()\ny = b.g()", "print(x)", "show(x)") == ["import a, b\nx = a.f()", "show(x)"]
+
+
+def test_slicing_follows_functions_into_their_bodies() -> None:
+    assert sliced("k = 2", "def f(n):\n    return k * n", "show(f)")[0] == "k = 2"
+
+
+def test_slicing_keeps_changes_of_data() -> None:
+    sources = ["rows = []", "rows.append(1)\nother = 1", "rows[0] = 2", "n = 0", "n += len(rows)", "show(n)"]
+    assert sliced(*sources) == ["rows = []", "rows.append(1)", "rows[0] = 2", "n = 0", "n += len(rows)", "show(n)"]
+
+
+def test_slicing_drops_output_and_keeps_settings_of_modules() -> None:
+    kept = sliced("import plt", "plt.style.use('x')", "plt.plot(1)\nplt.show()", "show(plt)")
+    assert kept == ["import plt", "plt.style.use('x')", "show(plt)"]
+
+
+def test_slicing_forgets_what_is_overwritten() -> None:
+    assert sliced("x = slow()", "x = 1", "show(x)") == ["x = 1", "show(x)"]
+
+
+def test_slicing_drops_magics_and_keeps_tagged_cells_whole() -> None:
+    kept = sliced("fill(table)", "%matplotlib inline\n!ls\nshow()", tags={0: ["live"]})
+    assert kept == ["fill(table)", "\n\nshow()"]
+
+
+def test_slicing_refuses_what_is_tagged_not_live() -> None:
+    with pytest.raises(SliceError, match=r"needs 'x' from cell 1, which is tagged 'not-live'"):
+        sliced("x = 1", "show(x)", tags={0: ["not-live"]})
+
+
+def test_slicing_names_the_cell_that_is_not_python() -> None:
+    with pytest.raises(SliceError, match="cell 1 is not Python"):
+        sliced("x = = 1", "show(x)")
+
+
+def test_imports_are_followed_through_own_packages(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    files = {
+        "__init__.py": "from . import a\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas",
+        "a.py": "import numpy\ntry:\n    import scipy\nexcept ImportError:\n    pass\ndef f():\n    import matplotlib",
+        "deep/__init__.py": "",
+        "deep/b.py": "from ..nn import torch",
+        "nn.py": "import torch",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    walker = ImportWalker({"course": tmp_path})
+    walker.visit_cell("from course import a", "cell 1")
+    assert walker.found.missing(["numpy"]) == {}
+    assert {"matplotlib", "scipy"} <= walker.found.lazy
+    walker.visit_cell("def f():\n    from course.deep import b", "cell 2")
+    chain = walker.found.missing(["numpy"])["torch"]
+    assert chain == ("cell 2", "course.deep.b", "course.nn", "torch")
+
+
+def test_the_wheel_is_installable_and_always_the_same(tmp_path: Path) -> None:
+    project = wheel.read_project(Path(__file__).parent / "book" / "toycost")
+    data = wheel.build_wheel(project)
+    assert data == wheel.build_wheel(project)
+    names = zipfile.ZipFile(BytesIO(data)).namelist()
+    assert {"toycost/__init__.py", "toycost-0.1.0.dist-info/RECORD"} <= set(names)
+    path = tmp_path / project.file_name
+    path.write_bytes(data)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        tmp_path / "to",
+        path,
+    ]
+    subprocess.run(command, check=True)
+    assert (tmp_path / "to" / "toycost" / "price.py").is_file()
+
+
+def test_a_folder_without_a_project_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"live_wheels names .* holds no pyproject.toml"):
+        wheel.read_project(tmp_path)
+
+
+def build_of(data: bytes, file: str = "f", url: str = "https://x/f") -> runtime.Build:
+    """An accepted build with the given content."""
+    return runtime.Build(file, hashlib.sha256(data).hexdigest(), url)
+
+
+def test_files_come_from_cache_then_folder_then_release(tmp_path: Path) -> None:
+    cache, folder = tmp_path / "cache", tmp_path / "folder"
+    folder.mkdir()
+    asked: list[str] = []
+    source = runtime.Source(cache, folder, lambda url: asked.append(url) or b"same")
+    builds = (build_of(b"same"),)
+    assert source.get(builds)[1] == b"same"
+    assert asked == ["https://x/f"]
+    assert source.get(builds)[1] == b"same"  # from the cache now
+    assert len(asked) == 1
+    (cache / "f").unlink()
+    (folder / "f").write_bytes(b"same")
+    source.get(builds)
+    assert len(asked) == 1
+
+
+def test_a_wrong_hash_is_never_used(tmp_path: Path) -> None:
+    with pytest.raises(runtime.HashMismatch, match="https://x/f has SHA-256"):
+        runtime.Source(tmp_path, None, lambda url: b"other").get((build_of(b"same"),))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "f").write_bytes(b"other")
+    with pytest.raises(runtime.HashMismatch, match=str(tmp_path)):
+        runtime.Source(tmp_path, None, None).get((build_of(b"same"),))
+
+
+def test_a_release_out_of_reach_is_missing_not_wrong(tmp_path: Path) -> None:
+    def offline(url: str) -> bytes:
+        raise OSError("no route")
+
+    with pytest.raises(runtime.RuntimeMissing, match=r"https://x/f: no route"):
+        runtime.Source(tmp_path, None, offline).get((build_of(b"same"),))
+
+
+def test_the_lock_can_be_had_from_public_releases_alone() -> None:
+    lock = runtime.read_lock()
+    assert all(build.url.startswith("https://") and len(build.sha256) == 64 for build in lock.core)
+    assert all(any(build.url.startswith("https://") for build in package.builds) for package in lock.packages)
+    names = {package.name for package in lock.packages}
+    assert all(set(package.depends) <= names for package in lock.packages)
+
+
+def test_policy_admits_the_themes_scripts_and_no_outputs() -> None:
+    html = (
+        '<html><head><meta charset="utf-8"><script>theme()</script></head><body><button onclick="go()">x</button>'
+        '<div class="cell_output"><div><script>evil()</script></div></div><script>foot()</script></body></html>'
+    )
+    protected = csp.with_policy(html)
+    assert protected == csp.with_policy(protected)
+    policy = csp.policy(html)
+    for text, admitted in {"theme()": True, "foot()": True, "go()": True, "evil()": False}.items():
+        assert (csp._hash(text) in policy) is admitted
+    assert protected.index("Content-Security-Policy") < protected.index("<script>")
+
+
+@pytest.mark.parametrize(
+    ("html", "clean"),
+    [
+        ("<b>2</b><script>x</script>", "<b>2</b>"),
+        ("<a href='java\tscript:x'>t</a>", "<a>t</a>"),
+        ("<a href='#part'>t</a>", '<a href="#part">t</a>'),
+        ("<p style='color: red; background: url(x)'>t", '<p style="color:red">t</p>'),
+        ("1 < 2 & 3", "1 &lt; 2 &amp; 3"),
+    ],
+)
+def test_the_static_views_html_is_cleaned(html: str, clean: str) -> None:
+    assert sanitize(html) == clean
+
+
+def test_the_static_view_tells_values_and_shows_outputs() -> None:
+    state = {
+        "box": {"model_name": "VBoxModel", "state": {"children": ["IPY_MODEL_s", "IPY_MODEL_o"]}},
+        "s": {
+            "model_name": "DropdownModel",
+            "state": {"description": "<kind>", "_options_labels": ["a", "b"], "index": 1},
+        },
+        "o": {
+            "model_name": "OutputModel",
+            "state": {"outputs": [{"output_type": "display_data", "data": {"image/png": "AA=="}}]},
+        },
+    }
+    html = fallback.static_view(state, "box", 'a "figure"')
+    assert "&lt;kind&gt;: <b>b</b>" in html
+    assert '<img src="data:image/png;base64,AA==" alt="a &quot;figure&quot;">' in html
+    assert widgets.has_figure(state, "box")
+    assert widgets.unsupported({"x": {"model_name": "PlayModel", "state": {}}}, "x") == ["Play"]
+
+
+def test_hastened_figures_are_the_same_to_the_byte() -> None:
+    script = Path(__file__).with_name("live_figures.py")
+    done = subprocess.run([sys.executable, script, WEB / "python"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

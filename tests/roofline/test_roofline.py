@@ -1,0 +1,367 @@
+"""Seconds of a chip: single terms by hand, monotone where hardware is, and DeepSeek's published day."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costlab import arch, catalog, roofline
+from costlab.roofline import Deployment, Efficiency
+
+KEYS = list(arch.models())
+CHIPS = list(catalog.load().chips)
+H800 = catalog.chip("h800")
+
+
+def on(model="llama-2-7b", chip="h100-sxm", chips=1, **options):
+    return roofline.deployment(model, chip, chips, **options)
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------
+
+LLAMA_READ = 2 * (6_738_415_616 - 32_000 * 4096)  # BF16 weights but for the embedding table, of which one row is read
+LLAMA_MULTIPLIED = 6_607_077_376  # of these, matrices (transformers' count, see tests/arch)
+LLAMA_CACHE = 524_288  # bytes per token
+
+
+def test_decode_of_llama_on_one_chip():
+    """H100: 989.5 TFLOP/s BF16 dense, 3.35 TB/s (NVIDIA's data sheet). One chip sends nothing."""
+    step = on().decode(batch=4, context=1000)
+    attention = 32 * 2 * 32 * (128 + 128) * 1000
+    assert step.compute_s == pytest.approx(4 * (2 * LLAMA_MULTIPLIED + attention) / 989.5e12)
+    assert step.memory_s == pytest.approx((LLAMA_READ + 4 * 1000 * LLAMA_CACHE) / 3.35e12)
+    assert step.link_s == 0
+    assert step.bound == "memory"
+    assert step.seconds == step.memory_s
+    assert step.tokens_per_s == pytest.approx(4 / step.memory_s)
+
+
+def test_prefill_of_llama_on_one_chip():
+    step = on().prefill(new=2048)
+    attention = 32 * 2 * 32 * 256 * 2048 * 2049 / 2
+    matrices = 2 * (2048 * (LLAMA_MULTIPLIED - 32_000 * 4096) + 32_000 * 4096)
+    assert step.compute_s == pytest.approx((matrices + attention) / 989.5e12)
+    assert step.memory_s == pytest.approx((LLAMA_READ + 2048 * LLAMA_CACHE) / 3.35e12)
+    assert step.bound == "compute"
+    assert step.tokens == 2048
+
+
+def test_the_ridge():
+    """Decode turns compute-bound where the FLOPs outweigh the bytes: without cache, at peak/bandwidth tokens."""
+    ridge = 989.5e12 / 3.35e12
+    below, above = on().decode(int(0.9 * ridge), 1), on().decode(int(1.15 * ridge), 1)
+    assert (below.bound, above.bound) == ("memory", "compute")
+
+
+def test_precisions_run_on_their_units():
+    """V3 mixes FP8 and BF16: the compute time is the sum of each component at its own rate; FP32 runs as TF32."""
+    count = arch.load("deepseek-v3").decode_flops(4096)
+    rates = {"fp8": 1979e12, "bf16": 989.5e12, "fp32": 494.5e12}
+    seconds = sum(float(f) / rates[count.precision[name]] for name, f in count.by_component.items())
+    assert on("deepseek-v3", "h800", 8).decode(16, 4096).compute_s == pytest.approx(seconds * 16 / 8)
+
+
+@pytest.mark.parametrize(
+    ("chip", "precision", "tflops"),
+    [
+        ("a100-80g", "fp8", 312),  # no FP8 unit: BF16
+        ("h800", "fp4", 1979),
+        ("h800", "fp4xfp8", 1979),
+        ("b200", "fp4", 9000),
+        ("b200", "fp4xfp8", 4500),  # FP4 weights gain nothing with FP8 activations
+        ("h800", "fp32", 494.5),
+        ("ascend-910b", "fp32", 353.9),
+    ],
+)
+def test_fallback(chip, precision, tflops):
+    assert roofline.rate(catalog.chip(chip), precision) == tflops * 1e12
+
+
+def test_a_precision_that_a_chip_lacks():
+    with pytest.raises(ValueError, match=r"no unit for 'fp2'.*bf16"):
+        roofline.rate(H800, "fp2")
+    only_int = dataclasses.replace(H800, flops={"int8": 1e12})
+    with pytest.raises(ValueError, match="no unit for 'bf16'"):
+        roofline.rate(only_int, "bf16")
+
+
+def test_links_by_hand():
+    """V3 on 32 H800: 58 layers x 8 experts x 7168 x 3 bytes per token; 7 of 32 in the node, 24 over the network."""
+    step = on("deepseek-v3", "h800", 32).decode(3200, 100)
+    sent = 58 * 8 * 7168 * 3 * 100  # 100 tokens of each chip
+    assert step.link_s == pytest.approx(max(sent * 7 / 32 / 200e9, sent * 24 / 32 / 50e9))
+
+
+def test_all_reduce_by_hand():
+    """Llama-2-7B on 2 chips, tensor parallel: a ring sends 2 (T-1)/T of 4096 x 2 bytes twice per layer and token."""
+    step = on(chips=2, tensor_parallel=2).decode(64, 100)
+    assert step.link_s == pytest.approx(64 * 32 * 2 * 4096 * 2 * 2 * (2 - 1) / 2 / 450e9)
+    halves, whole = on(chips=2).decode(64, 100), on(chips=1).decode(32, 100)
+    assert halves.seconds == pytest.approx(whole.seconds)  # two replicas, no link
+
+
+def test_published_bound_of_the_link():
+    """arXiv 2505.09343 sec. 2.3.2: 32 tokens x 9 experts x 7000 x 3 bytes at 50 GB/s are 120.96 us per layer.
+
+    Same formula with 8 routed experts and 7168 wide (the shared one is at home): everything over the network.
+    """
+    node = on("deepseek-v3", "h800", 32 * 256)
+    per_layer = node.decode(32 * 32 * 256, 10).link_s / 58
+    outside = 1 - 8 / (32 * 256)
+    assert per_layer == pytest.approx(120.96e-6 * 8 / 9 * 7168 / 7000 * outside, rel=1e-6)
+
+
+def test_overlap_or_not():
+    parts = (0.3, 0.2, 0.1)
+    together, apart = roofline.Step(*parts, tokens=6, overlap=True), roofline.Step(*parts, tokens=6, overlap=False)
+    assert together.seconds == 0.3
+    assert apart.seconds == pytest.approx(0.6)
+    assert together.bound == apart.bound == "compute"
+    assert apart.tokens_per_s == pytest.approx(10)
+    assert on(overlap=False).decode(1, 10).seconds > on().decode(1, 10).seconds
+
+
+def test_efficiency_stretches_its_own_term():
+    ideal, real = on(chips=8).decode(8, 100), on(chips=8, efficiency=Efficiency(0.5, 0.8, 0.4)).decode(8, 100)
+    assert real.compute_s == pytest.approx(ideal.compute_s / 0.5)
+    assert real.memory_s == pytest.approx(ideal.memory_s / 0.8)
+    tp = on(chips=8, tensor_parallel=8).decode(8, 100).link_s
+    assert on(chips=8, tensor_parallel=8, efficiency=Efficiency(link=0.4)).decode(8, 100).link_s == pytest.approx(
+        tp / 0.4
+    )
+
+
+def test_money():
+    """8 chips at 2 USD an hour that yield 1000 tokens/s: 16/3600 USD for 1000 tokens, 4.44 per million."""
+    node = on(chips=8)
+    step = roofline.Step(compute_s=1.0, memory_s=0.5, link_s=0.0, tokens=1000)
+    assert node.usd_per_million(step, 2.0) == pytest.approx(16 / 3600 * 1000)
+    assert node.usd_per_million(step, 0) == 0
+
+
+# --- monotone --------------------------------------------------------------------------------------------------
+
+MODEL, CHIP = st.sampled_from(KEYS), st.sampled_from(CHIPS)
+BATCH, CONTEXT = st.integers(1, 10_000), st.integers(1, 200_000)
+
+
+@given(model=MODEL, chip=CHIP, batch=BATCH, more=BATCH, context=CONTEXT)
+def test_a_larger_batch_takes_longer_and_yields_more(model, chip, batch, more, context):
+    node = on(model, chip, 8)
+    small, large = node.decode(batch, context), node.decode(batch + more, context)
+    assert large.seconds >= small.seconds
+    assert large.tokens_per_s >= small.tokens_per_s * (1 - 1e-12)
+
+
+@given(model=MODEL, chip=CHIP, batch=BATCH, context=CONTEXT, more=CONTEXT)
+def test_a_longer_context_takes_longer(model, chip, batch, context, more):
+    node = on(model, chip, 8)
+    assert node.decode(batch, context + more).seconds >= node.decode(batch, context).seconds
+    assert node.prefill(context + more).seconds >= node.prefill(context).seconds
+    assert node.max_batch(context + more) <= node.max_batch(context)
+
+
+@given(model=MODEL, chip=CHIP, context=CONTEXT, cached=CONTEXT)
+def test_a_cached_prefix_saves_compute(model, chip, context, cached):
+    """Reading the rest after a hit computes no more than reading all - the reason why a hit is cheap."""
+    node = on(model, chip, 8)
+    assert node.prefill(context, prefix=cached).compute_s <= node.prefill(context + cached).compute_s * (1 + 1e-12)
+
+
+@given(model=MODEL, batch=BATCH, context=CONTEXT, chips=st.sampled_from([1, 2, 4, 8, 16, 32]))
+def test_more_chips_are_never_slower_at_compute_and_memory(model, batch, context, chips):
+    few, many = on(model, "h800", chips).decode(batch, context), on(model, "h800", 2 * chips).decode(batch, context)
+    assert many.compute_s == pytest.approx(few.compute_s / 2)
+    assert many.memory_s <= few.memory_s
+    assert few.tokens == many.tokens == batch
+
+
+@given(model=MODEL, chip=CHIP, chips=st.sampled_from([1, 8, 64]), context=CONTEXT)
+@settings(max_examples=200)
+def test_max_batch_fits_and_one_more_does_not(model, chip, chips, context):
+    node = on(model, chip, chips)
+    fits = node.max_batch(context)
+    each = float(node.model.kv_bytes(context).resident)
+    memory = chips * node.chip.memory_bytes * node.memory_share
+
+    def needed(batch):
+        return chips * node.weight_bytes_per_chip + batch * each
+
+    if fits:
+        assert needed(fits) <= memory * (1 + 1e-12)
+    assert needed(fits + 1) > memory * (1 - 1e-12)
+
+
+def test_weights_too_large_leave_no_room():
+    node = on("deepseek-v4-pro", "h800", 1)
+    assert node.weight_bytes_per_chip > H800.memory_bytes
+    assert node.max_batch(1000) == 0
+
+
+def test_weights_per_chip_by_hand():
+    """V3: experts over all chips, the rest whole on each, or split by tensor parallelism."""
+    weights = dict(arch.load("deepseek-v3").weight_bytes())
+    experts = weights.pop("experts")
+    assert experts == 58 * 256 * 3 * 7168 * 2048
+    rest = sum(weights.values())
+    assert on("deepseek-v3", "h800", 32).weight_bytes_per_chip == pytest.approx(rest + experts / 32)
+    assert on("deepseek-v3", "h800", 32, tensor_parallel=4).weight_bytes_per_chip == pytest.approx(
+        rest / 4 + experts / 32
+    )
+
+
+# --- experts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("model", "experts", "top_k"), [("mixtral-8x7b", 8, 2), ("deepseek-v3", 256, 8)])
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_experts_touched_against_draws(model, experts, top_k, batch):
+    """2000 simulated batches whose tokens choose evenly, without repeats: within four standard errors."""
+    rng = np.random.default_rng(0)
+    draws = np.argsort(rng.random((2000, batch, experts)), axis=-1)[..., :top_k] if experts < 100 else None
+    if draws is None:  # less memory: one batch at a time
+        draws = (np.argpartition(rng.random((batch, experts)), top_k, axis=-1)[:, :top_k] for _ in range(2000))
+    shares = np.array([np.unique(chosen).size / experts for chosen in draws])
+    error = max(shares.std(), 1e-9) / math.sqrt(len(shares))
+    assert on(model).experts_touched(batch) == pytest.approx(shares.mean(), abs=4 * error + 1e-9)
+
+
+def test_experts_touched_at_the_ends():
+    assert on("mixtral-8x7b").experts_touched(0) == 0
+    assert on("mixtral-8x7b").experts_touched(1) == 2 / 8
+    assert on("mixtral-8x7b").experts_touched(10**6) == 1
+    assert on("llama-2-7b").experts_touched(1) == 1  # dense: all of it, always
+
+
+def test_an_unvisited_expert_is_not_read():
+    one, many = on("deepseek-v3", "h800", 8).decode(1, 10), on("deepseek-v3", "h800", 8).decode(10_000, 10)
+    experts_s = arch.load("deepseek-v3").weight_bytes()["experts"] / 8 / 3.35e12
+    cache_s = (10_000 - 1) * 10 * 70_272 / 8 / 3.35e12
+    assert many.memory_s - one.memory_s == pytest.approx(experts_s * (1 - 8 / 256) + cache_s, rel=1e-9)
+
+
+# --- DeepSeek's day --------------------------------------------------------------------------------------------
+
+
+def test_published_day():
+    """deepseek-ai/open-infra-index day 6: $87,072 a day, revenue $562,027, margin 545%, 226.75 nodes on average."""
+    found = roofline.check_day()
+    assert found.cost_usd == 87_072  # exactly 226.75 x 8 x 24 x 2
+    # 342e9 x 0.14 + 266e9 x 0.55 + 168e9 x 2.19, per million; token counts are printed to 1e9, so $100 off
+    assert found.revenue_usd == pytest.approx(562_100, abs=0.01)
+    assert found.revenue_usd == pytest.approx(found.day.revenue_usd, rel=2e-4)
+    assert found.margin == pytest.approx(5.45, abs=0.01)
+    assert found.day.margin == 5.45
+    # 73.7k and 14.8k tokens/s per node: the two pools sum to the average number of nodes
+    assert found.prefill_nodes == pytest.approx(95.5, abs=0.05)
+    assert found.decode_nodes == pytest.approx(131.4, abs=0.05)
+    assert found.prefill_nodes + found.decode_nodes == pytest.approx(found.day.nodes, rel=1e-3)
+    assert found.day.input_hit_tokens / found.day.input_tokens == pytest.approx(0.563, abs=5e-4)
+    assert found.computed_tokens_s / 1e3 == pytest.approx(32.2, abs=0.05)
+
+
+def test_the_day_implies_an_efficiency_that_hardware_can_have():
+    """Shown, not tuned: the efficiencies of the check must be those of a roofline with all factors 1, and below 1."""
+    found = roofline.check_day()
+    assert 0 < found.prefill_mfu < 1
+    assert 0 < found.decode_efficiency < 1
+    assert found.decode_step_s == pytest.approx(1 / 21)  # 20 to 22 tokens/s per user
+    assert found.decode_batch_per_chip == pytest.approx(14_800 / 21 / 8)
+    assert found.decode_efficiency == pytest.approx(found.decode_ideal.seconds / found.decode_step_s)
+    unit = on("deepseek-v3", "h800", 32)
+    again = unit.prefill(4989).compute_s * 32 / 4989 * found.computed_tokens_s / 8
+    assert found.prefill_mfu == pytest.approx(again)
+
+
+def test_unknown_day():
+    with pytest.raises(ValueError, match=r"unknown day 'monday'.*deepseek-day"):
+        roofline.check_day("monday")
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+BAD_COUNTS = [0, -1, 1.5, float("nan"), float("inf"), 1e300, True]
+
+
+@pytest.mark.parametrize("batch", BAD_COUNTS, ids=repr)
+def test_bad_batch(batch):
+    with pytest.raises(ValueError, match="batch should be a whole number"):
+        on().decode(batch, 10)
+    with pytest.raises(ValueError, match="batch should be a whole number"):
+        on().prefill(10, batch=batch)
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 1.5, float("nan"), float("inf"), 1e300])
+def test_bad_context(tokens):
+    node = on()
+    for ask in (node.max_batch, node.prefill, lambda n: node.decode(1, n)):
+        with pytest.raises(ValueError, match=r"whole numbers|2\*\*53"):
+            ask(tokens)
+
+
+@pytest.mark.parametrize("prefix", [-1, 0.5, float("nan")])
+def test_bad_prefix(prefix):
+    with pytest.raises(ValueError, match="whole numbers"):
+        on().prefill(10, prefix=prefix)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["compute", "memory", "link"])
+def test_bad_efficiency(part, share):
+    with pytest.raises(ValueError, match=f"{part} efficiency should be above 0 and at most 1, got"):
+        Efficiency(**{part: share})
+
+
+@pytest.mark.parametrize(
+    ("chips", "tensor_parallel", "words"),
+    [
+        (0, 1, "at least 1, got 0, 1"),
+        (-8, 1, "at least 1, got -8, 1"),
+        (8, 0, "at least 1, got 8, 0"),
+        (8, 3, "8 chips don't divide into groups of tensor_parallel = 3"),
+        (32, 16, "tensor_parallel = 16 should stay within a node of 8 chips"),
+        (1.5, 1, "don't divide"),
+        (float("nan"), 1, "don't divide"),
+    ],
+)
+def test_bad_counts_of_chips(chips, tensor_parallel, words):
+    with pytest.raises(ValueError, match=words):
+        on(chips=chips, tensor_parallel=tensor_parallel)
+
+
+def test_bad_share_and_rent():
+    for share in (0, -1, 1.01, float("nan")):
+        with pytest.raises(ValueError, match="memory_share should be above 0 and at most 1"):
+            Deployment(arch.load("llama-2-7b"), H800, 1, memory_share=share)
+    for rent in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="rent should be a finite number of at least 0"):
+            on().usd_per_million(on().decode(1, 10), rent)
+    for batch in (-1, float("nan")):
+        with pytest.raises(ValueError, match="batch"):
+            on("mixtral-8x7b").experts_touched(batch)
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match=r"unknown model 'llama'.*llama-2-7b"):
+        on("llama")
+    with pytest.raises(ValueError, match="unknown chip 'h80'; did you mean 'h800'"):
+        on(chip="h80")
+
+
+@pytest.mark.parametrize("model", KEYS)
+@pytest.mark.filterwarnings("error")
+def test_absurd_sizes_are_finite(model):
+    node = on(model, "b200", 8)
+    for step in (node.decode(10**15, 10**15), node.prefill(10**15), node.prefill(10, 10**15)):
+        assert math.isfinite(step.seconds)
+        assert step.tokens_per_s > 0
+    assert node.max_batch(10**15) == 0
+
+
+def test_links_within_a_node_by_hand():
+    """V3 on 8 H800: nothing leaves the node, and one expert visit in eight stays on its own chip."""
+    step = on("deepseek-v3", "h800", 8).decode(800, 100)
+    assert step.link_s == pytest.approx(58 * 8 * 7168 * 3 * 100 * 7 / 8 / 200e9)

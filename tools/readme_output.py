@@ -1,0 +1,42 @@
+"""Put the real output of the commands that README.md shows into it.
+
+    python tools/readme_output.py            # rewrite README.md
+    python tools/readme_output.py --check    # exit 1 if it is stale
+
+A line `<!-- cli: costlab ... -->` stands above each block that this fills.
+"""
+
+import contextlib
+import io
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from costlab.cli import main
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"<!-- cli: (costlab .*?) -->\n(?:```\n.*?```\n)?", re.S)
+
+
+def output_of(command: str) -> str:
+    """Return what a costlab command prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        status = main(shlex.split(command)[1:])
+    if status:
+        raise SystemExit(f"{command!r} failed with status {status}")
+    return printed.getvalue()
+
+
+def filled(text: str) -> str:
+    """Return the text with every block renewed."""
+    return BLOCK.sub(lambda found: f"<!-- cli: {found[1]} -->\n```\n$ {found[1]}\n{output_of(found[1])}```\n", text)
+
+
+if __name__ == "__main__":
+    old = README.read_text()
+    new = filled(old)
+    if "--check" in sys.argv[1:]:
+        sys.exit("README.md shows old output; run python tools/readme_output.py" if new != old else 0)
+    README.write_text(new)
