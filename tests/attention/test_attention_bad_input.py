@@ -90,10 +90,11 @@ def test_wrong_shapes():
 def test_every_kind_of_arch_runs():
     assert set(LAYERS) == set(arch.KINDS.values())
 
-    class Linear(arch.Attention):
+    class Linear(arch.FullAttention):
         pass
 
-    fails("no running layer for Linear; known: FullAttention", lambda: build(Linear(1, 1, ()), 8), TypeError)
+    linear = Linear(1, 1, d.fp32(2), kv_heads=1, qk_dim=1, v_dim=1)
+    fails("no running layer for Linear; known: FullAttention", lambda: build(linear, 8), TypeError)
 
 
 def test_a_ring_cannot_return_what_it_forgot():
