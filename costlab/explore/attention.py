@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from costlab import arch
 from costlab.arrays import Floats
-from costlab.explore.style import COLOURS, bytes_text, label_ends, log_axis, new_figure, tokens_text
+from costlab.explore.style import COLOURS, bytes_text, colour_key, label_ends, label_inside, log_axis, new_figure, tokens_text
 
 CONTEXTS = np.floor(2.0 ** np.linspace(10, 20, 61))  # 1K to 1M
 _TICKS = [1024.0, 8192.0, 65536.0, 1048576.0]
@@ -44,7 +44,7 @@ def cache_per_model(tokens: int = 1_048_576) -> None:
     values = [size for _, (size, _) in ranked]
     axes.barh(names, values, color=[COLOURS[family] for _, (_, family) in ranked], height=0.65)
     for row, value in enumerate(values):
-        axes.annotate(bytes_text(value), (value, row), (4, 0), textcoords="offset points", va="center", fontsize=10)
+        label_inside(axes, bytes_text(value), value, row, fontsize=10)
     log_axis(axes, "x", 10.0 ** np.arange(6, 14), bytes_text)
     axes.set_xlim(min(values) / 2, max(values) * 6)
     axes.grid(axis="y", visible=False)
@@ -54,7 +54,7 @@ def cache_per_model(tokens: int = 1_048_576) -> None:
             "sliding": "sliding-window hybrid",
             "compressed": "compressed (CSA, HCA)",
         }
-        axes.text(0.98, 0.05 + 0.06 * place, words[family], color=COLOURS[family], transform=axes.transAxes, ha="right")
+        colour_key(axes, 0.05 + 0.06 * place, words[family], COLOURS[family])
     plt.show()
     print(f"{names[0]}: {values[0]:.0f} bytes")
     print(f"{names[-1]}: {values[-1]:.0f} bytes, {values[-1] / values[0]:.1f} times as many")
@@ -130,12 +130,12 @@ def which_ratio(
     base = totals["deepseek-v3.2"]
     for row, total in enumerate(totals.values()):
         text = f"{total / base:.1%}"
-        axes.annotate(text, (total, row), (5, 0), textcoords="offset points", va="center", weight="bold")
+        label_inside(axes, text, total, row, weight="bold")
     axes.set_yticks(range(len(keys)), [arch.load(key).name for key in keys])
     axes.set_xlim(0, base * 1.18)
     axes.grid(axis="y", visible=False)
-    for place, (part, (words, colour)) in enumerate(_GROUPS.items()):
-        axes.text(0.99, 0.06 + 0.11 * place, words, color=colour, transform=axes.transAxes, ha="right", label=part)
+    for place, (words, colour) in enumerate(_GROUPS.values()):
+        colour_key(axes, 0.06 + 0.11 * place, words, colour)
     plt.show()
     for key in keys[:2]:
         print(f"{arch.load(key).name} / V3.2 = {totals[key] / base:.12g}")

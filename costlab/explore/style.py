@@ -90,6 +90,37 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> 
         axes.annotate(text, (x, y), xytext=(7, shift), textcoords="offset points", **options)
 
 
+def label_inside(axes: Axes, text: str, x: float, y: float, **look: Any) -> None:
+    """Write a text just right of a point that lies well within the axes.
+
+    The layout need not make room for it, so nobody measures it: with a text per bar that is a third of the time.
+
+    Args:
+        axes: where.
+        text: what.
+        x: the point's position.
+        y: the point's position.
+        look: font size, weight, colour.
+
+    Chapter: prices
+    """
+    axes.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", in_layout=False, **look)
+
+
+def colour_key(axes: Axes, height: float, text: str, colour: str) -> None:
+    """Say in the right margin, in a colour, what that colour means.
+
+    Args:
+        axes: where.
+        height: 0 at the axes' bottom, 1 at their top.
+        text: what the colour means.
+        colour: which.
+
+    Chapter: prices
+    """
+    axes.text(0.99, height, text, color=colour, transform=axes.transAxes, ha="right", in_layout=False)
+
+
 def spread(values: Sequence[float], gap: float) -> list[float]:
     """Return positions near the values, in their order and at least `gap` apart, shifted as little up as down.
 
