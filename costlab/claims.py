@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from costlab import arch, catalog, moe
+from costlab import arch, cache, catalog, hybrid, moe, prices
 from costlab.catalog import ClaimRecord
 
 Verdict = Literal["holds", "holds with a condition", "does not follow", "wrong", "cannot be checked"]
@@ -322,3 +322,137 @@ L = TypeVar("L", bound=arch.Attention)
 def _layer(model: str, kind: type[L]) -> L:
     """Return a model's first attention layer of exactly a kind."""
     return next(attention for attention, _ in arch.load(model).layers if type(attention) is kind)
+
+
+# --- hybrid stacks ---------------------------------------------------------------------------------------------
+
+
+@_settles("swa-1-to-7")
+def _one_to_seven(claimed: Values) -> Settled:
+    order, ratio = hybrid.pattern("mimo-v2.5-pro"), claimed["sliding"] / claimed["full"]
+    whole, among_all = order.sliding / order.full, len(order.kinds) / order.full
+    usual = order.gaps.count(int(ratio))
+    condition = usual > 0 or among_all == ratio
+    verdict: Verdict = "holds" if whole == ratio else "holds with a condition" if condition else "wrong"
+    counts = f"{order.full} full and {order.sliding} sliding layers are 1:{whole:g}; full to all is 1:{among_all:g}"
+    computed = f"{counts}; {ratio:g} sliding layers stand in {usual} of the {len(order.gaps)} gaps between full ones"
+    why = f"1:7 is the usual block and the share of all layers; full to sliding 1:7 would save {ratio + 1:g}-fold."
+    return verdict, computed, why
+
+
+@_settles("swa-60-layers")
+def _sixty(claimed: Values) -> Settled:
+    order = hybrid.pattern("mimo-v2.5-pro")
+    window = _layer("mimo-v2.5-pro", arch.SlidingWindow).window
+    same = (order.sliding, len(order.kinds)) == (claimed["sliding"], claimed["layers"])
+    computed = f"{order.sliding} of {len(order.kinds)} layers, each with a window of {window} tokens"
+    where = ", ".join(map(str, order.full_at))
+    return "holds" if same else "wrong", computed, f"The others, number {where}, see the whole context."
+
+
+@_settles("swa-10-layer-prefill")
+def _like_ten(claimed: Values) -> Settled:
+    contexts = {"8K": 8192, "64K": 65_536, "1M": 1_048_576}
+    ratios = {text: hybrid.prefill_ratio("mimo-v2.5-pro", tokens) for text, tokens in contexts.items()}
+    attention = [float(r.attention_only) for r in ratios.values()]
+    everything = [float(r.with_matrices) for r in ratios.values()]
+    order = hybrid.pattern("mimo-v2.5-pro")
+    near = [_near(1.0, times, 0.2) for times in (*attention, *everything)]
+    counts = (len(order.kinds), order.full) == (claimed["layers"], claimed["like"])
+    verdict: Verdict = "wrong" if not (counts and any(near)) else "holds" if all(near) else "holds with a condition"
+    lengths = ", ".join(contexts)
+    times = f"{', '.join(f'{t:.2f}' for t in attention)} times the attention of {order.full} layers at {lengths}"
+    computed = f"{times}; with the matrix work {', '.join(f'{t:.2f}' for t in everything)} times"
+    equal = hybrid.equal_keys("mimo-v2.5-pro")
+    why = f"True of attention. The matrices of all layers weigh more until a query reads {equal / 1e3:.1f}K keys."
+    return verdict, computed, why
+
+
+# --- tiered caches ---------------------------------------------------------------------------------------------
+
+_PRO = "mimo-v2.5-pro"
+
+
+@_settles("cache-transfer-1-7")
+def _seventh(claimed: Values) -> Settled:
+    saving = hybrid.kv_saving(_PRO, [1024, 8192, 131_072])
+    at_1k, at_8k, at_128k = saving.fraction.tolist()
+    computed = f"{at_1k:.3f} of the all-full bytes at 1K, {at_8k:.3f} at 8K, {at_128k:.4f} at 128K (1/7 = 0.1429)"
+    why = f"Within 5% of 1/7 from {saving.close_from():,.0f} tokens on, if before all layers moved every token."
+    return "holds with a condition" if _near(claimed["share"], saving.limit, 1e-3) else "wrong", computed, why
+
+
+@_settles("cache-tokens-5x")
+def _five_times(claimed: Values) -> Settled:
+    feet = cache.footprint(_PRO)
+    most, spacing = feet.multiplier(0), feet.spacing(claimed["times"])
+    computed = f"{most:g} times if no window is kept; {claimed['times']:g} times with one per {spacing:,.0f} tokens"
+    why = f"80% is 1 - 1/5; the spacing was not published, and {most:g} times would save {1 - 1 / most:.1%}."
+    consistent = _near(claimed["saved"], 1 - 1 / claimed["times"], 1e-9) and claimed["times"] < most
+    return "holds with a condition" if consistent else "does not follow", computed, why
+
+
+@_settles("cache-read-overlap")
+def _overlap(claimed: Values) -> Settled:
+    streamed, serial = (
+        cache.prefill_behind(_PRO, 65_536, 1024, 50e9, loading=mode, flops_per_s=400e12)
+        for mode in ("streamed", "serial")
+    )
+    shares = f"{streamed.finish_s * 1e3:.0f} ms instead of {serial.finish_s * 1e3:.0f} one after the other"
+    computed = f"1,024 tokens behind 64K cached, at 50 GB/s and 400 TFLOP/s: {shares}"
+    why = f"{streamed.hidden_share:.0%} of the load hides; the first layer is a full one, and its load cannot."
+    return "holds with a condition" if streamed.hidden_share > 0.5 else "wrong", computed, why
+
+
+@_settles("cache-tiers")
+def _tiers(claimed: Values) -> Settled:
+    media = catalog.load().media
+    a100 = catalog.chip("a100-80g").memory_bandwidth_bytes_s
+    dram, ssd = media["dram"].read_bytes_s, media["ssd"].read_bytes_s
+    near = [_near(claimed["hbm_bytes_s"], a100, 0.1), _near(claimed["dram_bytes_s"], dram, 0.1)]
+    computed = f"A100 {a100 / 1e9:,.0f} GB/s, host memory {dram / 1e9:.1f}, a PCIe 5 SSD {ssd / 1e9:g} GB/s"
+    unused = cache.hit_cost(_PRO, 32_768, bandwidth_bytes_per_s=claimed["dram_bytes_s"]).load_s
+    why = f"The code charges 100 us for any DRAM hit; a 32K prefix takes {unused * 1e3:.0f} ms at its 50 GB/s."
+    return "holds with a condition" if all(near) else "wrong", computed, f"{why} Prices per GB are unsourced."
+
+
+@_settles("cache-block-bytes")
+def _block_bytes(claimed: Values) -> Settled:
+    theirs = claimed["width"] * 2 * claimed["bytes"] * claimed["layers"]
+    ours = cache.footprint(_PRO).full_bytes_per_token
+    computed = f"{theirs:,.0f} bytes per token against {ours:,.0f}: {theirs / ours:.0f} times too many"
+    why = "No such model: 70 layers, 8 key heads, BF16. And no layer of it sees all: past 4,096 tokens nothing grows."
+    return "holds" if _near(theirs, ours, 0.1) else "wrong", computed, why
+
+
+@_settles("cache-table")
+def _table(claimed: Values) -> Settled:
+    per_token = cache.footprint(_PRO).full_bytes_per_token
+    tokens = [claimed[f"{tier}_bytes"] / per_token for tier in ("hbm", "dram", "ssd")]
+    hbm, dram, ssd = (f"{n / 1e6:,.1f}M" for n in tokens)
+    computed = f"80 GB hold {hbm} tokens of MiMo-V2.5-Pro, 1 TB {dram}, 30 TB {ssd}"
+    follows = _near(claimed["tiered"], tokens[0] + tokens[1], 0.5)
+    why = "No row follows from the tiers or from the block size; and dollars per GB are no price per token."
+    return "holds" if follows else "does not follow", computed, why
+
+
+@_settles("cache-eviction-code")
+def _eviction(claimed: Values) -> Settled:
+    manager = cache.ArticleManager((2, 3, 4))
+    for block in [*range(20), *range(20)]:
+        manager.access(block)
+    over, evicted = manager.used[2], manager.evicted
+    manager.evict()  # DRAM is full
+    counted, held = manager.used[0], manager.held()[0]
+    sound = over <= 4 and counted == held
+    computed = f"20 blocks into tiers of 2, 3 and 4: {over} in SSD's 4 places, {evicted} evictions"
+    why = f"Nothing checks SSD's room or calls the eviction; that counts {counted} block in HBM and leaves {held}."
+    return "holds" if sound else "wrong", computed, why
+
+
+@_settles("price-miss-over-hit")
+def _miss_over_hit(claimed: Values) -> Settled:
+    rows = [prices.price_at(key, currency="CNY") for key in (_PRO, "mimo-v2.5")]
+    pro, small = (row.miss / row.hit for row in rows if row.hit)
+    computed = f"{rows[0].miss:g} / {rows[0].hit:g} = {pro:.0f} for V2.5-Pro, {small:.0f} for V2.5"
+    return "holds with a condition" if _near(claimed["times"], pro, 0.01) else "wrong", computed, "True of Pro alone."

@@ -6,15 +6,32 @@ Errors go to stderr with exit status 2 and say what was wrong and what would be 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import io
 import json
+import math
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
+
+import numpy as np
 
 from costlab import __version__, arch, catalog, moe, prices, roofline
 from costlab.arch.entries import MOST
+from costlab.cache import generators, traces
+from costlab.cache import tiers as storage
+from costlab.cache.loading import MODES
+from costlab.cache.manager import WRITES
+from costlab.cache.policies import POLICIES
+from costlab.cache.replay import PREFETCHES, Plan, replay
+from costlab.cache.report import Report, size
+from costlab.cache.sweep import BACKENDS, Outcome, grid, sweep
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,15 @@ class Answer:
 
     rows: Sequence[Mapping[str, Any]]
     notes: Sequence[str] = ()
+    status: int = 0
+
+
+class _Stopped(Exception):
+    """Ctrl-C, and what was found before it."""
+
+    def __init__(self, message: str, answer: Answer | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,11 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"costlab {args.verb}: {error}", file=sys.stderr)
         return 2
+    except (_Stopped, KeyboardInterrupt) as stop:
+        return _report_stop(args.verb, stop)
     try:
-        print(_as_json(answer) if args.json else _as_table(answer), flush=True)
+        print(_printed(answer, args), flush=True)
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stderr.close()
-    return 0
+    return answer.status
+
+
+def _report_stop(verb: str, stop: BaseException) -> int:
+    """Say on stderr how far it got, and return the shell's status for an interrupted program."""
+    answer = stop.answer if isinstance(stop, _Stopped) else None
+    print(f"costlab {verb}: stopped{f' {stop}' if str(stop) else ''}", file=sys.stderr)
+    if answer:
+        print(_as_table(answer), file=sys.stderr)
+    return 130
 
 
 # --- the verbs -------------------------------------------------------------------------------------------------
@@ -182,6 +219,217 @@ def _moe(args: argparse.Namespace) -> Answer:
     return Answer([{"model": found.model, **dataclasses.asdict(found)}] if args.json else _facts(found.rows()))
 
 
+def _replay(args: argparse.Namespace) -> Answer:
+    draw = _drawing(args.plot)
+    watched = _Watched(_trace(args))
+    plan = _plan(args, watched.trace, {name: getattr(args, name) for name in _AXES})
+    with watched.stoppable():
+        report = replay(watched, plan)
+        answer = _replayed(report, watched.trace, args.json)
+        watched.raise_if_stopped(answer)
+        if draw:
+            _written(draw, report, args.plot)
+    return answer
+
+
+def _replayed(report: Report, trace: traces.Trace, whole: bool) -> Answer:
+    notes = _trace_notes(trace)
+    if whole:
+        return Answer([report.as_dict()], notes)
+    return Answer(report.rows(), [*(f"{row['what']}: {row['value']}" for row in report.summary()), *notes])
+
+
+def _sweep(args: argparse.Namespace) -> Answer:
+    trace = _trace(args)
+    points = grid(**{name: getattr(args, name) for name in _AXES})
+    plans = [_plan(args, trace, point) for point in points]
+    outcomes = _swept(args, plans, trace)
+    varied = [name for name in _AXES if len(getattr(args, name)) > 1] or ["model"]
+    names = [tier.name for tier in max((plan.tiers for plan in plans), key=len)]
+    rows = [
+        {**{name: _point_value(point[name], args) for name in varied}, **_outcome_row(outcome, names, args)}
+        for point, outcome in zip(points, outcomes, strict=True)
+    ]
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    return Answer(rows, [f"{failed} of {len(plans)} plans failed"] if failed else [], status=int(failed > 0))
+
+
+def _point_value(value: Any, args: argparse.Namespace) -> Any:
+    """Return an option's value as a person reads it, or as a program does: sizes in bytes, null where unlimited."""
+    if not isinstance(value, float):
+        return value
+    if args.json or args.csv:
+        return value if math.isfinite(value) else None
+    return size(value) if value else "none"
+
+
+def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
+    done = 0
+    with _bar(len(plans), "plans") as bar:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            if bar is not None:
+                bar.update(count)
+
+        try:
+            return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
+        except KeyboardInterrupt:
+            raise _Stopped(f"after {done} of {len(plans)} plans") from None
+
+
+def _outcome_row(outcome: Outcome, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+    report = outcome.report
+    if report is None:
+        return {"error": outcome.error}
+    if args.json:
+        return report.as_dict()
+    found = {tier.name: tier.hit_rate for tier in report.tiers}
+    return {
+        "hit_rate": report.token_hit_rate,
+        **{f"in_{name}": found.get(name) for name in tiers},
+        "ttft_p50_s": report.ttft.p50_s,
+        "ttft_p99_s": report.ttft.p99_s,
+        "service_p50_s": report.service.p50_s,
+        "stall_s": report.stall_s,
+        "moved_GB": sum(link.moved_bytes for link in report.links) / 1e9,
+    }
+
+
+def _trace(args: argparse.Namespace) -> traces.Trace:
+    """Return what TRACE names: standard input, a generator with its count, or a file."""
+    name, colon, count = args.trace.partition(":")
+    if colon and (name in generators.SHAPES or count.isdigit()) and not Path(args.trace).exists():
+        if not count.isdigit() or not 0 < int(count) < 10**9:
+            raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
+        return generators.generate(name, int(count), np.random.default_rng(args.seed))
+    source = sys.stdin.buffer if args.trace == "-" else args.trace
+    return traces.read(source, args.format, "skip" if args.skip_bad else "raise", args.block_tokens)
+
+
+def _trace_notes(trace: traces.Trace) -> list[str]:
+    skipped = trace.skipped
+    blocks = f"blocks of {trace.block_tokens} tokens" if trace.block_tokens else "lengths only, so nothing can hit"
+    notes = [f"trace {trace.name}: {trace.format}, {blocks}"]
+    return notes + ([f"{skipped.count:,} bad rows skipped, first: {skipped.messages[0]}"] if skipped.count else [])
+
+
+def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any]) -> Plan:
+    return Plan(
+        model=point["model"],
+        tiers=_tiers(point, args),
+        block_tokens=trace.block_tokens or args.block_tokens or 512,
+        eviction=point["policy"],
+        write=point["write"],
+        prefetch=point["prefetch"],
+        loading=point["loading"],
+        checkpoint_tokens=point["checkpoint"],
+        chip=args.chip,
+        chips=args.chips,
+    )
+
+
+def _tiers(point: Mapping[str, Any], args: argparse.Namespace) -> tuple[storage.Tier, ...]:
+    """Return the tiers that are not absent."""
+    if not point["hbm"]:
+        raise ValueError("--hbm should be above 0: the prompt that is being computed lies there")
+    dram, ssd = point["dram"] or None, point["ssd"] or None
+    return storage.standard(point["hbm"], dram, ssd, chips=args.chips, drives=args.drives)
+
+
+def _drawing(path: str | None) -> Callable[..., object] | None:
+    """Return what draws the figure; say before the replay, not after it, what is in the way."""
+    if path is None:
+        return None
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"--plot {path!r}: there is no such folder")
+    if Path(path).suffix not in (".svg", ".png", ".pdf"):
+        raise ValueError(f"--plot {path!r} should end in .svg, .png or .pdf")
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from costlab.explore.cache import replay_figure
+    except ImportError as error:
+        raise ValueError(f"--plot needs matplotlib (pip install matplotlib): {error}") from None
+    return replay_figure
+
+
+def _written(draw: Callable[..., object], report: Report, path: str) -> None:
+    try:
+        draw(report, path)
+    except OSError as error:
+        raise ValueError(f"--plot {path!r} cannot be written: {error.strerror}") from None
+
+
+class _Watched:
+    """A trace with a progress bar, which ends early on Ctrl-C, so that there is a summary up to there."""
+
+    def __init__(self, trace: traces.Trace) -> None:
+        self.trace, self.count, self.stopped, self._waiting = trace, 0, False, False
+
+    def __iter__(self) -> Iterator[traces.Request]:
+        self.count, rest = 0, iter(self.trace)
+        known = len(self.trace.requests) if isinstance(self.trace.requests, Sized) else None
+        with _bar(known, "requests") as bar:
+            while not self.stopped and (request := self._next(rest)) is not None:
+                self.count += 1
+                if bar is not None:
+                    self._advance(bar)
+                yield request
+
+    def _next(self, rest: Iterator[traces.Request]) -> traces.Request | None:
+        self._waiting = True
+        try:
+            return next(rest, None)
+        except KeyboardInterrupt:
+            return None
+        finally:
+            self._waiting = False
+
+    def _advance(self, bar: Any) -> None:
+        """Move the bar; how many there will be follows from the share of the file that these took."""
+        if self.count % 256 == 0 and (share := self.trace.share_read()):
+            bar.total = round(self.count / share)
+        bar.update(1)
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Take the first Ctrl-C for a wish to end; the second ends at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _stop(self, *_: object) -> None:
+        again, self.stopped = self.stopped, True
+        if again or self._waiting:
+            raise KeyboardInterrupt
+
+    def raise_if_stopped(self, answer: Answer) -> None:
+        if self.stopped:
+            raise _Stopped(f"after {self.count:,} requests; so far:", answer)
+
+
+@contextmanager
+def _bar(total: int | None, unit: str) -> Iterator[Any]:
+    """Give a progress bar on stderr, or None where nobody is looking or tqdm is missing."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        tqdm = None
+    if tqdm is None or not sys.stderr.isatty():
+        yield None
+        return
+    with tqdm(total=total, unit=f" {unit}", file=sys.stderr, leave=False) as bar:
+        yield bar
+
+
 def _facts(pairs: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"what": what, "value": value} for what, value in pairs.items()]
 
@@ -212,6 +460,8 @@ def _build_parser() -> argparse.ArgumentParser:
 
     _add_roofline(_add(verbs, "roofline", _roofline, "seconds, tokens per second and cost on chips"))
     _add_bill(_add(verbs, "bill", _bill, "what a workload costs at list prices"))
+    _add_replay(_add(verbs, "replay", _replay, "replay a trace of requests against tiers of cache"))
+    _add_sweep(_add(verbs, "sweep", _sweep, "replay a trace under every combination of the given options"))
     return parser
 
 
@@ -236,6 +486,39 @@ def _add_bill(bill: argparse.ArgumentParser) -> None:
     bill.add_argument("--calls", type=_count, default=1)
     bill.add_argument("--date", default=prices.LESSON_DAY.isoformat(), help="e.g. 2026-09-01 or 2026-09-01T02:00 (UTC)")
     bill.add_argument("--currency", default="USD", type=str.upper, help="USD or CNY")
+
+
+_TRACE = f"""a file ({", ".join(traces.FORMATS)}; .gz too), - for standard input, or a generator and how many requests
+it makes, e.g. chat:1000 ({", ".join(generators.SHAPES)})"""
+
+
+def _add_replay(verb: argparse.ArgumentParser) -> None:
+    _add_trace(verb)
+    for name, (default, reader, text) in _AXES.items():
+        verb.add_argument(f"--{name}", type=reader, default=default, required=default is ..., help=text)
+    verb.add_argument("--plot", metavar="FILE", help="draw hits and waiting times, e.g. into out.svg")
+
+
+def _add_sweep(verb: argparse.ArgumentParser) -> None:
+    _add_trace(verb)
+    for name, (default, reader, text) in _AXES.items():
+        several = f"{text}; several with commas between them"
+        verb.add_argument(f"--{name}", type=_several(reader), default=[default], required=default is ..., help=several)
+    verb.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
+    verb.add_argument("--backend", default="loky", help=f"who carries it out: {', '.join(BACKENDS)}")
+    verb.add_argument("--address", help="of the Dask scheduler or Ray head, e.g. tcp://10.0.0.1:8786")
+    verb.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+
+
+def _add_trace(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("trace", metavar="TRACE", help=_TRACE)
+    verb.add_argument("--format", default="auto", help=f"of the trace: auto, {', '.join(traces.FORMATS)}")
+    verb.add_argument("--block-tokens", type=_count, help="tokens of one block, where not the format's own")
+    verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
+    verb.add_argument("--seed", type=_size, default=0, help="of a generator (default 0)")
+    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.load().chips)} (default h800)")
+    verb.add_argument("--chips", type=_count, default=8, help="that share the work (default 8)")
+    verb.add_argument("--drives", type=_count, default=8, help="SSDs that share the lowest tier (default 8)")
 
 
 def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], Answer], help: str) -> argparse.ArgumentParser:
@@ -264,6 +547,35 @@ def _count(text: str) -> int:
     return _size(text, 1)
 
 
+def _capacity(text: str) -> float:
+    """Read a tier's size; 0 stands for no such tier."""
+    digits = text.strip().rstrip("KMGTPkmgtpiIBb ")
+    if digits and not digits.strip("0."):
+        return 0.0
+    try:
+        return storage.parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    return lambda text: [reader(part) for part in text.split(",")]
+
+
+#: What a plan is made of and a sweep varies: option, its default, its reader, its help.
+_AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
+    "model": (..., str, "see `costlab models`"),
+    "hbm": (..., _capacity, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
+    "dram": (0.0, _capacity, "cache in host memory (default 0: none)"),
+    "ssd": (0.0, _capacity, "cache on drives (default 0: none)"),
+    "policy": (Plan.eviction, str, f"who leaves first: {', '.join(POLICIES)} (default {Plan.eviction})"),
+    "write": (Plan.write, str, f"to slower tiers: {', '.join(WRITES)} (default {Plan.write})"),
+    "prefetch": (Plan.prefetch, str, f"from drives: {', '.join(PREFETCHES)} (default {Plan.prefetch})"),
+    "loading": (Plan.loading, str, f"of layers: {', '.join(MODES)} (default {Plan.loading})"),
+    "checkpoint": (None, _count, "keep windows every so many tokens (default: at a prompt's end only)"),
+}
+
+
 def _chosen(names: Sequence[str]) -> list[arch.Model]:
     return [arch.load(name) for name in names]
 
@@ -283,15 +595,34 @@ def _weights() -> str:
     return ", ".join(f"{name} x{weight:g}" for name, weight in arch.FP8_EQUIVALENTS.items())
 
 
+def _printed(answer: Answer, args: argparse.Namespace) -> str:
+    if args.json:
+        return _as_json(answer)
+    return _as_csv(answer) if getattr(args, "csv", False) else _as_table(answer)
+
+
+def _as_csv(answer: Answer) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _heads(answer), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(answer.rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _heads(answer: Answer) -> list[str]:
+    """Every row's columns, in the order in which they first appear: a failed plan has fewer."""
+    return list(dict.fromkeys(head for row in answer.rows for head in row))
+
+
 def _as_json(answer: Answer) -> str:
     return json.dumps({"rows": list(answer.rows), "notes": list(answer.notes)}, indent=2, ensure_ascii=False)
 
 
 def _as_table(answer: Answer) -> str:
-    heads = list(answer.rows[0])
-    texts = [[_cell(row[h]) for h in heads] for row in answer.rows]
+    heads = _heads(answer)
+    texts = [[_cell(row.get(h)) for h in heads] for row in answer.rows]
     widths = [max(len(h), *(len(t[i]) for t in texts)) for i, h in enumerate(heads)]
-    right = [not isinstance(answer.rows[0][h], str) for h in heads]
+    right = [not any(isinstance(row.get(h), str) for row in answer.rows) for h in heads]
     lines = [_line(heads, widths, right)] + [_line(t, widths, right) for t in texts]
     return "\n".join(lines + [f"  {note}" for note in answer.notes])
 

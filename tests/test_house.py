@@ -77,7 +77,7 @@ def test_below_explore_numpy_is_all():
 FLOORS = [
     {"catalog", "arrays"},
     {"arch"},
-    {"moe", "cache", "speculative", "serving", "chips", "roofline", "nn"},  # the levers
+    {"moe", "hybrid", "cache", "speculative", "serving", "chips", "roofline", "nn"},  # the levers
     {"prices", "claims"},
     {"cli", "explore"},
 ]

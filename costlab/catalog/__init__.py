@@ -25,13 +25,17 @@ from costlab.catalog.records import (
     ModelRecord,
     Mtp,
     Offer,
+    PrefetchRule,
     PriceRow,
     PriceWindow,
     Published,
     Routing,
     Run,
+    Running,
     Scenario,
     ServingDay,
+    StorageMedium,
+    TraceStatistics,
 )
 
 __all__ = [
@@ -47,13 +51,17 @@ __all__ = [
     "Mtp",
     "Offer",
     "Place",
+    "PrefetchRule",
     "PriceRow",
     "PriceWindow",
     "Published",
     "Routing",
     "Run",
+    "Running",
     "Scenario",
     "ServingDay",
+    "StorageMedium",
+    "TraceStatistics",
     "chip",
     "decode",
     "load",
@@ -82,20 +90,26 @@ def load(folder: Path = FOLDER) -> Catalog:
     prices = read(folder / "prices.toml")
     rates = read(folder / "fx.toml")
     claims = read(folder / "claims.toml")
+    storage = read(folder / "storage.toml")
+    published = read(folder / "published.toml")
     _only(prices, "price", "window")
     _only(rates, "rate")
     _only(claims, "article", "claim")
+    _only(storage, "medium", "prefetch")
     return Catalog(
         models=_tables(ModelRecord, read(folder / "models.toml")),
         claimed_models=_tables(ClaimedModel, read(folder / "claimed_models.toml")),
         chips=_tables(ChipRecord, read(folder / "chips.toml")),
         prices=_rows(PriceRow, prices, "price"),
         fx=_rows(FxRate, rates, "rate"),
-        days=_tables(ServingDay, read(folder / "published.toml")),
+        days=_tables(ServingDay, published, leave=("traces",)),
+        traces=_tables(TraceStatistics, published, "traces"),
         scenarios=_tables(Scenario, read(folder / "scenarios.toml")),
         articles=_tables(Article, claims, "article"),
         claims=_tables(ClaimRecord, claims, "claim"),
         windows=_rows(PriceWindow, prices, "window"),
+        media=_tables(StorageMedium, storage, "medium"),
+        prefetch=_tables(PrefetchRule, storage, "prefetch"),
     )
 
 
@@ -164,11 +178,11 @@ def _only(source: Source, *names: str) -> None:
             raise CatalogError(f"{source.place(name)}: unknown table; known here: {', '.join(names)}")
 
 
-def _tables(cls: type[T], source: Source, *above: str) -> dict[str, T]:
+def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()) -> dict[str, T]:
     tables = source.data
     for name in above:
         tables = tables.get(name, {})
-    return {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items()}
+    return {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items() if key not in leave}
 
 
 def _rows(cls: type[T], source: Source, name: str) -> tuple[T, ...]:

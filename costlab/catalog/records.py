@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
@@ -65,6 +65,15 @@ class Mtp:
 
 
 @dataclass(frozen=True)
+class Running:
+    """What running needs and no count does: rotary bases by attention kind, factor on values, norms' epsilon."""
+
+    rope_theta: Mapping[str, float] = field(default_factory=dict)
+    value_scale: float = 1.0
+    norm_eps: float = 1e-6
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """The dimensions of a model, as published."""
 
@@ -84,9 +93,13 @@ class ModelRecord:
     residual_streams: int = 1
     tied: bool = False
     mtp: Mtp | None = None
+    running: Running = field(default_factory=Running)
     note: str = ""
 
     def __post_init__(self) -> None:
+        kinds = {str(table.get("kind")) for table in self.attention.values()}
+        if unused := self.running.rope_theta.keys() - kinds:
+            raise ValueError(f"running.rope_theta names {sorted(unused)!r}, attention kinds are {sorted(kinds)}")
         for part, known in (("attention", self.attention), ("ffn", self.ffn)):
             used = {pair[part == "ffn"] for run in self.layers for pair in run.pairs}
             if self.mtp:
@@ -286,6 +299,77 @@ class ServingDay:
 
 
 @dataclass(frozen=True)
+class TraceStatistics:
+    """What its publisher says of a trace: mean lengths of a request, and the share of input an endless cache holds.
+
+    `session_hit_median` and `session_hit_mean` are of the hit rates of single conversations; `new_tokens` is the mean
+    of a request's input tokens that no request before it had.
+    """
+
+    what: str
+    source: str
+    date: date
+    requests: int | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    hit_rate: float | None = None
+    session_hit_median: float | None = None
+    session_hit_mean: float | None = None
+    new_tokens: float | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for what in ("hit_rate", "session_hit_median", "session_hit_mean"):
+            share = getattr(self, what)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{what} = {share} should be between 0 and 1")
+
+
+@dataclass(frozen=True)
+class StorageMedium:
+    """What holds cached pages below a chip's own memory: rates of one `unit`, and the price of keeping bytes there."""
+
+    name: str
+    unit: Literal["chip", "drive"]
+    read_bytes_s: float
+    write_bytes_s: float
+    price_usd: float
+    price_per: Literal["GiB-hour", "GiB-month"]
+    source: str
+    date: date
+    latency_s: float = 0.0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for what in ("read_bytes_s", "write_bytes_s"):
+            if not 0 < getattr(self, what) < math.inf:
+                raise ValueError(f"{what} = {getattr(self, what)} should be above 0 and finite")
+        for what in ("price_usd", "latency_s"):
+            if not 0 <= getattr(self, what) < math.inf:
+                raise ValueError(f"{what} = {getattr(self, what)} should be at least 0 and finite")
+
+    @property
+    def usd_per_gb_hour(self) -> float:
+        """The price of keeping 1e9 bytes for an hour; a month has 730."""
+        return self.price_usd * 1e9 / 2**30 / (730 if self.price_per == "GiB-month" else 1)
+
+
+@dataclass(frozen=True)
+class PrefetchRule:
+    """When a serving engine fetches pages from storage, how long it waits for them, and when it writes them there."""
+
+    name: str
+    least_tokens: int
+    timeout_s: float
+    timeout_s_per_1024_tokens: float
+    host_share: float
+    selective_uses: int
+    source: str
+    date: date
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Catalog:
     """Everything in the catalog, by key."""
 
@@ -295,7 +379,10 @@ class Catalog:
     prices: tuple[PriceRow, ...]
     fx: tuple[FxRate, ...]
     days: Mapping[str, ServingDay]
+    traces: Mapping[str, TraceStatistics]
     scenarios: Mapping[str, Scenario]
     articles: Mapping[str, Article]
     claims: Mapping[str, ClaimRecord]
     windows: tuple[PriceWindow, ...]
+    media: Mapping[str, StorageMedium]
+    prefetch: Mapping[str, PrefetchRule]

@@ -11,7 +11,16 @@ from matplotlib.axes import Axes
 
 from costlab import arch
 from costlab.arrays import Floats
-from costlab.explore.style import COLOURS, bytes_text, colour_key, label_ends, label_inside, log_axis, new_figure, tokens_text
+from costlab.explore.style import (
+    COLOURS,
+    bytes_text,
+    colour_key,
+    label_ends,
+    label_inside,
+    log_axis,
+    new_figure,
+    tokens_text,
+)
 
 CONTEXTS = np.floor(2.0 ** np.linspace(10, 20, 61))  # 1K to 1M
 _TICKS = [1024.0, 8192.0, 65536.0, 1048576.0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +60,37 @@ class Table:
         picked = [_floats(_bits(t).flatten(0, 1).index_select(0, flat), t) for t in self.stored]
         return self.format.decode(picked, dtype).unflatten(0, (batch, queries, k))  # (batch, queries, k, width)
 
+    def span(self, start: int, stop: int) -> list[Tensor]:
+        """Return entries start … stop-1 as they are stored, each (*lead, stop-start, …): what a prefix cache keeps.
+
+        Raises:
+            ValueError: entries that are not held.
+
+        Chapter: cache
+        """
+        if not self.length - self.slots <= start <= stop <= self.length:
+            first = max(0, self.length - self.slots)
+            raise ValueError(f"entries {start} … {stop - 1} asked, {first} … {self.length - 1} are held")
+        return [_bits(tensor)[..., self._places(start, stop), :] for tensor in self.stored]
+
+    def restore(self, start: int, pieces: Sequence[Tensor]) -> None:
+        """Put back what `span` has returned, as the entries from `start` on; the next entry follows them.
+
+        Args:
+            start: number of the first entry.
+            pieces: one per stored tensor, shape (*lead, n, …).
+
+        Chapter: cache
+        """
+        stop = start + pieces[0].shape[-2]
+        for tensor, piece in zip(self.stored, pieces, strict=True):
+            _bits(tensor)[..., self._places(start, stop), :] = piece
+        self.length = stop
+
+    def _places(self, start: int, stop: int) -> slice | Tensor:
+        """Return the slots of entries start … stop-1."""
+        return slice(start, stop)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors it holds."""
@@ -94,6 +125,9 @@ class Ring(Table):
         places = torch.arange(self.length - kept, self.length, device=x.device) % self.slots
         for tensor, piece in zip(self.stored, self.format.encode(x[..., x.shape[-2] - kept :, :]), strict=False):
             _bits(tensor)[..., places, :] = _bits(piece)
+
+    def _places(self, start: int, stop: int) -> slice | Tensor:
+        return torch.arange(start, stop, device=self.stored[0].device) % self.slots
 
     def last(self, count: int, dtype: torch.dtype) -> Tensor:
         """Return the last `count` entries in the order they came, shape (*lead, count, width).

@@ -91,7 +91,8 @@ def _remember_layouts() -> None:
             return plain(text, renderer)
         place = (text.get_rotation(), text.get_rotation_mode(), text.get_ha(), text.get_va(), text._multialignment)
         look = (text.get_usetex(), text.get_parse_math(), text._linespacing, hash(text.get_fontproperties()))
-        size = (renderer.dpi, text.get_figure(root=True).dpi, *(dict.__getitem__(rcParams, name) for name in MEASURED_BY))
+        settings = (dict.__getitem__(rcParams, name) for name in MEASURED_BY)  # without asking whether each is valid
+        size = (renderer.dpi, text.get_figure(root=True).dpi, *settings)
         key = (text.get_text(), *place, *look, *size)
         if key not in layouts:
             if len(layouts) >= REMEMBERED_LAYOUTS:

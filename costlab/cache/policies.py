@@ -1,0 +1,345 @@
+"""Eviction policies: who leaves when room is needed. Each is the same four methods: add, hit, remove, victim.
+
+A policy only keeps an order; capacity is its owner's business. `victim` names the page to go next and does not remove
+it; pages in `pinned` are in use and are passed over. All operations take constant time, amortised, apart from passing
+over pinned pages; Belady's also pays a heap.
+
+>>> from costlab.cache import policies
+>>> policies.count_hits("abcabd", "lru", capacity=2), policies.count_hits("abcabd", "fifo", capacity=3)
+(0, 2)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Collection, Container, Hashable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import ClassVar
+
+from costlab import catalog
+
+Key = Hashable
+_NONE: frozenset[Key] = frozenset()
+
+
+class Policy(ABC):
+    """An eviction order over pages.
+
+    `capacity` is in pages; only policies that divide it among segments (SLRU, S3-FIFO) use it.
+
+    Chapter: cache
+    """
+
+    #: Key in `POLICIES`.
+    name: ClassVar[str] = ""
+
+    def __init__(self, capacity: float) -> None:
+        if not capacity >= 1:
+            raise ValueError(f"{type(self).__name__}: capacity = {capacity} pages should be at least 1")
+        self.capacity = capacity
+
+    @abstractmethod
+    def add(self, key: Key) -> None:
+        """Take in a page that is not there."""
+
+    @abstractmethod
+    def hit(self, key: Key) -> None:
+        """Note a use of a page that is there."""
+
+    @abstractmethod
+    def remove(self, key: Key) -> None:
+        """Let go of a page that is there."""
+
+    @abstractmethod
+    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+        """Return the page that should go next, or None if every page is pinned."""
+
+    @abstractmethod
+    def keys(self) -> Collection[Key]:
+        """Return the pages that are there."""
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self.keys()
+
+    def add_all(self, keys: Iterable[Key]) -> None:
+        """Take in several pages, in order."""
+        for key in keys:
+            self.add(key)
+
+    def hit_all(self, keys: Iterable[Key]) -> None:
+        """Note a use of several pages, in order."""
+        for key in keys:
+            self.hit(key)
+
+    def evict(self, count: int, pinned: Container[Key] = _NONE) -> list[Key]:
+        """Remove up to `count` victims and return them in order; fewer if the rest is pinned."""
+        gone: list[Key] = []
+        while len(gone) < count:
+            key = self.victim(pinned)
+            if key is None:
+                break
+            self.remove(key)
+            gone.append(key)
+        return gone
+
+
+class FIFO(Policy):
+    """First in, first out.
+
+    Chapter: cache
+    """
+
+    name = "fifo"
+
+    def __init__(self, capacity: float) -> None:
+        super().__init__(capacity)
+        self._order: OrderedDict[Key, None] = OrderedDict()
+
+    def add(self, key: Key) -> None:
+        """Put the page at the end of the queue."""
+        self._order[key] = None
+
+    def hit(self, key: Key) -> None:
+        """Change nothing."""
+
+    def remove(self, key: Key) -> None:
+        """Take the page out of the queue."""
+        del self._order[key]
+
+    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+        """Return the page at the front of the queue."""
+        return _first(self._order, pinned)
+
+    def keys(self) -> Collection[Key]:
+        """Return the queue."""
+        return self._order
+
+    def add_all(self, keys: Iterable[Key]) -> None:
+        """Put the pages at the end of the queue, in order."""
+        order = self._order
+        for key in keys:
+            order[key] = None
+
+    def hit_all(self, keys: Iterable[Key]) -> None:
+        """Change nothing."""
+
+    def evict(self, count: int, pinned: Container[Key] = _NONE) -> list[Key]:
+        """Remove up to `count` pages from the front in one walk."""
+        order = self._order
+        gone = list(islice(order, count))
+        if any(map(pinned.__contains__, gone)):
+            gone = list(islice((key for key in order if key not in pinned), count))
+        for key in gone:
+            del order[key]
+        return gone
+
+
+class LRU(FIFO):
+    """Least recently used: a used page goes to the end of the queue.
+
+    Chapter: cache
+    """
+
+    name = "lru"
+
+    def hit(self, key: Key) -> None:
+        """Put the page at the end of the queue."""
+        self._order.move_to_end(key)
+
+    def hit_all(self, keys: Iterable[Key]) -> None:
+        """Put the pages at the end of the queue, in order."""
+        deque(map(self._order.move_to_end, keys), maxlen=0)  # a loop that the interpreter need not step through
+
+
+class SLRU(Policy):
+    """Segmented LRU: a hit lifts a page one segment up, a full segment pushes its oldest page one down.
+
+    Victims come from the lowest segment that has any. Source: Karedla et al., IEEE Computer 27(3), 1994, with
+    libCacheSim's four equal segments.
+
+    Chapter: cache
+    """
+
+    name = "slru"
+
+    def __init__(self, capacity: float, segments: int = 4) -> None:
+        super().__init__(capacity)
+        if segments < 1:
+            raise ValueError(f"SLRU: segments = {segments} should be at least 1")
+        self._room = max(capacity // segments, 1)
+        self._segments: list[OrderedDict[Key, None]] = [OrderedDict() for _ in range(segments)]
+        self._at: dict[Key, int] = {}
+
+    def add(self, key: Key) -> None:
+        """Put the page at the young end of the lowest segment with room, or of the lowest."""
+        free = (i for i, segment in enumerate(self._segments) if len(segment) < self._room)
+        self._put(key, next(free, 0))
+
+    def hit(self, key: Key) -> None:
+        """Lift the page one segment up, to the young end."""
+        at = self._at[key]
+        if at == len(self._segments) - 1:
+            self._segments[at].move_to_end(key)
+            return
+        del self._segments[at][key]
+        self._put(key, at + 1)
+        self._cool(at + 1)
+
+    def remove(self, key: Key) -> None:
+        """Take the page out of its segment."""
+        del self._segments[self._at.pop(key)][key]
+
+    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+        """Return the oldest page of the lowest segment."""
+        firsts = (_first(segment, pinned) for segment in self._segments)
+        return next((key for key in firsts if key is not None), None)
+
+    def keys(self) -> Collection[Key]:
+        """Return the pages of all segments."""
+        return self._at
+
+    def _put(self, key: Key, at: int) -> None:
+        self._segments[at][key] = None
+        self._at[key] = at
+
+    def _cool(self, at: int) -> None:
+        while at > 0 and len(self._segments[at]) > self._room:
+            key, _ = self._segments[at].popitem(last=False)
+            self._put(key, at - 1)
+            at -= 1
+
+
+class _Bucket:
+    """Pages used equally often, in the order they came to that count; a link of LFU's chain."""
+
+    __slots__ = ("after", "before", "pages", "uses")
+
+    def __init__(self, uses: int, before: _Bucket | None = None, after: _Bucket | None = None) -> None:
+        self.uses, self.before, self.after = uses, before, after
+        self.pages: OrderedDict[Key, None] = OrderedDict()
+
+
+class LFU(Policy):
+    """Least frequently used since it came in; of equals, the one longest at that count goes.
+
+    The counts form a chain of buckets, so that no operation searches (Shah, Mitra, Matani, 2010).
+
+    Chapter: cache
+    """
+
+    name = "lfu"
+
+    def __init__(self, capacity: float) -> None:
+        super().__init__(capacity)
+        self._root = _Bucket(0)
+        self._at: dict[Key, _Bucket] = {}
+
+    def add(self, key: Key) -> None:
+        """Put the page into the bucket of one use."""
+        self._put(key, self._root)
+
+    def hit(self, key: Key) -> None:
+        """Move the page to the bucket of one use more."""
+        bucket = self._at[key]
+        self._put(key, bucket)
+        self._drop(key, bucket)
+
+    def remove(self, key: Key) -> None:
+        """Take the page out of its bucket."""
+        self._drop(key, self._at.pop(key))
+
+    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+        """Return the first page of the bucket with the fewest uses."""
+        bucket = self._root.after
+        while bucket is not None:
+            key = _first(bucket.pages, pinned)
+            if key is not None:
+                return key
+            bucket = bucket.after
+        return None
+
+    def keys(self) -> Collection[Key]:
+        """Return the pages of all buckets."""
+        return self._at
+
+    def _put(self, key: Key, before: _Bucket) -> None:
+        bucket = before.after
+        if bucket is None or bucket.uses != before.uses + 1:
+            bucket = _Bucket(before.uses + 1, before, before.after)
+            if before.after is not None:
+                before.after.before = bucket
+            before.after = bucket
+        bucket.pages[key] = None
+        self._at[key] = bucket
+
+    @staticmethod
+    def _drop(key: Key, bucket: _Bucket) -> None:
+        del bucket.pages[key]
+        if not bucket.pages and bucket.before is not None:
+            bucket.before.after = bucket.after
+            if bucket.after is not None:
+                bucket.after.before = bucket.before
+
+
+def _first(order: Iterable[Key], pinned: Container[Key]) -> Key | None:
+    return next((key for key in order if key not in pinned), None)
+
+
+def replay_keys(keys: Iterable[Key], policy: Policy) -> Iterator[bool]:
+    """Replay single references through a policy at its own capacity, and say of each whether it hit.
+
+    Args:
+        keys: what is asked for, in order.
+        policy: a fresh policy.
+
+    Chapter: cache
+    """
+    for key in keys:
+        found = key in policy
+        if found:
+            policy.hit(key)
+        else:
+            if len(policy) >= policy.capacity:
+                policy.evict(1)
+            policy.add(key)
+        yield found
+
+
+def count_hits(keys: Iterable[Key], policy: str, capacity: float) -> int:
+    """Return how many references hit a cache of `capacity` pages under a policy named in `POLICIES`.
+
+    Raises:
+        ValueError: an unknown policy, or a capacity below 1.
+
+    Chapter: cache
+    """
+    return sum(replay_keys(keys, make(policy, capacity)))
+
+
+def make(policy: str, capacity: float) -> Policy:
+    """Return a fresh policy by its name in `POLICIES`.
+
+    Raises:
+        ValueError: an unknown policy, or a capacity below 1.
+
+    Chapter: cache
+    """
+    return catalog.pick(policies(), policy, "eviction policy")(capacity)
+
+
+def policies() -> Mapping[str, type[Policy]]:
+    """Return the online policies by name.
+
+    Chapter: cache
+    """
+    from costlab.cache.fifos import S3FIFO, SIEVE
+
+    return {cls.name: cls for cls in (LRU, LFU, SLRU, FIFO, S3FIFO, SIEVE)}
+
+
+#: Names of the policies that need no knowledge of the future.
+POLICIES = ("lru", "lfu", "slru", "fifo", "s3-fifo", "sieve")

@@ -1,0 +1,125 @@
+"""LRU curves: a brute-force stack, libcachesim at many capacities, and the replayed conversation trace."""
+
+from pathlib import Path
+
+import libcachesim as lcs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costlab.cache import curves, generators
+from costlab.cache.traces import Request, read
+
+TRACE = Path(__file__).parents[3] / "shared" / "traces" / "conversation_trace.jsonl"
+
+
+def brute(keys):
+    """Stack distances from an explicit LRU stack."""
+    stack, distances = [], []
+    for key in keys:
+        if key in stack:
+            distances.append(stack.index(key))
+            stack.remove(key)
+        stack.insert(0, key)
+    return distances
+
+
+@given(st.lists(st.integers(-3, 12), max_size=80))
+def test_distances_are_those_of_a_stack(keys):
+    assert curves.stack_distances(np.array(keys, dtype=np.int64)).tolist() == brute(keys)
+
+
+@given(st.lists(st.integers(0, 30), max_size=120), st.integers(0, 40))
+def test_hits_are_those_of_an_lru_cache(keys, capacity):
+    curve = curves.lru_curve(keys)
+    assert curve.hits(capacity) == sum(d < capacity for d in brute(keys))
+    assert (curve.references, curve.unique) == (len(keys), len(set(keys)))
+
+
+@given(st.permutations(range(40)))
+def test_earlier_greater_counts_inversions(order):
+    found = curves.earlier_greater(np.array(order))
+    assert found.tolist() == [sum(a > b for a in order[:i]) for i, b in enumerate(order)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 1023, 1024, 1025, 4097])
+def test_sizes_around_powers_of_two(size):
+    order = np.random.default_rng(size).permutation(size)
+    greater = order[:, None] > order[None, :]
+    assert (curves.earlier_greater(order) == np.triu(greater, 1).sum(axis=0)).all()
+
+
+def libcachesim_hits(keys, capacity):
+    cache = lcs.LRU(cache_size=capacity)
+    return sum(cache.get(lcs.Request(obj_id=int(key), obj_size=1)) for key in keys)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.7, 1.1])
+def test_libcachesim_finds_the_same_hits(exponent):
+    keys = generators.zipf(20_000, 3_000, exponent, np.random.default_rng(1))
+    curve = curves.lru_curve(keys)
+    for capacity in (1, 2, 10, 100, 500, 1_000, 2_000, 2_999, 3_000, 5_000):
+        assert curve.hits(capacity) == libcachesim_hits(keys, capacity), capacity
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason="the conversation trace is not here")
+def test_conversation_trace():
+    """An independent LRU replay: .366 of the blocks unlimited, .045/.212/.355 in 1,000/10,000/50,000 blocks."""
+    keys = curves.block_ids(read(TRACE))
+    curve = curves.lru_curve(keys)
+    assert (curve.references, curve.unique) == (288_500, 182_790)
+    assert curve.hit_rate(np.inf) == pytest.approx(0.366, abs=5e-4)
+    assert curve.hit_rate([1_000, 10_000, 50_000]) == pytest.approx([0.045, 0.212, 0.355], abs=1e-3)
+    assert curve.hits(10_000) == libcachesim_hits(keys, 10_000)
+
+
+def test_requests_touch_their_blocks_in_order():
+    requests = [Request(0, 1024, 1, (5, 6)), Request(1, 512, 1, (5,)), Request(2, 10, 1, ())]
+    assert curves.block_ids(requests).tolist() == [5, 6, 5]
+    curve = curves.lru_curve(requests)
+    assert [curve.hits(c) for c in (0, 1, 2, 3)] == [0, 0, 1, 1]
+
+
+def test_ids_of_64_bits_keep_apart():
+    requests = [Request(0, 1, 1, (2**64 - 1, 2**63, 2**63 - 1, 0)), Request(1, 1, 1, (2**64 - 1,))]
+    curve = curves.lru_curve(requests)
+    assert (curve.unique, curve.hits(np.inf), curve.hits(3)) == (4, 1, 0)
+
+
+def test_hit_rate_never_falls_and_ends_at_the_repetitions():
+    keys = generators.zipf(5_000, 800, 0.9, np.random.default_rng(2))
+    curve = curves.lru_curve(keys)
+    rates = curve.hit_rate(np.arange(0, 900))
+    assert rates[0] == 0 and (np.diff(rates) >= 0).all()
+    assert curve.hits(np.inf) == rates[-1] * 5_000 == 5_000 - curve.unique
+    needed = curve.capacity_for(0.5)
+    assert curve.hit_rate(needed) >= 0.5 > curve.hit_rate(needed - 1)
+
+
+def test_nothing_at_all():
+    curve = curves.lru_curve([])
+    assert (curve.references, curve.unique, curve.hits(10)) == (0, 0, 0)
+    assert curve.hit_rate([0, np.inf]).tolist() == [0, 0]
+
+
+def test_once_only_and_always_the_same():
+    assert curves.lru_curve(range(100)).hits(np.inf) == 0
+    same = curves.lru_curve(np.zeros(100, dtype=np.int64))
+    assert (same.hits(0), same.hits(1)) == (0, 99)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: curves.lru_curve(np.zeros((2, 2), dtype=int)), "(2, 2)"),
+        (lambda: curves.lru_curve([0.5, 1.0]), "whole numbers"),
+        (lambda: curves.lru_curve([1]).hits(-1), "-1"),
+        (lambda: curves.lru_curve([1]).hit_rate(np.nan), "nan"),
+        (lambda: curves.lru_curve([1, 1]).capacity_for(0.9), "0.5000"),
+    ],
+)
+def test_errors(call, words):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert words in str(caught.value)

@@ -1,0 +1,364 @@
+"""The prefix cache: accounts that always balance, pins, the two edge cases, what each rule does."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from costlab.cache import PrefixCache, Tier
+from costlab.cache.leases import Lease
+from costlab.cache.manager import WRITES
+from costlab.cache.policies import POLICIES
+
+
+def chained(tokens: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Prefix-chained ids: each page's id is the prompt up to it."""
+    return tuple(tokens[: i + 1] for i in range(len(tokens)))
+
+
+def flat(*capacities: float, **rules) -> PrefixCache:
+    """A cache of one-byte pages without windows."""
+    return PrefixCache([Tier(f"T{i}", c) for i, c in enumerate(capacities)], page_bytes=1.0, **rules)
+
+
+prompts = st.lists(st.integers(0, 2), max_size=7).map(tuple)
+
+
+class Serving(RuleBasedStateMachine):
+    """Sequences come, grow, pause, resume and go, over any policy, write mode, capacity and kind of model."""
+
+    @initialize(
+        capacities=st.lists(st.one_of(st.integers(1, 12), st.just(math.inf)), min_size=1, max_size=3),
+        windows=st.one_of(st.none(), st.lists(st.integers(0, 4), min_size=3, max_size=3)),
+        eviction=st.sampled_from(POLICIES),
+        write=st.sampled_from(WRITES),
+        leaves_first=st.booleans(),
+        checkpoint=st.one_of(st.none(), st.integers(1, 3)),
+        branch=st.booleans(),
+    )
+    def start(self, capacities, windows, eviction, write, leaves_first, checkpoint, branch) -> None:
+        tiers = [Tier(f"T{i}", 3 * c) for i, c in enumerate(capacities)]
+        self.cache = PrefixCache(
+            tiers,
+            page_bytes=3.0,
+            window_bytes=0.0 if windows is None else 2.0,
+            capacities=None if windows is None else list(zip(capacities, windows, strict=False)),
+            eviction=eviction,
+            write=write,
+            leaves_first=leaves_first,
+            checkpoint_tokens=checkpoint,
+            branch_points=branch,
+        )
+        self.windowed = windows is not None
+        self.running: list[Lease] = []
+        self.paused: list[Lease] = []
+        self.grown = 0
+
+    @rule(prompt=prompts, partial=st.booleans())
+    def admit(self, prompt, partial) -> None:
+        pages = chained(prompt)
+        expected = self.usable(pages)
+        if self.cache.can_admit(pages) or partial:
+            lease = self.cache.admit(pages, partial=partial)
+            assert len(lease.pages) + lease.uncached == len(pages)
+            if not lease.uncached:
+                assert lease.match.pages == expected
+            self.running.append(lease)
+        else:
+            with pytest.raises(ValueError, match="no room"):
+                self.cache.admit(pages)
+
+    @rule(prompt=prompts)
+    def ask(self, prompt) -> None:
+        match = self.cache.match(chained(prompt))
+        assert match.pages == self.usable(chained(prompt)) and sum(match.at) == match.pages <= match.found
+
+    @rule(count=st.integers(0, 3), which=st.integers(0, 9))
+    def extend(self, count, which) -> None:
+        if self.running:
+            lease = self.running[which % len(self.running)]
+            pages = [("grown", self.grown + i) for i in range(count)]
+            self.grown += count
+            if self.cache.can_extend(lease, pages) and not lease.uncached:
+                self.cache.extend(lease, pages)
+
+    @rule(which=st.integers(0, 9))
+    def preempt(self, which) -> None:
+        if self.running:
+            lease = self.running.pop(which % len(self.running))
+            self.cache.preempt(lease)
+            self.paused.append(lease)
+
+    @rule(which=st.integers(0, 9))
+    def resume(self, which) -> None:
+        if self.paused:
+            lease = self.paused.pop(which % len(self.paused))
+            if self.cache.can_resume(lease):
+                self.cache.resume(lease)
+                self.running.append(lease)
+            else:
+                self.paused.append(lease)
+
+    @rule(which=st.integers(0, 9), paused=st.booleans())
+    def release(self, which, paused) -> None:
+        here = self.paused if paused else self.running
+        if here:
+            self.cache.release(here.pop(which % len(here)))
+
+    def usable(self, pages) -> int:
+        """Brute force: the longest prefix that lies in some tier and, with windows, ends where one is kept."""
+        found = 0
+        while found < len(pages) and any(pages[found] in pool.policy for pool in self.cache.full.pools):
+            found += 1
+        if not self.windowed:
+            return found
+        kept = set().union(*(pool.policy.keys() for pool in self.cache.windows.pools))
+        return max((i for i in range(found + 1) if i == 0 or pages[i - 1] in kept), default=0)
+
+    @invariant()
+    def accounts_balance(self) -> None:
+        if not hasattr(self, "cache"):
+            return
+        self.cache.check()
+        assert self.cache.running == len(self.running)
+        in_use = {page for lease in self.running for page in lease.pages}
+        assert in_use <= set(self.cache.full.pools[0].policy.keys()) and self.cache.pinned == len(in_use)
+        for stack in (self.cache.full, self.cache.windows):
+            for pool in stack.pools if stack is not None else ():
+                assert pool.bytes_in == pool.bytes_out + pool.resident_bytes
+                assert pool.pages <= pool.capacity
+
+
+Serving.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestServing = Serving.TestCase
+
+
+# --- the two edge cases ----------------------------------------------------------------------------------------
+
+
+def test_a_preempted_sequence_resumes_with_what_is_left() -> None:
+    cache = flat(4, 8)
+    lease = cache.admit("abc")
+    cache.extend(lease, "d")
+    cache.preempt(lease)
+    assert cache.pinned == 0 and not cache.can_extend(lease, "e")
+    other = cache.admit("wxyz")  # takes the whole first tier; a..d survive in the second
+    assert not cache.can_resume(lease)
+    with pytest.raises(ValueError, match="no room to resume 4 pages"):
+        cache.resume(lease)
+    cache.release(other)
+    assert cache.can_resume(lease)
+    cache.resume(lease)
+    assert lease.match.at == (0, 4) and lease.pages == list("abcd")  # loaded back, nothing computed again
+    cache.extend(lease, [])
+    cache.release(lease)
+    cache.check()
+    assert cache.pinned == cache.running == 0
+    assert cache.read == [0, 4]
+
+
+def test_a_preempted_sequence_whose_pages_are_gone_computes_them_again() -> None:
+    cache = flat(4)
+    lease = cache.admit("abc")
+    cache.preempt(lease)
+    cache.release(cache.admit("wxyz"))
+    cache.resume(lease)
+    assert lease.match.pages == 0
+    assert cache.full.pools[0].added["computed"] == 3 + 4 + 3
+    cache.preempt(lease)
+    cache.release(lease)  # ends without running again
+    with pytest.raises(ValueError, match="should be running here, it is released"):
+        cache.release(lease)
+    cache.check()
+
+
+def test_a_prompt_wholly_cached_is_shared_not_copied() -> None:
+    cache = flat(3)
+    first, second = cache.admit("abc"), cache.admit("abc")
+    assert second.match.pages == 3 and cache.pinned == 3
+    assert not cache.can_admit("x")
+    cache.release(first)
+    assert not cache.can_admit("x"), "the other one still holds its pages"
+    cache.release(second)
+    cache.release(cache.admit("x"))
+    cache.check()
+    assert cache.full.pools[0].evicted == 1 and cache.match("abc").pages == 2  # the leaf went
+
+
+# --- what each rule does ---------------------------------------------------------------------------------------
+
+
+def test_write_through_copies_at_once_selective_at_the_second_use_back_on_eviction() -> None:
+    written = {}
+    for mode in WRITES:
+        cache = flat(2, 9, write=mode)
+        steps = []
+        for prompt in ("ab", "ab", "cd"):
+            cache.release(cache.admit(prompt))
+            steps.append(cache.full.pools[1].added["written"])
+        written[mode] = steps
+    assert written == {"through": [2, 2, 4], "selective": [0, 2, 2], "back": [0, 0, 2]}
+
+
+def test_a_page_from_the_third_tier_passes_through_the_second() -> None:
+    cache = flat(2, 2, 9)
+    for prompt in ("ab", "cd", "ef"):
+        cache.release(cache.admit(prompt))
+    lease = cache.admit("ab")
+    assert lease.match.at == (0, 0, 2) and cache.read == [0, 2, 2]
+    assert cache.full.pools[1].added["loaded"] == cache.full.pools[0].added["loaded"] == 2
+    cache.check()
+
+
+def test_written_back_pages_fall_tier_by_tier() -> None:
+    cache = flat(1, 1, 1, write="back")
+    for prompt in "abcd":
+        cache.release(cache.admit(prompt))
+    assert [sorted(pool.policy.keys()) for pool in cache.full.pools] == [["d"], ["c"], ["b"]]
+    assert cache.full.lost == 1
+    cache.check()
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("eviction", POLICIES)
+def test_leaves_go_first_under_every_policy_in_every_tier(eviction: str, write: str) -> None:
+    cache = flat(30, 50, 70, eviction=eviction, write=write)
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        cache.release(cache.admit(chained(tuple(rng.integers(0, 3, rng.integers(1, 8)).tolist()))))
+        # write-back leaves what a page builds on above it: only the first tier is whole by itself
+        for pool in cache.full.pools[: 1 if write == "back" else 3]:
+            there = set(pool.policy.keys())
+            assert all(len(page) == 1 or page[:-1] in there for page in there), "a page without what it builds on"
+    assert cache.full.pools[0].evicted >= 500
+    cache.check()
+
+
+def test_without_the_rule_a_trunk_can_go_first() -> None:
+    cache = flat(3, eviction="fifo", leaves_first=False)
+    cache.release(cache.admit("abc"))
+    cache.release(cache.admit("x"))
+    assert cache.match("abc").pages == 0
+    tree = flat(3, eviction="fifo")
+    tree.release(tree.admit("abc"))
+    tree.release(tree.admit("x"))
+    assert tree.match("abc").pages == 2
+
+
+def test_a_grown_sequence_is_still_evicted_from_its_end() -> None:
+    cache = flat(4)
+    lease = cache.admit("ab")
+    cache.extend(lease, "c")
+    cache.extend(lease, "d")
+    cache.release(lease)
+    cache.release(cache.admit("x"))
+    assert cache.match("abcd").pages == 3
+
+
+@given(st.lists(prompts, max_size=30), st.integers(1, 15), st.sampled_from(POLICIES))
+def test_a_larger_request_than_the_cache_keeps_its_beginning(asked, capacity, eviction) -> None:
+    cache = flat(capacity, eviction=eviction)
+    for prompt in asked:
+        lease = cache.admit(chained(prompt), partial=True)
+        assert lease.pages == list(chained(prompt)[:capacity])
+        cache.release(lease)
+        cache.check()
+
+
+# --- windows ---------------------------------------------------------------------------------------------------
+
+
+def hybrid(full: float, window: float, **rules) -> PrefixCache:
+    return PrefixCache([Tier("HBM")], 1.0, 1.0, capacities=[(full, window)], **rules)
+
+
+def test_a_match_counts_up_to_a_boundary_with_its_window() -> None:
+    cache = hybrid(99, 99)
+    cache.release(cache.admit("abcd"))
+    assert cache.match("abcdef")[:2] == (4, 4)
+    assert cache.match("abxy")[:2] == (0, 2), "the pages are there, the window behind b is not"
+    cache.release(cache.admit("abxy"))
+    assert cache.match("abz")[:2] == (0, 2)
+    marked = hybrid(99, 99, checkpoint_tokens=2)
+    marked.release(marked.admit("abcd"))
+    assert marked.match("abxy")[:2] == (2, 2)
+    branching = hybrid(99, 99, branch_points=True)
+    branching.release(branching.admit("abcd"))
+    branching.release(branching.admit("abxy"))  # computes a and b again, and keeps the window behind b
+    assert branching.match("abz")[:2] == (2, 2)
+
+
+def test_a_window_may_go_while_its_pages_stay_but_not_the_reverse() -> None:
+    cache = hybrid(4, 1)
+    cache.release(cache.admit("ab"))
+    cache.release(cache.admit("cd"))
+    assert cache.match("ab")[:2] == (0, 2) and cache.match("cd")[:2] == (2, 2)
+    cache.release(cache.admit("wxyz"))
+    cache.check()
+    assert cache.windows.keys() == {"z"}
+    assert cache.windows.pools[0].evicted + cache.windows.pools[0].discarded == 2
+
+
+def test_windows_live_in_tiers_of_their_own() -> None:
+    cache = PrefixCache([Tier("HBM"), Tier("DRAM")], 1.0, 1.0, capacities=[(2, 1), (9, 9)])
+    cache.release(cache.admit("ab"))
+    cache.release(cache.admit("cd"))
+    lease = cache.admit("ab")
+    assert lease.match.at == (0, 2) and lease.match.window_at == 1
+    assert cache.read == [0, 2] and cache.window_read == [0, 1]
+    cache.check()
+
+
+def test_generated_text_leaves_a_window_behind_too() -> None:
+    cache = hybrid(9, 9)
+    lease = cache.admit("ab")
+    cache.extend(lease, "cd")
+    cache.release(lease)
+    assert cache.match("abcdx")[:2] == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: flat(), "0 tiers"),
+        (lambda: flat(3, eviction="mru"), "unknown eviction policy 'mru'"),
+        (lambda: flat(3, write="never"), "unknown write mode 'never'"),
+        (lambda: flat(3, eviction="belady"), "needs the future"),
+        (lambda: PrefixCache([Tier("HBM")], 1.0, 1.0), "how each tier is split"),
+        (lambda: flat(9).admit("aba"), "'a' comes twice"),
+        (lambda: flat(2).admit("abc"), "no room: 3 pages, only 2 fit beside 0 running"),
+    ],
+)
+def test_bad_calls_are_refused(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_bad_steps_are_refused() -> None:
+    cache = flat(3)
+    lease = cache.admit("ab")
+    with pytest.raises(ValueError, match="'b' comes twice"):
+        cache.extend(lease, "b")
+    with pytest.raises(ValueError, match="no room for 2 further pages"):
+        cache.extend(lease, "cd")
+    with pytest.raises(ValueError, match="should be preempted here, it is running"):
+        cache.resume(lease)
+    cache.preempt(lease)
+    with pytest.raises(ValueError, match="should be running here, it is preempted"):
+        cache.preempt(lease)
+
+
+def test_check_sees_a_broken_account() -> None:
+    cache = flat(3)
+    cache.admit("ab")
+    cache.full.pools[0].evicted += 1
+    with pytest.raises(AssertionError, match="T0 full: 2 pages came, 1 went, 2 are there"):
+        cache.check()
+    other = flat(3)
+    other.admit("ab")
+    other._pins["a"] = 2
+    with pytest.raises(AssertionError, match="reference counts"):
+        other.check()

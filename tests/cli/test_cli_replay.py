@@ -1,0 +1,386 @@
+"""`costlab replay` and `costlab sweep`: what they print is what the package finds; nothing half-written stays."""
+
+import gzip
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from costlab import cli
+from costlab.cache import generators
+from costlab.cache.replay import Plan, replay
+from costlab.cache.tiers import standard
+from costlab.cache.traces import Request, read, write
+
+ROOT = Path(__file__).parents[2]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+TIERS = "--hbm 20GB --dram 1TB --ssd 30TB"
+LINE = f"replay chat:60 --model mimo-v2.5-pro {TIERS}"
+
+
+def run(capsys, line):
+    """Exit status, stdout and stderr of a command line, in this process."""
+    try:
+        status = cli.main(line.split())
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def answer(capsys, line, status=0):
+    found, out, err = run(capsys, f"{line} --json")
+    assert (found, err) == (status, "")
+
+    def refuse(constant):
+        raise AssertionError(f"not JSON: {constant}")
+
+    return json.loads(out, parse_constant=refuse)
+
+
+def chats(count=60, seed=0):
+    return generators.generate("chat", count, np.random.default_rng(seed))
+
+
+def expected(trace, *tiers, **options):
+    return replay(trace, Plan("mimo-v2.5-pro", standard(*tiers), **options)).as_dict()
+
+
+@pytest.fixture
+def trace_file(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    write(chats(), path)
+    return path
+
+
+# --- replay ----------------------------------------------------------------------------------------------------
+
+
+def test_json_is_the_report(capsys):
+    found = answer(capsys, LINE)
+    assert found["rows"] == [expected(chats(), "20GB", "1TB", "30TB")]
+    assert found["notes"] == ["trace chat: generated, blocks of 512 tokens"]
+
+
+def test_table_is_the_report(capsys):
+    status, out, err = run(capsys, LINE)
+    report = replay(chats(), Plan("mimo-v2.5-pro", standard("20GB", "1TB", "30TB")))
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("tier")
+    for row, line in zip(report.rows(), lines[1:], strict=False):
+        assert line.split()[:2] == [row["tier"], row["hit rate"]]
+    for row in report.summary():
+        assert f"  {row['what']}: {row['value']}" in lines
+
+
+@pytest.mark.parametrize(
+    ("options", "plan"),
+    [
+        ("--policy sieve", {"eviction": "sieve"}),
+        ("--policy belady", {"eviction": "belady"}),
+        ("--write back", {"write": "back"}),
+        ("--prefetch best-effort", {"prefetch": "best-effort"}),
+        ("--loading serial", {"loading": "serial"}),
+        ("--checkpoint 2K", {"checkpoint_tokens": 2048}),
+        ("--chip h200 --chips 4", {"chip": "h200", "chips": 4}),
+    ],
+)
+def test_options_reach_the_plan(options, plan, capsys):
+    tiers = standard("20GB", "1TB", "30TB", chips=plan.get("chips", 8))
+    wanted = replay(chats(), Plan("mimo-v2.5-pro", tiers, **plan)).as_dict()
+    assert answer(capsys, f"{LINE} {options}")["rows"] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tiers"),
+    [
+        ("--hbm 20GB", ("20GB",)),
+        ("--hbm 20GB --dram 0 --ssd 0TB", ("20GB",)),
+        ("--hbm 20GB --ssd 1TB", ("20GB", None, "1TB")),
+        ("--hbm 1.5GiB --dram 64GB", (1.5 * 2**30, 64e9)),
+        ("--hbm unlimited", (float("inf"),)),
+    ],
+)
+def test_sizes(sizes, tiers, capsys):
+    assert answer(capsys, f"replay chat:60 --model mimo-v2.5-pro {sizes}")["rows"] == [expected(chats(), *tiers)]
+
+
+def test_seed(capsys):
+    assert answer(capsys, f"{LINE} --seed 3")["rows"] == [expected(chats(seed=3), "20GB", "1TB", "30TB")]
+
+
+@pytest.mark.parametrize("name", list(generators.SHAPES))
+def test_every_generator(name, capsys):
+    trace = generators.generate(name, 30, np.random.default_rng(0))
+    found = answer(capsys, f"replay {name}:30 --model mimo-v2.5-pro --hbm 200GB")
+    assert found["rows"] == [expected(trace, "200GB", block_tokens=trace.block_tokens)]
+
+
+def test_files_plain_and_packed(trace_file, capsys):
+    wanted = expected(read(trace_file), "20GB", "1TB", "30TB")
+    assert answer(capsys, LINE.replace("chat:60", str(trace_file)))["rows"] == [wanted]
+    packed = Path(f"{trace_file}.gz")
+    packed.write_bytes(gzip.compress(trace_file.read_bytes()))
+    assert answer(capsys, LINE.replace("chat:60", str(packed)))["rows"] == [wanted]
+
+
+def test_standard_input(trace_file, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(trace_file.read_bytes())))
+    found = answer(capsys, LINE.replace("chat:60", "-"))
+    assert found["rows"] == [expected(read(trace_file), "20GB", "1TB", "30TB")]
+
+
+def test_lengths_only_hit_nothing(tmp_path, capsys):
+    path = tmp_path / "azure.csv"
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,4808,10\n")
+    found = answer(capsys, LINE.replace("chat:60", str(path)))
+    assert found["rows"][0]["hit_tokens"] == 0
+    assert "lengths only, so nothing can hit" in found["notes"][0]
+
+
+def test_bad_rows(trace_file, capsys):
+    with open(trace_file, "a") as file:
+        file.write("oops\n")
+    line = LINE.replace("chat:60", str(trace_file))
+    status, out, err = run(capsys, line)
+    assert (status, out) == (2, "")
+    assert f"{trace_file}, line 61, column 1: not JSON" in err
+    found = answer(capsys, f"{line} --skip-bad")
+    assert found["rows"][0]["requests"] == 60
+    assert f"1 bad rows skipped, first: {trace_file}, line 61" in found["notes"][1]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("replay", ["TRACE", "--model", "--hbm"]),
+        (f"replay nowhere.jsonl --model mimo-v2.5 {TIERS}", ["nowhere.jsonl", "No such file"]),
+        (f"replay chta:10 --model mimo-v2.5 {TIERS}", ["unknown generator 'chta'", "did you mean 'chat'"]),
+        (f"replay chat:x --model mimo-v2.5 {TIERS}", ["'chat:x'", "chat:1000"]),
+        (f"replay chat:0 --model mimo-v2.5 {TIERS}", ["'chat:0'", "chat:1000"]),
+        (f"replay chat:5 --model mimo-v3 {TIERS}", ["'mimo-v3'", "did you mean 'mimo-v2"]),
+        ("replay chat:5 --model mimo-v2.5 --hbm 0", ["--hbm should be above 0"]),
+        ("replay chat:5 --model mimo-v2.5 --hbm 8XB", ["--hbm", "'8XB'", "80GB"]),
+        ("replay chat:5 --model mimo-v2.5 --hbm -8GB", ["--hbm"]),
+        (f"{LINE} --policy lfru", ["'lfru'", "did you mean 'lru'", "sieve"]),
+        (f"{LINE} --write never", ["'never'", "through"]),
+        (f"{LINE} --prefetch maybe", ["'maybe'", "wait"]),
+        (f"{LINE} --loading fast", ["'fast'", "streamed"]),
+        (f"{LINE} --checkpoint 0", ["--checkpoint", "'0'"]),
+        (f"{LINE} --chip h9000", ["'h9000'", "h800"]),
+        (f"{LINE} --plot nowhere/out.svg", ["nowhere/out.svg", "no such folder"]),
+        (f"{LINE} --plot out.xyz", ["out.xyz", ".svg"]),
+        ("sweep chat:5 --model mimo-v2.5,mimo-v3 --hbm 10GB", ["'mimo-v3'"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB,x", ["--hbm", "'x'"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --jobs 0", ["jobs = 0", "-1"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --backend spark", ["'spark'", "dask"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --address tcp://a:1", ["'tcp://a:1'", "dask"]),
+        ("sweep - --model mimo-v2.5 --hbm 10GB", ["each worker reads the trace", "file"]),
+    ],
+)
+def test_errors(line, words, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    status, out, err = run(capsys, line)
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err, err
+
+
+# --- the figure ------------------------------------------------------------------------------------------------
+
+
+def test_plot(tmp_path, capsys):
+    path = tmp_path / "out.svg"
+    status, _, _ = run(capsys, f"{LINE} --plot {path}")
+    assert status == 0
+    assert os.listdir(tmp_path) == ["out.svg"]
+    drawing = ElementTree.parse(path).getroot()
+    assert drawing.tag.endswith("svg")
+    text = path.read_text()
+    report = replay(chats(), Plan("mimo-v2.5-pro", standard("20GB", "1TB", "30TB")))
+    for words in ["Where were the input tokens?", "How long until the first token?", "HBM", "DRAM", "SSD", "computed"]:
+        assert words in text
+    for tier in report.tiers:
+        assert f"{tier.hit_rate:.1%}" in text
+    for wait in (report.ttft, report.service):
+        assert f"{wait.p90_s:.3g}" in text
+
+
+def test_a_plot_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    path = tmp_path / "out.svg"
+    path.write_text("before")
+
+    def full(name):
+        Path(name).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plt, "savefig", full)
+    status, out, err = run(capsys, f"{LINE} --plot {path}")
+    assert (status, out) == (2, "")
+    assert f"--plot {str(path)!r} cannot be written: No space left on device" in err
+    assert (os.listdir(tmp_path), path.read_text()) == (["out.svg"], "before")
+
+
+def test_without_matplotlib():
+    code = "import sys; sys.modules['matplotlib'] = None; from costlab import cli; sys.exit(cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *LINE.split()]
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*command, "--plot", "out.svg"], env=ENV, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--plot needs matplotlib (pip install matplotlib)" in done.stderr
+
+
+# --- progress, and Ctrl-C --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def start(line, **options):
+    """A command line as a process, which is gone at the end whatever happens."""
+    command = [sys.executable, "-m", "costlab.cli", *line.split()]
+    process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, text=True, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_progress_on_a_terminal_only(trace_file):
+    """A terminal's stderr gets a bar, a pipe nothing; stdout never."""
+    line = LINE.replace("chat:60", str(trace_file))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with start(line, stderr=theirs) as process:
+        out, _ = process.communicate(timeout=60)
+    os.set_blocking(ours, False)
+    shown = os.read(ours, 100_000).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert "requests" in shown and process.returncode == 0
+    with start(line, stderr=subprocess.PIPE) as process:
+        assert process.communicate(timeout=60) == (out, "")
+
+
+def wait_until(found, process, seconds=90):
+    end = time.monotonic() + seconds
+    while not found():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+
+
+def cpu_s(pid):
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [child for child in listed.stdout.split() if Path(f"/proc/{child}").exists()]
+
+
+def idle(pid):
+    """Whether a process that has worked has had nothing to do for a second."""
+    before = cpu_s(pid)
+    time.sleep(1)
+    return 0.2 < before == cpu_s(pid)
+
+
+def test_ctrl_c_while_waiting_for_rows(tmp_path, trace_file):
+    """What came before is summed up on stderr; status 130, no figure."""
+    plot = tmp_path / "out.svg"
+    line = f"{LINE.replace('chat:60', '-')} --plot {plot}"
+    with start(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        rows = trace_file.read_text().splitlines(keepends=True)
+        process.stdin.write("".join(rows[:20]))
+        process.stdin.flush()
+        wait_until(lambda: idle(process.pid), process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert "costlab replay: stopped after 20 requests; so far:" in err
+    assert "requests: 20" in err
+    assert not plot.exists() and not [name for name in os.listdir(tmp_path) if "out.svg" in name]
+
+
+def test_ctrl_c_at_work(tmp_path):
+    with start(LINE.replace("chat:60", "chat:99999999"), stderr=subprocess.PIPE) as process:
+        wait_until(lambda: cpu_s(process.pid) > 1.5, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert "costlab replay: stopped after" in err and "token hit rate" in err
+
+
+# --- sweep -----------------------------------------------------------------------------------------------------
+
+SWEEP = "sweep chat:40 --model mimo-v2.5-pro,deepseek-v3 --hbm 10GB,unlimited --policy lru,sieve --backend threading"
+
+
+def test_sweep_is_every_combination(capsys):
+    rows = answer(capsys, f"{SWEEP} --jobs 1")["rows"]
+    points = [
+        (model, hbm, policy)
+        for model in ("mimo-v2.5-pro", "deepseek-v3")
+        for hbm in (1e10, None)
+        for policy in ("lru", "sieve")
+    ]
+    assert [(row["model"], row["hbm"], row["policy"]) for row in rows] == points
+    for row, (model, hbm, policy) in zip(rows, points, strict=True):
+        plan = Plan(model, standard(hbm or float("inf")), eviction=policy)
+        wanted = replay(chats(40), plan).as_dict()
+        assert {key: row[key] for key in wanted} == wanted
+
+
+def test_sweep_table_and_csv(capsys):
+    status, out, _ = run(capsys, f"{SWEEP} --jobs 1 --dram 0,1TB")
+    lines = out.splitlines()
+    assert status == 0 and len(lines) == 17
+    assert lines[0].split()[:7] == ["model", "hbm", "dram", "policy", "hit_rate", "in_HBM", "in_DRAM"]
+    assert lines[1].split()[:5] == ["mimo-v2.5-pro", "10", "GB", "none", "lru"]
+    status, out, _ = run(capsys, f"{SWEEP} --jobs 1 --csv")
+    lines = [line.split(",") for line in out.splitlines()]
+    assert len(lines) == 9 and {len(line) for line in lines} == {len(lines[0])}
+    wanted = replay(chats(40), Plan("mimo-v2.5-pro", standard("10GB"))).token_hit_rate
+    assert float(lines[1][lines[0].index("hit_rate")]) == wanted
+
+
+def test_a_sweep_that_fails_in_part(tmp_path, capsys):
+    """Rows of a plan that failed carry its error, and the status says that not all is well."""
+    path = tmp_path / "twice.jsonl"
+    write([Request(0, 1024, 1, (1, 1))], path)
+    line = f"sweep {path} --model mimo-v2.5-pro --hbm 10GB,20GB --jobs 1 --backend threading"
+    found = answer(capsys, line, status=1)
+    assert all("error" in row for row in found["rows"])
+    assert found["notes"] == ["2 of 2 plans failed"]
+    status, out, _ = run(capsys, line)
+    assert status == 1 and "2 of 2 plans failed" in out
+
+
+def test_ctrl_c_in_a_sweep():
+    line = "sweep chat:99999999 --model mimo-v2.5-pro --hbm 10GB,20GB,30GB --jobs 2"
+    with start(line, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: any(cpu_s(child) > 1.5 for child in children(process.pid)), process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "costlab sweep: stopped after 0 of 3 plans" in err
+    assert "Traceback" not in err
