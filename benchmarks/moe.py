@@ -23,7 +23,8 @@ from costlab import arch, moe
 from costlab.nn.moe import MoELayer, swiglu
 
 TOKENS, HIDDEN = 4096, 512
-FFN = arch.MoE(experts=64, top_k=6, inner=224)  # inner by hidden as in DeepSeek-V4-Pro, 3072 by 7168
+# The wider an expert, the better the loop's products feed the processor, so the smaller the ratio to it can be.
+INNER = {128: "a quarter of hidden, near DeepSeek-V3's 2048 of 7168", 224: "as DeepSeek-V4-Pro's 3072 of 7168"}
 
 
 def race(peer: Callable[[], object], ours: Callable[[], object], device: str, rounds: int = 7) -> tuple[float, float]:
@@ -57,13 +58,13 @@ def naive(layer: MoELayer, x: Tensor) -> Tensor:
     return output
 
 
-def transformers_block(layer: MoELayer, implementation: str) -> Any:
+def transformers_block(layer: MoELayer, ffn: arch.MoE, implementation: str) -> Any:
     """Return transformers' Qwen3-MoE block (the same routing) with the layer's weights."""
     config = Qwen3MoeConfig(
         hidden_size=HIDDEN,
-        moe_intermediate_size=FFN.inner,
-        num_experts=FFN.experts,
-        num_experts_per_tok=FFN.top_k,
+        moe_intermediate_size=ffn.inner,
+        num_experts=ffn.experts,
+        num_experts_per_tok=ffn.top_k,
         norm_topk_prob=True,
     )
     config._experts_implementation = implementation
@@ -74,16 +75,16 @@ def transformers_block(layer: MoELayer, implementation: str) -> Any:
     return block
 
 
-def layers(device: str, dtype: torch.dtype) -> Iterator[tuple[str, float, float]]:
+def layers(device: str, dtype: torch.dtype, ffn: arch.MoE) -> Iterator[tuple[str, float, float]]:
     """Yield (peer, its seconds, our seconds) of one forward pass, and of one with its backward pass."""
     torch.manual_seed(0)
-    layer = MoELayer(HIDDEN, FFN).to(device, dtype)
+    layer = MoELayer(HIDDEN, ffn).to(device, dtype)
     x = torch.randn(TOKENS, HIDDEN, device=device, dtype=dtype)
     with torch.no_grad():
         yield "forward: loop over tokens", *race(lambda: naive(layer, x), lambda: layer(x), device, 3)
-        yield "forward: dense products of equal FLOPs", *race(dense(layer, x), lambda: layer(x), device)
+        yield "forward: dense products of equal FLOPs", *race(dense(layer, x, ffn), lambda: layer(x), device)
     for name in ("eager", "grouped_mm"):
-        block = transformers_block(layer, name)
+        block = transformers_block(layer, ffn, name)
         check_equal(block, layer, x)
         with torch.no_grad():
             forward = race(partial(block, x[None]), partial(layer, x), device)
@@ -92,11 +93,11 @@ def layers(device: str, dtype: torch.dtype) -> Iterator[tuple[str, float, float]
         yield f"forward+backward: transformers {name}", *both
 
 
-def dense(layer: MoELayer, x: Tensor) -> Callable[[], object]:
+def dense(layer: MoELayer, x: Tensor, ffn: arch.MoE) -> Callable[[], object]:
     """Return a call of two dense products with the FLOPs of the routed experts: what no layer can beat."""
-    rows = x.repeat(FFN.top_k, 1)
+    rows = x.repeat(ffn.top_k, 1)
     first, second = layer.experts.gate_up[0].detach().T, layer.experts.down[0].detach().T
-    inner = torch.randn(len(rows), FFN.inner, device=x.device, dtype=x.dtype)
+    inner = torch.randn(len(rows), ffn.inner, device=x.device, dtype=x.dtype)
     return lambda: (rows @ first, inner @ second)
 
 
@@ -146,13 +147,15 @@ def main() -> None:
     devices = [("cpu", torch.float32)]
     if torch.cuda.is_available():
         devices += [("cuda", torch.float32), ("cuda", torch.bfloat16)]
-    print(f"{TOKENS} tokens, {FFN.experts} experts, top-{FFN.top_k}, hidden {HIDDEN}, inner {FFN.inner}")
-    print(f"torch {torch.__version__} ({torch.get_num_threads()} threads), transformers {transformers.__version__}\n")
-    print(f"{'device':14} {'peer':42} {'peer ms':>9} {'ours ms':>9} {'ratio':>7}")
-    for device, dtype in devices:
-        for peer, theirs, ours in layers(device, dtype):
-            where = f"{device} {str(dtype).removeprefix('torch.')}"
-            print(f"{where:14} {peer:42} {theirs * 1e3:9.1f} {ours * 1e3:9.1f} {theirs / ours:7.2f}")
+    print(f"torch {torch.__version__} ({torch.get_num_threads()} threads), transformers {transformers.__version__}")
+    for inner, words in INNER.items():
+        ffn = arch.MoE(experts=64, top_k=6, inner=inner)
+        print(f"\n{TOKENS} tokens, {ffn.experts} experts, top-{ffn.top_k}, hidden {HIDDEN}, inner {inner}: {words}")
+        print(f"{'device':14} {'peer':42} {'peer ms':>9} {'ours ms':>9} {'ratio':>7}")
+        for device, dtype in devices:
+            for peer, theirs, ours in layers(device, dtype, ffn):
+                where = f"{device} {str(dtype).removeprefix('torch.')}"
+                print(f"{where:14} {peer:42} {theirs * 1e3:9.1f} {ours * 1e3:9.1f} {theirs / ours:7.2f}", flush=True)
     print(f"\n{'placement, balancedness':32} {'in order':>9} {'greedy':>9} {'ours':>9} {'ms':>7}")
     for problem, plain, lpt, best, took in placements():
         print(f"{problem:32} {plain:9.4f} {lpt:9.4f} {best:9.4f} {took * 1e3:7.2f}")

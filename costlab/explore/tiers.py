@@ -61,7 +61,7 @@ def _chat_curve(turns: float, requests: int) -> cache.LruCurve:
     return cache.lru_curve(cache.sessions("chat", requests, np.random.default_rng(0), shape))
 
 
-def hit_curve(turns: float = 1.6, terabytes: float = 0.2, requests: int = 1500, model: str = "mimo-v2.5-pro") -> None:
+def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro") -> None:
     """Draw LRU hit rates at all capacities for chats, with window layers kept whole, at boundaries, and not at all.
 
     Args:
