@@ -385,11 +385,12 @@ def _seventh(claimed: Values) -> Settled:
 @_settles("cache-tokens-5x")
 def _five_times(claimed: Values) -> Settled:
     feet = cache.footprint(_PRO)
-    most, spacing = feet.multiplier(0), feet.spacing(claimed["times"])
-    computed = f"{most:g} times if no window is kept; {claimed['times']:g} times with one per {spacing:,.0f} tokens"
+    most, times = feet.multiplier(0), claimed["times"]
+    if times >= most or not _near(claimed["saved"], 1 - 1 / times, 1e-9):
+        return "does not follow", f"{most:g} times at most", "Saved is one less one over the multiple."
+    computed = f"{most:g} times if no window is kept; {times:g} times with one per {feet.spacing(times):,.0f} tokens"
     why = f"80% is 1 - 1/5; the spacing was not published, and {most:g} times would save {1 - 1 / most:.1%}."
-    consistent = _near(claimed["saved"], 1 - 1 / claimed["times"], 1e-9) and claimed["times"] < most
-    return "holds with a condition" if consistent else "does not follow", computed, why
+    return "holds with a condition", computed, why
 
 
 @_settles("cache-read-overlap")

@@ -1,5 +1,6 @@
 """What the tests share: the built book, served on loopback, and a browser to read it with."""
 
+import json
 import os
 import re
 import shutil
@@ -60,6 +61,16 @@ def toc_pages() -> list[str]:
     """Each page of the table of contents as the path that it is built to."""
     files = re.findall(r"^[\s-]*(?:root|file):\s*(\S+)", (ROOT / "_toc.yml").read_text(), re.MULTILINE)
     return [f"{file}.html" for file in files]
+
+
+def chapters_with_sliders() -> list[Path]:
+    """The notebooks in which some cell asks for a slider."""
+
+    def has_slider(notebook: Path) -> bool:
+        cells = json.loads(notebook.read_text())["cells"]
+        return any("interact(" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+    return [path for path in sorted((ROOT / "book").glob("*.ipynb")) if has_slider(path)]
 
 
 @pytest.fixture(scope="session")

@@ -105,13 +105,15 @@ def finish(load_s: Sequence[float], compute_s: Sequence[float], mode: Mode) -> f
     """
     if mode == "serial":
         return sum(load_s) + sum(compute_s)
-    streamed = mode == "streamed"
     loaded = done = start = 0.0
+    if mode == "streamed":
+        for load, compute in zip(load_s, compute_s, strict=True):
+            loaded += load
+            done = (loaded if loaded > done else done) + compute
+        return done
     for load, compute in zip(load_s, compute_s, strict=True):
-        if not streamed and loaded < start:
-            loaded = start
-        loaded += load
-        start = done if done > loaded else loaded
+        loaded = (start if start > loaded else loaded) + load
+        start = loaded if loaded > done else done
         done = start + compute
     return done
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import compress
+from operator import not_
 from typing import NamedTuple
 
 from costlab.cache.policies import Key
+
+#: Of a sequence's pages, those that a tier has and those that it lacks.
+Share = tuple[list[Key], list[Key]]
 
 
 class Look(NamedTuple):
@@ -40,18 +44,19 @@ class Look(NamedTuple):
             return tuple(map(fastest.count, range(len(self.has))))
         at, done = [], 0
         for count in self.counts:
-            reached = min(max(count, done), pages)
-            at.append(reached - done)
-            done = reached
+            more = (count if count < pages else pages) - done
+            if more <= 0:
+                at.append(0)
+                continue
+            at.append(more)
+            done += more
         return tuple(at)
 
-    def share(self, level: int, pages: list[Key]) -> tuple[list[Key], list[Key]]:
-        """Return the pages that a tier has and those that it lacks, both in order."""
-        count = self.counts[level]
-        if self.whole or not count:
-            return (pages[:count], pages[count:]) if count else ([], pages)
-        has = self.has[level]
-        return list(compress(pages, has)), [key for key, there in zip(pages, has, strict=True) if not there]
+    def shares(self, pages: list[Key]) -> list[Share]:
+        """Return for each tier the pages that it has and those that it lacks, all in order."""
+        if not self.whole:
+            return [(list(compress(pages, has)), list(compress(pages, map(not_, has)))) for has in self.has]
+        return [(pages[:count], pages[count:]) for count in self.counts]
 
     def slower(self, level: int, pages: list[Key]) -> list[Key]:
         """Return those of some of the first pages that neither this tier nor a faster one has."""
@@ -64,6 +69,12 @@ def look(tiers: Sequence[Callable[[Key], bool]], pages: Sequence[Key]) -> Look:
 
     Chapter: cache
     """
-    has = [list(map(tier, pages)) for tier in tiers]
-    counts = [there.count(True) for there in has]
-    return Look(has, counts, all(False not in there[:count] for there, count in zip(has, counts, strict=True)))
+    has, counts, whole = [], [], True
+    for tier in tiers:
+        there = list(map(tier, pages))
+        count = there.count(True)
+        if 0 < count < len(there) and there.index(False) != count:
+            whole = False
+        has.append(there)
+        counts.append(count)
+    return Look(has, counts, whole)

@@ -118,7 +118,7 @@ class PrefixCache(Residency):
         self._pin(pages)
         fresh = list(pages)
         seen = look(self.full.has, fresh)
-        shares = [seen.share(level, fresh) for level in range(len(self.tiers))]
+        shares = seen.shares(fresh)
         self._bring(shares[0][1], 0)
         self._copy_down(fresh, seen, shares, Match(0, 0, (0,) * len(self.tiers)))
         lease.pages = [*before, *pages]
@@ -194,8 +194,7 @@ class PrefixCache(Residency):
             decrement(self._window_pins, lease.window)
             lease.window = None
         if lease.extended:  # the pages it grew are younger than those they build on
-            seen = look(self.full.has, lease.pages)
-            self._touch([seen.share(level, lease.pages) for level in range(len(self.tiers))])
+            self._touch(look(self.full.has, lease.pages).shares(lease.pages))
 
     def _need(self, lease: Lease, state: str) -> None:
         if lease.state != state or (state == "running" and id(lease) not in self._leases):

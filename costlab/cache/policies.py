@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Collection, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import ClassVar
 
@@ -52,7 +53,7 @@ class Policy(ABC):
         """Let go of a page that is there."""
 
     @abstractmethod
-    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+    def victim(self, pinned: AbstractSet[Key] = _NONE) -> Key | None:
         """Return the page that should go next, or None if every page is pinned."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class Policy(ABC):
         for key in keys:
             self.hit(key)
 
-    def evict(self, count: int, pinned: Container[Key] = _NONE) -> list[Key]:
+    def evict(self, count: int, pinned: AbstractSet[Key] = _NONE) -> list[Key]:
         """Remove up to `count` victims and return them in order; fewer if the rest is pinned."""
         gone: list[Key] = []
         while len(gone) < count:
@@ -110,7 +111,7 @@ class FIFO(Policy):
         """Take the page out of the queue."""
         del self._order[key]
 
-    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+    def victim(self, pinned: AbstractSet[Key] = _NONE) -> Key | None:
         """Return the page at the front of the queue."""
         return _first(self._order, pinned)
 
@@ -127,14 +128,22 @@ class FIFO(Policy):
     def hit_all(self, keys: Iterable[Key]) -> None:
         """Change nothing."""
 
-    def evict(self, count: int, pinned: Container[Key] = _NONE) -> list[Key]:
-        """Remove up to `count` pages from the front in one walk."""
-        order = self._order
-        gone = list(islice(order, count))
-        if any(map(pinned.__contains__, gone)):
-            gone = list(islice((key for key in order if key not in pinned), count))
-        for key in gone:
+    def evict(self, count: int, pinned: AbstractSet[Key] = _NONE) -> list[Key]:
+        """Remove up to `count` pages from the front; those in use go back to it."""
+        front = self._order.popitem
+        gone = [front(False)[0] for _ in range(min(count, len(self._order)))]
+        return gone if pinned.isdisjoint(gone) else self._pass_over(gone, pinned)
+
+    def _pass_over(self, taken: list[Key], pinned: AbstractSet[Key]) -> list[Key]:
+        """Put the pages in use among those taken back to the front, and take others for them."""
+        order, gone = self._order, [key for key in taken if key not in pinned]
+        for key in reversed([key for key in taken if key in pinned]):
+            order[key] = None
+            order.move_to_end(key, last=False)
+        more = islice((key for key in order if key not in pinned), len(taken) - len(gone))
+        for key in list(more):
             del order[key]
+            gone.append(key)
         return gone
 
 
@@ -193,7 +202,7 @@ class SLRU(Policy):
         """Take the page out of its segment."""
         del self._segments[self._at.pop(key)][key]
 
-    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+    def victim(self, pinned: AbstractSet[Key] = _NONE) -> Key | None:
         """Return the oldest page of the lowest segment."""
         firsts = (_first(segment, pinned) for segment in self._segments)
         return next((key for key in firsts if key is not None), None)
@@ -252,7 +261,7 @@ class LFU(Policy):
         """Take the page out of its bucket."""
         self._drop(key, self._at.pop(key))
 
-    def victim(self, pinned: Container[Key] = _NONE) -> Key | None:
+    def victim(self, pinned: AbstractSet[Key] = _NONE) -> Key | None:
         """Return the first page of the bucket with the fewest uses."""
         bucket = self._root.after
         while bucket is not None:
@@ -285,7 +294,7 @@ class LFU(Policy):
                 bucket.after.before = bucket.before
 
 
-def _first(order: Iterable[Key], pinned: Container[Key]) -> Key | None:
+def _first(order: Iterable[Key], pinned: AbstractSet[Key]) -> Key | None:
     return next((key for key in order if key not in pinned), None)
 
 

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import filterfalse
+from typing import Literal
 
 from costlab.cache.policies import Key, Policy
 
 #: Is told of pages that no tier holds any more.
 OnLost = Callable[[list[Key]], None] | None
 
+Write = Literal["through", "selective", "back"]
+#: When pages are copied to slower tiers: when they come in, at their second use, or when they are evicted.
+WRITES: tuple[Write, ...] = ("through", "selective", "back")
+
 #: How a page came into a pool: computed there, loaded from a slower tier, written from a faster one.
 CAUSES = ("computed", "loaded", "written")
-
-
-class _Either:
-    """Pages in use, and pages on their way between tiers, which must not get lost meanwhile."""
-
-    __slots__ = ("moving", "pinned")
-
-    def __init__(self, pinned: Container[Key], moving: set[Key]) -> None:
-        self.pinned, self.moving = pinned, moving
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.moving or key in self.pinned
 
 
 class LeavesFirst(Policy):
@@ -67,13 +61,15 @@ class LeavesFirst(Policy):
             if not self._children[parent]:
                 del self._children[parent]
 
-    def victim(self, pinned: Container[Key] = frozenset()) -> Key | None:
+    def victim(self, pinned: AbstractSet[Key] = frozenset()) -> Key | None:
         """Return the policy's choice or, if it has children here, the leaf that its eldest children lead to."""
         key = self.inner.victim(pinned)
+        passed = {key}
         while key in self._children:
             child = next((k for k in self._children[key] if k not in pinned), None)
-            if child is None:
-                break  # cannot happen where pins reach up to the root
+            if child is None or child in passed:
+                break  # pins reach up to the root, and chains end: only ids that are not prefix-chained come here
+            passed.add(child)
             key = child
         return key
 
@@ -136,9 +132,10 @@ class Stack:
 
     Args:
         pools: one per tier.
-        write_back: a page evicted from a tier is written to the next one if that lacks it.
+        write: "back": a page evicted from a tier is written to the next one if that lacks it; "through": whoever puts
+            a page into a tier puts it into all slower ones that lack it.
         deepest_first: pages come root first; to keep leaves the first to go, they are queued in reverse.
-        on_lost: called with the pages that no tier holds any more.
+        on_lost: called with the pages that no tier holds any more, which `lost` then counts.
 
     Chapter: cache
     """
@@ -146,18 +143,22 @@ class Stack:
     def __init__(
         self,
         pools: Sequence[Pool],
-        write_back: bool = False,
+        write: Write = "selective",
         deepest_first: bool = True,
         on_lost: OnLost = None,
     ) -> None:
         self.pools = tuple(pools)
-        self.has = tuple(pool.policy.keys().__contains__ for pool in self.pools)
+        self._there = tuple(pool.policy.keys() for pool in self.pools)
+        self.has = tuple(there.__contains__ for there in self._there)
+        # where a page evicted from each tier may still be; the next tier most likely has it
+        self._elsewhere = tuple((*self.has[i + 1 :], *self.has[:i]) for i in range(len(self.pools)))
         self.lost = 0
-        self._write_back = write_back
+        self._write_back, self._write_through = write == "back", write == "through"
         self._deepest_first = deepest_first
         self._on_lost = on_lost
+        self._follows = write == "back" or on_lost is not None  # whether anyone cares where evicted pages go
 
-    def put(self, level: int, keys: list[Key], pinned: Container[Key], cause: str, loaded: int = 0) -> int:
+    def put(self, level: int, keys: list[Key], pinned: AbstractSet[Key], cause: str, loaded: int = 0) -> int:
         """Bring pages into a tier that lacks them, evicting others; return how many found room.
 
         Args:
@@ -167,18 +168,20 @@ class Stack:
             cause: of `CAUSES`, for all but the first `loaded`, which count as "loaded".
             loaded: how many of the first pages come from a slower tier.
         """
-        pool = self.pools[level]
-        policy = pool.policy
-        there = policy.keys()
-        if pool.capacity - len(there) < len(keys):
-            keys = self._squeeze(level, keys, pinned)
-        if not keys:
-            return 0
-        policy.add_all(reversed(keys) if self._deepest_first else keys)
+        pool, there = self.pools[level], self._there[level]
         count = len(keys)
-        first = min(loaded, count)
-        pool.added["loaded"] += first
-        pool.added[cause] += count - first
+        over = len(there) + count - pool.capacity
+        if over > 0:
+            keys = self._squeeze(level, keys, pinned, over)
+            count = len(keys)
+        if not count:
+            return 0
+        pool.policy.add_all(reversed(keys) if self._deepest_first else keys)
+        if loaded:
+            first = min(loaded, count)
+            pool.added["loaded"] += first
+            pool.added[cause] -= first
+        pool.added[cause] += count
         if len(there) > pool.peak:
             pool.peak = len(there)
         return count
@@ -198,42 +201,47 @@ class Stack:
         """Return the pages that some tier holds."""
         return set().union(*(pool.policy.keys() for pool in self.pools))
 
-    def fastest(self, key: Key) -> int | None:
-        """Return the index of the fastest tier that holds a page; None if none does."""
-        return next((level for level, has in enumerate(self.has) if has(key)), None)
+    def last(self, keys: Sequence[Key]) -> tuple[int, int | None]:
+        """Return how many of the pages there are up to the last one that any tier holds, and the fastest such tier."""
+        for count in range(len(keys), 0, -1):
+            for level, has in enumerate(self.has):
+                if has(keys[count - 1]):
+                    return count, level
+        return 0, None
 
     def check(self) -> None:
         """Raise unless each pool's account balances."""
         for pool in self.pools:
             pool.check()
 
-    def _squeeze(self, level: int, keys: list[Key], pinned: Container[Key]) -> list[Key]:
-        """Evict for room, and return those of the keys that then fit."""
-        pool = self.pools[level]
-        there = pool.policy.keys()
-        over = len(there) + min(len(keys), pool.capacity) - pool.capacity
-        if over > 0:
-            gone = pool.policy.evict(int(over), pinned)
-            pool.evicted += len(gone)
+    def _squeeze(self, level: int, keys: list[Key], pinned: AbstractSet[Key], over: float) -> list[Key]:
+        """Evict as many pages as are over capacity, and return those of the keys that then fit."""
+        pool, there = self.pools[level], self._there[level]
+        gone = pool.policy.evict(int(over), pinned)
+        pool.evicted += len(gone)
+        if gone and self._follows:
             self._left(level, gone, pinned)
-        fit = int(pool.capacity - len(there))
-        if fit >= len(keys):
+        if len(gone) == over:
             return keys
+        fit = int(pool.capacity - len(there))
         pool.refused += len(keys) - fit
         return keys[:fit]
 
-    def _left(self, level: int, gone: list[Key], pinned: Container[Key]) -> None:
+    def _left(self, level: int, gone: list[Key], pinned: AbstractSet[Key]) -> None:
         """Write evicted pages down a tier if that is the rule, and report those that no tier holds any more."""
         below = level + 1
         if self._write_back and below < len(self.pools):
             down = list(filterfalse(self.has[below], gone))
             if self._deepest_first:
                 down.reverse()
-            self.put(below, down, _Either(pinned, set(down)), "written")
+            self.put(below, down, pinned | set(down), "written")  # nor may those on their way get lost
+        slowest = self.pools[-1]
+        if self._write_through and below < len(self.pools) and not (slowest.evicted or slowest.refused):
+            return  # it took in every page and let none go
         lost = gone
-        for other in (*range(below, len(self.pools)), *range(level)):  # the next tier most likely has them
+        for has in self._elsewhere[level]:
             if lost:
-                lost = list(filterfalse(self.has[other], lost))
+                lost = list(filterfalse(has, lost))
         self.lost += len(lost)
         if lost and self._on_lost is not None:
             self._on_lost(lost)

@@ -138,6 +138,7 @@ class Report:
 
     def summary(self) -> list[dict[str, str]]:
         """Return the report's totals as rows of (what, value)."""
+        held = "-" if math.isnan(self.multiplier) else f"{self.multiplier:.2f}x"
         pairs = {
             "requests": f"{self.requests:,}",
             "input tokens": f"{self.input_tokens:,}",
@@ -147,7 +148,7 @@ class Report:
             "without queueing": _three(self.service),
             "compute": f"{self.compute_s:,.1f} s",
             "stall": f"{self.stall_s:,.1f} s",
-            "cached tokens per byte, against every layer full": f"{self.multiplier:.2f}x",
+            "cached tokens per byte, against every layer full": held,
         }
         pairs |= {f"moved {link.name}": f"{size(link.moved_bytes)}, {link.busy_share:.1%} busy" for link in self.links}
         return [{"what": what, "value": value} for what, value in pairs.items()]
@@ -204,7 +205,9 @@ def count(number: float) -> str:
     """
     if math.isinf(number):
         return "unlimited"
-    power = min(int(math.log10(number)) // 3, 5) if number >= 1000 else 0
+    power = 0
+    while power < 5 and float(f"{number / 1000**power:.3g}") >= 1000:  # as printed: 999.9 G is 1 T
+        power += 1
     return f"{number / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip() + (" " if not power else "")
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from itertools import filterfalse
 
 from costlab import catalog
 from costlab.cache.fifos import Belady, Future
 from costlab.cache.leases import Lease, Match
-from costlab.cache.look import Look, look
+from costlab.cache.look import Look, Share, look
 from costlab.cache.policies import POLICIES, Key, Policy, make
-from costlab.cache.pools import LeavesFirst, OnLost, Pool, Stack
+from costlab.cache.pools import WRITES, LeavesFirst, OnLost, Pool, Stack, Write
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import boundaries
 
-Write = Literal["through", "selective", "back"]
-#: Of a sequence's pages, those that a tier has and those that it lacks.
-Share = tuple[list[Key], list[Key]]
-#: When pages are copied to slower tiers: when they come in, at their second use, or when they are evicted.
-WRITES: tuple[Write, ...] = ("through", "selective", "back")
+__all__ = ["WRITES", "Residency", "decrement"]
 
 
 class Residency:
@@ -82,6 +78,7 @@ class Residency:
         self.windows = self._stack("window", window_bytes, [c[1] for c in capacities]) if window_bytes else None
         self._pins: dict[Key, int] = {}
         self._window_pins: dict[Key, int] = {}
+        self._in_use, self._windows_in_use = self._pins.keys(), self._window_pins.keys()
         self._uses: dict[Key, int] = {}
         self._leases: dict[int, Lease] = {}
         self._seen: tuple[Sequence[Key], Look] | None = None  # what `match` saw last, while it still holds
@@ -105,7 +102,7 @@ class Residency:
             Pool(f"{tier.name} {kind}", page_bytes, capacity, self._policy(max(capacity, 1), kind))
             for tier, capacity in zip(self.tiers, capacities, strict=True)
         ]
-        return Stack(pools, self.write == "back", self._ordered, on_lost)
+        return Stack(pools, self.write, self._ordered, on_lost)
 
     def _policy(self, capacity: float, kind: str) -> Policy:
         if self._eviction.lower() == "belady" and self.future is not None:
@@ -120,9 +117,7 @@ class Residency:
         found = usable = seen.found
         window_at = None
         if self.windows is not None and found:
-            kept = zip(*look(self.windows.has, pages[:found]).has, strict=True)
-            usable = max((i for i, there in enumerate(kept, 1) if any(there)), default=0)
-            window_at = self.windows.fastest(pages[usable - 1]) if usable else None
+            usable, window_at = self.windows.last(pages[:found])
         return Match(usable, found, seen.at(usable), window_at)
 
     def _fitting(self, pages: Sequence[Key]) -> int:
@@ -147,13 +142,14 @@ class Residency:
         lease.match, lease.resident, lease.admitted = match, seen.resident, len(pages)
         self._follow(pages, None)
         self._pin(pages)
-        if match.pages and match.pages != match.at[0]:
+        loaded = match.pages - match.at[0]
+        if loaded:
             for level in range(1, len(self.tiers)):
                 self.read[level] += sum(match.at[level:])
-        shares = [seen.share(level, pages) for level in range(len(self.tiers))]
+        shares = seen.shares(pages)
         if not self._ordered:
             self._touch(shares)
-        self._bring(shares[0][1], match.pages - match.at[0])
+        self._bring(shares[0][1], loaded)
         self._copy_down(pages, seen, shares, match)
         if self._ordered:  # deepest first: what is new lies deeper than what was there
             self._touch(shares)
@@ -167,7 +163,7 @@ class Residency:
 
     def _bring(self, keys: list[Key], loaded: int) -> None:
         if keys:
-            count = self.full.put(0, keys, self._pins, "computed", loaded)
+            count = self.full.put(0, keys, self._in_use, "computed", loaded)
             assert count == len(keys), "room was promised"
 
     def _copy_down(self, pages: list[Key], seen: Look, shares: list[Share], match: Match) -> None:
@@ -177,12 +173,13 @@ class Residency:
                 self._uses[key] = self._uses.get(key, 0) + 1
         for level in range(1, len(self.tiers)):
             keys = shares[level][1]
-            passing = sum(match.at[level + 1 :])
-            if keys and self.write != "through":
+            if not keys:
+                continue
+            passing = sum(match.at[level + 1 :]) if match.pages > match.at[0] else 0
+            if self.write != "through":
                 slower = set(seen.slower(level, pages[: match.pages])) if passing else ()
                 keys = [key for key in keys if key in slower or self._due(key)]
-            if keys:
-                self.full.put(level, keys, self._pins, "written", passing)
+            self.full.put(level, keys, self._in_use, "written", passing)
 
     def _due(self, key: Key) -> bool:
         """Whether the write mode wants a page, now in use, in slower tiers."""
@@ -200,23 +197,27 @@ class Residency:
     def _keep_windows(self, stack: Stack, lease: Lease, start: int) -> None:
         """Keep a window at each boundary after page `start`."""
         pages = lease.pages
-        marks = set(boundaries(lease.tokens, self.page_tokens, self.checkpoint_tokens))
+        marks = boundaries(lease.tokens, self.page_tokens, self.checkpoint_tokens)
         if self.branch_points:
-            marks.add(lease.match.found)
-        keys = [pages[mark - 1] for mark in sorted(marks) if start < mark <= len(pages)]
-        for level in range(len(self.tiers)):
-            lacking = [k for k in keys if not stack.has[level](k) and (not level or self._due(k))]
+            marks = tuple(sorted({*marks, lease.match.found}))
+        keys = [pages[mark - 1] for mark in marks if start < mark <= len(pages)]
+        if not keys:
+            return
+        for level, has in enumerate(stack.has):
+            if level == 1 and self.write != "through":
+                keys = list(filter(self._due, keys))
+            lacking = list(filterfalse(has, keys))
             if lacking:
-                stack.put(level, lacking, self._window_pins, "written" if level else "computed")
+                stack.put(level, lacking, self._windows_in_use, "written" if level else "computed")
 
     def _load_window(self, stack: Stack, key: Key, source: int) -> None:
-        for level in range(len(self.tiers)):
+        for level, has in enumerate(stack.has):
             if 0 < level <= source:
                 self.window_read[level] += 1
-            if stack.has[level](key):
-                stack.touch(level, [key])
+            if has(key):
+                stack.pools[level].policy.hit(key)
             elif level < source or self._due(key):
-                stack.put(level, [key], self._window_pins, "written", int(level < source))
+                stack.put(level, [key], self._windows_in_use, "written", int(level < source))
 
     def _pin(self, pages: Sequence[Key]) -> None:
         pins = self._pins

@@ -63,11 +63,12 @@ class Run:
         cached = self._count(request, lease)
         new = request.input_tokens - cached
         compute = self._cost.total_s(new, cached)
-        end = self._compute(lease.match, new, cached, ready, compute)
+        behind = self._load(lease.match, new, cached, ready, compute)
+        end = ready + compute + behind
         self.cache.release(lease)
         self._server_free = end
         self.compute_s += compute
-        self.stall_s += end - start - compute
+        self.stall_s += ready - start + behind
         self.wait_s += ready - start
         self.queue_s += start - arrival
         self.ttft_s.append(end - arrival)
@@ -85,41 +86,42 @@ class Run:
         if lease.uncached:
             self.oversize += 1
             self.uncached_pages += lease.uncached
-        cached = min(match.pages * self.plan.block_tokens, tokens)
+        cached = usable = min(match.pages * self.plan.block_tokens, tokens)
         if match.pages and cached == tokens:
             self.wholly_cached += 1
             cached = tokens - LAST_TOKENS
-        if match.pages:
+        if cached:
             self._book_hits(match, cached)
-        self.for_windows += min(match.found * self.plan.block_tokens, tokens) - min(
-            match.pages * self.plan.block_tokens, tokens
-        )
+        if match.found != match.pages:
+            self.for_windows += min(match.found * self.plan.block_tokens, tokens) - usable
         return cached
 
     def _book_hits(self, match: Match, cached: int) -> None:
         """Share the cached tokens among tiers; a partial last page and the last token count to the slowest of them."""
         left = cached
         for level, pages in enumerate(match.at):
-            tokens = min(pages * self.plan.block_tokens, left)
-            self.hit_tokens[level] += tokens
-            self.hits[level] += bool(tokens)
-            left -= tokens
+            if pages and left:
+                tokens = min(pages * self.plan.block_tokens, left)
+                self.hit_tokens[level] += tokens
+                self.hits[level] += 1
+                left -= tokens
 
-    def _compute(self, match: Match, new: int, cached: int, ready: float, compute: float) -> float:
-        """Load over the first link while computing; return when the prefill ends."""
+    def _load(self, match: Match, new: int, cached: int, ready: float, compute: float) -> float:
+        """Load over the first link while computing; return by how much that delays the prefill's end."""
         loaded = match.pages - match.at[0]
         window = bool(match.window_at)
         if not (loaded or window) or len(self.plan.tiers) < 2:
-            return ready + compute
+            return 0.0
         tier = self.plan.tiers[1]
         tokens, rate = loaded * self.plan.block_tokens, tier.bandwidth_bytes_per_s
         delay = max(self._links[1] - ready, 0.0) + tier.latency_s
         each = [(tokens * full + window * kept) / rate for full, kept in self._kinds]
-        loads = [each[kind] for kind in self._order]
-        self._links[1] = ready + delay + sum(loads)
-        self._busy[1] += sum(loads) + tier.latency_s
+        loads = list(map(each.__getitem__, self._order))
+        moving = sum(loads)
+        self._links[1] = ready + delay + moving
+        self._busy[1] += moving + tier.latency_s
         loads[0] += delay
-        return ready + loading.finish(loads, self._cost.layer_s(new, cached), self._mode)
+        return max(loading.finish(loads, self._cost.layer_s(new, cached), self._mode) - compute, 0.0)
 
     # --- what lies on SSD --------------------------------------------------------------------------------------
 

@@ -1,23 +1,14 @@
 """Every slider of every chapter, in the published page: both ends and back, beside what a kernel computes."""
 
-import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Site
+from conftest import Site, chapters_with_sliders
 from live_drive import check_page, visit
 from playwright.sync_api import Browser
 
 
-def _has_slider(notebook: Path) -> bool:
-    cells = json.loads(notebook.read_text())["cells"]
-    return any("interact(" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-
-
-CHAPTERS = [path for path in sorted((ROOT / "book").glob("*.ipynb")) if _has_slider(path)]
-
-
-@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", chapters_with_sliders(), ids=lambda path: path.stem)
 def test_every_slider_computes_what_a_kernel_computes(browser: Browser, site: Site, notebook: Path) -> None:
     """Text equal to the digit, figures changed and alike, no error, no request to another site."""
     if not (site.folder / "_static" / "live_sliders").is_dir():

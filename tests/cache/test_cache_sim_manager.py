@@ -248,6 +248,15 @@ def test_without_the_rule_a_trunk_can_go_first() -> None:
     assert tree.match("abc").pages == 2
 
 
+@pytest.mark.parametrize("eviction", POLICIES)
+def test_ids_that_are_not_prefix_chained_come_to_an_end(eviction: str) -> None:
+    """After bc, ac and cb each of two pages builds on the other; the walk to a leaf must not go round for ever."""
+    cache = flat(2, eviction=eviction)
+    for prompt in ("bc", "ac", "cb", "d"):
+        cache.release(cache.admit(prompt))
+        cache.check()
+
+
 def test_a_grown_sequence_is_still_evicted_from_its_end() -> None:
     cache = flat(4)
     lease = cache.admit("ab")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -11,8 +12,34 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 START_TIMEOUT_S = 60.0
 SCRIPT_TIMEOUT_MS = 120_000
+
+# Moves the first slider or list of the page's nth view to an end (the other one if it stands there), and waits.
+MOVE = """
+const view = document.querySelectorAll('[data-live-view]')[%d], end = '%s', other = end === 'max' ? 'min' : 'max';
+const input = view.querySelector('input[type=range]') ?? view.querySelector('select');
+const errors = []; document.addEventListener('securitypolicyviolation', (e) => errors.push(e.blockedURI));
+const src = () => view.querySelector('img')?.src;
+const before = src(), runs = Number(view.dataset.liveRuns ?? 0);
+const list = input.localName === 'select', last = list ? input.options.length - 1 : 0;
+const place = { max: list ? last : input.max, min: list ? 0 : input.min };
+const now = () => String(list ? input.selectedIndex : input.value);
+const put = (value) => { if (list) input.selectedIndex = value; else input.value = value; };
+put(now() === String(place[end]) ? place[other] : place[end]);
+for (const name of ['input', 'change']) input.dispatchEvent(new Event(name, {bubbles: true}));
+const began = performance.now();
+while (performance.now() - began < 100000) {
+  await new Promise((next) => setTimeout(next, 30));
+  if (view.dataset.liveStatus === 'failed' || (Number(view.dataset.liveRuns ?? 0) > runs && src() !== before)) break;
+}
+return { status: view.dataset.liveStatus, text: view.querySelector('.live-output').textContent.trim(),
+  changed: src() !== before, errors,
+  outside: performance.getEntriesByType('resource').map((e) => e.name)
+    .filter((name) => !name.startsWith(location.origin) && !name.startsWith('data:')) };
+"""
 
 
 class Firefox:
@@ -69,6 +96,25 @@ def firefox(program: str, profile: Path) -> Iterator[Firefox]:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
+
+
+def installed(profile: Path) -> Iterator[Firefox]:
+    """Start the system's Firefox for a fixture; skip the test where there is none."""
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox on this machine")
+    with firefox(program, profile) as started:
+        yield started
+
+
+def move(browser: Firefox, view: int, end: str) -> dict[str, Any]:
+    """Move the first control of a page's nth view to "min" or "max"; fail unless its figure is drawn anew from here."""
+    answer: dict[str, Any] = browser.run(MOVE % (view, end))
+    assert answer["status"] == "done", answer
+    assert answer["changed"], answer
+    assert not answer["errors"], answer
+    assert not answer["outside"], answer
+    return answer
 
 
 def _connect(port: int) -> socket.socket:
