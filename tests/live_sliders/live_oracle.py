@@ -72,13 +72,17 @@ class Oracle:
 
 @contextmanager
 def run_notebook(path: Path) -> Iterator[Oracle]:
-    """Execute the notebook at ``path`` and keep its kernel while the context is open."""
+    """Execute the notebook at ``path`` and keep its kernel while the context is open.
+
+    What is tagged `not-live` is left out: no slider of the page can need it, and it is the slow part.
+    """
     notebook = read_notebook(path)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
     with client.setup_kernel():
         client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": OneWayOutput}}
         for index, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, index)
+            if "not-live" not in cell.metadata.get("tags", []):
+                client.execute_cell(cell, index)
         yield Oracle(client)
 
 
