@@ -27,9 +27,10 @@ from costlab.arch.entries import MOST
 from costlab.cache import generators, traces
 from costlab.cache import tiers as storage
 from costlab.cache.loading import MODES
-from costlab.cache.manager import WRITES
+from costlab.cache.plan import PREFETCHES, Plan
 from costlab.cache.policies import POLICIES
-from costlab.cache.replay import PREFETCHES, Plan, replay
+from costlab.cache.pools import WRITES
+from costlab.cache.replay import replay
 from costlab.cache.report import Report, size
 from costlab.cache.sweep import BACKENDS, Outcome, grid, sweep
 

@@ -32,11 +32,11 @@ from costlab.cache.fifos import S3FIFO, SIEVE, Belady, Future, belady_hits
 from costlab.cache.generators import CHAT, Shape, agent, chat, document_qa, generate, sessions
 from costlab.cache.leases import Lease, Match
 from costlab.cache.loading import MODES, Event, Timeline, timeline
-from costlab.cache.manager import WRITES, PrefixCache
+from costlab.cache.manager import PrefixCache
 from costlab.cache.overlap import prefill_behind
 from costlab.cache.plan import KEEPS, PREFETCHES, Plan
 from costlab.cache.policies import FIFO, LFU, LRU, POLICIES, SLRU, Policy, count_hits, replay_keys
-from costlab.cache.pools import LeavesFirst, Pool, Stack
+from costlab.cache.pools import WRITES, LeavesFirst, Pool, Stack
 from costlab.cache.replay import replay
 from costlab.cache.report import LinkReport, PoolReport, Report, Spread, TierReport
 from costlab.cache.run import Run

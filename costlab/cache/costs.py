@@ -280,17 +280,12 @@ def prefix_bytes(feet: Footprint, tokens: int) -> float:
 
     Chapter: cache
     """
-    return tokens * feet.full_bytes_per_token + sum(
-        layer.window_bytes * min(tokens, layer.window) for layer in feet.layers
-    )
+    return sum(layer_load_bytes(feet, tokens))
 
 
-def layer_load_bytes(feet: Footprint, tokens: int, window: bool = True) -> list[float]:
-    """Return the bytes that each layer loads for a cached prefix of `tokens` tokens, with or without its window.
+def layer_load_bytes(feet: Footprint, tokens: int) -> list[float]:
+    """Return the bytes that each layer loads for a cached prefix of `tokens` tokens.
 
     Chapter: cache
     """
-    return [
-        tokens * layer.full + (layer.window_bytes * min(tokens, layer.window) if window else 0.0)
-        for layer in feet.layers
-    ]
+    return [tokens * layer.full + layer.window_bytes * min(tokens, layer.window) for layer in feet.layers]

@@ -19,30 +19,11 @@ from typing import Literal
 from costlab.cache.leases import Lease, Match
 from costlab.cache.look import look
 from costlab.cache.policies import Key
-from costlab.cache.residency import WRITES, Residency, decrement
-
-__all__ = ["WRITES", "PrefixCache"]
+from costlab.cache.residency import Residency, decrement
 
 
 class PrefixCache(Residency):
-    """Pages of prompts in tiers, with leases.
-
-    Args:
-        tiers: fastest first; running sequences live in the first.
-        page_bytes: of a full page.
-        window_bytes: of a window page; 0 for models without windows.
-        page_tokens: tokens of a full page.
-        capacities: (full pages, window pages) per tier; None: as many full pages as fit, for models without windows.
-        eviction: one of `POLICIES`, or "belady" with a `future`.
-        write: one of `WRITES`.
-        leaves_first: a page goes before the pages it builds on; False: the policy alone decides.
-        checkpoint_tokens: windows are kept every so many tokens besides each prompt's end; None: at the end only.
-        branch_points: a window is also kept where a prompt left a cached one.
-        selective_uses: uses after which "selective" writes a page.
-        future: what will be asked for, one step per admission, for "belady".
-
-    Raises:
-        ValueError: an unknown policy or write mode; no tier; sizes that are not above 0.
+    """Pages of prompts in tiers, with leases. Arguments and errors are those of `Residency`, its base.
 
     Chapter: cache
     """

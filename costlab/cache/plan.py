@@ -11,7 +11,7 @@ from costlab.cache.fifos import Future
 from costlab.cache.loading import MODES
 from costlab.cache.manager import PrefixCache
 from costlab.cache.policies import POLICIES
-from costlab.cache.residency import WRITES
+from costlab.cache.pools import WRITES
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import Footprint, footprint
 

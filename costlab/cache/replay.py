@@ -17,12 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from costlab.cache.fifos import Future
-from costlab.cache.plan import PREFETCHES, Plan
+from costlab.cache.plan import Plan
 from costlab.cache.report import Report
 from costlab.cache.run import Run
 from costlab.cache.traces import Request
-
-__all__ = ["PREFETCHES", "Plan", "Report", "Request", "Run", "replay"]
 
 
 def replay(requests: Iterable[Request], plan: Plan, progress: Callable[[int], object] | None = None) -> Report:

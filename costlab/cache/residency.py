@@ -15,8 +15,6 @@ from costlab.cache.pools import WRITES, LeavesFirst, OnLost, Pool, Stack, Write
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import boundaries
 
-__all__ = ["WRITES", "Residency", "decrement"]
-
 
 class Residency:
     """Pages of prompts in tiers; `PrefixCache` adds the leases.

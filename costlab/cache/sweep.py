@@ -13,7 +13,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from costlab.cache.replay import Plan, replay
+from costlab import catalog
+from costlab.cache.plan import Plan
+from costlab.cache.replay import replay
 from costlab.cache.report import Report
 from costlab.cache.traces import Trace, TraceError
 
@@ -121,7 +123,7 @@ def _death(error: BaseException) -> str:
 
 def _check(jobs: int, backend: str, trace: Trace) -> None:
     if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+        raise ValueError(catalog.unknown("backend", backend, BACKENDS))
     if jobs < 1 and jobs != -1:
         raise ValueError(f"jobs = {jobs} should be at least 1, or -1 for one per core")
     if trace.is_stream:

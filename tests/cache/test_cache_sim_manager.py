@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from costlab.cache import PrefixCache, Tier
 from costlab.cache.leases import Lease
-from costlab.cache.manager import WRITES
 from costlab.cache.policies import POLICIES
+from costlab.cache.pools import WRITES
 
 
 def chained(tokens: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -16,7 +16,8 @@ from distributed import Client
 from joblib.externals.loky import get_reusable_executor
 
 from costlab.cache import generators
-from costlab.cache.replay import Plan, replay
+from costlab.cache.plan import Plan
+from costlab.cache.replay import replay
 from costlab.cache.sweep import BACKENDS, grid, sweep
 from costlab.cache.tiers import standard
 from costlab.cache.traces import Request, Trace, TraceError, read, write

@@ -19,7 +19,8 @@ import pytest
 
 from costlab import cli
 from costlab.cache import generators
-from costlab.cache.replay import Plan, replay
+from costlab.cache.plan import Plan
+from costlab.cache.replay import replay
 from costlab.cache.tiers import standard
 from costlab.cache.traces import Request, read, write
 
