@@ -158,7 +158,7 @@ def write(requests: Iterable[Request], path: str | os.PathLike[str], block_token
     Chapter: cache
     """
     count, before = 0, -math.inf
-    with _replacing(Path(path)) as out:
+    with replacing(Path(path)) as out:
         for count, request in enumerate(requests, 1):
             if len(request.blocks) != -(-request.input_tokens // block_tokens) or request.time_s < before:
                 raise ValueError(
@@ -182,8 +182,17 @@ def _mooncake_row(request: Request) -> bytes:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file that takes the place of `path` once all is written, and vanishes if anything fails."""
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file that takes the place of `path` once all is written, and vanishes if anything fails.
+
+    Args:
+        path: of the file; one that ends in .gz is packed.
+
+    Raises:
+        OSError: the folder cannot be written to.
+
+    Chapter: cache
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as raw:

@@ -168,8 +168,8 @@ def unknown(what: str, key: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(key.lower(), names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {what} {key!r}; {hint}Known: {', '.join(names)}"
+    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
 
 
 def _only(source: Source, *names: str) -> None:

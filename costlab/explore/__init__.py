@@ -4,13 +4,13 @@ The same functions serve the notebooks' `interact` cells and the published pages
 """
 
 from costlab.explore.attention import cache_per_model, decode_flops, growth, recall_points, which_ratio
+from costlab.explore.cache import hit_curve, keeping, more_tokens, prefix_tree, read_overlap, store_times
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ten_layers, window_saving
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
 from costlab.explore.prices import bill_parts, blended_price, price_steps
 from costlab.explore.roofline import batch_curve, published_day, roofline_chart
 from costlab.explore.style import COLOURS, bytes_text, label_ends, new_figure, spread, tokens_text
 from costlab.explore.table import Table
-from costlab.explore.tiers import hit_curve, keeping, more_tokens, prefix_tree, read_overlap, store_times
 
 __all__ = [
     "COLOURS",

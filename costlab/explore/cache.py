@@ -1,19 +1,256 @@
-"""Figures of the chapter `cache`: where the hits of a replay were found, and how long its requests waited."""
+"""Figures of the chapter `cache`: the prefix tree, hit rates, loads behind compute, money, and whole replays."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from costlab import cache, prices
+from costlab.arrays import Floats
 from costlab.cache.report import Report, Spread
-from costlab.explore.style import COLOURS, STYLE, log_axis
+from costlab.cache.traces import replacing
+from costlab.explore.style import COLOURS, STYLE, bytes_text, label_ends, log_axis, new_figure
 
 _TICKS_S = (10.0 ** np.arange(-4, 8)).tolist()
+
+
+def prefix_tree(prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5), (0, 1, 6), (0, 7, 8, 9))) -> None:
+    """Draw prompts as paths of a tree: each block stands once, in the row of the prompt that first brought it.
+
+    Args:
+        prompts: ids of each prompt's blocks; an id names its whole prefix, so one id has one parent.
+
+    Raises:
+        ValueError: no prompt, or a prompt without blocks.
+
+    Chapter: cache
+    """
+    if not prompts or not all(prompts):
+        raise ValueError(f"prompts = {prompts!r} should be at least one, each of at least one block")
+    axes = new_figure("What do the prompts share?", "block of the prompt", "", size=(7.2, 0.9 + 0.5 * len(prompts)))
+    row_of: dict[int, int] = {}
+    hits = 0
+    for row, blocks in enumerate(prompts):
+        new = [place for place, block in enumerate(blocks) if block not in row_of]
+        hits += len(blocks) - len(new)
+        row_of |= {blocks[place]: row for place in new}
+        if new and new[0]:
+            above = row_of[blocks[new[0] - 1]]
+            axes.plot([new[0] - 0.5, new[0]], [above, row], color=COLOURS["other"], linewidth=1.2, zorder=0)
+        axes.barh([row] * len(new), 0.84, 0.62, [place - 0.42 for place in new], color=COLOURS["miss"])
+        for place in new:
+            axes.text(place, row, str(blocks[place]), ha="center", va="center", in_layout=False)
+    longest = max(map(len, prompts))
+    axes.set(xlim=(-0.6, longest - 0.4), ylim=(len(prompts) - 0.4, -0.6))
+    axes.set_xticks(range(longest), [str(place + 1) for place in range(longest)])
+    axes.set_yticks(range(len(prompts)), [f"prompt {row + 1}" for row in range(len(prompts))])
+    axes.grid(visible=False)
+    plt.show()
+    print(f"{sum(map(len, prompts))} blocks asked for, {len(row_of)} computed, {hits} found")
+
+
+# --- hit rates -------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=32)
+def _chat_curve(turns: float, requests: int) -> cache.LruCurve:
+    shape = dataclasses.replace(cache.CHAT, turns=turns)
+    return cache.lru_curve(cache.sessions("chat", requests, np.random.default_rng(0), shape))
+
+
+def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro") -> None:
+    """Draw LRU hit rates at all capacities for chats, with window layers kept whole, at boundaries, and not at all.
+
+    Args:
+        turns: mean calls per chat.
+        terabytes: the capacity to mark.
+        requests: how many calls.
+        model: key in the catalog.
+
+    Raises:
+        ValueError: an unknown model, fewer than one turn, a capacity that is not above 0.
+
+    Chapter: cache
+    """
+    if not terabytes > 0:
+        raise ValueError(f"terabytes = {terabytes} should be above 0")
+    curve, feet = _chat_curve(turns, requests), cache.footprint(model)
+    sizes = 10.0 ** np.linspace(-2, 1.5, 71)
+    axes = new_figure("What does a larger cache find?", "cache (TB)", "share of blocks found")
+    best, ends = float(curve.hit_rate(np.inf)), []
+    for name, per_token, colour in _ways(feet):
+        rates = curve.hit_rate(sizes * 1e12 / (512 * per_token))
+        axes.plot(sizes, rates, color=colour)
+        marked = float(curve.hit_rate(terabytes * 1e12 / (512 * per_token)))
+        axes.plot(terabytes, marked, "o", color=colour)
+        ends.append((float(rates[-1]), name, colour))
+        print(f"{name}: {marked:.12g} found in {terabytes:g} TB")
+    log_axis(axes, "x", [0.01, 0.1, 1.0, 10.0], "{:g}".format)
+    axes.set(xlim=(0.01, 300), ylim=(0, max(1.05 * best, 0.1)))
+    label_ends(axes, sizes[-1], ends)
+    plt.show()
+    print(f"unlimited: {best:.12g}")
+
+
+def _ways(feet: cache.Footprint) -> list[tuple[str, float, str]]:
+    """(name, bytes per cached token, colour) of three ways to keep a hybrid's windows."""
+    return [
+        ("every layer whole", feet.all_bytes_per_token, COLOURS["full"]),
+        ("a window per 1,920", feet.bytes_per_token(1 / 15), COLOURS["miss"]),
+        ("no windows", feet.bytes_per_token(0), COLOURS["sliding"]),
+    ]
+
+
+def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
+    """Draw how many times more tokens a cache holds against how many tokens share one kept window.
+
+    Args:
+        spacing: cached tokens per kept window.
+        model: a hybrid of the catalog.
+
+    Raises:
+        ValueError: an unknown model, or a spacing below 1.
+
+    Chapter: cache
+    """
+    if spacing < 1:
+        raise ValueError(f"spacing = {spacing} should be at least 1 token")
+    feet = cache.footprint(model)
+    spacings = 2.0 ** np.linspace(7, 20, 53)
+    limit = feet.multiplier(0)
+    axes = new_figure("How many more tokens fit?", "cached tokens per kept window", "times as many")
+    axes.plot(spacings, [feet.multiplier(feet.window_tokens / s) for s in spacings], color=COLOURS["sliding"])
+    axes.axhline(limit, color=COLOURS["other"], linewidth=1, linestyle="--")
+    times = feet.multiplier(feet.window_tokens / spacing)
+    axes.plot(spacing, times, "o", color=COLOURS["sliding"])
+    log_axis(axes, "x", [128, 1024, 8192, 65536, 1048576], "{:,.0f}".format)
+    axes.set(xlim=(100, 2**22), ylim=(0, limit * 1.1))
+    label_ends(axes, spacings[-1], [(limit, "no window kept", COLOURS["other"])])
+    plt.show()
+    print(
+        f"one window per {spacing} tokens: {times:.12g} times as many, {1 - 1 / times:.12g} saved; limit {limit:.12g}"
+    )
+
+
+# --- seconds ---------------------------------------------------------------------------------------------------
+
+
+def read_overlap(
+    prefix: int = 65_536,
+    new: int = 1024,
+    gb_per_s: float = 50.0,
+    loading: str = "streamed",
+    windows: bool = True,
+    model: str = "mimo-v2.5-pro",
+) -> None:
+    """Draw each layer's load and compute of a prefill behind a cached prefix, at 400 TFLOP/s.
+
+    Args:
+        prefix: cached tokens.
+        new: tokens to compute.
+        gb_per_s: from the tier to the chip, 1e9 bytes a second.
+        loading: "serial", "streamed" or "look-ahead".
+        windows: sliding layers load their window only; False: every token.
+        model: key in the catalog.
+
+    Raises:
+        ValueError: an unknown model or way to load; counts below 1.
+
+    Chapter: cache
+    """
+    run = cache.prefill_behind(model, prefix, new, gb_per_s * 1e9, loading=loading, windows=windows, flops_per_s=400e12)
+    events = run.events
+    axes = new_figure("Does compute hide the load?", "milliseconds since the start", "", size=(7.2, 2.6))
+    loads = [(e.load_start_s * 1e3, (e.load_end_s - e.load_start_s) * 1e3) for e in events]
+    computes = [(e.compute_start_s * 1e3, (e.compute_end_s - e.compute_start_s) * 1e3) for e in events]
+    look = {"edgecolor": "white", "linewidth": 0.4}
+    axes.broken_barh(loads, (0.6, 0.8), facecolors=COLOURS["dram"], **look)
+    axes.broken_barh(computes, (-0.4, 0.8), facecolors=COLOURS["compute"], **look)
+    axes.set_yticks([0, 1], ["compute", "load"])
+    axes.set(xlim=(0, run.finish_s * 1e3), ylim=(-0.6, 1.6))
+    axes.grid(axis="y", visible=False)
+    plt.show()
+    print(f"load {run.load_s * 1e3:.12g} ms, compute {run.compute_s * 1e3:.12g} ms")
+    print(f"done after {run.finish_s * 1e3:.12g} ms; waiting is {run.stall_share:.12g} of it")
+
+
+# --- money -----------------------------------------------------------------------------------------------------
+
+
+def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
+    """Draw the cost of keeping a million tokens per reading of them, against readings per hour, beside the list prices.
+
+    Args:
+        reads_per_hour: to mark.
+        spacing: cached tokens per kept window.
+        model: a product of the price list with dollars for hits.
+
+    Raises:
+        ValueError: an unknown model, or readings or a spacing that are not above 0.
+
+    Chapter: cache
+    """
+    if not reads_per_hour > 0 or spacing < 1:
+        raise ValueError(f"readings should be above 0 and spacing at least 1, got {reads_per_hour} and {spacing}")
+    feet, row = cache.footprint(model), prices.price_at(model)
+    gigabytes = 1e6 * feet.bytes_per_token(feet.window_tokens / spacing) / 1e9
+    axes = new_figure("When does the hit price pay for keeping?", "readings per hour", "USD per million tokens read")
+    reads = 10.0 ** np.linspace(-2, 3, 51)
+    ends = []
+    for key in ("dram", "ssd"):
+        hourly = gigabytes * (cache.medium(key, np.inf).usd_per_gb_hour or 0.0)
+        axes.plot(reads, hourly / reads, color=COLOURS[key])
+        axes.plot(reads_per_hour, hourly / reads_per_hour, "o", color=COLOURS[key])
+        ends.append((float(hourly / reads[-1]), key.upper(), COLOURS[key]))
+        pays = f"; pays from {hourly / row.hit:.12g} readings" if row.hit else ""
+        print(f"{key.upper()}: {hourly / reads_per_hour:.12g} USD{pays}")
+    _prices(
+        axes, reads, {"hit price": (row.hit or 0.0, COLOURS["hit"]), "miss price": (row.miss, COLOURS["miss"])}, ends
+    )
+    log_axis(axes, "x", [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0], "{:g}".format)
+    log_axis(axes, "y", [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0], "{:g}".format)
+    axes.set(xlim=(0.01, 3e4), ylim=(1e-5, 50))
+    label_ends(axes, reads[-1], ends)
+    plt.show()
+    print(f"{bytes_text(gigabytes * 1e9)} per million tokens")
+
+
+def _prices(axes: Axes, reads: Floats, lines: dict[str, tuple[float, str]], ends: list[tuple[float, str, str]]) -> None:
+    """Draw list prices as level lines and note their ends."""
+    for name, (usd, colour) in lines.items():
+        axes.plot(reads[[0, -1]], [usd, usd], color=colour, linestyle="--")
+        ends.append((usd, name, colour))
+
+
+def store_times(rows: Sequence[tuple[str, float, float | None]]) -> None:
+    """Draw measured times to the first token by where the prefix lay, with the predicted ones as marks.
+
+    Args:
+        rows: (where, measured seconds, predicted seconds or None).
+
+    Chapter: cache
+    """
+    axes = new_figure("How soon does the first token come?", "milliseconds", "", size=(7.2, 0.8 + 0.45 * len(rows)))
+    names = [name for name, _, _ in rows]
+    measured = [seconds * 1e3 for _, seconds, _ in rows]
+    axes.barh(names, measured, color=COLOURS["compute"], height=0.6)
+    for place, (_, _, predicted) in enumerate(rows):
+        if predicted is not None:
+            axes.plot([predicted * 1e3] * 2, [place - 0.38, place + 0.38], color=COLOURS["miss"], linewidth=3)
+    axes.grid(axis="y", visible=False)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(measured) * 1.1)
+    plt.show()
+
+
+# --- a whole replay --------------------------------------------------------------------------------------------
 
 
 def replay_figure(report: Report, path: str | os.PathLike[str]) -> None:
@@ -36,7 +273,8 @@ def replay_figure(report: Report, path: str | os.PathLike[str]) -> None:
     try:
         _hits(left, report)
         _waits(right, report)
-        _save(Path(path))
+        with replacing(Path(path)) as file:
+            plt.savefig(file, format=Path(path).suffix[1:])
     finally:
         plt.close(figure)
 
@@ -79,15 +317,3 @@ def _limits(report: Report) -> tuple[float, float]:
     seconds = [max(s, _TICKS_S[0]) for t in (report.ttft, report.service) for s in (t.p50_s, t.p90_s, t.p99_s)]
     low, high = np.floor(np.log10(min(seconds) * 0.8)), np.ceil(np.log10(max(seconds) * 1.25))
     return float(10.0**low), float(10.0 ** max(high, low + 1))
-
-
-def _save(path: Path) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        plt.savefig(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:  # Ctrl-C too: no half-drawn file stays behind
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -22,6 +22,7 @@ from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.arrays import Floats
 from costlab.nn.attention import Rope
+from costlab.nn.fitting import descent, packed, unpack
 from costlab.nn.stack import Stack
 
 WEIGHTS = Path(__file__).parent / "weights" / "recall.npz"
@@ -171,18 +172,12 @@ def train(reader: Reader, steps: int, batch: int = 16, seed: int = 0, rate: floa
     Chapter: hybrid
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(reader.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
     losses = []
-    for _ in range(steps):
+    for descend in descent(reader, steps, rate):
         texts = reader.task.texts(batch, generator)
         loss = F.cross_entropy(reader(texts)[texts.answerable], texts.answer[texts.answerable])
         losses.append(loss.item())
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        descend(loss)
     return losses
 
 
@@ -312,7 +307,7 @@ def save(seeds: Sequence[Mapping[Variant, Reader]], path: Path = WEIGHTS) -> Non
 
     Chapter: hybrid
     """
-    arrays = {f"{v.name}/{k}": w.half().numpy() for v, r in seeds[0].items() for k, w in r.state_dict().items()}
+    arrays = packed({variant.name: reader for variant, reader in seeds[0].items()})
     for variant in seeds[0]:
         again = [{variant: readers[variant]} for readers in seeds if variant in readers]
         rows = [[row.recall for row in by_steps(readers)] for readers in again]
@@ -353,8 +348,6 @@ def load(
         for variant in variants:
             if variant.name not in names:
                 raise ValueError(f"no trained stack {variant.name!r}; there are {', '.join(names)}")
-            mine = {k.removeprefix(f"{variant.name}/"): file[k] for k in file.files if k.startswith(f"{variant.name}/")}
             readers[variant] = Reader(task or Task(), variant.layers())
-            readers[variant].load_state_dict({k: torch.from_numpy(v).float() for k, v in mine.items()})
-            readers[variant].eval()
+            unpack(readers[variant], variant.name, file)
     return readers

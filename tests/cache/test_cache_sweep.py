@@ -175,7 +175,7 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_bad_input(tmp_path):
     path = tmp_path / "trace.jsonl"
     write(chats(5), path)
-    with pytest.raises(ValueError, match="unknown backend 'spark'; known: loky, threading, dask, ray"):
+    with pytest.raises(ValueError, match="unknown backend 'spark'; known: dask, loky, ray, threading"):
         sweep(PLANS[:1], chats(5), backend="spark")
     with pytest.raises(ValueError, match="jobs = 0"):
         sweep(PLANS[:1], chats(5), jobs=0)

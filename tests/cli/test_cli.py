@@ -15,27 +15,16 @@ ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def run(capsys, line):
-    """Exit status, stdout and stderr of a command line, in this process."""
-    try:
-        status = cli.main(line.split())
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    return status, out, err
+@pytest.fixture
+def answer(answer):
+    """A function that gives the rows and notes of a command's JSON."""
 
+    def rows_and_notes(line):
+        found = answer(line)
+        assert found.keys() == {"rows", "notes"}
+        return found["rows"], found["notes"]
 
-def answer(capsys, line):
-    """The rows and notes of a command's JSON, checked to be standard JSON (no NaN, no Infinity)."""
-
-    def refuse(constant):
-        raise AssertionError(f"not JSON: {constant}")
-
-    status, out, err = run(capsys, f"{line} --json")
-    assert (status, err) == (0, "")
-    found = json.loads(out, parse_constant=refuse)
-    assert found.keys() == {"rows", "notes"}
-    return found["rows"], found["notes"]
+    return rows_and_notes
 
 
 VERBS = {
@@ -49,9 +38,9 @@ VERBS = {
 
 
 @pytest.mark.parametrize("line", list(VERBS.values()), ids=list(VERBS))
-def test_table_and_json_show_the_same(line, capsys):
-    rows, notes = answer(capsys, line)
-    status, out, err = run(capsys, line)
+def test_table_and_json_show_the_same(line, run, answer):
+    rows, notes = answer(line)
+    status, out, err = run(line)
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].split() == list(rows[0])
@@ -63,8 +52,8 @@ def test_table_and_json_show_the_same(line, capsys):
     assert all(each == each.rstrip() for each in lines)
 
 
-def test_columns_align(capsys):
-    _, out, _ = run(capsys, VERBS["models"])
+def test_columns_align(run):
+    _, out, _ = run(VERBS["models"])
     lines = out.splitlines()
     end = lines[0].index("layers") + len("layers")
     assert all(re.match(r"\d", each[end - 1]) for each in lines[1:-1])
@@ -73,8 +62,8 @@ def test_columns_align(capsys):
 # --- what each verb says ---------------------------------------------------------------------------------------
 
 
-def test_models(capsys):
-    rows, notes = answer(capsys, "models")
+def test_models(answer):
+    rows, notes = answer("models")
     assert [row["model"] for row in rows] == list(catalog.load().models)
     by = {row["model"]: row for row in rows}
     assert by["deepseek-v4-pro"]["published"] == "1.6T / 49B"
@@ -83,9 +72,9 @@ def test_models(capsys):
     assert "without" in notes[0]
 
 
-def test_kv(capsys):
+def test_kv(run, answer):
     """5.28 GB, 10.5% of V3.2's 50.4 GB (arXiv 2606.19348)."""
-    rows, _ = answer(capsys, VERBS["kv"])
+    rows, _ = answer(VERBS["kv"])
     assert [row["model"] for row in rows] == ["deepseek-v3.2", "deepseek-v4-pro"]
     assert rows[0]["of_first"] == 1
     assert rows[1]["of_first"] == pytest.approx(0.1048, abs=5e-5)
@@ -95,18 +84,18 @@ def test_kv(capsys):
         assert row["total_GB"] == pytest.approx(row["growing_GB"] + row["fixed_MB"] / 1e3)
         assert row["of_which_index_GB"] < row["growing_GB"]
         assert row["bytes_per_token"] * row["tokens"] == pytest.approx(row["growing_GB"] * 1e9)
-    _, out, _ = run(capsys, VERBS["kv"])
+    _, out, _ = run(VERBS["kv"])
     assert "5.28" in out
     assert "0.1048" in out
 
 
-def test_one_model_needs_no_ratio(capsys):
-    rows, _ = answer(capsys, "kv llama-2-7b --tokens 4096")
+def test_one_model_needs_no_ratio(answer):
+    rows, _ = answer("kv llama-2-7b --tokens 4096")
     assert "of_first" not in rows[0]
 
 
-def test_flops(capsys):
-    rows, notes = answer(capsys, VERBS["flops"])
+def test_flops(answer):
+    rows, notes = answer(VERBS["flops"])
     assert rows[1]["of_first"] == pytest.approx(0.2703, abs=5e-5)
     assert rows[1]["total_GFLOP"] / rows[0]["total_GFLOP"] == pytest.approx(0.262, abs=5e-4)
     for row in rows:
@@ -114,14 +103,14 @@ def test_flops(capsys):
         assert parts == pytest.approx(row["total_GFLOP"])
         assert row["phase"] == "decode"
     assert "fp4 x0.5" in notes[0]
-    prefill, notes = answer(capsys, VERBS["prefill"])
+    prefill, notes = answer(VERBS["prefill"])
     expected = arch.load("mimo-v2.5-pro").prefill_flops(8192)
     assert prefill[0]["total_GFLOP"] == float(expected.total) / 1e9
     assert "the whole prompt" in notes[0]
 
 
-def test_roofline(capsys):
-    rows, notes = answer(capsys, VERBS["roofline"])
+def test_roofline(answer):
+    rows, notes = answer(VERBS["roofline"])
     node = roofline.deployment("deepseek-v3", "h800", 32)
     step = node.decode(2048, 4989)
     assert [row["phase"] for row in rows] == ["prefill", "decode"]
@@ -133,23 +122,23 @@ def test_roofline(capsys):
     assert "efficiency 1 compute, 1 memory, 1 link; 2 USD/chip-h" in notes
 
 
-def test_roofline_options(capsys):
+def test_roofline_options(answer):
     line = f"{VERBS['roofline']} --rent 4 --compute-efficiency 0.5 --memory-efficiency 0.5 --link-efficiency 0.5"
-    slow, notes = answer(capsys, line)
-    ideal, _ = answer(capsys, VERBS["roofline"])
+    slow, notes = answer(line)
+    ideal, _ = answer(VERBS["roofline"])
     for a, b in zip(slow, ideal, strict=True):
         assert a["step_ms"] == pytest.approx(2 * b["step_ms"])
         assert a["usd_per_M_tokens"] == pytest.approx(4 * b["usd_per_M_tokens"])
     assert "efficiency 0.5 compute, 0.5 memory, 0.5 link; 4 USD/chip-h" in notes
 
 
-def test_roofline_says_when_it_does_not_fit(capsys):
-    _, notes = answer(capsys, "roofline deepseek-v3 --chip h800 --gpus 8 --batch 1 --tokens 10")
+def test_roofline_says_when_it_does_not_fit(answer):
+    _, notes = answer("roofline deepseek-v3 --chip h800 --gpus 8 --batch 1 --tokens 10")
     assert "batch 1 does not fit: at most 0" in notes
 
 
-def test_bill(capsys):
-    rows, notes = answer(capsys, VERBS["bill"])
+def test_bill(answer):
+    rows, notes = answer(VERBS["bill"])
     load = prices.Workload(32 * 1024, 8 * 1024, 0.5, 10)
     for row in rows:
         due = prices.bill(row["product"], load)
@@ -161,9 +150,9 @@ def test_bill(capsys):
     assert notes == ["prices at 2026-06-01 12:00 UTC"]
 
 
-def test_bill_options(capsys):
+def test_bill_options(answer):
     line = "bill --input 100000 --output 1000 --hit-rate 0.4 --write 50000 --date 2026-09-01T02:00 --currency cny"
-    rows, notes = answer(capsys, f"{line} deepseek-v4-pro claude-opus-4.8")
+    rows, notes = answer(f"{line} deepseek-v4-pro claude-opus-4.8")
     assert [row["window"] for row in rows] == ["peak", "all day"]
     assert {row["currency"] for row in rows} == {"CNY"}
     assert rows[0]["hit"] == pytest.approx(0.04 * 0.3)  # the yuan list's peak price
@@ -171,8 +160,8 @@ def test_bill_options(capsys):
     assert notes == ["prices at 2026-09-01 02:00 UTC"]
 
 
-def test_nothing_costs_nothing(capsys):
-    rows, _ = answer(capsys, "bill --input 0 --output 0 --hit-rate 0")
+def test_nothing_costs_nothing(answer):
+    rows, _ = answer("bill --input 0 --output 0 --hit-rate 0")
     assert {row["total"] for row in rows} == {0}
     assert rows[1]["of_first"] is None
 
@@ -181,24 +170,24 @@ def test_nothing_costs_nothing(capsys):
     ("text", "tokens"),
     [("4096", 4096), ("128K", 131_072), ("128k", 131_072), ("1M", 2**20), ("0.5M", 2**19), ("1e6", 10**6)],
 )
-def test_token_counts(text, tokens, capsys):
-    rows, _ = answer(capsys, f"kv llama-2-7b --tokens {text}")
+def test_token_counts(text, tokens, answer):
+    rows, _ = answer(f"kv llama-2-7b --tokens {text}")
     assert rows[0]["tokens"] == tokens
 
 
-def test_absurd_but_whole(capsys):
-    rows, _ = answer(capsys, "flops mimo-v2.5 --tokens 1000000000000000 --phase prefill")
+def test_absurd_but_whole(answer):
+    rows, _ = answer("flops mimo-v2.5 --tokens 1000000000000000 --phase prefill")
     assert rows[0]["total_GFLOP"] > 1e20
-    answer(capsys, "kv mimo-v2.5 --tokens 1000000000000000")
-    answer(capsys, "roofline mimo-v2.5 --chip h200 --gpus 8 --batch 1000000000000000 --tokens 1000000000000000")
-    answer(capsys, "bill --input 1000000000000000 --output 1000000000000000 --hit-rate 0 --calls 1000000000000000")
+    answer("kv mimo-v2.5 --tokens 1000000000000000")
+    answer("roofline mimo-v2.5 --chip h200 --gpus 8 --batch 1000000000000000 --tokens 1000000000000000")
+    answer("bill --input 1000000000000000 --output 1000000000000000 --hit-rate 0 --calls 1000000000000000")
 
 
-def test_help_and_version(capsys):
-    status, out, err = run(capsys, "--version")
+def test_help_and_version(run):
+    status, out, err = run("--version")
     assert (status, out.strip(), err) == (0, f"costlab {__version__}", "")
     for verb in ("", "models", "kv", "flops", "roofline", "bill"):
-        status, out, _ = run(capsys, f"{verb} --help")
+        status, out, _ = run(f"{verb} --help")
         assert status == 0
         assert out.startswith(f"usage: costlab {verb}".rstrip())
 
@@ -252,8 +241,8 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         (BILL.replace("--output 10", "--output 1e400"), ["--output", "'1e400'"]),
     ],
 )
-def test_errors(line, words, capsys):
-    status, out, err = run(capsys, line)
+def test_errors(line, words, run):
+    status, out, err = run(line)
     assert status == 2
     assert out == ""
     assert err.startswith("costlab")

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import os
 import pty
 import signal
@@ -17,7 +16,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from costlab import cli
 from costlab.cache import generators
 from costlab.cache.plan import Plan
 from costlab.cache.replay import replay
@@ -28,26 +26,6 @@ ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TIERS = "--hbm 20GB --dram 1TB --ssd 30TB"
 LINE = f"replay chat:60 --model mimo-v2.5-pro {TIERS}"
-
-
-def run(capsys, line):
-    """Exit status, stdout and stderr of a command line, in this process."""
-    try:
-        status = cli.main(line.split())
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def answer(capsys, line, status=0):
-    found, out, err = run(capsys, f"{line} --json")
-    assert (found, err) == (status, "")
-
-    def refuse(constant):
-        raise AssertionError(f"not JSON: {constant}")
-
-    return json.loads(out, parse_constant=refuse)
 
 
 def chats(count=60, seed=0):
@@ -68,14 +46,14 @@ def trace_file(tmp_path):
 # --- replay ----------------------------------------------------------------------------------------------------
 
 
-def test_json_is_the_report(capsys):
-    found = answer(capsys, LINE)
+def test_json_is_the_report(answer):
+    found = answer(LINE)
     assert found["rows"] == [expected(chats(), "20GB", "1TB", "30TB")]
     assert found["notes"] == ["trace chat: generated, blocks of 512 tokens"]
 
 
-def test_table_is_the_report(capsys):
-    status, out, err = run(capsys, LINE)
+def test_table_is_the_report(run):
+    status, out, err = run(LINE)
     report = replay(chats(), Plan("mimo-v2.5-pro", standard("20GB", "1TB", "30TB")))
     assert (status, err) == (0, "")
     lines = out.splitlines()
@@ -98,10 +76,10 @@ def test_table_is_the_report(capsys):
         ("--chip h200 --chips 4", {"chip": "h200", "chips": 4}),
     ],
 )
-def test_options_reach_the_plan(options, plan, capsys):
+def test_options_reach_the_plan(options, plan, answer):
     tiers = standard("20GB", "1TB", "30TB", chips=plan.get("chips", 8))
     wanted = replay(chats(), Plan("mimo-v2.5-pro", tiers, **plan)).as_dict()
-    assert answer(capsys, f"{LINE} {options}")["rows"] == [wanted]
+    assert answer(f"{LINE} {options}")["rows"] == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -114,51 +92,51 @@ def test_options_reach_the_plan(options, plan, capsys):
         ("--hbm unlimited", (float("inf"),)),
     ],
 )
-def test_sizes(sizes, tiers, capsys):
-    assert answer(capsys, f"replay chat:60 --model mimo-v2.5-pro {sizes}")["rows"] == [expected(chats(), *tiers)]
+def test_sizes(sizes, tiers, answer):
+    assert answer(f"replay chat:60 --model mimo-v2.5-pro {sizes}")["rows"] == [expected(chats(), *tiers)]
 
 
-def test_seed(capsys):
-    assert answer(capsys, f"{LINE} --seed 3")["rows"] == [expected(chats(seed=3), "20GB", "1TB", "30TB")]
+def test_seed(answer):
+    assert answer(f"{LINE} --seed 3")["rows"] == [expected(chats(seed=3), "20GB", "1TB", "30TB")]
 
 
 @pytest.mark.parametrize("name", list(generators.SHAPES))
-def test_every_generator(name, capsys):
+def test_every_generator(name, answer):
     trace = generators.generate(name, 30, np.random.default_rng(0))
-    found = answer(capsys, f"replay {name}:30 --model mimo-v2.5-pro --hbm 200GB")
+    found = answer(f"replay {name}:30 --model mimo-v2.5-pro --hbm 200GB")
     assert found["rows"] == [expected(trace, "200GB", block_tokens=trace.block_tokens)]
 
 
-def test_files_plain_and_packed(trace_file, capsys):
+def test_files_plain_and_packed(trace_file, answer):
     wanted = expected(read(trace_file), "20GB", "1TB", "30TB")
-    assert answer(capsys, LINE.replace("chat:60", str(trace_file)))["rows"] == [wanted]
+    assert answer(LINE.replace("chat:60", str(trace_file)))["rows"] == [wanted]
     packed = Path(f"{trace_file}.gz")
     packed.write_bytes(gzip.compress(trace_file.read_bytes()))
-    assert answer(capsys, LINE.replace("chat:60", str(packed)))["rows"] == [wanted]
+    assert answer(LINE.replace("chat:60", str(packed)))["rows"] == [wanted]
 
 
-def test_standard_input(trace_file, capsys, monkeypatch):
+def test_standard_input(trace_file, answer, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(trace_file.read_bytes())))
-    found = answer(capsys, LINE.replace("chat:60", "-"))
+    found = answer(LINE.replace("chat:60", "-"))
     assert found["rows"] == [expected(read(trace_file), "20GB", "1TB", "30TB")]
 
 
-def test_lengths_only_hit_nothing(tmp_path, capsys):
+def test_lengths_only_hit_nothing(tmp_path, answer):
     path = tmp_path / "azure.csv"
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,4808,10\n")
-    found = answer(capsys, LINE.replace("chat:60", str(path)))
+    found = answer(LINE.replace("chat:60", str(path)))
     assert found["rows"][0]["hit_tokens"] == 0
     assert "lengths only, so nothing can hit" in found["notes"][0]
 
 
-def test_bad_rows(trace_file, capsys):
+def test_bad_rows(trace_file, run, answer):
     with open(trace_file, "a") as file:
         file.write("oops\n")
     line = LINE.replace("chat:60", str(trace_file))
-    status, out, err = run(capsys, line)
+    status, out, err = run(line)
     assert (status, out) == (2, "")
     assert f"{trace_file}, line 61, column 1: not JSON" in err
-    found = answer(capsys, f"{line} --skip-bad")
+    found = answer(f"{line} --skip-bad")
     assert found["rows"][0]["requests"] == 60
     assert f"1 bad rows skipped, first: {trace_file}, line 61" in found["notes"][1]
 
@@ -191,9 +169,9 @@ def test_bad_rows(trace_file, capsys):
         ("sweep - --model mimo-v2.5 --hbm 10GB", ["each worker reads the trace", "file"]),
     ],
 )
-def test_errors(line, words, capsys, monkeypatch):
+def test_errors(line, words, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    status, out, err = run(capsys, line)
+    status, out, err = run(line)
     assert (status, out) == (2, "")
     assert "Traceback" not in err
     for word in words:
@@ -203,9 +181,9 @@ def test_errors(line, words, capsys, monkeypatch):
 # --- the figure ------------------------------------------------------------------------------------------------
 
 
-def test_plot(tmp_path, capsys):
+def test_plot(tmp_path, run):
     path = tmp_path / "out.svg"
-    status, _, _ = run(capsys, f"{LINE} --plot {path}")
+    status, _, _ = run(f"{LINE} --plot {path}")
     assert status == 0
     assert os.listdir(tmp_path) == ["out.svg"]
     drawing = ElementTree.parse(path).getroot()
@@ -220,18 +198,18 @@ def test_plot(tmp_path, capsys):
         assert f"{wait.p90_s:.3g}" in text
 
 
-def test_a_plot_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
+def test_a_plot_that_fails_leaves_nothing(tmp_path, run, monkeypatch):
     import matplotlib.pyplot as plt
 
     path = tmp_path / "out.svg"
     path.write_text("before")
 
-    def full(name):
-        Path(name).write_text("half")
+    def full(file, **_):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(plt, "savefig", full)
-    status, out, err = run(capsys, f"{LINE} --plot {path}")
+    status, out, err = run(f"{LINE} --plot {path}")
     assert (status, out) == (2, "")
     assert f"--plot {str(path)!r} cannot be written: No space left on device" in err
     assert (os.listdir(tmp_path), path.read_text()) == (["out.svg"], "before")
@@ -336,8 +314,8 @@ def test_ctrl_c_at_work(tmp_path):
 SWEEP = "sweep chat:40 --model mimo-v2.5-pro,deepseek-v3 --hbm 10GB,unlimited --policy lru,sieve --backend threading"
 
 
-def test_sweep_is_every_combination(capsys):
-    rows = answer(capsys, f"{SWEEP} --jobs 1")["rows"]
+def test_sweep_is_every_combination(answer):
+    rows = answer(f"{SWEEP} --jobs 1")["rows"]
     points = [
         (model, hbm, policy)
         for model in ("mimo-v2.5-pro", "deepseek-v3")
@@ -351,28 +329,28 @@ def test_sweep_is_every_combination(capsys):
         assert {key: row[key] for key in wanted} == wanted
 
 
-def test_sweep_table_and_csv(capsys):
-    status, out, _ = run(capsys, f"{SWEEP} --jobs 1 --dram 0,1TB")
+def test_sweep_table_and_csv(run):
+    status, out, _ = run(f"{SWEEP} --jobs 1 --dram 0,1TB")
     lines = out.splitlines()
     assert status == 0 and len(lines) == 17
     assert lines[0].split()[:7] == ["model", "hbm", "dram", "policy", "hit_rate", "in_HBM", "in_DRAM"]
     assert lines[1].split()[:5] == ["mimo-v2.5-pro", "10", "GB", "none", "lru"]
-    status, out, _ = run(capsys, f"{SWEEP} --jobs 1 --csv")
+    status, out, _ = run(f"{SWEEP} --jobs 1 --csv")
     lines = [line.split(",") for line in out.splitlines()]
     assert len(lines) == 9 and {len(line) for line in lines} == {len(lines[0])}
     wanted = replay(chats(40), Plan("mimo-v2.5-pro", standard("10GB"))).token_hit_rate
     assert float(lines[1][lines[0].index("hit_rate")]) == wanted
 
 
-def test_a_sweep_that_fails_in_part(tmp_path, capsys):
+def test_a_sweep_that_fails_in_part(tmp_path, run, answer):
     """Rows of a plan that failed carry its error, and the status says that not all is well."""
     path = tmp_path / "twice.jsonl"
     write([Request(0, 1024, 1, (1, 1))], path)
     line = f"sweep {path} --model mimo-v2.5-pro --hbm 10GB,20GB --jobs 1 --backend threading"
-    found = answer(capsys, line, status=1)
+    found = answer(line, status=1)
     assert all("error" in row for row in found["rows"])
     assert found["notes"] == ["2 of 2 plans failed"]
-    status, out, _ = run(capsys, line)
+    status, out, _ = run(line)
     assert status == 1 and "2 of 2 plans failed" in out
 
 

@@ -20,6 +20,7 @@ from costlab import arch
 from costlab.nn.attention.core import KeySet, RMSNorm, weigh
 from costlab.nn.attention.rope import Rope
 from costlab.nn.attention.shared import CSA, HCA, SharedWindow
+from costlab.nn.fitting import descent, packed, unpack
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "needle.npz"
 
@@ -240,20 +241,14 @@ def train(reader: Reader, steps: int, batch: int = 32, seed: int = 0, rate: floa
     Chapter: attention
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(reader.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
     losses = []
-    for _ in range(steps):
+    for descend in descent(reader, steps, rate):
         text, answers = reader.task.texts(batch, generator)
         loss = F.cross_entropy(reader(text).flatten(0, 2), answers.flatten())
         losses.append(loss.item())
         if isinstance(reader.attention, CSA):
             loss = loss + index_loss(reader.attention, reader.embed(text))
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        descend(loss)
     return losses
 
 
@@ -262,10 +257,7 @@ def save(readers: Mapping[str, Reader], path: Path = WEIGHTS) -> None:
 
     Chapter: attention
     """
-    arrays = {
-        f"{name}/{k}": v.half().numpy() for name, reader in readers.items() for k, v in reader.state_dict().items()
-    }
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **packed(readers))
 
 
 def load(task: Task | None = None, path: Path = WEIGHTS) -> dict[str, Reader]:
@@ -280,10 +272,8 @@ def load(task: Task | None = None, path: Path = WEIGHTS) -> dict[str, Reader]:
     task, readers = task or Task(), {}
     with np.load(path) as file:
         for name, dims in variants(task).items():
-            mine = {k.removeprefix(f"{name}/"): file[k] for k in file.files if k.startswith(f"{name}/")}
             readers[name] = Reader(task, dims)
-            readers[name].load_state_dict({k: torch.from_numpy(v).float() for k, v in mine.items()})
-            readers[name].eval()
+            unpack(readers[name], name, file)
     return readers
 
 

@@ -1,0 +1,37 @@
+"""What the tests of the command line share."""
+
+import json
+
+import pytest
+
+from costlab import cli
+
+
+@pytest.fixture
+def run(capsys):
+    """A function that gives exit status, stdout and stderr of a command line, in this process."""
+
+    def run(line):
+        try:
+            status = cli.main(line.split())
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def answer(run):
+    """A function that gives what a command prints with --json, checked to be standard JSON (no NaN, no Infinity)."""
+
+    def answer(line, status=0):
+        found, out, err = run(f"{line} --json")
+        assert (found, err) == (status, "")
+        return json.loads(out, parse_constant=refuse)
+
+    return answer
+
+
+def refuse(constant):
+    raise AssertionError(f"not JSON: {constant}")
