@@ -36,7 +36,7 @@ def descent(module: nn.Module, steps: int, rate: float) -> Iterator[Callable[[Te
         yield descend
 
 
-def packed(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray[Any, Any]]:
+def packed(modules: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Return the modules' weights as float16, each under "module/weight", ready for `numpy.savez_compressed`.
 
     Chapter: attention
