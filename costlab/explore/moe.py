@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -48,6 +49,7 @@ def experts_touched(batch: int = 64, skew: float = 0.0) -> None:
         print(f"{name}: {share:.12g} of the experts at batch {batch}")
 
 
+@functools.lru_cache(32)  # a move of the batch leaves them as they are
 def _visits(experts: int, k: int, skew: float, tokens: int = 2048) -> Floats | None:
     """Return how often each expert is visited per token, from seeded routes; None where all are alike."""
     if skew == 0:

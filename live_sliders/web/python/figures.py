@@ -47,6 +47,7 @@ class Figures:
             bbox_inches=_cut(figure),
             facecolor=figure.get_facecolor(),
             edgecolor=figure.get_edgecolor(),
+            pil_kwargs={"compress_level": 1} if self.format == "png" else {},  # it travels nowhere
         )
         data = buffer.getvalue()
         text = data.decode() if self.format == "svg" else base64.b64encode(data).decode()

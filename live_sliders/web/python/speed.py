@@ -1,4 +1,4 @@
-"""Matplotlib, faster, with the same pictures to the byte (a test compares them).
+"""Matplotlib, faster, with the same pictures to the pixel (a test compares them).
 
 A log axis has dozens of minor ticks, and Matplotlib builds each anew from five artists, checking every property,
 before it copies the first tick's properties into it: most of a small figure's time. Here each further tick is a
