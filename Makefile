@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PORT ?= 8000
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,7 @@ help:
 	@echo "make bench    run every benchmark"
 	@echo "make lint / make format / make clean"
 	@echo "make lock     renew constraints.txt from what is installed"
-	@echo "Variables: PYTHON=python3.12 (to make .venv), PIP_ARGS=..., PORT=$(PORT)"
+	@echo "Variables: PYTHON=python3.12 (to make .venv), PIP_ARGS=..., PORT=$(PORT), WORKERS=$(WORKERS) (of make test)"
 
 # The stamp is older than these files only when they changed, so pip runs only then.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
@@ -52,8 +53,9 @@ book: $(STAMP) _build/.package _build/.extensions
 	  || { rm -rf $(HTML) _build/.doctrees; exit 1; }
 	@echo "Built. Open it with 'make serve', or open $(CURDIR)/$(HTML)/index.html"
 
+# Test files run side by side, each on one thread. A file stays whole: its cells share a kernel, its tests a browser.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 execute: $(STAMP)
 	$(BIN)/python tools/execute_notebooks.py book/*.ipynb

@@ -1,5 +1,6 @@
 """What the tests share: the built book, served on loopback, and a browser to read it with."""
 
+import fcntl
 import json
 import os
 import re
@@ -81,8 +82,27 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.fixture(scope="session")
-def site(serve: Callable[[Path], str]) -> Site:
-    """Build the book as `make book` does (seconds when nothing changed) and serve it."""
+def site(serve: Callable[[Path], str], testrun_uid: str) -> Site:
+    """Build the book as `make book` does, once for all workers, and serve it."""
+    folder = ROOT / "_build" / "html"
+    with one_at_a_time(ROOT / "_build" / ".tested") as last_run:
+        if last_run.read_text() != testrun_uid:
+            make_book()
+            last_run.write_text(testrun_uid)
+    return Site(folder, serve(folder), [*toc_pages(), "search.html"])
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[Path]:
+    """Hold a file, made if need be, that no other process holds meanwhile."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield path
+
+
+def make_book() -> None:
+    """Run `make book` (seconds when nothing changed)."""
     done = subprocess.run(
         ["make", "--no-print-directory", "book", f"PYTHON={sys.executable}"],
         cwd=ROOT,
@@ -92,8 +112,6 @@ def site(serve: Callable[[Path], str]) -> Site:
     )
     if done.returncode:
         pytest.fail(f"make book failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}", pytrace=False)
-    folder = ROOT / "_build" / "html"
-    return Site(folder, serve(folder), [*toc_pages(), "search.html"])
 
 
 @pytest.fixture(scope="module")
