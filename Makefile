@@ -53,9 +53,10 @@ book: $(STAMP) _build/.package _build/.extensions
 	  || { rm -rf $(HTML) _build/.doctrees; exit 1; }
 	@echo "Built. Open it with 'make serve', or open $(CURDIR)/$(HTML)/index.html"
 
-# Test files run side by side, each on one thread. A file stays whole: its cells share a kernel, its tests a browser.
+# Test files run side by side, each on one thread. A file stays whole (its cells share a kernel,
+# its tests a browser); in the order of collection the short files come last, and both workers end together.
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 execute: $(STAMP)
 	$(BIN)/python tools/execute_notebooks.py book/*.ipynb
