@@ -4,7 +4,7 @@ The same functions serve the notebooks' `interact` cells and the published pages
 """
 
 from costlab.explore.attention import cache_per_model, decode_flops, growth, recall_points, which_ratio
-from costlab.explore.cache import hit_curve, keeping, more_tokens, prefix_tree, read_overlap, store_times
+from costlab.explore.cache import hit_curve, keeping, more_tokens, prefix_tree, read_overlap, store_times, two_pools
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ten_layers, window_saving
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
 from costlab.explore.prices import bill_parts, blended_price, price_steps
@@ -43,6 +43,7 @@ __all__ = [
     "store_times",
     "ten_layers",
     "tokens_text",
+    "two_pools",
     "weights_per_token",
     "which_ratio",
     "window_saving",

@@ -108,6 +108,54 @@ def _ways(feet: cache.Footprint) -> list[tuple[str, float, str]]:
     ]
 
 
+def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> None:
+    """Draw what a prompt of 16 pages leaves in the two pools, and what a second prompt that branches off it finds.
+
+    Args:
+        branch: pages that both prompts begin with, 0 to 16; the second then goes on for 16 pages in all.
+        every: tokens from one kept window to the next, beside the one at the prompt's end; 0 for none.
+        model: a hybrid of the catalog.
+
+    Raises:
+        ValueError: a branch outside 0 … 16, a negative distance, a model without sliding windows.
+
+    Chapter: cache
+    """
+    page, pages, feet = 512, 16, cache.footprint(model)
+    if not 0 <= branch <= pages or every < 0 or not feet.window_bytes:
+        raise ValueError(f"branch {branch}, every {every}, {model!r}: should be 0-{pages}, at least 0, and a hybrid")
+    held = cache.Plan(model, cache.standard("unlimited"), checkpoint_tokens=every or None).cache()
+    first = tuple(range(pages))
+    held.release(held.admit(first))
+    match = held.match((*first[:branch], *range(pages, 2 * pages - branch)))
+    windows = held.windows.keys() if held.windows is not None else ()
+    ends = sorted(place + 1 for place in windows if isinstance(place, int))
+    axes = new_figure("How much of the second prompt is found?", "tokens", "", size=(7.2, 2.6))
+    _row(axes, 0, [at * page for at in first], page, COLOURS["full"])
+    _row(axes, 1, [at * page - feet.window_tokens for at in ends], feet.window_tokens, COLOURS["sliding"])
+    _row(axes, 2, [at * page for at in first[: match.pages]], page, COLOURS["hit"])
+    _row(axes, 2, [at * page for at in first[match.pages :]], page, COLOURS["miss"])
+    for start, stop, text in ((0, match.pages, "found"), (match.pages, pages, "computed")):
+        if start < stop:
+            axes.text((start + stop) / 2 * page, 2, text, ha="center", va="center", in_layout=False)
+    axes.axvline(branch * page, color=COLOURS["other"], linewidth=1, linestyle=":")
+    axes.set_yticks(range(3), ["full pages", "window pages", "second prompt"])
+    axes.set_xticks([at * page for at in range(0, pages + 1, 4)])
+    axes.set(xlim=(0, pages * page), ylim=(2.6, -0.6))
+    axes.grid(visible=False)
+    plt.show()
+    print(f"{match.found * page} tokens shared, {match.pages * page} found, {(pages - match.pages) * page} computed")
+    share = len(ends) * feet.window_bytes / (pages * page * feet.full_bytes_per_token)
+    print(f"{len(ends)} windows kept, {share:.12g} of the full pages' bytes")
+
+
+def _row(axes: Axes, row: int, starts: list[int], width: int, colour: str) -> None:
+    """Draw bars of one width in one row."""
+    axes.broken_barh(
+        [(start, width) for start in starts], (row - 0.35, 0.7), facecolors=colour, edgecolor="white", linewidth=0.8
+    )
+
+
 def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
     """Draw how many times more tokens a cache holds against how many tokens share one kept window.
 

@@ -75,20 +75,28 @@ def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) 
     routes = moe.sample_routes(tokens, k, moe.zipf_shares(experts, skew), np.random.default_rng(0))
     grid = np.linspace(0.25, 4, 46)
     axes = new_figure("What does a capacity factor waste?", "capacity factor", "share")
-    results = [moe.dispatch_with_capacity(routes, experts, moe.capacity(tokens, experts, k, f)) for f in grid]
-    ends = []
-    for what, colour in (("dropped_share", COLOURS["miss"]), ("padding_share", COLOURS["full"])):
-        curve = [getattr(result, what) for result in results]
+    ends: list[tuple[float, str, str]] = []
+    loads = moe.count_loads(routes, experts)
+
+    def wasted(at: float) -> tuple[float, float]:
+        """What is dropped and what is padded at a capacity factor; the loads say it, no need to dispatch."""
+        rows = moe.capacity(tokens, experts, k, at)
+        dropped = moe.dropped_share(loads, rows)
+        return dropped, (experts * rows - (1 - dropped) * routes.size) / max(experts * rows, 1)
+
+    curves = np.array([wasted(at) for at in grid]).T
+    names = {"dropped": COLOURS["miss"], "padding": COLOURS["full"]}
+    for (name, colour), curve in zip(names.items(), curves, strict=True):
         axes.plot(grid, curve, color=colour)
-        ends.append((curve[-1], {"dropped_share": "dropped", "padding_share": "padding"}[what], colour))
+        ends.append((float(curve[-1]), name, colour))
     axes.axvline(factor, color="#999999", linewidth=1, linestyle=":")
     axes.set(xlim=(0.25, 4.8), ylim=(0, 1))
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     label_ends(axes, grid[-1], ends)
     plt.show()
-    marked = moe.dispatch_with_capacity(routes, experts, moe.capacity(tokens, experts, k, factor))
-    print(f"factor {factor:g}: {marked.dropped_share:.12g} of assignments dropped")
-    print(f"{marked.padding_share:.12g} of the experts' rows empty")
+    dropped, padded = wasted(factor)
+    print(f"factor {factor:g}: {dropped:.12g} of assignments dropped")
+    print(f"{padded:.12g} of the experts' rows empty")
 
 
 def weights_per_token(model: str = "deepseek-v4-pro", batch: int = 256) -> None:

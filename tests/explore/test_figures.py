@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from costlab import arch, explore, prices, roofline
+from costlab import arch, explore, moe, prices, roofline
 from costlab.explore import style
 
 matplotlib.use("Agg")
@@ -93,6 +93,7 @@ ENDS = {
         {"turns": 6.0, "terabytes": 31.6, "requests": 300, "model": "deepseek-v3"},
     ],
     "more_tokens": [{"spacing": 1}, {"spacing": 1_048_576}, {"model": "mimo-v2.5"}],
+    "two_pools": [{"branch": 0}, {"branch": 16, "every": 1, "model": "mimo-v2.5"}, {"branch": 5, "every": 10**9}],
     "read_overlap": [
         {"prefix": 4096, "new": 128, "gb_per_s": 5.0, "loading": "serial", "windows": False},
         {"prefix": 524_288, "new": 4096, "gb_per_s": 200.0, "loading": "look-ahead", "model": "deepseek-v4-pro"},
@@ -211,6 +212,28 @@ def test_bill_parts_fill_the_bar(capsys):
     assert f"deepseek-v4-pro: {expected:.12g} USD" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.25, 1.25, 4.0])
+def test_capacity_waste_is_what_dispatching_finds(factor, capsys):
+    explore.capacity_waste(factor, 0.5, 1024)
+    routes = moe.sample_routes(1024, 6, moe.zipf_shares(64, 0.5), np.random.default_rng(0))
+    done = moe.dispatch_with_capacity(routes, 64, moe.capacity(1024, 64, 6, factor))
+    dropped, padded = (float(line.split(": ")[-1].split()[0]) for line in capsys.readouterr().out.splitlines())
+    assert (dropped, padded) == pytest.approx((done.dropped_share, done.padding_share), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("branch", "every", "shown"),
+    [
+        (9, 0, "4608 tokens shared, 0 found, 8192 computed\n1 windows kept, 0.09375 of"),  # 6 x 128 of 8192 tokens
+        (9, 2048, "4608 tokens shared, 4096 found, 4096 computed\n4 windows kept, 0.375 of"),
+        (16, 0, "8192 tokens shared, 8192 found, 0 computed"),
+    ],
+)
+def test_two_pools_finds_up_to_the_last_window(branch, every, shown, capsys):
+    explore.two_pools(branch, every)
+    assert shown in capsys.readouterr().out
+
+
 def test_batch_curve_stops_where_memory_is_full(capsys):
     explore.batch_curve(context=100_000)
     fits = roofline.deployment("deepseek-v3", "h800", 32).max_batch(100_000)
@@ -246,6 +269,9 @@ def test_batch_curve_says_when_nothing_fits(capsys):
         ("window_saving", {"context": 0}, "at least 1"),
         ("ten_layers", {"model": "deepseek-v3"}, "has layers of MLA"),
         ("layer_stack", {"models": ["nope"]}, "unknown model 'nope'"),
+        ("two_pools", {"branch": 17}, "branch 17"),
+        ("two_pools", {"every": -1}, "every -1"),
+        ("two_pools", {"model": "deepseek-v3"}, "a hybrid"),
         ("roofline_chart", {"model": "nope"}, "unknown model 'nope'"),
     ],
 )
