@@ -7,7 +7,7 @@ import io
 import sys
 from typing import Any
 
-from .speed import hasten
+from .speed import hasten, unchanged
 
 FORMATS = {"png": "image/png", "svg": "image/svg+xml"}
 
@@ -40,15 +40,16 @@ class Figures:
         if not self.drawing:
             return {"text/plain": repr(figure)}, {}
         buffer = io.BytesIO()
-        figure.savefig(
-            buffer,
-            format=self.format,
-            dpi=figure.dpi * self.scale,
-            bbox_inches=_cut(figure),
-            facecolor=figure.get_facecolor(),
-            edgecolor=figure.get_edgecolor(),
-            pil_kwargs={"compress_level": 1} if self.format == "png" else {},  # it travels nowhere
-        )
+        with unchanged():
+            figure.savefig(
+                buffer,
+                format=self.format,
+                dpi=figure.dpi * self.scale,
+                bbox_inches=_cut(figure),
+                facecolor=figure.get_facecolor(),
+                edgecolor=figure.get_edgecolor(),
+                pil_kwargs={"compress_level": 1} if self.format == "png" else {},  # it travels nowhere
+            )
         data = buffer.getvalue()
         text = data.decode() if self.format == "svg" else base64.b64encode(data).decode()
         return {FORMATS[self.format]: text, "text/plain": repr(figure)}, self._metadata(data)

@@ -2,14 +2,17 @@
 
 A log axis has dozens of minor ticks, and Matplotlib builds each anew from five artists, checking every property,
 before it copies the first tick's properties into it: most of a small figure's time. Here each further tick is a
-copy of the first from the start. Labels such as 10⁻³ are parsed once, not again after fifty others. And a text is
-measured once, not ten times per figure: what its box looks like does not depend on where it stands.
+copy of the first from the start. Labels such as 10⁻³ are parsed once, not again after fifty others. A text is
+measured once, not ten times per figure: what its box looks like does not depend on where it stands. And an axis is
+asked for its ticks once per size, not twenty times: nobody changes a figure while it is drawn.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 TICK_PARTS = ("tick1line", "tick2line", "gridline", "label1", "label2")
@@ -27,8 +30,39 @@ def hasten() -> None:
     for kind in (axis.XAxis, axis.YAxis):
         kind.get_major_ticks = _tick_getter(kind.get_major_ticks, "majorTicks", "get_majorticklocs")
         kind.get_minor_ticks = _tick_getter(kind.get_minor_ticks, "minorTicks", "get_minorticklocs")
+    _remember_ticks(axis)
     _remember_formulas()
     _remember_layouts()
+
+
+#: While a figure is drawn: each axis's last question and answer.
+_asked: dict[Any, tuple[Any, list[Any]]] | None = None
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Between these, figures are only measured and drawn."""
+    global _asked
+    _asked = {}
+    try:
+        yield
+    finally:
+        _asked = None
+
+
+def _remember_ticks(module: Any) -> None:
+    """Ticks depend on an axis's limits, its length and the resolution, not on where it stands."""
+    plain, kinds = module.Axis._update_ticks, (module.XAxis, module.YAxis)
+
+    def update_ticks(axis: Any) -> list[Any]:
+        if _asked is None or type(axis) not in kinds or len(axis._get_shared_axes()) > 1:
+            return list(plain(axis))  # axes that share a formatter would see each other's ticks
+        question = (*axis.get_view_interval(), *axis.axes.bbox.size, axis.get_figure(root=True).dpi)
+        if axis not in _asked or _asked[axis][0] != question:
+            _asked[axis] = (question, list(plain(axis)))
+        return _asked[axis][1]
+
+    module.Axis._update_ticks = update_ticks
 
 
 def _tick_getter(plain: Any, kept: str, locations: str) -> Any:
