@@ -8,10 +8,11 @@ it; a generated trace is made anew on each.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from costlab import catalog
 from costlab.cache.plan import Plan
@@ -24,6 +25,9 @@ BACKENDS: Mapping[str, str] = {"loky": "joblib", "threading": "joblib", "dask": 
 
 #: How long a scheduler may take to answer.
 CONNECT_S = 10
+
+#: Plans that go to a backend together where it gives back nothing before all are done: progress shows in such steps.
+AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,14 @@ def sweep(
     waiting = dict(enumerate(plans))
     done: dict[int, Outcome] = {}
     _check(jobs, backend, trace)
-    with _backend(backend, jobs, address) as deaths:
+    with _backend(backend, jobs, address) as carrier:
         for batch in _rounds(waiting, done):
             try:
-                for index, outcome in _carried_out({i: waiting[i] for i in batch}, trace):
+                for index, outcome in _carried_out({i: waiting[i] for i in batch}, trace, carrier.streams):
                     done[index] = outcome
                     if progress:
                         progress(1)
-            except deaths as error:
+            except carrier.deaths as error:
                 if len(batch) == 1:
                     done[batch[0]] = Outcome(waiting[batch[0]], error=_death(error))
     return [done[index] for index in waiting]
@@ -96,13 +100,17 @@ def _rounds(waiting: Mapping[int, Plan], done: Mapping[int, Outcome]) -> Iterato
     yield from ([index] for index in waiting if index not in done)
 
 
-def _carried_out(plans: Mapping[int, Plan], trace: Trace) -> Iterator[tuple[int, Outcome]]:
-    """Yield (index, outcome) of each plan as it is done."""
+def _carried_out(plans: Mapping[int, Plan], trace: Trace, streams: bool) -> Iterator[tuple[int, Outcome]]:
+    """Yield (index, outcome) of each plan as it is done, or of some when they all are."""
     from joblib import Parallel, delayed
 
     # A tuple around the trace keeps the Dask backend from storing it on one worker, whose death would lose it.
     tasks = [delayed(_attempt)(index, plan, (trace,)) for index, plan in plans.items()]
-    yield from Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+    if streams:
+        yield from Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+        return
+    for first in range(0, len(tasks), AT_ONCE):
+        yield from Parallel(batch_size=1)(tasks[first : first + AT_ONCE])
 
 
 def _attempt(index: int, plan: Plan, trace: tuple[Trace]) -> tuple[int, Outcome]:
@@ -130,31 +138,35 @@ def _check(jobs: int, backend: str, trace: Trace) -> None:
         raise TraceError(f"{trace.name}: each worker reads the trace for itself; save the stream to a file first")
 
 
+class _Carrier(NamedTuple):
+    """What `parallel_config` takes, the errors that mean a dead worker, and whether results come one by one."""
+
+    backend: Any
+    deaths: tuple[type[BaseException], ...] = ()
+    streams: bool = True
+
+
 @contextmanager
-def _backend(name: str, jobs: int, address: str | None) -> Iterator[tuple[type[BaseException], ...]]:
-    """Set joblib's backend up, and give the errors by which it says that a worker has died."""
+def _backend(name: str, jobs: int, address: str | None) -> Iterator[_Carrier]:
+    """Set joblib's backend up."""
     with ExitStack() as stack:
         try:
             from joblib import parallel_config
             from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-            carrier, deaths = _CARRIERS[name](stack, jobs, address)
+            carrier = _CARRIERS[name](stack, jobs, address)
         except ImportError as error:
             package = BACKENDS[name]
             raise ValueError(f"the backend {name!r} needs {package} (pip install {package}): {error}") from None
-        stack.enter_context(parallel_config(carrier, n_jobs=jobs))
-        yield (TerminatedWorkerError, *deaths)
-
-
-#: What `parallel_config` takes, and the errors that mean a dead worker.
-_Carrier = tuple[Any, tuple[type[BaseException], ...]]
+        stack.enter_context(parallel_config(carrier.backend, n_jobs=jobs))
+        yield carrier._replace(deaths=(TerminatedWorkerError, *carrier.deaths))
 
 
 def _local(name: str) -> Callable[[ExitStack, int, str | None], _Carrier]:
     def carrier(stack: ExitStack, jobs: int, address: str | None) -> _Carrier:
         if address is not None:
             raise ValueError(f"address {address!r}: only the backends dask and ray have one")
-        return name, ()
+        return _Carrier(name)
 
     return carrier
 
@@ -169,7 +181,7 @@ def _dask(stack: ExitStack, jobs: int, address: str | None) -> _Carrier:
         client = connect(address, timeout=CONNECT_S, set_as_default=False, **({} if address else local))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"no Dask scheduler answers at {address!r}: {_words(error)}") from None
-    return _dask_backend(stack.enter_context(client)), ()
+    return _Carrier(_dask_backend(stack.enter_context(client)))
 
 
 def _dask_backend(client: Any) -> Any:
@@ -207,13 +219,15 @@ def _ray(stack: ExitStack, jobs: int, address: str | None) -> _Carrier:
     import ray
     from ray.util.joblib import register_ray
 
+    cpus = None if address or jobs == -1 else jobs
+    stack.enter_context(redirect_stdout(sys.stderr))  # or Ray's messages land among the results
     try:
-        ray.init(address=address, num_cpus=None if address or jobs == -1 else jobs, ignore_reinit_error=True)
+        ray.init(address=address, num_cpus=cpus, ignore_reinit_error=True)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Ray head answers at {address!r}: {_words(error)}") from None
     stack.callback(ray.shutdown)
     register_ray()
-    return "ray", (ray.exceptions.RayActorError,)
+    return _Carrier("ray", (ray.exceptions.RayActorError,), streams=False)
 
 
 _CARRIERS: Mapping[str, Callable[[ExitStack, int, str | None], _Carrier]] = {

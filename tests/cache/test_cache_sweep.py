@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from distributed import Client
+from joblib import register_parallel_backend
+from joblib._parallel_backends import MultiprocessingBackend
 from joblib.externals.loky import get_reusable_executor
 
 from costlab.cache import generators
@@ -161,6 +164,26 @@ def test_no_such_cluster(monkeypatch):
         sweep(PLANS[:1], chats(5), backend="dask", address="tcp://127.0.0.1:9")
     with pytest.raises(ValueError, match="no Dask scheduler answers at 'nonsense"):
         sweep(PLANS[:1], chats(5), backend="dask", address="nonsense://x")
+
+
+def test_ray_gives_results_in_steps(monkeypatch, capsys, serial):
+    """Ray is not installed here; a stand-in registers what Ray's backend derives from, which cannot stream results."""
+    calls = []
+    ray, joblib_part = types.ModuleType("ray"), types.ModuleType("ray.util.joblib")
+    ray.init = lambda **given: (calls.append(given), print("a message"))
+    ray.shutdown = lambda: calls.append("down")
+    ray.exceptions = types.SimpleNamespace(RayActorError=ConnectionResetError)
+    joblib_part.register_ray = lambda: register_parallel_backend("ray", MultiprocessingBackend)
+    modules = {"ray": ray, "ray.util": types.ModuleType("ray.util"), "ray.util.joblib": joblib_part}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(sys.modules["costlab.cache.sweep"], "AT_ONCE", 4)
+    steps = []
+    done = sweep(PLANS, chats(), jobs=2, backend="ray", address="here:1", progress=steps.append)
+    assert [outcome.report for outcome in done] == serial
+    assert sum(steps) == len(PLANS)
+    assert calls == [{"address": "here:1", "num_cpus": None, "ignore_reinit_error": True}, "down"]
+    assert capsys.readouterr() == ("", "a message\n")
 
 
 def test_a_missing_package_is_named(monkeypatch):
