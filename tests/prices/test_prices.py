@@ -395,7 +395,7 @@ CURRENCY = st.sampled_from(["USD", "CNY", "EUR"])
 @given(SOLD, TOKENS, TOKENS, RATE, st.integers(1, 1000), CURRENCY, st.floats(0, 1))
 def test_parts_sum_to_the_total_and_tokens_to_the_input(sold, tokens, out, rate, calls, currency, written):
     load = Workload(tokens, out, rate, calls, write_tokens=int(tokens * (1 - rate) * written))
-    due = prices.bill(sold[0], load, sold[1], currency)
+    due = prices.bill(sold[0], load, sold[1], currency=currency)
     parts = (due.hit, due.miss, due.write, due.output)
     assert all(part >= -1e-12 * max(1, due.total) for part in parts)
     assert sum(parts) == pytest.approx(due.total)
@@ -434,7 +434,7 @@ def test_blended_is_the_input_of_a_bill(sold, tokens, rate):
 @given(SOLD, TOKENS, TOKENS, RATE, CURRENCY, CURRENCY)
 def test_a_bill_converts_as_its_rate_says(sold, tokens, out, rate, one, other):
     """Where both bills rest on the same row, they differ by the exchange rate alone."""
-    a = prices.bill(sold[0], Workload(tokens, out, rate), sold[1], one)
+    a = prices.bill(sold[0], Workload(tokens, out, rate), sold[1], currency=one)
     b = prices.bill(sold[0], Workload(tokens, out, rate), sold[1], currency=other)
     if a.row == b.row:
         assert a.total * b.rate == pytest.approx(b.total * a.rate)
