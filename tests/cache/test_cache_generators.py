@@ -129,7 +129,7 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, st.integers(0, 60), st.integers(0, 9))
 def test_traces_are_whole(shape, requests, seed):
     """As many requests as asked for, in order of time, each block named, ids chained: one id, one place, one past."""
@@ -144,7 +144,7 @@ def test_traces_are_whole(shape, requests, seed):
             assert before.setdefault(block, past) == past
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shapes, st.integers(0, 9))
 def test_histories_grow(shape, seed):
     """Each prompt of a session begins with the one before, but for that one's partial block."""

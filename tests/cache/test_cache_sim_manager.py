@@ -132,7 +132,7 @@ class Serving(RuleBasedStateMachine):
                 assert pool.pages <= pool.capacity
 
 
-Serving.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Serving.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 TestServing = Serving.TestCase
 
 

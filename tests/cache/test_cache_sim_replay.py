@@ -113,7 +113,6 @@ def chats(draw: st.DrawFn) -> list[Request]:
 
 
 @given(chats(), st.one_of(st.none(), st.integers(1, 400)), st.booleans())
-@settings(deadline=None)
 def test_hits_equal_a_plain_count(requests, checkpoint, branch) -> None:
     plan = Plan(PRO, (HBM,), block_tokens=128, checkpoint_tokens=checkpoint, branch_points=branch)
     assert replay(requests, plan).hit_tokens == count_hits(requests, checkpoint, branch)
@@ -138,7 +137,6 @@ def count_hits(requests, checkpoint, branch, page=128) -> int:
 
 
 @given(chats(), st.integers(1, 20), st.sampled_from(["lru", "fifo", "lfu", "slru", "sieve", "s3-fifo"]))
-@settings(deadline=None)
 def test_belady_bounds_every_policy_on_flat_traces(requests, capacity, eviction) -> None:
     """On prompts of one block there are no prefixes to mind, so MIN is the bound."""
     single = [Request(r.time_s, 100, 1, r.blocks[-1:]) for r in requests]
@@ -166,7 +164,7 @@ sizes = st.one_of(st.integers(1, 30), st.just(math.inf))
     st.sampled_from(["serial", "streamed", "look-ahead"]),
     st.sampled_from([PRO, "deepseek-v3", "deepseek-v4-pro", "deepseek-v4-flash"]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_replay_balances(requests, capacities, eviction, write, prefetch, mode, model) -> None:
     page = windows.footprint(model).bytes_per_token(1 / 15) * 128
     levels = tuple(Tier(f"T{i}", c * page, 1e7, 1e-3) for i, c in enumerate(capacities))

@@ -124,7 +124,7 @@ class Serving(RuleBasedStateMachine):
             assert self.tree.match(tokens).tokens == len(tokens)
 
 
-Serving.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Serving.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestServing = Serving.TestCase
 
 

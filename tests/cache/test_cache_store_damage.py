@@ -14,7 +14,7 @@ from costlab.cache.store import Geometry, GeometryMismatch, Store
 from costlab.cache.store.files import Damaged, Header
 
 KEYS = range(4)
-quickly = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def put(store, *keys):
     return store.put(keys, [page_of(key) for key in keys])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 4), st.integers(0, 4), st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
 def test_memory_and_ram_together_are_one_lru_list(memory, ram, steps):
     """The oracle is a dict in order of use; memory holds its last pages, RAM those before them."""
