@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from cache.store_pages import GEOMETRY, page_of, served_right
+from cache.store_pages import GEOMETRY, is_right, page_of, served_right
 
 from costlab.cache.store import Disk, DiskFull, ReadOnly, Store, StoreError
 from costlab.cache.store.store import WriteBack
@@ -191,6 +192,39 @@ def test_a_slow_disk_holds_writers_back(tmp_path):
         store.flush()
         assert store.durable(range(20)) == 20
         assert store.stats.waited_s > 0.1
+
+
+def test_who_waited_for_the_disk_looks_again_before_dropping_a_page(tmp_path):
+    """While page 3 waits for page 0 to be saved, somebody takes up page 1, which had been the next to go."""
+    disk = Slow()
+    disk.gate.set()
+    errors = []
+    with Store(GEOMETRY, 2, 1, tmp_path, write="back", disk=disk) as store:
+
+        def put(key):
+            try:
+                store.put([key], [page_of(key)])
+            except BaseException as error:
+                errors.append(error)
+
+        put(1)
+        store.flush()
+        disk.gate.clear()
+        put(0)
+        assert served_right(store, [1]) == 1
+        put(2)  # now 1 and 2 stand in memory and 0 in RAM; only 1 has a file
+        waiting = threading.Thread(target=put, args=(3,))
+        waiting.start()
+        while not store._writer.pending:
+            time.sleep(0.001)
+        with store.borrow([0]), store.borrow([1]) as (page,):
+            disk.gate.set()
+            waiting.join(20)
+            assert not waiting.is_alive()
+            assert errors == []
+            assert is_right(1, page)
+        store.check()
+        assert served_right(store, range(4)) == 4
 
 
 def test_an_unexpected_error_in_the_thread_does_not_leave_others_waiting(tmp_path):

@@ -361,9 +361,12 @@ class Store:
                 if self._writer is None or not self._writer.pending:  # nothing is being saved that could free a slot
                     return False
                 self._writer.wait()
-            elif tier + 1 < len(self._pools) and self._take(tier + 1):
-                if pool.order.oldest_idle() == victim and not pool.free:  # still so after a wait
-                    self._move(victim, pool, self._pools[tier + 1])
+                continue
+            below = tier + 1 < len(self._pools) and self._take(tier + 1)
+            if pool.free or pool.order.oldest_idle() != victim:
+                continue  # others were here while that waited
+            if below:
+                self._move(victim, pool, self._pools[tier + 1])
             elif self._unsaved.get(victim) == "waiting":
                 self._save_oldest(pool)
             else:
