@@ -73,7 +73,9 @@ class Timeline:
     @property
     def hidden_share(self) -> float:
         """The share of the load that compute hides; 1 when there is nothing to load."""
-        return 1 - self.stall_s / self.load_s if self.load_s > 0 else 1.0
+        if self.load_s <= 0:
+            return 1.0
+        return min(max(1 - self.stall_s / self.load_s, 0.0), 1.0)  # a load of no moment may be lost in rounding
 
 
 def timeline(load_s: ArrayLike, compute_s: ArrayLike, mode: str = "streamed") -> Timeline:
