@@ -7,6 +7,7 @@ import importlib.util
 import io
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 
@@ -96,11 +97,11 @@ def twins() -> Figure:
 CASES = (log_log, two_panels, constrained, constrained_logs, beyond_the_edge, polar, twins)
 
 
-def as_notebook(figure: Figure) -> bytes:
+def as_notebook(figure: Figure, format: str = "png") -> bytes:
     """A figure as IPython's inline backend draws it."""
     buffer = io.BytesIO()
     colours = {"facecolor": figure.get_facecolor(), "edgecolor": figure.get_edgecolor()}
-    figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches="tight", **colours)
+    figure.savefig(buffer, format=format, dpi=figure.dpi, bbox_inches="tight", **colours)
     plt.close("all")
     return buffer.getvalue()
 
@@ -110,6 +111,12 @@ def pixels(picture: bytes) -> np.ndarray:
     return plt.imread(io.BytesIO(picture))
 
 
+def svg_size(picture: bytes | str) -> list[float]:
+    """Width and height of an SVG in points."""
+    root = ElementTree.fromstring(picture)
+    return [float(root.attrib[side].removesuffix("pt")) for side in ("width", "height")]
+
+
 def main() -> None:
     """Compare all cases."""
     load_kernel_package(Path(sys.argv[1]))
@@ -117,10 +124,15 @@ def main() -> None:
     from live_kernel.speed import hasten
 
     expected = [as_notebook(case()) for case in CASES]
+    svg_sizes = [svg_size(as_notebook(case(), "svg")) for case in CASES]
     hasten()
-    for case, want in zip(CASES, expected, strict=True):
+    for case, want, size in zip(CASES, expected, svg_sizes, strict=True):
         got = base64.b64decode(Figures().render(case())[0]["image/png"])
         plt.close("all")
+        svg = Figures("svg").render(case())[0]["image/svg+xml"]
+        plt.close("all")
+        # an SVG's text is measured a little otherwise while it is drawn than before
+        assert np.allclose(svg_size(svg), size, atol=6), f"{case.__name__} differs as SVG"
         assert np.array_equal(pixels(got), pixels(want)), f"{case.__name__} differs"
 
 

@@ -204,7 +204,7 @@ def test_the_static_view_tells_values_and_shows_outputs() -> None:
     assert widgets.unsupported({"x": {"model_name": "PlayModel", "state": {}}}, "x") == ["Play"]
 
 
-def test_hastened_figures_are_the_same_to_the_byte() -> None:
+def test_hastened_figures_are_the_same_to_the_pixel() -> None:
     script = Path(__file__).with_name("live_figures.py")
     done = subprocess.run([sys.executable, script, WEB / "python"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 from .speed import hasten, unchanged
 
 FORMATS = {"png": "image/png", "svg": "image/svg+xml"}
+PACKING: dict[str, Any] = {"png": {"pil_kwargs": {"compress_level": 1}}}  # quickly: a picture travels nowhere
 
 
 class Figures:
@@ -48,7 +49,7 @@ class Figures:
                 bbox_inches=_cut(figure),
                 facecolor=figure.get_facecolor(),
                 edgecolor=figure.get_edgecolor(),
-                pil_kwargs={"compress_level": 1} if self.format == "png" else {},  # it travels nowhere
+                **PACKING.get(self.format, {}),
             )
         data = buffer.getvalue()
         text = data.decode() if self.format == "svg" else base64.b64encode(data).decode()
