@@ -81,8 +81,7 @@ def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) 
     def wasted(at: float) -> tuple[float, float]:
         """What is dropped and what is padded at a capacity factor; the loads say it, no need to dispatch."""
         rows = moe.capacity(tokens, experts, k, at)
-        dropped = moe.dropped_share(loads, rows)
-        return dropped, (experts * rows - (1 - dropped) * routes.size) / max(experts * rows, 1)
+        return moe.dropped_share(loads, rows), moe.padding_share(loads, rows)
 
     curves = np.array([wasted(at) for at in grid]).T
     names = {"dropped": COLOURS["miss"], "padding": COLOURS["full"]}

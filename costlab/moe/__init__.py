@@ -34,6 +34,7 @@ from costlab.moe.dispatch import (
     dispatch_with_capacity,
     dropped_share,
     least_factor,
+    padding_share,
 )
 from costlab.moe.load import sample_routes, skewed_logits, uniform_shares, zipf_shares
 from costlab.moe.placement import Placement, contiguous, copies_by_load, place
@@ -84,6 +85,7 @@ __all__ = [
     "look_up",
     "max_violation",
     "moe_layer",
+    "padding_share",
     "place",
     "reached",
     "remote_copies",

@@ -161,10 +161,27 @@ def dropped_share(loads: ArrayLike, rows: int) -> float:
 
     Chapter: moe
     """
+    counts = _counts(loads, rows)
+    return float(np.maximum(counts - rows, 0).sum() / max(counts.sum(), 1.0))
+
+
+def padding_share(loads: ArrayLike, rows: int) -> float:
+    """Return the share of the experts' rows that stay empty when each has `rows`; 0 where there are none.
+
+    Raises:
+        ValueError: a negative capacity or load.
+
+    Chapter: moe
+    """
+    counts = _counts(loads, rows)
+    return float(np.maximum(rows - counts, 0).sum() / max(rows * counts.size, 1))
+
+
+def _counts(loads: ArrayLike, rows: int) -> Floats:
     counts = np.asarray(loads, dtype=np.float64)
     if rows < 0 or (counts < 0).any():
         raise ValueError(f"capacity {rows} and loads should be at least 0")
-    return float(np.maximum(counts - rows, 0).sum() / max(counts.sum(), 1.0))
+    return counts
 
 
 def least_factor(loads: ArrayLike, share: float) -> float:
