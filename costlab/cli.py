@@ -161,9 +161,11 @@ def _roofline(args: argparse.Namespace) -> Answer:
         tensor_parallel=args.tensor_parallel,
         efficiency=roofline.Efficiency(args.compute_efficiency, args.memory_efficiency, args.link_efficiency),
     )
+    node.check_room(args.batch, args.tokens)
     rows = []
     for phase in ("prefill", "decode"):
-        step = node.prefill(args.tokens) if phase == "prefill" else node.decode(args.batch, args.tokens)
+        prompts = node.prefill(args.tokens, batch=node.replicas)
+        step = prompts if phase == "prefill" else node.decode(args.batch, args.tokens)
         rows.append(
             {
                 "phase": phase,
@@ -180,17 +182,15 @@ def _roofline(args: argparse.Namespace) -> Answer:
 
 
 def _roofline_notes(args: argparse.Namespace, node: roofline.Deployment) -> list[str]:
-    fits = node.max_batch(args.tokens)
     gb = node.weight_bytes_per_chip / 1e9
-    share = f"{gb:.1f} GB of weights on each {node.chip.name} with {node.chip.memory_bytes / 1e9:.0f} GB"
-    notes = [f"{share}; room for {fits} sequences of {args.tokens} tokens"]
-    if args.batch > fits:
-        notes.append(f"batch {args.batch} does not fit: at most {fits}")
+    share = f"{gb:.1f} GB of weights on each {node.chip.name} with {node.chip.memory_bytes / 1e9:.0f} GB, {node.memory_share:.0%} usable"
+    on_one = f"{node.replicas} replicas of {node.tensor_parallel} chip{'s' * (node.tensor_parallel > 1)}"
     eff = node.efficiency
-    notes.append(
-        f"efficiency {eff.compute:g} compute, {eff.memory:g} memory, {eff.link:g} link; {args.rent:g} USD/chip-h"
-    )
-    return notes
+    return [
+        f"{share}; room for {node.max_batch(args.tokens)} sequences of {args.tokens} tokens",
+        f"attention data-parallel on {on_one}, experts over all {node.chips}; prefill: one prompt on each replica",
+        f"efficiency {eff.compute:g} compute, {eff.memory:g} memory, {eff.link:g} link; {args.rent:g} USD/chip-h",
+    ]
 
 
 def _bill(args: argparse.Namespace) -> Answer:
@@ -472,7 +472,12 @@ def _add_roofline(roof: argparse.ArgumentParser) -> None:
     roof.add_argument("--gpus", type=_count, required=True, help="number of chips")
     roof.add_argument("--batch", type=_count, required=True, help="sequences decoded together, on all chips")
     roof.add_argument("--tokens", type=_count, required=True, help="prompt length and context")
-    roof.add_argument("--tensor-parallel", type=_count, default=1, help="chips that share the non-expert weights")
+    roof.add_argument(
+        "--tensor-parallel",
+        type=_count,
+        default=1,
+        help="chips that hold one copy of all but the experts, and a sequence among them",
+    )
     roof.add_argument("--rent", type=float, default=2.0, help="USD per chip-hour (default 2)")
     for part in ("compute", "memory", "link"):
         roof.add_argument(f"--{part}-efficiency", type=float, default=1.0, help="share of the peak reached (default 1)")

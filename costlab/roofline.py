@@ -29,7 +29,7 @@ FALLBACK: Mapping[str, tuple[str, ...]] = {
     "fp4xfp8": ("fp8", "bf16", "fp16"),
     "fp8": ("fp8", "bf16", "fp16"),
     "bf16": ("bf16", "fp16"),
-    "fp32": ("tf32", "fp32", "bf16", "fp16"),
+    "fp32": ("tf32", "fp32"),  # no narrower unit computes it
 }
 
 #: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
@@ -85,10 +85,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A model on `chips` chips: attention and dense parts split over `tensor_parallel`, experts over all chips.
+    """A model on `chips` chips: attention is data-parallel over replicas, experts are spread over all chips.
 
-    The chips form `chips / tensor_parallel` replicas of the non-expert part, each with its own share of the batch;
-    `memory_share` of each chip's memory may be used.
+    A replica is a group of `tensor_parallel` chips that splits attention, dense and shared parts, and holds whole
+    sequences: a batch lies on the replicas as evenly as whole sequences can, and a step takes as long as on the
+    fullest one. The default, `tensor_parallel=1`, makes every chip a replica: "attention data-parallel, experts
+    parallel", as DeepSeek's published day serves V3. Within a group a cache splits over the KV heads that it has;
+    a latent, or the one head that all query heads share, lies whole on each chip. Experts too are whole: a chip holds
+    `ceil(experts / chips)` of each layer, and visits are even. `memory_share` of each chip's memory may be used.
     """
 
     model: Model
@@ -100,10 +104,8 @@ class Deployment:
     memory_share: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.chips < 1 or self.tensor_parallel < 1:
-            raise ValueError(
-                f"chips and tensor_parallel should be at least 1, got {self.chips}, {self.tensor_parallel}"
-            )
+        _whole(self.chips, "chips")
+        _whole(self.tensor_parallel, "tensor_parallel")
         if self.chips % self.tensor_parallel:
             raise ValueError(f"{self.chips} chips don't divide into groups of tensor_parallel = {self.tensor_parallel}")
         if self.tensor_parallel > self.chip.chips_per_node:
@@ -115,25 +117,69 @@ class Deployment:
     # --- what a chip holds -------------------------------------------------------------------------------------
 
     @property
-    def weight_bytes_per_chip(self) -> float:
-        """Bytes of weights on each chip.
+    def replicas(self) -> int:
+        """Groups of `tensor_parallel` chips, each of which holds whole sequences."""
+        return self.chips // self.tensor_parallel
+
+    def on_fullest(self, batch: int) -> int:
+        """Return the sequences of a batch that the fullest replica holds.
+
+        Raises:
+            ValueError: a batch below 1.
 
         Chapter: roofline
         """
-        stored = dict(self.model.weight_bytes())
-        experts = stored.pop("experts", 0.0)
-        return sum(stored.values()) / self.tensor_parallel + experts / self.chips
+        return -(-_whole(batch, "batch") // self.replicas)
 
-    def max_batch(self, context: int) -> int:
-        """Return the sequences of `context` tokens that fit beside the weights; 0 if the weights alone don't fit.
+    @property
+    def weight_bytes_per_chip(self) -> float:
+        """Bytes of weights on each chip."""
+        stored, expert = self._stored()
+        return sum(stored.values()) / self.tensor_parallel + self._experts_held * expert
+
+    def cache_bytes_per_chip(self, context: int) -> float:
+        """Return the bytes that one running sequence of `context` tokens keeps on each chip of its replica.
 
         Raises:
             ValueError: a context below 1.
 
         Chapter: roofline
         """
-        free = self.chip.memory_bytes * self.memory_share - self.weight_bytes_per_chip
-        return max(0, math.floor(free * self.chips / float(self.model.kv_bytes(context).resident)))
+        return float(self.model.kv_bytes(context, self.tensor_parallel).resident)
+
+    def max_batch(self, context: int) -> int:
+        """Return the sequences of `context` tokens that fit beside the weights, on all replicas together.
+
+        0 if one sequence does not fit on a replica, however many replicas there are.
+
+        Raises:
+            ValueError: a context below 1.
+
+        Chapter: roofline
+        """
+        return self.replicas * max(0, math.floor(self._free_bytes / self.cache_bytes_per_chip(context)))
+
+    def check_room(self, batch: int, context: int) -> None:
+        """Refuse a batch that memory does not hold.
+
+        Raises:
+            ValueError: `batch` sequences of `context` tokens do not fit beside the weights; what would is said.
+
+        Chapter: roofline
+        """
+        fits = self.max_batch(context)
+        if batch > fits:
+            raise ValueError(
+                f"batch {batch} of {context} tokens does not fit on {self.chips} {self.chip.name}, at most {fits} "
+                f"would: beside {self.weight_bytes_per_chip / 1e9:.4g} GB of weights a chip has "
+                f"{max(0.0, self._free_bytes) / 1e9:.4g} GB free, and a sequence keeps "
+                f"{self.cache_bytes_per_chip(context) / 1e9:.4g} GB on each chip of its replica"
+            )
+
+    @property
+    def _free_bytes(self) -> float:
+        """Usable memory of a chip beside the weights; negative where they do not fit."""
+        return self.chip.memory_bytes * self.memory_share - self.weight_bytes_per_chip
 
     def experts_touched(self, batch: float) -> float:
         """Return the expected share of a layer's experts that `batch` tokens visit, choosing evenly: 1-(1-k/E)^B.
@@ -153,6 +199,8 @@ class Deployment:
     def decode(self, batch: int, context: int) -> Step:
         """Return the time of one decode step: one new token for each of `batch` sequences.
 
+        Whether they fit into memory is `max_batch`'s question.
+
         Args:
             batch: sequences in the whole deployment.
             context: tokens each has, the new one included.
@@ -162,34 +210,27 @@ class Deployment:
 
         Source: S. Williams et al., Roofline, CACM 52(4), 2009. Chapter: roofline
         """
-        batch = _whole(batch, "batch")
-        cache = float(self.model.decode_read_bytes(context)) * batch / self.chips
-        return self._step(
-            compute_s=self._compute_s(self.model.decode_flops(context), batch),
-            memory_s=self._memory_s(self._read_once(batch) + cache),
-            tokens=batch,
-        )
+        read = float(self.model.decode_read_bytes(context, self.tensor_parallel))
+        return self._step(self.model.decode_flops(context), batch, 1, read)
 
     def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
         """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
 
+        A prompt is read by one replica: one takes as long on eight replicas as on one, and so do eight.
+
         Args:
             new: tokens to read per prompt, at least 1.
             prefix: cached tokens before them.
-            batch: prompts read together.
+            batch: prompts read together, in the whole deployment.
 
         Raises:
             ValueError: a count out of range.
 
         Chapter: roofline
         """
-        batch = _whole(batch, "batch")
-        kept = self.model.kv_bytes(prefix + new).total  # written once, and the cached part read once
-        return self._step(
-            compute_s=self._compute_s(self.model.prefill_flops(new, prefix), batch),
-            memory_s=self._memory_s(self._read_once(batch * new) + float(kept) * batch / self.chips),
-            tokens=float(batch) * new,
-        )
+        flops = self.model.prefill_flops(new, prefix)
+        kept = self.model.kv_bytes(prefix + new, self.tensor_parallel).total  # written once, the cached part read once
+        return self._step(flops, batch, new, float(kept))
 
     def usd_per_million(self, step: Step, usd_per_chip_hour: float) -> float:
         """Return dollars per million tokens of a step, at a rent per chip and hour.
@@ -203,27 +244,49 @@ class Deployment:
             raise ValueError(f"rent should be a finite number of at least 0, got {usd_per_chip_hour} USD per chip-hour")
         return usd_per_chip_hour * self.chips / 3600 / step.tokens_per_s * 1e6
 
-    # --- the three terms ---------------------------------------------------------------------------------------
+    # --- the three terms, on the fullest replica ---------------------------------------------------------------
 
-    def _step(self, compute_s: float, memory_s: float, tokens: float) -> Step:
-        return Step(compute_s, memory_s, self._link_s(tokens), tokens, self.overlap)
+    def _step(self, flops: Flops, batch: int, new: int, cache_bytes: float) -> Step:
+        """The step of `batch` sequences of `new` tokens; FLOPs and cache bytes (on each chip) are those of one."""
+        mine = self.on_fullest(batch)
+        tokens = float(batch) * new
+        return Step(
+            compute_s=self._compute_s(flops, mine, tokens / new),
+            memory_s=self._memory_s(self._read_once(tokens) + cache_bytes * mine),
+            link_s=self._link_s(float(mine) * new / self.tensor_parallel),
+            tokens=tokens,
+            overlap=self.overlap,
+        )
 
-    def _compute_s(self, flops: Flops, batch: float) -> float:
-        ideal = sum(float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items())
-        return ideal * batch / self.chips / self.efficiency.compute
+    def _compute_s(self, flops: Flops, mine: int, batch: float) -> float:
+        """Seconds per chip: the replica's own sequences, and an even share of all visits to experts."""
+        seconds = {name: float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items()}
+        experts = seconds.pop("experts", 0.0) * batch / self.chips
+        return (sum(seconds.values()) * mine / self.tensor_parallel + experts) / self.efficiency.compute
 
     def _memory_s(self, bytes_per_chip: float) -> float:
         return bytes_per_chip / self.chip.memory_bandwidth_bytes_s / self.efficiency.memory
 
     def _read_once(self, tokens: float) -> float:
-        """Weight bytes that each chip reads in a step, whatever the batch; of the experts, those that are visited."""
-        stored = {k: b for k, b in self.model.weight_bytes().items() if k != "embedding"}
-        experts = stored.pop("experts", 0.0) * self.experts_touched(tokens)
-        return sum(stored.values()) / self.tensor_parallel + experts / self.chips
+        """Weight bytes that a chip reads in a step, whatever the batch; of its experts those visited, at least one."""
+        stored, expert = self._stored()
+        stored.pop("embedding", None)
+        visited = max(1.0, self._experts_held * self.experts_touched(tokens))
+        return sum(stored.values()) / self.tensor_parallel + visited * expert
 
-    def _link_s(self, tokens: float) -> float:
-        """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for a step's tokens, per chip."""
-        mine = tokens / self.chips
+    def _stored(self) -> tuple[dict[str, float], float]:
+        """Bytes of all weights but the routed experts, by component, and of one expert in every layer."""
+        stored = dict(self.model.weight_bytes())
+        experts = stored.pop("experts", 0.0)
+        return stored, experts / self._moe.experts if self._moe else 0.0
+
+    @property
+    def _experts_held(self) -> int:
+        """Experts of each layer on a chip: whole ones, so some are there twice where the chips don't divide them."""
+        return -(-self._moe.experts // self.chips) if self._moe else 0
+
+    def _link_s(self, mine: float) -> float:
+        """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for the tokens of one chip."""
         inside, outside = self._peers()
         link = self.chip.link_bytes_s * self.efficiency.link
         network = self.chip.network_bytes_s * self.efficiency.link
@@ -252,8 +315,13 @@ class Deployment:
         return next((ffn for _, ffn in self.model.layers if isinstance(ffn, MoE)), None)
 
 
-def _whole(count: int, what: str) -> int:
-    if isinstance(count, bool) or not 1 <= count <= MOST or count != int(count):
+def _whole(count: object, what: str) -> int:
+    if (
+        isinstance(count, bool)
+        or not isinstance(count, int | float | np.integer)
+        or not 1 <= count <= MOST
+        or count != int(count)
+    ):
         raise ValueError(f"{what} should be a whole number from 1 to 2**53, got {count!r}")
     return int(count)
 
@@ -338,10 +406,11 @@ def check_day(key: str = "deepseek-day") -> DayCheck:
     fresh = 1 - day.input_hit_tokens / day.input_tokens
     computed = day.node_input_tokens_s * fresh
     unit = deployment(day.model, day.chip, day.prefill_chips)
-    ideal = unit.prefill(day.mean_context).compute_s * unit.chips / day.mean_context  # chip-seconds per token
+    reading = unit.prefill(day.mean_context, batch=unit.replicas)
+    ideal = reading.compute_s * unit.chips / reading.tokens  # chip-seconds per token
     batch = day.node_output_tokens_s / float(np.mean(day.user_tokens_s)) / day.chips_per_node
     decoding = deployment(day.model, day.chip, day.decode_chips)
-    step = decoding.decode(round(batch * day.decode_chips), day.mean_context)
+    step = decoding.decode(round(batch) * day.decode_chips, day.mean_context)
     took = batch * day.chips_per_node / day.node_output_tokens_s
     return DayCheck(
         day=day,

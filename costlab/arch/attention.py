@@ -91,6 +91,14 @@ class Attention(ABC):
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return what one query reads from the cache."""
 
+    def cache_share(self, group: int) -> float:
+        """Return the share of the layer's cache that lies on each chip of a tensor-parallel group of `group` chips.
+
+        All of it, unless there are KV heads to split: a latent, a vector that all query heads share and an index
+        key lie whole on each chip.
+        """
+        return 1.0
+
     def reexpansion_flops(self) -> float:
         """Return the FLOPs per cached token to rebuild keys and values for a prefill that continues a prefix."""
         return 0.0
@@ -129,6 +137,10 @@ class FullAttention(Attention):
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return QK and PV products of every head with every earlier token."""
         return (self._read(EVERY),)
+
+    def cache_share(self, group: int) -> float:
+        """Return the share of whole KV heads on the chip that holds most; each has one where chips outnumber heads."""
+        return -(-self.kv_heads // group) / self.kv_heads
 
     def _read(self, entries: Entries) -> Read:
         flops = 2.0 * self.heads * (self.qk_dim + self.v_dim)

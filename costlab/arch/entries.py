@@ -26,14 +26,18 @@ def tokens_array(tokens: ArrayLike, what: str = "tokens", least: int = 1) -> Flo
     Chapter: attention
     """
     try:
-        counts = np.asarray(tokens, dtype=np.float64)
+        given = np.asarray(tokens)
+        counts = given.astype(np.float64)
+        too_large = bool(np.any(given > MOST))  # before rounding: 2**53 + 1 becomes 2**53
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} should be whole numbers, got {tokens!r}") from error
+    if given.dtype == np.bool_:
+        raise ValueError(f"{what} should be whole numbers, got {tokens!r}")
     wrong = counts[~np.isfinite(counts) | (counts < least) | (counts != np.floor(counts))]
     if wrong.size:
         raise ValueError(f"{what} should be whole numbers of at least {least}, got {wrong.flat[0]:g}")
-    if np.any(counts > MOST):
-        raise ValueError(f"{what} should not exceed 2**53, got {np.max(counts):g}")
+    if too_large:
+        raise ValueError(f"{what} should not exceed 2**53, got {np.max(given)}")
     return counts
 
 

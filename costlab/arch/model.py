@@ -169,11 +169,12 @@ class Model:
         idle = {name: n for name, n in active.items() if name not in _IDLE and n}
         return Params({k: n for k, n in every.items() if n}, idle, self._mtp_params())
 
-    def kv_bytes(self, tokens: ArrayLike) -> KVBytes:
-        """Return the bytes that one sequence of `tokens` tokens keeps.
+    def kv_bytes(self, tokens: ArrayLike, tensor_parallel: int = 1) -> KVBytes:
+        """Return the bytes that one sequence of `tokens` tokens keeps, on each chip of a tensor-parallel group.
 
         Args:
             tokens: context lengths, any shape.
+            tensor_parallel: chips in the group; KV heads split among them, latents and shared vectors do not.
 
         Raises:
             ValueError: a length below 1 or not whole.
@@ -184,7 +185,8 @@ class Model:
         parts = {part: np.zeros_like(context) for part in ("main", "index", "window", "state")}
         for attention, count in self._attention_counts.items():
             for store in attention.stores():
-                parts[store.part] += count * store.bytes_per_entry * store.entries.at(context)
+                held = count * attention.cache_share(tensor_parallel)
+                parts[store.part] += held * store.bytes_per_entry * store.entries.at(context)
         return KVBytes(**parts)
 
     def decode_flops(self, context: ArrayLike) -> Flops:
@@ -224,11 +226,12 @@ class Model:
             flops["latent_up"] = flops["latent_up"] + again * cached
         return self._with_attention(flops, "prefill", cached, fresh)
 
-    def decode_read_bytes(self, context: ArrayLike) -> Floats:
+    def decode_read_bytes(self, context: ArrayLike, tensor_parallel: int = 1) -> Floats:
         """Return the cache bytes that one decode step of one sequence reads: every index key, the chosen entries.
 
         Args:
             context: context lengths including the new token, any shape.
+            tensor_parallel: chips in the group; the bytes are those that each of them reads.
 
         Raises:
             ValueError: a length below 1 or not whole.
@@ -236,7 +239,8 @@ class Model:
         Chapter: roofline
         """
         tokens = tokens_array(context)
-        reads = ((count, r) for a, count in self._attention_counts.items() for r in a.reads("decode"))
+        held = {a: count * a.cache_share(tensor_parallel) for a, count in self._attention_counts.items()}
+        reads = ((share, r) for a, share in held.items() for r in a.reads("decode"))
         return np.asarray(sum(n * r.bytes_per_entry * r.entries.at(tokens) for n, r in reads), dtype=np.float64)
 
     def weight_bytes(self, active: bool = False) -> Mapping[str, float]:

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from costlab import arch, catalog
-from costlab.arch import FP8_EQUIVALENTS, Attention, Model
+from costlab import arch, catalog, roofline
+from costlab.arch import Attention, Model
 from costlab.arch.experts import FeedForward
 from costlab.cache.windows import Footprint, footprint
 
@@ -166,9 +166,7 @@ def flat_rate(flops_per_s: float) -> Callable[[str], float]:
 
 
 def chip_rate(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[str], float]:
-    """Return seconds per FLOP on catalogued chips, by precision: a unit half as wide is twice as fast.
-
-    A precision for which the chip has no unit runs on its next wider one.
+    """Return seconds per FLOP on catalogued chips, by precision, at the rates of `roofline.rate`.
 
     Args:
         chip: key in the catalog, e.g. "h800".
@@ -176,23 +174,14 @@ def chip_rate(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[s
         efficiency: share of the peak that is reached, above 0 and at most 1.
 
     Raises:
-        ValueError: an unknown chip or precision, chips below 1, an efficiency out of range.
+        ValueError: an unknown chip, chips below 1, an efficiency out of range; when called, a precision without unit.
 
-    Source: catalog/chips.toml; weights: costlab.arch.FP8_EQUIVALENTS. Chapter: cache
+    Source: catalog/chips.toml. Chapter: cache
     """
     if chips < 1 or not 0 < efficiency <= 1:
         raise ValueError(f"chips should be at least 1 and efficiency in (0, 1], got {chips} and {efficiency}")
-    flops = catalog.chip(chip).flops
-    unit = next((u for u in ("fp8", "bf16", "fp16") if u in flops), None)
-    if unit is None:
-        raise ValueError(f"{chip} has no unit for fp8, bf16 or fp16; it has {', '.join(flops)}")
-    fp8_s = FP8_EQUIVALENTS["fp8" if unit == "fp8" else "bf16"] ** -1 / flops[unit] / chips / efficiency
-    narrowest = FP8_EQUIVALENTS["fp4" if "fp4" in flops else "fp8" if unit == "fp8" else "bf16"]
-
-    def seconds_per_flop(precision: str) -> float:
-        return max(catalog.pick(FP8_EQUIVALENTS, precision, "precision"), narrowest) * fp8_s
-
-    return seconds_per_flop
+    record = catalog.chip(chip)
+    return lambda precision: 1.0 / (roofline.rate(record, precision) * chips * efficiency)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3"
     if not fits:
         _say_it_does_not_fit(axes, node)
         return
-    batches = np.unique(np.geomspace(1, min(fits, 65536), 40).astype(int))
+    most = max(1, min(fits, 65536) // node.replicas)
+    batches = node.replicas * np.unique(np.geomspace(1, most, 40).astype(int))  # every replica equally full
     steps = [node.decode(int(b), context) for b in batches]
     times = {part: [getattr(step, f"{part}_s") * 1e3 for step in steps] for part in ("compute", "memory", "link")}
     times = {part: values for part, values in times.items() if values[-1]}  # one chip has no links
@@ -39,7 +40,7 @@ def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3"
         axes.plot(batches, values, color=COLOURS[part])
     log_axis(axes, "x", 4.0 ** np.arange(0, 9), "{:g}".format)
     log_axis(axes, "y", 10.0 ** np.arange(-5, 4), "{:g}".format)
-    axes.set_xlim(1, batches[-1] * 2.2)
+    axes.set_xlim(batches[0], batches[-1] * 2.2)
     label_ends(axes, batches[-1], [(values[-1], part, COLOURS[part]) for part, values in times.items()])
     plt.show()
     best = steps[-1]

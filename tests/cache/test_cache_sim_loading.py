@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from costlab import arch
+from costlab import arch, catalog, roofline
 from costlab.cache import costs, loading, windows
 
 # Assumptions of shared/facts/mimo_hicache.md section 3: 50 GB/s from host to device, 400 TFLOP/s, the KV of a request
@@ -135,9 +135,16 @@ def test_chip_rates_follow_the_data_sheet() -> None:
 
 
 def h800_bf16_s() -> float:
-    from costlab import catalog
-
     return 1 / catalog.chip("h800").flops["bf16"]
+
+
+@pytest.mark.parametrize("chip", list(catalog.load().chips))
+def test_a_chip_has_one_speed(chip) -> None:
+    """The simulator's prefill of a prompt takes what the roofline's compute does, on every chip in every precision."""
+    for model in (PRO, "deepseek-v4-pro"):  # the latter mixes residual streams in FP32
+        ours = costs.prefill_cost(model, costs.chip_rate(chip, 8)).total_s(1000, 500)
+        node = roofline.deployment(model, chip, 8, tensor_parallel=8)
+        assert ours == pytest.approx(node.prefill(1000, 500).compute_s, rel=1e-12)
 
 
 def test_the_facts_load_against_recompute() -> None:
@@ -164,7 +171,7 @@ def test_a_hit_in_hbm_moves_nothing() -> None:
         (lambda: costs.flat_rate(0), "flops_per_s should be above 0"),
         (lambda: costs.chip_rate("h800", 0), "chips should be at least 1"),
         (lambda: costs.chip_rate("h8000"), "unknown chip 'h8000'"),
-        (lambda: costs.chip_rate("h800")("int3"), "unknown precision 'int3'"),
+        (lambda: costs.chip_rate("h800")("int3"), "no unit for 'int3'"),
         (lambda: costs.hit_cost(PRO, 0, bandwidth_bytes_per_s=1.0), "tokens and bandwidth should be above 0"),
     ],
 )

@@ -200,11 +200,8 @@ def prompt(at: float, *blocks: int) -> Request:
 def compute_s(plan: Plan, new: int, prefix: int = 0) -> float:
     flops = arch.load(plan.model).prefill_flops(new, prefix)
     rates = catalog.chip(plan.chip).flops
-    units = {"fp8": "fp8", "fp4xfp8": "fp8", "bf16": "bf16"}
-    seconds = sum(
-        float(f) / (rates["bf16"] / 2 if flops.precision[n] == "fp32" else rates[units[flops.precision[n]]])
-        for n, f in flops.by_component.items()
-    )
+    units = {"fp8": "fp8", "fp4xfp8": "fp8", "bf16": "bf16", "fp32": "tf32"}
+    seconds = sum(float(f) / rates[units[flops.precision[n]]] for n, f in flops.by_component.items())
     return seconds / plan.chips / plan.compute_efficiency
 
 

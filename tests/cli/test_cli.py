@@ -118,7 +118,11 @@ def test_roofline(answer):
     assert rows[1]["tokens_per_s"] == step.tokens_per_s
     assert rows[1]["usd_per_M_tokens"] == node.usd_per_million(step, 2.0)
     assert f"room for {node.max_batch(4989)} sequences" in notes[0]
-    assert "does not fit" not in " ".join(notes)
+    assert (
+        "attention data-parallel on 32 replicas of 1 chip, experts over all 32; prefill: one prompt on each" in notes[1]
+    )
+    assert rows[0]["step_ms"] == node.prefill(4989, batch=32).seconds * 1e3
+    assert rows[0]["tokens_per_s"] == node.prefill(4989, batch=32).tokens_per_s
     assert "efficiency 1 compute, 1 memory, 1 link; 2 USD/chip-h" in notes
 
 
@@ -132,9 +136,11 @@ def test_roofline_options(answer):
     assert "efficiency 0.5 compute, 0.5 memory, 0.5 link; 4 USD/chip-h" in notes
 
 
-def test_roofline_says_when_it_does_not_fit(answer):
-    _, notes = answer("roofline deepseek-v3 --chip h800 --gpus 8 --batch 1 --tokens 10")
-    assert "batch 1 does not fit: at most 0" in notes
+def test_one_prompt_on_eight_replicas(answer):
+    """Llama-2-7B on 8 H800: eight prompts at once, each read in the time of one chip."""
+    rows, _ = answer("roofline llama-2-7b --chip h800 --gpus 8 --batch 8 --tokens 4096")
+    assert rows[0]["step_ms"] == pytest.approx(58.06, rel=1e-3)
+    assert rows[0]["tokens_per_s"] == pytest.approx(8 * 4096 / 0.05806, rel=1e-3)
 
 
 def test_bill(answer):
@@ -179,7 +185,6 @@ def test_absurd_but_whole(answer):
     rows, _ = answer("flops mimo-v2.5 --tokens 1000000000000000 --phase prefill")
     assert rows[0]["total_GFLOP"] > 1e20
     answer("kv mimo-v2.5 --tokens 1000000000000000")
-    answer("roofline mimo-v2.5 --chip h200 --gpus 8 --batch 1000000000000000 --tokens 1000000000000000")
     answer("bill --input 1000000000000000 --output 1000000000000000 --hit-rate 0 --calls 1000000000000000")
 
 
@@ -194,7 +199,9 @@ def test_help_and_version(run):
 
 # --- errors ----------------------------------------------------------------------------------------------------
 
-ROOF = "roofline deepseek-v3 --chip h800 --gpus 8 --batch 1 --tokens 10"
+ROOF = "roofline deepseek-v3 --chip h800 --gpus 16 --batch 1 --tokens 10"
+ROOF_1M = "roofline deepseek-v3.2 --chip h200 --gpus 8 --batch 4 --tokens 1M"
+ROOF_128K = "roofline deepseek-v3 --chip h200 --gpus 8 --batch 17 --tokens 128K"
 BILL = "bill --input 10 --output 10 --hit-rate 0"
 
 
@@ -219,9 +226,12 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         ("flops nope --tokens 10", ["'nope'", "llama-2-7b"]),
         ("roofline nope --chip h800 --gpus 8 --batch 1 --tokens 10", ["'nope'", "llama-2-7b"]),
         (ROOF.replace("h800", "h80"), ["'h80'", "did you mean 'h800'", "b200"]),
-        (ROOF.replace("--gpus 8", "--gpus 0"), ["--gpus", "'0'", "from 1"]),
+        (ROOF.replace("--gpus 16", "--gpus 0"), ["--gpus", "'0'", "from 1"]),
         (ROOF.replace("--batch 1", "--batch -4"), ["--batch", "'-4'", "from 1"]),
-        (f"{ROOF} --tensor-parallel 3", ["8 chips", "tensor_parallel = 3"]),
+        (f"{ROOF} --tensor-parallel 3", ["16 chips", "tensor_parallel = 3"]),
+        (ROOF.replace("--gpus 16", "--gpus 8"), ["batch 1 of 10 tokens", "at most 0 would", " 0 GB free"]),
+        (ROOF_1M, ["batch 4", "at most 0 would", "25.2", "50.4 GB on each chip of its replica"]),
+        (ROOF_128K, ["batch 17", "at most 16 would", "26.08 GB free", "9.21"]),
         (f"{ROOF} --compute-efficiency 1.5", ["compute efficiency", "1.5"]),
         (f"{ROOF} --link-efficiency nan", ["link efficiency", "nan"]),
         (f"{ROOF} --rent -1", ["rent", "-1"]),
