@@ -183,7 +183,8 @@ def _roofline(args: argparse.Namespace) -> Answer:
 
 def _roofline_notes(args: argparse.Namespace, node: roofline.Deployment) -> list[str]:
     gb = node.weight_bytes_per_chip / 1e9
-    share = f"{gb:.1f} GB of weights on each {node.chip.name} with {node.chip.memory_bytes / 1e9:.0f} GB, {node.memory_share:.0%} usable"
+    memory = f"{node.chip.memory_bytes / 1e9:.0f} GB, {node.memory_share:.0%} usable"
+    share = f"{gb:.1f} GB of weights on each {node.chip.name} with {memory}"
     on_one = f"{node.replicas} replicas of {node.tensor_parallel} chip{'s' * (node.tensor_parallel > 1)}"
     eff = node.efficiency
     return [

@@ -16,14 +16,21 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from effort import FULL_EXAMPLES
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 
 # A busy machine is no failure.
-settings.register_profile("course", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("course")
+patient = settings(max_examples=FULL_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("all", patient)
+settings.register_profile("course", patient, max_examples=FULL_EXAMPLES // 4)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw few examples unless the command line asks for more, as `make test-all` does."""
+    settings.load_profile(config.getoption("--hypothesis-profile") or "course")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ assert not heavy, heavy
 
 def python(code, *names):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
-    return subprocess.run([sys.executable, "-c", code, *names], env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code, *names], env=env, capture_output=True, text=True, timeout=600)
 
 
 def test_all_but_nn_imports_without_torch():

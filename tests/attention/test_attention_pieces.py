@@ -11,6 +11,7 @@ import pytest
 import torch
 from attention import dims as d
 from attention.oracles import randomise, v4_pair
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +39,7 @@ def test_decode_equals_prefill(layers, name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", TIED)
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(cuts=st.lists(st.integers(1, TOKENS - 1), max_size=8, unique=True), seed=st.integers(0, 3))
 def test_any_chunks_equal_prefill(layers, name, cuts, seed):
     edges = [0, *sorted(cuts), TOKENS]

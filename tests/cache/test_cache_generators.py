@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +130,7 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(shapes, st.integers(0, 60), st.integers(0, 9))
 def test_traces_are_whole(shape, requests, seed):
     """As many requests as asked for, in order of time, each block named, ids chained: one id, one place, one past."""
@@ -144,7 +145,7 @@ def test_traces_are_whole(shape, requests, seed):
             assert before.setdefault(block, past) == past
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(shapes, st.integers(0, 9))
 def test_histories_grow(shape, seed):
     """Each prompt of a session begins with the one before, but for that one's partial block."""

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -132,7 +133,7 @@ class Serving(RuleBasedStateMachine):
                 assert pool.pages <= pool.capacity
 
 
-Serving.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
+Serving.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30)
 TestServing = Serving.TestCase
 
 

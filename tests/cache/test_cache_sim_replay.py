@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import pytest
 from cache.cache_oracles import TRACE, libcachesim_hits, plain_lru_hits
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -164,7 +165,7 @@ sizes = st.one_of(st.integers(1, 30), st.just(math.inf))
     st.sampled_from(["serial", "streamed", "look-ahead"]),
     st.sampled_from([PRO, "deepseek-v3", "deepseek-v4-pro", "deepseek-v4-flash"]),
 )
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_replay_balances(requests, capacities, eviction, write, prefetch, mode, model) -> None:
     page = windows.footprint(model).bytes_per_token(1 / 15) * 128
     levels = tuple(Tier(f"T{i}", c * page, 1e7, 1e-3) for i, c in enumerate(capacities))

@@ -1,6 +1,7 @@
 """The radix tree against brute force."""
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -124,7 +125,7 @@ class Serving(RuleBasedStateMachine):
             assert self.tree.match(tokens).tokens == len(tokens)
 
 
-Serving.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+Serving.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=25)
 TestServing = Serving.TestCase
 
 

@@ -47,7 +47,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(tmp_path):
 @pytest.mark.parametrize("limit", [(), (3,)], ids=["unlimited", "with evictions"])
 def test_killed_at_every_step_of_writing(tmp_path, limit):
     child = start("die", tmp_path, *limit)
-    out, _ = child.communicate(timeout=120)
+    out, _ = child.communicate(timeout=600)
     assert child.returncode == 0
     assert int(out) > 25
 

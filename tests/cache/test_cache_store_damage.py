@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache.store_pages import GEOMETRY, page_of, served_right
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from costlab.cache.store import Geometry, GeometryMismatch, Store
 from costlab.cache.store.files import Damaged, Header
 
 KEYS = range(4)
-quickly = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from cache.store_pages import GEOMETRY, is_right, page_of
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -134,5 +135,5 @@ class Machine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
+Machine.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=30)
 TestMachine = Machine.TestCase

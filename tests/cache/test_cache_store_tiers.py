@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 from cache.store_pages import GEOMETRY, is_right, page_of, served_right
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ def put(store, *keys):
     return store.put(keys, [page_of(key) for key in keys])
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.integers(1, 4), st.integers(0, 4), st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
 def test_memory_and_ram_together_are_one_lru_list(memory, ram, steps):
     """The oracle is a dict in order of use; memory holds its last pages, RAM those before them."""

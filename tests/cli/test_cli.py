@@ -267,7 +267,7 @@ def test_errors(line, words, run):
 
 def process(*args, **options):
     return subprocess.run(
-        [sys.executable, "-m", "costlab.cli", *args], env=ENV, stderr=subprocess.PIPE, timeout=60, **options
+        [sys.executable, "-m", "costlab.cli", *args], env=ENV, stderr=subprocess.PIPE, timeout=600, **options
     )
 
 

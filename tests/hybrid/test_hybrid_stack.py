@@ -10,6 +10,7 @@ import pytest
 import torch
 from attention import dims as d
 from attention.oracles import randomise
+from effort import examples
 from hybrid import mimo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,7 +120,7 @@ def test_rings_never_grow(model):
 
 
 @torch.no_grad()
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_chunks_change_nothing(toy, data):
     """Any way to cut a prompt gives the same logits and leaves the same bytes, within the windows at every step."""

@@ -104,7 +104,7 @@ class Course:
     def nbgrader(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run an nbgrader command as a teacher does, in the course's folder."""
         command = [sys.executable, "-m", "nbgrader", *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
 
     def path(self, *folders: str) -> Path:
         """The lab's notebook under release, or under submitted or autograded and a student."""
@@ -128,9 +128,11 @@ class Course:
             (notebook,) = book.find_submission(self.lab, student).notebooks
             return {grade.name: grade.auto_score for grade in notebook.grades if grade.name in checks(self.lab)}
 
+    def graded(self, student: str) -> NotebookNode:
+        """What became of a submission: its cells as the grader ran them, with their outputs."""
+        return read(self.path("autograded", student))
+
     def messages(self, student: str, cell_name: str) -> str:
         """What a graded cell printed or raised."""
-        cells = {
-            name(cell): cell for cell in read(self.path("autograded", student)).cells if "nbgrader" in cell.metadata
-        }
+        cells = {name(cell): cell for cell in self.graded(student).cells if "nbgrader" in cell.metadata}
         return "\n".join(str(out.get("evalue") or out.get("text")) for out in cells[cell_name].outputs)

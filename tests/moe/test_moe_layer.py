@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moe.naive import naive_forward
@@ -64,7 +65,7 @@ def test_gradients_are_right_in_double_precision() -> None:
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.permutations(range(12)), st.sampled_from(sorted(SPECS)))
 def test_permuting_tokens_permutes_outputs(order: list[int], name: str) -> None:
     layer, (x, ids) = build(name), inputs(12)
@@ -88,13 +89,13 @@ def test_clamp_limits_gate_from_above_and_up_on_both_sides() -> None:
     torch.testing.assert_close(swiglu(torch.cat([gate, up])), silu(gate) * up)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=8, max_size=8), min_size=1, max_size=6), st.integers(1, 8))
 def test_top_k_breaks_ties_as_numpy_does(rows: list[list[int]], k: int) -> None:
     assert top_k(torch.tensor(rows).float(), k).tolist() == moe.top_k(rows, k).tolist()
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=8, max_size=8), min_size=1, max_size=6), st.integers(1, 4))
 def test_groups_are_limited_as_in_numpy(rows: list[list[int]], kept: int) -> None:
     theirs = moe.limit_groups(rows, 4, kept)

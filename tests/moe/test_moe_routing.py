@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -181,7 +182,7 @@ def test_sampled_first_choices_follow_the_shares() -> None:
     np.testing.assert_allclose(moe.count_loads(first, 8) / 40_000, shares, atol=0.01)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 2**32 - 1))
 def test_a_seed_fixes_the_load(seed: int) -> None:
     def draw() -> np.ndarray:
