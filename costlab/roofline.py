@@ -1,7 +1,8 @@
 """What a second of a chip yields: compute, memory and link time of a prefill and of a decode step.
 
-A step takes as long as its slowest part when the parts overlap, or their sum when they do not. Times are lower
-bounds at efficiency 1; an efficiency below 1 is always one that the caller states.
+A step takes as long as its slowest part when the parts overlap, or their sum when they do not. At efficiency 1 compute
+and memory times are lower bounds; the link's is that of sending each visit to an expert by itself. An efficiency
+below 1 is always one that the caller states.
 
 >>> from costlab import roofline
 >>> node = roofline.deployment("deepseek-v3", "h800", 32)
@@ -91,8 +92,9 @@ class Deployment:
     sequences: a batch lies on the replicas as evenly as whole sequences can, and a step takes as long as on the
     fullest one. The default, `tensor_parallel=1`, makes every chip a replica: "attention data-parallel, experts
     parallel", as DeepSeek's published day serves V3. Within a group a cache splits over the KV heads that it has;
-    a latent, or the one head that all query heads share, lies whole on each chip. Experts too are whole: a chip holds
-    `ceil(experts / chips)` of each layer, and visits are even. `memory_share` of each chip's memory may be used.
+    a latent, or the one head that all query heads share, lies whole on each chip, and so does all that belongs to no
+    head (`Model.shares_on_chip`). Experts too are whole: a chip holds `ceil(experts / chips)` of each layer, and
+    visits are even. `memory_share` of each chip's memory may be used.
     """
 
     model: Model
@@ -111,6 +113,7 @@ class Deployment:
         if self.tensor_parallel > self.chip.chips_per_node:
             node = self.chip.chips_per_node
             raise ValueError(f"tensor_parallel = {self.tensor_parallel} should stay within a node of {node} chips")
+        self.model.shares_on_chip(self.tensor_parallel)
         if not 0 < self.memory_share <= 1:
             raise ValueError(f"memory_share should be above 0 and at most 1, got {self.memory_share}")
 
@@ -134,8 +137,7 @@ class Deployment:
     @property
     def weight_bytes_per_chip(self) -> float:
         """Bytes of weights on each chip."""
-        stored, expert = self._stored()
-        return sum(stored.values()) / self.tensor_parallel + self._experts_held * expert
+        return sum(self._split.values()) + self._experts_held * self._expert_bytes
 
     def cache_bytes_per_chip(self, context: int) -> float:
         """Return the bytes that one running sequence of `context` tokens keeps on each chip of its replica.
@@ -262,23 +264,27 @@ class Deployment:
         """Seconds per chip: the replica's own sequences, and an even share of all visits to experts."""
         seconds = {name: float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items()}
         experts = seconds.pop("experts", 0.0) * batch / self.chips
-        return (sum(seconds.values()) * mine / self.tensor_parallel + experts) / self.efficiency.compute
+        shares = self.model.shares_on_chip(self.tensor_parallel)
+        return (sum(s * shares[name] for name, s in seconds.items()) * mine + experts) / self.efficiency.compute
 
     def _memory_s(self, bytes_per_chip: float) -> float:
         return bytes_per_chip / self.chip.memory_bandwidth_bytes_s / self.efficiency.memory
 
     def _read_once(self, tokens: float) -> float:
         """Weight bytes that a chip reads in a step, whatever the batch; of its experts those visited, at least one."""
-        stored, expert = self._stored()
-        stored.pop("embedding", None)
-        visited = max(1.0, self._experts_held * self.experts_touched(tokens))
-        return sum(stored.values()) / self.tensor_parallel + visited * expert
+        read = sum(b for name, b in self._split.items() if name != "embedding")
+        return read + max(1.0, self._experts_held * self.experts_touched(tokens)) * self._expert_bytes
 
-    def _stored(self) -> tuple[dict[str, float], float]:
-        """Bytes of all weights but the routed experts, by component, and of one expert in every layer."""
-        stored = dict(self.model.weight_bytes())
-        experts = stored.pop("experts", 0.0)
-        return stored, experts / self._moe.experts if self._moe else 0.0
+    @property
+    def _split(self) -> Mapping[str, float]:
+        """Bytes on each chip of all weights but the routed experts, by component."""
+        shares = self.model.shares_on_chip(self.tensor_parallel)
+        return {name: b * shares[name] for name, b in self.model.weight_bytes().items() if name != "experts"}
+
+    @property
+    def _expert_bytes(self) -> float:
+        """Bytes of one routed expert of every layer."""
+        return self.model.weight_bytes()["experts"] / self._moe.experts if self._moe else 0.0
 
     @property
     def _experts_held(self) -> int:
@@ -294,9 +300,12 @@ class Deployment:
         return mine * (exchange + self._reduce_bytes() / link)
 
     def _peers(self) -> tuple[float, float]:
-        """Share of a token's expert visits that go to other chips of the node, and to other nodes."""
+        """Share of a token's expert visits that go to other replicas of the node, and to other nodes.
+
+        After an all-reduce each chip of a replica has all its tokens, and the next one sums what its experts made.
+        """
         near = min(self.chips, self.chip.chips_per_node)
-        return (near - 1) / self.chips, (self.chips - near) / self.chips
+        return (near - self.tensor_parallel) / self.chips, (self.chips - near) / self.chips
 
     def _moe_bytes(self) -> float:
         per_element = DISPATCH_BYTES + COMBINE_BYTES
@@ -304,10 +313,10 @@ class Deployment:
         return visits * self.model.record.hidden * per_element
 
     def _reduce_bytes(self) -> float:
-        # a ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer,
-        # for all tokens of the tensor-parallel group
+        # a ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer, and after
+        # the embedding, whose vocabulary is split: for all tokens of the tensor-parallel group
         group = self.tensor_parallel
-        per_token = 2 * len(self.model.layers) * self.model.record.hidden * REDUCE_BYTES
+        per_token = (2 * len(self.model.layers) + 1) * self.model.record.hidden * REDUCE_BYTES
         return per_token * 2 * (group - 1) / group * group
 
     @property

@@ -99,6 +99,16 @@ class Attention(ABC):
         """
         return 1.0
 
+    def whole_params(self, hidden: int) -> Mapping[str, int]:
+        """Return the parameters by component that belong to no head: all chips of a tensor-parallel group have them."""
+        return {}
+
+    def params_on_chip(self, hidden: int, group: int) -> Mapping[str, float]:
+        """Return the parameters by component on each chip of a group of `group` chips, which divide the heads."""
+        whole = self.whole_params(hidden)
+        counts = self.params(hidden).items()
+        return {name: whole.get(name, 0) + (n - whole.get(name, 0)) / group for name, n in counts}
+
     def reexpansion_flops(self) -> float:
         """Return the FLOPs per cached token to rebuild keys and values for a prefill that continues a prefix."""
         return 0.0
@@ -141,6 +151,13 @@ class FullAttention(Attention):
     def cache_share(self, group: int) -> float:
         """Return the share of whole KV heads on the chip that holds most; each has one where chips outnumber heads."""
         return -(-self.kv_heads // group) / self.kv_heads
+
+    def params_on_chip(self, hidden: int, group: int) -> Mapping[str, float]:
+        """Return an even share of the query heads' matrices, and those of the KV heads that the chip holds."""
+        counts = dict(super().params_on_chip(hidden, group))
+        keys = hidden * self.kv_heads * (self.qk_dim + self.v_dim)
+        counts["attention"] += keys * (self.cache_share(group) - 1 / group)
+        return counts
 
     def _read(self, entries: Entries) -> Read:
         flops = 2.0 * self.heads * (self.qk_dim + self.v_dim)
@@ -207,6 +224,10 @@ class MLA(Attention):
         """Return one latent and one rotary key per token, shared by all heads."""
         return (Store("main", layout_bytes(self.entry)),)
 
+    def whole_params(self, hidden: int) -> Mapping[str, int]:
+        """Return the down-projections: to the query's latent, and to the latent and rotary key that are cached."""
+        return {"attention": hidden * (self.q_rank + self.kv_rank + self.rope_dim)}
+
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return expanded heads in prefill, absorbed heads in decode."""
         flops = self._expanded() if phase == "prefill" else self._absorbed()
@@ -247,6 +268,10 @@ class DSA(MLA):
             "norm": 2 * self.index_dim,
         }
         return _merged(super().params(hidden), extra)
+
+    def whole_params(self, hidden: int) -> Mapping[str, int]:
+        """Return MLA's down-projections and the indexer: cut by heads, its scores would need a sum over the group."""
+        return _merged(super().whole_params(hidden), _indexer_of(self.params(hidden)))
 
     def stores(self) -> tuple[Store, ...]:
         """Return MLA's latent and the indexer's key, both per token."""
@@ -293,6 +318,10 @@ class SharedWindow(Attention):
             "norm": self.q_rank + self.head_dim + self.heads,
         }
 
+    def whole_params(self, hidden: int) -> Mapping[str, int]:
+        """Return the projections to the query's latent and to the vector that all heads share."""
+        return {"attention": hidden * (self.q_rank + self.head_dim)}
+
     def stores(self) -> tuple[Store, ...]:
         """Return the raw entries of the window."""
         return (Store("window", layout_bytes(self.entry), Entries(cap=self.window)),)
@@ -327,6 +356,11 @@ class HCA(SharedWindow):
     def params(self, hidden: int) -> Mapping[str, int]:
         """Return the base layer and the compressor."""
         return _merged(super().params(hidden), self._compressor(hidden, self.head_dim))
+
+    def whole_params(self, hidden: int) -> Mapping[str, int]:
+        """Return the base layer's, the compressors, which make what all heads share, and an indexer if there is one."""
+        counts = self.params(hidden)
+        return _merged(super().whole_params(hidden), {"compressor": counts["compressor"]}, _indexer_of(counts))
 
     def stores(self) -> tuple[Store, ...]:
         """Return one entry per block, the window, and the open blocks' state in FP32."""
@@ -382,6 +416,10 @@ class CSA(HCA):
         score = Read("indexer", flops, layout_bytes(self.index_key), Entries(self.block))
         chosen = self._read(Entries(self.block, self.top_k))
         return (score, chosen, *SharedWindow.reads(self, phase))
+
+
+def _indexer_of(counts: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: n for name, n in counts.items() if name.startswith("index_")}
 
 
 def _merged(*counts: Mapping[str, int]) -> dict[str, int]:

@@ -251,6 +251,35 @@ class Model:
         counts = self.params.active_by_component if active else self.params.by_component
         return {name: n * DTYPE_BYTES[self._precision(self.record.weights, name)] for name, n in counts.items()}
 
+    def shares_on_chip(self, tensor_parallel: int) -> Mapping[str, float]:
+        """Return the share of each component's weights and FLOPs that falls to each chip of a tensor-parallel group.
+
+        Heads, feed-forward parts and vocabulary split; what belongs to no head, the router and the mixing of residual
+        streams are done whole on each chip. The routed experts are left out: they lie where experts lie.
+
+        Args:
+            tensor_parallel: chips in the group.
+
+        Raises:
+            ValueError: a number that does not divide the query heads.
+
+        Source: the plain linear layers of DeepSeek's published inference code. Chapter: roofline
+        """
+        for attention in self._attention_counts:
+            if tensor_parallel < 1 or attention.heads % tensor_parallel:
+                raise ValueError(f"tensor_parallel = {tensor_parallel} should divide the {attention.heads} query heads")
+        whole: Counter[str] = Counter()
+        mine: dict[str, float] = {}
+        for attention, count in self._attention_counts.items():
+            whole.update({name: n * count for name, n in attention.params(self.record.hidden).items()})
+            for name, n in attention.params_on_chip(self.record.hidden, tensor_parallel).items():
+                mine[name] = mine.get(name, 0.0) + n * count
+        return {
+            **{name: mine[name] / n for name, n in whole.items() if n},
+            **dict.fromkeys(("embedding", "head", "dense", "shared", "core"), 1 / tensor_parallel),
+            **dict.fromkeys(("router", "residual", "norm", "indexer"), 1.0),
+        }
+
     def with_layouts(self, entry: Layout | None = None, index_key: Layout | None = None) -> Model:
         """Return the same model with other cached layouts, for every attention kind that has the part.
 

@@ -100,9 +100,10 @@ def test_links_by_hand():
 
 
 def test_all_reduce_by_hand():
-    """Llama-2-7B on 2 chips, tensor parallel: a ring sends 2 (T-1)/T of 4096 x 2 bytes twice per layer and token."""
+    """Llama-2-7B on 2 chips, tensor parallel: a ring sends 2 (T-1)/T of 4096 x 2 bytes per token, twice per layer and
+    once after the embedding."""
     step = on(chips=2, tensor_parallel=2).decode(64, 100)
-    assert step.link_s == pytest.approx(64 * 32 * 2 * 4096 * 2 * 2 * (2 - 1) / 2 / 450e9)
+    assert step.link_s == pytest.approx(64 * (2 * 32 + 1) * 4096 * 2 * 2 * (2 - 1) / 2 / 450e9)
     halves, whole = on(chips=2).decode(64, 100), on(chips=1).decode(32, 100)
     assert halves.seconds == pytest.approx(whole.seconds)  # two replicas, no link
 
@@ -209,12 +210,24 @@ def test_max_batch_fits_and_one_more_does_not(model, chip, chips, context, width
 
 
 @pytest.mark.parametrize(
-    ("model", "fits"), [("deepseek-v3", 340), ("kimi-k2", 264), ("deepseek-v4-pro", 2648), ("qwen3-235b-a22b", 564)]
+    ("model", "fits", "if_weights_split"),
+    [
+        ("deepseek-v3", 332, 340),
+        ("kimi-k2", 256, 264),
+        ("deepseek-v4-pro", 2456, 2648),
+        ("qwen3-235b-a22b", 564, 564),
+    ],
 )
-def test_a_latent_is_not_split_by_tensor_parallelism(model, fits):
+def test_a_latent_is_not_split_by_tensor_parallelism(model, fits, if_weights_split):
     """8,192 tokens on 32 H800 in groups of 8: MLA's latent, V4's shared vectors and index keys lie whole on each chip
-    (vLLM and SGLang duplicate MLA's cache under tensor parallelism); Qwen3-235B's 4 KV heads split at most 4 ways."""
-    assert on(model, "h800", 32, tensor_parallel=8).max_batch(8192) == fits
+    (vLLM and SGLang duplicate MLA's cache under tensor parallelism); Qwen3-235B's 4 KV heads split at most 4 ways.
+    Router, down-projections and compressors lie whole too: were they split, the last number would fit."""
+    node = on(model, "h800", 32, tensor_parallel=8)
+    assert node.max_batch(8192) == fits
+    stored = dict(node.model.weight_bytes())
+    experts = stored.pop("experts")
+    free = 0.9 * H800.memory_bytes - sum(stored.values()) / 8 - experts / 32
+    assert 4 * math.floor(free / node.cache_bytes_per_chip(8192)) == if_weights_split
 
 
 @pytest.mark.parametrize(
@@ -258,12 +271,38 @@ def test_a_group_holds_the_cache_at_least_once(model):
 def test_decode_under_tensor_parallelism_reads_latents_whole():
     """V3 on 8 H200, TP 8, 32 sequences of 128K: each chip reads an eighth of the weights and 32 whole latents."""
     node = on("deepseek-v3", "h200", 8, tensor_parallel=8)
-    stored = dict(node.model.weight_bytes())
-    del stored["embedding"]
-    experts = stored.pop("experts")
-    read = (sum(stored.values()) + experts * node.experts_touched(32)) / 8 + 32 * 131_072 * 70_272
+    expert = node.model.weight_bytes()["experts"] / 256
+    once = node.weight_bytes_per_chip - 32 * expert - 129_280 * 7168 * 2 / 8  # a look-up is not a read of the table
+    read = once + 32 * expert * node.experts_touched(32) + 32 * 131_072 * 70_272
     assert node.decode(32, 131_072).memory_s == pytest.approx(read / 4.8e12)
-    assert node.decode(32, 131_072).memory_s == pytest.approx(72.7e-3, rel=1e-3)
+    assert node.decode(32, 131_072).memory_s == pytest.approx(72.9e-3, rel=1e-3)
+
+
+def test_what_belongs_to_no_head_lies_whole_on_each_chip():
+    """V3 on one group of 8: both down-projections of 61 layers and the routers of 58; all else is split."""
+    whole = 61 * 7168 * (1536 + 512 + 64) * 1 + 58 * 7168 * 256 * 2
+    v3 = on("deepseek-v3", "h800", 8, tensor_parallel=8)
+    stored = v3.model.weight_bytes()
+    norms = stored["norm"]
+    rest = sum(stored.values()) - whole - norms
+    assert v3.weight_bytes_per_chip == pytest.approx(rest / 8 + whole + norms)
+
+
+@pytest.mark.parametrize("model", KEYS)
+def test_shares_lie_between_an_even_one_and_all(model):
+    loaded = arch.load(model)
+    components = {*loaded.params.by_component, *loaded.decode_flops(1).by_component} - {"experts"}
+    assert all(share == 1 for share in loaded.shares_on_chip(1).values())
+    for width in (2, 4, 8):
+        shares = loaded.shares_on_chip(width)
+        assert components <= shares.keys()
+        assert all(1 / width * (1 - 1e-12) <= share <= 1 for share in shares.values())
+        assert shares["core"] == 1 / width
+
+
+def test_a_group_has_as_many_chips_as_divide_the_heads():
+    with pytest.raises(ValueError, match="tensor_parallel = 3 should divide the 128 query heads"):
+        on("deepseek-v3", "h800", 9, tensor_parallel=3)
 
 
 def test_one_prompt_takes_as_long_on_eight_replicas_as_on_one():
@@ -307,15 +346,12 @@ def test_weights_too_large_leave_no_room():
 
 
 def test_weights_per_chip_by_hand():
-    """V3: experts over all chips, the rest whole on each, or split by tensor parallelism."""
+    """V3: experts over all chips, the rest whole on each."""
     weights = dict(arch.load("deepseek-v3").weight_bytes())
     experts = weights.pop("experts")
     assert experts == 58 * 256 * 3 * 7168 * 2048
     rest = sum(weights.values())
     assert on("deepseek-v3", "h800", 32).weight_bytes_per_chip == pytest.approx(rest + experts / 32)
-    assert on("deepseek-v3", "h800", 32, tensor_parallel=4).weight_bytes_per_chip == pytest.approx(
-        rest / 4 + experts / 32
-    )
 
 
 # --- experts ---------------------------------------------------------------------------------------------------
@@ -466,6 +502,14 @@ def test_absurd_sizes_are_finite(model):
         assert math.isfinite(step.seconds)
         assert step.tokens_per_s > 0
     assert node.max_batch(10**15) == 0
+
+
+def test_experts_of_a_replica_need_no_exchange():
+    """V3 on 32 H800 in groups of 8: what an all-reduce has brought everywhere travels to the other groups only."""
+    step = on("deepseek-v3", "h800", 32, tensor_parallel=8).decode(3200, 100)
+    exchange = 100 * 58 * 8 * 7168 * 3 * 24 / 32 / 50e9
+    reduce = 100 * (2 * 61 + 1) * 7168 * 2 * 2 * 7 / 200e9
+    assert step.link_s == pytest.approx(exchange + reduce)
 
 
 def test_links_within_a_node_by_hand():
