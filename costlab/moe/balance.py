@@ -186,7 +186,9 @@ def article_variance(loads: ArrayLike) -> ArticleLoss:
     router = ArticleRouter(shares.size)
     router.route(loads)
     even = np.full(shares.size, shares.mean())
-    return ArticleLoss(text=float(shares.size * shares.var()), code=router.loss(), at_balance=float(even.var()))
+    return ArticleLoss(
+        text=float(shares.size * shares.var()), code=router.loss(), at_balance=float(even.size * even.var())
+    )
 
 
 def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
