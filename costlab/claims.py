@@ -10,6 +10,7 @@ settler gets every number of the claim's entry by name; its verdict and its text
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -299,7 +300,7 @@ def _score(given: Values) -> Settled:
     makers = [[given[f"{who}_{name}"] for name in names] for who in ("deepseek", "qwen")]
     sides = [*makers, [1.0, 1.0, 1.0, 1.0]]  # the last is dense: all active, its one expert visited
     ranked = sorted((_ratio(side[0], side[1]), _article_score(*side)) for side in sides)  # most sparse first
-    pairs = [ranked[i][1] > ranked[j][1] for i in range(3) for j in range(i + 1, 3)]
+    pairs = [left[1] > right[1] for left, right in itertools.combinations(ranked, 2)]
     sparse, other, dense = (_article_score(*side) for side in sides)
     computed = f"{sparse:.5f} for DeepSeek, {other:.4f} for Qwen, {dense:g} for any dense model"
     found = f"in {sum(pairs)} of {len(pairs)} pairs the sparser scores higher"

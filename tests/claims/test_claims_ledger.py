@@ -130,9 +130,7 @@ FREE = {
     ("cache-tiers", "ssd_bytes"): "a choice; cache-table rests on it",
     ("cache-tiers", "ssd_usd_gb"): "no source; cache-table rests on it",
 }
-NUMBERS = [
-    (key, name) for key, claim in KNOWN.items() for name in claim.numbers if (key, name) not in FREE
-]  # fmt: skip
+NUMBERS = [(key, name) for key, claim in KNOWN.items() for name in claim.numbers if (key, name) not in FREE]
 
 
 def test_the_lists_above_name_what_exists():
