@@ -248,11 +248,31 @@ class Article:
 
 @dataclass(frozen=True)
 class ClaimRecord:
-    """What articles say, in our words, with the figures as numbers."""
+    """What articles say, in our words, with the figures as numbers.
+
+    values: what they claim; setting: what we assume where they name no condition; published: what another source says
+    of the same thing, with its `source` and `date`. No name stands in two of them.
+    """
 
     says: str
     articles: tuple[str, ...]
     values: Mapping[str, float]
+    setting: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
+    source: str | None = None
+    date: Day | None = None
+
+    def __post_init__(self) -> None:
+        names = [*self.values, *self.setting, *self.published]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice} should stand in one of values, setting and published")
+        if self.published and not (self.source and self.date):
+            raise ValueError(f"published = {dict(self.published)} needs its source and date")
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Every number that the verdict may rest on, by name."""
+        return {**self.values, **self.setting, **self.published}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from costlab.moe.balance import (
     ArticleLoss,
+    ArticleRouter,
     article_kl,
     article_variance,
     load_entropy,
@@ -57,6 +58,7 @@ from costlab.moe.routing import (
 __all__ = [
     "SCORES",
     "ArticleLoss",
+    "ArticleRouter",
     "ComputeShare",
     "DecodeStep",
     "Dispatch",

@@ -7,7 +7,7 @@ All losses here come without their coefficient and equal 1 at perfect balance, u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -138,14 +138,41 @@ class ArticleLoss:
     text: float
     code: float
     at_balance: float
-    trains: bool = False
+
+
+@dataclass
+class ArticleRouter:
+    """The counters of article E's router, as its listing writes and reads them; the routing itself is left out.
+
+    load_count: each expert's own field; expert_loads, total_routes: what the balance loss reads.
+
+    Chapter: moe
+    """
+
+    experts: int
+    load_count: Floats = field(init=False)
+    expert_loads: Floats = field(init=False)
+    total_routes: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.load_count, self.expert_loads = np.zeros(self.experts), np.zeros(self.experts)
+
+    def route(self, loads: ArrayLike) -> None:
+        """Count a batch's assignments per expert where the listing counts them."""
+        self.load_count += np.asarray(loads, dtype=np.float64)
+
+    def loss(self) -> float:
+        """Return E x variance of the load shares, from the counters that the listing reads."""
+        if self.total_routes == 0:
+            return 0.0
+        return float(self.experts * (self.expert_loads / self.total_routes).var())
 
 
 def article_variance(loads: ArrayLike) -> ArticleLoss:
     """Return article E's variance loss: E x variance of the load shares.
 
-    Its code returns 0 whatever the load: routing counts into a field of each expert, while the loss reads two other
-    counters that stay 0, and it returns 0.0 when they are. Even repaired it is made of counts, so it trains nothing.
+    Its code is run on an `ArticleRouter` that has routed these loads. Even repaired it is made of counts, so it trains
+    nothing.
 
     Args:
         loads: assignments per expert.
@@ -156,7 +183,12 @@ def article_variance(loads: ArrayLike) -> ArticleLoss:
     Chapter: moe
     """
     shares = _shares(loads)
-    return ArticleLoss(text=float(shares.size * shares.var()), code=0.0, at_balance=0.0)
+    router = ArticleRouter(shares.size)
+    router.route(loads)
+    even = np.full(shares.size, shares.mean())
+    return ArticleLoss(
+        text=float(shares.size * shares.var()), code=router.loss(), at_balance=float(even.size * even.var())
+    )
 
 
 def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
