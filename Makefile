@@ -12,12 +12,13 @@ HTML := _build/html
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EXTENSIONS := $(shell find _ext _templates live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book test execute serve lab labs bench lint format lock clean
+.PHONY: help book test test-all execute serve lab labs bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book     build the course into $(HTML)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
+	@echo "make test-all the same with four times the examples of each property test"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs, yours to fill in (labs/work)"
@@ -56,7 +57,10 @@ book: $(STAMP) _build/.package _build/.extensions
 # Test files run side by side, each on one thread. A file stays whole (its cells share a kernel,
 # its tests a browser); in the order of collection the short files come last, and both workers end together.
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-all: PYTEST_ARGS += --hypothesis-profile=all
+test-all: test
 
 execute: $(STAMP)
 	$(BIN)/python tools/execute_notebooks.py book/*.ipynb
