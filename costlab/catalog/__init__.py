@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decode import CatalogError, Place, Source, decode, read
+from costlab.catalog.decode import CatalogError, FrozenDict, Place, Source, decode, read
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
@@ -178,11 +178,12 @@ def _only(source: Source, *names: str) -> None:
             raise CatalogError(f"{source.place(name)}: unknown table; known here: {', '.join(names)}")
 
 
-def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()) -> dict[str, T]:
+def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()) -> FrozenDict[str, T]:
     tables = source.data
     for name in above:
         tables = tables.get(name, {})
-    return {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items() if key not in leave}
+    kept = {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items() if key not in leave}
+    return FrozenDict(kept)
 
 
 def _rows(cls: type[T], source: Source, name: str) -> tuple[T, ...]:
