@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decode import CatalogError, FrozenDict, Place, Source, decode, read
+from costlab.catalog.decode import CatalogError, FrozenDict, Place, Source, decode, near, read
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
@@ -162,13 +161,13 @@ def pick(table: Mapping[str, T], key: str, what: str) -> T:
 
 
 def unknown(what: str, key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that is not known: it quotes the key, the nearest one and all others.
+    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others.
 
     Chapter: prices
     """
     names = sorted(known)
-    near = difflib.get_close_matches(key.lower(), names, 1)
-    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    meant = near(key.lower(), names)
+    hint = f"did you mean {meant!r}? Known" if meant else "known"
     return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
 
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -129,8 +129,8 @@ def _check_keys(
 ) -> None:
     for key in table:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
+            meant = near(key, fields)
+            hint = f"did you mean {meant!r}?" if meant else f"known keys: {', '.join(sorted(fields))}"
             raise CatalogError(f"{place}: unknown key {key!r} for {cls.__name__}; {hint}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -138,6 +138,17 @@ def _check_keys(
             raise CatalogError(f"{place}: missing key {name!r} for {cls.__name__}")
     if "source" in fields and table.get("source") == "":
         raise CatalogError(f"{place}: source = '' should say where the figures stand")
+
+
+def near(key: str, known: Iterable[str]) -> str | None:
+    """Return the known name of which `key` is a misspelling, by at most two characters; None if there is none.
+
+    Chapter: prices
+    """
+    closest = "".join(difflib.get_close_matches(key, known, 1))
+    steps = difflib.SequenceMatcher(None, key, closest).get_opcodes()
+    wrong = sum(max(end - start, to - since) for tag, start, end, since, to in steps if tag != "equal")
+    return closest if closest and wrong <= 2 else None
 
 
 def _convert(value: Any, hint: Any, key: str, place: Place) -> Any:

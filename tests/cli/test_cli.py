@@ -228,7 +228,7 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         (f"{ROOF} --rent nan", ["rent", "nan"]),
         (f"{ROOF} --rent inf", ["rent", "inf"]),
         (f"{ROOF} --rent much", ["--rent", "'much'"]),
-        (f"{BILL} gpt-6", ["'gpt-6'", "did you mean 'gpt-5.5'", "qwen-plus"]),
+        (f"{BILL} gpt-5.4", ["'gpt-5.4'", "did you mean 'gpt-5.5'", "qwen-plus"]),
         (f"{BILL} --currency XYZ", ["'XYZ'", "CNY, EUR, USD"]),
         (f"{BILL} --date 2026-13-01", ["'2026-13-01'", "2026-06-01"]),
         (f"{BILL} --date 0001-01-01T00:00+10:00", ["'0001-01-01T00:00+10:00'", "2026-06-01"]),

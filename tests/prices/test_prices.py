@@ -470,7 +470,9 @@ def test_no_calls_and_too_many_writes():
 
 def test_unknown_product_currency_day():
     load = Workload(10, 10)
-    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-6'; did you mean 'gpt-5.5'.*qwen-plus"):
+    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-5.6'; did you mean 'gpt-5.5'.*qwen-plus"):
+        prices.bill("gpt-5.6", load)
+    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-6'; known: .*qwen-plus"):
         prices.bill("gpt-6", load)
     with pytest.raises(ValueError, match="no exchange rate from 'USD' to 'XYZ'; currencies known: CNY, EUR, USD"):
         prices.bill("gpt-5.5", load, currency="XYZ")
