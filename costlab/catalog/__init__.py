@@ -34,6 +34,7 @@ from costlab.catalog.records import (
     Scenario,
     ServingDay,
     StorageMedium,
+    Succession,
     TraceStatistics,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "Scenario",
     "ServingDay",
     "StorageMedium",
+    "Succession",
     "TraceStatistics",
     "chip",
     "decode",
@@ -91,7 +93,7 @@ def load(folder: Path = FOLDER) -> Catalog:
     claims = read(folder / "claims.toml")
     storage = read(folder / "storage.toml")
     published = read(folder / "published.toml")
-    _only(prices, "price", "window")
+    _only(prices, "price", "window", "succession")
     _only(rates, "rate")
     _only(claims, "article", "claim")
     _only(storage, "medium", "prefetch")
@@ -107,6 +109,7 @@ def load(folder: Path = FOLDER) -> Catalog:
         articles=_tables(Article, claims, "article"),
         claims=_tables(ClaimRecord, claims, "claim"),
         windows=_rows(PriceWindow, prices, "window"),
+        successions=_rows(Succession, prices, "succession"),
         media=_tables(StorageMedium, storage, "medium"),
         prefetch=_tables(PrefetchRule, storage, "prefetch"),
     )

@@ -215,6 +215,21 @@ class PriceWindow:
 
 
 @dataclass(frozen=True)
+class Succession:
+    """What took the place of a product whose prices have ended.
+
+    `name_billed`: the provider still takes calls under the old name, and bills them as `superseded_by`.
+    """
+
+    product: str
+    superseded_by: str
+    source: str
+    date: date
+    name_billed: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class FxRate:
     """Units of `quote` for one `base` on a day; `claim` marks a rate that only an article uses."""
 
@@ -388,5 +403,6 @@ class Catalog:
     articles: Mapping[str, Article]
     claims: Mapping[str, ClaimRecord]
     windows: tuple[PriceWindow, ...]
+    successions: tuple[Succession, ...]
     media: Mapping[str, StorageMedium]
     prefetch: Mapping[str, PrefetchRule]
