@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Literal
@@ -19,7 +19,7 @@ import numpy as np
 from costlab import catalog
 from costlab.arch.entries import MOST
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import PriceRow, PriceWindow, Scenario
+from costlab.catalog import PriceRow, PriceWindow, Scenario, Succession
 
 Publisher = Literal["provider", "article-e"]
 
@@ -44,9 +44,10 @@ class Workload:
                 raise ValueError(f"{name} should be a whole number from {least} to 2**53, got {value!r}")
         if not 0 <= self.hit_rate <= 1:
             raise ValueError(f"hit_rate should lie between 0 and 1, got {self.hit_rate!r}")
-        if self.write_tokens > self.input_tokens * (1 - self.hit_rate) + 1e-9:
-            missed = self.input_tokens * (1 - self.hit_rate)
-            raise ValueError(f"write_tokens = {self.write_tokens} exceed the {missed:g} input tokens that miss")
+        missed = self.input_tokens * (1 - self.hit_rate)
+        # a rate made of whole counts is off by half a unit in the last place, and so are the difference and the product
+        if self.write_tokens > missed + 1e-9 + self.input_tokens * 2.0**-51:
+            raise ValueError(f"write_tokens = {self.write_tokens} exceed the {missed:.12g} input tokens that miss")
 
     @classmethod
     def from_scenario(cls, scenario: Scenario) -> Workload:
@@ -59,7 +60,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a workload costs, by kind of token, in `currency`; `rate` is the exchange rate applied to the row."""
+    """What a workload costs, by kind of token.
+
+    row: the row of the price list that was applied, another product's where the asked name is billed as that one.
+    currency: of the amounts. rate: units of it for one of the row's currency. rate_day: the day of that rate, of the
+    older one where two were multiplied, None where nothing was converted. hit, miss, write, output: the amounts.
+    notes: what the amounts rest on and do not show, a sentence each.
+    """
 
     row: PriceRow
     currency: str
@@ -68,6 +75,8 @@ class Bill:
     miss: float
     write: float
     output: float
+    rate_day: date | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -111,12 +120,20 @@ def _start(when: date | datetime) -> datetime:
     return datetime.combine(when, time(0), UTC)
 
 
-def products(published_by: Publisher = "provider") -> tuple[str, ...]:
+def products(published_by: Publisher = "provider", when: str | date | datetime | None = None) -> tuple[str, ...]:
     """Return the products that have prices, in alphabetical order.
+
+    Args:
+        published_by: in the providers' own lists, or in an article's table.
+        when: only those sold at that moment, see `moment`; None for all.
 
     Chapter: prices
     """
-    return tuple(sorted({row.product for row in catalog.load().prices if row.published_by == published_by}))
+    rows = (r for r in catalog.load().prices if r.published_by == published_by)
+    if when is not None:
+        at = moment(when)
+        rows = (r for r in rows if _holds(r.valid_from, r.valid_to, at))
+    return tuple(sorted({r.product for r in rows}))
 
 
 def history(product: str, currency: str | None = None, published_by: Publisher = "provider") -> tuple[PriceRow, ...]:
@@ -149,6 +166,8 @@ def price_at(
 ) -> PriceRow:
     """Return the row of the price list that applies: the right product, moment, context tier and peak window.
 
+    Where the product has ended and its provider bills the old name as another product, that product's row is returned.
+
     Args:
         product: e.g. "deepseek-v4-pro".
         when: see `moment`.
@@ -157,20 +176,63 @@ def price_at(
         published_by: the provider's own list, or an article's table.
 
     Raises:
-        ValueError: an unknown product, or a day without price; the message says since when there is one.
+        ValueError: an unknown product, or a day without price; the message says since when there is one, or when the
+            product ended and what took its place.
 
     Chapter: prices
     """
     at = moment(when)
     rows = history(product, None, published_by)
+    if published_by == "provider" and (billed := _billed_as(product.lower(), at)):
+        return price_at(billed, at, input_tokens=input_tokens, currency=currency)
     open_now = [r for r in rows if _holds(r.valid_from, r.valid_to, at)]
     fitting = [r for r in open_now if _in_tier(r, input_tokens) and _in_window(r, at)]
     if not fitting:
-        days = ", ".join(sorted({f"{r.valid_from:%Y-%m-%d}" for r in rows}))
         tier = f" for {input_tokens} input tokens" if open_now else ""
-        raise ValueError(f"no price of {product!r} is known at {at:%Y-%m-%d %H:%M} UTC{tier}; prices start on {days}")
+        why = _why_none(rows, at)
+        raise ValueError(f"no price of {product!r} is known at {_minute(at)}{tier}; {why}")
     # the asked currency first; then the newest row, which replaced the others
     return max(fitting, key=lambda r: (r.currency == currency, _start(r.valid_from)))
+
+
+def _why_none(rows: tuple[PriceRow, ...], at: datetime) -> str:
+    """Say when a product ended and what followed, or when its prices start."""
+    end = _end(rows)
+    if end is None or at < end:
+        return f"prices start on {', '.join(sorted({f'{r.valid_from:%Y-%m-%d}' for r in rows}))}"
+    followers = [
+        f"{name}{'' if name in products() else ' (no price known)'}" for name in _followers(rows[0].product, at)
+    ]
+    return f"it ended on {_minute(end)}" + (f", followed by {', then '.join(followers)}" if followers else "")
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _end(rows: tuple[PriceRow, ...]) -> datetime | None:
+    """Return when the last of a product's rows ended; None if one has no end."""
+    ends = [_start(r.valid_to) for r in rows if r.valid_to]
+    return max(ends) if len(ends) == len(rows) else None
+
+
+def _succession(product: str, at: datetime) -> Succession | None:
+    """Return what took a product's place, if it has ended by that moment."""
+    end = _end(history(product)) if product in products() else None
+    if end is None or at < end:
+        return None
+    return next((s for s in catalog.load().successions if s.product == product), None)
+
+
+def _billed_as(product: str, at: datetime) -> str | None:
+    found = _succession(product, at)
+    return found.superseded_by if found and found.name_billed else None
+
+
+def _followers(product: str, at: datetime) -> Iterator[str]:
+    """Yield what took a product's place, and what took that one's, up to what is sold at that moment."""
+    while found := _succession(product, at):
+        yield (product := found.superseded_by)
 
 
 def _in_tier(row: PriceRow, input_tokens: int) -> bool:
@@ -225,28 +287,39 @@ def exchange_rate(base: str, quote: str, when: str | date | datetime = LESSON_DA
 
     Chapter: prices
     """
-    day = moment(when).date()
+    return _rate(base, quote, moment(when).date(), claims)[0]
+
+
+def currencies() -> tuple[str, ...]:
+    """Return the currencies that have exchange rates, in alphabetical order.
+
+    Chapter: prices
+    """
+    return tuple(sorted({c for r in catalog.load().fx for c in (r.base, r.quote)}))
+
+
+def _rate(base: str, quote: str, day: date, claims: bool = False) -> tuple[float, date | None]:
+    """Return a rate and its day: of the older of two rates that were multiplied, None where nothing is converted."""
     if base == quote:
-        return 1.0
-    known = sorted({c for r in catalog.load().fx for c in (r.base, r.quote)})
-    if (direct := _pair_rate(base, quote, day, claims)) is not None:
+        return 1.0, None
+    if direct := _pair_rate(base, quote, day, claims):
         return direct
-    for middle in known:
+    for middle in currencies():
         first, second = _pair_rate(base, middle, day, claims), _pair_rate(middle, quote, day, claims)
-        if first is not None and second is not None:
-            return first * second
-    raise ValueError(f"no exchange rate from {base!r} to {quote!r}; currencies known: {', '.join(known)}")
+        if first and second:
+            return first[0] * second[0], min(first[1], second[1])
+    raise ValueError(f"no exchange rate from {base!r} to {quote!r}; currencies known: {', '.join(currencies())}")
 
 
-def _pair_rate(base: str, quote: str, day: date, claims: bool) -> float | None:
-    """Return the rate of a pair that the catalog holds in either direction, or None."""
+def _pair_rate(base: str, quote: str, day: date, claims: bool) -> tuple[float, date] | None:
+    """Return the rate of a pair that the catalog holds in either direction, and its day, or None."""
     rates = [r for r in catalog.load().fx if {r.base, r.quote} == {base, quote} and r.claim <= claims and not r.implied]
     if not rates:
         return None
     before = [r for r in rates if r.date <= day]
     # of one day's rates an article's comes last, so that `claims` finds it
     best = max(before, key=lambda r: (r.date, r.claim)) if before else min(rates, key=lambda r: r.date)
-    return best.rate if best.base == base else 1 / best.rate
+    return best.rate if best.base == base else 1 / best.rate, best.date
 
 
 def bill(
@@ -259,8 +332,8 @@ def bill(
 ) -> Bill:
     """Return what a workload costs.
 
-    Input tokens that hit are billed at the hit price, or at the miss price where the provider lists none; tokens
-    written to a cache at the write price, or at the miss price where writing is free.
+    Input tokens that hit are billed at the hit price, or at the miss price where the list has none, which the bill's
+    notes say; tokens written to a cache at the write price, or at the miss price where writing is not charged apart.
 
     Args:
         product: e.g. "deepseek-v4-pro".
@@ -274,21 +347,44 @@ def bill(
 
     Chapter: prices
     """
-    row = price_at(product, when, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
-    fx = exchange_rate(row.currency, currency, when)
+    at = moment(when)
+    row = price_at(product, at, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
+    fx, day = _rate(row.currency, currency, at.date())
     hits = workload.input_tokens * workload.hit_rate
     writes = float(workload.write_tokens)
-    misses = workload.input_tokens - hits - writes
+    misses = max(0.0, workload.input_tokens - hits - writes)
     scale = workload.calls * fx / 1e6
+    notes = [*_successor_notes(product.lower(), row), *_price_notes(row, workload, at)]
+    if day:
+        notes.append(f"1 {row.currency} = {fx:.5g} {currency}, the rate of {day}")
     return Bill(
         row=row,
         currency=currency,
         rate=fx,
+        rate_day=day,
+        notes=tuple(notes),
         hit=hits * hit_price(row) * scale,
         miss=misses * row.miss * scale,
         write=writes * (row.miss if row.write is None else row.write) * scale,
         output=workload.output_tokens * row.output * scale,
     )
+
+
+def _successor_notes(product: str, row: PriceRow) -> Iterator[str]:
+    if row.product != product and (end := _end(history(product))):
+        yield f"ended on {_minute(end)}; the name is billed as {row.product} since"
+
+
+def _price_notes(row: PriceRow, load: Workload, at: datetime) -> Iterator[str]:
+    """Yield what a reader of amounts at a row's prices would not expect."""
+    if row.min_input_tokens:
+        yield f"priced as an input of at least {row.min_input_tokens:,} tokens"
+    if row.hit is None and load.input_tokens * load.hit_rate:
+        yield "no hit price listed: hits billed as misses"
+    if row.write is not None and load.input_tokens * load.hit_rate and not load.write_tokens:
+        yield f"hits were written once, at {row.write:g} {row.currency} per million: no write counted"
+    if row.valid_to is None and at.date() > row.date:
+        yield f"price read on {row.date}; later changes unknown"
 
 
 def hit_price(row: PriceRow) -> float:

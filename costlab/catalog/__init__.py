@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decode import CatalogError, Place, Source, decode, read
+from costlab.catalog.decode import CatalogError, FrozenDict, Place, Source, decode, near, read
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
@@ -35,6 +34,7 @@ from costlab.catalog.records import (
     Scenario,
     ServingDay,
     StorageMedium,
+    Succession,
     TraceStatistics,
 )
 
@@ -61,6 +61,7 @@ __all__ = [
     "Scenario",
     "ServingDay",
     "StorageMedium",
+    "Succession",
     "TraceStatistics",
     "chip",
     "decode",
@@ -92,7 +93,7 @@ def load(folder: Path = FOLDER) -> Catalog:
     claims = read(folder / "claims.toml")
     storage = read(folder / "storage.toml")
     published = read(folder / "published.toml")
-    _only(prices, "price", "window")
+    _only(prices, "price", "window", "succession")
     _only(rates, "rate")
     _only(claims, "article", "claim")
     _only(storage, "medium", "prefetch")
@@ -108,6 +109,7 @@ def load(folder: Path = FOLDER) -> Catalog:
         articles=_tables(Article, claims, "article"),
         claims=_tables(ClaimRecord, claims, "claim"),
         windows=_rows(PriceWindow, prices, "window"),
+        successions=_rows(Succession, prices, "succession"),
         media=_tables(StorageMedium, storage, "medium"),
         prefetch=_tables(PrefetchRule, storage, "prefetch"),
     )
@@ -162,13 +164,13 @@ def pick(table: Mapping[str, T], key: str, what: str) -> T:
 
 
 def unknown(what: str, key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that is not known: it quotes the key, the nearest one and all others.
+    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others.
 
     Chapter: prices
     """
     names = sorted(known)
-    near = difflib.get_close_matches(key.lower(), names, 1)
-    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    meant = near(key.lower(), names)
+    hint = f"did you mean {meant!r}? Known" if meant else "known"
     return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
 
 
@@ -178,11 +180,12 @@ def _only(source: Source, *names: str) -> None:
             raise CatalogError(f"{source.place(name)}: unknown table; known here: {', '.join(names)}")
 
 
-def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()) -> dict[str, T]:
+def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()) -> FrozenDict[str, T]:
     tables = source.data
     for name in above:
         tables = tables.get(name, {})
-    return {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items() if key not in leave}
+    kept = {key: decode(cls, table, source.place(*above, key)) for key, table in tables.items() if key not in leave}
+    return FrozenDict(kept)
 
 
 def _rows(cls: type[T], source: Source, name: str) -> tuple[T, ...]:

@@ -1,4 +1,4 @@
-"""Turn TOML tables into frozen dataclasses, and say exactly what is wrong with one that does not fit."""
+"""Turn TOML tables into frozen dataclasses, read-only all through, and say what is wrong with one that does not fit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,31 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenDict(dict[K, V]):
+    """A dict that refuses every change; it pickles and copies, so that records travel to other processes.
+
+    Chapter: prices
+    """
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("a record of the catalog can't be changed; dataclasses.replace makes another one")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
+        return FrozenDict, (dict(self),)
 
 
 class CatalogError(ValueError):
@@ -111,8 +129,8 @@ def _check_keys(
 ) -> None:
     for key in table:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(fields))}"
+            meant = near(key, fields)
+            hint = f"did you mean {meant!r}?" if meant else f"known keys: {', '.join(sorted(fields))}"
             raise CatalogError(f"{place}: unknown key {key!r} for {cls.__name__}; {hint}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -122,19 +140,32 @@ def _check_keys(
         raise CatalogError(f"{place}: source = '' should say where the figures stand")
 
 
+def near(key: str, known: Iterable[str]) -> str | None:
+    """Return the known name of which `key` is a misspelling, by at most two characters; None if there is none.
+
+    Chapter: prices
+    """
+    closest = "".join(difflib.get_close_matches(key, known, 1))
+    steps = difflib.SequenceMatcher(None, key, closest).get_opcodes()
+    wrong = sum(max(end - start, to - since) for tag, start, end, since, to in steps if tag != "equal")
+    return closest if closest and wrong <= 2 else None
+
+
 def _convert(value: Any, hint: Any, key: str, place: Place) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, args, key, place)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return decode(typing.cast(type, hint), value, dataclasses.replace(place, path=(*place.path, key)))
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, (list, tuple)):
         return _convert_tuple(value, args, key, place)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
-        return {k: _convert(v, args[1], f"{key}.{k}", place) for k, v in value.items()}
+        return FrozenDict({k: _convert(v, args[1], f"{key}.{k}", place) for k, v in value.items()})
     if origin is typing.Literal and value in args:
         return value
-    if hint is Any or _is_plain(value, hint):
+    if hint is Any:
+        return _frozen(value)
+    if _is_plain(value, hint):
         return float(value) if hint is float else value
     raise CatalogError(f"{place}: {key} = {value!r} should be {_describe(hint)}")
 
@@ -152,7 +183,14 @@ def _convert_union(value: Any, args: tuple[Any, ...], key: str, place: Place) ->
     raise CatalogError(f"{place}: {key} = {value!r} should be {wanted}")
 
 
-def _convert_tuple(value: list[Any], args: tuple[Any, ...], key: str, place: Place) -> tuple[Any, ...]:
+def _frozen(value: Any) -> Any:
+    """Return a value as TOML gives it, its tables and lists made read-only."""
+    if isinstance(value, Mapping):
+        return FrozenDict({k: _frozen(v) for k, v in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _convert_tuple(value: Sequence[Any], args: tuple[Any, ...], key: str, place: Place) -> tuple[Any, ...]:
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_convert(v, args[0], f"{key}[{i}]", place) for i, v in enumerate(value))
     if len(value) != len(args):

@@ -11,23 +11,27 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
+from costlab.catalog.decode import FrozenDict
+
 #: In the records a field is called `date`, so its type needs other names.
 Day = date
 Moment = date | datetime
 
 #: Bytes of one stored element. A block-scaled "mxfp4" weight carries one shared scale byte per 32 elements
 #: (OCP Microscaling Formats specification 1.0, 2023-09); FP8 weights with 128x128 block scales add 0.02%, left out.
-DTYPE_BYTES: Mapping[str, float] = {
-    "fp32": 4.0,
-    "bf16": 2.0,
-    "fp16": 2.0,
-    "fp8": 1.0,
-    "int8": 1.0,
-    "ue8m0": 1.0,
-    "pad": 1.0,
-    "mxfp4": 0.5 + 1 / 32,
-    "fp4": 0.5,
-}
+DTYPE_BYTES: Mapping[str, float] = FrozenDict(
+    {
+        "fp32": 4.0,
+        "bf16": 2.0,
+        "fp16": 2.0,
+        "fp8": 1.0,
+        "int8": 1.0,
+        "ue8m0": 1.0,
+        "pad": 1.0,
+        "mxfp4": 0.5 + 1 / 32,
+        "fp4": 0.5,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Mtp:
 class Running:
     """What running needs and no count does: rotary bases by attention kind, factor on values, norms' epsilon."""
 
-    rope_theta: Mapping[str, float] = field(default_factory=dict)
+    rope_theta: Mapping[str, float] = field(default_factory=FrozenDict)
     value_scale: float = 1.0
     norm_eps: float = 1e-6
 
@@ -208,6 +212,21 @@ class PriceWindow:
     date: date
     holidays: tuple[Day, ...] = ()
     valid_to: Moment | None = None
+
+
+@dataclass(frozen=True)
+class Succession:
+    """What took the place of a product whose prices have ended.
+
+    `name_billed`: the provider still takes calls under the old name, and bills them as `superseded_by`.
+    """
+
+    product: str
+    superseded_by: str
+    source: str
+    date: date
+    name_billed: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -404,5 +423,6 @@ class Catalog:
     articles: Mapping[str, Article]
     claims: Mapping[str, ClaimRecord]
     windows: tuple[PriceWindow, ...]
+    successions: tuple[Succession, ...]
     media: Mapping[str, StorageMedium]
     prefetch: Mapping[str, PrefetchRule]

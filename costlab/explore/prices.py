@@ -90,7 +90,7 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
 
 
 def price_steps(product: str = "deepseek-v4-pro") -> None:
-    """Draw a product's three prices over time, off-peak where the day is split.
+    """Draw a product's three prices over time, off-peak where the day is split; no line where no price is listed.
 
     Args:
         product: with a price history in USD.
@@ -104,14 +104,15 @@ def price_steps(product: str = "deepseek-v4-pro") -> None:
     if not rows:
         raise ValueError(f"{product!r} has no price list in USD")
     days = date2num([prices.moment(r.valid_from).date() for r in rows])
-    end = max(days[-1], date2num(catalog_day()))
+    end = max(days[-1], date2num(prices.moment(rows[-1].valid_to or catalog_day()).date()))
     axes = new_figure(f"What has a million tokens of {product} cost?", "", "USD per million tokens")
     axes.xaxis_date()
     ends = []
     for part in ("hit", "miss", "output"):
-        values = [prices.hit_price(r) if part == "hit" else getattr(r, part) for r in rows]
+        values = [np.nan if getattr(r, part) is None else getattr(r, part) for r in rows]
         axes.step([*days, end], [*values, values[-1]], where="post", color=COLOURS[part])
-        ends.append((values[-1], f"{part} ${values[-1]:g}", COLOURS[part]))
+        if np.isfinite(values[-1]):
+            ends.append((values[-1], f"{part} ${values[-1]:g}", COLOURS[part]))
     log_axis(axes, "y", _MONEY, _dollars)
     axes.margins(x=0.02)
     axes.tick_params(axis="x", rotation=30)

@@ -10,7 +10,7 @@ from costlab import catalog
 
 CATALOG = catalog.load()
 # The catalog was compiled on this day; later dates are misprints.
-COMPILED = date(2026, 11, 21)
+COMPILED = date(2026, 11, 25)
 
 
 def entries():
@@ -161,8 +161,17 @@ def test_off_peak_is_half_since_august_2026():
         ("gpt-5.5", "USD", "2026-06-01", 0.50, 5, 30),
         ("claude-opus-4.7", "USD", "2026-06-01", 0.50, 5, 25),
         ("glm-5", "USD", "2026-06-01", 0.20, 1, 3.2),
-        ("qwen-plus", "USD", "2026-06-01", None, 0.40, 1.20),
+        ("qwen-plus", "USD", "2025-12-01", None, 0.40, 1.20),
+        ("qwen-plus", "USD", "2026-06-01", 0.08, 0.40, 1.20),
+        ("qwen-plus", "CNY", "2026-06-01", 0.16, 0.80, 2),
         ("kimi-k2.6", "USD", "2026-06-01", 0.16, 0.95, 4),
+        ("kimi-k2.6", "CNY", "2026-06-01", 1.1, 6.5, 27),
+        ("mimo-v2.5", "USD", "2026-05-01", 0.08, 0.40, 2),
+        ("deepseek-v4-pro", "CNY", "2026-04-25", 0.25, 3, 6),
+        ("mimo-v2.6-pro", "USD", "2026-11-25", 0.0036, 0.435, 0.87),
+        ("mimo-v2.6-pro", "CNY", "2026-11-25", 0.025, 3, 6),
+        ("mimo-v2.6-flash", "USD", "2026-11-25", 0.0028, 0.14, 0.28),
+        ("mimo-v2.6-flash", "CNY", "2026-11-25", 0.02, 1, 2),
     ],
 )
 def test_price_lists_say_what_was_printed(product, currency, day, hit, miss, output):
@@ -173,6 +182,54 @@ def test_price_lists_say_what_was_printed(product, currency, day, hit, miss, out
     assert (row.currency, row.hit, row.miss, row.output) == (currency, hit, miss, output)
 
 
+@pytest.mark.parametrize(
+    ("product", "currency", "miss", "hit"),
+    [("qwen-plus", "USD", 1.2, 0.24), ("mimo-v2.5", "USD", 0.8, 0.16), ("mimo-v2.5-pro", "USD", 2, 0.4)],
+)
+def test_hit_prices_of_long_inputs(product, currency, miss, hit):
+    from costlab import prices
+
+    row = prices.price_at(product, "2026-05-01", input_tokens=300_000, currency=currency)
+    assert (row.currency, row.miss, row.hit) == (currency, miss, hit)
+
+
+def test_only_early_qwen_lists_no_hit_price():
+    """Every other provider's row has one; where it is missing, a bill says so."""
+    missing = {(r.product, r.valid_to) for r in CATALOG.prices if r.hit is None and r.published_by == "provider"}
+    assert missing == {("qwen-plus", date(2026, 1, 29))}
+
+
+def test_a_product_that_has_ended_says_what_followed():
+    """Each has one successor, the chain of them ends, and a name that is billed is billed at catalogued prices."""
+    provider = [r for r in CATALOG.prices if r.published_by == "provider"]
+    known = {r.product for r in provider}
+    ended = known - {r.product for r in provider if r.valid_to is None}
+    heirs = {s.product: s for s in CATALOG.successions}
+    assert heirs.keys() == ended
+    assert len(heirs) == len(CATALOG.successions)
+    for found in CATALOG.successions:
+        assert found.superseded_by in known or not found.name_billed
+        chain = [found.product]
+        while chain[-1] in heirs:
+            chain.append(heirs[chain[-1]].superseded_by)
+            assert len(set(chain)) == len(chain)
+
+
+@pytest.mark.parametrize(
+    ("product", "end"),
+    [  # Xiaomi's notice: 10:00 in Beijing; litellm's deprecation_date; DeepSeek's news of 2026-09-10
+        ("mimo-v2.5-pro", datetime(2026, 10, 21, 2, tzinfo=UTC)),
+        ("mimo-v2.5", datetime(2026, 10, 21, 2, tzinfo=UTC)),
+        ("claude-opus-4", datetime(2026, 6, 15, tzinfo=UTC)),
+        ("deepseek-v4-flash", datetime(2026, 9, 10, 4, tzinfo=UTC)),
+    ],
+)
+def test_retired_products_end(product, end):
+    rows = [r for r in CATALOG.prices if (r.product, r.published_by) == (product, "provider")]
+    for currency in {r.currency for r in rows}:
+        assert max(instant(r.valid_to or date.max) for r in rows if r.currency == currency) == end
+
+
 # --- exchange rates --------------------------------------------------------------------------------------------
 
 
@@ -181,14 +238,14 @@ def test_implied_and_claimed_rates_stay_near_the_market():
     market = [r for r in CATALOG.fx if not r.implied and not r.claim and r.quote == "CNY"]
     implied = [r for r in CATALOG.fx if r.implied]
     claimed = [r for r in CATALOG.fx if r.claim]
-    assert len(implied) == 3
+    assert len(implied) == 4
     assert len(claimed) == 1
 
     def gap(row):
         latest = max((m for m in market if m.date <= row.date), key=lambda m: m.date)
         return row.rate / latest.rate - 1
 
-    assert all(0 < gap(row) < 0.03 for row in implied)
+    assert all(abs(gap(row)) < 0.03 for row in implied)
     assert gap(claimed[0]) == pytest.approx(0.07, abs=0.005)
 
 
@@ -197,6 +254,26 @@ def test_market_rates_are_the_divisions_their_sources_show():
         if "CNY /" in row.source and row.source.startswith("ECB"):
             cny, usd = (float(part.split()[0]) for part in row.source.split(": ")[1].split(" / "))
             assert row.rate == pytest.approx(cny / usd, abs=5e-5), row
+        elif row.source.startswith("ECB"):
+            assert row.rate == pytest.approx(1 / float(row.source.split(" = ")[1].split()[0]), abs=5e-5), row
+
+
+@pytest.mark.parametrize(
+    ("quote", "day", "rate"),
+    [  # ECB crosses of days between the catalogue's rows; once the last row was months old, 15% off
+        ("CNY", "2026-04-14", 6.8158),
+        ("CNY", "2026-09-22", 6.7001),
+        ("CNY", "2026-10-15", 6.6910),
+        ("EUR", "2026-01-28", 0.8351),
+    ],
+)
+def test_rates_are_a_month_old_at_most(quote, day, rate):
+    from costlab import prices
+
+    assert prices.exchange_rate("USD", quote, day) == pytest.approx(rate, rel=0.025)
+    for base in ("CNY", "EUR"):
+        days = sorted(r.date for r in CATALOG.fx if r.quote == base and not r.implied and not r.claim)
+        assert max(b - a for a, b in itertools.pairwise(days) if a.year > 2024) <= timedelta(days=35)
 
 
 def test_implied_rates_are_those_of_the_price_rows():
@@ -204,17 +281,10 @@ def test_implied_rates_are_those_of_the_price_rows():
 
     for row in (r for r in CATALOG.fx if r.implied):
         day = row.date + timedelta(days=1)
-        for product in ("deepseek-v3", "deepseek-v4-pro"):
-            try:
-                usd = prices.price_at(product, day, currency="USD")
-                cny = prices.price_at(product, day, currency="CNY")
-            except ValueError:
-                continue
-            if usd.currency == "USD" and cny.currency == "CNY":
-                assert cny.miss / usd.miss == pytest.approx(row.rate, rel=1e-4), (row.date, product)
-                break
-        else:
-            pytest.fail(f"no price rows imply {row}")
+        product = next(p for p in ("V4.1-Flash", "V4-Pro", "V3") if f"lists for {p}" in row.source)
+        usd, cny = (prices.price_at(f"deepseek-{product.lower()}", day, currency=c) for c in ("USD", "CNY"))
+        assert (usd.currency, cny.currency) == ("USD", "CNY")
+        assert cny.miss / usd.miss == pytest.approx(row.rate, rel=1e-4), (row.date, product)
 
 
 # --- chips -----------------------------------------------------------------------------------------------------

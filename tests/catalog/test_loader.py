@@ -222,6 +222,28 @@ def test_near_miss_and_case():
     assert catalog.model("DeepSeek-V4-Pro") is catalog.model("deepseek-v4-pro")
 
 
+@pytest.mark.parametrize(
+    ("key", "known", "meant"),
+    [
+        ("h80", ["h100-sxm", "h800", "h200"], "h800"),
+        ("chta", ["chat", "agent", "documents"], "chat"),
+        ("deepseek-v4-por", ["deepseek-v4-pro", "deepseek-v3"], "deepseek-v4-pro"),
+        ("llama-2-8b", ["llama-2-7b", "llama-3.1-70b"], "llama-2-7b"),
+        # other products, not misspellings of these
+        ("gemini-2.5-pro", ["mimo-v2.5-pro", "mimo-v2.6-pro"], None),
+        ("claude-sonnet-5.5", ["claude-opus-5.5"], None),
+        ("gpt-6", ["gpt-5.5"], None),
+        ("kimi-k3", ["kimi-k2.6"], None),
+        ("", ["h800"], None),
+    ],
+)
+def test_only_a_misspelling_is_guessed(key, known, meant):
+    message = catalog.unknown("name", key, known)
+    assert repr(key) in message
+    assert (f"did you mean {meant!r}" in message) if meant else ("did you mean" not in message)
+    assert all(name in message for name in known)
+
+
 def test_records_are_frozen():
     import dataclasses
 

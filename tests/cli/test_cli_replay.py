@@ -149,7 +149,7 @@ def test_bad_rows(trace_file, run, answer):
         (f"replay chta:10 --model mimo-v2.5 {TIERS}", ["unknown generator 'chta'", "did you mean 'chat'"]),
         (f"replay chat:x --model mimo-v2.5 {TIERS}", ["'chat:x'", "chat:1000"]),
         (f"replay chat:0 --model mimo-v2.5 {TIERS}", ["'chat:0'", "chat:1000"]),
-        (f"replay chat:5 --model mimo-v3 {TIERS}", ["'mimo-v3'", "did you mean 'mimo-v2"]),
+        (f"replay chat:5 --model mimo-v2 {TIERS}", ["'mimo-v2'", "did you mean 'mimo-v2.5'"]),
         ("replay chat:5 --model mimo-v2.5 --hbm 0", ["--hbm should be above 0"]),
         ("replay chat:5 --model mimo-v2.5 --hbm 8XB", ["--hbm", "'8XB'", "80GB"]),
         ("replay chat:5 --model mimo-v2.5 --hbm -8GB", ["--hbm"]),

@@ -2,14 +2,17 @@
 
 import inspect
 from dataclasses import dataclass
+from datetime import date
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.dates import date2num
 
 from costlab import arch, explore, moe, prices, roofline
 from costlab.explore import style
+from costlab.explore.prices import catalog_day
 
 matplotlib.use("Agg")
 
@@ -210,6 +213,26 @@ def test_bill_parts_fill_the_bar(capsys):
     assert sum(widths) == pytest.approx(len(widths) / 3)
     expected = prices.bill("deepseek-v4-pro", prices.Workload(32_768, 8_192, 0.5)).total
     assert f"deepseek-v4-pro: {expected:.12g} USD" in capsys.readouterr().out
+
+
+def drawn(product):
+    """Days and amounts of the three lines of a product's history: hit, miss, output."""
+    explore.price_steps(product)
+    return [line.get_data() for line in plt.gca().lines]
+
+
+def test_price_steps_draw_no_hit_price_where_none_is_listed():
+    """Qwen-Plus before 2026-01-29: a line at the miss price would be an invention."""
+    (_, hits), (_, misses), _ = drawn("qwen-plus")
+    assert np.isnan(hits[0])
+    assert hits[-1] == 0.08
+    assert np.all(misses == 0.4)
+
+
+def test_price_steps_end_where_the_product_ended():
+    for product, end in (("deepseek-v4-flash", "2026-09-10"), ("mimo-v2.5-pro", "2026-10-21"), ("gpt-5.5", None)):
+        ends = {days[-1] for days, _ in drawn(product)}
+        assert ends == {date2num(date.fromisoformat(end) if end else catalog_day())}
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.25, 4.0])

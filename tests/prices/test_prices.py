@@ -1,5 +1,6 @@
 """Bills by hand, the right row for every moment and tier, and accounts that balance."""
 
+import dataclasses
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
@@ -47,13 +48,24 @@ def test_writing_costs_a_miss_where_it_is_not_charged_apart():
     assert written.write == pytest.approx(500 * 0.435e-6)
 
 
-def test_a_hit_costs_a_miss_where_no_hit_price_is_listed():
-    """Qwen-Plus has none in dollars."""
-    row = prices.price_at("qwen-plus")
+def test_a_hit_costs_a_miss_where_no_hit_price_is_listed_and_the_bill_says_so():
+    """Qwen-Plus has none in dollars before 2026-01-29."""
+    row = prices.price_at("qwen-plus", "2025-09-01")
     assert row.hit is None
     assert prices.hit_price(row) == row.miss
-    hit, miss = (prices.bill("qwen-plus", Workload(10_000, 10, hit_rate=h)).total for h in (1, 0))
-    assert hit == pytest.approx(miss)
+    hit, miss = (prices.bill("qwen-plus", Workload(10_000, 10, hit_rate=h), "2025-09-01") for h in (1, 0))
+    assert hit.total == pytest.approx(miss.total)
+    assert hit.notes == ("no hit price listed: hits billed as misses",)
+    assert miss.notes == ()  # nothing hit, so nothing is wrong
+    assert prices.bill("qwen-plus", Workload(10_000, 10, 0.5), "2026-01-28T23:59:59").notes
+    assert prices.bill("qwen-plus", Workload(10_000, 10, 0.5), "2026-01-29T00:00").notes == ()
+    assert prices.bill("glm-5", Workload(10, 10, 0.5), currency="CNY", published_by="article-e").notes == hit.notes
+
+
+def test_no_hit_price_is_not_a_free_hit():
+    row = dataclasses.replace(prices.price_at("gpt-5.5"), hit=0.0)
+    assert prices.hit_price(row) == 0
+    assert prices.hit_price(dataclasses.replace(row, hit=None)) == row.miss
 
 
 def test_miss_over_hit():
@@ -183,14 +195,74 @@ def test_a_price_starts_at_its_instant(when, miss):
 
 
 @pytest.mark.parametrize(
-    ("product", "end"), [("deepseek-v4-flash", "2026-09-10T04:00"), ("deepseek-v3.1", "2025-09-29")]
+    ("product", "end", "followed"),
+    [
+        ("mimo-v2.5-pro", "2026-10-21T02:00", "mimo-v2.6-pro"),
+        ("mimo-v2.5", "2026-10-21T02:00", "mimo-v2.6-flash"),
+        ("claude-opus-4", "2026-06-15T00:00", r"claude-opus-4.6 \(no price known\)"),
+        ("deepseek-v3.1", "2025-09-29T00:00", "deepseek-v3.2"),
+        ("deepseek-v3", "2025-09-05T16:00", "deepseek-v3.1"),
+    ],
 )
-def test_a_price_ends_before_its_instant(product, end):
-    """Nothing replaced these rows, so at their end there is no price."""
-    at = prices.moment(end) if "T" in end else datetime(2025, 9, 29, tzinfo=UTC)
-    assert prices.price_at(product, at - timedelta(seconds=1)).valid_to is not None
-    with pytest.raises(ValueError, match="no price of"):
-        prices.price_at(product, at)
+def test_a_price_ends_before_its_instant(product, end, followed):
+    """Switched off: from the end on an error that names it, and what bills the calls since."""
+    at = prices.moment(end)
+    assert prices.price_at(product, at - timedelta(seconds=1)).product == product
+    said = (
+        f"no price of '{product}' is known at .* UTC; it ended on {end.replace('T', ' ')} UTC, followed by {followed}$"
+    )
+    for currency in ("USD", "CNY"):
+        with pytest.raises(ValueError, match=said):
+            prices.price_at(product, at, currency=currency)
+
+
+def test_what_followed_is_what_is_sold_then():
+    """V3's place went from hand to hand; only those that it had reached by that day are named."""
+    for when, names in (
+        ("2025-12-01", "deepseek-v3.1, then deepseek-v3.2$"),
+        ("2026-06-01", "deepseek-v3.1, then deepseek-v3.2, then deepseek-v4-flash$"),
+        ("2026-11-01", "deepseek-v3.2, then deepseek-v4-flash, then deepseek-v4.1-flash$"),
+    ):
+        with pytest.raises(ValueError, match=names):
+            prices.price_at("deepseek-v3", when)
+
+
+@pytest.mark.parametrize("currency", ["USD", "CNY", "EUR"])
+def test_a_name_that_is_still_taken_is_billed_as_its_successor(currency):
+    """deepseek-v4-flash since 2026-09-10 04:00 UTC."""
+    load = Workload(10_000, 1_000, 0.5)
+    last = prices.bill("deepseek-v4-flash", load, "2026-09-10T03:59:59", currency=currency)
+    assert last.row.product == "deepseek-v4-flash"
+    for when in ("2026-09-10T04:00", "2026-11-17T02:00"):
+        old, new = (prices.bill(f"deepseek-{v}-flash", load, when, currency=currency) for v in ("v4", "v4.1"))
+        assert (old.row, old.total) == (new.row, new.total)
+        said = "ended on 2026-09-10 04:00 UTC; the name is billed as deepseek-v4.1-flash since"
+        assert old.notes == (said, *new.notes)
+    assert prices.price_at("DeepSeek-V4-Flash", "2026-10-01").product == "deepseek-v4.1-flash"
+
+
+def test_a_day_after_the_list_was_read_is_said():
+    row = prices.price_at("gpt-5.5")
+    said = f"price read on {row.date}; later changes unknown"
+    on, after = (prices.bill("gpt-5.5", Workload(10, 10), row.date + timedelta(days=d)) for d in (0, 1))
+    assert on.notes == ()
+    assert after.notes == (said,)
+    assert prices.bill("mimo-v2.5-pro", Workload(10, 10), "2026-10-20").notes == ()  # its end is known
+
+
+def test_a_dear_tier_and_uncounted_writes_are_said():
+    assert prices.bill("gpt-5.5", Workload(272_000, 0)).notes == ()
+    assert prices.bill("gpt-5.5", Workload(272_001, 0)).notes == ("priced as an input of at least 272,001 tokens",)
+    opus = [prices.bill("claude-opus-4.8", Workload(1000, 0, 0.5, 1, writes)).notes for writes in (0, 500)]
+    assert opus == [("hits were written once, at 6.25 USD per million: no write counted",), ()]
+
+
+def test_products_of_a_day():
+    then = prices.products(when="2026-11-17")
+    assert {"mimo-v2.6-pro", "deepseek-v4.1-flash"} <= set(then)
+    assert not {"mimo-v2.5-pro", "claude-opus-4", "deepseek-v4-flash"} & set(then)
+    assert prices.products(when="2020-01-01") == ()
+    assert set(then) < set(prices.products())
 
 
 def test_the_hit_price_fell_at_12_15():
@@ -334,7 +406,7 @@ def test_conversion_where_there_is_no_list():
 
 def test_rates_by_day():
     assert prices.exchange_rate("USD", "CNY", "2026-06-01") == 6.7651
-    assert prices.exchange_rate("USD", "CNY", "2026-08-16") == 6.7651  # the latest on or before
+    assert prices.exchange_rate("USD", "CNY", "2026-08-16") == 6.7526  # the latest on or before: of 2026-08-03
     assert prices.exchange_rate("USD", "CNY", "2026-08-17") == 6.7394
     assert prices.exchange_rate("USD", "CNY", "2020-01-01") == 7.2994  # none before: the first
     assert prices.exchange_rate("CNY", "USD", "2026-06-01") == pytest.approx(1 / 6.7651)
@@ -353,6 +425,29 @@ def test_a_cross_rate():
     due = prices.bill("deepseek-v3", Workload(10**6, 0), "2025-01-10", currency="EUR")
     assert due.row.currency == "CNY"
     assert due.total == pytest.approx(1 * due.rate)
+
+
+@pytest.mark.parametrize(
+    ("product", "when", "currency", "day", "said"),
+    [
+        ("gpt-5.5", "2026-08-16", "CNY", date(2026, 8, 3), "1 USD = 6.7526 CNY, the rate of 2026-08-03"),
+        ("gpt-5.5", "2026-06-01", "EUR", date(2026, 6, 1), "1 USD = 0.8587 EUR, the rate of 2026-06-01"),
+        ("deepseek-v3", "2025-01-10", "USD", date(2025, 1, 2), "1 CNY = 0.137 USD, the rate of 2025-01-02"),
+        # through the dollar: yuan of 2024-12-27, euros of 2025-01-02, the first there is
+        ("deepseek-v3", "2024-12-28", "EUR", date(2024, 12, 27), "1 CNY = 0.13274 EUR, the rate of 2024-12-27"),
+    ],
+)
+def test_a_bill_says_which_days_rate_it_used(product, when, currency, day, said):
+    due = prices.bill(product, Workload(1000, 1000), when, currency=currency)
+    assert due.rate_day == day
+    assert due.notes[-1] == said
+    assert f"{due.rate:.5g}" in said
+
+
+def test_nothing_converted_no_rate():
+    due = prices.bill("deepseek-v4-pro", Workload(1000, 1000), currency="CNY")
+    assert (due.rate, due.rate_day, due.notes) == (1.0, None, ())
+    assert prices.currencies() == ("CNY", "EUR", "USD")
 
 
 def test_the_articles_table_is_kept_apart():
@@ -407,6 +502,18 @@ def test_parts_sum_to_the_total_and_tokens_to_the_input(sold, tokens, out, rate,
     ]
     assert sum(billed) == pytest.approx(tokens, abs=1e-6 * max(1, tokens))
     assert due.output / (row.output * per) == pytest.approx(out, abs=1e-6 * max(1, out))
+
+
+@given(st.integers(1, 10**12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
+def test_all_that_missed_may_be_written_and_not_a_token_more(counts):
+    """A rate made of counts is rounded; up to 1e12 tokens that neither refuses a legal bill nor lets a token by."""
+    tokens, hits = counts
+    load = Workload(tokens, 0, hits / tokens, write_tokens=tokens - hits)
+    due = prices.bill("claude-opus-4.8", load)
+    assert due.miss >= 0
+    assert due.total == pytest.approx((hits * 0.5 + (tokens - hits) * 6.25) / 1e6, rel=1e-9)
+    with pytest.raises(ValueError, match="input tokens that miss"):
+        Workload(tokens, 0, hits / tokens, write_tokens=tokens - hits + 1)
 
 
 @given(SOLD, TOKENS, TOKENS, RATE, st.integers(1, 10**6))
@@ -470,7 +577,9 @@ def test_no_calls_and_too_many_writes():
 
 def test_unknown_product_currency_day():
     load = Workload(10, 10)
-    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-6'; did you mean 'gpt-5.5'.*qwen-plus"):
+    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-5.6'; did you mean 'gpt-5.5'.*qwen-plus"):
+        prices.bill("gpt-5.6", load)
+    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-6'; known: .*qwen-plus"):
         prices.bill("gpt-6", load)
     with pytest.raises(ValueError, match="no exchange rate from 'USD' to 'XYZ'; currencies known: CNY, EUR, USD"):
         prices.bill("gpt-5.5", load, currency="XYZ")
