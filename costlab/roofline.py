@@ -22,16 +22,18 @@ import numpy as np
 from costlab import arch, catalog
 from costlab.arch import Flops, Model, MoE
 from costlab.arch.entries import MOST
-from costlab.catalog import ChipRecord, ServingDay
+from costlab.catalog import ChipRecord, FrozenDict, ServingDay
 
 #: Where a chip has no unit for a precision, the next one in the list runs it.
-FALLBACK: Mapping[str, tuple[str, ...]] = {
-    "fp4": ("fp4", "fp8", "bf16", "fp16"),
-    "fp4xfp8": ("fp8", "bf16", "fp16"),
-    "fp8": ("fp8", "bf16", "fp16"),
-    "bf16": ("bf16", "fp16"),
-    "fp32": ("tf32", "fp32"),  # no narrower unit computes it
-}
+FALLBACK: Mapping[str, tuple[str, ...]] = FrozenDict(
+    {
+        "fp4": ("fp4", "fp8", "bf16", "fp16"),
+        "fp4xfp8": ("fp8", "bf16", "fp16"),
+        "fp8": ("fp8", "bf16", "fp16"),
+        "bf16": ("bf16", "fp16"),
+        "fp32": ("tf32", "fp32"),  # no narrower unit computes it
+    }
+)
 
 #: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
 DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0

@@ -22,18 +22,20 @@ from costlab.arch.attention import KINDS, Attention, Layout, Phase
 from costlab.arch.entries import tokens_array
 from costlab.arch.experts import FFN_KINDS, FeedForward
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import DTYPE_BYTES, ModelRecord, Place
+from costlab.catalog import DTYPE_BYTES, FrozenDict, ModelRecord, Place
 
 #: FLOPs of one operation in units of an FP8 operation, by the precision it runs in. The reasoning: a tensor core's
 #: rate halves with each doubling of width (data sheets in catalog/chips.toml), FP4 weights times FP8 activations run
 #: at FP8's rate on today's chips (arXiv 2606.19348 sec. 1), and FP32 is counted as two BF16.
-FP8_EQUIVALENTS: Mapping[str, float] = {
-    "fp4": 0.5,
-    "fp4xfp8": 1.0,
-    "fp8": 1.0,
-    "bf16": 2.0,
-    "fp32": 4.0,
-}
+FP8_EQUIVALENTS: Mapping[str, float] = FrozenDict(
+    {
+        "fp4": 0.5,
+        "fp4xfp8": 1.0,
+        "fp8": 1.0,
+        "bf16": 2.0,
+        "fp32": 4.0,
+    }
+)
 
 #: Components that multiply nothing: a look-up table, and vectors.
 _IDLE = frozenset({"embedding", "norm"})
@@ -167,7 +169,8 @@ class Model:
             for counter, counts in zip((every, active), self._layer_params(layer), strict=True):
                 counter.update({name: n * count for name, n in counts.items()})
         idle = {name: n for name, n in active.items() if name not in _IDLE and n}
-        return Params({k: n for k, n in every.items() if n}, idle, self._mtp_params())
+        # the model is cached for the whole process: nobody may change its counts
+        return Params(FrozenDict({k: n for k, n in every.items() if n}), FrozenDict(idle), self._mtp_params())
 
     def kv_bytes(self, tokens: ArrayLike, tensor_parallel: int = 1) -> KVBytes:
         """Return the bytes that one sequence of `tokens` tokens keeps, on each chip of a tensor-parallel group.

@@ -46,6 +46,7 @@ __all__ = [
     "ChipRecord",
     "ClaimRecord",
     "ClaimedModel",
+    "FrozenDict",
     "FxRate",
     "ModelRecord",
     "Mtp",

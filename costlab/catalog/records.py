@@ -276,8 +276,8 @@ class ClaimRecord:
     says: str
     articles: tuple[str, ...]
     values: Mapping[str, float]
-    setting: Mapping[str, float] = field(default_factory=dict)
-    published: Mapping[str, float] = field(default_factory=dict)
+    setting: Mapping[str, float] = field(default_factory=FrozenDict)
+    published: Mapping[str, float] = field(default_factory=FrozenDict)
     source: str | None = None
     date: Day | None = None
 

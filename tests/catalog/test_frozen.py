@@ -58,6 +58,10 @@ def test_what_code_holds_is_read_only_too():
         catalog.DTYPE_BYTES["fp8"] = 2.0
     with pytest.raises(TypeError):
         catalog.Running(norm_eps=1e-5).rope_theta["full"] = 1.0  # of a default
+    counts = arch.load("deepseek-v3").params
+    for table in (counts.by_component, counts.active_by_component, arch.FP8_EQUIVALENTS, roofline.FALLBACK):
+        with pytest.raises(TypeError):
+            table["experts"] = 1
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=range(len(WRITERS)))
