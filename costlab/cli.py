@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import decimal
 import io
 import json
 import math
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -216,7 +218,7 @@ def _bill(args: argparse.Namespace) -> Answer:
 
 
 def _moe(args: argparse.Namespace) -> Answer:
-    found = moe.summary(args.model, args.batch, args.ranks)
+    found = moe.summary(args.model, args.batch, args.ranks, args.redundant)
     return Answer([{"model": found.model, **dataclasses.asdict(found)}] if args.json else _facts(found.rows()))
 
 
@@ -458,6 +460,7 @@ def _build_parser() -> argparse.ArgumentParser:
     experts.add_argument("model", metavar="MODEL", help="a model with experts; see `costlab models`")
     experts.add_argument("--batch", type=_count, default=1, help="tokens in one decode step (default 1)")
     experts.add_argument("--ranks", type=_count, default=1, help="ranks that share the experts (default 1)")
+    experts.add_argument("--redundant", type=_size, default=0, help="further copies of experts per layer (default 0)")
 
     _add_roofline(_add(verbs, "roofline", _roofline, "seconds, tokens per second and cost on chips"))
     _add_bill(_add(verbs, "bill", _bill, "what a workload costs at list prices"))
@@ -529,18 +532,22 @@ def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], Answer], hel
     return verb
 
 
+#: Arithmetic that refuses to round: float would take 2**53 + 1 for 2**53.
+_EXACT = decimal.Context(prec=60, traps=[decimal.InvalidOperation, decimal.Overflow, decimal.Inexact])
+
+
 def _size(text: str, least: int = 0) -> int:
     """Read a token count: 4096, 128K (x1024) or 1M (x1024²), at least `least`."""
     unit = {"K": 1024, "M": 1024**2}.get(text[-1:].upper(), 1)
     digits = text[:-1] if unit > 1 else text
     try:
-        value = float(digits) * unit
-        whole = int(value)
-    except (ValueError, OverflowError):
+        value = _EXACT.multiply(Decimal(digits), unit)
+        fits = least <= value <= MOST and value == int(value)
+    except (ValueError, ArithmeticError):
         raise argparse.ArgumentTypeError(f"{text!r} should be a whole number such as 4096, 128K or 1M") from None
-    if whole != value or not least <= whole <= MOST:
+    if not fits:
         raise argparse.ArgumentTypeError(f"{text!r} should be a whole number from {least} to 2**53")
-    return whole
+    return int(value)
 
 
 def _count(text: str) -> int:

@@ -114,16 +114,41 @@ def place(loads: ArrayLike, ranks: int, redundant: int = 0, nodes: int = 1, grou
     Chapter: moe
     """
     values = _checked_loads(loads)
+    per_rank = slots_per_rank(values.size, ranks, redundant)
+    _check_nodes(values.size, ranks, nodes, groups)
     hierarchical = nodes > 1 and groups % nodes == 0
-    _check_divides(values.size, ranks, redundant, nodes, groups)
-    _check_room(values.size // (nodes if hierarchical else 1), (values.size + redundant) // ranks)
+    if per_rank > (reach := values.size // (nodes if hierarchical else 1)):
+        raise ValueError(f"{per_rank} slots per rank for {reach} experts: a rank needs each expert only once")
     if not hierarchical:
         return Placement(_place_global(values, np.arange(values.size), ranks, values.size + redundant))
     members = np.arange(values.size).reshape(groups, -1)
     groups_of_node = _pack(values[members].sum(axis=-1), np.ones(groups, dtype=np.int64), nodes)
     parts = members[groups_of_node].reshape(nodes, -1)
-    share = (values.size + redundant) // nodes
+    share = per_rank * (ranks // nodes)
     return Placement(np.concatenate([_place_global(values[m], m, ranks // nodes, share) for m in parts]))
+
+
+def slots_per_rank(experts: int, ranks: int, redundant: int = 0) -> int:
+    """Return how many experts each rank holds, copies included.
+
+    Args:
+        experts: in the layer.
+        ranks: chips that share them.
+        redundant: further copies in all.
+
+    Raises:
+        ValueError: slots that don't divide among the ranks; the message says how many redundant experts would.
+
+    Chapter: moe
+    """
+    if experts < 1 or ranks < 1 or redundant < 0:
+        raise ValueError(f"{experts} experts + {redundant} redundant among {ranks} ranks: at least 1, 0 and 1")
+    slots = experts + redundant
+    if slots % ranks:
+        what = f"{experts} experts + {redundant} redundant = {slots} slots" if redundant else f"{experts} experts"
+        would = f"{redundant + -slots % ranks} redundant ones would make it {slots + -slots % ranks}"
+        raise ValueError(f"{what} don't divide among {ranks} ranks; {would}")
+    return slots // ranks
 
 
 def copies_by_load(loads: ArrayLike, slots: int, most: int | None = None) -> Ints:
@@ -165,20 +190,11 @@ def _checked_loads(loads: ArrayLike) -> Floats:
     return values
 
 
-def _check_divides(experts: int, ranks: int, redundant: int, nodes: int, groups: int) -> None:
-    slots = experts + redundant
-    if redundant < 0 or ranks < 1 or slots % ranks:
-        raise ValueError(f"{experts} experts + {redundant} redundant = {slots} slots don't divide among {ranks} ranks")
+def _check_nodes(experts: int, ranks: int, nodes: int, groups: int) -> None:
     if nodes < 1 or ranks % nodes:
         raise ValueError(f"{ranks} ranks don't divide among {nodes} nodes")
     if groups < 1 or experts % groups:
         raise ValueError(f"{experts} experts don't divide into groups = {groups}")
-
-
-def _check_room(experts: int, slots: int) -> None:
-    """Refuse slots that only second copies on the same rank could fill."""
-    if slots > experts:
-        raise ValueError(f"{slots} slots per rank for {experts} experts: a rank needs each expert only once")
 
 
 def _place_global(loads: Floats, names: Ints, ranks: int, slots: int) -> Ints:
