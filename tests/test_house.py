@@ -72,6 +72,16 @@ def test_below_explore_numpy_is_all():
     assert done.returncode == 0, done.stderr
 
 
+def test_nobody_needs_numpys_types_at_run_time():
+    """The NumPy that a browser loads may come without `numpy.typing`; `costlab.arrays` names the types."""
+    block = IMPORT_ALL.replace("import importlib", 'sys.modules["numpy.typing"] = None\nimport importlib')
+    done = python(block, *LIGHT, "costlab.nn.reference")
+    assert done.returncode == 0, done.stderr
+    done = python(block, "numpy.typing")
+    assert done.returncode != 0
+    assert "numpy.typing" in done.stderr
+
+
 # --- floors ----------------------------------------------------------------------------------------------------
 
 FLOORS = [
