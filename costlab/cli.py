@@ -32,9 +32,9 @@ from costlab.cache.loading import MODES
 from costlab.cache.plan import PREFETCHES, Plan
 from costlab.cache.policies import POLICIES
 from costlab.cache.pools import WRITES
-from costlab.cache.replay import replay
 from costlab.cache.report import Report, size
-from costlab.cache.sweep import BACKENDS, Outcome, grid, sweep
+from costlab.cache.run import replay
+from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
 
 
 @dataclass(frozen=True)

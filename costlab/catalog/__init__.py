@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decode import CatalogError, Place, Source, decode, read
+from costlab.catalog.decoding import CatalogError, Place, Source, decode, read
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from costlab import arch, catalog
 from costlab.cache import costs, loading, tiers, windows
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
-from costlab.cache.run import Run
+from costlab.cache.run import Run, replay
 from costlab.cache.tiers import Tier
 from costlab.cache.traces import Request, read
 
