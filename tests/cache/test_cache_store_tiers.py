@@ -227,13 +227,20 @@ def test_bad_sizes_are_quoted(tmp_path):
     ):
         with pytest.raises(ValueError, match=r"whole numbers of at least 1"):
             Store(GEOMETRY, **{"memory_pages": 1, **size}, folder=tmp_path)
-    with pytest.raises(ValueError, match=r"write = 'never' should be 'through' or 'back'"):
+    with pytest.raises(ValueError, match=r"unknown way of writing 'never'; known: back, through"):
         Store(GEOMETRY, 1, write="never")
     for bad in (("a", "float31", (1,)), ("a", "object", (1,)), ("a", "int8", (0,))):
         with pytest.raises(ValueError, match=bad[1]):
             Spec(*bad)
     with pytest.raises(ValueError, match="different names"):
         Geometry((Spec("a", "int8", (1,)),) * 2)
+
+
+def test_the_way_of_writing_is_taken_in_any_case(tmp_path):
+    with Store(GEOMETRY, 2, folder=tmp_path, write="Back") as store:
+        put(store, 0)
+        assert store.write == "back"
+        assert store.stats.written == 0
 
 
 def test_a_store_without_folder_makes_nothing_durable():

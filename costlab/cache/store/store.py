@@ -23,10 +23,11 @@ from itertools import takewhile
 from pathlib import Path
 from threading import Condition
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from costlab import catalog
 from costlab.cache.store.arena import Arena
 from costlab.cache.store.disk import Disk, StoreError, explained
 from costlab.cache.store.files import Damaged, PageFiles
@@ -108,9 +109,9 @@ class Store:
         queue_pages: int = 32,
         disk: Disk | None = None,
     ) -> None:
-        _check_sizes(memory_pages, ram_pages, file_pages, queue_pages, write)
+        _check_sizes(memory_pages, ram_pages, file_pages, queue_pages)
         self.geometry = geometry
-        self.write = write
+        self.write: Write = catalog.pick({each: each for each in get_args(Write)}, write, "way of writing")
         self._changed = Condition()
         self._closed = False
         self._counts: Counter[str] = Counter()
@@ -545,7 +546,7 @@ def _names(keys: Sequence[Key]) -> list[bytes]:
     return [canonical(key) for key in keys]
 
 
-def _check_sizes(memory: int, ram: int, files: int | None, queue: int, write: str) -> None:
+def _check_sizes(memory: int, ram: int, files: int | None, queue: int) -> None:
     sizes = (memory, ram, queue, 1 if files is None else files)
     whole = all(isinstance(size, int | np.integer) and not isinstance(size, bool) for size in sizes)
     if not whole or memory < 1 or ram < 0 or queue < 1 or (files is not None and files < 1):
@@ -553,5 +554,3 @@ def _check_sizes(memory: int, ram: int, files: int | None, queue: int, write: st
             f"memory_pages = {memory}, ram_pages = {ram}, file_pages = {files}, queue_pages = {queue}: "
             "whole numbers of at least 1, but ram_pages at least 0"
         )
-    if write not in ("through", "back"):
-        raise ValueError(f"write = {write!r} should be 'through' or 'back'")
