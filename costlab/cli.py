@@ -121,20 +121,22 @@ def _models(args: argparse.Namespace) -> Answer:
 def _kv(args: argparse.Namespace) -> Answer:
     rows = []
     for model in _chosen(args.models):
-        kv = model.kv_bytes(args.tokens)
+        kv, several = model.kv_bytes(args.tokens), args.batch
         rows.append(
             {
                 "model": model.key,
                 "tokens": args.tokens,
-                "total_GB": float(kv.total) / 1e9,
-                "growing_GB": float(kv.growing) / 1e9,
-                "of_which_index_GB": float(kv.index) / 1e9,
-                "fixed_MB": float(kv.fixed) / 1e6,
-                "state_MB": float(kv.state) / 1e6,
+                "total_GB": several * float(kv.total) / 1e9,
+                "growing_GB": several * float(kv.growing) / 1e9,
+                "of_which_index_GB": several * float(kv.index) / 1e9,
+                "fixed_MB": several * float(kv.fixed) / 1e6,
+                "state_MB": several * float(kv.state) / 1e6,
                 "bytes_per_token": float(kv.growing) / args.tokens,
             }
         )
-    return Answer(_with_ratio(rows, "total_GB"), ["GB = 1e9 bytes; total = growing + fixed, at the catalogued storage"])
+    notes = ["GB = 1e9 bytes; total = growing + fixed, at the catalogued storage"]
+    notes += [f"all of {args.batch:,} sequences of that length; bytes per token of one"] if args.batch > 1 else []
+    return Answer(_with_ratio(rows, "total_GB"), notes)
 
 
 def _flops(args: argparse.Namespace) -> Answer:
@@ -450,6 +452,7 @@ def _build_parser() -> argparse.ArgumentParser:
     kv = _add(verbs, "kv", _kv, "bytes of KV cache at a context length")
     kv.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
     kv.add_argument("--tokens", type=_count, required=True, help="context length, e.g. 1048576, 128K or 1M")
+    kv.add_argument("--batch", type=_count, default=1, help="sequences of that length together (default 1)")
 
     flops = _add(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt")
     flops.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")

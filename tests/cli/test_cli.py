@@ -91,6 +91,16 @@ def test_kv(run, answer):
     assert "0.1048" in out
 
 
+def test_kv_of_a_batch(answer):
+    """128 sequences take 128 times the bytes of one, and no more per token."""
+    (one, _), (note,) = answer(VERBS["kv"])
+    (all_of_them, _), notes = answer(f"{VERBS['kv']} --batch 128")
+    for name, value in one.items():
+        times = 128 if name.endswith(("_GB", "_MB")) else 1
+        assert all_of_them[name] == (value if isinstance(value, str) else pytest.approx(times * value))
+    assert notes == [note, "all of 128 sequences of that length; bytes per token of one"]
+
+
 def test_one_model_needs_no_ratio(answer):
     rows, _ = answer("kv llama-2-7b --tokens 4096")
     assert "of_first" not in rows[0]
@@ -235,6 +245,7 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         ("kv llama-2-7b --tokens abc", ["--tokens", "'abc'", "4096", "128K"]),
         ("kv llama-2-7b --tokens 1.5", ["--tokens", "'1.5'", "whole"]),
         ("kv llama-2-7b --tokens K", ["--tokens", "'K'"]),
+        ("kv llama-2-7b --tokens 10 --batch 0", ["--batch", "'0'", "from 1"]),
         ("kv llama-2-8b --tokens 10", ["'llama-2-8b'", "did you mean 'llama-2-7b'", "deepseek-v4-pro"]),
         ("kv llama-2-7b gpt-5.5 --tokens 10", ["'gpt-5.5'", "deepseek-v4-pro"]),
         ("flops llama-2-7b --tokens 10 --phase train", ["'train'", "prefill", "decode"]),
