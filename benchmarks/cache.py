@@ -27,7 +27,7 @@ from costlab import __version__
 from costlab.arrays import Ints
 from costlab.cache import curves, generators, policies, tiers
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
+from costlab.cache.run import replay
 from costlab.cache.traces import Request, read
 
 #: libcachesim's binary trace: time, id, size, next use (which LRU does not need).

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import decimal
 import io
 import json
 import math
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,9 +32,9 @@ from costlab.cache.loading import MODES
 from costlab.cache.plan import PREFETCHES, Plan
 from costlab.cache.policies import POLICIES
 from costlab.cache.pools import WRITES
-from costlab.cache.replay import replay
 from costlab.cache.report import Report, size
-from costlab.cache.sweep import BACKENDS, Outcome, grid, sweep
+from costlab.cache.run import replay
+from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
 
 
 @dataclass(frozen=True)
@@ -119,20 +121,22 @@ def _models(args: argparse.Namespace) -> Answer:
 def _kv(args: argparse.Namespace) -> Answer:
     rows = []
     for model in _chosen(args.models):
-        kv = model.kv_bytes(args.tokens)
+        kv, several = model.kv_bytes(args.tokens), args.batch
         rows.append(
             {
                 "model": model.key,
                 "tokens": args.tokens,
-                "total_GB": float(kv.total) / 1e9,
-                "growing_GB": float(kv.growing) / 1e9,
-                "of_which_index_GB": float(kv.index) / 1e9,
-                "fixed_MB": float(kv.fixed) / 1e6,
-                "state_MB": float(kv.state) / 1e6,
+                "total_GB": several * float(kv.total) / 1e9,
+                "growing_GB": several * float(kv.growing) / 1e9,
+                "of_which_index_GB": several * float(kv.index) / 1e9,
+                "fixed_MB": several * float(kv.fixed) / 1e6,
+                "state_MB": several * float(kv.state) / 1e6,
                 "bytes_per_token": float(kv.growing) / args.tokens,
             }
         )
-    return Answer(_with_ratio(rows, "total_GB"), ["GB = 1e9 bytes; total = growing + fixed, at the catalogued storage"])
+    notes = ["GB = 1e9 bytes; total = growing + fixed, at the catalogued storage"]
+    notes += [f"all of {args.batch:,} sequences of that length; bytes per token of one"] if args.batch > 1 else []
+    return Answer(_with_ratio(rows, "total_GB"), notes)
 
 
 def _flops(args: argparse.Namespace) -> Answer:
@@ -252,7 +256,7 @@ def _bill_notes(bills: Sequence[tuple[str, prices.Bill]]) -> list[str]:
 
 
 def _moe(args: argparse.Namespace) -> Answer:
-    found = moe.summary(args.model, args.batch, args.ranks)
+    found = moe.summary(args.model, args.batch, args.ranks, args.redundant)
     return Answer([{"model": found.model, **dataclasses.asdict(found)}] if args.json else _facts(found.rows()))
 
 
@@ -484,6 +488,7 @@ def _build_parser() -> argparse.ArgumentParser:
     kv = _add(verbs, "kv", _kv, "bytes of KV cache at a context length")
     kv.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
     kv.add_argument("--tokens", type=_count, required=True, help="context length, e.g. 1048576, 128K or 1M")
+    kv.add_argument("--batch", type=_count, default=1, help="sequences of that length together (default 1)")
 
     flops = _add(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt")
     flops.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
@@ -494,6 +499,7 @@ def _build_parser() -> argparse.ArgumentParser:
     experts.add_argument("model", metavar="MODEL", help="a model with experts; see `costlab models`")
     experts.add_argument("--batch", type=_count, default=1, help="tokens in one decode step (default 1)")
     experts.add_argument("--ranks", type=_count, default=1, help="ranks that share the experts (default 1)")
+    experts.add_argument("--redundant", type=_size, default=0, help="further copies of experts per layer (default 0)")
 
     _add_roofline(_add(verbs, "roofline", _roofline, "seconds, tokens per second and cost on chips"))
     _add_bill(_add(verbs, "bill", _bill, "what a workload costs at list prices"))
@@ -572,18 +578,22 @@ def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], Answer], hel
     return verb
 
 
+#: Arithmetic that refuses to round: float would take 2**53 + 1 for 2**53.
+_EXACT = decimal.Context(prec=60, traps=[decimal.InvalidOperation, decimal.Overflow, decimal.Inexact])
+
+
 def _size(text: str, least: int = 0) -> int:
     """Read a token count: 4096, 128K (x1024) or 1M (x1024²), at least `least`."""
     unit = {"K": 1024, "M": 1024**2}.get(text[-1:].upper(), 1)
     digits = text[:-1] if unit > 1 else text
     try:
-        value = float(digits) * unit
-        whole = int(value)
-    except (ValueError, OverflowError):
+        value = _EXACT.multiply(Decimal(digits), unit)
+        fits = least <= value <= MOST and value == int(value)
+    except (ValueError, ArithmeticError):
         raise argparse.ArgumentTypeError(f"{text!r} should be a whole number such as 4096, 128K or 1M") from None
-    if whole != value or not least <= whole <= MOST:
+    if not fits:
         raise argparse.ArgumentTypeError(f"{text!r} should be a whole number from {least} to 2**53")
-    return whole
+    return int(value)
 
 
 def _count(text: str) -> int:

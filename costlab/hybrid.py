@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from costlab import arch
+from costlab import arch, catalog
 from costlab.arch import tokens_array
 from costlab.arrays import ArrayLike, Floats
 
@@ -104,9 +104,8 @@ def all_full(model: str | arch.Model, against: Against = "own heads") -> arch.Mo
     Chapter: hybrid
     """
     found = _model(model)
-    if against not in ("own heads", "full layers"):
-        raise ValueError(f"against = {against!r} should be 'own heads' or 'full layers'")
-    like = only_full(found).layers[0][0] if against == "full layers" else None
+    word = catalog.pick({each: each for each in get_args(Against)}, against, "comparison")
+    like = only_full(found).layers[0][0] if word == "full layers" else None
 
     def widened(attention: arch.Attention) -> arch.Attention:
         return (like or _without_window(attention)) if isinstance(attention, arch.SlidingWindow) else attention

@@ -72,6 +72,16 @@ def test_below_explore_numpy_is_all():
     assert done.returncode == 0, done.stderr
 
 
+def test_nobody_needs_numpys_types_at_run_time():
+    """The NumPy that a browser loads may come without `numpy.typing`; `costlab.arrays` names the types."""
+    block = IMPORT_ALL.replace("import importlib", 'sys.modules["numpy.typing"] = None\nimport importlib')
+    done = python(block, *LIGHT, "costlab.nn.reference")
+    assert done.returncode == 0, done.stderr
+    done = python(block, "numpy.typing")
+    assert done.returncode != 0
+    assert "numpy.typing" in done.stderr
+
+
 # --- floors ----------------------------------------------------------------------------------------------------
 
 FLOORS = [
@@ -87,7 +97,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def room_of(name):
-    """catalog for costlab.catalog.decode; "" for costlab itself."""
+    """catalog for costlab.catalog.decoding; "" for costlab itself."""
     return [*name.split("."), ""][1]
 
 
@@ -187,6 +197,45 @@ def test_what_a_room_exports_exists(name):
     exported = getattr(module, "__all__", [])
     assert len(set(exported)) == len(exported)
     assert all(hasattr(module, each) for each in exported)
+
+
+# --- one name, one thing ---------------------------------------------------------------------------------------
+
+
+def submodules(package):
+    """Names of the modules and packages that lie in a package."""
+    return {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == package}
+
+
+def bound(package, body):
+    """Names that a package's own code binds to something else than its submodules."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.asname or alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            same = {alias.name for alias in node.names if node.module == package and alias.asname in (None, alias.name)}
+            yield from {alias.asname or alias.name for alias in node.names} - same
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        else:
+            yield from (each.id for each in ast.walk(node) if isinstance(each, ast.Name) and not is_read(each))
+
+
+def is_read(name):
+    return isinstance(name.ctx, ast.Load)
+
+
+@pytest.mark.parametrize("package", [name for name, path in MODULES.items() if path.name == "__init__.py"])
+def test_no_package_hides_its_own_modules(package):
+    """Else `import costlab.cache.sweep as m` gives a function."""
+    hidden = submodules(package) & set(bound(package, tree(package).body))
+    assert not hidden, f"{package} binds {hidden} to something else than its modules of that name"
+
+
+def test_hidden_modules_can_be_seen():
+    assert {"run", "sweeps", "store"} <= submodules("costlab.cache")
+    code = "from a.run import run\nfrom a import store, b as plan\nimport sweeps.x\ndef look(): pass\npools: int = 1"
+    assert set(bound("a", ast.parse(code).body)) == {"run", "plan", "sweeps", "look", "pools"}
 
 
 # --- no machine's own paths ------------------------------------------------------------------------------------

@@ -46,18 +46,16 @@ class LruCurve:
         return self._hits(capacities) / max(self.references, 1)
 
     def capacity_for(self, hit_rate: float) -> int:
-        """Return the fewest blocks that reach a hit rate.
+        """Return the fewest blocks c for which `hit_rate(c)` reaches a hit rate.
 
         Raises:
             ValueError: a rate that no capacity reaches.
         """
-        wanted = hit_rate * self.references
-        if not 0 <= wanted <= self.within[-1]:
-            best = self.hit_rate(np.inf)
-            raise ValueError(
-                f"hit rate {hit_rate}: should be between 0 and {best:.4f}, what an unlimited cache reaches"
-            )
-        return int(np.searchsorted(self.within, wanted))
+        rates = self.hit_rate(np.arange(self.within.size))  # compared as they are reported: counts would round anew
+        if not 0 <= hit_rate <= rates[-1]:
+            found = f"{self.within[-1]} of {self.references} references in an unlimited cache"
+            raise ValueError(f"hit rate {hit_rate}: should be between 0 and {rates[-1]:.4f}, {found}")
+        return int(np.searchsorted(rates, hit_rate))
 
     def _hits(self, capacities: ArrayLike) -> Ints:
         blocks = np.asarray(capacities, dtype=np.float64)

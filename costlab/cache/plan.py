@@ -10,7 +10,7 @@ from costlab.cache import costs
 from costlab.cache.fifos import Future
 from costlab.cache.loading import MODES
 from costlab.cache.manager import PrefixCache
-from costlab.cache.policies import POLICIES
+from costlab.cache.policies import EVICTIONS
 from costlab.cache.pools import WRITES
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import Footprint, footprint
@@ -66,15 +66,15 @@ class Plan:
     usd_per_chip_hour: float | None = None
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("eviction policy", self.eviction, (*POLICIES, "belady")),
-            ("write mode", self.write, WRITES),
-            ("prefetch", self.prefetch, PREFETCHES),
-            ("way to load", self.loading, MODES),
-            ("way to keep windows", self.keep, KEEPS),
+        for field, what, known in (
+            ("eviction", "eviction policy", EVICTIONS),
+            ("write", "write mode", WRITES),
+            ("prefetch", "prefetch", PREFETCHES),
+            ("loading", "way to load", MODES),
+            ("keep", "way to keep windows", KEEPS),
         ):
-            if value not in known:
-                raise ValueError(catalog.unknown(what, value, known))
+            word = catalog.pick({each: each for each in known}, getattr(self, field), what)
+            object.__setattr__(self, field, word)  # as in `known`: case does not matter, here as elsewhere
         if not self.tiers or self.block_tokens < 1:
             raise ValueError(
                 f"a plan needs a tier and blocks of at least 1 token, got {self.tiers}, {self.block_tokens}"

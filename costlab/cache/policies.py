@@ -352,3 +352,5 @@ def policies() -> Mapping[str, type[Policy]]:
 
 #: Names of the policies that need no knowledge of the future.
 POLICIES = ("lru", "lfu", "slru", "fifo", "s3-fifo", "sieve")
+#: What a cache can be told: those, and the offline bound.
+EVICTIONS = (*POLICIES, "belady")

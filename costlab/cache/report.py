@@ -195,20 +195,27 @@ def size(count_bytes: float) -> str:
 
     Chapter: cache
     """
-    return "unlimited" if math.isinf(count_bytes) else count(count_bytes) + "B"
+    number, prefix = _scaled(count_bytes)
+    return f"{number} {prefix}B" if math.isfinite(count_bytes) else number
 
 
 def count(number: float) -> str:
-    """Return a count for a reader: "1.95 M", "unlimited".
+    """Return a count for a reader: "1.95 M", "950", "unlimited".
 
     Chapter: cache
     """
+    return " ".join(filter(None, _scaled(number)))
+
+
+def _scaled(number: float) -> tuple[str, str]:
+    """Return a number's first three digits and the prefix of a thousand's power that goes with them."""
     if math.isinf(number):
-        return "unlimited"
+        return "unlimited", ""
+    prefixes = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
     power = 0
-    while power < 5 and float(f"{number / 1000**power:.3g}") >= 1000:  # as printed: 999.9 G is 1 T
+    while power + 1 < len(prefixes) and abs(float(f"{number / 1000**power:.3g}")) >= 1000:  # as printed: 999.9 G is 1 T
         power += 1
-    return f"{number / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip() + (" " if not power else "")
+    return f"{number / 1000**power:.3g}", prefixes[power]
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from costlab import catalog
 from costlab.cache.fifos import Belady, Future
 from costlab.cache.leases import Lease, Match
 from costlab.cache.look import Look, Share, look
-from costlab.cache.policies import POLICIES, Key, Policy, make
+from costlab.cache.policies import EVICTIONS, Key, Policy, make
 from costlab.cache.pools import WRITES, LeavesFirst, OnLost, Pool, Stack, Write
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import boundaries
@@ -57,7 +57,8 @@ class Residency:
     ) -> None:
         if not tiers or not page_bytes >= 0 or not window_bytes >= 0 or page_tokens < 1:
             raise ValueError(f"{len(tiers)} tiers, pages of {page_bytes} bytes and {page_tokens} tokens: none may be 0")
-        if eviction.lower() == "belady" and future is None:
+        eviction = catalog.pick({each: each for each in EVICTIONS}, eviction, "eviction policy")
+        if eviction == "belady" and future is None:
             raise ValueError("eviction 'belady' needs the future: what will be asked for")
         self.tiers = tuple(tiers)
         self.write: Write = catalog.pick({w: w for w in WRITES}, write, "write mode")
@@ -71,7 +72,7 @@ class Residency:
         self.read, self.window_read = [0] * len(tiers), [0] * len(tiers)
         self._parents: dict[Key, Key | None] = {}
         self._ordered = leaves_first
-        self._walks = leaves_first and eviction.lower() not in ("lru",)  # LRU has it from the order of touching
+        self._walks = leaves_first and eviction != "lru"  # LRU has it from the order of touching
         self.full = self._stack("full", page_bytes, [c[0] for c in capacities], self._on_lost)
         self.windows = self._stack("window", window_bytes, [c[1] for c in capacities]) if window_bytes else None
         self._pins: dict[Key, int] = {}
@@ -103,12 +104,8 @@ class Residency:
         return Stack(pools, self.write, self._ordered, on_lost)
 
     def _policy(self, capacity: float, kind: str) -> Policy:
-        if self._eviction.lower() == "belady" and self.future is not None:
-            policy: Policy = Belady(capacity, self.future)
-        elif self._eviction.lower() in POLICIES:
-            policy = make(self._eviction, capacity)
-        else:
-            raise ValueError(catalog.unknown("eviction policy", self._eviction, (*POLICIES, "belady")))
+        future = self.future if self._eviction == "belady" else None
+        policy: Policy = make(self._eviction, capacity) if future is None else Belady(capacity, future)
         return LeavesFirst(policy, self._parents) if self._walks and kind == "full" else policy
 
     def _match(self, pages: Sequence[Key], seen: Look) -> Match:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decode import CatalogError, FrozenDict, Place, Source, decode, near, read
+from costlab.catalog.decoding import CatalogError, FrozenDict, Place, Source, decode, near, read
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
-from costlab.catalog.decode import FrozenDict
+from costlab.catalog.decoding import FrozenDict
 
 #: In the records a field is called `date`, so its type needs other names.
 Day = date

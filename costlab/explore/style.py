@@ -149,7 +149,7 @@ def bytes_text(size: float) -> str:
 
     Chapter: attention
     """
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
-        if size >= unit:
+    for unit, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if size >= 0.9995 * unit:  # as printed: 999.9 KB is 1 MB
             return f"{size / unit:.3g} {name}"
     return f"{size:.3g} B"

@@ -38,7 +38,7 @@ from costlab.moe.dispatch import (
     padding_share,
 )
 from costlab.moe.load import sample_routes, skewed_logits, uniform_shares, zipf_shares
-from costlab.moe.placement import Placement, contiguous, copies_by_load, place
+from costlab.moe.placement import Placement, contiguous, copies_by_load, place, slots_per_rank
 from costlab.moe.routing import (
     SCORES,
     Router,
@@ -97,6 +97,7 @@ __all__ = [
     "sigmoid",
     "simulate_touched",
     "skewed_logits",
+    "slots_per_rank",
     "softmax",
     "sqrt_softplus",
     "summary",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ from costlab import arch
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import DTYPE_BYTES, pick
 from costlab.moe.load import sample_routes, uniform_shares
+from costlab.moe.placement import copies_by_load, place, slots_per_rank
 from costlab.moe.routing import moe_layer
 
 #: One copy of a token per expert it visits, or per rank that holds some of them.
@@ -126,7 +127,10 @@ def simulate_touched(
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """Weights that one decode step reads, each an array shaped like the batches asked for."""
+    """Weights that one decode step reads, each an array shaped like the batches asked for.
+
+    `touched` is the share of the routed experts that are read, copies of redundant experts included.
+    """
 
     batch: Floats
     touched: Floats
@@ -144,30 +148,39 @@ class DecodeStep:
         return np.asarray(self.total_bytes / self.batch, dtype=np.float64)
 
 
-def decode_step(model: arch.Model | str, batch: ArrayLike, popularity: ArrayLike | None = None) -> DecodeStep:
+def decode_step(
+    model: arch.Model | str, batch: ArrayLike, popularity: ArrayLike | None = None, redundant: int = 0
+) -> DecodeStep:
     """Return the weight bytes that a decode step reads as the batch grows; caches and activations not counted.
 
     Args:
         model: a model or its key in the catalog.
         batch: tokens in one step, any shape, at least 1.
         popularity: see `touched_share`; the same in each layer.
+        redundant: further copies of experts in each layer; a token goes to one of an expert's copies by chance.
 
     Raises:
-        ValueError: an unknown model; a batch below 1, or probabilities that don't fit.
+        ValueError: an unknown model; a batch below 1, a negative number of copies, or probabilities that don't fit.
 
     Chapter: moe
     """
     loaded, tokens = _loaded(model), arch.tokens_array(batch, "batch")
     always = dict(loaded.weight_bytes(active=True))
     always.pop("experts", None)
-    counts = _moe_layers(loaded)
-    parts = [
-        n * ffn.experts * touched_share(ffn.experts, ffn.top_k, tokens, popularity) * _expert_bytes(loaded, ffn)
-        for ffn, n in counts.items()
-    ]
-    read = np.asarray(sum(parts) if parts else np.zeros_like(tokens), dtype=np.float64)
-    stored = loaded.weight_bytes().get("experts", 0.0)
+    read, stored = np.zeros_like(tokens), 0.0
+    for ffn, layers in _moe_layers(loaded).items():
+        each = layers * _expert_bytes(loaded, ffn)
+        chances = _slot_popularity(ffn, popularity, redundant)
+        read = read + each * chances.size * touched_share(chances.size, ffn.top_k, tokens, chances)
+        stored += each * chances.size
     return DecodeStep(tokens, read / stored if stored else np.zeros_like(tokens), read, sum(always.values()))
+
+
+def _slot_popularity(ffn: arch.MoE, popularity: ArrayLike | None, redundant: int) -> Floats:
+    """Return the chance that a token visits each slot; the copies of an expert share its chance evenly."""
+    chance = _popularity(ffn.experts, ffn.top_k, popularity)
+    copies = copies_by_load(chance, ffn.experts + redundant)
+    return np.repeat(chance / copies, copies.astype(np.intp))
 
 
 def _moe_layers(model: arch.Model) -> Counter[arch.MoE]:
@@ -179,15 +192,17 @@ def _expert_bytes(model: arch.Model, ffn: arch.MoE) -> float:
     return ffn.expert_params(model.record.hidden) * per_param
 
 
-def reached(experts: int, k: int, parts: int) -> float:
+def reached(experts: int, k: int, parts: int, redundant: int = 0) -> float:
     """Return on how many of `parts` ranks (or nodes) a token's experts lie, on average, when routing is uniform.
 
-    A part of E/R experts is missed with chance C(E - E/R, k) / C(E, k): the k experts are distinct.
+    A part of E/R experts is missed with chance C(E - E/R, k) / C(E, k): the k experts are distinct. With redundant
+    experts the parts are those of `place` on an even load, and a token goes to one of an expert's copies by chance.
 
     Args:
         experts: E, in the layer.
         k: experts per token.
         parts: R, equal parts that hold the experts.
+        redundant: further copies in all.
 
     Raises:
         ValueError: k outside 1 … experts, or experts that don't divide among the parts.
@@ -196,9 +211,19 @@ def reached(experts: int, k: int, parts: int) -> float:
     """
     if not 1 <= k <= experts:
         raise ValueError(f"top_k = {k} should lie between 1 and experts = {experts}")
-    if parts < 1 or experts % parts:
-        raise ValueError(f"{experts} experts don't divide among {parts} ranks")
-    return parts * (1.0 - math.comb(experts - experts // parts, k) / math.comb(experts, k))
+    held = place(np.ones(experts), parts, redundant)
+    alike = Counter(tuple(sorted(copies)) for copies in held.copies[held.slots].tolist())
+    return parts - sum(count * _missed(experts, k, copies) for copies, count in alike.items())
+
+
+def _missed(experts: int, k: int, copies: Sequence[int]) -> float:
+    """Return the chance that a token misses a part whose experts have so many copies, one of them there."""
+    chosen_elsewhere = [1.0]  # by how many of the part's experts are chosen: the chance that other copies serve them
+    for count in copies:
+        if count > 1:
+            chosen_elsewhere = np.convolve(chosen_elsewhere, [1.0, 1.0 - 1.0 / count]).tolist()
+    ways = (math.comb(experts - len(copies), k - j) / math.comb(experts, k) for j in range(k + 1))
+    return sum(chance * way for chance, way in zip(chosen_elsewhere, ways, strict=False))
 
 
 def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
@@ -290,6 +315,7 @@ def exchange(
     combine: str = "bf16",
     copy: Copy = "expert",
     scale_block: int | None = None,
+    redundant: int = 0,
 ) -> Exchange:
     """Return the all-to-all of a model whose experts lie on `ranks` ranks, routing uniformly.
 
@@ -301,6 +327,7 @@ def exchange(
         copy: "expert" sends a copy for each expert on another rank (k (R-1)/R), "rank" one for each other rank
             that holds any of them.
         scale_block: elements that share one FP32 scale in dispatch, e.g. 128; None leaves scales out.
+        redundant: further copies of experts in each layer.
 
     Raises:
         ValueError: an unknown model or precision, a model without experts, experts that don't divide among the
@@ -313,10 +340,11 @@ def exchange(
     sent = pick(DTYPE_BYTES, dispatch, "precision") + _scale_bytes(scale_block)
     back = pick(DTYPE_BYTES, combine, "precision")
     layers = sum(_moe_layers(loaded).values())
-    return Exchange(loaded.record.hidden, remote_copies(ffn.experts, ffn.top_k, ranks, copy), sent, back, layers)
+    copies = remote_copies(ffn.experts, ffn.top_k, ranks, copy, redundant)
+    return Exchange(loaded.record.hidden, copies, sent, back, layers)
 
 
-def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert") -> float:
+def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert", redundant: int = 0) -> float:
     """Return how many copies of a token leave its rank, on average, when routing is uniform.
 
     Args:
@@ -324,13 +352,14 @@ def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert") -> fl
         k: experts per token.
         ranks: that hold the experts.
         copy: one per remote "expert" or per remote "rank".
+        redundant: further copies of experts; a token goes to any of them, its own rank's or not.
 
     Raises:
         ValueError: another word for copy; experts that don't divide among the ranks.
 
     Chapter: moe
     """
-    every = {"expert": float(k), "rank": reached(experts, k, ranks)}
+    every = {"expert": float(k), "rank": reached(experts, k, ranks, redundant)}
     return pick(every, copy, "kind of copy") * (ranks - 1) / ranks  # one rank in R is the token's own
 
 
@@ -348,7 +377,10 @@ def _loaded(model: arch.Model | str) -> arch.Model:
 
 @dataclass(frozen=True)
 class Summary:
-    """The experts of a model in numbers, for one batch and one number of ranks."""
+    """The experts of a model in numbers, for one batch and one number of ranks.
+
+    `experts_per_rank` and `touched_share` count the copies of `redundant` experts too.
+    """
 
     model: str
     layers: int
@@ -363,6 +395,7 @@ class Summary:
     weight_bytes_per_step: float
     weight_bytes_per_token: float
     ranks: int
+    redundant: int
     experts_per_rank: int
     ranks_reached: float
     sent_bytes_per_token: float
@@ -372,8 +405,9 @@ class Summary:
 
         Chapter: moe
         """
+        routed = f"{self.experts} routed{f' + {self.redundant} redundant' if self.redundant else ''}"
         return {
-            "experts per layer": f"{self.experts} routed, {self.shared} shared, {self.layers} layers",
+            "experts per layer": f"{routed}, {self.shared} shared, {self.layers} layers",
             "visited per token": f"{self.top_k} ({self.top_k / self.experts:.2%} of the routed)",
             "parameters": f"{self.total_params / 1e9:.1f}B total, {self.active_params / 1e9:.2f}B active",
             "compute against dense": f"{self.compute_share:.2%}",
@@ -386,22 +420,24 @@ class Summary:
         }
 
 
-def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1) -> Summary:
+def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1, redundant: int = 0) -> Summary:
     """Return the experts of a model in numbers: what a token computes, what a batch reads, what ranks exchange.
 
     Args:
         model: a model or its key in the catalog.
         batch: tokens in one decode step.
         ranks: that hold the experts.
+        redundant: further copies of experts in each layer, spread evenly over experts and ranks.
 
     Raises:
         ValueError: an unknown model or one without experts, a batch below 1, or experts that don't divide among
-            the ranks.
+            the ranks; the message says how many redundant ones would.
 
     Chapter: moe
     """
     loaded = _loaded(model)
-    ffn, step, sent = moe_layer(loaded), decode_step(loaded, batch), exchange(loaded, ranks)
+    ffn, sent = moe_layer(loaded), exchange(loaded, ranks, redundant=redundant)
+    step = decode_step(loaded, batch, redundant=redundant)
     return Summary(
         model=loaded.key,
         layers=sent.layers,
@@ -416,7 +452,8 @@ def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1) -> Summary:
         weight_bytes_per_step=float(step.total_bytes),
         weight_bytes_per_token=float(step.bytes_per_token),
         ranks=ranks,
-        experts_per_rank=ffn.experts // ranks,
-        ranks_reached=reached(ffn.experts, ffn.top_k, ranks),
+        redundant=redundant,
+        experts_per_rank=slots_per_rank(ffn.experts, ranks, redundant),
+        ranks_reached=reached(ffn.experts, ffn.top_k, ranks, redundant),
         sent_bytes_per_token=sent.bytes_per_token,
     )

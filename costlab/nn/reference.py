@@ -12,13 +12,15 @@ array([[1.41, 1.41, 0.  , 0.  ],
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from costlab import arch
+from costlab.arrays import ArrayLike
 
-Floats = NDArray[np.floating]
+Floats = np.ndarray[tuple[Any, ...], np.dtype[np.floating]]
+Choice = np.ndarray[tuple[Any, ...], np.dtype[np.intp]]
 Weights = Mapping[str, Floats]
 EPS = 1e-6
 
@@ -120,7 +122,7 @@ def index_scores(q: Floats, weights: Floats, keys: Floats) -> Floats:
     return weights @ np.maximum(q @ keys.T, 0) / np.sqrt(q.size)
 
 
-def top_k(scores: Floats, k: int) -> NDArray[np.intp]:
+def top_k(scores: Floats, k: int) -> Choice:
     """Return the places of the k best scores, best first, the earlier of equals first; all if there are fewer.
 
     Chapter: attention
@@ -146,7 +148,7 @@ def attend(q: Floats, keys: Floats, values: Floats, scale: float, sink: Floats |
     return softmax(np.concatenate([logits, sink[:, None]], 1))[:, :-1] @ values
 
 
-def csa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.CSA, freq: Floats) -> list[NDArray[np.intp]]:
+def csa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.CSA, freq: Floats) -> list[Choice]:
     """Return, query by query, the places of the compressed entries that CSA's indexer picks.
 
     Args:
@@ -224,7 +226,7 @@ def dsa(h: Floats, w: Weights, dims: arch.DSA, theta: float = 10_000.0) -> Float
     return np.reshape(out, (n, -1)) @ w["mla.output.weight"].T
 
 
-def dsa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.DSA, freq: Floats) -> list[NDArray[np.intp]]:
+def dsa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.DSA, freq: Floats) -> list[Choice]:
     """Return, query by query, the places of the tokens that DSA's indexer picks.
 
     Args:
@@ -252,7 +254,7 @@ def _compressed(h: Floats, w: Weights, name: str, block: int, series: int) -> Fl
 
 def _entries_and_choice(
     h: Floats, latent: Floats, w: Weights, dims: arch.SharedWindow, freq: Floats
-) -> tuple[Floats, list[NDArray[np.intp]]]:
+) -> tuple[Floats, list[Choice]]:
     """Return compressed entries, shape (blocks, head_dim), and which of them each query reads."""
     if not isinstance(dims, arch.HCA):
         return np.zeros((0, dims.head_dim)), [np.arange(0)] * len(h)

@@ -97,6 +97,25 @@ def test_hit_rate_never_falls_and_ends_at_the_repetitions():
     assert curve.hit_rate(needed) >= 0.5 > curve.hit_rate(needed - 1)
 
 
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(0, 600))
+def test_capacity_for_undoes_hit_rate(seed, unique, references):
+    """The fewest blocks that reach a rate that some capacity reaches, the best one included."""
+    curve = curves.lru_curve(np.random.default_rng(seed).integers(0, unique, references))
+    rates = curve.hit_rate(np.arange(curve.unique + 1))
+    for capacity, rate in enumerate(rates):
+        needed = curve.capacity_for(float(rate))
+        assert needed <= capacity
+        assert curve.hit_rate(needed) == rate
+        assert needed == 0 or curve.hit_rate(needed - 1) < rate
+
+
+def test_the_best_rate_of_many_references_is_reached():
+    """Ten million references, where the rounding of rate x references reaches a thousand-millionth."""
+    for hits in (6_710_801, 6_710_803, 9_999_991):
+        curve = curves.LruCurve(10_000_019, 2, np.array([0, hits - 1, hits]))
+        assert [curve.capacity_for(h / 10_000_019) for h in (hits - 1, hits)] == [1, 2]
+
+
 def test_nothing_at_all():
     curve = curves.lru_curve([])
     assert (curve.references, curve.unique, curve.hits(10)) == (0, 0, 0)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from costlab import arch, catalog
 from costlab.cache import costs, loading, tiers, windows
+from costlab.cache.manager import PrefixCache
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
-from costlab.cache.run import Run
+from costlab.cache.run import Run, replay
 from costlab.cache.tiers import Tier
 from costlab.cache.traces import Request, read
 
@@ -381,6 +381,19 @@ def test_a_plan_travels() -> None:
 def test_bad_plans_are_refused(change, message) -> None:
     with pytest.raises(ValueError, match=message):
         Plan(**{"model": PRO, "tiers": (HBM,), **change})
+
+
+def test_words_are_taken_in_any_case() -> None:
+    """By a plan as by the cache that it makes, and one plan is equal to the other."""
+    words = {"eviction": "LRU", "write": "Through", "prefetch": "WAIT", "loading": "Look-Ahead", "keep": "Windows"}
+    loud, quiet = (Plan(PRO, (HBM,), **w) for w in (words, {name: word.lower() for name, word in words.items()}))
+    assert loud == quiet
+    twice = [prompt(0, 1, 2), prompt(60, 1, 2)]
+    assert replay(twice, loud) == replay(twice, quiet)
+    with_future = Plan(PRO, (HBM,), eviction="Belady")
+    assert replay(twice, with_future) == replay(twice, Plan(PRO, (HBM,), eviction="belady"))
+    cache = PrefixCache([HBM], 1.0, eviction="LRU", write="Through")
+    assert cache.write == "through"
 
 
 def test_requests_out_of_order_are_refused() -> None:

@@ -1,5 +1,6 @@
 """What moves between the tiers, and what the store refuses: against an LRU list, and example by example."""
 
+import errno
 import subprocess
 import sys
 from collections import OrderedDict
@@ -11,7 +12,9 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab.cache.store import FolderInUse, Geometry, Spec, Store
+from costlab.cache.store import FolderInUse, Geometry, Spec, Store, StoreError
+from costlab.cache.store import lock as lock_module
+from costlab.cache.store import store as store_module
 from costlab.cache.store.pages import canonical, digest
 
 
@@ -166,6 +169,8 @@ def test_sixteen_bytes_tell_pages_apart():
         ({**page_of(0), "b": np.zeros(6, np.int16)}, "b int16 6"),
         ({**page_of(0), "b": np.zeros(5, np.int32)}, "b int32 5"),
         ({**page_of(0), "c": np.zeros(1)}, "c float64 1"),
+        (np.zeros(3), "page ndarray should be named NumPy arrays; this store's pages are 2 arrays"),
+        ({"a": [1.0]}, "should be named NumPy arrays"),
     ],
 )
 def test_pages_of_other_arrays_are_refused(page, message):
@@ -175,6 +180,38 @@ def test_pages_of_other_arrays_are_refused(page, message):
         assert store.pages == {"memory": 0}
 
 
+@pytest.mark.parametrize(
+    ("keys", "count", "message"),
+    [
+        ([1, 2, 3], 2, "3 keys and 2 pages"),
+        ([1], 2, "1 keys and 2 pages"),
+        ([], 1, "0 keys and 1 pages"),
+        ([1, 2, "three"], 3, "'three'.*bytes or a whole number"),
+        ([1, 2, 3.0], 3, "3.0.*bytes or a whole number"),
+        (b"key", 3, r"b'key' should be a list of keys; of one: \[b'key'\]"),
+        ("key", 3, "'key' should be a list of keys"),
+    ],
+)
+def test_what_cannot_be_put_whole_is_not_put_in_part(tmp_path, keys, count, message):
+    with Store(GEOMETRY, 4, folder=tmp_path) as store:
+        with pytest.raises(ValueError, match=message):
+            store.put(keys, [page_of(key) for key in range(count)])
+        store.flush()
+        assert store.pages == {"memory": 0, "files": 0}
+        assert (store.stats.put, store.stats.written) == (0, 0)
+
+
+def test_bad_keys_are_told_wherever_they_stand():
+    """Behind a gap, too; and nothing counts as served then. Bytes alone are one key, not the numbers in them."""
+    with Store(GEOMETRY, 4) as store:
+        put(store, *b"key")
+        for ask in (store.match, store.load, store.durable):
+            for keys in ([5, "six"], b"key"):
+                with pytest.raises(ValueError, match=r"'six' should be bytes or a whole number|list of keys"):
+                    ask(keys)
+        assert (store.stats.served_memory, store.stats.missed) == (0, 0)
+
+
 def test_arrays_in_another_order_are_the_same_page():
     with Store(GEOMETRY, 1) as store:
         store.put([4], [dict(reversed(page_of(4).items()))])
@@ -182,18 +219,29 @@ def test_arrays_in_another_order_are_the_same_page():
 
 
 def test_bad_sizes_are_quoted(tmp_path):
-    for sizes in ({"memory_pages": 0}, {"memory_pages": 1, "ram_pages": -1}, {"memory_pages": 1, "queue_pages": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
-            Store(GEOMETRY, **sizes)
-    with pytest.raises(ValueError, match=r"write = 'never' should be 'through' or 'back'"):
+    for size in (
+        {"memory_pages": 0},
+        {"ram_pages": -1},
+        {"queue_pages": 0},
+        {"memory_pages": 2.0},
+        {"ram_pages": True},
+    ):
+        with pytest.raises(ValueError, match=r"whole numbers of at least 1"):
+            Store(GEOMETRY, **{"memory_pages": 1, **size}, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"unknown way of writing 'never'; known: back, through"):
         Store(GEOMETRY, 1, write="never")
-    with pytest.raises(ValueError, match="zip"), Store(GEOMETRY, 1) as store:
-        store.put([1, 2], [page_of(1)])
     for bad in (("a", "float31", (1,)), ("a", "object", (1,)), ("a", "int8", (0,))):
         with pytest.raises(ValueError, match=bad[1]):
             Spec(*bad)
     with pytest.raises(ValueError, match="different names"):
         Geometry((Spec("a", "int8", (1,)),) * 2)
+
+
+def test_the_way_of_writing_is_taken_in_any_case(tmp_path):
+    with Store(GEOMETRY, 2, folder=tmp_path, write="Back") as store:
+        put(store, 0)
+        assert store.write == "back"
+        assert store.stats.written == 0
 
 
 def test_a_store_without_folder_makes_nothing_durable():
@@ -217,6 +265,46 @@ def test_the_second_store_in_a_folder_is_told_who_has_it(tmp_path):
     with Store(GEOMETRY, 1, folder=tmp_path), pytest.raises(FolderInUse, match=str(tmp_path)):
         Store(GEOMETRY, 1, folder=tmp_path)
     Store(GEOMETRY, 1, folder=tmp_path).close()
+
+
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "error"),
+    [
+        (store_module, "Arena", MemoryError("no room for the pages")),
+        (store_module, "WriteBack", RuntimeError("can't start new thread")),
+        (lock_module.os, "getpid", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_an_opening_that_fails_gives_the_folder_back(tmp_path, monkeypatch, where, name, error):
+    """While its traceback lives, too, as it does in a notebook."""
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, raising(error))
+        with pytest.raises((type(error), StoreError)) as failure:
+            Store(GEOMETRY, 1, folder=tmp_path)
+    with Store(GEOMETRY, 1, folder=tmp_path) as store:
+        put(store, 0)
+    assert failure.tb is not None
+
+
+def test_a_read_without_memory_for_it_locks_nobody_out(tmp_path, monkeypatch):
+    """Every slot is in use, so the page of a file needs memory of its own, and there is none."""
+    with Store(GEOMETRY, 1, folder=tmp_path) as store:
+        put(store, 0)
+        store.flush()
+        put(store, 1)
+        with store.borrow([1]), monkeypatch.context() as patch:
+            patch.setattr(store_module.np, "zeros", raising(MemoryError()))
+            with pytest.raises(MemoryError):
+                store.load([0])
+        assert served_right(store, [0, 1]) == 2
+        store.check()
 
 
 def test_importing_the_store_starts_nothing():

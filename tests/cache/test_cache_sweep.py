@@ -18,10 +18,10 @@ from joblib import register_parallel_backend
 from joblib._parallel_backends import MultiprocessingBackend
 from joblib.externals.loky import get_reusable_executor
 
-from costlab.cache import generators
+from costlab.cache import generators, sweeps
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
-from costlab.cache.sweep import BACKENDS, grid, sweep
+from costlab.cache.run import replay
+from costlab.cache.sweeps import BACKENDS, grid, sweep
 from costlab.cache.tiers import standard
 from costlab.cache.traces import Request, Trace, TraceError, read, write
 
@@ -159,7 +159,7 @@ def test_dask_after_the_loss(cluster, serial):
 
 
 def test_no_such_cluster(monkeypatch):
-    monkeypatch.setattr(sys.modules["costlab.cache.sweep"], "CONNECT_S", 1)
+    monkeypatch.setattr(sweeps, "CONNECT_S", 1)
     with pytest.raises(ValueError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9'"):
         sweep(PLANS[:1], chats(5), backend="dask", address="tcp://127.0.0.1:9")
     with pytest.raises(ValueError, match="no Dask scheduler answers at 'nonsense"):
@@ -177,7 +177,7 @@ def test_ray_gives_results_in_steps(monkeypatch, capsys, serial):
     modules = {"ray": ray, "ray.util": types.ModuleType("ray.util"), "ray.util.joblib": joblib_part}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(sys.modules["costlab.cache.sweep"], "AT_ONCE", 4)
+    monkeypatch.setattr(sweeps, "AT_ONCE", 4)
     steps = []
     done = sweep(PLANS, chats(), jobs=2, backend="ray", address="here:1", progress=steps.append)
     assert [outcome.report for outcome in done] == serial

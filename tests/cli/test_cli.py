@@ -1,5 +1,6 @@
 """The command line: each verb as table and JSON, its numbers those of the package, its errors short and useful."""
 
+import dataclasses
 import json
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from costlab import __version__, arch, catalog, cli, prices, roofline
+from costlab import __version__, arch, catalog, cli, moe, prices, roofline
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -35,6 +36,7 @@ VERBS = {
     "roofline": "roofline deepseek-v3 --chip h800 --gpus 32 --batch 2048 --tokens 4989",
     "bill": "bill --input 32K --output 8K --hit-rate 0.5 --calls 10",
 }
+MOE = "moe deepseek-v3 --batch 128 --ranks 144"
 
 
 @pytest.mark.parametrize("line", list(VERBS.values()), ids=list(VERBS))
@@ -91,6 +93,16 @@ def test_kv(run, answer):
     assert "0.1048" in out
 
 
+def test_kv_of_a_batch(answer):
+    """128 sequences take 128 times the bytes of one, and no more per token."""
+    (one, _), (note,) = answer(VERBS["kv"])
+    (all_of_them, _), notes = answer(f"{VERBS['kv']} --batch 128")
+    for name, value in one.items():
+        times = 128 if name.endswith(("_GB", "_MB")) else 1
+        assert all_of_them[name] == (value if isinstance(value, str) else pytest.approx(times * value))
+    assert notes == [note, "all of 128 sequences of that length; bytes per token of one"]
+
+
 def test_one_model_needs_no_ratio(answer):
     rows, _ = answer("kv llama-2-7b --tokens 4096")
     assert "of_first" not in rows[0]
@@ -143,6 +155,20 @@ def test_one_prompt_on_eight_replicas(answer):
     rows, _ = answer("roofline llama-2-7b --chip h800 --gpus 8 --batch 8 --tokens 4096")
     assert rows[0]["step_ms"] == pytest.approx(58.06, rel=1e-3)
     assert rows[0]["tokens_per_s"] == pytest.approx(8 * 4096 / 0.05806, rel=1e-3)
+
+
+def test_moe(run, answer):
+    """EP144: 256 experts and 32 redundant ones, 2 to a rank (github.com/deepseek-ai/open-infra-index, day 6)."""
+    (row,), _ = answer(f"{MOE} --redundant 32")
+    found = moe.summary("deepseek-v3", 128, 144, redundant=32)
+    assert row == dataclasses.asdict(found)
+    assert (row["redundant"], row["experts_per_rank"]) == (32, 2)
+    _, out, _ = run(f"{MOE} --redundant 32")
+    for what, value in found.rows().items():
+        assert re.search(rf"^{re.escape(what)} +{re.escape(value)}$", out, re.MULTILINE)
+    assert "256 routed + 32 redundant, 1 shared" in out
+    _, out, _ = run("moe deepseek-v3")
+    assert "redundant" not in out
 
 
 def test_bill(answer):
@@ -231,10 +257,11 @@ def test_nothing_costs_nothing(answer):
     assert rows[1]["of_first"] is None
 
 
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [("4096", 4096), ("128K", 131_072), ("128k", 131_072), ("1M", 2**20), ("0.5M", 2**19), ("1e6", 10**6)],
-)
+COUNTS = {"4096": 4096, "128K": 131_072, "128k": 131_072, "1M": 2**20, "0.5M": 2**19, "1e6": 10**6, "4_096": 4096}
+EXACT = {"4096.00": 4096, "9007199254740991": 2**53 - 1, "9007199254740992": 2**53, "8589934592M": 2**53}
+
+
+@pytest.mark.parametrize(("text", "tokens"), list((COUNTS | EXACT).items()))
 def test_token_counts(text, tokens, answer):
     rows, _ = answer(f"kv llama-2-7b --tokens {text}")
     assert rows[0]["tokens"] == tokens
@@ -250,7 +277,7 @@ def test_absurd_but_whole(answer):
 def test_help_and_version(run):
     status, out, err = run("--version")
     assert (status, out.strip(), err) == (0, f"costlab {__version__}", "")
-    for verb in ("", "models", "kv", "flops", "roofline", "bill"):
+    for verb in ("", "models", "kv", "flops", "moe", "roofline", "bill"):
         status, out, _ = run(f"{verb} --help")
         assert status == 0
         assert out.startswith(f"usage: costlab {verb}".rstrip())
@@ -275,10 +302,16 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         ("kv llama-2-7b --tokens 0", ["--tokens", "'0'", "from 1"]),
         ("kv llama-2-7b --tokens 1e400", ["--tokens", "'1e400'"]),
         ("kv llama-2-7b --tokens 1e300", ["--tokens", "'1e300'", "2**53"]),
+        ("kv llama-2-7b --tokens 9007199254740993", ["--tokens", "'9007199254740993'", "2**53"]),
+        ("kv llama-2-7b --tokens 4096.00000000000000000001", ["--tokens", "'4096.00000000000000000001'", "whole"]),
+        ("kv llama-2-7b --tokens 1e999999999", ["--tokens", "'1e999999999'", "4096"]),
+        ("kv llama-2-7b --tokens 1e-999999999", ["--tokens", "'1e-999999999'", "4096"]),
+        ("kv llama-2-7b --tokens inf", ["--tokens", "'inf'"]),
         ("kv llama-2-7b --tokens nan", ["--tokens", "'nan'", "4096"]),
         ("kv llama-2-7b --tokens abc", ["--tokens", "'abc'", "4096", "128K"]),
         ("kv llama-2-7b --tokens 1.5", ["--tokens", "'1.5'", "whole"]),
         ("kv llama-2-7b --tokens K", ["--tokens", "'K'"]),
+        ("kv llama-2-7b --tokens 10 --batch 0", ["--batch", "'0'", "from 1"]),
         ("kv llama-2-8b --tokens 10", ["'llama-2-8b'", "did you mean 'llama-2-7b'", "deepseek-v4-pro"]),
         ("kv llama-2-7b gpt-5.5 --tokens 10", ["'gpt-5.5'", "deepseek-v4-pro"]),
         ("flops llama-2-7b --tokens 10 --phase train", ["'train'", "prefill", "decode"]),
@@ -301,6 +334,11 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         (f"{BILL} gemini-2.5-pro", ["unknown product with a price 'gemini-2.5-pro'; known: ", "mimo-v2.5-pro"]),
         (f"{BILL} --date 2026-11-17 mimo-v2.5-pro", ["ended on 2026-10-21 02:00 UTC", "mimo-v2.6-pro"]),
         (f"{BILL} --date 2026-11-17 claude-opus-4", ["ended on 2026-06-15 00:00 UTC", "claude-opus-4.6"]),
+        (MOE, ["256 experts", "144 ranks", "32 redundant ones would make it 288"]),
+        (f"{MOE} --redundant 31", ["287 slots", "144 ranks", "32 redundant"]),
+        (f"{MOE} --redundant -1", ["--redundant", "'-1'", "from 0"]),
+        ("moe deepseek-v3 --redundant 1", ["257 slots per rank for 256 experts"]),
+        ("moe llama-2-7b", ["llama-2-7b", "no layer of it has"]),
         (f"{BILL} --currency XYZ", ["'XYZ'", "CNY, EUR, USD"]),
         (f"{BILL} --date 2026-13-01", ["'2026-13-01'", "2026-06-01"]),
         (f"{BILL} --date 0001-01-01T00:00+10:00", ["'0001-01-01T00:00+10:00'", "2026-06-01"]),

@@ -18,7 +18,7 @@ import pytest
 
 from costlab.cache import generators
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
+from costlab.cache.run import replay
 from costlab.cache.tiers import standard
 from costlab.cache.traces import Request, read, write
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from costlab.explore import Table
+from costlab.explore.style import bytes_text
 
 ROWS = [
     {"model": "A & <B>", "GB": 5.28, "tokens": 1048576, "hit": None},
@@ -61,3 +62,10 @@ def test_text_and_html_hold_the_same_cells():
 def test_bad_rows(rows, bold, words):
     with pytest.raises(ValueError, match=words):
         Table(rows, bold)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(70_272, "70.3 KB"), (999_400, "999 KB"), (999_600, "1 MB"), (999.9e9, "1 TB"), (2e15, "2 PB")]
+)
+def test_sizes_round_into_the_next_unit(size, said):
+    assert bytes_text(size) == said

@@ -1,5 +1,7 @@
 """Cost: closed forms against simulation and published figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -120,6 +122,47 @@ def test_summary_agrees_with_its_parts() -> None:
     assert s.rows()["experts touched at batch 64"] == "63.5%"
 
 
+@pytest.mark.parametrize(("experts", "k", "ranks", "redundant"), [(256, 8, 144, 32), (16, 4, 5, 4), (6, 3, 4, 10)])
+def test_reached_ranks_and_touched_slots_equal_simulation_with_redundant_experts(
+    experts: int, k: int, ranks: int, redundant: int
+) -> None:
+    """On routes whose tokens each draw one of an expert's copies."""
+    rng, batch = np.random.default_rng(0), 16
+    slots = moe.place(np.ones(experts), ranks, redundant).slots.ravel()
+    chosen = moe.sample_routes(batch * 300, k, moe.uniform_shares(experts), rng)
+    at = np.empty(chosen.shape, dtype=int)  # the slot that serves each choice
+    for expert in range(experts):
+        mine = chosen == expert
+        at[mine] = rng.choice(np.flatnonzero(slots == expert), int(mine.sum()))
+    home = at // (slots.size // ranks)
+    distinct = np.mean([len(set(row)) for row in home.tolist()])
+    assert moe.reached(experts, k, ranks, redundant) == pytest.approx(distinct, rel=0.01)
+    touched = np.mean([len(set(step)) for step in at.reshape(-1, batch * k).tolist()]) / slots.size
+    attention, ffn = arch.load("mixtral-8x7b").layers[0]
+    model = replace(arch.load("mixtral-8x7b"), layers=((attention, replace(ffn, experts=experts, top_k=k)),))
+    assert float(moe.decode_step(model, batch, redundant=redundant).touched) == pytest.approx(touched, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "redundant", "each"), [(144, 32, 2), (320, 64, 1), (32, 32, 9), (72, 32, 4), (64, 0, 4)]
+)
+def test_redundant_experts_fill_the_ranks(ranks: int, redundant: int, each: int) -> None:
+    """DeepSeek's deployments of V3: EP320 with 64 redundant (arXiv 2412.19437 sec. 3.4.2), EP144 and EP32 with 32
+    (github.com/deepseek-ai/open-infra-index, day 6)."""
+    found = moe.summary("deepseek-v3", batch=128, ranks=ranks, redundant=redundant)
+    assert (found.experts_per_rank, found.redundant) == (each, redundant)
+    plain = moe.summary("deepseek-v3", batch=128)
+    assert found.weight_bytes_per_step >= plain.weight_bytes_per_step  # two copies of an expert are two reads
+    assert found.sent_bytes_per_token == pytest.approx(58 * 8 * (1 - 1 / ranks) * 7168 * 3)
+    assert 7 < found.ranks_reached <= 8
+
+
+def test_redundant_experts_leave_what_large_batches_read_per_slot() -> None:
+    plain, copied = (moe.decode_step("deepseek-v3", 1_000_000, redundant=n) for n in (0, 64))
+    assert float(copied.touched) == 1
+    assert float(copied.expert_bytes) == pytest.approx(float(plain.expert_bytes) * 320 / 256)
+
+
 def _exchange(**changes: float) -> moe.Exchange:
     return moe.Exchange(**{"hidden": 8, "copies": 1, "dispatch_bytes": 1, "combine_bytes": 2, "layers": 1} | changes)
 
@@ -130,6 +173,16 @@ BAD = {
     "popularity": (lambda: moe.touched_share(2, 1, 1, [0.5, 0.6]), "2 probabilities that sum to top_k = 1"),
     "no batch": (lambda: moe.decode_step("mixtral-8x7b", 0), "batch .* at least 1"),
     "reached: ranks": (lambda: moe.reached(256, 8, 3), "256 experts don't divide among 3 ranks"),
+    "summary: ranks": (
+        lambda: moe.summary("deepseek-v3", ranks=144),
+        "256 experts don't divide among 144 ranks; 32 redundant ones would make it 288",
+    ),
+    "summary: redundant": (
+        lambda: moe.summary("deepseek-v3", ranks=144, redundant=40),
+        "256 experts . 40 redundant = 296 slots don't divide among 144 ranks; 176 redundant ones would make it 432",
+    ),
+    "summary: negative": (lambda: moe.summary("deepseek-v3", redundant=-8), "256 experts . -8 redundant among 1 ranks"),
+    "summary: useless": (lambda: moe.summary("deepseek-v3", redundant=8), "264 slots per rank for 256 experts"),
     "reached: top-k": (lambda: moe.reached(4, 5, 2), "top_k = 5"),
     "count_reached": (lambda: moe.count_reached([[0]], 4, 3), "4 experts don't divide among 3 ranks"),
     "exchange: ranks": (lambda: moe.exchange("deepseek-v4-pro", 5), "384 experts don't divide among 5 ranks"),

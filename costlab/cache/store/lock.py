@@ -23,12 +23,17 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "lock"
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  held open for as long as the lock
+        self._file = open(folder / "lock", "a+b", buffering=0)  # noqa: SIM115  held open for as long as the lock
+        try:
+            self._take(folder)
+        except BaseException:  # e.g. a full disk: the file must not stay locked for as long as the traceback lives
+            self._file.close()
+            raise
+
+    def _take(self, folder: Path) -> None:
         if not _locked(self._file):
             self._file.seek(0)
             holder = self._file.read(20).decode(errors="replace").strip()
-            self._file.close()
             raise FolderInUse(
                 f"{str(folder)!r} is open in another store (process {holder or 'unknown'}): close it, or choose "
                 "another folder"
@@ -37,7 +42,7 @@ class FolderLock:
         self._file.write(f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let others in."""
+        """Give the folder back: another store may open it."""
         self._file.close()
 
 

@@ -175,6 +175,8 @@ class Geometry:
             ValueError: other arrays than this geometry's.
         """
         arrays = {_RAW: np.frombuffer(page, np.uint8)} if isinstance(page, bytes) else page
+        if not isinstance(arrays, Mapping) or not all(isinstance(a, np.ndarray) for a in arrays.values()):
+            raise ValueError(f"page {type(page).__name__} should be named NumPy arrays; this store's pages are {self}")
         got = tuple(Spec(n, a.dtype.name, a.shape) for n, a in arrays.items() if a.size)
         if sorted(map(str, got)) != sorted(map(str, self.arrays)):
             raise ValueError(f"page of {', '.join(map(str, got)) or 'nothing'}; this store's pages are {self}")

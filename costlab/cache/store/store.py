@@ -23,10 +23,11 @@ from itertools import takewhile
 from pathlib import Path
 from threading import Condition
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from costlab import catalog
 from costlab.cache.store.arena import Arena
 from costlab.cache.store.disk import Disk, StoreError, explained
 from costlab.cache.store.files import Damaged, PageFiles
@@ -108,9 +109,9 @@ class Store:
         queue_pages: int = 32,
         disk: Disk | None = None,
     ) -> None:
-        _check_sizes(memory_pages, ram_pages, file_pages, queue_pages, write)
+        _check_sizes(memory_pages, ram_pages, file_pages, queue_pages)
         self.geometry = geometry
-        self.write = write
+        self.write: Write = catalog.pick({each: each for each in get_args(Write)}, write, "way of writing")
         self._changed = Condition()
         self._closed = False
         self._counts: Counter[str] = Counter()
@@ -118,10 +119,15 @@ class Store:
         self._loading: set[bytes] = set()
         self._unsaved: dict[bytes, _Unsaved] = {}
         self._files = None if folder is None else PageFiles(Path(folder), geometry, file_pages, disk or Disk())
-        pools = {"memory": memory_pages, "ram": ram_pages}
-        self._pools = [Arena(name, slots, geometry.row_bytes) for name, slots in pools.items() if slots]
-        batch = min(8, queue_pages, file_pages or 8)
-        self._writer = None if folder is None else WriteBack(self._save, queue_pages, batch, self._changed)
+        try:
+            pools = {"memory": memory_pages, "ram": ram_pages}
+            self._pools = [Arena(name, slots, geometry.row_bytes) for name, slots in pools.items() if slots]
+            batch = min(8, queue_pages, file_pages or 8)
+            self._writer = None if folder is None else WriteBack(self._save, queue_pages, batch, self._changed)
+        except BaseException:  # e.g. no memory: the folder is free again, though the traceback keeps this store alive
+            if self._files is not None:
+                self._files.close()
+            raise
 
     def __enter__(self) -> Store:
         return self
@@ -145,33 +151,50 @@ class Store:
         A page whose write fails stays in memory as long as there is room; `error` and `flush` tell.
 
         Raises:
-            ValueError: pages of another geometry, not as many as keys, or a closed store.
+            ValueError: pages of another geometry, not as many as keys, keys that are none, or a closed store; then
+                nothing is stored.
         """
-        arrays = [self.geometry.accept(page) for page in pages]
-        return sum(self._put(canonical(key), page) for key, page in zip(keys, arrays, strict=True))
+        names, arrays = _names(keys), [self.geometry.accept(page) for page in pages]
+        if len(names) != len(arrays):
+            raise ValueError(f"{len(names)} keys and {len(arrays)} pages: should be one page for each key")
+        return sum(map(self._put, names, arrays))
 
     def match(self, keys: Sequence[Key]) -> int:
-        """Return how many leading keys are held in any tier. Files are not read: `load` may find one damaged."""
+        """Return how many leading keys are held in any tier. Files are not read: `load` may find one damaged.
+
+        Raises:
+            ValueError: keys that are none, or a closed store.
+        """
+        names = _names(keys)
         with self._open():
-            return sum(1 for _ in takewhile(self._held, map(canonical, keys)))
+            return sum(1 for _ in takewhile(self._held, names))
 
     def load(self, keys: Sequence[Key]) -> list[dict[str, Array]]:
-        """Return the pages of the leading keys that are held and whole, as copies; look at how many came."""
+        """Return the pages of the leading keys that are held and whole, as copies; look at how many came.
+
+        Raises:
+            ValueError: keys that are none, or a closed store.
+        """
         with self.borrow(keys) as pages:
             return [{name: array.copy() for name, array in page.items()} for page in pages]
 
     @contextmanager
     def borrow(self, keys: Sequence[Key]) -> Iterator[list[dict[str, Array]]]:
-        """Give the pages that `load` returns without copying them: read-only, in place, and not evicted meanwhile."""
+        """Give the pages that `load` returns without copying them: read-only, in place, and not evicted meanwhile.
+
+        Raises:
+            ValueError: keys that are none, or a closed store.
+        """
+        names = _names(keys)
         holds: list[_Hold] = []
         try:
-            for key in map(canonical, keys):
+            for key in names:
                 hold = self._hold(key)
                 if hold is None:
                     break
                 holds.append(hold)
             with self._changed:
-                self._counts["missed"] += len(keys) - len(holds)
+                self._counts["missed"] += len(names) - len(holds)
             yield [self._readable(hold.row) for hold in holds]
         finally:
             with self._changed:
@@ -184,10 +207,14 @@ class Store:
         """Return how many leading keys are in files that survive a kill of the process and a power cut.
 
         What is durable stays so until it is evicted for `file_pages`.
+
+        Raises:
+            ValueError: keys that are none, or a closed store.
         """
+        names = _names(keys)
         with self._open():
             files = self._files
-            return 0 if files is None else sum(1 for _ in takewhile(files.order.__contains__, map(canonical, keys)))
+            return 0 if files is None else sum(1 for _ in takewhile(files.order.__contains__, names))
 
     def flush(self) -> None:
         """Return once every page that was held when this was called has its file; tries again what has failed.
@@ -461,10 +488,11 @@ class Store:
     def _reserve(self, key: bytes, room: bool) -> _Hold:
         """Announce the reading of a file into a slot, or into memory of its own where every slot is in use."""
         assert self._files is not None
+        own = None if room else np.zeros(self.geometry.row_bytes, np.uint8)  # may fail: so before the announcement
         self._loading.add(key)
         self._files.order.pin(key)
-        if not room:
-            return _Hold(key, np.zeros(self.geometry.row_bytes, np.uint8), None)
+        if own is not None:
+            return _Hold(key, own, None)
         memory = self._pools[0]
         row = memory.add(key)
         memory.order.pin(key)
@@ -511,11 +539,18 @@ class Store:
             self._files.close()
 
 
-def _check_sizes(memory: int, ram: int, files: int | None, queue: int, write: str) -> None:
-    if memory < 1 or ram < 0 or queue < 1 or (files is not None and files < 1):
+def _names(keys: Sequence[Key]) -> list[bytes]:
+    """Return keys as bytes, all before any is used: a bad one among them changes nothing."""
+    if isinstance(keys, bytes | str):
+        raise ValueError(f"keys {keys!r} should be a list of keys; of one: [{keys!r}]")
+    return [canonical(key) for key in keys]
+
+
+def _check_sizes(memory: int, ram: int, files: int | None, queue: int) -> None:
+    sizes = (memory, ram, queue, 1 if files is None else files)
+    whole = all(isinstance(size, int | np.integer) and not isinstance(size, bool) for size in sizes)
+    if not whole or memory < 1 or ram < 0 or queue < 1 or (files is not None and files < 1):
         raise ValueError(
             f"memory_pages = {memory}, ram_pages = {ram}, file_pages = {files}, queue_pages = {queue}: "
-            "at least 1, but ram_pages at least 0"
+            "whole numbers of at least 1, but ram_pages at least 0"
         )
-    if write not in ("through", "back"):
-        raise ValueError(f"write = {write!r} should be 'through' or 'back'")

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from costlab import catalog
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
 from costlab.cache.report import Report
+from costlab.cache.run import replay
 from costlab.cache.traces import Trace, TraceError
 
 #: What can carry a sweep out, and the package that it needs.
