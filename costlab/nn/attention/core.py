@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.nn.attention.cache import Cache, Ring, Table
+from costlab.nn.attention.cache import Cache, Ring, Table, all_or_nothing
 from costlab.nn.attention.rope import Pairing, Rope, rotate
 
 EPS = 1e-6
@@ -243,12 +243,18 @@ class Layer(nn.Module, ABC, Generic[Keys]):
             shape (batch, tokens, hidden).
 
         Raises:
-            ValueError: a shape that does not fit, or more tokens than the cache has room for.
+            ValueError: a shape that does not fit, or more tokens than the cache has room for. After any error the
+                cache is as it was.
 
         Chapter: attention
         """
         self._check(hidden, cache)
-        cache = cache or self.new_cache(hidden.shape[0], hidden.shape[1])
+        if cache is None:
+            return self._read(hidden, self.new_cache(hidden.shape[0], hidden.shape[1]))
+        with all_or_nothing([cache], hidden.shape[1]):
+            return self._read(hidden, cache)
+
+    def _read(self, hidden: Tensor, cache: Cache) -> Tensor:
         start = cache.length
         cache.advance(hidden.shape[1])
         positions = torch.arange(start, cache.length, device=hidden.device)
