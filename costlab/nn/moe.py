@@ -80,7 +80,9 @@ class Gate(nn.Module):
         if ffn.routing.select == "token-table":
             if vocabulary is None:
                 raise ValueError("a gate by token table needs the size of the vocabulary")
-            self.register_buffer("table", torch.zeros(vocabulary, ffn.top_k, dtype=torch.long))
+            # until a checkpoint's table comes: different experts per token, each as often as the others
+            every = torch.arange(vocabulary * ffn.top_k) % ffn.experts
+            self.register_buffer("table", every.view(vocabulary, ffn.top_k))
 
     def forward(self, x: Tensor, token_ids: Tensor | None = None) -> Choice:
         """Return the experts of each token and their weights.
@@ -90,14 +92,14 @@ class Gate(nn.Module):
             token_ids: [tokens], for a gate by token table.
 
         Raises:
-            ValueError: NaN in the gate's output, or token ids missing.
+            ValueError: NaN in the gate's output, or token ids missing or not one per token.
 
         Chapter: moe
         """
         logits = F.linear(x.float(), self.weight.float())  # routing in FP32: a flipped choice is a jump in the output
-        if logits.isnan().any():
-            raise ValueError("the gate's output holds NaN: look at the layer's input and the gate's weights")
         scores = SCORES[self.ffn.routing.score](logits)
+        if scores.isnan().any():  # also of infinite logits, where they compete
+            raise ValueError("the gate's output holds NaN: look at the layer's input and the gate's weights")
         experts = self._choose(scores.detach(), token_ids)
         picked = scores.gather(1, experts)
         weights = picked / (picked.sum(dim=-1, keepdim=True) + _TINY) * self.ffn.routing.scale
@@ -108,7 +110,9 @@ class Gate(nn.Module):
         if routing.select == "token-table":
             if token_ids is None:
                 raise ValueError("a gate by token table needs token_ids")
-            return self.table[token_ids.reshape(-1)]
+            if token_ids.numel() != len(scores):
+                raise ValueError(f"token_ids {tuple(token_ids.shape)} should be one for each of {len(scores)} tokens")
+            return self.table.index_select(0, token_ids.reshape(-1))  # unlike table[ids], refuses negative ones
         steered = scores + self.bias if routing.bias else scores
         if routing.groups > 1:
             steered = limit_groups(steered, routing.groups, routing.groups_kept)
@@ -245,7 +249,7 @@ class MoELayer(nn.Module):
             token_ids: [...], for a gate by token table.
 
         Raises:
-            ValueError: a width that doesn't fit, NaN, or token ids missing.
+            ValueError: a width that doesn't fit, NaN, or token ids missing or not one per token.
 
         Chapter: moe
         """
