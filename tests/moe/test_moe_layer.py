@@ -202,6 +202,25 @@ BAD = {
 }
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["grouped sigmoid", "table"])
+@pytest.mark.parametrize("multiply", ["loop", "kernel"])
+def test_both_ways_of_multiplying_become_graphs_for_any_number_of_tokens(name: str, multiply: str) -> None:
+    """torch.export, against the layer run eagerly. In BF16, as the meta form of torch's grouped kernel asks for."""
+    torch.manual_seed(0)
+    layer = MoELayer(16, SPECS[name], 20, multiply).bfloat16()
+    dim, ids = torch.export.Dim("tokens", min=2, max=1000), torch.arange(1000) % 20
+    x = torch.randn(1000, 16, dtype=torch.bfloat16)
+    graph = torch.export.export(layer, (x[:30], ids[:30]), dynamic_shapes=({0: dim}, {0: dim})).module()
+    for tokens in (2, 30, 999):
+        torch.testing.assert_close(graph(x[:tokens], ids[:tokens]), layer(x[:tokens], ids[:tokens]))
+    few = torch.zeros(20, layer.ffn.top_k, dtype=torch.long) + torch.arange(layer.ffn.top_k)
+    if name == "table":  # experts without a token
+        graph.gate.table.copy_(few)
+        layer.gate.table.copy_(few)
+        torch.testing.assert_close(graph(x[:5], ids[:5]), layer(x[:5], ids[:5]))
+
+
 def test_token_ids_outside_the_table_are_refused() -> None:
     for token in (-1, 20):
         with pytest.raises((IndexError, RuntimeError), match="out of range"):

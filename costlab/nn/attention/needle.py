@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab import arch
-from costlab.nn.attention.core import KeySet, RMSNorm, weigh
+from costlab.nn.attention.core import KeySet, RMSNorm, Span, weigh
 from costlab.nn.attention.rope import Rope
 from costlab.nn.attention.shared import CSA, HCA, SharedWindow
 from costlab.nn.fitting import descent, packed, unpack
@@ -134,7 +134,7 @@ def index_loss(layer: CSA, hidden: Tensor) -> Tensor:
 
     Source: DeepSeek-V3.2-Exp report eq. 3-4 (there over tokens). Chapter: attention
     """
-    hidden, positions = hidden.detach(), torch.arange(hidden.shape[1], device=hidden.device)
+    hidden, positions = hidden.detach(), Span.of(0, hidden.shape[1], hidden.device)
     cache = layer.new_cache(*hidden.shape[:2])
     cache.advance(hidden.shape[1])
     keys = layer._remember(hidden, positions, cache)
