@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -32,6 +33,30 @@ class Dense:
         return self.params(hidden)
 
 
+def check_routing(experts: int, top_k: int, routing: Routing) -> None:
+    """Check that a rule can choose `top_k` of `experts` experts, and that nothing of it would go unused.
+
+    Raises:
+        ValueError: groups that don't divide the experts or hold too few of them, a scale that is not above 0, or a
+            table of token ids beside what steers a choice by score.
+
+    Chapter: moe
+    """
+    groups, kept = routing.groups, routing.groups_kept
+    if not 1 <= top_k <= experts:
+        raise ValueError(f"top_k = {top_k} should lie between 1 and experts = {experts}")
+    if groups < 1 or experts % groups:
+        raise ValueError(f"{experts} experts don't divide into groups = {groups}")
+    if not 1 <= kept <= groups:
+        raise ValueError(f"groups_kept = {kept} should lie between 1 and groups = {groups}")
+    if top_k > (reach := experts // groups * kept):
+        raise ValueError(f"top_k = {top_k} exceeds the {reach} experts of {kept} groups kept of {groups}")
+    if not 0 < routing.scale < math.inf:
+        raise ValueError(f"scale = {routing.scale} should be above 0 and finite")
+    if routing.select == "token-table" and (groups > 1 or routing.bias):
+        raise ValueError("a table of token ids chooses the experts itself: leave groups and bias out")
+
+
 @dataclass(frozen=True)
 class MoE:
     """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit.
@@ -48,10 +73,11 @@ class MoE:
     kind: ClassVar[str] = "moe"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.top_k <= self.experts:
-            raise ValueError(f"top_k = {self.top_k} should lie between 1 and experts = {self.experts}")
-        if self.experts % self.routing.groups:
-            raise ValueError(f"{self.experts} experts don't divide into groups = {self.routing.groups}")
+        check_routing(self.experts, self.top_k, self.routing)
+        if self.inner < 1 or self.shared < 0:
+            raise ValueError(f"inner = {self.inner} should be at least 1, shared = {self.shared} at least 0")
+        if self.clamp is not None and not self.clamp > 0:
+            raise ValueError(f"clamp = {self.clamp} should be above 0, or None")
 
     def expert_params(self, hidden: int) -> int:
         """Return the parameters of one expert."""

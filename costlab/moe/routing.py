@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costlab import arch
+from costlab.arch.experts import check_routing
 from costlab.arrays import ArrayLike, Floats, Ints
 from costlab.catalog import Routing
 
@@ -179,15 +180,7 @@ class Router:
     routing: Routing
 
     def __post_init__(self) -> None:
-        if not 1 <= self.top_k <= self.experts:
-            raise ValueError(f"top_k = {self.top_k} should lie between 1 and experts = {self.experts}")
-        groups, kept = self.routing.groups, self.routing.groups_kept
-        if groups < 1 or self.experts % groups:
-            raise ValueError(f"{self.experts} experts don't divide into groups = {groups}")
-        if not 1 <= kept <= groups:
-            raise ValueError(f"groups_kept = {kept} should lie between 1 and groups = {groups}")
-        if self.top_k > (reach := self.experts // groups * kept):
-            raise ValueError(f"top_k = {self.top_k} exceeds the {reach} experts of {kept} groups kept of {groups}")
+        check_routing(self.experts, self.top_k, self.routing)
 
     def route(
         self,

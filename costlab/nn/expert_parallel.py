@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException, spawn
 
 from costlab.arch import MoE
-from costlab.nn.moe import Experts, MoELayer
+from costlab.nn.moe import Experts, MoELayer, Multiply
 
 #: A rank that waits longer than this for the others fails.
 _TIMEOUT = timedelta(seconds=60)
@@ -110,10 +110,12 @@ class ExpertParallel(nn.Module):
 def _own_experts(layer: MoELayer, ranks: int, rank: int) -> Experts:
     check_divides(layer.ffn.experts, ranks)
     count = layer.ffn.experts // ranks
-    own = Experts(layer.hidden, replace(layer.ffn, experts=count, top_k=1, routing=_plain(layer.ffn)))
+    whole = layer.experts
+    own = Experts(layer.hidden, replace(layer.ffn, experts=count, top_k=1, routing=_plain(layer.ffn)), whole.multiply)
+    own.to(whole.down)  # its dtype and device
     with torch.no_grad():
         for name, weight in own.named_parameters():
-            weight.copy_(getattr(layer.experts, name)[rank * count : (rank + 1) * count])
+            weight.copy_(getattr(whole, name)[rank * count : (rank + 1) * count])
     return own
 
 
@@ -169,7 +171,7 @@ def run_parallel(
     with tempfile.TemporaryDirectory() as name:
         job = {"state": layer.state_dict(), "x": x.detach(), "token_ids": token_ids, "upstream": upstream}
         torch.save(job, Path(name) / "job.pt")
-        spec = (layer.hidden, layer.ffn, layer.vocabulary)
+        spec = (layer.hidden, layer.ffn, layer.vocabulary, layer.experts.multiply)
         try:
             spawn(_work, args=(ranks, name, spec), nprocs=ranks)
         except ProcessException as error:
@@ -185,7 +187,7 @@ def _join(name: str, parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if spread else torch.stack(parts).sum(dim=0)
 
 
-def _work(rank: int, ranks: int, folder: str, spec: tuple[int, MoE, int | None]) -> None:
+def _work(rank: int, ranks: int, folder: str, spec: tuple[int, MoE, int | None, Multiply | None]) -> None:
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all ranks are on this machine
     torch.set_num_threads(1)
@@ -193,7 +195,7 @@ def _work(rank: int, ranks: int, folder: str, spec: tuple[int, MoE, int | None])
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=ranks, timeout=_TIMEOUT)
     job = torch.load(Path(folder) / "job.pt")
     layer = MoELayer(*spec)
-    layer.load_state_dict(job["state"])
+    layer.load_state_dict(job["state"], assign=True)  # in the dtypes of the layer that was given
     torch.save(_part(ExpertParallel(layer), job, rank, ranks), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 

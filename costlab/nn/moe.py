@@ -49,6 +49,8 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     """
     if not 1 <= k <= scores.shape[-1]:
         raise ValueError(f"top_k = {k} should lie between 1 and the number of experts, {scores.shape[-1]}")
+    if torch.compiler.is_compiling():  # a graph cannot ask whether any scores tie
+        return scores.sort(dim=-1, descending=True, stable=True).indices[:, :k]
     values, indices = scores.topk(min(k + 1, scores.shape[-1]))
     tied = (values[:, 1:] == values[:, :-1]).any(dim=-1)
     if tied.any():  # torch.topk leaves the order of ties open; a stable sort does not, but costs more
@@ -80,7 +82,9 @@ class Gate(nn.Module):
         if ffn.routing.select == "token-table":
             if vocabulary is None:
                 raise ValueError("a gate by token table needs the size of the vocabulary")
-            self.register_buffer("table", torch.zeros(vocabulary, ffn.top_k, dtype=torch.long))
+            # until a checkpoint's table comes: different experts per token, each as often as the others
+            every = torch.arange(vocabulary * ffn.top_k) % ffn.experts
+            self.register_buffer("table", every.view(vocabulary, ffn.top_k))
 
     def forward(self, x: Tensor, token_ids: Tensor | None = None) -> Choice:
         """Return the experts of each token and their weights.
@@ -90,14 +94,15 @@ class Gate(nn.Module):
             token_ids: [tokens], for a gate by token table.
 
         Raises:
-            ValueError: NaN in the gate's output, or token ids missing.
+            ValueError: NaN in the gate's output, or token ids missing or not one per token.
 
         Chapter: moe
         """
         logits = F.linear(x.float(), self.weight.float())  # routing in FP32: a flipped choice is a jump in the output
-        if logits.isnan().any():
-            raise ValueError("the gate's output holds NaN: look at the layer's input and the gate's weights")
         scores = SCORES[self.ffn.routing.score](logits)
+        # also of infinite logits, where they compete; a graph cannot ask, and its output holds the NaN
+        if not torch.compiler.is_compiling() and scores.isnan().any():
+            raise ValueError("the gate's output holds NaN: look at the layer's input and the gate's weights")
         experts = self._choose(scores.detach(), token_ids)
         picked = scores.gather(1, experts)
         weights = picked / (picked.sum(dim=-1, keepdim=True) + _TINY) * self.ffn.routing.scale
@@ -108,7 +113,9 @@ class Gate(nn.Module):
         if routing.select == "token-table":
             if token_ids is None:
                 raise ValueError("a gate by token table needs token_ids")
-            return self.table[token_ids.reshape(-1)]
+            if token_ids.numel() != scores.shape[0]:
+                raise ValueError(f"token_ids {tuple(token_ids.shape)} should be one for each of {len(scores)} tokens")
+            return self.table.index_select(0, token_ids.reshape(-1))  # unlike table[ids], refuses negative ones
         steered = scores + self.bias if routing.bias else scores
         if routing.groups > 1:
             steered = limit_groups(steered, routing.groups, routing.groups_kept)
@@ -195,13 +202,12 @@ class Experts(nn.Module):
 
         Chapter: moe
         """
-        flat = experts.reshape(-1)
-        order = flat.argsort(stable=True)  # assignments by expert
-        loads = torch.bincount(flat, minlength=len(self.down))
+        by_expert, order = experts.reshape(-1).sort(stable=True)
+        ends = torch.searchsorted(by_expert, torch.arange(len(self.down), device=x.device), right=True)
         token = order // experts.shape[1]  # the token of each sorted assignment
         weight = weights.reshape(-1)[order, None].to(x.dtype)
         multiply = self._loop if self._way(x) == "loop" else self._kernel
-        return multiply(x, token, weight, loads)
+        return multiply(x, token, weight, ends)
 
     def _way(self, x: Tensor) -> Multiply:
         # On a CPU a block at a time stays in the cache; on a GPU one launch for all blocks wins. The kernel wants
@@ -209,20 +215,20 @@ class Experts(nn.Module):
         whole = all(size * x.element_size() % 16 == 0 for size in self.down.shape[1:])
         return self.multiply or ("kernel" if x.is_cuda and whole else "loop")
 
-    def _loop(self, x: Tensor, token: Tensor, weight: Tensor, loads: Tensor) -> Tensor:
+    def _loop(self, x: Tensor, token: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
         output = torch.zeros_like(x)
-        sizes = loads.tolist()
+        sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
         # unbind, not an index per expert: its backward pass writes each expert's gradient once
         parts = zip(token.split(sizes), weight.split(sizes), self.gate_up.unbind(), self.down.unbind(), strict=True)
         for rows, w, gate_up, down in parts:
-            if len(rows):
+            if torch.compiler.is_compiling() or len(rows):
                 # the weight multiplies the inner vector, which is narrower than the output
                 inner = swiglu(F.linear(x.index_select(0, rows), gate_up), self.clamp) * w
                 output = output.index_add_(0, rows, F.linear(inner, down))
         return output
 
-    def _kernel(self, x: Tensor, token: Tensor, weight: Tensor, loads: Tensor) -> Tensor:
-        ends = loads.cumsum(0).to(torch.int32)
+    def _kernel(self, x: Tensor, token: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+        ends = ends.to(torch.int32)
         inner = swiglu(F.grouped_mm(x[token], self.gate_up.transpose(1, 2), offs=ends), self.clamp) * weight
         return torch.zeros_like(x).index_add(0, token, F.grouped_mm(inner, self.down.transpose(1, 2), offs=ends))
 
@@ -245,7 +251,7 @@ class MoELayer(nn.Module):
             token_ids: [...], for a gate by token table.
 
         Raises:
-            ValueError: a width that doesn't fit, NaN, or token ids missing.
+            ValueError: a width that doesn't fit, NaN, or token ids missing or not one per token.
 
         Chapter: moe
         """

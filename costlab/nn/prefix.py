@@ -124,11 +124,13 @@ def randomise_sinks(model: Decoder, seed: int = 0) -> Decoder:
 
 
 def fingerprint(model: Decoder) -> bytes:
-    """Return 16 bytes that differ between models of different weights, so that no page of one serves another.
+    """Return 16 bytes that differ between models of different weights or constants (rotary bases, factor on values).
+
+    So no page of one model serves another.
 
     Chapter: cache
     """
-    state = hashlib.sha256(repr(model.model.layers).encode())
+    state = hashlib.sha256(repr((model.model.layers, model.model.record.running)).encode())
     for name, tensor in model.state_dict().items():
         state.update(name.encode())
         state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

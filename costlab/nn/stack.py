@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.nn.attention import Cache, Layer, Rope, build
+from costlab.nn.attention.cache import all_or_nothing
 from costlab.nn.moe import MoELayer, SwiGLU
 
 
@@ -160,15 +162,23 @@ class Stack(nn.Module):
             shape (batch, tokens, hidden), normed.
 
         Raises:
-            ValueError: a shape that does not fit, or more tokens than the cache has room for.
+            ValueError: a shape that does not fit, a cache of another stack, or more tokens than it has room for. After
+                any error the cache is as it was, in every layer.
 
         Chapter: hybrid
         """
-        caches = cache.layers if cache is not None else (None,) * len(self.blocks)
-        for block, layer_cache in zip(self.blocks, caches, strict=True):
-            x = block(x, layer_cache)
-        normed: Tensor = self.norm(x)
-        return normed
+        with _guarded(cache, x.shape[1]):
+            for block, layer_cache in zip(self.blocks, self._caches(cache), strict=True):
+                x = block(x, layer_cache)
+            normed: Tensor = self.norm(x)
+            return normed
+
+    def _caches(self, cache: StackCache | None) -> Sequence[Cache | None]:
+        if cache is None:
+            return (None,) * len(self.blocks)
+        if len(cache.layers) != len(self.blocks):
+            raise ValueError(f"a cache of {len(cache.layers)} layers does not fit a stack of {len(self.blocks)}")
+        return cache.layers
 
 
 class Decoder(nn.Module):
@@ -213,8 +223,13 @@ class Decoder(nn.Module):
         """
         if tokens.dim() != 2:
             raise ValueError(f"tokens {tuple(tokens.shape)} should be (batch, tokens)")
-        logits: Tensor = self.head(self.stack(self.embedding(tokens), cache))
-        return logits
+        with _guarded(cache, tokens.shape[1]):
+            logits: Tensor = self.head(self.stack(self.embedding(tokens), cache))
+            return logits
+
+
+def _guarded(cache: StackCache | None, tokens: int) -> AbstractContextManager[None]:
+    return nullcontext() if cache is None else all_or_nothing(cache.layers, tokens)
 
 
 @torch.no_grad()
@@ -235,7 +250,8 @@ def in_pieces(model: Decoder | Stack, x: Tensor, sizes: Sequence[int], cache: St
     if sum(sizes) != x.shape[1]:
         raise ValueError(f"chunks of {list(sizes)} tokens sum to {sum(sizes)}, not to {x.shape[1]}")
     cache = cache or model.new_cache(x.shape[0], x.shape[1])
-    return torch.cat([model(chunk, cache) for chunk in x.split(list(sizes), 1)], 1)
+    with _guarded(cache, x.shape[1]):
+        return torch.cat([model(chunk, cache) for chunk in x.split(list(sizes), 1)], 1)
 
 
 def allocated_bytes(model: arch.Model, tokens: Sequence[int], batch: int = 1) -> list[dict[str, int]]:

@@ -1,5 +1,7 @@
 """The needle demonstration: shipped weights, small; recall falls with compression and with too small a k."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from attention import dims as d
@@ -56,6 +58,25 @@ def test_bytes_are_counted(rows):
 def test_same_seed_same_recall():
     reader = needle.load()["HCA 4"]
     assert needle.recall("HCA 4", reader, texts=8) == needle.recall("HCA 4", reader, texts=8)
+
+
+def test_asking_with_few_entries_leaves_the_reader_as_it_was():
+    """The largest k first, so that a k that stayed would show."""
+    reader = needle.load()["CSA 4"]
+    before, dims = needle.recall("CSA 4", reader, texts=16), reader.attention.dims
+    assert needle.recall("CSA 4", reader, top_k=1, texts=16).recall < before.recall - 0.1
+    assert needle.recall("CSA 4", reader, texts=16) == before
+    with pytest.raises(TypeError):
+        needle.recall("CSA 4", reader, top_k=2, texts="many")
+    assert reader.attention.dims == dims
+
+
+def test_none_reads_as_many_entries_as_there_are():
+    """Also of a reader that was built to read fewer."""
+    reader, few = needle.load()["CSA 4"], needle.load()["CSA 4"]
+    few.attention.dims = replace(few.attention.dims, top_k=1)
+    assert needle.recall("CSA 4", few, texts=16) == needle.recall("CSA 4", reader, texts=16)
+    assert few.attention.dims.top_k == 1
 
 
 def test_k_needs_an_indexer():

@@ -202,6 +202,16 @@ def test_another_model_finds_nothing(model, pools):
     assert_served(Server(other, *pools, BLOCK), PROMPT, 0)
 
 
+def test_the_same_weights_with_other_constants_find_nothing(model, pools):
+    """Rotary bases, values' factor and norms' epsilon are in no weight, and change what a page holds."""
+    Server(model, *pools, BLOCK).serve(PROMPT)
+    running = dataclasses.replace(model.model.record.running, value_scale=0.5)
+    record = dataclasses.replace(model.model.record, running=running)
+    other = Decoder(dataclasses.replace(model.model, record=record)).eval()
+    other.load_state_dict(model.state_dict())
+    assert_served(Server(other, *pools, BLOCK), PROMPT, 0)
+
+
 def test_too_small_pools_still_serve_rightly(model):
     with ExitStack() as stack:
         server = Server(model, *opened(stack, model, memory=3), BLOCK)

@@ -120,7 +120,80 @@ def test_bfloat16_stays_bfloat16_and_routes_in_fp32() -> None:
     assert layer.gate(inputs(6)[0].bfloat16()).scores.dtype == torch.float32
 
 
+@settings(max_examples=150)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 5), st.integers(1, 17), st.booleans(), st.integers(0, 9))
+def test_gate_and_router_take_the_same_layers_and_choose_the_same(
+    groups: int, size: int, kept: int, k: int, bias: bool, seed: int
+) -> None:
+    """Whatever layer can be described: the gate picks what the NumPy router picks, and nothing of a barred group."""
+    routing = Routing("sigmoid", groups=groups, groups_kept=kept, bias=bias)
+    fits = 1 <= kept <= groups and k <= size * kept
+    if not fits:
+        with pytest.raises(ValueError, match=r"exceeds the|groups_kept|top_k"):
+            arch.MoE(groups * size, k, 4, routing=routing)
+        with pytest.raises(ValueError, match=r"exceeds the|groups_kept|top_k"):
+            moe.Router(groups * size, k, routing)
+        return
+    ffn, rng = arch.MoE(groups * size, k, 4, routing=routing), torch.Generator().manual_seed(seed)
+    gate, x = Gate(5, ffn), torch.randn(7, 5, generator=rng)
+    with torch.no_grad():
+        gate.weight.copy_(torch.randn(gate.weight.shape, generator=rng))
+        if bias:
+            gate.bias.copy_(torch.randn(gate.bias.shape, generator=rng))
+        choice = gate(x)
+    routes = moe.Router(ffn.experts, k, routing).route(choice.logits, gate.bias.numpy() if bias else None)
+    assert choice.experts.tolist() == routes.experts.tolist()
+    assert all(len({e // size for e in row}) <= kept for row in choice.experts.tolist())
+
+
+def test_a_new_table_names_different_experts() -> None:
+    """As many visits to each; V4-Flash's 6 of 256 for 129,280 ids."""
+    table = Gate(2, arch.MoE(256, 6, 4, routing=Routing("sigmoid", select="token-table")), 129_280).table
+    loads = torch.bincount(table.flatten(), minlength=256)
+    assert loads.max() - loads.min() <= 1
+    assert (table.sort(1).values.diff(dim=1) > 0).all()
+
+
+#: Each was taken by arch or by the gate, and by one of them in another way than meant.
+UNROUTABLE = {
+    "too few experts in the groups kept": (
+        {"top_k": 3},
+        {"groups": 4},
+        r"top_k = 3 exceeds the 2 experts of 1 groups",
+    ),
+    "more groups kept than there are": ({}, {"groups": 4, "groups_kept": 5}, "groups_kept = 5 .* groups = 4"),
+    "groups kept of no groups": ({}, {"groups_kept": 2}, "groups_kept = 2 .* groups = 1"),
+    "no group kept": ({}, {"groups": 4, "groups_kept": 0}, "groups_kept = 0 .* groups = 4"),
+    "no groups": ({}, {"groups": 0}, "groups = 0"),
+    "table and bias": ({}, {"select": "token-table", "bias": True}, "leave groups and bias out"),
+    "table and groups": ({}, {"select": "token-table", "groups": 2}, "leave groups and bias out"),
+    "no weight": ({}, {"scale": 0.0}, "scale = 0.0 should be above 0"),
+    "no width": ({"inner": 0}, {}, "inner = 0 should be at least 1"),
+    "fewer than no shared experts": ({"shared": -1}, {}, "shared = -1 at least 0"),
+    "negative clamp": ({"clamp": -1.0}, {}, "clamp = -1.0 should be above 0"),
+}
+
+
+@pytest.mark.parametrize("name", UNROUTABLE)
+def test_what_no_token_can_follow_is_refused(name: str) -> None:
+    sizes, rule, message = UNROUTABLE[name]
+    with pytest.raises(ValueError, match=message):
+        arch.MoE(**{"experts": 8, "top_k": 2, "inner": 4, **sizes}, routing=Routing("sigmoid", **rule))
+
+
+@torch.no_grad()
+def infinite() -> None:
+    layer = build("softmax")
+    layer.gate.weight.fill_(1.0)
+    layer(torch.full((1, 12), torch.inf))
+
+
 BAD = {
+    "too few token ids": (
+        lambda: build("table")(torch.zeros(3, 12), torch.tensor([1, 2])),
+        r"\(2,\) .* each of 3 tokens",
+    ),
+    "infinite logits that compete": (infinite, "output holds NaN"),
     "width": (lambda: build("softmax")(torch.zeros(3, 11)), r"\(3, 11\) should end in hidden = 12"),
     "NaN": (lambda: build("softmax")(torch.full((1, 12), torch.nan)), "gate's output holds NaN"),
     "no token ids": (lambda: build("table")(torch.zeros(1, 12)), "needs token_ids"),
@@ -128,6 +201,31 @@ BAD = {
     "top-k above experts": (lambda: replace(SPECS["softmax"], top_k=9), "top_k = 9 .* experts = 8"),
     "top-k of a row": (lambda: top_k(torch.zeros(1, 4), 5), "top_k = 5 .* 4"),
 }
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["grouped sigmoid", "table"])
+@pytest.mark.parametrize("multiply", ["loop", "kernel"])
+def test_both_ways_of_multiplying_become_graphs_for_any_number_of_tokens(name: str, multiply: str) -> None:
+    """torch.export, against the layer run eagerly. In BF16, as the meta form of torch's grouped kernel asks for."""
+    torch.manual_seed(0)
+    layer = MoELayer(16, SPECS[name], 20, multiply).bfloat16()
+    dim, ids = torch.export.Dim("tokens", min=2, max=1000), torch.arange(1000) % 20
+    x = torch.randn(1000, 16, dtype=torch.bfloat16)
+    graph = torch.export.export(layer, (x[:30], ids[:30]), dynamic_shapes=({0: dim}, {0: dim})).module()
+    for tokens in (2, 30, 999):
+        torch.testing.assert_close(graph(x[:tokens], ids[:tokens]), layer(x[:tokens], ids[:tokens]))
+    few = torch.zeros(20, layer.ffn.top_k, dtype=torch.long) + torch.arange(layer.ffn.top_k)
+    if name == "table":  # experts without a token
+        graph.gate.table.copy_(few)
+        layer.gate.table.copy_(few)
+        torch.testing.assert_close(graph(x[:5], ids[:5]), layer(x[:5], ids[:5]))
+
+
+def test_token_ids_outside_the_table_are_refused() -> None:
+    for token in (-1, 20):
+        with pytest.raises((IndexError, RuntimeError), match="out of range"):
+            build("table")(torch.zeros(1, 12), torch.tensor([token]))
 
 
 @pytest.mark.parametrize("name", BAD)

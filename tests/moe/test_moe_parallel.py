@@ -1,5 +1,7 @@
 """Expert parallelism over real processes: equal to one process, and as many bytes as the closed form says."""
 
+import copy
+
 import pytest
 import torch
 
@@ -72,6 +74,12 @@ def test_bytes_equal_the_closed_form_when_routing_is_exactly_uniform() -> None:
     torch.testing.assert_close(run.output, layer(x, ids).detach(), atol=1e-5, rtol=0)
     sent = moe.Exchange(8, moe.remote_copies(EXPERTS, K, ranks), 1, 2, 1)
     assert [t.bytes(dispatch=1, combine=2) for t in run.traffic] == [16 * sent.bytes_per_token] * ranks
+
+
+def test_a_layer_keeps_its_precision(layer: MoELayer, batch) -> None:
+    double, x = copy.deepcopy(layer).double(), batch[0][:20].double()
+    output = run_parallel(double, x, 1).output
+    torch.testing.assert_close(output, double(x).detach(), atol=1e-12, rtol=0)  # also checks the dtype
 
 
 def test_fewer_tokens_than_ranks_still_work(layer: MoELayer, batch) -> None:

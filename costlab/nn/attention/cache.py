@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -31,12 +32,35 @@ class Table:
     def append(self, x: Tensor) -> None:
         """Store new entries, shape (*lead, n, width).
 
+        Raises:
+            ValueError: another shape, or more entries than there is room for.
+
         Chapter: attention
         """
+        self._check(x)
         stop = self.length + x.shape[-2]
+        if stop > self.slots:
+            raise ValueError(f"{x.shape[-2]} entries after {self.length} exceed the table's {self.slots}")
         for tensor, piece in zip(self.stored, self.format.encode(x), strict=False):
             tensor[..., self.length : stop, :] = piece
         self.length = stop
+
+    def _check(self, x: Tensor) -> None:
+        lead, width = self.stored[0].shape[:-2], self.format.width
+        if x.shape[:-2] != lead or x.shape[-1] != width:  # torch would spread one sequence's entry over a batch
+            raise ValueError(f"entries {tuple(x.shape)} should be ({', '.join(map(str, lead))}, n, {width})")
+
+    def undo(self, entries: int) -> Callable[[], None]:
+        """Return a call that takes back what is appended from now on, `entries` entries at most.
+
+        Chapter: attention
+        """
+        length = self.length
+
+        def back() -> None:
+            self.length = length
+
+        return back
 
     def read(self, stop: int, dtype: torch.dtype) -> Tensor:
         """Return entries 0 … stop-1, shape (*lead, stop, width); a view where nothing needs converting.
@@ -118,15 +142,38 @@ class Ring(Table):
     def append(self, x: Tensor) -> None:
         """Store new entries, shape (*lead, n, width); only the last `slots` survive.
 
+        Raises:
+            ValueError: another shape.
+
         Chapter: attention
         """
-        kept = min(x.shape[-2], self.slots)
-        self.length += x.shape[-2]
-        places = torch.arange(self.length - kept, self.length, device=x.device) % self.slots
+        self._check(x)
+        kept, length = min(x.shape[-2], self.slots), self.length + x.shape[-2]
+        places = self._places(length - kept, length)
         for tensor, piece in zip(self.stored, self.format.encode(x[..., x.shape[-2] - kept :, :]), strict=False):
             _bits(tensor)[..., places, :] = _bits(piece)
+        self.length = length
+
+    def undo(self, entries: int) -> Callable[[], None]:
+        """Return a call that takes back what is appended from now on; until then it holds what that overwrites.
+
+        Chapter: attention
+        """
+        length, first = self.length, max(0, self.length - self.slots)
+        stop = min(length, length + entries - self.slots)
+        if stop <= first:  # nothing is overwritten before the ring is full
+            return super().undo(entries)
+        lost = [piece.clone() for piece in self.span(first, stop)]
+
+        def back() -> None:
+            self.restore(first, lost)
+            self.length = length
+
+        return back
 
     def _places(self, start: int, stop: int) -> slice | Tensor:
+        if stop - start == 1:  # one token's, as in every decode step
+            return slice(start % self.slots, start % self.slots + 1)
         return torch.arange(start, stop, device=self.stored[0].device) % self.slots
 
     def last(self, count: int, dtype: torch.dtype) -> Tensor:
@@ -139,8 +186,7 @@ class Ring(Table):
         """
         if count > min(self.length, self.slots):
             raise ValueError(f"last {count} entries asked, {min(self.length, self.slots)} are held")
-        device = self.stored[0].device
-        places = torch.arange(self.length - count, self.length, device=device) % self.slots
+        places = self._places(self.length - count, self.length)
         return self.format.decode([_floats(_bits(t)[..., places, :], t) for t in self.stored], dtype)
 
     def read_all(self, dtype: torch.dtype) -> Tensor:
@@ -171,6 +217,7 @@ class Cache:
         self.batch = batch
         self.capacity = capacity
         self.length = 0
+        self.guarded = False  # whether a caller takes back what fails
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part} {size:,} B" for part, size in self.nbytes().items())
@@ -217,3 +264,43 @@ class Cache:
                 f"make it with capacity={self.length + tokens} or more"
             )
         self.length += tokens
+
+    def undo(self, tokens: int) -> list[Callable[[], None]]:
+        """Return calls that take back what is read from now on, `tokens` tokens at most.
+
+        Chapter: attention
+        """
+        length = self.length
+
+        def back() -> None:
+            self.length = length
+
+        return [back, *(table.undo(tokens) for table in self.tables.values())]
+
+
+@contextmanager
+def all_or_nothing(caches: Sequence[Cache], tokens: int) -> Iterator[None]:
+    """Read into caches, or, after an error or an interrupt, leave all of them as they were.
+
+    Within another such block the outer one takes everything back.
+
+    Args:
+        caches: of the layers that read.
+        tokens: how many they read, at most.
+
+    Chapter: attention
+    """
+    mine = [cache for cache in caches if not cache.guarded]
+    undo = [back for cache in mine for back in cache.undo(tokens)]
+    for cache in mine:
+        cache.guarded = True
+    try:
+        yield
+    except BaseException:
+        with torch.inference_mode():  # tensors made in inference mode may be written in no other
+            for back in undo:
+                back()
+        raise
+    finally:
+        for cache in mine:
+            cache.guarded = False

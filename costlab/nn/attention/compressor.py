@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from costlab.nn.attention.cache import Ring
-from costlab.nn.attention.core import RMSNorm, linear
+from costlab.nn.attention.core import RMSNorm, Span, linear
 
 
 class Compressor(nn.Module):
@@ -46,12 +46,12 @@ class Compressor(nn.Module):
         slots = min(self.series * self.block, capacity)
         return Ring(((width, "fp32"),), width, (batch,), slots, device)
 
-    def forward(self, hidden: Tensor, positions: Tensor, state: Ring) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden: Tensor, positions: Span, state: Ring) -> tuple[Tensor, Tensor]:
         """Read tokens and return the entries of the blocks that they close.
 
         Args:
             hidden: shape (batch, n, hidden).
-            positions: consecutive, shape (n,).
+            positions: of the tokens.
             state: of the open block, updated.
 
         Returns:
@@ -60,22 +60,28 @@ class Compressor(nn.Module):
 
         Chapter: attention
         """
-        start, stop = int(positions[0]), int(positions[-1]) + 1
-        first, closed = start // self.block, stop // self.block
+        first, closed = positions.start // self.block, positions.stop // self.block
         slots = self._slots(hidden, positions)
         if first == closed:  # the block stays open
             state.append(slots)
-            return hidden.new_zeros(len(hidden), 0, self.width), positions[:0]
-        known = torch.cat([state.last(start - self._needed_from(first), slots.dtype), slots], 1)
+            return hidden.new_zeros(len(hidden), 0, self.width), positions.at[:0]
+        known = self._known(slots, positions, state)
         state.append(slots)
-        tokens = (closed * self.block) - self._needed_from(first)
-        entries = self._mix(known[:, :tokens].unflatten(1, (-1, self.block)), first > 0)
+        entries = self._mix(known.unflatten(1, (-1, self.block)), first > 0)
         return self.norm(entries.to(hidden.dtype)), torch.arange(first, closed, device=hidden.device) * self.block
 
-    def _slots(self, hidden: Tensor, positions: Tensor) -> Tensor:
-        gate = self.gate(hidden) + self.bias[positions % self.block]
+    def _slots(self, hidden: Tensor, positions: Span) -> Tensor:
+        gate = self.gate(hidden) + self.bias[positions.at % self.block]
         slots = torch.cat([self.content(hidden), gate], -1)  # (batch, n, 2*series*width)
         return slots.to(torch.promote_types(slots.dtype, torch.float32))
+
+    def _known(self, slots: Tensor, positions: Span, state: Ring) -> Tensor:
+        """Return the slots of whole blocks: those that the state has kept, and the new ones."""
+        first, closed = positions.start // self.block, positions.stop // self.block
+        # a copy: whether a slice is contiguous hangs on the length, which a graph leaves open
+        new = slots.index_select(1, torch.arange(closed * self.block - positions.start, device=slots.device))
+        kept = positions.start - self._needed_from(first)
+        return torch.cat([state.last(kept, slots.dtype), new], 1) if kept else new
 
     def _needed_from(self, block: int) -> int:
         return max(block - (self.series - 1), 0) * self.block

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.nn.attention.cache import Cache, Ring, Table
+from costlab.nn.attention.cache import Cache, Ring, Table, all_or_nothing
 from costlab.nn.attention.rope import Pairing, Rope, rotate
 
 EPS = 1e-6
@@ -90,7 +90,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     """Return the places of the k best scores, the earlier place winning a tie; their order is not defined.
 
     `torch.topk` takes any of equal scores, and which depends on shape and machine. Rows where that matters are
-    chosen again, by keys that no two places share.
+    chosen again, by keys that no two places share; in a graph, which cannot ask whether any does, a stable sort does.
 
     Args:
         scores: shape (…, n); -inf marks places that are not to be read, and fills up rows with fewer than k others.
@@ -101,6 +101,8 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
     Chapter: attention
     """
+    if torch.compiler.is_compiling():
+        return scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
     values, places = scores.topk(k, sorted=False)
     least = values.amin(-1, keepdim=True)
     left_out = (scores == least).sum(-1) > (values == least).sum(-1)
@@ -133,6 +135,31 @@ class RMSNorm(nn.Module):
 
 
 @dataclass(frozen=True)
+class Span:
+    """Positions start … stop-1 of consecutive tokens, as numbers and, `at`, as a tensor of shape (stop-start,).
+
+    Numbers read back from the tensor would make a GPU wait, and could not be traced into a graph.
+    """
+
+    start: int
+    stop: int
+    at: Tensor
+
+    @staticmethod
+    def of(start: int, stop: int, device: torch.device) -> Span:
+        """Return the span of two positions.
+
+        Chapter: attention
+        """
+        return Span(start, stop, torch.arange(start, stop, device=device))
+
+    @property
+    def count(self) -> int:
+        """How many positions; `len` of it, or of a tensor, would be one number in a graph for prompts of any length."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
 class Window:
     """Entries of recent tokens: in order from position `first`, or (`first` None) just the ones to read."""
 
@@ -140,11 +167,11 @@ class Window:
     first: int | None
     size: int
 
-    def near(self, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+    def near(self, positions: Span) -> tuple[Tensor, Tensor | None]:
         """Return the entries that consecutive queries may read, and which each may see.
 
         Args:
-            positions: of the queries, shape (queries,), consecutive.
+            positions: of the queries.
 
         Returns:
             entries, shape (…, n, width), and visibility, shape (queries, n), or None: all.
@@ -153,28 +180,27 @@ class Window:
         """
         if self.first is None:
             return self.entries, None
-        start, stop = int(positions[0]), int(positions[-1]) + 1
-        low = max(start - self.size + 1, self.first)
-        entries = self.entries[..., low - self.first : stop - self.first, :]
-        return entries, causal(positions, low, stop, self.size)
+        low = max(positions.start - self.size + 1, self.first)
+        entries = self.entries[..., low - self.first : positions.stop - self.first, :]
+        return entries, causal(positions, low, positions.stop, self.size)
 
 
-def causal(positions: Tensor, low: int, stop: int, window: int | None = None) -> Tensor | None:
+def causal(positions: Span, low: int, stop: int, window: int | None = None) -> Tensor | None:
     """Return which keys at positions low … stop-1 each query sees, shape (queries, n); None for a single query.
 
     Args:
-        positions: of the queries, shape (queries,).
+        positions: of the queries.
         low: first key.
         stop: one after the last key.
         window: how many tokens back a query looks, itself included; None: all.
 
     Chapter: attention
     """
-    if len(positions) == 1:
+    if positions.count == 1:
         return None
-    keys = torch.arange(low, stop, device=positions.device)
-    past = keys <= positions[:, None]
-    return past if window is None else past & (keys > positions[:, None] - window)
+    keys, at = torch.arange(low, stop, device=positions.at.device), positions.at[:, None]
+    past = keys <= at
+    return past if window is None else past & (keys > at - window)
 
 
 def remember_window(ring: Ring, new: Tensor) -> Window:
@@ -243,19 +269,29 @@ class Layer(nn.Module, ABC, Generic[Keys]):
             shape (batch, tokens, hidden).
 
         Raises:
-            ValueError: a shape that does not fit, or more tokens than the cache has room for.
+            ValueError: a shape that does not fit, or more tokens than the cache has room for. After any error the
+                cache is as it was.
 
         Chapter: attention
         """
         self._check(hidden, cache)
-        cache = cache or self.new_cache(hidden.shape[0], hidden.shape[1])
+        if cache is None:
+            return self._read(hidden, self.new_cache(hidden.shape[0], hidden.shape[1]))
+        with all_or_nothing([cache], hidden.shape[1]):
+            return self._read(hidden, cache)
+
+    def _read(self, hidden: Tensor, cache: Cache) -> Tensor:
         start = cache.length
         cache.advance(hidden.shape[1])
-        positions = torch.arange(start, cache.length, device=hidden.device)
+        positions = Span.of(start, cache.length, hidden.device)
         keys = self._remember(hidden, positions, cache)
         block = max(1, min(self.query_block, self.float_budget // self._floats_per_query(cache.length)))
-        pairs = zip(hidden.split(block, 1), positions.split(block), strict=True)
-        return torch.cat([self._attend(h, p, keys) for h, p in pairs], 1)  # (batch, tokens, hidden)
+        if positions.count <= block:
+            return self._attend(hidden, positions, keys)
+        firsts = range(start, cache.length, block)
+        spans = [Span(first, first + len(at), at) for first, at in zip(firsts, positions.at.split(block), strict=True)]
+        outputs = [self._attend(h, s, keys) for h, s in zip(hidden.split(block, 1), spans, strict=True)]
+        return torch.cat(outputs, 1)  # (batch, tokens, hidden)
 
     def _check(self, hidden: Tensor, cache: Cache | None) -> None:
         if not isinstance(hidden, Tensor):
@@ -273,11 +309,11 @@ class Layer(nn.Module, ABC, Generic[Keys]):
         """Return empty storage by part."""
 
     @abstractmethod
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> Keys:
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> Keys:
         """Store what new tokens leave behind and return what their queries read."""
 
     @abstractmethod
-    def _attend(self, hidden: Tensor, positions: Tensor, keys: Keys) -> Tensor:
+    def _attend(self, hidden: Tensor, positions: Span, keys: Keys) -> Tensor:
         """Return the output, shape (batch, queries, hidden), of some consecutive tokens."""
 
     @abstractmethod

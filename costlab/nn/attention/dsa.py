@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from costlab import arch
 from costlab.nn.attention.cache import Cache, Table
-from costlab.nn.attention.core import KeySet, Layer, causal, linear, top_k
+from costlab.nn.attention.core import KeySet, Layer, Span, causal, linear, top_k
 from costlab.nn.attention.indexer import IndexQuery
 from costlab.nn.attention.mla import MLA
 from costlab.nn.attention.rope import Rope
@@ -51,22 +51,22 @@ class DSA(Layer[TokenKeys]):
         index = Table(self.dims.index_key, self.dims.index_dim, (batch,), capacity, device)
         return {**self.mla._tables(batch, capacity, device), "index": index}
 
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> TokenKeys:
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> TokenKeys:
         self.mla._store_latents(hidden, positions, cache)
         keys = self._turn_index(self.index_norm(self.index_key(hidden)), positions)
         cache.tables["index"].append(self.index.stored(keys))
         return TokenKeys(cache.tables["index"].read(cache.length, hidden.dtype), cache.tables["main"])
 
-    def _turn_index(self, x: Tensor, positions: Tensor) -> Tensor:
-        return self._turn(x, positions, self.dims.rope_dim, "halves", last=False)
+    def _turn_index(self, x: Tensor, positions: Span) -> Tensor:
+        return self._turn(x, positions.at, self.dims.rope_dim, "halves", last=False)
 
-    def index_scores(self, hidden: Tensor, latent: Tensor, positions: Tensor, keys: Tensor) -> Tensor:
+    def index_scores(self, hidden: Tensor, latent: Tensor, positions: Span, keys: Tensor) -> Tensor:
         """Return the indexer's scores, shape (batch, queries, n), -inf for later tokens.
 
         Args:
             hidden: the layer's input, shape (batch, queries, hidden).
             latent: query latents, shape (batch, queries, q_rank).
-            positions: of the queries, shape (queries,).
+            positions: of the queries.
             keys: index keys of tokens 0 … n-1, shape (batch, n, index_dim).
 
         Chapter: attention
@@ -75,22 +75,22 @@ class DSA(Layer[TokenKeys]):
         visible = causal(positions, 0, keys.shape[1])
         return scores if visible is None else scores.masked_fill(~visible, float("-inf"))
 
-    def _attend(self, hidden: Tensor, positions: Tensor, keys: TokenKeys) -> Tensor:
-        seen = int(positions[-1]) + 1
+    def _attend(self, hidden: Tensor, positions: Span, keys: TokenKeys) -> Tensor:
+        seen = positions.stop
         latent = self.mla.query_norm(self.mla.query_down(hidden))
         scores = self.index_scores(hidden, latent, positions, keys.index[:, :seen])
         latents = self._chosen(scores, positions, keys.latents, hidden.dtype)
         q = self.mla._queries(latent, positions)
         return self.mla.output(self.mla._absorbed(q, latents).flatten(2))
 
-    def _chosen(self, scores: Tensor, positions: Tensor, latents: Table, dtype: torch.dtype) -> KeySet:
+    def _chosen(self, scores: Tensor, positions: Span, latents: Table, dtype: torch.dtype) -> KeySet:
         seen = scores.shape[-1]
         if seen <= self.dims.top_k:  # every token is read, whatever its score
             entries = latents.read(seen, dtype)
             return KeySet(entries, entries[..., : self.dims.kv_rank], causal(positions, 0, seen))
         places = top_k(scores, self.dims.top_k)  # (batch, queries, top_k)
         entries = latents.gather(places, dtype)
-        return KeySet(entries, entries[..., : self.dims.kv_rank], places <= positions[:, None])
+        return KeySet(entries, entries[..., : self.dims.kv_rank], places <= positions.at[:, None])
 
     def _floats_per_query(self, tokens: int) -> int:
         width = self.dims.kv_rank + self.dims.rope_dim + self.dims.heads

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from costlab import arch
 from costlab.nn.attention.cache import Cache, Ring, Table
-from costlab.nn.attention.core import KeySet, Layer, RMSNorm, Window, attend, check_rotary, linear, remember_window
+from costlab.nn.attention.core import (
+    KeySet,
+    Layer,
+    RMSNorm,
+    Span,
+    Window,
+    attend,
+    check_rotary,
+    linear,
+    remember_window,
+)
 from costlab.nn.attention.rope import Rope
 
 
@@ -53,9 +63,9 @@ class Full(Layer[Window]):
             return {"main": Table(self.dims.entry, width, lead, capacity, device)}
         return {"window": Ring(self.dims.entry, width, lead, min(self.window, capacity), device)}
 
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> Window:
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> Window:
         keys = self.key_norm(self.key(hidden).unflatten(-1, (self.dims.kv_heads, -1)))
-        keys = self._turn(keys, positions, self.dims.rope_dim, "halves", last=False)
+        keys = self._turn(keys, positions.at, self.dims.rope_dim, "halves", last=False)
         values = self.value(hidden).unflatten(-1, (self.dims.kv_heads, -1)) * self.value_scale
         entries = torch.cat([keys, values], -1).transpose(1, 2)  # (batch, kv_heads, n, qk_dim + v_dim)
         if self.window is not None:
@@ -63,10 +73,10 @@ class Full(Layer[Window]):
         cache.tables["main"].append(entries)
         return Window(cache.tables["main"].read(cache.length, hidden.dtype), 0, cache.length)
 
-    def _attend(self, hidden: Tensor, positions: Tensor, keys: Window) -> Tensor:
+    def _attend(self, hidden: Tensor, positions: Span, keys: Window) -> Tensor:
         dims, (batch, queries, _) = self.dims, hidden.shape
         q = self.query_norm(self.query(hidden).unflatten(-1, (dims.heads, -1)))
-        q = self._turn(q, positions, dims.rope_dim, "halves", last=False)
+        q = self._turn(q, positions.at, dims.rope_dim, "halves", last=False)
         q = q.unflatten(2, (dims.kv_heads, -1)).transpose(1, 2).flatten(0, 1)  # (batch*kv_heads, n, group, qk_dim)
         entries, visible = keys.near(positions)
         k, v = entries.flatten(0, 1).split([dims.qk_dim, dims.v_dim], -1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from costlab import arch
 from costlab.nn.attention.cache import Cache, Table
-from costlab.nn.attention.core import KeySet, Layer, RMSNorm, attend, causal, check_rotary, linear
+from costlab.nn.attention.core import KeySet, Layer, RMSNorm, Span, attend, causal, check_rotary, linear
 from costlab.nn.attention.rope import Rope
 
 Form = Literal["auto", "naive", "absorbed"]
@@ -55,16 +55,16 @@ class MLA(Layer[KeySet]):
     def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
         return {"main": Table(self.dims.entry, self.dims.kv_rank + self.dims.rope_dim, (batch,), capacity, device)}
 
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> KeySet:
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> KeySet:
         self._store_latents(hidden, positions, cache)
         entries = cache.tables["main"].read(cache.length, hidden.dtype)  # (batch, n, kv_rank + rope_dim)
-        if self.form == "absorbed" or (self.form == "auto" and len(positions) == 1):
+        if self.form == "absorbed" or (self.form == "auto" and positions.count == 1):
             return KeySet(entries, entries[..., : self.dims.kv_rank])
         return self._expanded(entries)
 
-    def _store_latents(self, hidden: Tensor, positions: Tensor, cache: Cache) -> None:
+    def _store_latents(self, hidden: Tensor, positions: Span, cache: Cache) -> None:
         latent, key = self.latent_down(hidden).split([self.dims.kv_rank, self.dims.rope_dim], -1)
-        key = self._turn(key, positions, self.dims.rope_dim, "interleaved")
+        key = self._turn(key, positions.at, self.dims.rope_dim, "interleaved")
         cache.tables["main"].append(torch.cat([self.latent_norm(latent), key], -1))
 
     def _expanded(self, entries: Tensor) -> KeySet:
@@ -75,17 +75,17 @@ class MLA(Layer[KeySet]):
         keys = torch.cat([plain, shared[:, None].expand(-1, dims.heads, -1, -1)], -1)
         return KeySet(keys.flatten(0, 1), values.flatten(0, 1))  # (batch*heads, n, …)
 
-    def _attend(self, hidden: Tensor, positions: Tensor, keys: KeySet) -> Tensor:
+    def _attend(self, hidden: Tensor, positions: Span, keys: KeySet) -> Tensor:
         naive = keys.values.shape[-1] != self.dims.kv_rank or len(keys.values) != len(hidden)
         latent = self.query_norm(self.query_down(hidden))
-        seen = int(positions[-1]) + 1
+        seen = positions.stop
         near = KeySet(keys.keys[:, :seen], keys.values[:, :seen], causal(positions, 0, seen))
         q = self._queries(latent, positions)
         return self.output((self._naive(q, near) if naive else self._absorbed(q, near)).flatten(2))
 
-    def _queries(self, latent: Tensor, positions: Tensor) -> Tensor:
+    def _queries(self, latent: Tensor, positions: Span) -> Tensor:
         q = self.query_up(latent).unflatten(-1, (self.dims.heads, -1))  # (batch, queries, heads, nope + rope)
-        return self._turn(q, positions, self.dims.rope_dim, "interleaved")
+        return self._turn(q, positions.at, self.dims.rope_dim, "interleaved")
 
     def _naive(self, q: Tensor, keys: KeySet) -> Tensor:
         batch = q.shape[0]

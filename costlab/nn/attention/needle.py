@@ -7,7 +7,8 @@ attention kind being all that differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab import arch
-from costlab.nn.attention.core import KeySet, RMSNorm, weigh
+from costlab.nn.attention.core import KeySet, RMSNorm, Span, weigh
 from costlab.nn.attention.rope import Rope
 from costlab.nn.attention.shared import CSA, HCA, SharedWindow
 from costlab.nn.fitting import descent, packed, unpack
@@ -133,7 +134,7 @@ def index_loss(layer: CSA, hidden: Tensor) -> Tensor:
 
     Source: DeepSeek-V3.2-Exp report eq. 3-4 (there over tokens). Chapter: attention
     """
-    hidden, positions = hidden.detach(), torch.arange(hidden.shape[1], device=hidden.device)
+    hidden, positions = hidden.detach(), Span.of(0, hidden.shape[1], hidden.device)
     cache = layer.new_cache(*hidden.shape[:2])
     cache.advance(hidden.shape[1])
     keys = layer._remember(hidden, positions, cache)
@@ -188,12 +189,12 @@ class Recall:
 def recall(
     name: str, reader: Reader, top_k: int | None = None, texts: int = 128, rng: torch.Generator | None = None
 ) -> Recall:
-    """Return the share of right answers of a trained reader.
+    """Return the share of right answers of a trained reader, which stays as it is.
 
     Args:
         name: of the variant.
         reader: trained.
-        top_k: entries that CSA may read; None: as many as there are.
+        top_k: entries that CSA may read; None: as many as there are, whatever it was trained with.
         texts: how many texts to ask about.
         rng: seeded source of chance; None: seed 0.
 
@@ -203,17 +204,28 @@ def recall(
     Chapter: attention
     """
     layer = reader.attention
-    if top_k is not None:
-        if not isinstance(layer, CSA) or top_k < 1:
-            raise ValueError(f"top_k = {top_k} needs a CSA layer and at least 1, got {type(layer).__name__}")
-        layer.dims = replace(layer.dims, top_k=top_k)
+    if top_k is not None and (not isinstance(layer, CSA) or top_k < 1):
+        raise ValueError(f"top_k = {top_k} needs a CSA layer and at least 1, got {type(layer).__name__}")
     text, answers = reader.task.texts(texts, rng or torch.Generator().manual_seed(0))
-    with torch.no_grad():
+    with torch.no_grad(), _reading(layer, top_k or reader.task.tokens):
         right = (reader(text).argmax(-1) == answers).double().mean().item()
+        read = _read_bytes(layer.dims, reader.task.tokens)
     cache = layer.new_cache(1, reader.task.tokens)
     kept = sum(size for part, size in cache.nbytes().items() if part != "state")
     block = layer.dims.block if isinstance(layer, HCA) else 1
-    return Recall(name, block, top_k, right, kept, _read_bytes(layer.dims, reader.task.tokens))
+    return Recall(name, block, top_k, right, kept, read)
+
+
+@contextmanager
+def _reading(layer: SharedWindow, top_k: int) -> Iterator[None]:
+    """Let a CSA layer read so many entries for a while."""
+    before = layer.dims
+    if isinstance(before, arch.CSA):
+        layer.dims = replace(before, top_k=top_k)
+    try:
+        yield
+    finally:
+        layer.dims = before
 
 
 def _read_bytes(dims: arch.SharedWindow, tokens: int) -> int:

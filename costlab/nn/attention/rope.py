@@ -6,7 +6,6 @@ Two ways to pair channels are in use, and mixing them up gives a model that runs
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -41,8 +40,8 @@ class Yarn:
         pairs = len(frequencies)
         low = max(math.floor(self._pair_turning(self.beta_fast, pairs, theta)), 0)
         high = min(math.ceil(self._pair_turning(self.beta_slow, pairs, theta)), 2 * pairs - 1)
-        ramp = (torch.arange(pairs, dtype=torch.float64) - low) / max(high - low, 0.001)
-        slow = ramp.clamp(0, 1).to(frequencies.device)
+        ramp = (torch.arange(pairs, dtype=torch.float64, device=frequencies.device) - low) / max(high - low, 0.001)
+        slow = ramp.clamp(0, 1)
         return frequencies / self.factor * slow + frequencies * (1 - slow)
 
     def _pair_turning(self, turns: float, pairs: int, theta: float) -> float:
@@ -75,7 +74,7 @@ class Rope:
         """
         if width % 2 or width < 2:
             raise ValueError(f"rope_dim = {width} should be an even number: rotary embedding turns pairs")
-        plain = self.theta ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        plain = self.theta ** -(torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width)
         return self.yarn.stretch(plain, self.theta) if self.yarn else plain
 
     def angles(self, positions: Tensor, width: int) -> Tensor:
@@ -87,13 +86,27 @@ class Rope:
 
         Chapter: attention
         """
-        return positions[:, None] * _kept_frequencies(self, width, positions.device)  # (n, width/2)
+        traced = torch.compiler.is_compiling() or type(positions) is not Tensor
+        make = _frequencies if traced else _kept_frequencies
+        return positions[:, None] * make(self, width, positions.device)  # (n, width/2)
 
 
-@functools.cache
-def _kept_frequencies(rope: Rope, width: int, device: torch.device) -> Tensor:
+def _frequencies(rope: Rope, width: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # so that training can use what inference made first
         return rope.frequencies(width).to(device)
+
+
+_kept: dict[tuple[Rope, int, torch.device], Tensor] = {}
+
+
+def _kept_frequencies(rope: Rope, width: int, device: torch.device) -> Tensor:
+    key = (rope, width, device)
+    if key not in _kept:
+        made = _frequencies(rope, width, device)
+        if type(made) is not Tensor:  # a stand-in of a graph that is being traced: of no use to any later call
+            return made
+        _kept[key] = made
+    return _kept[key]
 
 
 def rotate(x: Tensor, angles: Tensor, pairing: Pairing, last: bool = True) -> Tensor:

@@ -19,6 +19,7 @@ from costlab.nn.attention.core import (
     KeySet,
     Layer,
     RMSNorm,
+    Span,
     Window,
     attend,
     check_rotary,
@@ -94,39 +95,39 @@ class SharedWindow(Layer[SharedKeys]):
         slots = min(self.dims.window, capacity)
         return {"window": Ring(self.dims.entry, self.dims.head_dim, (batch,), slots, device)}
 
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> SharedKeys:
-        raw = self._rotated(self.window_norm(self.window(hidden)), positions)
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> SharedKeys:
+        raw = self._rotated(self.window_norm(self.window(hidden)), positions.at)
         return SharedKeys(remember_window(cache.ring("window"), raw))
 
     def _rotated(self, x: Tensor, positions: Tensor) -> Tensor:
         return self._turn(x, positions, self.dims.rope_dim, "interleaved")
 
-    def _attend(self, hidden: Tensor, positions: Tensor, keys: SharedKeys) -> Tensor:
+    def _attend(self, hidden: Tensor, positions: Span, keys: SharedKeys) -> Tensor:
         latent, q = self.queries(hidden, positions)
         window, visible = keys.window.near(positions)
         sets = [KeySet(window, window, visible), *self._compressed(hidden, latent, positions, keys)]
         out = attend(q, sets, self.scale, self.sink)
-        return self.output(self._rotated(out, -positions))
+        return self.output(self._rotated(out, -positions.at))
 
     @property
     def scale(self) -> float:
         """Factor on the dot products."""
         return self.dims.head_dim**-0.5 * self.rope.softmax_gain
 
-    def queries(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def queries(self, hidden: Tensor, positions: Span) -> tuple[Tensor, Tensor]:
         """Return query latents, (batch, n, q_rank), and rotated heads, (batch, n, heads, head_dim).
 
         Args:
             hidden: the layer's input, shape (batch, n, hidden).
-            positions: shape (n,).
+            positions: of the queries.
 
         Chapter: attention
         """
         latent = self.query_norm(self.query_down(hidden))
         heads = self.head_norm(self.query_up(latent).unflatten(-1, (self.dims.heads, -1)))
-        return latent, self._rotated(heads, positions)
+        return latent, self._rotated(heads, positions.at)
 
-    def _compressed(self, hidden: Tensor, latent: Tensor, positions: Tensor, keys: SharedKeys) -> list[KeySet]:
+    def _compressed(self, hidden: Tensor, latent: Tensor, positions: Span, keys: SharedKeys) -> list[KeySet]:
         """Return the compressed entries that queries read besides the window."""
         return []
 
@@ -156,29 +157,28 @@ class HCA(SharedWindow):
         state = self.compressor.new_state(batch, capacity, device)
         return {"main": entries, **super()._tables(batch, capacity, device), "state": state}
 
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> SharedKeys:
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> SharedKeys:
         entries, at = self.compressor(hidden, positions, cache.ring("state"))
         cache.tables["main"].append(self._rotated(entries, at))
         return replace(super()._remember(hidden, positions, cache), entries=cache.tables["main"])
 
-    def closed(self, positions: Tensor) -> Tensor:
+    def closed(self, positions: Span) -> Tensor:
         """Return how many entries each query may see: those whose last token is not after it.
 
         Args:
-            positions: of the queries, shape (queries,).
+            positions: of the queries.
 
         Chapter: attention
         """
-        return (positions + 1) // self.dims.block
+        return (positions.at + 1) // self.dims.block
 
-    def _compressed(self, hidden: Tensor, latent: Tensor, positions: Tensor, keys: SharedKeys) -> list[KeySet]:
+    def _compressed(self, hidden: Tensor, latent: Tensor, positions: Span, keys: SharedKeys) -> list[KeySet]:
         return [self._all_entries(positions, keys, hidden.dtype)]
 
-    def _all_entries(self, positions: Tensor, keys: SharedKeys, dtype: torch.dtype) -> KeySet:
+    def _all_entries(self, positions: Span, keys: SharedKeys, dtype: torch.dtype) -> KeySet:
         assert keys.entries is not None
-        closed = self.closed(positions)
-        entries = keys.entries.read(int(closed[-1]), dtype)
-        return KeySet(entries, entries, _first(closed, entries.shape[-2]))
+        entries = keys.entries.read(positions.stop // self.dims.block, dtype)
+        return KeySet(entries, entries, _first(self.closed(positions), entries.shape[-2]))
 
     def _floats_per_query(self, tokens: int) -> int:
         return super()._floats_per_query(tokens) + self.dims.heads * (tokens // self.dims.block)
@@ -210,37 +210,36 @@ class CSA(HCA):
         state = self.index_compressor.new_state(batch, capacity, device)
         return {**super()._tables(batch, capacity, device), "index": index, "index_state": state}
 
-    def _remember(self, hidden: Tensor, positions: Tensor, cache: Cache) -> SharedKeys:
+    def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> SharedKeys:
         keys, at = self.index_compressor(hidden, positions, cache.ring("index_state"))
         table = cache.tables["index"]
         table.append(self.index.stored(self._rotated(keys, at)))
         return replace(super()._remember(hidden, positions, cache), index=table.read(table.length, hidden.dtype))
 
-    def index_scores(self, hidden: Tensor, latent: Tensor, positions: Tensor, keys: Tensor) -> Tensor:
+    def index_scores(self, hidden: Tensor, latent: Tensor, positions: Span, keys: Tensor) -> Tensor:
         """Return the indexer's scores of compressed entries, shape (batch, queries, n), -inf for open blocks.
 
         Args:
             hidden: the layer's input, shape (batch, queries, hidden).
             latent: query latents, shape (batch, queries, q_rank).
-            positions: of the queries, shape (queries,).
+            positions: of the queries.
             keys: index keys of entries 0 … n-1, shape (batch, n, index_dim).
 
         Chapter: attention
         """
-        q = self._rotated(self.index.queries(latent), positions)
+        q = self._rotated(self.index.queries(latent), positions.at)
         scores = self.index.scores(q, hidden, keys)
         visible = _first(self.closed(positions), keys.shape[1])
         return scores if visible is None else scores.masked_fill(~visible, float("-inf"))
 
-    def _compressed(self, hidden: Tensor, latent: Tensor, positions: Tensor, keys: SharedKeys) -> list[KeySet]:
+    def _compressed(self, hidden: Tensor, latent: Tensor, positions: Span, keys: SharedKeys) -> list[KeySet]:
         assert keys.entries is not None and keys.index is not None
-        closed = self.closed(positions)
-        scores = self.index_scores(hidden, latent, positions, keys.index[:, : int(closed[-1])])
+        scores = self.index_scores(hidden, latent, positions, keys.index[:, : positions.stop // self.dims.block])
         if scores.shape[-1] <= self.dims.top_k:  # every entry is read, whatever its score
             return [self._all_entries(positions, keys, hidden.dtype)]
         places = top_k(scores, self.dims.top_k)  # (batch, queries, top_k)
         entries = keys.entries.gather(places, hidden.dtype)
-        return [KeySet(entries, entries, places < closed[:, None])]
+        return [KeySet(entries, entries, places < self.closed(positions)[:, None])]
 
     def _floats_per_query(self, tokens: int) -> int:
         entries = tokens // self.dims.block
@@ -250,6 +249,6 @@ class CSA(HCA):
 
 def _first(counts: Tensor, n: int) -> Tensor | None:
     """Return whether each query sees each of n entries, shape (queries, n), seeing the first `counts`; None: all."""
-    if len(counts) == 1:
+    if counts.shape[0] == 1:
         return None
     return torch.arange(n, device=counts.device) < counts[:, None]
