@@ -37,7 +37,8 @@ await new Promise((resolve) => {
   new MutationObserver(look).observe(view, { attributes: true });
   look();
 });
-return { failed: Number(view.dataset.liveShown) < Number(view.dataset.liveMove), text: view.querySelector('.live-output').textContent.trim(),
+return { failed: Number(view.dataset.liveShown) < Number(view.dataset.liveMove),
+  text: view.querySelector('.live-output').textContent.trim(),
   changed: src() !== before, errors,
   outside: performance.getEntriesByType('resource').map((e) => e.name)
     .filter((name) => !name.startsWith(location.origin) && !name.startsWith('data:')) };
