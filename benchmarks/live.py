@@ -6,8 +6,9 @@
 The peer is needed here alone. Both show the same notebook, one log-log figure under a slider, from the same Pyodide
 and the same wheels, to the same Chromium on loopback, each time with a fresh profile; the rounds alternate. Ours: the
 page is opened and its slider moved at once. JupyterLite: the notebook is opened in its Lab and all cells are run at
-once. The clock stops when a new picture stands in the page. Bytes are those of all files sent for the first figure,
-uncompressed (a host may compress some). JupyterLite's kernel needs IPython and what that needs; pip fetches those.
+once. The clock stops when a new picture stands in the page; ours says so. Bytes are those of all files sent for the
+first figure, uncompressed (a host may compress some). JupyterLite's kernel needs IPython and what that needs; pip
+fetches those.
 """
 
 from __future__ import annotations
@@ -170,7 +171,8 @@ def _lock_entry(wheel: Path) -> dict[str, Any]:
     }
 
 
-NEW_PICTURE = "(old) => { const e = document.querySelector('.live img'); return e && e.src !== old; }"
+SHOWN = """() => { const { liveMove, liveShown } = document.querySelector('[data-live-view]').dataset;
+  return liveMove === liveShown; }"""
 MOVE = """(value) => { const input = document.querySelector('.live input[type=range]');
   input.value = value; input.dispatchEvent(new Event('input', {bubbles: true})); }"""
 
@@ -186,10 +188,9 @@ def measure_ours(page: Page, site: str) -> tuple[float, list[float]]:
 
 
 def _move(page: Page, value: int) -> float:
-    old = page.get_attribute(".live img", "src")
     began = time.perf_counter()
     page.evaluate(MOVE, value)
-    page.wait_for_function(NEW_PICTURE, arg=old, timeout=TIMEOUT_MS, polling=5)
+    page.wait_for_function(SHOWN, timeout=TIMEOUT_MS, polling=5)
     return time.perf_counter() - began
 
 

@@ -3,13 +3,13 @@
  *
  * @typedef {import('./model.mjs').Model} Model
  * @typedef {import('./model.mjs').State} State
- * @typedef {{store: import('./model.mjs').ModelStore, alt: string, send(model: Model, state: State): void,
- *   click(model: Model): void, takeSaved(model: Model): Node[]}} Context
+ * @typedef {{store: import('./model.mjs').ModelStore, drawing: import('./outputs.mjs').Drawing, alt: string,
+ *   send(model: Model, state: State): void, click(model: Model): void, takeSaved(model: Model): Node[]}} Context
  * @typedef {(model: Model, context: Context) => HTMLElement} Draw
  */
 import { element } from './dom.mjs';
 import { formatNumber } from './format.mjs';
-import { renderOutput, replaceWhenDrawn } from './outputs.mjs';
+import { renderOutput } from './outputs.mjs';
 import { sanitize } from './sanitize.mjs';
 
 let serial = 0;
@@ -294,11 +294,12 @@ function label(model) {
 }
 
 /** @type {Draw} */
-function html(model) {
+function html(model, context) {
   const made = element('div', { className: 'live-text' });
   follow(model, () => {
     made.replaceChildren(sanitize(model.state.value));
-    if (model.kind === 'HTMLMath') globalThis.MathJax?.typesetPromise?.([made]);
+    const typeset = model.kind === 'HTMLMath' && globalThis.MathJax?.typesetPromise?.([made]);
+    if (typeset) context.drawing.wait(made, typeset);
   });
   return made;
 }
@@ -313,7 +314,7 @@ function outputArea(model, context) {
   };
   const show = () => {
     const nodes = (model.state.outputs ?? []).map((output) => renderOutput(output, context.alt, draw));
-    replaceWhenDrawn(area, nodes);
+    context.drawing.replace(area, nodes);
   };
   model.onChange((patch) => 'outputs' in patch && show());
   if (!saved.length) show();

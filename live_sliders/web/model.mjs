@@ -15,6 +15,8 @@ export class Model {
   liveId = null;
   /** @type {State} What the reader has set and Python has not changed since. */
   moved = {};
+  /** @type {string | null} The view in which the reader moved it last. */
+  view = null;
   /** @type {Set<(patch: State) => void>} */
   #listeners = new Set();
 
@@ -26,6 +28,11 @@ export class Model {
   /** @param {(patch: State) => void} listener */
   onChange(listener) {
     this.#listeners.add(listener);
+  }
+
+  /** Whether these values are set already. @param {State} values */
+  has(values) {
+    return Object.entries(values).every(([key, value]) => JSON.stringify(this.state[key]) === JSON.stringify(value));
   }
 
   /** Take over changed values, from Python. @param {State} patch */

@@ -45,11 +45,37 @@ function joined(text) {
   return Array.isArray(text) ? text.join('') : text ?? '';
 }
 
-/** Put new nodes into an area once their pictures are decoded, so that nothing flickers. @param {Element} area @param {Node[]} nodes */
-export async function replaceWhenDrawn(area, nodes) {
-  const pictures = nodes.filter((node) => node instanceof HTMLImageElement);
-  const turn = Symbol('turn');
-  area.liveTurn = turn;
+/** What one view is drawing. Each area shows its newest outputs once their pictures are decoded, never older ones. */
+export class Drawing {
+  #turn = 0;
+  /** @type {WeakMap<Element, number>} The turn that an area shows. */ #shown = new WeakMap();
+  /** @type {Map<object, Promise<void>>} The newest drawing of each area, until it is shown. */ #underway = new Map();
+
+  /** Put new nodes into an area once their pictures are decoded, so that nothing flickers. @param {Element} area @param {Node[]} nodes */
+  replace(area, nodes) {
+    const turn = (this.#turn += 1);
+    this.wait(area, decoded(nodes).then(() => {
+      if (turn < (this.#shown.get(area) ?? 0)) return;
+      this.#shown.set(area, turn);
+      area.replaceChildren(...nodes);
+    }));
+  }
+
+  /** Count a part of the view as not yet drawn until a promise is kept. @param {object} part @param {Promise<void>} drawn */
+  wait(part, drawn) {
+    const kept = drawn.catch(() => undefined).then(() => { if (this.#underway.get(part) === kept) this.#underway.delete(part); });
+    this.#underway.set(part, kept);
+  }
+
+  /** All that is being drawn now stands in the page, or something newer does. */
+  async settled() {
+    await Promise.all(this.#underway.values());
+  }
+}
+
+/** @param {Node[]} nodes */
+async function decoded(nodes) {
+  const pictures = nodes.filter((node) => node instanceof Element)
+    .flatMap((node) => (node.matches('img') ? [node] : [...node.querySelectorAll('img')]));
   await Promise.all(pictures.map((each) => each.decode().catch(() => undefined)));
-  if (area.liveTurn === turn) area.replaceChildren(...nodes);
 }

@@ -8,9 +8,10 @@
  * @typedef {{views: PlannedView[], models: Record<string, {kind: string, state: State}>, cells: object[],
  *   packages: string[], figure: object, runtime: string, wheels: string[], stop_after_s: number}} Plan
  * @typedef {{kind: string, id?: string, cell?: number, state?: State, output?: any}} PythonEvent
- * @typedef {{loading(step: string, ms: number): void, ready(): void,
- *   running(): void, slow(): void, done(ms: number): void,
- *   failed(text: string): void, stopped(): void}} Reporter  Shows the reader what happens.
+ * @typedef {{loading(step: string, ms: number): void, ready(): void, running(): void, slow(): void,
+ *   done(ms: number, number: number): void, unchanged(number: number): void,
+ *   failed(text: string, number: number): void, stopped(): void}} Reporter  Shows the reader what happens; the number
+ *   is that of the last move that it happened to.
  */
 import { MoveQueue } from './queue.mjs';
 import { ModelStore } from './model.mjs';
@@ -20,8 +21,13 @@ export class Session {
   /** @type {'off' | 'loading' | 'idle' | 'running'} */ #phase = 'off';
   #queue = new MoveQueue();
   /** @type {Move[]} The moves that failed, for another try. */ #failed = [];
+  #error = '';
   /** @type {Move[]} The moves being computed. */ #current = [];
   #again = false;
+  /** How many moves the reader has made, which numbers them. */ #moves = 0;
+  /** The number of the last move being computed. */ #reached = 0;
+  /** Whether some move has no answer yet, or Python is gone and its answers with it. */ #behind = false;
+  #hasComputed = false;
   #slowTimer = 0;
 
   /** @param {Plan} plan @param {ModelStore} store @param {Reporter} report */
@@ -29,9 +35,9 @@ export class Session {
     Object.assign(this, { plan, store, report });
   }
 
-  /** What the foot of a view offers. */
-  get actions() {
-    return { stop: () => this.stop(), retry: () => this.retry() };
+  /** The reader makes a move: its number. */
+  nextMove() {
+    return (this.#moves += 1);
   }
 
   /** The reader reaches for a control: start loading, before the first value arrives. */
@@ -39,24 +45,25 @@ export class Session {
     if (this.#phase === 'off') this.#start();
   }
 
-  /** The reader set a value. @param {Model} model @param {State} state */
+  /** The reader set a value. One that the model has already needs no computation. @param {Model} model @param {State} state */
   move(model, state) {
-    model.move(state);
-    this.#queue.push({ model, state });
-    this.#pump();
+    const isNew = !model.has(state);
+    model.move(isNew ? state : {});
+    if (isNew) this.#push({ model, state });
+    else if (this.#behind) this.#pump();
+    else if (this.#failed.some((move) => move.model.view === model.view)) this.report.failed(this.#error, this.#moves);
+    else this.report.unchanged(this.#moves);
   }
 
   /** The reader pressed a button. @param {Model} model */
   click(model) {
-    this.#queue.push({ model });
-    this.#pump();
+    this.#push({ model });
   }
 
   /** Compute again what failed; start again where starting failed. */
   retry() {
-    this.#failed.forEach((move) => this.#queue.push(move));
-    this.#again = this.#phase === 'idle';
-    this.#pump();
+    this.#again = true;
+    this.#push(...this.#failed);
   }
 
   /** End the running computation. Only ending its worker can; the next move starts a new one. */
@@ -65,11 +72,19 @@ export class Session {
     this.report.stopped();
   }
 
+  /** @param {...Move} moves */
+  #push(...moves) {
+    this.#behind = true;
+    moves.forEach((move) => this.#queue.push(move));
+    this.#pump();
+  }
+
   #pump() {
     if (this.#phase === 'off') this.#start();
-    if (this.#phase !== 'idle' || this.#queue.isEmpty) return;
+    if (this.#phase !== 'idle') return;
+    if (this.#queue.isEmpty) return this.#catchUp();
     this.#current = this.#queue.takeAll();
-    this.#failed = [];
+    this.#reached = this.#moves;
     const moves = this.#current.map(({ model, state }) => ({ id: model.liveId, state }));
     this.#enter('running');
     this.report.running();
@@ -106,19 +121,38 @@ export class Session {
     for (const { model, cell, nth } of this.plan.views) this.store.bind(model, shown.get(cell)?.[nth] ?? '');
     this.#queue.dropValues();
     this.store.moved().forEach((model) => this.#queue.push({ model, state: { ...model.moved } }));
+    this.#again = this.#hasComputed; // the page may show other values than those that this Python began with
     this.#enter('idle');
     this.report.ready();
     this.#pump();
   }
 
+  /** Nothing is left to compute. */
+  #catchUp() {
+    if (this.#behind) this.report.unchanged(this.#moves);
+    this.#behind = false;
+  }
+
   /** @param {{events: PythonEvent[], error: string | null, ms: number}} result */
   #take({ events, error, ms }) {
     this.#enter('idle');
-    events.forEach((event) => this.#apply(event, Boolean(error)));
-    if (error) this.#failed = this.#current;
-    if (error && this.#queue.isEmpty) this.report.failed(error);
-    else this.report.done(ms);
+    lastOutputs(events).forEach((event) => this.#apply(event, Boolean(error)));
+    this.#hasComputed = true;
+    this.#note(error);
+    this.#behind = !this.#queue.isEmpty;
+    if (!this.#behind) this.#reached = this.#moves; // moves made meanwhile set what was set already
+    if (error) this.report.failed(error, this.#reached);
+    else this.report.done(ms, this.#reached);
     this.#pump();
+  }
+
+  /** Remember the moves that failed, until their view succeeds. @param {string | null} error */
+  #note(error) {
+    const views = this.#current.map(({ model }) => model.view);
+    this.#failed = this.#failed.filter(({ model }) => !views.includes(model.view));
+    if (error === null) return;
+    this.#failed.push(...this.#current);
+    this.#error = error;
   }
 
   /** @param {PythonEvent} event @param {boolean} [keepOutputs] After an error the last good figure stays. */
@@ -131,14 +165,17 @@ export class Session {
   /** Python could not be started, or died. @param {string} text */
   #fail(text) {
     this.#end();
-    this.report.failed(text);
+    this.report.failed(text, this.#moves);
   }
 
   #end() {
+    if (this.#worker) this.#worker.onmessage = this.#worker.onerror = null;
     this.#worker?.terminate();
     this.#worker = null;
+    this.#failed = []; // what was set is sent anew after a start
     this.store.unbindAll();
     this.#queue.dropValues();
+    this.#behind = true;
     this.#enter('off');
   }
 
@@ -148,4 +185,11 @@ export class Session {
     clearTimeout(this.#slowTimer);
     if (phase === 'running') this.#slowTimer = setTimeout(() => this.report.slow(), this.plan.stop_after_s * 1000);
   }
+}
+
+/** Without what was an area's output only on the way to the last one. @param {PythonEvent[]} events */
+function lastOutputs(events) {
+  const isOutput = ({ kind, state }) => kind === 'update' && 'outputs' in (state ?? {});
+  const last = new Map(events.filter(isOutput).map((event) => [event.id, event]));
+  return events.filter((event) => !isOutput(event) || last.get(event.id) === event);
 }

@@ -6,36 +6,39 @@ import json
 import shutil
 import socket
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-START_TIMEOUT_S = 60.0
-SCRIPT_TIMEOUT_MS = 120_000
+TIMEOUT_S = 300  # a bound, never a wait: a busy machine is no failure
 
-# Moves the first slider or list of the page's nth view to an end (the other one if it stands there), and waits.
+# Moves the first slider or list of the page's nth view to an end (the other one if it stands there), and waits until
+# the page declares that the view shows what came of it, or that it failed.
 MOVE = """
 const view = document.querySelectorAll('[data-live-view]')[%d], end = '%s', other = end === 'max' ? 'min' : 'max';
 const input = view.querySelector('input[type=range]') ?? view.querySelector('select');
 const errors = []; document.addEventListener('securitypolicyviolation', (e) => errors.push(e.blockedURI));
 const src = () => view.querySelector('img')?.src;
-const before = src(), runs = Number(view.dataset.liveRuns ?? 0);
+const before = src();
 const list = input.localName === 'select', last = list ? input.options.length - 1 : 0;
 const place = { max: list ? last : input.max, min: list ? 0 : input.min };
 const now = () => String(list ? input.selectedIndex : input.value);
 const put = (value) => { if (list) input.selectedIndex = value; else input.value = value; };
 put(now() === String(place[end]) ? place[other] : place[end]);
 for (const name of ['input', 'change']) input.dispatchEvent(new Event(name, {bubbles: true}));
-const began = performance.now();
-while (performance.now() - began < 100000) {
-  await new Promise((next) => setTimeout(next, 30));
-  if (view.dataset.liveStatus === 'failed' || (Number(view.dataset.liveRuns ?? 0) > runs && src() !== before)) break;
-}
-return { status: view.dataset.liveStatus, text: view.querySelector('.live-output').textContent.trim(),
+await new Promise((resolve) => {
+  const isAnswered = () => [view.dataset.liveShown, view.dataset.liveFailed]
+    .some((number) => Number(number ?? -1) >= Number(view.dataset.liveMove));
+  const look = () => { if (isAnswered()) resolve(); };
+  new MutationObserver(look).observe(view, { attributes: true });
+  look();
+});
+return { failed: Number(view.dataset.liveShown) < Number(view.dataset.liveMove),
+  text: view.querySelector('.live-output').textContent.trim(),
   changed: src() !== before, errors,
   outside: performance.getEntriesByType('resource').map((e) => e.name)
     .filter((name) => !name.startsWith(location.origin) && !name.startsWith('data:')) };
@@ -49,7 +52,7 @@ class Firefox:
         self._connection = connection
         self._serial = 0
         self._read()  # its greeting
-        timeouts = {"script": SCRIPT_TIMEOUT_MS, "pageLoad": SCRIPT_TIMEOUT_MS}
+        timeouts = {"script": TIMEOUT_S * 1000, "pageLoad": TIMEOUT_S * 1000}
         self.call("WebDriver:NewSession", {"capabilities": {"alwaysMatch": {"timeouts": timeouts}}})
 
     def call(self, command: str, parameters: dict[str, Any]) -> Any:
@@ -83,19 +86,15 @@ class Firefox:
 
 @contextmanager
 def firefox(program: str, profile: Path) -> Iterator[Firefox]:
-    """Start Firefox with a fresh profile on a free port, and end it afterwards."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    (profile / "user.js").write_text(f'user_pref("marionette.port", {port});\n')
+    """Start Firefox with a fresh profile on a port that it chooses, and end it afterwards."""
+    (profile / "user.js").write_text('user_pref("marionette.port", 0);\n')
     command = [program, "--headless", "--no-remote", "--marionette", "--profile", str(profile)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with _connect(port) as connection:
-            yield Firefox(connection)
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            with socket.create_connection(("127.0.0.1", _port(process)), timeout=TIMEOUT_S) as connection:
+                yield Firefox(connection)
+        finally:
+            process.terminate()
 
 
 def installed(profile: Path) -> Iterator[Firefox]:
@@ -110,22 +109,20 @@ def installed(profile: Path) -> Iterator[Firefox]:
 def move(browser: Firefox, view: int, end: str) -> dict[str, Any]:
     """Move the first control of a page's nth view to "min" or "max"; fail unless its figure is drawn anew from here."""
     answer: dict[str, Any] = browser.run(MOVE % (view, end))
-    assert answer["status"] == "done", answer
+    assert not answer["failed"], answer
     assert answer["changed"], answer
     assert not answer["errors"], answer
     assert not answer["outside"], answer
     return answer
 
 
-def _connect(port: int) -> socket.socket:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=5)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.3)
-        else:
-            connection.settimeout(SCRIPT_TIMEOUT_MS / 1000)
-            return connection
+def _port(process: subprocess.Popen[str]) -> int:
+    """The port that Firefox says it listens on; what it says later is read too, lest it wait."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "Listening on port" in line:
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return int(line.split()[-1])
+    raise AssertionError("Firefox ended: " + "".join(said))
