@@ -161,7 +161,7 @@ def mix(values: Mapping[str, float]) -> float:
 
 def label(tokens: int) -> str:
     """Return a context as it is written: 128K."""
-    return f"{tokens // K}K"
+    return f"{tokens // K}K" if tokens >= K else str(tokens)
 
 
 def by_context(contexts: tuple[int, ...], rounds: int) -> Iterator[Row]:
@@ -173,7 +173,7 @@ def by_context(contexts: tuple[int, ...], rounds: int) -> Iterator[Row]:
         *each, scan = best(*calls, scanning(kinds["CSA"], n), rounds=rounds, warm=2)
         took = dict(zip(kinds, each, strict=True))
         core[n] = took["CSA"] - scan
-        for name, seconds in {**took, "V4 mix": mix(took)}.items():
+        for name, seconds in {**took, "V4-mix": mix(took)}.items():
             if name != "full":
                 what, at = f"decode at {label(n)}, {name}", {"kind": name, "context": n}
                 yield beside(f"decode-{name}-{label(n)}", what, "full attention", (seconds, took["full"]), at=at)
@@ -187,7 +187,7 @@ def prompts(context: int) -> Iterator[Row]:
     kinds = {name: built(dims) for name, dims in layers().items() if name in ("full", "CSA", "HCA")}
     found = {name: prefill(layer, partial(layer.new_cache, 1, context), context) for name, layer in kinds.items()}
     seconds, peak = ({name: values[i] for name, values in found.items()} for i in (0, 1))
-    what = f"prefill of {label(context)}, V4 mix"
+    what = f"prefill of {label(context)}, V4-mix"
     yield beside("prefill", what, "full attention", (mix(seconds), seconds["full"]), "s")
     yield memory("prefill-memory", what, "full attention", mix(peak), peak["full"])
 
@@ -235,8 +235,8 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     """All kinds by context, then CSA and HCA beside transformers."""
     torch.manual_seed(0)
     far = (8, 32, 128, 1024) if ON_GPU else (1, 8, 32, 128)
-    contexts = tuple(n * K for n in ((1, 2) if options.quick else far))
-    prompt, context, width = (K, K, HIDDEN) if options.quick else (8 * K, 16 * K, OWN_HIDDEN)
+    contexts = (256, 512) if options.quick else tuple(n * K for n in far)
+    prompt, context, width = (256, 256, HIDDEN) if options.quick else (8 * K, 16 * K, OWN_HIDDEN)
     with torch.inference_mode():
         yield from by_context(contexts, 1 if options.quick else 20)
         yield from prompts(prompt)

@@ -94,10 +94,11 @@ def tiered(name: str, trace: Trace, reader: Any, keys: Ints) -> Iterator[Row]:
     for model, sizes in TIERS:
         configuration = Plan(model=model, tiers=tiers.standard(*sizes), block_tokens=block)
         took, _ = timed(partial(replay, held, configuration))
-        shown = " + ".join(size for size in sizes if size)
-        what = f"tiered replay of {name}: {model}, {shown}"
+        given = [size for size in sizes if size]
+        name_of_row = "-".join(["replay", name, model, *given])
+        what = f"tiered replay of {name}: {model}, {' + '.join(given)}"
         speeds = keys.size / took, keys.size / theirs_s
-        yield Row(f"replay-{name}-{model}-{shown}", what, "libcachesim, one LRU", "references/s", *speeds, more=True)
+        yield Row(name_of_row, what, "libcachesim, one LRU", "references/s", *speeds, more=True)
 
 
 def peak_bytes(call: Callable[[], Any]) -> float:
@@ -123,7 +124,7 @@ def memory(keys: Ints) -> Iterator[Row]:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Single references first, then traffic, then memory."""
-    count = 50_000 if options.quick else 5_000_000
+    count = 5_000 if options.quick else 5_000_000
     zipf = generators.zipf(count, count // 5, EXPONENT, np.random.default_rng(0))
     chats = generators.chat(count // 100, np.random.default_rng(0))
     trace = read(options.trace) if options.trace else None

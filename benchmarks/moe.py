@@ -53,11 +53,11 @@ def races(device: str, dtype: torch.dtype, inner: int, tokens: int, experts: int
     ffn = arch.MoE(experts=experts, top_k=TOP_K, inner=inner)
     layer = MoELayer(HIDDEN, ffn).to(device, dtype)
     x = torch.randn(tokens, HIDDEN, device=device, dtype=dtype)
-    where = "" if device == "cpu" else f", {device} {str(dtype).removeprefix('torch.')}"
+    where = [] if device == "cpu" else [device, str(dtype).removeprefix("torch.")]
 
     def row(name: str, figure: str, peer: str, call: Callable[[], object], ours: Callable[[], object], few: int) -> Row:
-        size = f"{figure}, {tokens:,} tokens, {experts} experts {inner} wide{where}"
-        return beside(f"{name}-{inner}{where}", size, peer, best(ours, call, rounds=few))
+        size = ", ".join([f"{figure}, {tokens:,} tokens, {experts} experts {inner} wide", *where])
+        return beside("-".join([name, str(inner), *where]), size, peer, best(ours, call, rounds=few))
 
     forward = partial(layer, x)
     with torch.no_grad():

@@ -54,8 +54,8 @@ class Row:
         measured = self.ours is not None and self.theirs is not None
         if measured == bool(self.why_not):
             raise ValueError(f"{self.name}: a row has both values, or a reason why it has none")
-        if not self.peer:
-            raise ValueError(f"{self.name}: beside whom?")
+        if not self.peer or " " in self.name:
+            raise ValueError(f"{self.name!r}: a row needs a name without spaces, and a peer")
 
     @property
     def ratio(self) -> float | None:

@@ -149,6 +149,10 @@ def checksums(count: int) -> Iterator[Row]:
         yield Row(f"checksum-{name}", "checksum of a page, SHA-256", name, "GB/s", ours, theirs, more=True)
 
 
+def slug(where: str) -> str:
+    return where.replace(" ", "-")
+
+
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Tiers beside no store, predictions beside measurements, checksums."""
     torch.manual_seed(0)
@@ -160,12 +164,12 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     what, at = f"first token behind {prefix:,} stored tokens", {"prefix": prefix}
     for where, seconds, _ in found[1:]:
         whom = "the same model, no store"
-        yield beside(f"ttft-{where}", f"{what}, {where}", whom, (seconds, without), at={**at, "where": where})
+        yield beside(f"ttft-{slug(where)}", f"{what}, {where}", whom, (seconds, without), at={**at, "where": where})
     for where, seconds, predicted in found:
         values, goal = (predicted * 1e3, seconds * 1e3), (1 - OFF, 1 + OFF)
         what_else = f"{what}, {where}, as the simulator predicts"
         # "more": so that the ratio is that of the prediction to the measurement
-        row = Row(f"predicted-{where}", what_else, "measured", "ms", *values, more=True, goal=goal)
+        row = Row(f"predicted-{slug(where)}", what_else, "measured", "ms", *values, more=True, goal=goal)
         yield replace(row, at={**at, "where": where})
     yield from checksums(size)
 
