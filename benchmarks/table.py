@@ -32,8 +32,9 @@ HEAD = """\
 # What `make bench` found
 
 Written by `make bench`. Each figure of ours stands beside a named peer's from the same run. The ratio says how many
-times better ours is: below 1 the peer is better. Times are the shortest of several in which both sides take turns, on
-one thread of a CPU unless a row names a device.
+times better ours is: below 1 the peer is better. Times are the shortest of several in which both sides take turns;
+references and prompts by the thousand are timed once, pages in a browser are medians. One thread of a CPU, unless a row
+names a device.
 
 """
 
@@ -189,16 +190,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if options.quick and options.into == HERE:
         parser.error("figures of --quick say nothing: give another folder with --into")
-    failed, runs = [], read(options.into)
+    failed = []
     for name in options.names or NAMES:
         print(f"{name} …", flush=True)
         try:
-            runs[name] = run(name, options.quick)
+            found = run(name, options.quick)
         except subprocess.CalledProcessError:
             failed.append(name)
             continue
-        write(runs, options.into)
-        print(markdown([cells(Row(**row)) for row in runs[name]["rows"]]), flush=True)
+        write(read(options.into) | {name: found}, options.into)
+        print(markdown([cells(Row(**row)) for row in found["rows"]]), flush=True)
+    runs = read(options.into)
     missed = [f"{name}/{row['name']}" for name, one in runs.items() for row in one["rows"] if Row(**row).missed]
     if missed and not options.quick:
         print(f"goals missed: {', '.join(missed)}")
