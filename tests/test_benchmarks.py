@@ -1,4 +1,4 @@
-"""The benchmarks run, each figure names its peer, and what is quoted is what was measured. Nothing here asks for speed."""
+"""The benchmarks run, each figure names its peer, what is quoted is what was measured. Nothing here asks for speed."""
 
 import importlib.util
 import json
