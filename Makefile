@@ -7,6 +7,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH := .venv-bench
 HTML := _build/html
 # What a chapter's outputs depend on beside its own cells, and what its page depends on.
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
@@ -23,7 +24,7 @@ help:
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs, yours to fill in (labs/work)"
 	@echo "make labs     derive the labs' student versions from the solved ones"
-	@echo "make bench    run every benchmark"
+	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
 	@echo "make lint / make format / make clean"
 	@echo "make lock     renew constraints.txt from what is installed"
 	@echo "Variables: PYTHON=python3.12 (to make .venv), PIP_ARGS=..., PORT=$(PORT), WORKERS=$(WORKERS) (of make test)"
@@ -81,8 +82,16 @@ labs: $(STAMP)
 	@set -e; cd labs; for lab in source/*/; do \
 	  ../$(BIN)/nbgrader generate_assignment --force "$$(basename "$$lab")"; done
 
-bench: $(STAMP)
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+# The benchmarks' peers pin other versions than the course's, so they live apart, and see the course's packages after theirs.
+SITE := import sysconfig; print(sysconfig.get_path("purelib"))
+$(BENCH)/.installed: $(STAMP) benchmarks/requirements.txt
+	$(BIN)/python -m venv --clear $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) -r benchmarks/requirements.txt
+	echo "import site; site.addsitedir('$$($(BIN)/python -c '$(SITE)')')" > "$$($(BENCH)/bin/python -c '$(SITE)')/course.pth"
+	touch $@
+
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/table.py $(ONLY)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

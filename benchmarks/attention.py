@@ -1,37 +1,35 @@
 """What a decoded token and a prompt cost by attention kind and context, beside full attention and transformers.
 
-One layer each, same input width, in one run. On a CPU: float32, a quarter of V4-Flash's widths and an eighth of its
-heads, while windows, blocks and top-k are as shipped; decode beside transformers has V4-Flash's own widths. With CUDA:
-BF16 and own widths throughout. For decode, caches are filled with random entries (their values do not change the
-work); prefill starts empty. Peak memory is sampled and excludes the weights.
-
     python benchmarks/attention.py [--quick] [--threads N] [--json FILE]
+
+One layer each, same input width. On a CPU: float32, a quarter of V4-Flash's widths and an eighth of its heads, while
+windows, blocks and top-k are as shipped; decode beside transformers has V4-Flash's own widths. With CUDA: BF16 and own
+widths throughout. For decode, caches are filled with random entries (their values do not change the work); prefill
+starts empty. Peak memory is sampled and excludes the weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from peers import Row, beside, best, from_tests, main, peer, timed
 from torch import Tensor
 
 from costlab import arch
 from costlab.nn import attention
 from costlab.nn.attention import Cache, Layer
 
-# the oracle's layers are built as in the tests
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "attention"))
-from oracles import randomise, v4_oracle  # type: ignore[import-not-found]
+peer("transformers")
+oracles = from_tests("attention/oracles.py")  # the peer's layers are built as in the tests
 
 ON_GPU = torch.cuda.is_available()
 DEVICE, DTYPE = (torch.device("cuda"), torch.bfloat16) if ON_GPU else (torch.device("cpu"), torch.float32)
@@ -82,7 +80,7 @@ def noise(*shape: int) -> Tensor:
 
 def built(dims: arch.Attention, hidden: int = HIDDEN) -> Layer[Any]:
     options = {"fused": True} if isinstance(dims, arch.FullAttention) else {}
-    layer = randomise(attention.build(dims, hidden, **options))
+    layer = oracles.randomise(attention.build(dims, hidden, **options))
     assert isinstance(layer, Layer)
     return layer.to(DEVICE, DTYPE)
 
@@ -98,19 +96,6 @@ def filled(layer: Layer[Any], tokens: int, room: int, batch: int = 1) -> Cache:
         table.length = count if name in ("main", "index") else tokens
     cache.length = tokens
     return cache
-
-
-def seconds(call: Callable[[], object], repeats: int, warm: int = 2) -> float:
-    """Return the seconds of a call, the best of several: what else runs on the machine only ever adds."""
-    times = []
-    for turn in range(warm + repeats):
-        start = time.perf_counter()
-        call()
-        if ON_GPU:
-            torch.cuda.synchronize()
-        if turn >= warm:
-            times.append(time.perf_counter() - start)
-    return min(times)
 
 
 class Peak:
@@ -144,88 +129,100 @@ class Peak:
         return int(pages.read_text().split()[1]) * 4096 if pages.exists() else 0
 
 
-def decode_seconds(layer: Layer[Any], context: int, repeats: int, batch: int = 1) -> float:
-    cache = filled(layer, context, repeats + 2, batch)
-    token = noise(batch, 1, layer.hidden)
-    return seconds(lambda: layer(token, cache), repeats)
+def decoding(layer: Layer[Any], context: int, rounds: int, batch: int = 1) -> Callable[[], Tensor]:
+    """Return a call that reads one more token; the cache has room for `rounds` of them."""
+    cache, token = filled(layer, context, rounds, batch), noise(batch, 1, layer.hidden)
+    return lambda: layer(token, cache)
 
 
-def index_seconds(layer: Layer[Any], context: int, repeats: int) -> float:
-    """Return the part of a CSA token that scores all entries and picks the best."""
+def scanning(layer: Layer[Any], context: int) -> Callable[[], Tensor]:
+    """Return a call of the part of a CSA token that scores all entries and picks the best."""
     index, dims = layer.index, layer.dims
     keys = noise(1, context // dims.block, dims.index_dim)
     q = noise(1, 1, dims.index_heads, dims.index_dim)
     hidden = noise(1, 1, HIDDEN)
     k = min(dims.top_k, context // dims.block)
-    return seconds(lambda: attention.top_k(index.scores(q, hidden, keys), k), repeats)
+    return lambda: attention.top_k(index.scores(q, hidden, keys), k)
 
 
-def prefill(layer: Layer[Any], context: int) -> tuple[float, int]:
-    """Return seconds and peak bytes, cache included, of reading a prompt."""
+def prefill(call: Callable[[Tensor, Any], Tensor], new_cache: Callable[[], Any], context: int) -> tuple[float, float]:
+    """Return seconds and peak bytes, cache included, of reading a prompt once."""
     prompt = noise(1, context, HIDDEN)
-    layer(prompt[:, :256])
+    call(prompt[:, :256], new_cache())
     with Peak() as peak:
-        took = seconds(lambda: layer(prompt, layer.new_cache(1, context)), 1, warm=0)
-    return took, peak.bytes
+        took, _ = timed(lambda: call(prompt, new_cache()))
+    return took, max(peak.bytes, 1)
 
 
-def mix(rows: dict[str, dict[int, float]], context: int) -> float:
+def mix(values: Mapping[str, float]) -> float:
     """Return V4-Pro's average layer: 30 CSA to 31 HCA."""
-    return CSA_SHARE * rows["CSA"][context] + (1 - CSA_SHARE) * rows["HCA"][context]
+    return CSA_SHARE * values["CSA"] + (1 - CSA_SHARE) * values["HCA"]
 
 
-def by_kind(contexts: Sequence[int], limit_s: float, repeats: int) -> dict[str, dict[str, dict[int, float]]]:
-    tables: dict[str, dict[str, dict[int, float]]] = {"decode_s": {}, "prefill_s": {}, "peak_bytes": {}}
-    for name, dims in layers().items():
-        print(f"measuring {name} …", file=sys.stderr)
-        layer = built(dims)
-        for table in tables.values():
-            table[name] = {}
-        tables["decode_s"][name] = {n: decode_seconds(layer, n, repeats) for n in contexts}
-        if name == "CSA":
-            tables["decode_s"]["CSA: index alone"] = {n: index_seconds(layer, n, repeats) for n in contexts}
-        took, before = 0.0, contexts[0]
-        for n in contexts:
-            if took * (n / before) ** 2 > limit_s:
-                break
-            took, tables["peak_bytes"][name][n] = prefill(layer, n)
-            tables["prefill_s"][name][n], before = took, n
-    for table in tables.values():
-        both = table["CSA"].keys() & table["HCA"].keys()
-        table["V4 mix"] = {n: mix(table, n) for n in contexts if n in both}
-    return tables
+def label(tokens: int) -> str:
+    """Return a context as it is written: 128K."""
+    return f"{tokens // K}K" if tokens >= K else str(tokens)
 
 
-def prefill_beside_transformers(dims: arch.SharedWindow, prompt: int) -> dict[str, float]:
-    """Return seconds and peak bytes of one layer, ours and transformers' deepseek_v4."""
-    oracle, ours = v4_oracle(dims, HIDDEN).to(DEVICE, DTYPE), built(dims)
-    text = noise(1, prompt, HIDDEN)
-    row: dict[str, float] = {}
-    row["prefill_ours_s"], row["prefill_ours_bytes"] = prefill(ours, prompt)
-    oracle(text[:, :256])
-    with Peak() as peak:
-        row["prefill_theirs_s"] = seconds(lambda: oracle(text, oracle.new_cache()), 1, warm=0)
-    return {**row, "prefill_theirs_bytes": peak.bytes}
+def by_context(contexts: tuple[int, ...], rounds: int) -> Iterator[Row]:
+    """Time a decoded token of each kind beside full attention's."""
+    kinds = {name: built(dims) for name, dims in layers().items()}
+    core: dict[int, float] = {}
+    for n in contexts:
+        calls = [decoding(layer, n, rounds + 2) for layer in kinds.values()]
+        *each, scan = best(*calls, scanning(kinds["CSA"], n), rounds=rounds, warm=2)
+        took = dict(zip(kinds, each, strict=True))
+        core[n] = took["CSA"] - scan
+        for name, seconds in {**took, "V4-mix": mix(took)}.items():
+            if name != "full":
+                what, at = f"decode at {label(n)}, {name}", {"kind": name, "context": n}
+                yield beside(f"decode-{name}-{label(n)}", what, "full attention", (seconds, took["full"]), at=at)
+    near, far = contexts[-2:]
+    what = f"decode at {label(far)}, CSA without its index scan"
+    yield beside("decode-core", what, f"the same at {label(near)}", (core[far], core[near]))
 
 
-def decode_beside_transformers(dims: arch.HCA, context: int, repeats: int) -> dict[str, float]:
-    """Return seconds of one layer with V4-Flash's own widths, ours and transformers' deepseek_v4.
+def prompts(context: int) -> Iterator[Row]:
+    """Time reading a prompt with V4's mix beside full attention, and measure the peak memory of both."""
+    kinds = {name: built(dims) for name, dims in layers().items() if name in ("full", "CSA", "HCA")}
+    found = {name: prefill(layer, partial(layer.new_cache, 1, context), context) for name, layer in kinds.items()}
+    seconds, peak = ({name: values[i] for name, values in found.items()} for i in (0, 1))
+    what = f"prefill of {label(context)}, V4-mix"
+    yield beside("prefill", what, "full attention", (mix(seconds), seconds["full"]), "s")
+    yield memory("prefill-memory", what, "full attention", mix(peak), peak["full"])
+
+
+def memory(name: str, what: str, peer: str, ours: float, theirs: float) -> Row:
+    """Return a row of peak memory."""
+    return Row(name, f"{what}, peak memory", peer, "MB", ours / 1e6, theirs / 1e6)
+
+
+def beside_transformers(name: str, prompt: int, context: int, rounds: int, width: int) -> Iterator[Row]:
+    """Time one kind beside transformers' deepseek_v4: a prompt, then a token with an input of the width.
 
     One sequence spends most of its time on reading weights, which is the same for both; four share that.
     """
-    oracle, ours = v4_oracle(dims, OWN_HIDDEN).to(DEVICE, DTYPE), built(dims, OWN_HIDDEN)
-    row: dict[str, float] = {}
+    small, wide = layers()[name], layers(own=width == OWN_HIDDEN)[name]
+    theirs, ours = oracles.v4_oracle(small, HIDDEN).to(DEVICE, DTYPE), built(small)
+    (s, b), (their_s, their_b) = (
+        prefill(ours, partial(ours.new_cache, 1, prompt), prompt),
+        prefill(theirs, theirs.new_cache, prompt),
+    )
+    what = f"prefill of {label(prompt)}, {name}"
+    yield beside(f"transformers-prefill-{name}", what, "transformers", (s, their_s), "s")
+    yield memory(f"transformers-memory-{name}", what, "transformers", b, their_b)
+    theirs, ours = oracles.v4_oracle(wide, width).to(DEVICE, DTYPE), built(wide, width)
     for batch in BATCHES:
-        cache, token = their_filled(oracle, dims, context, batch), noise(batch, 1, OWN_HIDDEN)
-        row[f"decode_x{batch}_ours_s"] = decode_seconds(ours, context, repeats, batch)
-        row[f"decode_x{batch}_theirs_s"] = seconds(lambda t=token, c=cache: oracle(t, c), repeats)  # type: ignore[misc]
-    return row
+        cache, token = their_filled(theirs, wide, context, batch), noise(batch, 1, width)
+        calls = decoding(ours, context, rounds + 2, batch), partial(theirs, token, cache)
+        what = f"decode at {label(context)}, {name}, {width:,} wide, sequences: {batch}"
+        yield beside(f"transformers-decode-{name}-{batch}", what, "transformers", best(*calls, rounds=rounds, warm=2))
 
 
 def their_filled(oracle: Any, dims: arch.HCA, context: int, batch: int) -> Any:
     """Return transformers' cache as if `context` tokens, a multiple of the block, had been read."""
     cache = oracle.new_cache()
-    oracle(noise(batch, 2 * dims.window, OWN_HIDDEN), cache)
+    oracle(noise(batch, 2 * dims.window, oracle.config.hidden_size), cache)
     layer = cache.layers[0]
     for name, entries in layer.compressed_kv.items():
         layer.compressed_kv[name] = noise(batch, context // dims.block, entries.shape[-1])
@@ -234,80 +231,18 @@ def their_filled(oracle: Any, dims: arch.HCA, context: int, batch: int) -> Any:
     return cache
 
 
-def against_transformers(prompt: int, context: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Return figures beside transformers for CSA, HCA and their mix."""
-    rows: dict[str, dict[str, float]] = {}
-    for name in ("CSA", "HCA"):
-        print(f"measuring {name} beside transformers …", file=sys.stderr)
-        small, own = layers()[name], layers(own=True)[name]
-        assert isinstance(small, arch.HCA) and isinstance(own, arch.HCA)
-        rows[name] = prefill_beside_transformers(small, prompt) | decode_beside_transformers(own, context, repeats)
-    rows["V4 mix"] = {k: CSA_SHARE * rows["CSA"][k] + (1 - CSA_SHARE) * rows["HCA"][k] for k in rows["CSA"]}
-    return rows
-
-
-def shown(title: str, table: dict[str, dict[int, float]], scale: float, contexts: Sequence[int]) -> None:
-    print(f"\n{title}\n{'context':20}" + "".join(f"{n // K:>9}K" for n in contexts))
-    for name, row in table.items():
-        cells = (f"{row[n] * scale:10.2f}" if n in row else f"{'–':>10}" for n in contexts)
-        print(f"{name:20}" + "".join(cells))
-
-
-def report(tables: dict[str, Any], peers: dict[str, dict[str, float]], args: dict[str, Any]) -> dict[str, float]:
-    contexts = args["contexts"]
-    shown("Decode: milliseconds per token and layer", tables["decode_s"], 1e3, contexts)
-    shown("Prefill: seconds per layer (–: over the time limit)", tables["prefill_s"], 1, contexts)
-    shown("Prefill: peak MB, cache included", tables["peak_bytes"], 1e-6, contexts)
-    decode, far = tables["decode_s"], contexts[-1]
-    ratios = {f"decode at {n // K}K: full / V4 mix": decode["full"][n] / decode["V4 mix"][n] for n in contexts}
-    near = contexts[-2]
-    for name in ("full", "MLA", "DSA", "CSA", "HCA"):
-        slope = (decode[name][far] - decode[name][near]) / (far - near)
-        ratios[f"decode, growth from {near // K}K to {far // K}K, {name}: ns per token of context"] = slope * 1e9
-    core = {n: decode["CSA"][n] - decode["CSA: index alone"][n] for n in (near, far)}
-    ratios[f"CSA without index: {far // K}K / {near // K}K"] = core[far] / core[near]
-    for name, row in peers.items():
-        for key in (k for k in row if k.endswith("_theirs_s")):
-            phase = key.removesuffix("_theirs_s")
-            n = args["prompt"] if phase == "prefill" else args["context"]
-            what = phase.replace("_x", ", sequences: ")
-            ratios[f"{what} at {n // K}K, {name}: transformers / ours"] = row[key] / row[f"{phase}_ours_s"]
-        memory = row["prefill_theirs_bytes"] / max(row["prefill_ours_bytes"], 1)
-        ratios[f"prefill at {args['prompt'] // K}K, {name}: transformers' peak memory / ours"] = memory
-    print(f"\nBeside transformers {transformers.__version__}: milliseconds")
-    for name, row in peers.items():
-        print(f"{name:10}" + "".join(f"{k}: {v * 1e3:.1f}  " for k, v in row.items() if k.endswith("_s")))
-    print("\nRatios")
-    for name, value in ratios.items():
-        print(f"{value:10.2f}  {name}")
-    return ratios
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="short contexts, in under a minute")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--limit", type=float, default=30.0, help="seconds that one prefill may be expected to take")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; one is steady on a shared machine")
-    options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
-    contexts = [K, 4 * K, 8 * K, 32 * K, 128 * K] if not ON_GPU else [8 * K, 32 * K, 128 * K, 512 * K, 1024 * K]
-    if options.quick:
-        contexts = contexts[:3]
-    prompt, context = (2 * K, 4 * K) if options.quick else (8 * K, 16 * K)
-    repeats, limit = (10, min(options.limit, 3.0)) if options.quick else (20, options.limit)
-    print(f"{DEVICE} {torch.get_num_threads()} threads, {DTYPE}, hidden {HIDDEN}, torch {torch.__version__}")
-    for name, dims in layers().items():
-        print(f"  {name}: {dims}")
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """All kinds by context, then CSA and HCA beside transformers."""
+    torch.manual_seed(0)
+    far = (8, 32, 128, 1024) if ON_GPU else (1, 8, 32, 128)
+    contexts = (256, 512) if options.quick else tuple(n * K for n in far)
+    prompt, context, width = (256, 256, HIDDEN) if options.quick else (8 * K, 16 * K, OWN_HIDDEN)
     with torch.inference_mode():
-        torch.manual_seed(0)
-        tables = by_kind(contexts, limit, repeats)
-        peers = against_transformers(prompt, context, 5)
-    ratios = report(tables, peers, {"contexts": contexts, "prompt": prompt, "context": context})
-    if options.json:
-        figures = {"device": str(DEVICE), "dtype": str(DTYPE), "hidden": HIDDEN, "tables": tables}
-        options.json.write_text(json.dumps({**figures, "transformers": peers, "ratios": ratios}, indent=1))
+        yield from by_context(contexts, 1 if options.quick else 20)
+        yield from prompts(prompt)
+        for name in ("CSA", "HCA"):
+            yield from beside_transformers(name, prompt, context, 1 if options.quick else 5, width)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

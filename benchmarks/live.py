@@ -1,21 +1,18 @@
 """From opening a page to a figure that Python drew in it: live sliders beside JupyterLite.
 
-    pip install jupyterlite-core==0.8.6 jupyterlite-pyodide-kernel==0.8.6 jupyter_server
-    COSTLAB_LIVE_RUNTIME=… python benchmarks/live.py [--rounds N]
+    python benchmarks/live.py [--quick] [--json FILE] [--rounds N]
 
-The peer is needed here alone. Both show the same notebook, one log-log figure under a slider, from the same Pyodide
-and the same wheels, to the same Chromium on loopback, each time with a fresh profile; the rounds alternate. Ours: the
-page is opened and its slider moved at once. JupyterLite: the notebook is opened in its Lab and all cells are run at
-once. The clock stops when a new picture stands in the page; ours says so. Bytes are those of all files sent for the
-first figure, uncompressed (a host may compress some). JupyterLite's kernel needs IPython and what that needs; pip
-fetches those.
+Both show the same notebook, one log-log figure under a slider, from the same Pyodide and the same wheels, to the same
+Chromium on loopback, each time with a fresh profile; the rounds alternate. Ours: the page is opened and its slider
+moved at once. JupyterLite: the notebook is opened in its Lab and all cells are run at once. The clock stops when a new
+picture stands in the page. Bytes are those of all files sent for the first figure, uncompressed (a host may compress
+some). JupyterLite's kernel needs IPython and what that needs; pip fetches those.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -26,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -34,14 +31,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from peers import ROOT, Row, main, peer
 from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # live_sliders is a folder of the project, not installed
 
-from live_sliders import runtime  # noqa: E402
+from live_sliders import runtime
 
-PEER = ("jupyterlite-core==0.8.6", "jupyterlite-pyodide-kernel==0.8.6", "jupyter_server")
 TIMEOUT_MS = 120_000
 PAUSE_MS = 6_000  # a reader's pause before the next page
 CELLS = (
@@ -53,11 +49,22 @@ CELLS = (
     "    ax.loglog(batches, 1 / np.minimum(batches, knee))\n"
     "    ax.set_xlabel('requests at a time')",
 )
+# Where constraints.txt has no version of them, it stands here.
 KERNEL_WHEELS = """
-    micropip ipython jedi parso decorator matplotlib-inline prompt_toolkit wcwidth pygments stack_data asttokens
+    micropip==0.11.1 ipython jedi parso matplotlib-inline prompt_toolkit wcwidth pygments stack_data asttokens
     executing pure_eval typing_extensions pexpect ptyprocess ipython_pygments_lexers
     """.split()  # noqa: SIM905
-Measure = Callable[[Page, str], tuple[float, list[float]]]
+# What is measured, and its unit.
+FIGURES = {
+    "seconds": ("from opening a page to the first figure", "s"),
+    "again": ("the same in a second page", "s"),
+    "megabytes": ("bytes sent for the first figure", "MB"),
+}
+Measure = Callable[[Page, str], float]
+
+
+class NotMeasured(Exception):
+    """This machine lacks something that no package brings."""
 
 
 class CountingHandler(SimpleHTTPRequestHandler):
@@ -101,9 +108,11 @@ def build_ours(work: Path) -> Path:
     book.mkdir()
     write_notebook(book / "figure.ipynb", "python3")
     (book / "_toc.yml").write_text("format: jb-book\nroot: figure\n")
-    (book / "_config.yml").write_text("title: t\nsphinx: {extra_extensions: [live_sliders]}\n")
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", str(book), "--quiet"]
-    _run(command, PYTHONPATH=str(ROOT))
+    cache = ROOT / "_build" / "live-cache"  # what `make book` fetched is not fetched again
+    sphinx = {"extra_extensions": ["live_sliders"], "config": {"live_cache": str(cache)}}
+    (book / "_config.yml").write_text(json.dumps({"title": "t", "sphinx": sphinx}))
+    start = "from jupyter_book.cli.main import main; main()"  # no script of it lies beside this Python
+    _run([sys.executable, "-c", start, "build", book, "--quiet"], PYTHONPATH=str(ROOT))
     return book / "_build" / "html"
 
 
@@ -117,8 +126,8 @@ def build_lite(work: Path, assembled: Path) -> Path:
     settings = {"exposeAppInBrowser": True, "appName": "lite"}
     config = {"jupyter-lite-schema-version": 0, "jupyter-config-data": settings}
     (lite / "jupyter-lite.json").write_text(json.dumps(config))
-    command = [Path(sys.executable).with_name("jupyter"), "lite", "build", "--contents", "files", "--output-dir", "out"]
-    _run([*command, "--no-unused-shared-packages"], cwd=lite)
+    options = ["--contents", "files", "--output-dir", "out", "--no-unused-shared-packages"]
+    _run([sys.executable, "-m", "jupyterlite_core", "build", *options], cwd=lite)
     return lite / "out"
 
 
@@ -132,17 +141,12 @@ def _run(command: list[Any], cwd: Path | None = None, **environment: str) -> Non
 
 def _add_kernel_wheels(folder: Path) -> None:
     """Put the wheels that JupyterLite's kernel needs beside ours, and into Pyodide's lock."""
-    target = [
-        "--no-deps",
-        "--only-binary=:all:",
-        "--python-version",
-        "3.14",
-        "--platform",
-        "any",
-        "--dest",
-        str(folder),
-    ]
-    _run([sys.executable, "-m", "pip", "download", "--quiet", *target, *KERNEL_WHEELS])
+    for_pyodide = ["--no-deps", "--only-binary=:all:", "--python-version", "3.14", "--platform", "any"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--constraint", ROOT / "constraints.txt", *for_pyodide]
+    try:
+        _run([*pip, "--dest", folder, *KERNEL_WHEELS])
+    except SystemExit as error:
+        raise NotMeasured("pip could not fetch the wheels of JupyterLite's kernel") from error
     path = folder / "pyodide-lock.json"
     lock = json.loads(path.read_text())
     known = {entry["file_name"] for entry in lock["packages"].values()}
@@ -150,7 +154,7 @@ def _add_kernel_wheels(folder: Path) -> None:
         if wheel.name not in known:
             entry = _lock_entry(wheel)
             lock["packages"].setdefault(entry["name"], entry)
-    names = [re.sub(r"[_.]", "-", name) for name in KERNEL_WHEELS]
+    names = [re.sub(r"[_.]", "-", name.partition("==")[0]) for name in KERNEL_WHEELS]
     lock["packages"]["ipython"]["depends"] = ["traitlets", *sorted(set(names) - {"ipython", "micropip"})]
     path.write_text(json.dumps(lock))
 
@@ -177,19 +181,12 @@ MOVE = """(value) => { const input = document.querySelector('.live input[type=ra
   input.value = value; input.dispatchEvent(new Event('input', {bubbles: true})); }"""
 
 
-def measure_ours(page: Page, site: str) -> tuple[float, list[float]]:
-    """Seconds from opening to the first new figure, and of each later move."""
+def measure_ours(page: Page, site: str) -> float:
+    """Return seconds from opening to the first new figure."""
     began = time.perf_counter()
     page.goto(site + "figure.html")
     page.wait_for_selector(".live input[type=range]")
-    _move(page, 128)
-    total = time.perf_counter() - began
-    return total, [_move(page, value) for value in (256, 384, 448, 320, 192)]
-
-
-def _move(page: Page, value: int) -> float:
-    began = time.perf_counter()
-    page.evaluate(MOVE, value)
+    page.evaluate(MOVE, 128)
     page.wait_for_function(SHOWN, timeout=TIMEOUT_MS, polling=5)
     return time.perf_counter() - began
 
@@ -198,72 +195,71 @@ LITE_READY = "() => globalThis.jupyterapp?.shell?.currentWidget?.sessionContext?
 LITE_FIGURE = "() => document.querySelector('.jp-OutputArea-output img[src^=\"data:image/png\"]')"
 
 
-def measure_lite(page: Page, site: str) -> tuple[float, list[float]]:
-    """Seconds from opening to the first figure."""
+def measure_lite(page: Page, site: str) -> float:
+    """Return seconds from opening to the first figure."""
     began = time.perf_counter()
     page.goto(site + "lab/index.html?path=figure.ipynb")
     page.wait_for_function(LITE_READY, timeout=TIMEOUT_MS)
     page.evaluate("() => { globalThis.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_function(LITE_FIGURE, timeout=TIMEOUT_MS)
-    return time.perf_counter() - began, []
+    return time.perf_counter() - began
 
 
-def one_round(browser: Browser, site: str, measure: Measure) -> dict[str, Any]:
-    """One visit with a fresh profile: the page, and after a pause the page again in another tab."""
+def one_round(browser: Browser, site: str, measure: Measure) -> dict[str, float]:
+    """Visit with a fresh profile: the page, and after a pause the page again in another tab."""
     context = browser.new_context()
     CountingHandler.sent = 0
     page = context.new_page()
-    seconds, later = measure(page, site)
+    seconds = measure(page, site)
     sent = CountingHandler.sent
     page.wait_for_timeout(PAUSE_MS)
     page.close()
-    again, _ = measure(context.new_page(), site)
+    again = measure(context.new_page(), site)
     context.close()
-    return {"seconds": seconds, "again": again, "later": later, "megabytes": sent / 1e6}
+    return {"seconds": seconds, "again": again, "megabytes": sent / 1e6}
 
 
-def report(name: str, rounds: list[dict[str, Any]]) -> None:
-    """One line of the table."""
-    columns = [f"{_median(rounds, key):.1f}" for key in ("seconds", "again", "megabytes")]
-    later = [each for one in rounds for each in one["later"]]
-    moves = f"{statistics.median(later):.2f}" if later else "-"
-    print(f"| {name} | {' | '.join(columns)} | {moves} |")
-
-
-def main() -> None:
-    """Build both, measure in turn, print the table."""
-    if importlib.util.find_spec("jupyterlite_core") is None:
-        print(f"the peer is not here: pip install {' '.join(PEER)}")
-        return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+def visits(rounds: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Build both sites and visit them in turn: ours, JupyterLite's."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise NotMeasured("no Chromium on this machine")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         work = Path(folder)
         ours = build_ours(work)
         lock = runtime.read_lock()
         assembled = next((ours / "_static" / "live_sliders").glob(f"pyodide-{lock.pyodide}-*"), None)
         if assembled is None:
-            raise SystemExit(f"no Python for the browser: set {runtime.FOLDER_VARIABLE}")
+            raise NotMeasured(f"no Python for the browser: neither online nor in {runtime.FOLDER_VARIABLE}")
         lite = build_lite(work, assembled)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        results: dict[str, list[dict[str, Any]]] = {"live_sliders": [], "JupyterLite": []}
+        found: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
         with served(ours) as our_site, served(lite) as lite_site:
             for _ in range(rounds):
-                results["live_sliders"].append(one_round(browser, our_site, measure_ours))
-                results["JupyterLite"].append(one_round(browser, lite_site, measure_lite))
+                found[0].append(one_round(browser, our_site, measure_ours))
+                found[1].append(one_round(browser, lite_site, measure_lite))
         browser.close()
-    print("| | s to first figure | s, second page | MB | s per later move |\n|---|---|---|---|---|")
-    for name, measured in results.items():
-        report(name, measured)
-    ratio = _median(results["JupyterLite"], "seconds") / _median(results["live_sliders"], "seconds")
-    print(f"\nJupyterLite takes {ratio:.1f} times as long to the first figure.")
+    return found
 
 
-def _median(rounds: list[dict[str, Any]], key: str) -> float:
-    return statistics.median(each[key] for each in rounds)
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Medians over rounds; where something is missing, rows that say what."""
+    peer("jupyterlite_core"), peer("jupyterlite_pyodide_kernel")
+    try:
+        found: Sequence[list[dict[str, float]]] = visits(1 if options.quick else options.rounds)
+    except NotMeasured as reason:
+        for name, (figure, unit) in FIGURES.items():
+            yield Row(name, figure, "JupyterLite", unit, why_not=str(reason))
+        return
+    for name, (figure, unit) in FIGURES.items():
+        ours, theirs = (statistics.median(each[name] for each in side) for side in found)
+        yield Row(name, figure, "JupyterLite", unit, ours, theirs)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Take the number of rounds."""
+    parser.add_argument("--rounds", type=int, default=3)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__, add_options=add_options)

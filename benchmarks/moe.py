@@ -1,66 +1,38 @@
 """The MoE layer beside its peers: the per-token loop, transformers' experts, and the plain expert placement.
 
-    python benchmarks/moe.py
+    python benchmarks/moe.py [--quick] [--threads N] [--json FILE]
 
-Every ratio is peer time over our time in the same run: above 1 we are faster. Times are the best of several.
+With CUDA, in float32 and bfloat16 there too.
 """
 
 from __future__ import annotations
 
-import time
+import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
+from peers import Row, beside, best, from_tests, main, peer
 from torch import Tensor
-from transformers.models.qwen3_moe import Qwen3MoeConfig
-from transformers.models.qwen3_moe import modeling_qwen3_moe as qwen
 
 from costlab import arch, moe
-from costlab.nn.moe import MoELayer, swiglu
+from costlab.nn.moe import MoELayer
 
-TOKENS, HIDDEN = 4096, 512
+naive_forward = from_tests("moe/naive.py").naive_forward
+qwen = peer("transformers.models.qwen3_moe.modeling_qwen3_moe")
+
+HIDDEN, TOP_K = 512, 6
 # The wider an expert, the better the loop's products feed the processor, so the smaller the ratio to it can be.
 INNER = {128: "a quarter of hidden, near DeepSeek-V3's 2048 of 7168", 224: "as DeepSeek-V4-Pro's 3072 of 7168"}
-
-
-def race(peer: Callable[[], object], ours: Callable[[], object], device: str, rounds: int = 7) -> tuple[float, float]:
-    """Return the shortest time of each, in seconds; they take turns, so that a busy machine slows both."""
-    peer(), ours()
-    times = [(_seconds(peer, device), _seconds(ours, device)) for _ in range(rounds)]
-    return min(t for t, _ in times), min(t for _, t in times)
-
-
-def _seconds(call: Callable[[], object], device: str) -> float:
-    _wait(device)
-    start = time.perf_counter()
-    call()
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def naive(layer: MoELayer, x: Tensor) -> Tensor:
-    """Return the layer's output by a loop over tokens and their experts."""
-    choice = layer.gate(x)
-    output = torch.zeros_like(x)
-    for token, (experts, weights) in enumerate(zip(choice.experts.tolist(), choice.weights, strict=True)):
-        for expert, weight in zip(experts, weights, strict=True):
-            inner = swiglu(layer.experts.gate_up[expert] @ x[token], layer.experts.clamp)
-            output[token] += weight.to(x.dtype) * (layer.experts.down[expert] @ inner)
-    return output
+# Experts, redundant copies, ranks.
+PROBLEMS = ((256, 0, 64), (256, 64, 64), (256, 32, 32), (256, 32, 144), (384, 64, 64))
 
 
 def transformers_block(layer: MoELayer, ffn: arch.MoE, implementation: str) -> Any:
     """Return transformers' Qwen3-MoE block (the same routing) with the layer's weights."""
-    config = Qwen3MoeConfig(
+    config = qwen.Qwen3MoeConfig(
         hidden_size=HIDDEN,
         moe_intermediate_size=ffn.inner,
         num_experts=ffn.experts,
@@ -75,22 +47,31 @@ def transformers_block(layer: MoELayer, ffn: arch.MoE, implementation: str) -> A
     return block
 
 
-def layers(device: str, dtype: torch.dtype, ffn: arch.MoE) -> Iterator[tuple[str, float, float]]:
-    """Yield (peer, its seconds, our seconds) of one forward pass, and of one with its backward pass."""
+def races(device: str, dtype: torch.dtype, inner: int, tokens: int, experts: int, rounds: int) -> Iterator[Row]:
+    """Time a forward pass, and one with its backward pass, beside each peer."""
     torch.manual_seed(0)
+    ffn = arch.MoE(experts=experts, top_k=TOP_K, inner=inner)
     layer = MoELayer(HIDDEN, ffn).to(device, dtype)
-    x = torch.randn(TOKENS, HIDDEN, device=device, dtype=dtype)
+    x = torch.randn(tokens, HIDDEN, device=device, dtype=dtype)
+    where = [] if device == "cpu" else [device, str(dtype).removeprefix("torch.")]
+
+    def row(name: str, figure: str, peer: str, call: Callable[[], object], ours: Callable[[], object], few: int) -> Row:
+        size = ", ".join([f"{figure}, {tokens:,} tokens, {experts} experts {inner} wide", *where])
+        return beside("-".join([name, str(inner), *where]), size, peer, best(ours, call, rounds=few))
+
+    forward = partial(layer, x)
     with torch.no_grad():
-        yield "forward: loop over tokens", *race(lambda: naive(layer, x), lambda: layer(x), device, 3)
-        yield "forward: dense products of equal FLOPs", *race(dense(layer, x, ffn), lambda: layer(x), device)
+        loop = partial(naive_forward, layer, x)
+        yield row("loop", "MoE forward", "a loop over tokens and experts", loop, forward, min(rounds, 3))
+        yield row("dense", "MoE forward", "dense products of equal FLOPs", dense(layer, x, ffn), forward, rounds)
     for name in ("eager", "grouped_mm"):
         block = transformers_block(layer, ffn, name)
         check_equal(block, layer, x)
+        whom = f"transformers, {name}"
         with torch.no_grad():
-            forward = race(partial(block, x[None]), partial(layer, x), device)
-        both = race(partial(backward, block, x[None]), partial(backward, layer, x), device, 4)
-        yield f"forward: transformers {name}", *forward
-        yield f"forward+backward: transformers {name}", *both
+            yield row(f"forward-{name}", "MoE forward", whom, partial(block, x[None]), forward, rounds)
+        theirs, ours = partial(backward, block, x[None]), partial(backward, layer, x)
+        yield row(f"training-{name}", "MoE forward and backward", whom, theirs, ours, min(rounds, 4))
 
 
 def dense(layer: MoELayer, x: Tensor, ffn: arch.MoE) -> Callable[[], object]:
@@ -127,39 +108,33 @@ def greedy(loads: np.ndarray, ranks: int, redundant: int) -> moe.Placement:
     return moe.Placement(np.array(slots))
 
 
-def placements() -> Iterator[tuple[str, float, float, float, float]]:
-    """Yield (problem, balancedness in order, greedy, ours, seconds), means over ten Zipf(0.5) loads."""
-    for experts, redundant, ranks in ((256, 0, 64), (256, 64, 64), (256, 32, 32), (256, 32, 144), (384, 64, 64)):
-        rows = []
-        for seed in range(10):
-            loads = moe.zipf_shares(experts, 0.5, np.random.default_rng(seed))
-            start = time.perf_counter()
-            ours = moe.place(loads, ranks, redundant)
-            took = time.perf_counter() - start
-            plain = moe.contiguous(experts, ranks).balancedness(loads) if experts % ranks == 0 else float("nan")
-            rows.append((plain, greedy(loads, ranks, redundant).balancedness(loads), ours.balancedness(loads), took))
-        plain, lpt, best, took = np.mean(rows, axis=0).tolist()
-        yield f"{experts} experts + {redundant} on {ranks} ranks", plain, lpt, best, took
+def placements(seeds: int) -> Iterator[Row]:
+    """Compare how evenly loads of Zipf(0.5) are spread over ranks, and how long that takes; means over seeds."""
+    for experts, redundant, ranks in PROBLEMS:
+        loads = [moe.zipf_shares(experts, 0.5, np.random.default_rng(seed)) for seed in range(seeds)]
+        problem = f"{experts} experts + {redundant} on {ranks} ranks"
+        name = f"{experts}-{redundant}-{ranks}"
+        ours, theirs = (
+            float(np.mean([place(each, ranks, redundant).balancedness(each) for each in loads]))
+            for place in (moe.place, greedy)
+        )
+        whom = "greedy, without swaps"
+        yield Row(f"balance-{name}", f"balancedness, {problem}", whom, "mean / max", ours, theirs, more=True)
+        calls = [partial(place, loads[0], ranks, redundant) for place in (moe.place, greedy)]
+        yield beside(f"place-{name}", f"placing {problem}", whom, best(*calls, rounds=3))
 
 
-def main() -> None:
-    """Print the tables."""
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Layers on each device that there is, then placements."""
+    tokens, experts, rounds = (16, 8, 1) if options.quick else (4096, 64, 7)
     devices = [("cpu", torch.float32)]
     if torch.cuda.is_available():
         devices += [("cuda", torch.float32), ("cuda", torch.bfloat16)]
-    print(f"torch {torch.__version__} ({torch.get_num_threads()} threads), transformers {transformers.__version__}")
-    for inner, words in INNER.items():
-        ffn = arch.MoE(experts=64, top_k=6, inner=inner)
-        print(f"\n{TOKENS} tokens, {ffn.experts} experts, top-{ffn.top_k}, hidden {HIDDEN}, inner {inner}: {words}")
-        print(f"{'device':14} {'peer':42} {'peer ms':>9} {'ours ms':>9} {'ratio':>7}")
+    for inner in INNER:
         for device, dtype in devices:
-            for peer, theirs, ours in layers(device, dtype, ffn):
-                where = f"{device} {str(dtype).removeprefix('torch.')}"
-                print(f"{where:14} {peer:42} {theirs * 1e3:9.1f} {ours * 1e3:9.1f} {theirs / ours:7.2f}", flush=True)
-    print(f"\n{'placement, balancedness':32} {'in order':>9} {'greedy':>9} {'ours':>9} {'ms':>7}")
-    for problem, plain, lpt, best, took in placements():
-        print(f"{problem:32} {plain:9.4f} {lpt:9.4f} {best:9.4f} {took * 1e3:7.2f}")
+            yield from races(device, dtype, inner, tokens, experts, rounds)
+    yield from placements(1 if options.quick else 10)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

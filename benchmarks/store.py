@@ -1,30 +1,29 @@
 """Time to first token with and without the prefix store, by tier, beside what the loading simulator predicts.
 
+    python benchmarks/store.py [--quick] [--threads N] [--json FILE] [--folder FOLDER]
+
 A toy model of MiMo's kind reads a long prefix and a short question. The peer is the same model without a store, in
 the same run. Predictions use only speeds measured on other work: prefills of other lengths, and loads of other pages.
-
-    python benchmarks/store.py [--quick] [--threads N] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import statistics
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from peers import Row, beside, best, main
 
 from costlab import arch
-from costlab.cache.store import Array, Comparison, Geometry, Speeds, Store, compare, cool, predicted_ttft_s, speeds
+from costlab.cache.store import Array, Geometry, Speeds, Store, cool, predicted_ttft_s, speeds
 from costlab.cache.store.pages import digest
 from costlab.nn import prefill
 from costlab.nn.prefix import Server, page_examples, randomise_sinks, toy
@@ -33,6 +32,9 @@ from costlab.nn.stack import Decoder
 BLOCK = 64
 QUESTION = 40
 TIERS = ("memory", "ram", "warm file", "cold file")
+QUICK_PROBES = ((16, 0), (64, 0), (16, 64))
+#: What was asked of the predictions: at most 30% off.
+OFF = 0.3
 
 
 @contextmanager
@@ -68,12 +70,13 @@ def compute_s(speed: prefill.PrefillSpeed, chunks: Sequence[tuple[int, int]]) ->
     return [total / len(speed.model.layers)] * len(speed.model.layers)
 
 
-def rows(model: Decoder, prefix: int, repeats: int, folder: Path) -> list[Comparison]:
-    """Return measured and predicted times to first token, without a store and by tier."""
+def times(model: Decoder, prefix: int, repeats: int, folder: Path) -> Iterator[tuple[str, float, float]]:
+    """Yield (where the prefix comes from, measured seconds to the first token, predicted seconds): no store first."""
     rng = np.random.default_rng(0)
     vocab = model.model.record.vocab
     text = rng.integers(0, vocab, prefix).tolist()
-    speed = prefill.measure(model)
+    probes = prefill.PROBES if prefix > 1024 else QUICK_PROBES
+    speed = prefill.measure(model, probes, repeats)
     per_pool = [speeds(Geometry.of(page), 16, repeats, folder) for page in page_examples(model, BLOCK)]
 
     def prompt() -> list[int]:
@@ -81,7 +84,7 @@ def rows(model: Decoder, prefix: int, repeats: int, folder: Path) -> list[Compar
 
     cold = predicted_ttft_s([0.0] * len(model.model.layers), 1.0, compute_s(speed, ((prefix, 0), (QUESTION, prefix))))
     with pools(model, "memory", folder, 1) as none:
-        found = [compare("no store", cold, lambda: uncached(Server(model, *none, BLOCK), prompt()), repeats)]
+        yield "no store", min(uncached(Server(model, *none, BLOCK), prompt()) for _ in range(repeats)), cold
     held = pages_of(model, text)
     for tier in TIERS:
         home = folder / tier
@@ -93,11 +96,9 @@ def rows(model: Decoder, prefix: int, repeats: int, folder: Path) -> list[Compar
                 if "file" in tier:
                     store.flush()
             per_s = layer_speeds(model.model, per_pool, tier)
-            predicted = predicted_ttft_s(
-                load_bytes(model.model, prefix), per_s, compute_s(speed, ((QUESTION, prefix),))
-            )
-            found.append(compare(tier, predicted, cached(server, prompt, prefix), repeats, cooling(tier, home)))
-    return found
+            computes = compute_s(speed, ((QUESTION, prefix),))
+            predicted = predicted_ttft_s(load_bytes(model.model, prefix), per_s, computes)
+            yield tier, min(cached(server, prompt(), prefix, tier, home) for _ in range(repeats)), predicted
 
 
 def pages_of(model: Decoder, text: Sequence[int]) -> list[dict[bytes, Mapping[str, Array]]]:
@@ -130,65 +131,53 @@ def uncached(server: Server, tokens: Sequence[int]) -> float:
     return served.ttft_s
 
 
-def cached(server: Server, prompt: Callable[[], list[int]], prefix: int) -> Callable[[], float]:
-    def serve() -> float:
-        served = server.serve(prompt())
-        assert served.reused_tokens == prefix, f"{served.reused_tokens} of {prefix} tokens were found"
-        return served.ttft_s
-
-    return serve
-
-
-def cooling(tier: str, home: Path) -> Callable[[], object]:
-    def cool_both() -> None:
+def cached(server: Server, prompt: Sequence[int], prefix: int, tier: str, home: Path) -> float:
+    if tier == "cold file":
         for pool in ("full", "window"):
             cool(home / pool)
-
-    return cool_both if tier == "cold file" else lambda: None
-
-
-def checksums() -> dict[str, float]:
-    """Return bytes per second of the store's checksum and of two others."""
-    data = np.random.default_rng(0).bytes(1 << 24)
-    ways: dict[str, Callable[[], object]] = {
-        "SHA-256, the store's": lambda: digest(data),
-        "BLAKE2b": lambda: hashlib.blake2b(data, digest_size=16).digest(),
-        "CRC-32": lambda: zlib.crc32(data),
-    }
-    return {name: len(data) / statistics.median(_seconds(way) for _ in range(5)) for name, way in ways.items()}
+    served = server.serve(prompt)
+    assert served.reused_tokens == prefix, f"{served.reused_tokens} of {prefix} tokens were found"
+    return served.ttft_s
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def checksums(count: int) -> Iterator[Row]:
+    """Race the store's checksum against two others."""
+    data = np.random.default_rng(0).bytes(count)
+    ways = (partial(digest, data), partial(hashlib.blake2b, data, digest_size=16), partial(zlib.crc32, data))
+    ours, *others = (count / 1e9 / seconds for seconds in best(*ways, rounds=5))
+    for name, theirs in zip(("BLAKE2b", "CRC-32"), others, strict=True):
+        yield Row(f"checksum-{name}", "checksum of a page, SHA-256", name, "GB/s", ours, theirs, more=True)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short prefix, in some seconds")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="on the disk to measure")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
+def slug(where: str) -> str:
+    return where.replace(" ", "-")
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Tiers beside no store, predictions beside measurements, checksums."""
     torch.manual_seed(0)
-    model, prefix = randomise_sinks(Decoder(toy())).eval(), 1024 if options.quick else 4096
-    kept_bytes = sum(load_bytes(model.model, prefix))
-    print(f"{options.threads} threads; prefix {prefix} tokens, {kept_bytes / 1e6:.1f} MB; question {QUESTION} tokens")
+    prefix, repeats, size = (128, 1, 1 << 20) if options.quick else (4096, 5, 1 << 24)
+    model = randomise_sinks(Decoder(toy())).eval()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        found = rows(model, prefix, options.repeats, Path(folder))
-    print(f"{'':12} {'measured ms':>12} {'predicted ms':>13} {'error':>7} {'no store / this':>16}")
-    for row in found:
-        ratio = found[0].measured_s / row.measured_s
-        times = f"{row.measured_s * 1e3:12.1f} {row.predicted_s * 1e3:13.1f} {row.error:+7.0%}"
-        print(f"{row.what:12} {times} {ratio:16.1f}")
-    sums = checksums()
-    print("\n" + "\n".join(f"{name:22} {speed / 1e9:5.2f} GB/s" for name, speed in sums.items()))
-    if options.json:
-        options.json.write_text(json.dumps({"ttft": [asdict(row) for row in found], "checksums": sums}, indent=1))
+        found = list(times(model, prefix, repeats, Path(folder)))
+    _, without, _ = found[0]
+    what, at = f"first token behind {prefix:,} stored tokens", {"prefix": prefix}
+    for where, seconds, _ in found[1:]:
+        whom = "the same model, no store"
+        yield beside(f"ttft-{slug(where)}", f"{what}, {where}", whom, (seconds, without), at={**at, "where": where})
+    for where, seconds, predicted in found:
+        values, goal = (predicted * 1e3, seconds * 1e3), (1 - OFF, 1 + OFF)
+        what_else = f"{what}, {where}, as the simulator predicts"
+        # "more": so that the ratio is that of the prediction to the measurement
+        row = Row(f"predicted-{slug(where)}", what_else, "measured", "ms", *values, more=True, goal=goal)
+        yield replace(row, at={**at, "where": where})
+    yield from checksums(size)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Take the disk to measure."""
+    parser.add_argument("--folder", type=Path, help="on the disk to measure")
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__, add_options=add_options)

@@ -1,9 +1,10 @@
-"""Put the real output of the commands that README.md shows into it.
+"""Put the real output of the commands that README.md shows into it, and the figures that it quotes about speed.
 
     python tools/readme_output.py            # rewrite README.md
     python tools/readme_output.py --check    # exit 1 if it is stale
 
-A line `<!-- cli: costlab ... -->` stands above each block that this fills.
+A line `<!-- cli: costlab ... -->` stands above each block that this fills with a command's output; between
+`<!-- bench: moe/loop-224 ... -->` and `<!-- /bench -->` stand these rows of benchmarks/results.json.
 """
 
 import contextlib
@@ -17,6 +18,10 @@ from costlab.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"<!-- cli: (costlab .*?) -->\n(?:```\n.*?```\n)?", re.S)
+QUOTED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.S)
+
+sys.path.insert(0, str(README.parent / "benchmarks"))
+import table  # noqa: E402  (a script beside the benchmarks, not installed)
 
 
 def output_of(command: str) -> str:
@@ -31,7 +36,11 @@ def output_of(command: str) -> str:
 
 def filled(text: str) -> str:
     """Return the text with every block renewed."""
-    return BLOCK.sub(lambda found: f"<!-- cli: {found[1]} -->\n```\n$ {found[1]}\n{output_of(found[1])}```\n", text)
+    text = BLOCK.sub(lambda found: f"<!-- cli: {found[1]} -->\n```\n$ {found[1]}\n{output_of(found[1])}```\n", text)
+    runs = table.read()
+    return QUOTED.sub(
+        lambda found: f"<!-- bench: {found[1]} -->\n{table.quoted(runs, found[1].split())}<!-- /bench -->", text
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A page is checked by the first 128 bits of SHA-256. A CRC of 32 bits lets one damaged page in four thousand million
 through and nothing at all against a page that stands under another's name; a digest of 128 bits lets none. It costs
-one pass over the bytes: `benchmarks/store.py` prints how fast beside BLAKE2b and CRC-32. Chips of the last years
-compute SHA-256 in hardware, which makes it twice as fast as BLAKE2b there.
+one pass over the bytes: `benchmarks/results.md` says how fast beside BLAKE2b and CRC-32. Chips of the last years
+compute SHA-256 in hardware.
 
 >>> import numpy as np
 >>> geometry = Geometry.of({"layer0": np.zeros((2, 16, 80), np.float32), "layer4": np.zeros((2, 16, 80), np.float32)})
