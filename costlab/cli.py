@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_stop(args.verb, stop)
     try:
         print(_printed(answer, args), flush=True)
+        for note in answer.notes if getattr(args, "csv", False) else ():  # no place for them among the rows
+            print(note, file=sys.stderr)
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stderr.close()
     return answer.status
@@ -274,7 +276,7 @@ def _replay(args: argparse.Namespace) -> Answer:
 
 
 def _replayed(report: Report, trace: traces.Trace, whole: bool) -> Answer:
-    notes = _trace_notes(trace)
+    notes = trace.notes()
     if whole:
         return Answer([report.as_dict()], notes)
     return Answer(report.rows(), [*(f"{row['what']}: {row['value']}" for row in report.summary()), *notes])
@@ -292,7 +294,9 @@ def _sweep(args: argparse.Namespace) -> Answer:
         for point, outcome in zip(points, outcomes, strict=True)
     ]
     failed = sum(outcome.error is not None for outcome in outcomes)
-    return Answer(rows, [f"{failed} of {len(plans)} plans failed"] if failed else [], status=int(failed > 0))
+    notes = next((outcome.notes for outcome in outcomes if outcome.notes), ())
+    failures = [f"{failed} of {len(plans)} plans failed"] if failed else []
+    return Answer(rows, [*failures, *notes], status=int(failed > 0))
 
 
 def _point_value(value: Any, args: argparse.Namespace) -> Any:
@@ -344,16 +348,25 @@ def _trace(args: argparse.Namespace) -> traces.Trace:
     if colon and (name in generators.SHAPES or count.isdigit()) and not Path(args.trace).exists():
         if not count.isdigit() or not 0 < int(count) < 10**9:
             raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
+        _refuse_file_options(args)
         return generators.generate(name, int(count), np.random.default_rng(args.seed))
     source = sys.stdin.buffer if args.trace == "-" else args.trace
-    return traces.read(source, args.format, "skip" if args.skip_bad else "raise", args.block_tokens)
+    return traces.read(
+        source,
+        args.format,
+        "skip" if args.skip_bad else "raise",
+        args.block_tokens,
+        from_s=args.from_s,
+        limit=args.limit,
+        sort=args.sort,
+        chain=args.chain,
+    )
 
 
-def _trace_notes(trace: traces.Trace) -> list[str]:
-    skipped = trace.skipped
-    blocks = f"blocks of {trace.block_tokens} tokens" if trace.block_tokens else "lengths only, so nothing can hit"
-    notes = [f"trace {trace.name}: {trace.format}, {blocks}"]
-    return notes + ([f"{skipped.count:,} bad rows skipped, first: {skipped.messages[0]}"] if skipped.count else [])
+def _refuse_file_options(args: argparse.Namespace) -> None:
+    for name, given in (("from", args.from_s), ("limit", args.limit), ("sort", args.sort), ("chain", args.chain)):
+        if given:
+            raise ValueError(f"--{name} is for a trace that is read; {args.trace} is generated")
 
 
 def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any]) -> Plan:
@@ -538,8 +551,8 @@ def _add_bill(bill: argparse.ArgumentParser) -> None:
     )
 
 
-_TRACE = f"""a file ({", ".join(traces.FORMATS)}; .gz too), - for standard input, or a generator and how many requests
-it makes, e.g. chat:1000 ({", ".join(generators.SHAPES)})"""
+_TRACE = f"""a file or pipe ({", ".join(traces.FORMATS)}; packed by gzip, zstd, bzip2 or xz too), - for standard input,
+or a generator and how many requests it makes, e.g. chat:1000 ({", ".join(generators.SHAPES)})"""
 
 
 def _add_replay(verb: argparse.ArgumentParser) -> None:
@@ -565,6 +578,17 @@ def _add_trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--format", default="auto", help=f"of the trace: auto, {', '.join(traces.FORMATS)}")
     verb.add_argument("--block-tokens", type=_count, help="tokens of one block, where not the format's own")
     verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
+    verb.add_argument(
+        "--from",
+        type=_seconds,
+        default=0.0,
+        dest="from_s",
+        metavar="SECONDS",
+        help="leave out requests that came less than so many seconds after the first",
+    )
+    verb.add_argument("--limit", type=_count, metavar="N", help="take the first N requests of what is left")
+    verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
+    verb.add_argument("--chain", action="store_true", help="block ids name tokens alone: make them name the prefix")
     verb.add_argument("--seed", type=_size, default=0, help="of a generator (default 0)")
     verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.load().chips)} (default h800)")
     verb.add_argument("--chips", type=_count, default=8, help="that share the work (default 8)")
@@ -601,20 +625,37 @@ def _count(text: str) -> int:
     return _size(text, 1)
 
 
+def _seconds(text: str) -> float:
+    """Read a number of seconds from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds of at least 0")
+    return value
+
+
 def _capacity(text: str) -> float:
     """Read a tier's size; 0 stands for no such tier."""
     digits = text.strip().rstrip("KMGTPkmgtpiIBb ")
     if digits and not digits.strip("0."):
         return 0.0
     try:
-        return storage.parse_bytes(text)
+        value = storage.parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if value < _LEAST_TIER_BYTES:  # the 1 of 1,5TB
+        raise argparse.ArgumentTypeError(f"{text!r} is {value:g} bytes, too small for a page; write it like 1.5TB")
+    return value
 
 
 def _several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     return lambda text: [reader(part) for part in text.split(",")]
 
+
+#: No page is as small; who gives less has left out the unit, or parted digits by a comma.
+_LEAST_TIER_BYTES = 1e4
 
 #: What a plan is made of and a sweep varies: option, its default, its reader, its help.
 _AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {

@@ -32,7 +32,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one plan: its report, or the error in words.
+    """What became of one plan: its report, or the error in words; and what was met in the trace (`Trace.notes`).
 
     Chapter: cache
     """
@@ -40,6 +40,7 @@ class Outcome:
     plan: Plan
     report: Report | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def sweep(
@@ -114,8 +115,9 @@ def _carried_out(plans: Mapping[int, Plan], trace: Trace, streams: bool) -> Iter
 
 
 def _attempt(index: int, plan: Plan, trace: tuple[Trace]) -> tuple[int, Outcome]:
+    own = trace[0].apart()  # threads share one trace, and each would count what all of them met
     try:
-        return index, Outcome(plan, replay(trace[0], plan))
+        return index, Outcome(plan, replay(own, plan), notes=tuple(own.notes()))
     except Exception as error:  # any: the other plans go on, and this one's error is told
         return index, Outcome(plan, error=_words(error))
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import pty
 import signal
@@ -20,7 +21,7 @@ from costlab.cache import generators
 from costlab.cache.plan import Plan
 from costlab.cache.run import replay
 from costlab.cache.tiers import standard
-from costlab.cache.traces import Request, read, write
+from costlab.cache.traces import read, write
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -121,6 +122,68 @@ def test_standard_input(trace_file, answer, monkeypatch):
     assert found["rows"] == [expected(read(trace_file), "20GB", "1TB", "30TB")]
 
 
+def shell(line):
+    """A command line in bash, `costlab` being this one."""
+    script = f'costlab() {{ "{sys.executable}" -m costlab.cli "$@"; }}; {line}'
+    return subprocess.run(["bash", "-c", script], env=ENV, capture_output=True, text=True, timeout=60)
+
+
+def test_process_substitution(trace_file):
+    """Nothing of a pipe is lost, and a sweep says what to do with one."""
+    packed = gzip.compress(trace_file.read_bytes())
+    Path(f"{trace_file}.gz").write_bytes(packed)
+    options = "--model mimo-v2.5-pro --hbm 20GB --skip-bad --json"
+    done = shell(
+        f"costlab replay <(zcat {trace_file}.gz) {options}; cat {trace_file}.gz | costlab replay /dev/stdin {options}"
+    )
+    first, second = done.stdout.split("}\n{")
+    assert done.stderr == ""
+    for found in (json.loads(first + "}"), json.loads("{" + second)):
+        assert found["rows"] == [expected(read(trace_file), "20GB")] and len(found["notes"]) == 1
+    done = shell(f"costlab sweep <(zcat {trace_file}.gz) {options}")
+    assert done.returncode == 2 and "save the stream to a file first" in done.stderr
+
+
+def test_standard_input_may_be_of_any_format(answer, monkeypatch):
+    rows = b"arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,3772,54\n2.8,2015,156\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(rows))))
+    found = answer(LINE.replace("chat:60", "-"))
+    assert (found["rows"][0]["requests"], found["rows"][0]["input_tokens"]) == (2, 5787)
+
+
+NOT_CHAINED = """{"timestamp": 1000, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}
+{"timestamp": 900, "input_length": 1024, "output_length": 5, "hash_ids": [3, 4]}
+{"timestamp": 2000, "input_length": 1024, "output_length": 5, "hash_ids": [2, 1]}
+"""
+
+
+def test_options_reach_the_reader(tmp_path, run, answer):
+    path = tmp_path / "t.jsonl"
+    path.write_text(NOT_CHAINED)
+    line = f"replay {path} --model llama-3.1-70b --hbm 80GB"
+    status, _, err = run(line)
+    assert status == 2 and "900 ms should be 1000 ms or later: time goes back (--sort" in err
+    found = answer(f"{line} --sort")
+    assert (found["rows"][0]["hit_tokens"], found["rows"][0]["input_tokens"]) == (1023, 3072)
+    assert "2 of 6 block ids stand behind another id than before" in found["notes"][1]
+    assert "so hits are an upper bound" in found["notes"][1] and "line 3: id 2 stands first" in found["notes"][1]
+    found = answer(f"{line} --sort --chain")
+    assert found["rows"][0]["hit_tokens"] == 0 and len(found["notes"]) == 1
+    assert answer(f"{line} --sort --from 0.1 --limit 1")["rows"][0]["requests"] == 1
+    assert answer(f"{line} --sort --from 0.05 --limit 5")["rows"][0]["requests"] == 2
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_sweep_says_what_its_trace_is_like(backend, tmp_path, run, answer):
+    path = tmp_path / "t.jsonl"
+    path.write_text(f"oops\n{NOT_CHAINED}")
+    line = f"sweep {path} --sort --skip-bad --model llama-3.1-70b --hbm 80GB,90GB,100GB --jobs 2 --backend {backend}"
+    notes = answer(line)["notes"]
+    assert "1 bad rows skipped" in notes[1] and "2 of 6 block ids" in notes[2] and len(notes) == 3
+    status, out, err = run(f"{line} --csv")
+    assert status == 0 and len(out.splitlines()) == 4 and err.splitlines() == notes
+
+
 def test_lengths_only_hit_nothing(tmp_path, answer):
     path = tmp_path / "azure.csv"
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,4808,10\n")
@@ -159,6 +222,13 @@ def test_bad_rows(trace_file, run, answer):
         (f"{LINE} --loading fast", ["'fast'", "streamed"]),
         (f"{LINE} --checkpoint 0", ["--checkpoint", "'0'"]),
         (f"{LINE} --chip h9000", ["'h9000'", "h800"]),
+        (f"{LINE} --limit 0", ["--limit", "'0'"]),
+        (f"{LINE} --from -1", ["--from", "'-1' should be a number of seconds of at least 0"]),
+        (f"{LINE} --limit 5", ["--limit is for a trace that is read; chat:60 is generated"]),
+        (f"{LINE} --from 5", ["--from is for a trace that is read"]),
+        (f"{LINE} --chain", ["--chain is for a trace that is read"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 1,5TB", ["--hbm", "'1' is 1 bytes", "write it like 1.5TB"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --dram 2,000GB", ["--dram", "'2' is 2 bytes"]),
         (f"{LINE} --plot nowhere/out.svg", ["nowhere/out.svg", "no such folder"]),
         (f"{LINE} --plot out.xyz", ["out.xyz", ".svg"]),
         ("sweep chat:5 --model mimo-v2.5,mimo-v3 --hbm 10GB", ["'mimo-v3'"]),
@@ -170,7 +240,7 @@ def test_bad_rows(trace_file, run, answer):
     ],
 )
 def test_errors(line, words, run, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"hash_ids": []}')))
     status, out, err = run(line)
     assert (status, out) == (2, "")
     assert "Traceback" not in err
@@ -332,7 +402,7 @@ def test_sweep_is_every_combination(answer):
 def test_sweep_table_and_csv(run):
     status, out, _ = run(f"{SWEEP} --jobs 1 --dram 0,1TB")
     lines = out.splitlines()
-    assert status == 0 and len(lines) == 17
+    assert status == 0 and len(lines) == 18 and lines[17] == "  trace chat: generated, blocks of 512 tokens"
     assert lines[0].split()[:7] == ["model", "hbm", "dram", "policy", "hit_rate", "in_HBM", "in_DRAM"]
     assert lines[1].split()[:5] == ["mimo-v2.5-pro", "10", "GB", "none", "lru"]
     status, out, _ = run(f"{SWEEP} --jobs 1 --csv")
@@ -345,10 +415,10 @@ def test_sweep_table_and_csv(run):
 def test_a_sweep_that_fails_in_part(tmp_path, run, answer):
     """Rows of a plan that failed carry its error, and the status says that not all is well."""
     path = tmp_path / "twice.jsonl"
-    write([Request(0, 1024, 1, (1, 1))], path)
+    path.write_text('{"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [1, 1]}')
     line = f"sweep {path} --model mimo-v2.5-pro --hbm 10GB,20GB --jobs 1 --backend threading"
     found = answer(line, status=1)
-    assert all("error" in row for row in found["rows"])
+    assert all(": id 1 comes twice" in row["error"] for row in found["rows"])
     assert found["notes"] == ["2 of 2 plans failed"]
     status, out, _ = run(line)
     assert status == 1 and "2 of 2 plans failed" in out
