@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from costlab.cache import traces
 from costlab.cache.plan import Plan
-from costlab.cache.replay import replay
+from costlab.cache.run import replay
 from costlab.cache.tiers import standard
 from costlab.cache.traces import Request, Trace, TraceError, chains, formats, lines, read, write, writing
 

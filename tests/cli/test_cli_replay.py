@@ -5,11 +5,12 @@ import io
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import termios
-import time
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
@@ -125,7 +126,7 @@ def test_standard_input(trace_file, answer, monkeypatch):
 def shell(line):
     """A command line in bash, `costlab` being this one."""
     script = f'costlab() {{ "{sys.executable}" -m costlab.cli "$@"; }}; {line}'
-    return subprocess.run(["bash", "-c", script], env=ENV, capture_output=True, text=True, timeout=60)
+    return subprocess.run(["bash", "-c", script], env=ENV, capture_output=True, text=True, timeout=600)
 
 
 def test_process_substitution(trace_file):
@@ -288,9 +289,9 @@ def test_a_plot_that_fails_leaves_nothing(tmp_path, run, monkeypatch):
 def test_without_matplotlib():
     code = "import sys; sys.modules['matplotlib'] = None; from costlab import cli; sys.exit(cli.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *LINE.split()]
-    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    done = subprocess.run([*command, "--plot", "out.svg"], env=ENV, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, "--plot", "out.svg"], env=ENV, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--plot needs matplotlib (pip install matplotlib)" in done.stderr
 
@@ -310,73 +311,83 @@ def start(line, **options):
         process.wait()
 
 
+@contextmanager
+def terminal():
+    """Two ends of a terminal: ours to read what a process writes to its own."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    try:
+        yield ours, theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 def test_progress_on_a_terminal_only(trace_file):
     """A terminal's stderr gets a bar, a pipe nothing; stdout never."""
     line = LINE.replace("chat:60", str(trace_file))
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
-    with start(line, stderr=theirs) as process:
-        out, _ = process.communicate(timeout=60)
-    os.set_blocking(ours, False)
-    shown = os.read(ours, 100_000).decode()
-    os.close(theirs)
-    os.close(ours)
+    with terminal() as (ours, theirs):
+        with start(line, stderr=theirs) as process:
+            out, _ = process.communicate(timeout=600)
+        os.set_blocking(ours, False)
+        shown = os.read(ours, 100_000).decode()
     assert "requests" in shown and process.returncode == 0
     with start(line, stderr=subprocess.PIPE) as process:
-        assert process.communicate(timeout=60) == (out, "")
+        assert process.communicate(timeout=600) == (out, "")
 
 
-def wait_until(found, process, seconds=90):
-    end = time.monotonic() + seconds
-    while not found():
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
+class Interrupted(io.RawIOBase):
+    """A stream that gives a text and, when asked for more, has its reader interrupted as by Ctrl-C."""
+
+    def __init__(self, text):
+        self.rest = text.encode()
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        given, self.rest = self.rest[: len(buffer)], self.rest[len(buffer) :]
+        if not given:
+            signal.raise_signal(signal.SIGINT)
+        buffer[: len(given)] = given
+        return len(given)
 
 
-def cpu_s(pid):
-    """Seconds of processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def children(pid):
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [child for child in listed.stdout.split() if Path(f"/proc/{child}").exists()]
-
-
-def idle(pid):
-    """Whether a process that has worked has had nothing to do for a second."""
-    before = cpu_s(pid)
-    time.sleep(1)
-    return 0.2 < before == cpu_s(pid)
-
-
-def test_ctrl_c_while_waiting_for_rows(tmp_path, trace_file):
+def test_ctrl_c_while_waiting_for_rows(tmp_path, trace_file, run, monkeypatch):
     """What came before is summed up on stderr; status 130, no figure."""
     plot = tmp_path / "out.svg"
-    line = f"{LINE.replace('chat:60', '-')} --plot {plot}"
-    with start(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        rows = trace_file.read_text().splitlines(keepends=True)
-        process.stdin.write("".join(rows[:20]))
-        process.stdin.flush()
-        wait_until(lambda: idle(process.pid), process)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    rows = trace_file.read_text().splitlines(keepends=True)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Interrupted("".join(rows[:20])))))
+    status, out, err = run(f"{LINE.replace('chat:60', '-')} --plot {plot}")
+    assert (status, out) == (130, "")
     assert "Traceback" not in err
     assert "costlab replay: stopped after 20 requests; so far:" in err
     assert "requests: 20" in err
     assert not plot.exists() and not [name for name in os.listdir(tmp_path) if "out.svg" in name]
 
 
-def test_ctrl_c_at_work(tmp_path):
-    with start(LINE.replace("chat:60", "chat:99999999"), stderr=subprocess.PIPE) as process:
-        wait_until(lambda: cpu_s(process.pid) > 1.5, process)
+def interrupted(line, unit):
+    """Ctrl-C for a process once its progress bar has shown itself; its status, stdout and what the terminal showed."""
+    with terminal() as (ours, theirs), start(line, stderr=theirs) as process:
+        shown = b""
+        while unit not in shown:
+            shown += os.read(ours, 1000)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert "Traceback" not in err
-    assert "costlab replay: stopped after" in err and "token hit rate" in err
+        reader = threading.Thread(target=process.wait)
+        reader.start()
+        os.set_blocking(ours, False)
+        while reader.is_alive() or select.select([ours], [], [], 0)[0]:
+            if select.select([ours], [], [], 0.05)[0]:
+                shown += os.read(ours, 1000)
+        with process.stdout as out:
+            return process.returncode, out.read(), shown.decode()
+
+
+def test_ctrl_c_at_work():
+    status, out, shown = interrupted(LINE.replace("chat:60", "chat:99999999"), b"requests/s")
+    assert (status, out) == (130, "")
+    assert "Traceback" not in shown
+    assert "costlab replay: stopped after" in shown and "token hit rate" in shown
 
 
 # --- sweep -----------------------------------------------------------------------------------------------------
@@ -426,10 +437,7 @@ def test_a_sweep_that_fails_in_part(tmp_path, run, answer):
 
 def test_ctrl_c_in_a_sweep():
     line = "sweep chat:99999999 --model mimo-v2.5-pro --hbm 10GB,20GB,30GB --jobs 2"
-    with start(line, stderr=subprocess.PIPE) as process:
-        wait_until(lambda: any(cpu_s(child) > 1.5 for child in children(process.pid)), process)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert "costlab sweep: stopped after 0 of 3 plans" in err
-    assert "Traceback" not in err
+    status, out, shown = interrupted(line, b"plans/s")
+    assert (status, out) == (130, "")
+    assert "costlab sweep: stopped after 0 of 3 plans" in shown
+    assert "Traceback" not in shown
