@@ -69,12 +69,31 @@ class Mtp:
 
 
 @dataclass(frozen=True)
+class RopeStretch:
+    """YaRN's stretch of a rotary embedding (arXiv 2309.00071): by `factor`, from the context it was trained with.
+
+    Pairs of channels that make more than `fast` turns within that context stay, those of fewer than `slow` stretch.
+    """
+
+    factor: float
+    original_context: int
+    fast: float = 32.0
+    slow: float = 1.0
+
+
+@dataclass(frozen=True)
 class Running:
-    """What running needs and no count does: rotary bases by attention kind, factor on values, norms' epsilon."""
+    """What running needs and no count does.
+
+    rope_theta: rotary bases by attention kind; yarn: their stretch, where there is one; value_scale: factor on values;
+    norm_eps: of the norms; sinkhorn_steps: of the mixing weights where the residual has several streams.
+    """
 
     rope_theta: Mapping[str, float] = field(default_factory=FrozenDict)
     value_scale: float = 1.0
     norm_eps: float = 1e-6
+    yarn: Mapping[str, RopeStretch] = field(default_factory=dict)
+    sinkhorn_steps: int = 20
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,10 @@ class ModelRecord:
         kinds = {str(table.get("kind")) for table in self.attention.values()}
         if unused := self.running.rope_theta.keys() - kinds:
             raise ValueError(f"running.rope_theta names {sorted(unused)!r}, attention kinds are {sorted(kinds)}")
+        if unused := self.running.yarn.keys() - self.running.rope_theta.keys():
+            raise ValueError(
+                f"running.yarn names {sorted(unused)!r}, running.rope_theta {sorted(self.running.rope_theta)}"
+            )
         for part, known in (("attention", self.attention), ("ffn", self.ffn)):
             used = {pair[part == "ffn"] for run in self.layers for pair in run.pairs}
             if self.mtp:

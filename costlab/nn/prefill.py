@@ -92,9 +92,9 @@ def _timed(model: Decoder, new: int, prefix: int, repeats: int) -> float:
     for turn in range(repeats + 1):
         cache = model.new_cache(capacity=new + prefix)
         if prefix:
-            model.stack(model.embedding(ids[:, :prefix]), cache)
+            model.read(ids[:, :prefix], cache)
         start = perf_counter()
-        logits = model.head(model.stack(model.embedding(ids[:, prefix:]), cache)[0, -1])
+        logits = model.head(model.read(ids[:, prefix:], cache)[0, -1])
         logits.cpu()  # waits for an accelerator
         if turn:
             times.append(perf_counter() - start)

@@ -302,7 +302,7 @@ class Server:
         stops = [cache.length, *sorted({end * self.block_tokens for end in ends} | {len(tokens)})]
         windows: dict[int, Page] = {}
         for start, stop in pairwise(stops):
-            hidden = self.model.stack(self.model.embedding(ids[:, start:stop]), cache)
+            hidden = self.model.read(ids[:, start:stop], cache)
             end, rest = divmod(stop, self.block_tokens)
             if end in ends and not rest:
                 windows[end] = self._window_page(cache)

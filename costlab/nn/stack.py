@@ -29,9 +29,12 @@ from torch import Tensor, nn
 
 from costlab import arch
 from costlab.arch.experts import FeedForward
+from costlab.catalog import Running
 from costlab.nn.attention import Cache, Layer, Rope, build
 from costlab.nn.attention.cache import all_or_nothing
+from costlab.nn.attention.rope import Yarn
 from costlab.nn.moe import MoELayer, SwiGLU
+from costlab.nn.residual import Collapse, HyperConnection, Plain
 
 
 class StackCache:
@@ -85,24 +88,49 @@ class Block(nn.Module):
         attention: the running attention layer.
         ffn: dimensions of the feed-forward part.
         eps: of the norms.
+        streams: of the residual; several are mixed by hyper-connections.
+        sinkhorn_steps: of their mixing weights.
+        vocabulary: for experts that are chosen by token.
     """
 
-    def __init__(self, attention: Layer[Any], ffn: FeedForward, eps: float = 1e-6) -> None:
+    def __init__(
+        self,
+        attention: Layer[Any],
+        ffn: FeedForward,
+        eps: float = 1e-6,
+        streams: int = 1,
+        sinkhorn_steps: int = 20,
+        vocabulary: int | None = None,
+    ) -> None:
         super().__init__()
         hidden = attention.hidden
+
+        def residual() -> HyperConnection | Plain:
+            return Plain() if streams == 1 else HyperConnection(hidden, streams, sinkhorn_steps, eps)
+
+        self.attention_residual, self.ffn_residual = residual(), residual()
         self.attention_norm = nn.RMSNorm(hidden, eps)
         self.attention = attention
         self.ffn_norm = nn.RMSNorm(hidden, eps)
-        self.ffn = MoELayer(hidden, ffn) if isinstance(ffn, arch.MoE) else SwiGLU(hidden, ffn.inner)
+        self.ffn = MoELayer(hidden, ffn, vocabulary) if isinstance(ffn, arch.MoE) else SwiGLU(hidden, ffn.inner)
 
-    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """Return x, shape (batch, tokens, hidden), with what the layer adds to it.
+    def forward(self, x: Tensor, cache: Cache | None = None, tokens: Tensor | None = None) -> Tensor:
+        """Return x, shape (batch, tokens, hidden) or (batch, tokens, streams, hidden), with what the layer adds to it.
+
+        Args:
+            x: the residual.
+            cache: what came before, updated in place.
+            tokens: token numbers, (batch, tokens), for experts that are chosen by token.
 
         Chapter: hybrid
         """
-        x = x + self.attention(self.attention_norm(x), cache)
-        added: Tensor = self.ffn(self.ffn_norm(x))
-        return x + added
+        x = self.attention_residual(x, lambda h: self.attention(self.attention_norm(h), cache))
+        read: Tensor = self.ffn_residual(x, lambda h: self._feed(self.ffn_norm(h), tokens))
+        return read
+
+    def _feed(self, x: Tensor, tokens: Tensor | None) -> Tensor:
+        fed: Tensor = self.ffn(x, tokens) if isinstance(self.ffn, MoELayer) else self.ffn(x)
+        return fed
 
 
 class Stack(nn.Module):
@@ -114,6 +142,9 @@ class Stack(nn.Module):
         ropes: rotary embedding by attention kind ("full", "sliding"); kinds left out turn with theta 10000.
         value_scale: factor on the values of full and sliding layers.
         eps: of the norms.
+        streams: of the residual; several are mixed by hyper-connections.
+        sinkhorn_steps: of their mixing weights.
+        vocabulary: for experts that are chosen by token.
     """
 
     def __init__(
@@ -123,18 +154,24 @@ class Stack(nn.Module):
         ropes: Mapping[str, Rope] | None = None,
         value_scale: float = 1.0,
         eps: float = 1e-6,
+        streams: int = 1,
+        sinkhorn_steps: int = 20,
+        vocabulary: int | None = None,
     ) -> None:
         super().__init__()
         if not layers:
             raise ValueError("a stack needs at least one layer")
         self.hidden = hidden
+        self.streams = streams
         self.layers = tuple(layers)
+        mixing = (eps, streams, sinkhorn_steps, vocabulary)
 
         def attention(dims: arch.Attention) -> Layer[Any]:
             options = {"value_scale": value_scale} if isinstance(dims, arch.FullAttention) else {}
             return build(dims, hidden, (ropes or {}).get(dims.kind), **options)
 
-        self.blocks = nn.ModuleList(Block(attention(dims), ffn, eps) for dims, ffn in layers)
+        self.blocks = nn.ModuleList(Block(attention(dims), ffn, *mixing) for dims, ffn in layers)
+        self.collapse = Collapse(hidden, streams, eps) if streams > 1 else nn.Identity()
         self.norm = nn.RMSNorm(hidden, eps)
 
     def new_cache(self, batch: int = 1, capacity: int = 4096) -> StackCache:
@@ -151,12 +188,13 @@ class Stack(nn.Module):
         """
         return StackCache([block.attention.new_cache(batch, capacity) for block in self.blocks])  # type: ignore[union-attr, operator]
 
-    def forward(self, x: Tensor, cache: StackCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, cache: StackCache | None = None, tokens: Tensor | None = None) -> Tensor:
         """Read tokens that follow those in the cache: a prompt, a piece of one, or one new token.
 
         Args:
             x: shape (batch, tokens, hidden).
             cache: what came before, updated in place; None: nothing came before and nothing is kept.
+            tokens: token numbers, (batch, tokens), for experts that are chosen by token.
 
         Returns:
             shape (batch, tokens, hidden), normed.
@@ -167,10 +205,12 @@ class Stack(nn.Module):
 
         Chapter: hybrid
         """
+        if self.streams > 1:
+            x = x[:, :, None].expand(-1, -1, self.streams, -1)  # every stream begins as the embedding
         with _guarded(cache, x.shape[1]):
             for block, layer_cache in zip(self.blocks, self._caches(cache), strict=True):
-                x = block(x, layer_cache)
-            normed: Tensor = self.norm(x)
+                x = block(x, layer_cache, tokens)
+            normed: Tensor = self.norm(self.collapse(x))
             return normed
 
     def _caches(self, cache: StackCache | None) -> Sequence[Cache | None]:
@@ -192,9 +232,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.model = model
         hidden, vocab, running = model.record.hidden, model.record.vocab, model.record.running
-        ropes = {kind: Rope(theta) for kind, theta in running.rope_theta.items()}
+        mixing = (model.record.residual_streams, running.sinkhorn_steps, vocab)
         self.embedding = nn.Embedding(vocab, hidden)
-        self.stack = Stack(model.layers, hidden, ropes, running.value_scale, running.norm_eps)
+        self.stack = Stack(model.layers, hidden, _ropes(running), running.value_scale, running.norm_eps, *mixing)
         self.head = nn.Linear(hidden, vocab, bias=False)
         if model.record.tied:
             self.head.weight = self.embedding.weight
@@ -224,8 +264,25 @@ class Decoder(nn.Module):
         if tokens.dim() != 2:
             raise ValueError(f"tokens {tuple(tokens.shape)} should be (batch, tokens)")
         with _guarded(cache, tokens.shape[1]):
-            logits: Tensor = self.head(self.stack(self.embedding(tokens), cache))
+            logits: Tensor = self.head(self.read(tokens, cache))
             return logits
+
+    def read(self, tokens: Tensor, cache: StackCache | None = None) -> Tensor:
+        """Return what the head reads, shape (batch, tokens, hidden): enough where only some logits are wanted.
+
+        Args:
+            tokens: token numbers, shape (batch, tokens); they follow those in the cache.
+            cache: what came before, updated in place.
+
+        Chapter: hybrid
+        """
+        hidden: Tensor = self.stack(self.embedding(tokens), cache, tokens)
+        return hidden
+
+
+def _ropes(running: Running) -> dict[str, Rope]:
+    stretches = {kind: Yarn(y.factor, y.original_context, y.fast, y.slow) for kind, y in running.yarn.items()}
+    return {kind: Rope(theta, stretches.get(kind)) for kind, theta in running.rope_theta.items()}
 
 
 def _guarded(cache: StackCache | None, tokens: int) -> AbstractContextManager[None]:
@@ -270,8 +327,8 @@ def allocated_bytes(model: arch.Model, tokens: Sequence[int], batch: int = 1) ->
     Chapter: hybrid
     """
     with torch.device("meta"):
-        stack = Stack(model.layers, model.record.hidden)
-    return [stack.new_cache(batch, context).nbytes() for context in tokens]
+        decoder = Decoder(model)
+    return [decoder.new_cache(batch, context).nbytes() for context in tokens]
 
 
 @dataclass(frozen=True)
