@@ -18,6 +18,7 @@ import numpy as np
 from costlab import arch, catalog
 from costlab.arch import tokens_array
 from costlab.arrays import ArrayLike, Floats
+from costlab.checks import whole
 
 #: What a hybrid is held against: its window layers keep every token with their own heads, or they are full layers.
 Against = Literal["own heads", "full layers"]
@@ -136,6 +137,7 @@ def moved_fraction(tokens: ArrayLike, full: int = 10, sliding: int = 60, window:
     Source: (full L + sliding min(L, window)) / ((full + sliding) L). Chapter: hybrid
     """
     context = tokens_array(tokens)
+    full, sliding, window = whole(full, "full"), whole(sliding, "sliding"), whole(window, "window")
     if full < 0 or sliding < 0 or full + sliding < 1 or window < 1:
         raise ValueError(f"{full} full and {sliding} sliding layers of {window} tokens make no stack")
     kept = full * context + sliding * np.minimum(context, window)

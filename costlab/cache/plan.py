@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from costlab.cache.policies import EVICTIONS
 from costlab.cache.pools import WRITES
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import Footprint, footprint
+from costlab.checks import whole
 
 Prefetch = Literal["best-effort", "wait", "timeout"]
 #: How long a request whose turn has come waits for pages still on their way from SSD: not, to the end, to a deadline.
@@ -75,12 +77,17 @@ class Plan:
         ):
             word = catalog.pick({each: each for each in known}, getattr(self, field), what)
             object.__setattr__(self, field, word)  # as in `known`: case does not matter, here as elsewhere
+        for count in ("block_tokens", "chips"):
+            object.__setattr__(self, count, whole(getattr(self, count), count))
         if not self.tiers or self.block_tokens < 1:
             raise ValueError(
                 f"a plan needs a tier and blocks of at least 1 token, got {self.tiers}, {self.block_tokens}"
             )
-        if self.checkpoint_tokens is not None and self.checkpoint_tokens < 1:
+        if self.checkpoint_tokens is not None and whole(self.checkpoint_tokens, "checkpoint_tokens") < 1:
             raise ValueError(f"checkpoint_tokens = {self.checkpoint_tokens} should be at least 1, or None")
+        rent = self.usd_per_chip_hour
+        if rent is not None and not 0 <= rent < math.inf:
+            raise ValueError(f"usd_per_chip_hour = {rent} should be at least 0 and finite, or None")
         costs.chip_rate(self.chip, self.chips, self.compute_efficiency)
         self.footprint.bytes_per_token(self.window_ratio)
 

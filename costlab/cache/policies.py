@@ -11,6 +11,7 @@ over pinned pages; Belady's also pays a heap.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
@@ -36,8 +37,8 @@ class Policy(ABC):
     name: ClassVar[str] = ""
 
     def __init__(self, capacity: float) -> None:
-        if not capacity >= 1:
-            raise ValueError(f"{type(self).__name__}: capacity = {capacity} pages should be at least 1")
+        if not capacity >= 1 or (capacity < math.inf and capacity % 1):
+            raise ValueError(f"{type(self).__name__}: capacity = {capacity} pages should be at least 1, and whole")
         self.capacity = capacity
 
     @abstractmethod

@@ -14,6 +14,7 @@ from costlab.cache.policies import EVICTIONS, Key, Policy, make
 from costlab.cache.pools import WRITES, LeavesFirst, OnLost, Pool, Stack, Write
 from costlab.cache.tiers import Tier
 from costlab.cache.windows import boundaries
+from costlab.checks import whole
 
 
 class Residency:
@@ -55,8 +56,13 @@ class Residency:
         selective_uses: int = 2,
         future: Future | None = None,
     ) -> None:
+        page_tokens, selective_uses = whole(page_tokens, "page_tokens"), whole(selective_uses, "selective_uses")
         if not tiers or not page_bytes >= 0 or not window_bytes >= 0 or page_tokens < 1:
             raise ValueError(f"{len(tiers)} tiers, pages of {page_bytes} bytes and {page_tokens} tokens: none may be 0")
+        if selective_uses < 1 or (checkpoint_tokens is not None and whole(checkpoint_tokens, "checkpoint_tokens") < 1):
+            raise ValueError(
+                f"{selective_uses} uses, checkpoints every {checkpoint_tokens} tokens: should be at least 1"
+            )
         eviction = catalog.pick({each: each for each in EVICTIONS}, eviction, "eviction policy")
         if eviction == "belady" and future is None:
             raise ValueError("eviction 'belady' needs the future: what will be asked for")

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from costlab import catalog
+from costlab.checks import whole
 
 #: Names of the usual tiers, fastest first.
 NAMES = ("HBM", "DRAM", "SSD")
@@ -125,7 +126,7 @@ def standard(
 
     Source: catalog/storage.toml. Chapter: cache
     """
-    if chips < 1 or drives < 1:
+    if whole(chips, "chips") < 1 or whole(drives, "drives") < 1:
         raise ValueError(f"chips and drives should be at least 1, got {chips} and {drives}")
     levels = [Tier("HBM", parse_bytes(hbm), usd_per_gb_hour=hbm_usd_per_gb_hour)]
     levels += [medium("dram", dram, chips)] if dram is not None else []

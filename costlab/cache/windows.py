@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from costlab import arch
 from costlab.arch import Attention
+from costlab.checks import whole
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,10 @@ class Footprint:
             ratio: window tokens per token of full pages (SGLang's swa_full_tokens_ratio).
 
         Raises:
-            ValueError: a negative ratio.
+            ValueError: a negative ratio or capacity, or a page below 1 token.
         """
+        if not capacity_bytes >= 0 or whole(page_tokens, "page_tokens") < 1:
+            raise ValueError(f"{capacity_bytes} bytes, pages of {page_tokens} tokens: at least 0, at least 1")
         per_page = page_tokens * self.bytes_per_token(ratio)
         if math.isinf(capacity_bytes) or per_page == 0:
             return math.inf, math.inf if self.window_tokens else 0
@@ -169,16 +172,19 @@ def boundaries(tokens: int, page_tokens: int, checkpoint_tokens: int | None = No
 
     Chapter: cache
     """
-    if page_tokens < 1 or (checkpoint_tokens is not None and checkpoint_tokens < 1):
+    tokens, page_tokens = whole(tokens, "tokens"), whole(page_tokens, "page_tokens")
+    if tokens < 0:
+        raise ValueError(f"tokens = {tokens} should be at least 0")
+    if page_tokens < 1 or (checkpoint_tokens is not None and whole(checkpoint_tokens, "checkpoint_tokens") < 1):
         raise ValueError(f"page and checkpoint distance should be at least 1 token: {page_tokens}, {checkpoint_tokens}")
-    whole = tokens // page_tokens
-    if not whole:
+    pages = tokens // page_tokens
+    if not pages:
         return ()
     if checkpoint_tokens is None:
-        return (whole,)
+        return (pages,)
     step = math.ceil(checkpoint_tokens / page_tokens)
-    marks = range(step, whole + 1, step)
-    return (*marks, whole) if whole % step else tuple(marks)
+    marks = range(step, pages + 1, step)
+    return (*marks, pages) if pages % step else tuple(marks)
 
 
 def measured_multiplier(full: Footprint, pages: int, page_tokens: int, window_pages: int) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from costlab.arrays import ArrayLike, Floats
+from costlab.checks import indices, whole
 from costlab.moe.routing import count_loads
 
 
@@ -47,7 +48,7 @@ def max_violation(loads: ArrayLike) -> float:
 
 def _shares(loads: ArrayLike) -> Floats:
     counts = np.asarray(loads, dtype=np.float64)
-    if counts.ndim != 1 or (counts < 0).any() or not counts.sum() > 0:
+    if counts.ndim != 1 or (counts < 0).any() or not 0 < counts.sum() < np.inf:
         raise ValueError("loads should be one number of at least 0 per expert, not all 0")
     return np.asarray(counts / counts.sum(), dtype=np.float64)
 
@@ -80,11 +81,14 @@ def sequence_loss(scores: ArrayLike, experts: ArrayLike, sequences: int) -> floa
 
     Source: arXiv 2412.19437 eqs. 17-20. Chapter: moe
     """
-    s, chosen = np.asarray(scores, dtype=np.float64), np.asarray(experts, dtype=np.int64)
+    s, chosen = np.asarray(scores, dtype=np.float64), indices(experts, "experts")
     if s.ndim != 2 or chosen.ndim != 2 or len(s) != len(chosen) or not len(s):
         raise ValueError(f"scores {s.shape}, experts {chosen.shape}: should be (tokens, E), (tokens, top_k)")
+    sequences = whole(sequences, "sequences")
     if sequences < 1 or len(s) % sequences:
         raise ValueError(f"{len(s)} tokens don't divide into {sequences} sequences")
+    if not ((s >= 0) & (s < np.inf)).all() or not s.any(axis=-1).all():
+        raise ValueError("scores should be finite, at least 0, and not all 0 in a row")
     probability = s / s.sum(axis=-1, keepdims=True)
     pairs = zip(np.split(probability, sequences), np.split(chosen, sequences), strict=True)
     return float(np.mean([_product(p, c) for p, c in pairs]))
@@ -107,8 +111,8 @@ def z_loss(logits: ArrayLike) -> float:
     Source: arXiv 2202.08906 eq. 5 (ST-MoE); it is not 1 at balance. Chapter: moe
     """
     x = np.asarray(logits, dtype=np.float64)
-    if x.ndim != 2 or not len(x):
-        raise ValueError(f"logits of shape {x.shape} should be (tokens, experts) with at least one token")
+    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
+        raise ValueError(f"logits of shape {x.shape} should be finite, (tokens, experts) with at least one token")
     return float(np.mean(np.logaddexp.reduce(x, axis=-1) ** 2))
 
 
@@ -126,8 +130,10 @@ def update_bias(bias: ArrayLike, loads: ArrayLike, speed: float = 0.001) -> Floa
     Source: arXiv 2412.19437 sec. 2.1.2, arXiv 2408.15664 algorithm 1. Chapter: moe
     """
     b, counts = np.asarray(bias, dtype=np.float64), np.asarray(loads, dtype=np.float64)
-    if b.shape != counts.shape or speed < 0:
+    if b.shape != counts.shape or not b.size or not 0 <= speed < np.inf:
         raise ValueError(f"bias {b.shape}, loads {counts.shape}, speed {speed}: same shape, speed >= 0")
+    if not (np.isfinite(b).all() and np.isfinite(counts).all()):
+        raise ValueError("bias and loads should be finite numbers")
     return np.asarray(b + speed * np.sign(counts.mean() - counts), dtype=np.float64)
 
 
@@ -209,7 +215,7 @@ def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
     """
     counts, shares = np.asarray(loads, dtype=np.float64), _shares(loads)
     total = counts.sum() if routes is None else float(routes)
-    if total < 1:
+    if not 1 <= total < np.inf:
         raise ValueError(f"routes = {routes} should be at least 1")
     even = np.full(shares.size, counts.sum() / total / shares.size)
     return ArticleLoss(_kl(shares), _kl(counts / total, 1e-10), _kl(even, 1e-10))

@@ -22,9 +22,10 @@ import numpy as np
 from costlab import arch
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import DTYPE_BYTES, pick
+from costlab.checks import indices, whole
 from costlab.moe.load import sample_routes, uniform_shares
 from costlab.moe.placement import copies_by_load, place, slots_per_rank
-from costlab.moe.routing import moe_layer
+from costlab.moe.routing import count_loads, moe_layer
 
 #: One copy of a token per expert it visits, or per rank that holds some of them.
 Copy = Literal["expert", "rank"]
@@ -85,6 +86,7 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
 
 
 def _popularity(experts: int, k: int, popularity: ArrayLike | None) -> Floats:
+    experts, k = whole(experts, "experts"), whole(k, "top_k")
     if not 1 <= k <= experts:
         raise ValueError(f"top_k = {k} should lie between 1 and experts = {experts}")
     if popularity is None:
@@ -118,7 +120,10 @@ def simulate_touched(
 
     Chapter: moe
     """
-    popular = uniform_shares(experts) if shares is None else shares
+    popular = uniform_shares(experts) if shares is None else np.asarray(shares, dtype=np.float64)
+    if popular.shape != (experts,) or whole(trials, "trials") < 1 or whole(batch, "batch") < 0:
+        what = f"shares of shape {popular.shape}, {trials} trials, batch {batch}"
+        raise ValueError(f"{what}: should be ({experts},), at least 1 and at least 0")
     routes = sample_routes(trials * batch, k, popular, rng).reshape(trials, batch * k)
     hit = np.zeros((trials, experts), dtype=bool)
     np.put_along_axis(hit, routes, True, axis=-1)
@@ -179,7 +184,7 @@ def decode_step(
 def _slot_popularity(ffn: arch.MoE, popularity: ArrayLike | None, redundant: int) -> Floats:
     """Return the chance that a token visits each slot; the copies of an expert share its chance evenly."""
     chance = _popularity(ffn.experts, ffn.top_k, popularity)
-    copies = copies_by_load(chance, ffn.experts + redundant)
+    copies = copies_by_load(chance, ffn.experts + whole(redundant, "redundant"))
     return np.repeat(chance / copies, copies.astype(np.intp))
 
 
@@ -209,6 +214,7 @@ def reached(experts: int, k: int, parts: int, redundant: int = 0) -> float:
 
     Chapter: moe
     """
+    experts, k = whole(experts, "experts"), whole(k, "top_k")
     if not 1 <= k <= experts:
         raise ValueError(f"top_k = {k} should lie between 1 and experts = {experts}")
     held = place(np.ones(experts), parts, redundant)
@@ -235,13 +241,18 @@ def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
         parts: equal parts that hold them.
 
     Raises:
-        ValueError: experts that don't divide among the parts.
+        ValueError: experts that don't divide among the parts, or a choice that is none of them.
 
     Chapter: moe
     """
-    if parts < 1 or experts % parts:
+    experts, parts = whole(experts, "experts"), whole(parts, "parts")
+    if parts < 1 or experts < 1 or experts % parts:
         raise ValueError(f"{experts} experts don't divide among {parts} ranks")
-    home = np.asarray(chosen, dtype=np.int64) // (experts // parts)
+    picked = indices(chosen, "chosen experts")
+    count_loads(picked, experts)  # raises where one does not exist
+    if picked.ndim != 2 and picked.size:
+        raise ValueError(f"chosen experts of shape {picked.shape} should be (tokens, top_k)")
+    home = picked // (experts // parts)
     hit = np.zeros((len(home), parts), dtype=bool)
     np.put_along_axis(hit, home, True, axis=-1)
     return float(hit.sum(axis=-1).mean()) if len(home) else 0.0
@@ -261,7 +272,9 @@ class Exchange:
     layers: int
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.copies < 0 or self.layers < 0 or min(self.dispatch_bytes, self.combine_bytes) < 0:
+        sizes = (self.copies, self.dispatch_bytes, self.combine_bytes)
+        counts = whole(self.hidden, "hidden") >= 1 and whole(self.layers, "layers") >= 0
+        if not counts or not all(0 <= size < math.inf for size in sizes):
             raise ValueError(f"{self} should hold sizes of at least 0, and hidden of at least 1")
 
     @property
@@ -286,7 +299,7 @@ class Exchange:
 
         Source: arXiv 2505.09343 sec. 2.3.2. Chapter: moe
         """
-        if tokens < 0 or not link_bytes_s > 0:
+        if not 0 <= tokens < math.inf or not link_bytes_s > 0:
             raise ValueError(f"{tokens} tokens over {link_bytes_s} B/s: should be at least 0, and above 0")
         return tokens * self.bytes_per_token_layer / link_bytes_s
 
@@ -303,7 +316,7 @@ class Exchange:
 
         Source: arXiv 2505.09343 sec. 2.3.2. Chapter: moe
         """
-        if micro_batches < 1:
+        if whole(micro_batches, "micro_batches") < 1:
             raise ValueError(f"micro_batches = {micro_batches} should be at least 1")
         return self.layers * micro_batches * self.stage_s(tokens, link_bytes_s)
 
@@ -359,6 +372,7 @@ def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert", redun
 
     Chapter: moe
     """
+    ranks = whole(ranks, "ranks")
     every = {"expert": float(k), "rank": reached(experts, k, ranks, redundant)}
     return pick(every, copy, "kind of copy") * (ranks - 1) / ranks  # one rank in R is the token's own
 
@@ -366,7 +380,7 @@ def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert", redun
 def _scale_bytes(block: int | None) -> float:
     if block is None:
         return 0.0
-    if block < 1:
+    if whole(block, "scale_block") < 1:
         raise ValueError(f"scale_block = {block} should be at least 1 element")
     return DTYPE_BYTES["fp32"] / block
 
@@ -435,6 +449,7 @@ def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1, redundant: 
 
     Chapter: moe
     """
+    batch, ranks, redundant = whole(batch, "batch"), whole(ranks, "ranks"), whole(redundant, "redundant")
     loaded = _loaded(model)
     ffn, sent = moe_layer(loaded), exchange(loaded, ranks, redundant=redundant)
     step = decode_step(loaded, batch, redundant=redundant)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costlab.arrays import ArrayLike, Bools, Floats, Ints
+from costlab.checks import indices, whole
 from costlab.moe.routing import count_loads
 
 
@@ -55,6 +56,8 @@ def article_capacity(tokens: int, experts: int, factor: float = 1.25) -> int:
 
 
 def _check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
+    for what, count in {"tokens": tokens, "experts": experts, "top_k": k}.items():
+        whole(count, what)
     if not 0 <= factor < math.inf:
         raise ValueError(f"capacity factor {factor} should be a finite number of at least 0")
     if tokens < 0 or experts < 1 or not 1 <= k <= experts:
@@ -124,6 +127,7 @@ def dispatch_with_capacity(experts: ArrayLike, total: int, rows: int) -> Dispatc
 
     Chapter: moe
     """
+    rows = whole(rows, "rows")
     if rows < 0:
         raise ValueError(f"capacity of {rows} rows should be at least 0")
     chosen = _two_dimensional(experts)
@@ -146,6 +150,7 @@ def dispatch_dropless(experts: ArrayLike, total: int, tile: int = 1) -> Dispatch
 
     Chapter: moe
     """
+    tile = whole(tile, "tile")
     if tile < 1:
         raise ValueError(f"tile of {tile} rows should be at least 1")
     chosen = _two_dimensional(experts)
@@ -162,7 +167,7 @@ def dropped_share(loads: ArrayLike, rows: int) -> float:
     Chapter: moe
     """
     counts = _counts(loads, rows)
-    return float(np.maximum(counts - rows, 0).sum() / max(counts.sum(), 1.0))
+    return float(np.maximum(counts - rows, 0).sum() / (counts.sum() or 1.0))
 
 
 def padding_share(loads: ArrayLike, rows: int) -> float:
@@ -179,8 +184,8 @@ def padding_share(loads: ArrayLike, rows: int) -> float:
 
 def _counts(loads: ArrayLike, rows: int) -> Floats:
     counts = np.asarray(loads, dtype=np.float64)
-    if rows < 0 or (counts < 0).any():
-        raise ValueError(f"capacity {rows} and loads should be at least 0")
+    if whole(rows, "rows") < 0 or not ((counts >= 0) & (counts < math.inf)).all():
+        raise ValueError(f"capacity {rows} and loads should be at least 0, and finite")
     return counts
 
 
@@ -196,8 +201,8 @@ def least_factor(loads: ArrayLike, share: float) -> float:
 
     Chapter: moe
     """
-    counts = np.asarray(loads, dtype=np.int64)
-    if not 0 <= share <= 1 or counts.sum() < 1:
+    counts = indices(loads, "loads")
+    if not 0 <= share <= 1 or counts.sum() < 1 or counts.min() < 0:
         raise ValueError(f"share {share} should lie between 0 and 1, and the loads should not all be 0")
     low, high = 0, int(counts.max())  # at `high` rows nothing is dropped
     while low < high:
@@ -207,7 +212,7 @@ def least_factor(loads: ArrayLike, share: float) -> float:
 
 
 def _two_dimensional(experts: ArrayLike) -> Ints:
-    chosen = np.asarray(experts, dtype=np.int64)
+    chosen = indices(experts, "experts")
     if chosen.ndim != 2:
         raise ValueError(f"chosen experts of shape {chosen.shape} should be (tokens, top_k)")
     return chosen

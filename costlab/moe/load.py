@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from costlab.arrays import ArrayLike, Floats, Ints
+from costlab.checks import whole
 from costlab.moe.routing import top_k
 
 
@@ -32,6 +33,7 @@ def zipf_shares(experts: int, exponent: float, rng: np.random.Generator | None =
 
     Chapter: moe
     """
+    experts = whole(experts, "experts")
     if experts < 1 or not 0 <= exponent < np.inf:
         raise ValueError(f"{experts} experts, exponent {exponent}: should be at least 1 and at least 0")
     weights = np.arange(1, experts + 1, dtype=np.float64) ** -exponent
@@ -55,9 +57,10 @@ def skewed_logits(tokens: int, shares: ArrayLike, rng: np.random.Generator) -> F
     Chapter: moe
     """
     popularity = np.asarray(shares, dtype=np.float64)
+    tokens = whole(tokens, "tokens")
     if tokens < 0:
         raise ValueError(f"tokens = {tokens} should be at least 0")
-    if popularity.ndim != 1 or not (popularity > 0).all():
+    if popularity.ndim != 1 or not popularity.size or not ((popularity > 0) & (popularity < np.inf)).all():
         raise ValueError("shares should be one positive number per expert")
     return np.log(popularity) + rng.gumbel(size=(tokens, popularity.size))
 

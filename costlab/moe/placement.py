@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costlab.arrays import ArrayLike, Bools, Floats, Ints
+from costlab.checks import whole
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,15 @@ class Placement:
             loads: load per expert.
 
         Raises:
-            ValueError: loads for another number of experts.
+            ValueError: loads for another number of experts, or an expert without slot.
 
         Chapter: moe
         """
         values = _checked_loads(loads)
         if values.size != self.copies.size:
             raise ValueError(f"{values.size} loads for a placement of {self.copies.size} experts")
+        if not self.copies.all():
+            raise ValueError(f"expert {int(np.argmin(self.copies))} has no slot: its load would be lost")
         return np.asarray((values / self.copies)[self.slots].sum(axis=-1), dtype=np.float64)
 
     def balancedness(self, loads: ArrayLike) -> float:
@@ -88,6 +91,7 @@ def contiguous(experts: int, ranks: int) -> Placement:
 
     Chapter: moe
     """
+    experts, ranks = whole(experts, "experts"), whole(ranks, "ranks")
     if ranks < 1 or experts < 1 or experts % ranks:
         raise ValueError(f"{experts} experts don't divide among {ranks} ranks")
     return Placement(np.arange(experts, dtype=np.int64).reshape(ranks, -1))
@@ -114,6 +118,8 @@ def place(loads: ArrayLike, ranks: int, redundant: int = 0, nodes: int = 1, grou
     Chapter: moe
     """
     values = _checked_loads(loads)
+    ranks, redundant = whole(ranks, "ranks"), whole(redundant, "redundant")
+    nodes, groups = whole(nodes, "nodes"), whole(groups, "groups")
     per_rank = slots_per_rank(values.size, ranks, redundant)
     _check_nodes(values.size, ranks, nodes, groups)
     hierarchical = nodes > 1 and groups % nodes == 0
@@ -141,6 +147,7 @@ def slots_per_rank(experts: int, ranks: int, redundant: int = 0) -> int:
 
     Chapter: moe
     """
+    experts, ranks, redundant = whole(experts, "experts"), whole(ranks, "ranks"), whole(redundant, "redundant")
     if experts < 1 or ranks < 1 or redundant < 0:
         raise ValueError(f"{experts} experts + {redundant} redundant among {ranks} ranks: at least 1, 0 and 1")
     slots = experts + redundant
@@ -167,7 +174,7 @@ def copies_by_load(loads: ArrayLike, slots: int, most: int | None = None) -> Int
 
     Chapter: moe
     """
-    values = _checked_loads(loads)
+    values, slots = _checked_loads(loads), whole(slots, "slots")
     if slots < values.size:
         raise ValueError(f"{slots} slots are too few for {values.size} experts")
     if most is not None and slots > values.size * most:

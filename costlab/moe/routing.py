@@ -24,6 +24,7 @@ from costlab import arch
 from costlab.arch.experts import check_routing
 from costlab.arrays import ArrayLike, Floats, Ints
 from costlab.catalog import Routing
+from costlab.checks import indices, whole
 
 #: DeepSeek's guard against a sum of zero; it changes no weight that a double can tell apart.
 _TINY = 1e-20
@@ -76,7 +77,9 @@ def top_k(scores: ArrayLike, k: int) -> Ints:
 
     Chapter: moe
     """
-    values = np.asarray(scores, dtype=np.float64)
+    values, k = np.asarray(scores, dtype=np.float64), whole(k, "top_k")
+    if not values.ndim:
+        raise ValueError(f"scores = {scores!r} should be an array, [..., experts]")
     if not 1 <= k <= values.shape[-1]:
         raise ValueError(f"top_k = {k} should lie between 1 and the number of experts, {values.shape[-1]}")
     if np.isnan(values).any():
@@ -107,7 +110,9 @@ def limit_groups(scores: ArrayLike, groups: int, kept: int) -> Floats:
 
     Source: arXiv 2412.19437 sec. 2.1.2 (node-limited routing). Chapter: moe
     """
-    values = np.asarray(scores, dtype=np.float64)
+    values, groups, kept = np.asarray(scores, dtype=np.float64), whole(groups, "groups"), whole(kept, "groups kept")
+    if values.ndim != 2:
+        raise ValueError(f"scores of shape {values.shape} should be (tokens, experts)")
     tokens, experts = values.shape
     if groups < 1 or experts % groups:
         raise ValueError(f"{experts} experts don't divide into groups = {groups}")
@@ -160,11 +165,11 @@ def count_loads(experts: ArrayLike, total: int) -> Ints:
         total: number of experts.
 
     Raises:
-        ValueError: an expert outside 0 … total - 1.
+        ValueError: an expert outside 0 … total - 1, or no whole number.
 
     Chapter: moe
     """
-    chosen = np.asarray(experts, dtype=np.int64).ravel()
+    chosen, total = indices(experts, "experts").ravel(), whole(total, "total")
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < total):
         wrong = chosen[(chosen < 0) | (chosen >= total)][0]
         raise ValueError(f"expert {wrong} should lie between 0 and {total - 1}")
@@ -180,6 +185,8 @@ class Router:
     routing: Routing
 
     def __post_init__(self) -> None:
+        whole(self.experts, "experts")
+        whole(self.top_k, "top_k")
         check_routing(self.experts, self.top_k, self.routing)
 
     def route(
@@ -258,7 +265,7 @@ def look_up(table: ArrayLike | None, token_ids: ArrayLike | None, experts: int, 
     """
     if table is None or token_ids is None:
         raise ValueError("a router by token table needs table and token_ids")
-    rows, ids = np.asarray(table), np.asarray(token_ids)
+    rows, ids = indices(table, "token table"), indices(token_ids, "token ids")
     if rows.ndim != 2 or rows.shape[1] != k:
         raise ValueError(f"token table of shape {rows.shape} should be (vocabulary, {k})")
     if ids.shape != (tokens,):
@@ -266,7 +273,7 @@ def look_up(table: ArrayLike | None, token_ids: ArrayLike | None, experts: int, 
     if ids.size and not (ids.min() >= 0 and ids.max() < len(rows)):
         wrong = ids[(ids < 0) | (ids >= len(rows))][0]
         raise ValueError(f"token id {wrong} should lie between 0 and {len(rows) - 1}")
-    chosen = np.asarray(rows[ids], dtype=np.int64).reshape(tokens, k)
+    chosen = rows[ids].reshape(tokens, k)
     count_loads(chosen, experts)  # raises where the table names an expert that does not exist
     return chosen
 
@@ -281,7 +288,7 @@ def token_table(vocabulary: int, experts: int, k: int, rng: np.random.Generator)
 
     Chapter: moe
     """
-    return top_k(rng.random((vocabulary, experts)), k)
+    return top_k(rng.random((whole(vocabulary, "vocabulary"), whole(experts, "experts"))), k)
 
 
 def moe_layer(model: arch.Model | str, layer: int = -1) -> arch.MoE:
@@ -297,7 +304,7 @@ def moe_layer(model: arch.Model | str, layer: int = -1) -> arch.MoE:
     Chapter: moe
     """
     loaded = arch.load(model) if isinstance(model, str) else model
-    count = len(loaded.layers)
+    count, layer = len(loaded.layers), whole(layer, "layer")
     if not -count <= layer < count:
         raise ValueError(f"layer {layer} of {loaded.key}: should lie between 0 and {count - 1}")
     ffn = loaded.layers[layer][1]
