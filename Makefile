@@ -31,27 +31,30 @@ help:
 
 # The stamp is older than these files only when they changed, so pip runs only then.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) -e .
-	touch $@
+	@echo "Setting up $(VENV), the project's own Python: about two minutes, again only when requirements change."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) -e .
+	@touch $@
 
 # Jupyter Book executes a chapter again only when its own cells change, and writes a page again only when
 # its source does. When the package changes, forget both; when an extension changes, forget the pages.
 _build/.package: $(STAMP) $(PACKAGE)
-	rm -rf _build/.jupyter_cache _build/.doctrees
-	mkdir -p _build
-	touch $@
+	@rm -rf _build/.jupyter_cache _build/.doctrees
+	@mkdir -p _build
+	@touch $@
 
 _build/.extensions: $(EXTENSIONS)
-	rm -rf _build/.doctrees
-	mkdir -p _build
-	touch $@
+	@rm -rf _build/.doctrees
+	@mkdir -p _build
+	@touch $@
 
 # A warning is reported only while its page is read, so after a failed build read every page again:
-# else the next build would pass.
+# else the next build would pass. One thread a chapter: on a busy machine, threads that wait for one another
+# take minutes for a second's work.
 book: $(STAMP) _build/.package _build/.extensions
-	$(BIN)/jupyter-book build . --path-output . -W -n --keep-going --quiet \
+	@echo "Building the course. Chapters that changed are run, seconds to half a minute each."
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/jupyter-book build . --path-output . -W -n --keep-going --quiet \
 	  || { rm -rf $(HTML) _build/.doctrees; exit 1; }
 	@echo "Built. Open it with 'make serve', or open $(CURDIR)/$(HTML)/index.html"
 

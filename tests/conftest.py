@@ -18,7 +18,9 @@ from threading import Thread
 import pytest
 from effort import FULL_EXAMPLES
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, sync_playwright
+from jupyter_client.manager import KernelManager
+from live_firefox import Firefox, firefox
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +33,9 @@ settings.register_profile("course", patient, max_examples=FULL_EXAMPLES // 4)
 def pytest_configure(config: pytest.Config) -> None:
     """Draw few examples unless the command line asks for more, as `make test-all` does."""
     settings.load_profile(config.getoption("--hypothesis-profile") or "course")
+
+# Jupyter's libraries leave encryption off, and then each kernel warns of it.
+KernelManager.transport_encryption.default_value = "auto"
 
 
 @dataclass(frozen=True)
@@ -136,3 +141,21 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """Someone whose browser keeps, from page to page, what sites store in it: Python then starts in half the time."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def fox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
+    """Start the system's Firefox, with a profile of its own."""
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("no Firefox on this machine (Debian: apt-get install firefox-esr)")
+    with firefox(program, tmp_path_factory.mktemp("profile")) as started:
+        yield started

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbclient.output_widget import OutputWidget
 
@@ -39,6 +40,7 @@ def execute(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    KernelManager.transport_encryption.default_value = "auto"  # off, each kernel warns of it
     for name in sys.argv[1:]:
         print(name, flush=True)
         execute(Path(name))

@@ -1,19 +1,12 @@
 """Every slider of every chapter in Firefox: each view's first control to one end, its figure drawn anew."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Site, chapters_with_sliders
-from live_firefox import Firefox, installed, move
+from live_firefox import Firefox, move
 
 COUNT = "return document.querySelectorAll('[data-live-view]').length"
-
-
-@pytest.fixture(scope="module")
-def fox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
-    """The system's Firefox."""
-    yield from installed(Path(tmp_path_factory.mktemp("profile")))
 
 
 @pytest.mark.parametrize("notebook", chapters_with_sliders(), ids=lambda path: path.stem)

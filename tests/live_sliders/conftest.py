@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import one_at_a_time
 from live_book import RUNTIME_VARIABLE, Built, build, copy_book, runtime_folder, serve
 
 
@@ -19,11 +20,16 @@ def runtime() -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Built:
-    """The small book with live sliders."""
-    result = build(copy_book(tmp_path_factory.mktemp("live") / "book"), runtime=runtime)
-    assert result.status == 0, result.output
-    return result
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str, runtime: Path) -> Built:
+    """The small book with live sliders, built once for all workers."""
+    mine = tmp_path_factory.getbasetemp()
+    book = (mine if worker_id == "master" else mine.parent) / "live" / "book"
+    with one_at_a_time(book.with_name("output.txt")) as output:
+        if not output.read_text():
+            result = build(copy_book(book), runtime=runtime)
+            assert result.status == 0, result.output
+            output.write_text(result.output)
+        return Built(book / "_build" / "html", output.read_text(), 0)
 
 
 @pytest.fixture(scope="session")

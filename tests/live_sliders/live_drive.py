@@ -1,6 +1,6 @@
 """Drives the sliders of any site that `live_sliders` built, and compares each answer with a kernel's.
 
-The one entry is `check_page`: it takes a browser, the site's address, a page's name and its notebook.
+The one entry is `check_page`: it takes a browser or a visitor, the site's address, a page's name and its notebook.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from live_oracle import Oracle, assert_same_text, run_notebook
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 TIMEOUT_MS = 300_000  # a bound, never a wait: a busy machine is no failure
 QUIET_KINDS = ("log", "info", "debug")
@@ -115,14 +115,14 @@ def _sent_bytes(response: Any) -> int:
 
 
 @contextmanager
-def visit(browser: Browser, site: str, **context: Any) -> Iterator[Visit]:
-    """A fresh visitor's page."""
-    opened = browser.new_context(**context)
-    opened.set_default_timeout(TIMEOUT_MS)
+def visit(by: Browser | BrowserContext, site: str, **context: Any) -> Iterator[Visit]:
+    """The page of a fresh visitor, or of one who may have been here before: a context, with what its browser kept."""
+    page = by.new_page(**context)
+    page.set_default_timeout(TIMEOUT_MS)
     try:
-        yield Visit(opened.new_page(), site)
+        yield Visit(page, site)
     finally:
-        opened.close()
+        page.close()
 
 
 def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -141,12 +141,12 @@ def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
-def check_page(browser: Browser, site: str, page: str, notebook: Path) -> int:
+def check_page(by: Browser | BrowserContext, site: str, page: str, notebook: Path) -> int:
     """Move every control of every live view of a page to both ends and back; return how many moves were compared.
 
     After each move text and numbers must be the kernel's, and the pictures must look like the kernel's.
     """
-    with visit(browser, site) as opened, run_notebook(notebook) as oracle:
+    with visit(by, site) as opened, run_notebook(notebook) as oracle:
         opened.open(f"{page}.html")
         plan = opened.plan()
         moves = sum(_check_view(opened, oracle, plan, view) for view in plan["views"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -11,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 TIMEOUT_S = 300  # a bound, never a wait: a busy machine is no failure
 
@@ -95,15 +92,6 @@ def firefox(program: str, profile: Path) -> Iterator[Firefox]:
                 yield Firefox(connection)
         finally:
             process.terminate()
-
-
-def installed(profile: Path) -> Iterator[Firefox]:
-    """Start the system's Firefox for a fixture; skip the test where there is none."""
-    program = shutil.which("firefox-esr") or shutil.which("firefox")
-    if program is None:
-        pytest.skip("no Firefox on this machine")
-    with firefox(program, profile) as started:
-        yield started
 
 
 def move(browser: Firefox, view: int, end: str) -> dict[str, Any]:
