@@ -241,7 +241,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         yield from by_context(contexts, 1 if options.quick else 20)
         yield from prompts(prompt)
         for name in ("CSA", "HCA"):
-            yield from beside_transformers(name, prompt, context, 1 if options.quick else 5, width)
+            yield from beside_transformers(name, prompt, context, 1 if options.quick else 3, width)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/cache.py [--quick] [--json FILE] [TRACE]
 
-Five million Zipf references, and a trace if one is given. libcachesim reads them from a binary file by its own C++
+Two million Zipf references, and a trace if one is given. libcachesim reads them from a binary file by its own C++
 reader, the fastest way it has. Hit counts must be equal, or the run stops.
 """
 
@@ -124,7 +124,7 @@ def memory(keys: Ints) -> Iterator[Row]:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Single references first, then traffic, then memory."""
-    count = 5_000 if options.quick else 5_000_000
+    count = 5_000 if options.quick else 2_000_000
     zipf = generators.zipf(count, count // 5, EXPONENT, np.random.default_rng(0))
     chats = generators.chat(count // 100, np.random.default_rng(0))
     trace = read(options.trace) if options.trace else None

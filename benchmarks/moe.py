@@ -62,7 +62,7 @@ def races(device: str, dtype: torch.dtype, inner: int, tokens: int, experts: int
     forward = partial(layer, x)
     with torch.no_grad():
         loop = partial(naive_forward, layer, x)
-        yield row("loop", "MoE forward", "a loop over tokens and experts", loop, forward, min(rounds, 3))
+        yield row("loop", "MoE forward", "a loop over tokens and experts", loop, forward, min(rounds, 2))
         yield row("dense", "MoE forward", "dense products of equal FLOPs", dense(layer, x, ffn), forward, rounds)
     for name in ("eager", "grouped_mm"):
         block = transformers_block(layer, ffn, name)
@@ -71,7 +71,7 @@ def races(device: str, dtype: torch.dtype, inner: int, tokens: int, experts: int
         with torch.no_grad():
             yield row(f"forward-{name}", "MoE forward", whom, partial(block, x[None]), forward, rounds)
         theirs, ours = partial(backward, block, x[None]), partial(backward, layer, x)
-        yield row(f"training-{name}", "MoE forward and backward", whom, theirs, ours, min(rounds, 4))
+        yield row(f"training-{name}", "MoE forward and backward", whom, theirs, ours, min(rounds, 3))
 
 
 def dense(layer: MoELayer, x: Tensor, ffn: arch.MoE) -> Callable[[], object]:

@@ -97,20 +97,16 @@ def page(runs: dict[str, Run]) -> str:
         for name, one in runs.items()
         for row in one["rows"]
     ]
-    settings = [setting(name, one) for name, one in runs.items()]
-    return f"{HEAD}{markdown(rows)}\n\n## Machines and versions\n\n{markdown(settings)}\n"
+    return f"{HEAD}{markdown(rows)}\n\n## Machines and versions\n\n{settings(runs)}"
 
 
-def setting(name: str, one: Run) -> dict[str, str]:
-    """Return where and with what one run was made."""
-    with_what = ", ".join(f"{package} {version}" for package, version in one["versions"].items())
-    return {
-        "benchmark": name,
-        "date": one["date"],
-        "costlab": one["commit"],
-        "machine": one["machine"],
-        "versions": with_what,
-    }
+def settings(runs: dict[str, Run]) -> str:
+    """Return where and with what the runs were made, as a list; runs made alike share an entry."""
+    shared: dict[str, list[str]] = {}
+    for name, one in runs.items():
+        with_what = ", ".join(f"{package} {version}" for package, version in one["versions"].items())
+        shared.setdefault(f"{one['machine']}. costlab at {one['commit']}, {with_what}.", []).append(name)
+    return "".join(f"- {', '.join(names)}: {setting}\n" for setting, names in shared.items())
 
 
 def quoted(runs: dict[str, Run], keys: Sequence[str]) -> str:
