@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Draw few examples unless the command line asks for more, as `make test-all` does."""
     settings.load_profile(config.getoption("--hypothesis-profile") or "course")
 
+
 # Jupyter's libraries leave encryption off, and then each kernel warns of it.
 KernelManager.transport_encryption.default_value = "auto"
 
