@@ -95,6 +95,7 @@ $(BENCH)/.installed: $(STAMP) benchmarks/requirements.txt
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/table.py $(ONLY)
+	$(BENCH)/bin/python tools/readme_output.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -113,9 +113,13 @@ def quoted(runs: dict[str, Run], keys: Sequence[str]) -> str:
     """Return some rows as README shows them, with date and machine."""
     rows = [cells(row_of(runs, key)) for key in keys]
     shown = ("figure", "ours", "beside", "theirs", "unit", "ratio")
-    where = {f"{run['date']}, {run['machine']}" for run in (runs[key.partition("/")[0]] for key in keys)}
+    used = [runs[key.partition("/")[0]] for key in keys]
+    where: dict[str, set[str]] = {}
+    for one in used:
+        where.setdefault(one["machine"], set()).add(one["date"])
     table = markdown([{head: row[head] for head in shown} for row in rows])
-    return f"{table}\n\nMeasured: {'; '.join(sorted(where))}.\n"
+    measured = [f"on {name}, {' and '.join(sorted(dates))}" for name, dates in where.items()]
+    return f"{table}\n\nMeasured {'; '.join(measured)}.\n"
 
 
 def machine() -> str:
@@ -196,10 +200,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         write(read(options.into) | {name: found}, options.into)
         print(markdown([cells(Row(**row)) for row in found["rows"]]), flush=True)
-    runs = read(options.into)
-    missed = [f"{name}/{row['name']}" for name, one in runs.items() for row in one["rows"] if Row(**row).missed]
-    if missed and not options.quick:
-        print(f"goals missed: {', '.join(missed)}")
+        missed = [row["name"] for row in found["rows"] if Row(**row).missed]
+        if missed and not options.quick:
+            print(f"goals missed: {', '.join(missed)}", flush=True)
     if failed:
         sys.exit(f"failed, so the table keeps their old rows: {', '.join(failed)}")
 
