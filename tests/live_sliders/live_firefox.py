@@ -49,8 +49,8 @@ class Firefox:
         self._connection = connection
         self._serial = 0
         self._read()  # its greeting
-        timeouts = {"script": TIMEOUT_S * 1000, "pageLoad": TIMEOUT_S * 1000}
-        self.call("WebDriver:NewSession", {"capabilities": {"alwaysMatch": {"timeouts": timeouts}}})
+        self.call("WebDriver:NewSession", {})
+        self.call("WebDriver:SetTimeouts", {"script": TIMEOUT_S * 1000, "pageLoad": TIMEOUT_S * 1000})
 
     def call(self, command: str, parameters: dict[str, Any]) -> Any:
         """Send one command and return what it gives."""
