@@ -247,7 +247,7 @@ SANITIZE = """async ([module, html]) => {
 ACTING = """(html) => { const parsed = new DOMParser().parseFromString(html, 'text/html');
   const bad = /^on|javascript|data:text|evil|example/i;
   const acts = (e) => [...e.attributes].some((a) => bad.test((a.name + a.value).replace(/\\s/g, '')));
-  return [...parsed.body.querySelectorAll('*')].filter((e) => acts(e) || e.matches(
+  return [...parsed.querySelectorAll('*')].filter((e) => acts(e) || e.matches(
     'script,style,svg,math,iframe,object,embed,base,meta,link,form,template,noscript')).length; }"""
 
 
