@@ -92,7 +92,7 @@ class Running:
     rope_theta: Mapping[str, float] = field(default_factory=FrozenDict)
     value_scale: float = 1.0
     norm_eps: float = 1e-6
-    yarn: Mapping[str, RopeStretch] = field(default_factory=dict)
+    yarn: Mapping[str, RopeStretch] = field(default_factory=FrozenDict)
     sinkhorn_steps: int = 20
 
 

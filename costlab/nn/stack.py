@@ -226,10 +226,16 @@ class Decoder(nn.Module):
 
     Args:
         model: e.g. `arch.load("mimo-v2-flash")`, which fits a large machine or the meta device, or a `scaled` one.
+
+    Raises:
+        ValueError: a model whose record does not say how its positions turn, named.
     """
 
     def __init__(self, model: arch.Model) -> None:
         super().__init__()
+        if silent := {attention.kind for attention, _ in model.layers} - model.record.running.rope_theta.keys():
+            kinds = ", ".join(sorted(silent))
+            raise ValueError(f"{model.key} can't be run: its record has no running.rope_theta for {kinds}")
         self.model = model
         hidden, vocab, running = model.record.hidden, model.record.vocab, model.record.running
         mixing = (model.record.residual_streams, running.sinkhorn_steps, vocab)

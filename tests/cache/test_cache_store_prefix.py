@@ -57,7 +57,10 @@ def opened(stack, model, memory=64, ram=0, folder=None, **options):
 def with_mla(toy_model):
     """The toy with one layer of another kind."""
     mla = arch.MLA(heads=2, rope_dim=4, entry=((12, "fp32"),), nope_dim=8, v_dim=8, q_rank=8, kv_rank=8)
-    return dataclasses.replace(toy_model, layers=(*toy_model.layers, (mla, toy_model.layers[0][1])))
+    record = toy_model.record
+    running = dataclasses.replace(record.running, rope_theta={**record.running.rope_theta, "mla": 1e4})
+    record = dataclasses.replace(record, attention={**record.attention, "mla": {"kind": "mla"}}, running=running)
+    return dataclasses.replace(toy_model, record=record, layers=(*toy_model.layers, (mla, toy_model.layers[0][1])))
 
 
 @torch.inference_mode()

@@ -234,3 +234,30 @@ def test_rotary_bases_name_attention_kinds():
     record = arch.load("mimo-v2-flash").record
     with pytest.raises(ValueError, match=r"rope_theta names \['slidng'\], attention kinds are \['full', 'sliding'\]"):
         dataclasses.replace(record, running=Running(rope_theta={"slidng": 1e4}))
+
+
+# --- every model of the catalog --------------------------------------------------------------------------------
+
+#: Their rotary embeddings are stretched in ways that the catalog does not hold.
+STRETCHED = {"deepseek-v3", "deepseek-v3.2", "kimi-k2", "llama-3.1-70b"}
+
+
+@pytest.mark.parametrize(
+    "model", sorted({*arch.models()} - {*MODELS} - STRETCHED - {"deepseek-v4-pro", "deepseek-v4-flash"})
+)
+def test_other_models_are_built_with_their_own_bases(model):
+    original = arch.load(model)
+    with torch.device("meta"):
+        decoder = Decoder(original)
+    count = sum(p.numel() for p in decoder.parameters()) + sum(b.numel() for b in decoder.buffers())
+    assert count == original.params.total
+    bases = original.record.running.rope_theta
+    for block, (attention, _) in zip(decoder.stack.blocks, original.layers, strict=True):
+        assert block.attention.rope.theta == bases[attention.kind]
+    assert decoder.stack.norm.eps == original.record.running.norm_eps
+
+
+@pytest.mark.parametrize("model", sorted(STRETCHED))
+def test_a_model_that_would_turn_wrongly_is_refused(model):
+    with pytest.raises(ValueError, match=rf"{model} can't be run: its record has no running.rope_theta for"):
+        Decoder(arch.load(model))
