@@ -310,18 +310,18 @@ def _point_value(value: Any, args: argparse.Namespace) -> Any:
 
 def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
     done = 0
-    with _bar(len(plans), "plans") as bar:
 
-        def progress(count: int) -> None:
-            nonlocal done
-            done += count
-            if bar is not None:
-                bar.update(count)
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        if bar is not None:
+            bar.update(count)
 
-        try:
+    try:
+        with _bar(len(plans), "plans") as bar:
             return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
-        except KeyboardInterrupt:
-            raise _Stopped(f"after {done} of {len(plans)} plans") from None
+    except KeyboardInterrupt:
+        raise _Stopped(f"after {done} of {len(plans)} plans") from None
 
 
 def _outcome_row(outcome: Outcome, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
