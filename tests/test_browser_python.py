@@ -31,7 +31,7 @@ def there():
     if runtime is None or not (runtime / "pyodide.mjs").is_file() or shutil.which("node") is None:
         pytest.skip("no browser's Python beside the project, or no Node.js to run it")
     command = ["node", "--input-type=module", "-e", LOAD, "--", str(runtime.resolve()), str(REPOSITORY)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return json.loads(done.stdout)
 

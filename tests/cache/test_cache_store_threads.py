@@ -42,7 +42,7 @@ def test_readers_and_writers(tmp_path, write, files):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(600)
         assert not errors
         assert not any(thread.is_alive() for thread in threads), "somebody is stuck"
         store.flush()
@@ -70,7 +70,7 @@ def test_one_file_read_by_many_is_read_once(tmp_path):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(600)
         assert [is_right(0, page) for page in got] == [True] * 5
         assert store.stats.served_file == 1
         assert store.stats.served_memory == 4

@@ -64,8 +64,8 @@ def cluster(tmp_path_factory):
             start("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", *listen)
             for _ in range(3)
         ]
-        with Client(scheduler_file=str(note), timeout="60s", set_as_default=False) as client:
-            client.wait_for_workers(3, timeout=60)
+        with Client(scheduler_file=str(note), timeout="600s", set_as_default=False) as client:
+            client.wait_for_workers(3, timeout=600)
             address = client.scheduler.address
         yield address, workers
 
@@ -149,7 +149,7 @@ def test_dask_with_a_worker_killed_midway(cluster, serial):
             killed.set()
 
     outcomes = sweep(plans, chats(), backend="dask", address=address, progress=kill)
-    assert killed.is_set() and workers[0].wait(10) == -signal.SIGKILL
+    assert killed.is_set() and workers[0].wait(600) == -signal.SIGKILL
     assert reports(outcomes) == serial * 4
     assert [outcome.plan for outcome in outcomes] == plans
 

@@ -42,7 +42,7 @@ def build(folder: Path, *, runtime: Path | None, options: tuple[str, ...] = (), 
         environment[RUNTIME_VARIABLE] = str(runtime)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", str(folder), "--toc", str(folder / toc)]
     done = subprocess.run(
-        [*command, *options], env=environment, text=True, capture_output=True, timeout=300, cwd=folder
+        [*command, *options], env=environment, text=True, capture_output=True, timeout=900, cwd=folder
     )
     return Built(folder / "_build" / "html", done.stdout + done.stderr, done.returncode)
 

@@ -77,7 +77,7 @@ def run_notebook(path: Path) -> Iterator[Oracle]:
     What is tagged `not-live` is left out: no slider of the page can need it, and it is the slow part.
     """
     notebook = read_notebook(path)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}})
     with client.setup_kernel():
         client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": OneWayOutput}}
         for index, cell in enumerate(notebook.cells):
