@@ -18,6 +18,7 @@ from costlab import arch, catalog, roofline
 from costlab.arch import Attention, Model
 from costlab.arch.experts import FeedForward
 from costlab.cache.windows import Footprint, footprint
+from costlab.checks import whole
 
 #: A layer: its attention and its feed-forward part.
 Layer = tuple[Attention, FeedForward]
@@ -178,7 +179,7 @@ def chip_rate(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[s
 
     Source: catalog/chips.toml. Chapter: cache
     """
-    if chips < 1 or not 0 < efficiency <= 1:
+    if whole(chips, "chips") < 1 or not 0 < efficiency <= 1:
         raise ValueError(f"chips should be at least 1 and efficiency in (0, 1], got {chips} and {efficiency}")
     record = catalog.chip(chip)
     return lambda precision: 1.0 / (roofline.rate(record, precision) * chips * efficiency)

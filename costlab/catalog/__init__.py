@@ -161,7 +161,7 @@ def pick(table: Mapping[str, T], key: str, what: str) -> T:
 
     Chapter: prices
     """
-    if key.lower() in table:
+    if isinstance(key, str) and key.lower() in table:
         return table[key.lower()]
     raise ValueError(unknown(what, key, table))
 
@@ -172,7 +172,7 @@ def unknown(what: str, key: str, known: Iterable[str]) -> str:
     Chapter: prices
     """
     names = sorted(known)
-    meant = near(key.lower(), names)
+    meant = near(str(key).lower(), names)
     hint = f"did you mean {meant!r}? Known" if meant else "known"
     return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
 

@@ -170,6 +170,8 @@ def test_a_hit_in_hbm_moves_nothing() -> None:
     [
         (lambda: costs.flat_rate(0), "flops_per_s should be above 0"),
         (lambda: costs.chip_rate("h800", 0), "chips should be at least 1"),
+        (lambda: costs.chip_rate("h800", 1.5), "chips = 1.5 should be a whole number"),
+        (lambda: costs.chip_rate("h800", True), "chips = True should be a whole number"),
         (lambda: costs.chip_rate("h8000"), "unknown chip 'h8000'"),
         (lambda: costs.chip_rate("h800")("int3"), "no unit for 'int3'"),
         (lambda: costs.hit_cost(PRO, 0, bandwidth_bytes_per_s=1.0), "tokens and bandwidth should be above 0"),

@@ -893,3 +893,8 @@ def test_the_conversation_trace_is_written_as_it_came(tmp_path):
     with open(TRACE, "rb") as theirs, open(tmp_path / "t.jsonl", "rb") as ours:
         for a, b in itertools.zip_longest(theirs, ours):
             assert json.loads(a) == json.loads(b)
+
+
+def test_a_path_in_bytes_is_a_path(put):
+    path = put(EXAMPLES["mooncake"].encode(), "rows.jsonl")
+    assert list(read(os.fsencode(path))) == EXPECTED["mooncake"]

@@ -249,3 +249,9 @@ def test_records_are_frozen():
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         catalog.model("llama-2-7b").hidden = 1
+
+
+@pytest.mark.parametrize("name", [None, 5, b"h800", True])
+def test_what_is_no_name_is_quoted(name):
+    with pytest.raises(ValueError, match=f"unknown chip {name!r}; known: "):
+        catalog.chip(name)

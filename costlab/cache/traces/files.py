@@ -22,7 +22,7 @@ from costlab.cache.traces.requests import Found, Request, Source, Trace, TraceEr
 
 
 def read(
-    path: str | os.PathLike[str] | IO[bytes],
+    path: str | bytes | os.PathLike[str] | IO[bytes],
     format: str = "auto",
     errors: Literal["raise", "skip"] = "raise",
     block_tokens: int | None = None,
@@ -61,7 +61,7 @@ def read(
         raise ValueError(f"from_s = {from_s} should be a number of seconds of at least 0")
     if format != "auto" and format not in FORMATS:
         raise ValueError(f"unknown trace format {format!r}; known: auto, {', '.join(FORMATS)}")
-    where = cast("IO[bytes]", path) if hasattr(path, "read") else os.fspath(path)
+    where = cast("IO[bytes]", path) if hasattr(path, "read") else os.fsdecode(path)
     source = _File(where, format, errors == "skip", block_tokens, from_s, limit, sort, chain)
     if format == "auto":
         source.format = source.guess()
