@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from abc import ABC, abstractmethod
 from array import array
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
@@ -37,7 +38,7 @@ class Fault(Exception):
         self.column, self.message, self.fatal = str(column), message, fatal
 
 
-class Format:
+class Format(ABC):
     """What all formats share.
 
     Args:
@@ -65,13 +66,13 @@ class Format:
         """Whether the first row is no request but names the columns. Chapter: cache."""
         return False
 
+    @abstractmethod
     def request(self, text: str) -> Request:
         """Return the request that a row stands for. Chapter: cache.
 
         Raises:
             Fault: a row that does not fit.
         """
-        raise NotImplementedError
 
     def wrong(self, text: str, name: str, value: object, right: str) -> NoReturn:
         """Refuse the value of a column. Chapter: cache."""

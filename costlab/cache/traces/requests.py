@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -95,18 +96,19 @@ chain=True: those of a prefix cache)"""
 _DELAYED = "have a delay instead of a time: each is taken to come that long after the turn before it came"
 
 
-class Source:
+class Source(ABC):
     """Requests that are read anew in each pass. `once`: there can be one pass only."""
 
     once: bool = False
     found: Found
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Request]:
-        raise NotImplementedError
+        """Begin a pass."""
 
+    @abstractmethod
     def share_read(self) -> float | None:
         """Return how much of all the running pass has read, 0 to 1; None where that is not known. Chapter: cache."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
