@@ -83,8 +83,9 @@ class Format(ABC):
         right = f"{before}{self.unit} or later: time goes back (--sort, sort=True puts rows in order)"
         raise Fault(self._place(text, self.time), f"{self.when}{self.unit} should be {right}")
 
+    @abstractmethod
     def _place(self, text: str, name: str) -> str:
-        raise NotImplementedError
+        """Say where in the row a column stands."""
 
     def _prompt(self, text: str, ids: list[int] | tuple[int, ...], tokens: int) -> tuple[int, ...]:
         """Return a prompt's ids, as many as its tokens want."""
