@@ -23,10 +23,10 @@ from peers import Row, beside, main, peer, timed
 from tqdm import tqdm
 
 from costlab.arrays import Ints
-from costlab.cache import curves, generators, policies, tiers
-from costlab.cache.plan import Plan
-from costlab.cache.run import replay
-from costlab.cache.traces import Request, Trace, read
+from costlab.cache import curves, policies, tiers
+from costlab.cache.sim.plan import Plan
+from costlab.cache.sim.run import replay
+from costlab.traces import Request, Trace, generators, read
 
 lcs = peer("libcachesim")
 
@@ -126,7 +126,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Single references first, then traffic, then memory."""
     count = 5_000 if options.quick else 2_000_000
     zipf = generators.zipf(count, count // 5, EXPONENT, np.random.default_rng(0))
-    chats = generators.chat(count // 100, np.random.default_rng(0))
+    chats = generators.generate("chat", count // 100, np.random.default_rng(0))
     trace = read(options.trace) if options.trace else None
     traffic = {"chats": chats} | ({Path(trace.name).stem[:20]: trace} if trace else {})
     with libcachesim_reader(zipf) as reader:

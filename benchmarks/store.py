@@ -25,9 +25,9 @@ from peers import Row, beside, best, main
 from costlab import arch
 from costlab.cache.store import Array, Geometry, Speeds, Store, cool, predicted_ttft_s, speeds
 from costlab.cache.store.pages import digest
-from costlab.nn import prefill
-from costlab.nn.prefix import Server, page_examples, randomise_sinks, toy
-from costlab.nn.stack import Decoder
+from costlab.nn.decoder import Decoder
+from costlab.nn.serving import speed
+from costlab.nn.serving.prefix import Server, page_examples, randomise_sinks, toy
 
 BLOCK = 64
 QUESTION = 40
@@ -64,10 +64,10 @@ def layer_speeds(model: arch.Model, per_pool: Sequence[Speeds], tier: str) -> li
     return [per_pool[isinstance(dims, arch.SlidingWindow)].of(tier) for dims, _ in model.layers]
 
 
-def compute_s(speed: prefill.PrefillSpeed, chunks: Sequence[tuple[int, int]]) -> list[float]:
+def compute_s(measured: speed.PrefillSpeed, chunks: Sequence[tuple[int, int]]) -> list[float]:
     """Return predicted seconds per layer, spread evenly: serial loading only needs their sum."""
-    total = sum(float(speed.seconds(new, prefix)) for new, prefix in chunks)
-    return [total / len(speed.model.layers)] * len(speed.model.layers)
+    total = sum(float(measured.seconds(new, prefix)) for new, prefix in chunks)
+    return [total / len(measured.model.layers)] * len(measured.model.layers)
 
 
 def times(model: Decoder, prefix: int, repeats: int, folder: Path) -> Iterator[tuple[str, float, float]]:
@@ -75,14 +75,16 @@ def times(model: Decoder, prefix: int, repeats: int, folder: Path) -> Iterator[t
     rng = np.random.default_rng(0)
     vocab = model.model.record.vocab
     text = rng.integers(0, vocab, prefix).tolist()
-    probes = prefill.PROBES if prefix > 1024 else QUICK_PROBES
-    speed = prefill.measure(model, probes, repeats)
+    probes = speed.PROBES if prefix > 1024 else QUICK_PROBES
+    measured = speed.measure(model, probes, repeats)
     per_pool = [speeds(Geometry.of(page), 16, repeats, folder) for page in page_examples(model, BLOCK)]
 
     def prompt() -> list[int]:
         return [*text, *rng.integers(0, vocab, QUESTION).tolist()]
 
-    cold = predicted_ttft_s([0.0] * len(model.model.layers), 1.0, compute_s(speed, ((prefix, 0), (QUESTION, prefix))))
+    cold = predicted_ttft_s(
+        [0.0] * len(model.model.layers), 1.0, compute_s(measured, ((prefix, 0), (QUESTION, prefix)))
+    )
     with pools(model, "memory", folder, 1) as none:
         yield "no store", min(uncached(Server(model, *none, BLOCK), prompt()) for _ in range(repeats)), cold
     held = pages_of(model, text)
@@ -96,7 +98,7 @@ def times(model: Decoder, prefix: int, repeats: int, folder: Path) -> Iterator[t
                 if "file" in tier:
                     store.flush()
             per_s = layer_speeds(model.model, per_pool, tier)
-            computes = compute_s(speed, ((QUESTION, prefix),))
+            computes = compute_s(measured, ((QUESTION, prefix),))
             predicted = predicted_ttft_s(load_bytes(model.model, prefix), per_s, computes)
             yield tier, min(cached(server, prompt(), prefix, tier, home) for _ in range(repeats)), predicted
 

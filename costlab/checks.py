@@ -1,10 +1,22 @@
-"""One way to refuse numbers that are no counts."""
+"""One way to refuse: numbers that are no counts, names that are not known.
+
+Chapter: prices
+"""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
 import numpy as np
 
-from costlab.arrays import ArrayLike, Ints
+from costlab.arrays import ArrayLike, Floats, Ints
+
+#: The largest count taken: up to here float64 holds every whole number.
+MOST = 2**53
+
+T = TypeVar("T")
 
 
 def whole(value: float, what: str) -> int:
@@ -16,14 +28,24 @@ def whole(value: float, what: str) -> int:
 
     Raises:
         ValueError: quoting what is no whole number.
-
-    Chapter: prices
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return int(value)
     raise ValueError(f"{what} = {value!r} should be a whole number")
+
+
+def count(value: object, what: str) -> int:
+    """Return a count of at least 1 as an int; a whole float such as 8.0 and NumPy's integers are taken, True is not.
+
+    Raises:
+        ValueError: quoting what is no whole number from 1 to `MOST`.
+    """
+    given = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
+    if not given or not 1 <= value <= MOST or value != int(value):  # type: ignore[operator,call-overload]
+        raise ValueError(f"{what} should be a whole number from 1 to 2**53, got {value!r}")
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def indices(values: ArrayLike, what: str) -> Ints:
@@ -35,8 +57,6 @@ def indices(values: ArrayLike, what: str) -> Ints:
 
     Raises:
         ValueError: numbers that are cut, or no numbers at all.
-
-    Chapter: prices
     """
     found = np.asarray(values)
     if not found.size:
@@ -49,4 +69,60 @@ def indices(values: ArrayLike, what: str) -> Ints:
     return found.astype(np.int64)
 
 
-__all__ = ["indices", "whole"]
+def tokens_array(tokens: ArrayLike, what: str = "tokens", least: int = 1) -> Floats:
+    """Check token counts and return them as float64, which holds whole numbers exactly up to 2**53 (`MOST`).
+
+    Args:
+        tokens: a count or an array of counts.
+        what: the word for the message.
+        least: the smallest count allowed.
+
+    Raises:
+        ValueError: quoting a count that is negative, too small, too large, fractional or not a number.
+    """
+    try:
+        given = np.asarray(tokens)
+        counts = given.astype(np.float64)
+        too_large = bool(np.any(given > MOST))  # before rounding: 2**53 + 1 becomes 2**53
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{what} should be whole numbers, got {tokens!r}") from error
+    if given.dtype == np.bool_:
+        raise ValueError(f"{what} should be whole numbers, got {tokens!r}")
+    wrong = counts[~np.isfinite(counts) | (counts < least) | (counts != np.floor(counts))]
+    if wrong.size:
+        raise ValueError(f"{what} should be whole numbers of at least {least}, got {wrong.flat[0]:g}")
+    if too_large:
+        raise ValueError(f"{what} should not exceed 2**53, got {np.max(given)}")
+    return counts
+
+
+def pick(table: Mapping[str, T], key: str, what: str) -> T:
+    """Look a key up, or fail with a message that names near and known keys.
+
+    Args:
+        table: what to look in.
+        key: what to look for; case does not matter.
+        what: the word for it in the message, e.g. "model".
+
+    Raises:
+        ValueError: with one readable sentence.
+    """
+    if isinstance(key, str) and key.lower() in table:
+        return table[key.lower()]
+    raise ValueError(unknown(what, key, table))
+
+
+def unknown(what: str, key: str, known: Iterable[str]) -> str:
+    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others."""
+    names = sorted(known)
+    meant = near(str(key).lower(), names)
+    hint = f"did you mean {meant!r}? Known" if meant else "known"
+    return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
+
+
+def near(key: str, known: Iterable[str]) -> str | None:
+    """Return the known name of which `key` is a misspelling, by at most two characters; None if there is none."""
+    closest = "".join(difflib.get_close_matches(key, known, 1))
+    steps = difflib.SequenceMatcher(None, key, closest).get_opcodes()
+    wrong = sum(max(end - start, to - since) for tag, start, end, since, to in steps if tag != "equal")
+    return closest if closest and wrong <= 2 else None

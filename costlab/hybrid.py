@@ -4,6 +4,8 @@
 >>> saving = hybrid.kv_saving("mimo-v2.5-pro", 131_072)
 >>> round(float(saving.ratio), 2), round(float(saving.fraction) * 7, 3)
 (6.96, 1.006)
+
+Chapter: hybrid
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from costlab import arch, catalog
+from costlab import arch, checks
 from costlab.arch import tokens_array
 from costlab.arrays import ArrayLike, Floats
 from costlab.checks import whole
@@ -60,7 +62,7 @@ def pattern(model: str | arch.Model) -> Pattern:
     Raises:
         ValueError: an unknown model, or one that has other layers than full and sliding ones.
 
-    Source: layer lists in catalog/models.toml. Chapter: hybrid
+    Source: layer lists in catalog/models.toml.
     """
     found = _model(model)
     return Pattern("".join("S" if isinstance(a, arch.SlidingWindow) else "F" for a, _ in found.layers))
@@ -81,8 +83,6 @@ def only_full(model: str | arch.Model) -> arch.Model:
 
     Raises:
         ValueError: an unknown model, or one without full layers.
-
-    Chapter: hybrid
     """
     found = _model(model)
     layers = tuple((a, f) for a, f in found.layers if not isinstance(a, arch.SlidingWindow))
@@ -101,11 +101,9 @@ def all_full(model: str | arch.Model, against: Against = "own heads") -> arch.Mo
 
     Raises:
         ValueError: an unknown model or word, or no full layer to become like.
-
-    Chapter: hybrid
     """
     found = _model(model)
-    word = catalog.pick({each: each for each in get_args(Against)}, against, "comparison")
+    word = checks.pick({each: each for each in get_args(Against)}, against, "comparison")
     like = only_full(found).layers[0][0] if word == "full layers" else None
 
     def widened(attention: arch.Attention) -> arch.Attention:
@@ -134,7 +132,7 @@ def moved_fraction(tokens: ArrayLike, full: int = 10, sliding: int = 60, window:
     Raises:
         ValueError: a length below 1, or counts that make no stack.
 
-    Source: (full L + sliding min(L, window)) / ((full + sliding) L). Chapter: hybrid
+    Source: (full L + sliding min(L, window)) / ((full + sliding) L).
     """
     context = tokens_array(tokens)
     full, sliding, window = whole(full, "full"), whole(sliding, "sliding"), whole(window, "window")
@@ -151,8 +149,6 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 
     Raises:
         ValueError: no full layer (then there is no limit but zero), or a share of zero or less.
-
-    Chapter: hybrid
     """
     if full < 1 or share <= 0:
         raise ValueError(f"a limit needs full >= 1 and share > 0, got {full} and {share}")
@@ -188,8 +184,6 @@ class KVSaving:
 
         Raises:
             ValueError: a share of zero or less.
-
-        Chapter: hybrid
         """
         if share <= 0:
             raise ValueError(f"share = {share} should be above 0")
@@ -206,8 +200,6 @@ def kv_saving(model: str | arch.Model, tokens: ArrayLike, against: Against = "ow
 
     Raises:
         ValueError: an unknown model, a length below 1.
-
-    Chapter: hybrid
     """
     ours, other = _model(model), all_full(model, against)
     context = tokens_array(tokens)
@@ -218,10 +210,7 @@ def kv_saving(model: str | arch.Model, tokens: ArrayLike, against: Against = "ow
 
 
 def windows_full_at(model: arch.Model) -> int:
-    """Return the context at which every window of a model is full.
-
-    Chapter: hybrid
-    """
+    """Return the context at which every window of a model is full."""
     return max((a.window for a, _ in model.layers if isinstance(a, arch.SlidingWindow)), default=1)
 
 
@@ -255,8 +244,6 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
     Raises:
         ValueError: an unknown model, a length below 1.
-
-    Chapter: hybrid
     """
     found = arch.load(model) if isinstance(model, str) else model
     flops = found.prefill_flops(tokens)
@@ -303,8 +290,6 @@ def prefill_ratio(model: str | arch.Model, tokens: ArrayLike) -> PrefillRatio:
 
     Raises:
         ValueError: an unknown model, a length below 1.
-
-    Chapter: hybrid
     """
     context = tokens_array(tokens)
     sides = (prefill(each, context) for each in (_model(model), only_full(model), all_full(model)))
@@ -314,7 +299,7 @@ def prefill_ratio(model: str | arch.Model, tokens: ArrayLike) -> PrefillRatio:
 def uncausal_attention_flops(model: str | arch.Model, tokens: ArrayLike) -> Floats:
     """Return attention FLOPs of a prompt if every query read as many keys as the last one: nothing halved for order.
 
-    Source: how arXiv 2607.13095 Fig. 1a counts; a causal kernel computes half of it. Chapter: hybrid
+    Source: how arXiv 2607.13095 Fig. 1a counts; a causal kernel computes half of it.
     """
     context, found = tokens_array(tokens), _model(model)
     reads = (read for attention, _ in found.layers for read in attention.reads("prefill"))
@@ -328,8 +313,6 @@ def equal_keys(model: str | arch.Model) -> float:
 
     Raises:
         ValueError: an unknown model, or one without full layers.
-
-    Chapter: hybrid
     """
     found = _model(model)
     per_key = sum(r.flops_per_entry for a, _ in only_full(found).layers for r in a.reads("prefill"))

@@ -4,6 +4,8 @@
 >>> load = prices.Workload(input_tokens=32_768, output_tokens=8_192, hit_rate=0.5, calls=10)
 >>> round(prices.bill("deepseek-v4-pro", load, "2026-06-01").total, 3)
 0.143
+
+Chapter: prices
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from costlab import catalog
-from costlab.arch.entries import MOST
+from costlab import catalog, checks
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import PriceRow, PriceWindow, Scenario, Succession
+from costlab.checks import MOST
 
 Publisher = Literal["provider", "article-e"]
 
@@ -51,10 +53,7 @@ class Workload:
 
     @classmethod
     def from_scenario(cls, scenario: Scenario) -> Workload:
-        """Return the workload of a catalogued scenario.
-
-        Chapter: prices
-        """
+        """Return the workload of a catalogued scenario."""
         return cls(scenario.input_tokens, scenario.output_tokens, scenario.hit_rate, scenario.calls)
 
 
@@ -94,8 +93,6 @@ def moment(when: str | date | datetime) -> datetime:
 
     Raises:
         ValueError: a text that is no date, quoted.
-
-    Chapter: prices
     """
     if isinstance(when, str):
         try:
@@ -126,8 +123,6 @@ def products(published_by: Publisher = "provider", when: str | date | datetime |
     Args:
         published_by: in the providers' own lists, or in an article's table.
         when: only those sold at that moment, see `moment`; None for all.
-
-    Chapter: prices
     """
     rows = (r for r in catalog.load().prices if r.published_by == published_by)
     if when is not None:
@@ -146,12 +141,10 @@ def history(product: str, currency: str | None = None, published_by: Publisher =
 
     Raises:
         ValueError: an unknown product; the message lists the known ones.
-
-    Chapter: prices
     """
     known = products(published_by)
     if product.lower() not in known:
-        raise ValueError(catalog.unknown("product with a price", product, known))
+        raise ValueError(checks.unknown("product with a price", product, known))
     rows = (r for r in catalog.load().prices if r.product == product.lower() and r.published_by == published_by)
     return tuple(sorted((r for r in rows if currency in (None, r.currency)), key=lambda r: _start(r.valid_from)))
 
@@ -178,8 +171,6 @@ def price_at(
     Raises:
         ValueError: an unknown product, or a day without price; the message says since when there is one, or when the
             product ended and what took its place.
-
-    Chapter: prices
     """
     at = moment(when)
     rows = history(product, None, published_by)
@@ -244,10 +235,7 @@ def _in_window(row: PriceRow, at: datetime) -> bool:
 
 
 def window_at(provider: str, when: str | date | datetime) -> Literal["peak", "off-peak"]:
-    """Return which of a provider's two daily prices applies at a moment; "off-peak" where no window is known.
-
-    Chapter: prices
-    """
+    """Return which of a provider's two daily prices applies at a moment; "off-peak" where no window is known."""
     at = moment(when)
     for rule in catalog.load().windows:
         if rule.provider == provider and _holds(rule.valid_from, rule.valid_to, at):
@@ -284,17 +272,12 @@ def exchange_rate(base: str, quote: str, when: str | date | datetime = LESSON_DA
 
     Raises:
         ValueError: a pair that is not catalogued; the message lists those that are.
-
-    Chapter: prices
     """
     return _rate(base, quote, moment(when).date(), claims)[0]
 
 
 def currencies() -> tuple[str, ...]:
-    """Return the currencies that have exchange rates, in alphabetical order.
-
-    Chapter: prices
-    """
+    """Return the currencies that have exchange rates, in alphabetical order."""
     return tuple(sorted({c for r in catalog.load().fx for c in (r.base, r.quote)}))
 
 
@@ -344,8 +327,6 @@ def bill(
 
     Raises:
         ValueError: an unknown product or currency, or a day without price.
-
-    Chapter: prices
     """
     at = moment(when)
     row = price_at(product, at, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
@@ -388,10 +369,7 @@ def _price_notes(row: PriceRow, load: Workload, at: datetime) -> Iterator[str]:
 
 
 def hit_price(row: PriceRow) -> float:
-    """Return the price of a million input tokens that hit the cache: the miss price where none is listed.
-
-    Chapter: prices
-    """
+    """Return the price of a million input tokens that hit the cache: the miss price where none is listed."""
     return row.miss if row.hit is None else row.hit
 
 
@@ -404,8 +382,6 @@ def blended_input(row: PriceRow, hit_rate: ArrayLike) -> Floats:
 
     Raises:
         ValueError: a share outside 0 to 1.
-
-    Chapter: prices
     """
     share = np.asarray(hit_rate, dtype=np.float64)
     if np.any(~((share >= 0) & (share <= 1))):
@@ -419,8 +395,6 @@ def cut(before: PriceRow, after: PriceRow) -> dict[str, float]:
 
     Raises:
         ValueError: rows in different currencies.
-
-    Chapter: prices
     """
     if before.currency != after.currency:
         raise ValueError(f"can't compare {before.currency} with {after.currency}; take rows of one currency")

@@ -7,7 +7,8 @@ import numpy as np
 
 import costlab
 from costlab import arch, hybrid, moe
-from costlab.cache import Plan, generators, lru_curve, replay, stack_distances, standard
+from costlab.cache import Plan, lru_curve, replay, stack_distances, standard
+from costlab.traces import generators
 
 RANKS, LOADS = 8, [90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86]
 
@@ -17,7 +18,7 @@ def modules():
     # the other packages are found and cannot be imported, which is no error here
     names = [found.name for found in pkgutil.walk_packages(costlab.__path__, "costlab.", onerror=lambda name: None)]
     light = [name for name in names if not name.startswith(("costlab.nn", "costlab.explore"))]
-    return len([importlib.import_module(name) for name in [*light, "costlab.nn.reference"]])
+    return len([importlib.import_module(name) for name in light])
 
 
 def placed():
@@ -56,7 +57,7 @@ def reused():
 
 
 def replayed():
-    trace = generators.chat(200, np.random.default_rng(0))
+    trace = generators.generate("chat", 200, np.random.default_rng(0))
     report = replay(trace, Plan("mimo-v2.5-pro", standard("2GB", "20GB", "1TB"), eviction="s3-fifo"))
     return [report.hit_tokens, report.computed_tokens, report.ttft.p99_s, *(link.moved_bytes for link in report.links)]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from costlab import cache, hybrid, moe
 from costlab.checks import indices, whole
+from costlab.claims import articles
 
 NAN, INF = math.nan, math.inf
 PRO, HBM = "mimo-v2.5-pro", cache.Tier("HBM", 4.0)
@@ -33,7 +34,7 @@ REFUSED = {
     "copies: slots": lambda: moe.copies_by_load([1, 2], 3.5),
     "capacity: tokens": lambda: moe.capacity(10.5, 4, 2, 1.25),
     "capacity: experts": lambda: moe.capacity(10, 4.5, 2, 1),
-    "article_capacity": lambda: moe.article_capacity(10.5, 4, 1),
+    "article_capacity": lambda: articles.article_capacity(10.5, 4, 1),
     "rows": lambda: moe.dispatch_with_capacity([[0, 1]], 2, NAN),
     "rows cut": lambda: moe.dispatch_with_capacity([[0, 1]], 2, 1.5),
     "tile": lambda: moe.dispatch_dropless([[0, 1]], 2, 1.5),

@@ -1,7 +1,8 @@
-"""House rules: NumPy is enough, floors import downwards, what is public names its chapter, no machine's paths."""
+"""House rules: NumPy is enough, floors import downwards, what is public is documented, no machine's paths."""
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -75,7 +76,7 @@ def test_below_explore_numpy_is_all():
 def test_nobody_needs_numpys_types_at_run_time():
     """The NumPy that a browser loads may come without `numpy.typing`; `costlab.arrays` names the types."""
     block = IMPORT_ALL.replace("import importlib", 'sys.modules["numpy.typing"] = None\nimport importlib')
-    done = python(block, *LIGHT, "costlab.nn.reference")
+    done = python(block, *LIGHT)
     assert done.returncode == 0, done.stderr
     done = python(block, "numpy.typing")
     assert done.returncode != 0
@@ -85,11 +86,12 @@ def test_nobody_needs_numpys_types_at_run_time():
 # --- floors ----------------------------------------------------------------------------------------------------
 
 FLOORS = [
-    {"catalog", "arrays", "checks"},
+    {"catalog", "checks", "text", "arrays"},
     {"arch"},
-    {"roofline"},  # what hardware does in a second
-    {"moe", "hybrid", "cache", "speculative", "serving", "chips", "nn"},  # the levers
-    {"prices", "claims"},
+    {"roofline", "traces", "sweep"},  # what hardware does in a second, what traffic looks like, many runs
+    {"moe", "attention", "hybrid", "cache", "speculative", "chips", "nn"},  # the levers
+    {"prices", "serving"},
+    {"claims"},
     {"cli", "explore"},
 ]
 LEVERS = FLOORS[3]
@@ -137,55 +139,61 @@ def test_no_module_imports_from_above(name):
 def test_imports_are_seen():
     """The walk above finds what there is to find."""
     assert set(imported("costlab.arch.model")) >= {"costlab.catalog", "costlab.arch.attention"}
-    assert {room_of(n) for n in imported("costlab.cli")} >= {"arch", "catalog", "prices", "roofline"}
+    assert {room_of(n) for n in imported("costlab.cli.cache")} >= {"cache", "catalog", "traces"}
 
 
 # --- documentation ---------------------------------------------------------------------------------------------
 
 
-def is_property(node):
-    return any(ast.unparse(d).split(".")[-1] in ("property", "cached_property") for d in node.decorator_list)
-
-
-def public(body, prefix="", of=""):
-    """(name, node, chapter's text) of public functions, methods and classes; a method may lean on its class's."""
+def public(body, prefix=""):
+    """(name, node) of public functions, methods and classes."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
-            doc = ast.get_docstring(node) or ""
-            yield prefix + node.name, node, doc + of
+            yield prefix + node.name, node
             if isinstance(node, ast.ClassDef):
-                yield from public(node.body, f"{prefix}{node.name}.", doc)
+                yield from public(node.body, f"{prefix}{node.name}.")
 
 
 @pytest.mark.parametrize("name", list(MODULES))
 def test_everything_public_is_documented(name):
-    """A docstring on each module, class, function, method and property; functions and methods name their chapter.
-
-    A method may leave that to its class; properties read as fields, which their class describes.
-    """
-    assert ast.get_docstring(tree(name)) or not tree(name).body, f"{name} has no docstring"
-    for path, node, text in public(tree(name).body):
+    """A docstring on each module, class, function, method and property."""
+    assert ast.get_docstring(tree(name)), f"{name} has no docstring"
+    for path, node in public(tree(name).body):
         assert ast.get_docstring(node), f"{name}.{path} has no docstring"
-        if not isinstance(node, ast.ClassDef) and not is_property(node):
-            assert CHAPTER.search(text), f"{name}.{path} names no chapter"
 
 
 def chapters():
-    found = {}
-    for name in MODULES:
-        for slug in CHAPTER.findall(MODULES[name].read_text()):
-            found.setdefault(slug, name)
-    return found
+    """The chapter that each module names; its package's chapter is that of the modules that name none."""
+    found = {name: CHAPTER.findall(MODULES[name].read_text()) for name in MODULES}
+    assert all(len(slugs) < 2 for slugs in found.values()), "once per module"
+    return {name: slugs[0] for name, slugs in found.items() if slugs}
 
 
-@pytest.mark.parametrize(("slug", "name"), list(chapters().items()))
-def test_every_named_chapter_exists(slug, name):
-    assert (ROOT / "book" / f"{slug}.ipynb").is_file(), f"{name} points to book/{slug}.ipynb"
+def shown(slug):
+    """The words in a chapter's code, and in its prose between backticks."""
+    cells = json.loads((ROOT / "book" / f"{slug}.ipynb").read_text())["cells"]
+    sources = {kind: "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == kind) for kind in KINDS}
+    return set(re.findall(r"\w+", " ".join([sources["code"], *re.findall("`([^`]+)`", sources["markdown"])])))
+
+
+KINDS = ("code", "markdown")
+
+
+@pytest.mark.parametrize(("name", "slug"), list(chapters().items()))
+def test_the_chapter_that_a_module_names_shows_it(name, slug):
+    """Something public that the module defines, or a package exports, stands in that chapter."""
     assert f"book/{slug}" in (ROOT / "_toc.yml").read_text()
+    body = tree(name).body
+    defined = {path for path, _ in public(body)} | {name.rpartition(".")[2]}
+    defined |= {alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert defined & shown(slug), f"{name} names {slug}, which shows nothing of it"
 
 
-def test_chapters_are_named():
-    assert {"prices", "roofline", "attention"} <= chapters().keys()
+def test_each_lever_and_floor_names_its_chapter():
+    named = chapters()
+    rooms = {room_of(name) for name in named}
+    assert {"arch", "attention", "cache", "catalog", "claims", "hybrid", "moe", "prices", "roofline", "traces"} <= rooms
+    assert {"prices", "roofline", "moe", "attention", "hybrid", "cache"} <= set(named.values())
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.count(".") == 1 or n.startswith("costlab.catalog")])
@@ -233,7 +241,7 @@ def test_no_package_hides_its_own_modules(package):
 
 
 def test_hidden_modules_can_be_seen():
-    assert {"run", "sweeps", "store"} <= submodules("costlab.cache")
+    assert {"tiers", "sim", "store"} <= submodules("costlab.cache")
     code = "from a.run import run\nfrom a import store, b as plan\nimport sweeps.x\ndef look(): pass\npools: int = 1"
     assert set(bound("a", ast.parse(code).body)) == {"run", "plan", "sweeps", "look", "pools"}
 

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from costlab.cli import main
+from costlab.cli.main import main
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"<!-- cli: (costlab .*?) -->\n(?:```\n.*?```\n)?", re.S)

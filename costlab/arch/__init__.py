@@ -13,9 +13,10 @@ from costlab.arch.attention import (
     SlidingWindow,
 )
 from costlab.arch.attention import layout_bytes as layout_bytes
-from costlab.arch.entries import Entries, tokens_array
+from costlab.arch.entries import Entries
 from costlab.arch.experts import Dense, MoE
 from costlab.arch.model import FP8_EQUIVALENTS, Flops, KVBytes, Model, Params, build, load, models
+from costlab.checks import tokens_array
 
 __all__ = [
     "CSA",

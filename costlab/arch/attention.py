@@ -3,6 +3,8 @@
 Adding a kind means adding one class with three short methods; every count of bytes and FLOPs follows from them.
 A multiply-add counts as two FLOPs. Softmax, norms, rotary embedding and gating are not counted: they are linear
 in the width and below 1% of the matrix work.
+
+Chapter: attention
 """
 
 from __future__ import annotations
@@ -25,8 +27,6 @@ def layout_bytes(layout: Layout) -> float:
 
     Raises:
         ValueError: a negative count or an unknown dtype, quoted.
-
-    Chapter: attention
     """
     for count, dtype in layout:
         if count < 0 or dtype not in DTYPE_BYTES:
@@ -59,10 +59,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Attention(ABC):
-    """One attention layer. Parameters are counted by component, so that each can have its own precision.
-
-    Chapter: attention
-    """
+    """One attention layer. Parameters are counted by component, so that each can have its own precision."""
 
     heads: int
     rope_dim: int
@@ -116,10 +113,7 @@ class Attention(ABC):
 
 @dataclass(frozen=True)
 class FullAttention(Attention):
-    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245).
-
-    Chapter: attention
-    """
+    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245)."""
 
     kv_heads: int
     qk_dim: int
@@ -166,10 +160,7 @@ class FullAttention(Attention):
 
 @dataclass(frozen=True)
 class SlidingWindow(FullAttention):
-    """Full attention cut to the last `window` tokens, optionally with one learned sink per head.
-
-    Chapter: attention
-    """
+    """Full attention cut to the last `window` tokens, optionally with one learned sink per head."""
 
     window: int = 128
     sink: bool = False
@@ -198,8 +189,6 @@ class MLA(Attention):
 
     Decode multiplies in the latent space ("absorbed"); prefill expands the latents to full heads, which is
     cheaper per key (320 against 1088 dims in DeepSeek-V3) but must be redone for a cached prefix.
-
-    Chapter: attention
     """
 
     nope_dim: int
@@ -246,10 +235,7 @@ class MLA(Attention):
 
 @dataclass(frozen=True)
 class DSA(MLA):
-    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1).
-
-    Chapter: attention
-    """
+    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1)."""
 
     index_heads: int
     index_dim: int
@@ -290,10 +276,7 @@ class DSA(MLA):
 
 @dataclass(frozen=True)
 class SharedWindow(Attention):
-    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3).
-
-    Chapter: attention
-    """
+    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3)."""
 
     head_dim: int
     q_rank: int
@@ -336,10 +319,7 @@ class SharedWindow(Attention):
 
 @dataclass(frozen=True)
 class HCA(SharedWindow):
-    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2).
-
-    Chapter: attention
-    """
+    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2)."""
 
     block: int
 
@@ -383,10 +363,7 @@ class HCA(SharedWindow):
 
 @dataclass(frozen=True)
 class CSA(HCA):
-    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1).
-
-    Chapter: attention
-    """
+    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1)."""
 
     index_heads: int
     index_dim: int

@@ -6,39 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costlab.arrays import ArrayLike, Floats
-
-#: The largest count taken: up to here float64 holds every whole number.
-MOST = 2**53
-
-
-def tokens_array(tokens: ArrayLike, what: str = "tokens", least: int = 1) -> Floats:
-    """Check token counts and return them as float64, which holds whole numbers exactly up to 2**53 (`MOST`).
-
-    Args:
-        tokens: a count or an array of counts.
-        what: the word for the message.
-        least: the smallest count allowed.
-
-    Raises:
-        ValueError: quoting a count that is negative, too small, too large, fractional or not a number.
-
-    Chapter: attention
-    """
-    try:
-        given = np.asarray(tokens)
-        counts = given.astype(np.float64)
-        too_large = bool(np.any(given > MOST))  # before rounding: 2**53 + 1 becomes 2**53
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{what} should be whole numbers, got {tokens!r}") from error
-    if given.dtype == np.bool_:
-        raise ValueError(f"{what} should be whole numbers, got {tokens!r}")
-    wrong = counts[~np.isfinite(counts) | (counts < least) | (counts != np.floor(counts))]
-    if wrong.size:
-        raise ValueError(f"{what} should be whole numbers of at least {least}, got {wrong.flat[0]:g}")
-    if too_large:
-        raise ValueError(f"{what} should not exceed 2**53, got {np.max(given)}")
-    return counts
+from costlab.arrays import Floats
 
 
 @dataclass(frozen=True)
@@ -47,8 +15,6 @@ class Entries:
 
     Full attention is `Entries()`, a window of 128 is `Entries(cap=128)`, a block of 4 with the best 1024
     chosen is `Entries(stride=4, cap=1024)`.
-
-    Chapter: attention
     """
 
     stride: int = 1

@@ -1,4 +1,7 @@
-"""Feed-forward layers: dense, or a mixture of routed and shared experts. Each expert is a SwiGLU of three matrices."""
+"""Feed-forward layers: dense, or a mixture of routed and shared experts. Each expert is a SwiGLU of three matrices.
+
+Chapter: moe
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,7 @@ from costlab.catalog import Routing
 
 @dataclass(frozen=True)
 class Dense:
-    """A SwiGLU feed-forward layer `inner` wide.
-
-    Chapter: moe
-    """
+    """A SwiGLU feed-forward layer `inner` wide."""
 
     inner: int
     kind: ClassVar[str] = "dense"
@@ -39,8 +39,6 @@ def check_routing(experts: int, top_k: int, routing: Routing) -> None:
     Raises:
         ValueError: groups that don't divide the experts or hold too few of them, a scale that is not above 0, or a
             table of token ids beside what steers a choice by score.
-
-    Chapter: moe
     """
     groups, kept = routing.groups, routing.groups_kept
     if not 1 <= top_k <= experts:
@@ -59,10 +57,7 @@ def check_routing(experts: int, top_k: int, routing: Routing) -> None:
 
 @dataclass(frozen=True)
 class MoE:
-    """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit.
-
-    Chapter: moe
-    """
+    """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit."""
 
     experts: int
     top_k: int

@@ -4,6 +4,8 @@
 >>> pro = arch.load("deepseek-v4-pro")
 >>> round(float(pro.kv_bytes(1_048_576).total) / 1e9, 2)
 5.28
+
+Chapter: attention
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from costlab import catalog
+from costlab import catalog, checks
 from costlab.arch.attention import KINDS, Attention, Layout, Phase
-from costlab.arch.entries import tokens_array
 from costlab.arch.experts import FFN_KINDS, FeedForward
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import DTYPE_BYTES, FrozenDict, ModelRecord, Place
+from costlab.checks import tokens_array
 
 #: FLOPs of one operation in units of an FP8 operation, by the precision it runs in. The reasoning: a tensor core's
 #: rate halves with each doubling of width (data sheets in catalog/chips.toml), FP4 weights times FP8 activations run
@@ -64,12 +66,10 @@ class Params:
 
         Raises:
             ValueError: another word.
-
-        Chapter: roofline
         """
         head, embedding = self.active_by_component["head"], self.by_component["embedding"]
         extra = {"layers": -head, "head": 0, "head+embedding": embedding}
-        return self.active + catalog.pick(extra, tables, "way of counting")
+        return self.active + checks.pick(extra, tables, "way of counting")
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,12 @@ class Flops:
 
         Raises:
             ValueError: a precision without weight, named.
-
-        Chapter: attention
         """
-        parts = (catalog.pick(weights, self.precision[c], "precision") * f for c, f in self.by_component.items())
+        parts = (checks.pick(weights, self.precision[c], "precision") * f for c, f in self.by_component.items())
         return np.asarray(sum(parts), dtype=np.float64)
 
     def grouped(self) -> Mapping[str, Floats]:
-        """Return three sums: "linear" (matrices), "indexer" (index scores), "core" (attention to keys).
-
-        Chapter: attention
-        """
+        """Return three sums: "linear" (matrices), "indexer" (index scores), "core" (attention to keys)."""
         attention = {name: self.by_component[name] for name in ("indexer", "core")}
         return {"linear": self.total - sum(attention.values()), **attention}
 
@@ -155,10 +150,7 @@ class Model:
 
     @functools.cached_property
     def params(self) -> Params:
-        """Parameters by component.
-
-        Chapter: roofline
-        """
+        """Parameters by component."""
         rec = self.record
         table = rec.vocab * rec.hidden
         ends = {"embedding": table, "norm": rec.hidden}
@@ -182,7 +174,7 @@ class Model:
         Raises:
             ValueError: a length below 1 or not whole.
 
-        Source: layouts in catalog/models.toml. Chapter: attention
+        Source: layouts in catalog/models.toml.
         """
         context = tokens_array(tokens)
         parts = {part: np.zeros_like(context) for part in ("main", "index", "window", "state")}
@@ -200,8 +192,6 @@ class Model:
 
         Raises:
             ValueError: a length below 1 or not whole.
-
-        Chapter: attention
         """
         tokens = tokens_array(context)
         flops = {name: np.full_like(tokens, 2.0 * n) for name, n in self.params.active_by_component.items()}
@@ -218,8 +208,6 @@ class Model:
 
         Raises:
             ValueError: a count out of range or not whole.
-
-        Chapter: attention
         """
         fresh, cached = np.broadcast_arrays(tokens_array(new, "new"), tokens_array(prefix, "prefix", 0))
         active = self.params.active_by_component
@@ -238,8 +226,6 @@ class Model:
 
         Raises:
             ValueError: a length below 1 or not whole.
-
-        Chapter: roofline
         """
         tokens = tokens_array(context)
         held = {a: count * a.cache_share(tensor_parallel) for a, count in self._attention_counts.items()}
@@ -247,10 +233,7 @@ class Model:
         return np.asarray(sum(n * r.bytes_per_entry * r.entries.at(tokens) for n, r in reads), dtype=np.float64)
 
     def weight_bytes(self, active: bool = False) -> Mapping[str, float]:
-        """Return the stored bytes of the parameters by component; with `active`, of those one token multiplies.
-
-        Chapter: roofline
-        """
+        """Return the stored bytes of the parameters by component; with `active`, of those one token multiplies."""
         counts = self.params.active_by_component if active else self.params.by_component
         return {name: n * DTYPE_BYTES[self._precision(self.record.weights, name)] for name, n in counts.items()}
 
@@ -266,7 +249,7 @@ class Model:
         Raises:
             ValueError: a number that does not divide the query heads.
 
-        Source: the plain linear layers of DeepSeek's published inference code. Chapter: roofline
+        Source: the plain linear layers of DeepSeek's published inference code.
         """
         for attention in self._attention_counts:
             if tensor_parallel < 1 or attention.heads % tensor_parallel:
@@ -289,8 +272,6 @@ class Model:
         Args:
             entry: (count, dtype) pairs of one cached entry, or None to keep it.
             index_key: the same for index keys; () counts no index keys at all.
-
-        Chapter: attention
         """
         return dataclasses.replace(self, layers=tuple((_relaid(a, entry, index_key), f) for a, f in self.layers))
 
@@ -339,8 +320,6 @@ def load(key: str) -> Model:
 
     Raises:
         ValueError: an unknown key; the message lists the known ones.
-
-    Chapter: attention
     """
     return _load(key.lower())
 
@@ -360,8 +339,6 @@ def build(key: str, record: ModelRecord, place: Place) -> Model:
 
     Raises:
         CatalogError: an attention or feed-forward table that its kind cannot read.
-
-    Chapter: attention
     """
     attention: dict[str, Attention] = {
         name: _decoded(KINDS, table, place, "attention", name) for name, table in record.attention.items()
@@ -387,16 +364,13 @@ def _check_precisions(model: Model, place: Place) -> None:
         for component, precision in table.items():
             where = f"{place}: {name}.{component} = {precision!r}"
             if component not in components:
-                raise catalog.CatalogError(f"{where}: {catalog.unknown('component', component, components)}")
+                raise catalog.CatalogError(f"{where}: {checks.unknown('component', component, components)}")
             if precision not in precisions:
                 raise catalog.CatalogError(f"{where} should be one of {', '.join(precisions)}")
 
 
 def models() -> Mapping[str, Model]:
-    """Return every model of the catalog by key.
-
-    Chapter: attention
-    """
+    """Return every model of the catalog by key."""
     return {key: load(key) for key in catalog.load().models}
 
 

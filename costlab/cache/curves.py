@@ -3,6 +3,8 @@
 LRU is a stack: what a cache of n blocks holds, one of n + 1 blocks holds too. So each reference has one number, its
 stack distance: how many other blocks were touched since it was touched last. It hits in every cache that holds more
 blocks than that, and misses in the others. Counting the distances gives the whole curve (Mattson et al. 1970).
+
+Chapter: cache
 """
 
 from __future__ import annotations
@@ -15,15 +17,12 @@ from typing import Any
 import numpy as np
 
 from costlab.arrays import ArrayLike, Bools, Floats, Ints
-from costlab.cache.traces import Request
+from costlab.traces import Request
 
 
 @dataclass(frozen=True, eq=False)
 class LruCurve:
-    """Hits of an LRU cache at all capacities: `within[c]` of the references hit where c blocks fit.
-
-    Chapter: cache
-    """
+    """Hits of an LRU cache at all capacities: `within[c]` of the references hit where c blocks fit."""
 
     references: int
     unique: int
@@ -75,7 +74,7 @@ def lru_curve(references: ArrayLike | Iterable[Request]) -> LruCurve:
         ValueError: ids that are not whole numbers in one row.
 
     Source: Mattson, Gecsei, Slutz, Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal
-    9(2), 1970. Chapter: cache
+    9(2), 1970.
     """
     keys = references if isinstance(references, np.ndarray) else _keys(references)
     distances = stack_distances(keys)
@@ -87,8 +86,6 @@ def block_ids(requests: Iterable[Request]) -> Ints:
     """Return the ids of all blocks of all prompts, in the order in which they are touched.
 
     Ids of 64 bits without a sign, as hashes often are, keep their bits: only which of them are equal matters.
-
-    Chapter: cache
     """
     flat = itertools.chain.from_iterable(request.blocks for request in requests)
     return np.fromiter((each if each < 2**63 else each - 2**64 for each in flat), dtype=np.int64)
@@ -105,7 +102,7 @@ def stack_distances(keys: ArrayLike) -> Ints:
     Raises:
         ValueError: keys that are not whole numbers in one row.
 
-    Source: Mattson et al. 1970, their definition. Chapter: cache
+    Source: Mattson et al. 1970, their definition.
     """
     found = np.asarray(keys)
     if found.ndim != 1 or not (found.size == 0 or np.issubdtype(found.dtype, np.integer)):
@@ -132,8 +129,6 @@ def earlier_greater(permutation: Ints) -> Ints:
 
     Args:
         permutation: each of 0 … n-1 once.
-
-    Chapter: cache
     """
     n = permutation.size
     narrow: Any = np.int32 if n < 2**31 else np.int64  # half the memory traffic

@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from costlab import catalog
-from costlab.cache.plan import Plan
-from costlab.cache.report import Report
-from costlab.cache.run import replay
-from costlab.cache.traces import Trace, TraceError
+from costlab import checks
+from costlab.cache.sim.plan import Plan
+from costlab.cache.sim.report import Report
+from costlab.cache.sim.run import replay
+from costlab.traces import Trace, TraceError
 
 #: What can carry a sweep out, and the package that it needs.
 BACKENDS: Mapping[str, str] = {"loky": "joblib", "threading": "joblib", "dask": "distributed", "ray": "ray"}
@@ -32,10 +32,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one plan: its report, or the error in words; and what was met in the trace (`Trace.notes`).
-
-    Chapter: cache
-    """
+    """What became of one plan: its report, or the error in words; and what was met in the trace (`Trace.notes`)."""
 
     plan: Plan
     report: Report | None = None
@@ -66,8 +63,6 @@ def sweep(
 
     Raises:
         ValueError: an unknown or missing backend, no such cluster, no jobs, or a trace that can be read only once.
-
-    Chapter: cache
     """
     waiting = dict(enumerate(plans))
     done: dict[int, Outcome] = {}
@@ -86,10 +81,7 @@ def sweep(
 
 
 def grid(**axes: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return every combination of the given values, the last axis changing fastest: `grid(a=[1, 2], b=[3])`.
-
-    Chapter: cache
-    """
+    """Return every combination of the given values, the last axis changing fastest: `grid(a=[1, 2], b=[3])`."""
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
@@ -133,7 +125,7 @@ def _death(error: BaseException) -> str:
 
 def _check(jobs: int, backend: str, trace: Trace) -> None:
     if backend not in BACKENDS:
-        raise ValueError(catalog.unknown("backend", backend, BACKENDS))
+        raise ValueError(checks.unknown("backend", backend, BACKENDS))
     if jobs < 1 and jobs != -1:
         raise ValueError(f"jobs = {jobs} should be at least 1, or -1 for one per core")
     if trace.is_stream:

@@ -4,6 +4,8 @@
 >>> hbm, dram = tiers.standard("80GB", "1TB")
 >>> dram.name, dram.capacity_bytes
 ('DRAM', 1000000000000.0)
+
+Chapter: cache
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from costlab import catalog
+from costlab import catalog, checks
 from costlab.checks import whole
 
 #: Names of the usual tiers, fastest first.
@@ -29,8 +31,6 @@ class Tier:
     `bandwidth_bytes_per_s` is of the link from this tier to the next faster one, for the whole instance;
     `write_bytes_per_s` of the other direction (None: the same). The fastest tier needs no link: infinity.
     `usd_per_gb_hour` is the price of keeping 1e9 bytes there; None where nobody stated one.
-
-    Chapter: cache
     """
 
     name: str
@@ -57,17 +57,11 @@ class Tier:
         return self.bandwidth_bytes_per_s if self.write_bytes_per_s is None else self.write_bytes_per_s
 
     def read_s(self, count_bytes: float) -> float:
-        """Return the seconds that so many bytes take towards the chip, 0 for none.
-
-        Chapter: cache
-        """
+        """Return the seconds that so many bytes take towards the chip, 0 for none."""
         return self.latency_s + count_bytes / self.bandwidth_bytes_per_s if count_bytes else 0.0
 
     def write_s(self, count_bytes: float) -> float:
-        """Return the seconds that so many bytes take into this tier, 0 for none.
-
-        Chapter: cache
-        """
+        """Return the seconds that so many bytes take into this tier, 0 for none."""
         return self.latency_s + count_bytes / self.write_rate if count_bytes else 0.0
 
 
@@ -78,8 +72,6 @@ def parse_bytes(size: str | float) -> float:
 
     Raises:
         ValueError: a size that cannot be read, or not above 0.
-
-    Chapter: cache
     """
     value = _read_size(size) if isinstance(size, str) else float(size)
     if not value > 0:
@@ -124,7 +116,7 @@ def standard(
     Raises:
         ValueError: a size that cannot be read, chips or drives below 1.
 
-    Source: catalog/storage.toml. Chapter: cache
+    Source: catalog/storage.toml.
     """
     if whole(chips, "chips") < 1 or whole(drives, "drives") < 1:
         raise ValueError(f"chips and drives should be at least 1, got {chips} and {drives}")
@@ -140,9 +132,9 @@ def medium(key: str, capacity: str | float, units: int = 1) -> Tier:
     Raises:
         ValueError: an unknown medium, or a size that cannot be read.
 
-    Source: catalog/storage.toml. Chapter: cache
+    Source: catalog/storage.toml.
     """
-    entry = catalog.pick(catalog.load().media, key, "storage medium")
+    entry = checks.pick(catalog.load().media, key, "storage medium")
     return Tier(
         name=key.upper(),
         capacity_bytes=parse_bytes(capacity),

@@ -3,16 +3,18 @@
 >>> from costlab import catalog
 >>> catalog.model("deepseek-v4-pro").hidden
 7168
+
+Chapter: prices
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decoding import CatalogError, FrozenDict, Place, Source, decode, near, read
+from costlab.catalog.decoding import CatalogError, FrozenDict, Place, Source, decode, read
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
@@ -38,6 +40,7 @@ from costlab.catalog.records import (
     Succession,
     TraceStatistics,
 )
+from costlab.checks import pick
 
 __all__ = [
     "DTYPE_BYTES",
@@ -70,12 +73,12 @@ __all__ = [
     "decode",
     "load",
     "model",
-    "pick",
     "place_of",
-    "unknown",
 ]
 
+
 T = TypeVar("T")
+
 FOLDER = Path(__file__).parent
 
 
@@ -88,8 +91,6 @@ def load(folder: Path = FOLDER) -> Catalog:
 
     Raises:
         CatalogError: naming file, line, key and value of the first fault.
-
-    Chapter: prices
     """
     prices = read(folder / "prices.toml")
     rates = read(folder / "fx.toml")
@@ -123,8 +124,6 @@ def model(key: str) -> ModelRecord:
 
     Raises:
         ValueError: an unknown key; the message lists the known ones.
-
-    Chapter: prices
     """
     return pick(load().models, key, "model")
 
@@ -134,47 +133,13 @@ def chip(key: str) -> ChipRecord:
 
     Raises:
         ValueError: an unknown key; the message lists the known ones.
-
-    Chapter: roofline
     """
     return pick(load().chips, key, "chip")
 
 
 def place_of(key: str, file: str = "models.toml", folder: Path = FOLDER) -> Place:
-    """Return file and line of an entry, for messages about it.
-
-    Chapter: prices
-    """
+    """Return file and line of an entry, for messages about it."""
     return read(folder / file).place(key)
-
-
-def pick(table: Mapping[str, T], key: str, what: str) -> T:
-    """Look a key up, or fail with a message that names near and known keys.
-
-    Args:
-        table: what to look in.
-        key: what to look for; case does not matter.
-        what: the word for it in the message, e.g. "model".
-
-    Raises:
-        ValueError: with one readable sentence.
-
-    Chapter: prices
-    """
-    if isinstance(key, str) and key.lower() in table:
-        return table[key.lower()]
-    raise ValueError(unknown(what, key, table))
-
-
-def unknown(what: str, key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others.
-
-    Chapter: prices
-    """
-    names = sorted(known)
-    meant = near(str(key).lower(), names)
-    hint = f"did you mean {meant!r}? Known" if meant else "known"
-    return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
 
 
 def _only(source: Source, *names: str) -> None:

@@ -1,29 +1,34 @@
-"""Turn TOML tables into frozen dataclasses, read-only all through, and say what is wrong with one that does not fit."""
+"""Turn TOML tables into frozen dataclasses, read-only all through, and say what is wrong with one that does not fit.
+
+Chapter: prices
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from costlab.checks import near
+
 T = TypeVar("T")
+
+
 K = TypeVar("K")
+
+
 V = TypeVar("V")
 
 
 class FrozenDict(dict[K, V]):
-    """A dict that refuses every change; it pickles and copies, so that records travel to other processes.
-
-    Chapter: prices
-    """
+    """A dict that refuses every change; it pickles and copies, so that records travel to other processes."""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("a record of the catalog can't be changed; dataclasses.replace makes another one")
@@ -53,10 +58,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Source:
-    """The parsed text of one catalog file, able to find the line of any table in it.
-
-    Chapter: prices
-    """
+    """The parsed text of one catalog file, able to find the line of any table in it."""
 
     file: str
     text: str
@@ -88,8 +90,6 @@ def read(path: Path) -> Source:
     Raises:
         CatalogError: the file is missing or not valid TOML; the message names the file and, for bad
             TOML, the line and column.
-
-    Chapter: prices
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -111,8 +111,6 @@ def decode(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
     Raises:
         CatalogError: an unknown or missing key, or a value of the wrong type or range. The message
             quotes the key and value, file and line, and what would be right.
-
-    Chapter: prices
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
@@ -138,17 +136,6 @@ def _check_keys(
             raise CatalogError(f"{place}: missing key {name!r} for {cls.__name__}")
     if "source" in fields and table.get("source") == "":
         raise CatalogError(f"{place}: source = '' should say where the figures stand")
-
-
-def near(key: str, known: Iterable[str]) -> str | None:
-    """Return the known name of which `key` is a misspelling, by at most two characters; None if there is none.
-
-    Chapter: prices
-    """
-    closest = "".join(difflib.get_close_matches(key, known, 1))
-    steps = difflib.SequenceMatcher(None, key, closest).get_opcodes()
-    wrong = sum(max(end - start, to - since) for tag, start, end, since, to in steps if tag != "equal")
-    return closest if closest and wrong <= 2 else None
 
 
 def _convert(value: Any, hint: Any, key: str, place: Place) -> Any:

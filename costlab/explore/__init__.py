@@ -9,8 +9,8 @@ from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ra
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
 from costlab.explore.prices import bill_parts, blended_price, price_steps
 from costlab.explore.roofline import batch_curve, published_day, roofline_chart
-from costlab.explore.style import COLOURS, bytes_text, label_ends, new_figure, spread, tokens_text
-from costlab.explore.table import Table
+from costlab.explore.style import COLOURS, label_ends, new_figure, spread
+from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
     "COLOURS",

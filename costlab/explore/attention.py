@@ -1,4 +1,7 @@
-"""Figures of the chapter `attention`: bytes and FLOPs against context."""
+"""Figures of the chapter `attention`: bytes and FLOPs against context.
+
+Chapter: attention
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,8 @@ from matplotlib.axes import Axes
 
 from costlab import arch
 from costlab.arrays import Floats
-from costlab.explore.style import (
-    COLOURS,
-    bytes_text,
-    colour_key,
-    label_ends,
-    label_inside,
-    log_axis,
-    new_figure,
-    tokens_text,
-)
+from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
+from costlab.text import bytes_text, tokens_text
 
 CONTEXTS = np.floor(2.0 ** np.linspace(10, 20, 61))  # 1K to 1M
 _TICKS = [1024.0, 8192.0, 65536.0, 1048576.0]
@@ -41,8 +36,6 @@ def cache_per_model(tokens: int = 1_048_576) -> None:
 
     Raises:
         ValueError: a length below 1.
-
-    Chapter: attention
     """
     sizes = {m.name: (float(m.kv_bytes(tokens).total), _family(m)) for m in arch.models().values()}
     ranked = sorted(sizes.items(), key=lambda item: item[1][0])
@@ -74,8 +67,6 @@ def growth(models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "mimo-v2.5-p
 
     Raises:
         ValueError: an unknown model.
-
-    Chapter: attention
     """
     axes = new_figure("How does the cache grow with the context?", "context (tokens)", "KV cache of one sequence")
     log_axis(axes, "y", 10.0 ** np.arange(6, 13), bytes_text)
@@ -87,8 +78,6 @@ def decode_flops(models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "deeps
 
     Raises:
         ValueError: an unknown model.
-
-    Chapter: attention
     """
     axes = new_figure("What does one token cost to compute?", "context (tokens)", "GFLOP per decoded token")
     log_axis(axes, "y", [50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000], "{:g}".format)
@@ -128,8 +117,6 @@ def which_ratio(
 
     Raises:
         ValueError: a context below 1.
-
-    Chapter: attention
     """
     weights = {"fp4": fp4, "fp4xfp8": fp4_weights, "fp8": 1.0, "bf16": bf16, "fp32": fp32}
     title = f"FP8-equivalent work of one token at {tokens_text(tokens)}"
@@ -193,8 +180,6 @@ def recall_points(results: Sequence[_Point]) -> None:
 
     Args:
         results: with `variant`, `top_k`, `recall` and `kept_bytes`.
-
-    Chapter: attention
     """
     axes = new_figure("What does compression cost in recall?", "bytes kept", "share of needles found")
     colours = {"full": COLOURS["full"], "HCA": COLOURS["other"], "CSA": COLOURS["compressed"]}

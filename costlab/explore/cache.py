@@ -1,4 +1,7 @@
-"""Figures of the chapter `cache`: the prefix tree, hit rates, loads behind compute, money, and whole replays."""
+"""Figures of the chapter `cache`: the prefix tree, hit rates, loads behind compute, money, and whole replays.
+
+Chapter: cache
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from costlab import cache, prices
+from costlab import cache, prices, traces
 from costlab.arrays import Floats
-from costlab.cache.report import Report, Spread
-from costlab.cache.traces import replacing
-from costlab.explore.style import COLOURS, STYLE, bytes_text, label_ends, log_axis, new_figure
+from costlab.cache.sim.report import Report, Spread
+from costlab.explore.style import COLOURS, STYLE, label_ends, log_axis, new_figure
+from costlab.text import bytes_text
+from costlab.traces import replacing
 
 _TICKS_S = (10.0 ** np.arange(-4, 8)).tolist()
 
@@ -29,8 +33,6 @@ def prefix_tree(prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5
 
     Raises:
         ValueError: no prompt, or a prompt without blocks.
-
-    Chapter: cache
     """
     if not prompts or not all(prompts):
         raise ValueError(f"prompts = {prompts!r} should be at least one, each of at least one block")
@@ -61,8 +63,8 @@ def prefix_tree(prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5
 
 @functools.lru_cache(maxsize=32)
 def _chat_curve(turns: float, requests: int) -> cache.LruCurve:
-    shape = dataclasses.replace(cache.CHAT, turns=turns)
-    return cache.lru_curve(cache.sessions("chat", requests, np.random.default_rng(0), shape))
+    shape = dataclasses.replace(traces.CHAT, turns=turns)
+    return cache.lru_curve(traces.sessions("chat", requests, np.random.default_rng(0), shape))
 
 
 def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro") -> None:
@@ -76,8 +78,6 @@ def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, 
 
     Raises:
         ValueError: an unknown model, fewer than one turn, a capacity that is not above 0.
-
-    Chapter: cache
     """
     if not terabytes > 0:
         raise ValueError(f"terabytes = {terabytes} should be above 0")
@@ -118,8 +118,6 @@ def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> 
 
     Raises:
         ValueError: a branch outside 0 … 16, a negative distance, a model without sliding windows.
-
-    Chapter: cache
     """
     page, pages, feet = 512, 16, cache.footprint(model)
     if not 0 <= branch <= pages or every < 0 or not feet.window_bytes:
@@ -165,8 +163,6 @@ def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
 
     Raises:
         ValueError: an unknown model, or a spacing below 1.
-
-    Chapter: cache
     """
     if spacing < 1:
         raise ValueError(f"spacing = {spacing} should be at least 1 token")
@@ -210,8 +206,6 @@ def read_overlap(
 
     Raises:
         ValueError: an unknown model or way to load; counts below 1.
-
-    Chapter: cache
     """
     run = cache.prefill_behind(model, prefix, new, gb_per_s * 1e9, loading=loading, windows=windows, flops_per_s=400e12)
     events = run.events
@@ -242,8 +236,6 @@ def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mim
 
     Raises:
         ValueError: an unknown model, or readings or a spacing that are not above 0.
-
-    Chapter: cache
     """
     if not reads_per_hour > 0 or spacing < 1:
         raise ValueError(f"readings should be above 0 and spacing at least 1, got {reads_per_hour} and {spacing}")
@@ -282,8 +274,6 @@ def store_times(rows: Sequence[tuple[str, float, float | None]]) -> None:
 
     Args:
         rows: (where, measured seconds, predicted seconds or None).
-
-    Chapter: cache
     """
     axes = new_figure("How soon does the first token come?", "milliseconds", "", size=(7.2, 0.8 + 0.45 * len(rows)))
     names = [name for name, _, _ in rows]
@@ -313,8 +303,6 @@ def replay_figure(report: Report, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the folder cannot be written to.
         ValueError: an ending that matplotlib does not know.
-
-    Chapter: cache
     """
     plt.style.use(STYLE)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")

@@ -1,4 +1,7 @@
-"""Figures of the chapter `hybrid`: what windows save in cache and compute, the stack itself, and recall."""
+"""Figures of the chapter `hybrid`: what windows save in cache and compute, the stack itself, and recall.
+
+Chapter: hybrid
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from matplotlib.axes import Axes
 
 from costlab import arch, hybrid
 from costlab.arrays import Floats
-from costlab.explore.style import COLOURS, bytes_text, label_ends, label_inside, log_axis, new_figure, tokens_text
+from costlab.explore.style import COLOURS, label_ends, label_inside, log_axis, new_figure
+from costlab.text import bytes_text, tokens_text
 
 _CONTEXTS = np.floor(2.0 ** np.linspace(6, 20, 57))  # 64 to 1M
 _PROMPTS = np.floor(2.0 ** np.linspace(10, 20, 41))  # 1K to 1M
@@ -30,8 +34,6 @@ def window_saving(full: int = 10, window: int = 128, context: int = 131_072, lay
 
     Raises:
         ValueError: counts that make no stack, or a context below 1.
-
-    Chapter: hybrid
     """
     if not 1 <= full <= layers:
         raise ValueError(f"full = {full} should lie between 1 and layers = {layers}")
@@ -64,8 +66,6 @@ def ten_layers(context: int = 32_768, model: str = "mimo-v2.5-pro") -> None:
 
     Raises:
         ValueError: an unknown model, or a prompt below 1.
-
-    Chapter: hybrid
     """
     ratio, here = hybrid.prefill_ratio(model, _PROMPTS), hybrid.prefill_ratio(model, context)
     order = hybrid.pattern(model)
@@ -98,8 +98,6 @@ def layer_stack(models: Sequence[str] = ("mimo-v2.5-pro", "mimo-v2-flash")) -> N
 
     Raises:
         ValueError: an unknown model, or one with other layers.
-
-    Chapter: hybrid
     """
     patterns = {arch.load(key).name: hybrid.pattern(key) for key in models}
     rows = max(p.full for p in patterns.values())
@@ -168,8 +166,6 @@ def recall_by_distance(results: Sequence[_Found]) -> None:
 
     Args:
         results: with `variant`, `back` and `recall`; named by window W, or by full layers if there are any.
-
-    Chapter: hybrid
     """
     axes = new_figure("How far back does a stack still find a fact?", "tokens back, up to", "share found")
     ticks = sorted({found.back[1] for found in results})
@@ -214,8 +210,6 @@ def recall_by_ratio(results: Sequence[_Found]) -> None:
 
     Args:
         results: with `variant`, `steps`, `recall` and `kept_bytes`; of stacks with one window and one depth.
-
-    Chapter: hybrid
     """
     axes = new_figure("How many far look-ups in a row can a stack do?", "full layers, and bytes kept", "share answered")
     palette, ends = (COLOURS["hit"], COLOURS["compute"], COLOURS["output"], COLOURS["other"]), []

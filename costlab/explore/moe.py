@@ -1,4 +1,7 @@
-"""Figures of the chapter `moe`: how many experts a batch touches, and what a capacity factor wastes."""
+"""Figures of the chapter `moe`: how many experts a batch touches, and what a capacity factor wastes.
+
+Chapter: moe
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,6 @@ def experts_touched(batch: int = 64, skew: float = 0.0) -> None:
 
     Raises:
         ValueError: a batch below 1 or a negative skew.
-
-    Chapter: moe
     """
     axes = new_figure("How many experts does a batch wake?", "tokens in one decode step", "share of experts visited")
     ends, found = [], {}
@@ -68,8 +69,6 @@ def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) 
 
     Raises:
         ValueError: a negative factor or skew.
-
-    Chapter: moe
     """
     experts, k = 64, 6
     routes = moe.sample_routes(tokens, k, moe.zipf_shares(experts, skew), np.random.default_rng(0))
@@ -107,8 +106,6 @@ def weights_per_token(model: str = "deepseek-v4-pro", batch: int = 256) -> None:
 
     Raises:
         ValueError: an unknown model or one without experts, or a batch below 1.
-
-    Chapter: moe
     """
     step = moe.decode_step(model, _BATCHES)
     axes = new_figure(
@@ -136,8 +133,6 @@ def expert_collapse(curves: Mapping[str, Sequence[float]]) -> None:
 
     Args:
         curves: load entropy per step (1 is even, 0 is one expert for all) by method.
-
-    Chapter: moe
     """
     axes = new_figure("Do the experts stay in use?", "training step", "load entropy (1 = even)")
     palette = dict(zip(curves, ("#6B6B6B", "#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=False))

@@ -1,4 +1,7 @@
-"""Figures of the chapter `prices`: three prices, their history, and what a workload makes of them."""
+"""Figures of the chapter `prices`: three prices, their history, and what a workload makes of them.
+
+Chapter: prices
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,6 @@ def blended_price(hit_rate: float = 0.9) -> None:
 
     Raises:
         ValueError: a rate outside 0 to 1.
-
-    Chapter: prices
     """
     axes = new_figure("What does input cost once most of it is cached?", "hit rate", "USD per million input tokens")
     rates = np.linspace(0, 1, 201)
@@ -62,8 +63,6 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
 
     Raises:
         ValueError: a count or rate out of range.
-
-    Chapter: prices
     """
     load = prices.Workload(input_tokens, output_tokens, hit_rate)
     bills = {name: prices.bill(name, load) for name in SHOWN}
@@ -97,8 +96,6 @@ def price_steps(product: str = "deepseek-v4-pro") -> None:
 
     Raises:
         ValueError: an unknown product, or one without prices in USD.
-
-    Chapter: prices
     """
     rows = [r for r in prices.history(product, "USD") if r.window != "peak" and not r.min_input_tokens]
     if not rows:
@@ -121,8 +118,5 @@ def price_steps(product: str = "deepseek-v4-pro") -> None:
 
 
 def catalog_day() -> date:
-    """Return the date of the catalog's newest price source: how far the history is known.
-
-    Chapter: prices
-    """
+    """Return the date of the catalog's newest price source: how far the history is known."""
     return max(row.date for row in catalog.load().prices)

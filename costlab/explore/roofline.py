@@ -1,4 +1,7 @@
-"""Figures of the chapter `roofline`: what bounds a step, and what a batch does for the price."""
+"""Figures of the chapter `roofline`: what bounds a step, and what a batch does for the price.
+
+Chapter: roofline
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from costlab import catalog, roofline
-from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure, tokens_text
+from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure
+from costlab.text import tokens_text
 
 
 def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3", chip: str = "h800") -> None:
@@ -21,8 +25,6 @@ def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3"
 
     Raises:
         ValueError: an unknown key, or a context or count below 1.
-
-    Chapter: roofline
     """
     node = roofline.deployment(model, chip, chips)
     fits = node.max_batch(context)
@@ -68,8 +70,6 @@ def roofline_chart(model: str = "deepseek-v3", chip: str = "h800", context: int 
 
     Raises:
         ValueError: an unknown key, or a context below 1.
-
-    Chapter: roofline
     """
     record = catalog.chip(chip)
     node = roofline.deployment(model, chip, 32)
@@ -103,10 +103,7 @@ def _mark(axes: Axes, node: roofline.Deployment, step: roofline.Step, flops: flo
 
 
 def published_day() -> None:
-    """Draw DeepSeek's published day: where the cost went, and how far its decode was from the roofline.
-
-    Chapter: roofline
-    """
+    """Draw DeepSeek's published day: where the cost went, and how far its decode was from the roofline."""
     found = roofline.check_day()
     ideal = found.decode_ideal
     axes = new_figure("A decode step of February 2025", "milliseconds", "", size=(7.2, 2.8))

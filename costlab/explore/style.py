@@ -1,4 +1,7 @@
-"""One look for every figure, and one colour for the same thing everywhere."""
+"""One look for every figure, and one colour for the same thing everywhere.
+
+Chapter: prices
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,6 @@ def new_figure(title: str, x: str, y: str, *, size: tuple[float, float] = (7.2, 
         x: label of the horizontal axis, with unit.
         y: label of the vertical axis, with unit.
         size: inches.
-
-    Chapter: prices
     """
     plt.style.use(STYLE)
     axes: Axes = plt.figure(figsize=size).subplots()
@@ -59,8 +60,6 @@ def log_axis(axes: Axes, which: str, ticks: Iterable[float], text: Callable[[flo
         which: "x" or "y".
         ticks: positions.
         text: the label of a position.
-
-    Chapter: prices
     """
     getattr(axes, f"set_{which}scale")("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -78,8 +77,6 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> 
         axes: where.
         x: where the lines end.
         ends: (y, name, colour) of each line.
-
-    Chapter: prices
     """
     place = axes.transData.transform
     heights = [float(place((x, y))[1]) for y, _, _ in ends]
@@ -101,8 +98,6 @@ def label_inside(axes: Axes, text: str, x: float, y: float, **look: Any) -> None
         x: the point's position.
         y: the point's position.
         look: font size, weight, colour.
-
-    Chapter: prices
     """
     axes.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", in_layout=False, **look)
 
@@ -115,41 +110,14 @@ def colour_key(axes: Axes, height: float, text: str, colour: str) -> None:
         height: 0 at the axes' bottom, 1 at their top.
         text: what the colour means.
         colour: which.
-
-    Chapter: prices
     """
     axes.text(0.99, height, text, color=colour, transform=axes.transAxes, ha="right", in_layout=False)
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Return positions near the values, in their order and at least `gap` apart, shifted as little up as down.
-
-    Chapter: prices
-    """
+    """Return positions near the values, in their order and at least `gap` apart, shifted as little up as down."""
     order = np.argsort(values, kind="stable")
     placed = np.array(values, dtype=float)
     for previous, current in itertools.pairwise(order):
         placed[current] = max(placed[current], placed[previous] + gap)
     return [float(p) for p in placed - (placed - np.array(values)).mean()]
-
-
-def tokens_text(tokens: float) -> str:
-    """Return a token count as people write it: 4K, 128K, 1M (powers of 1024).
-
-    Chapter: attention
-    """
-    for unit, letter in ((1024**2, "M"), (1024, "K")):
-        if tokens >= unit:
-            return f"{tokens / unit:g}{letter}"
-    return f"{tokens:g}"
-
-
-def bytes_text(size: float) -> str:
-    """Return a size with a decimal unit: 70.3 KB, 5.28 GB.
-
-    Chapter: attention
-    """
-    for unit, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
-        if size >= 0.9995 * unit:  # as printed: 999.9 KB is 1 MB
-            return f"{size / unit:.3g} {name}"
-    return f"{size:.3g} B"

@@ -1,17 +1,9 @@
-"""The MoE lever: routing, dispatch, balance and placement of experts, and what they cost. NumPy only."""
+"""The MoE lever: routing, dispatch, balance and placement of experts, and what they cost. NumPy only.
 
-from costlab.moe.balance import (
-    ArticleLoss,
-    ArticleRouter,
-    article_kl,
-    article_variance,
-    load_entropy,
-    max_violation,
-    sequence_loss,
-    switch_loss,
-    update_bias,
-    z_loss,
-)
+Chapter: moe
+"""
+
+from costlab.moe.balance import load_entropy, max_violation, sequence_loss, switch_loss, update_bias, z_loss
 from costlab.moe.cost import (
     ComputeShare,
     DecodeStep,
@@ -29,7 +21,6 @@ from costlab.moe.cost import (
 )
 from costlab.moe.dispatch import (
     Dispatch,
-    article_capacity,
     capacity,
     dispatch_dropless,
     dispatch_with_capacity,
@@ -57,8 +48,6 @@ from costlab.moe.routing import (
 
 __all__ = [
     "SCORES",
-    "ArticleLoss",
-    "ArticleRouter",
     "ComputeShare",
     "DecodeStep",
     "Dispatch",
@@ -67,9 +56,6 @@ __all__ = [
     "Router",
     "Routes",
     "Summary",
-    "article_capacity",
-    "article_kl",
-    "article_variance",
     "capacity",
     "compute_share",
     "contiguous",

@@ -7,8 +7,6 @@ All losses here come without their coefficient and equal 1 at perfect balance, u
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from costlab.arrays import ArrayLike, Floats
@@ -24,8 +22,6 @@ def load_entropy(loads: ArrayLike) -> float:
 
     Raises:
         ValueError: no load, a negative one, or fewer than two experts.
-
-    Chapter: moe
     """
     shares = _shares(loads)
     if shares.size < 2:
@@ -39,8 +35,6 @@ def max_violation(loads: ArrayLike) -> float:
 
     Raises:
         ValueError: no load, or a negative one.
-
-    Chapter: moe
     """
     shares = _shares(loads)
     return float(shares.max() * shares.size - 1)
@@ -63,7 +57,7 @@ def switch_loss(scores: ArrayLike, experts: ArrayLike) -> float:
     Raises:
         ValueError: no tokens, or shapes that don't fit.
 
-    Source: arXiv 2101.03961 eqs. 4-6, with assignments in the place of tokens. Chapter: moe
+    Source: arXiv 2101.03961 eqs. 4-6, with assignments in the place of tokens.
     """
     return sequence_loss(scores, experts, sequences=1)
 
@@ -79,7 +73,7 @@ def sequence_loss(scores: ArrayLike, experts: ArrayLike, sequences: int) -> floa
     Raises:
         ValueError: no tokens, tokens that don't divide into sequences, or shapes that don't fit.
 
-    Source: arXiv 2412.19437 eqs. 17-20. Chapter: moe
+    Source: arXiv 2412.19437 eqs. 17-20.
     """
     s, chosen = np.asarray(scores, dtype=np.float64), indices(experts, "experts")
     if s.ndim != 2 or chosen.ndim != 2 or len(s) != len(chosen) or not len(s):
@@ -108,7 +102,7 @@ def z_loss(logits: ArrayLike) -> float:
     Raises:
         ValueError: no tokens.
 
-    Source: arXiv 2202.08906 eq. 5 (ST-MoE); it is not 1 at balance. Chapter: moe
+    Source: arXiv 2202.08906 eq. 5 (ST-MoE); it is not 1 at balance.
     """
     x = np.asarray(logits, dtype=np.float64)
     if x.ndim != 2 or not x.size or not np.isfinite(x).all():
@@ -127,7 +121,7 @@ def update_bias(bias: ArrayLike, loads: ArrayLike, speed: float = 0.001) -> Floa
     Raises:
         ValueError: shapes that differ, or a negative speed.
 
-    Source: arXiv 2412.19437 sec. 2.1.2, arXiv 2408.15664 algorithm 1. Chapter: moe
+    Source: arXiv 2412.19437 sec. 2.1.2, arXiv 2408.15664 algorithm 1.
     """
     b, counts = np.asarray(bias, dtype=np.float64), np.asarray(loads, dtype=np.float64)
     if b.shape != counts.shape or not b.size or not 0 <= speed < np.inf:
@@ -135,92 +129,3 @@ def update_bias(bias: ArrayLike, loads: ArrayLike, speed: float = 0.001) -> Floa
     if not (np.isfinite(b).all() and np.isfinite(counts).all()):
         raise ValueError("bias and loads should be finite numbers")
     return np.asarray(b + speed * np.sign(counts.mean() - counts), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class ArticleLoss:
-    """A loss of article E: as its text defines it, as its code computes it, and its value at perfect balance."""
-
-    text: float
-    code: float
-    at_balance: float
-
-
-@dataclass
-class ArticleRouter:
-    """The counters of article E's router, as its listing writes and reads them; the routing itself is left out.
-
-    load_count: each expert's own field; expert_loads, total_routes: what the balance loss reads.
-
-    Chapter: moe
-    """
-
-    experts: int
-    load_count: Floats = field(init=False)
-    expert_loads: Floats = field(init=False)
-    total_routes: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.load_count, self.expert_loads = np.zeros(self.experts), np.zeros(self.experts)
-
-    def route(self, loads: ArrayLike) -> None:
-        """Count a batch's assignments per expert where the listing counts them."""
-        self.load_count += np.asarray(loads, dtype=np.float64)
-
-    def loss(self) -> float:
-        """Return E x variance of the load shares, from the counters that the listing reads."""
-        if self.total_routes == 0:
-            return 0.0
-        return float(self.experts * (self.expert_loads / self.total_routes).var())
-
-
-def article_variance(loads: ArrayLike) -> ArticleLoss:
-    """Return article E's variance loss: E x variance of the load shares.
-
-    Its code is run on an `ArticleRouter` that has routed these loads. Even repaired it is made of counts, so it trains
-    nothing.
-
-    Args:
-        loads: assignments per expert.
-
-    Raises:
-        ValueError: no load, or a negative one.
-
-    Chapter: moe
-    """
-    shares = _shares(loads)
-    router = ArticleRouter(shares.size)
-    router.route(loads)
-    even = np.full(shares.size, shares.mean())
-    return ArticleLoss(
-        text=float(shares.size * shares.var()), code=router.loss(), at_balance=float(even.size * even.var())
-    )
-
-
-def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
-    """Return article E's KL loss: the divergence of the load shares from uniform, times E.
-
-    The sign is right. The factor E is not a normalisation (the divergence is 0 at balance without it, and log E at
-    collapse), it only inflates. If `routes` counts tokens and not assignments, as "total routes" of a top-k router
-    may be read, the shares sum to k and perfect balance costs E k log k in place of 0.
-
-    Args:
-        loads: assignments per expert.
-        routes: what the code divides by; None takes the assignments, as the text means.
-
-    Raises:
-        ValueError: no load, a negative one, or fewer than one route.
-
-    Chapter: moe
-    """
-    counts, shares = np.asarray(loads, dtype=np.float64), _shares(loads)
-    total = counts.sum() if routes is None else float(routes)
-    if not 1 <= total < np.inf:
-        raise ValueError(f"routes = {routes} should be at least 1")
-    even = np.full(shares.size, counts.sum() / total / shares.size)
-    return ArticleLoss(_kl(shares), _kl(counts / total, 1e-10), _kl(even, 1e-10))
-
-
-def _kl(shares: Floats, guard: float = 0.0) -> float:
-    busy = shares[shares > 0]  # 0 log 0 is 0
-    return float(shares.size * (busy * np.log(busy * shares.size + guard)).sum())

@@ -7,6 +7,8 @@ Each answer is a closed form; the functions named `simulate_…` and `count_…`
 0.0311
 >>> round(float(moe.touched_share(384, 6, 64)), 3)
 0.635
+
+Chapter: moe
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ import numpy as np
 
 from costlab import arch
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import DTYPE_BYTES, pick
-from costlab.checks import indices, whole
+from costlab.catalog import DTYPE_BYTES
+from costlab.checks import indices, pick, whole
 from costlab.moe.load import sample_routes, uniform_shares
 from costlab.moe.placement import copies_by_load, place, slots_per_rank
 from costlab.moe.routing import count_loads, moe_layer
@@ -53,8 +55,6 @@ def compute_share(model: arch.Model | str, context: int = 1) -> ComputeShare:
 
     Raises:
         ValueError: an unknown model; a context below 1.
-
-    Chapter: moe
     """
     loaded = _loaded(model)
     sparse = float(loaded.decode_flops(context).total)
@@ -74,8 +74,6 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
 
     Raises:
         ValueError: k outside 1 … experts, a negative batch, or probabilities that don't fit.
-
-    Chapter: moe
     """
     chance = _popularity(experts, k, popularity)
     tokens = np.asarray(batch, dtype=np.float64)
@@ -117,8 +115,6 @@ def simulate_touched(
 
     Raises:
         ValueError: k outside 1 … experts, or counts out of range.
-
-    Chapter: moe
     """
     popular = uniform_shares(experts) if shares is None else np.asarray(shares, dtype=np.float64)
     if popular.shape != (experts,) or whole(trials, "trials") < 1 or whole(batch, "batch") < 0:
@@ -166,8 +162,6 @@ def decode_step(
 
     Raises:
         ValueError: an unknown model; a batch below 1, a negative number of copies, or probabilities that don't fit.
-
-    Chapter: moe
     """
     loaded, tokens = _loaded(model), arch.tokens_array(batch, "batch")
     always = dict(loaded.weight_bytes(active=True))
@@ -211,8 +205,6 @@ def reached(experts: int, k: int, parts: int, redundant: int = 0) -> float:
 
     Raises:
         ValueError: k outside 1 … experts, or experts that don't divide among the parts.
-
-    Chapter: moe
     """
     experts, k = whole(experts, "experts"), whole(k, "top_k")
     if not 1 <= k <= experts:
@@ -242,8 +234,6 @@ def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
 
     Raises:
         ValueError: experts that don't divide among the parts, or a choice that is none of them.
-
-    Chapter: moe
     """
     experts, parts = whole(experts, "experts"), whole(parts, "parts")
     if parts < 1 or experts < 1 or experts % parts:
@@ -297,7 +287,7 @@ class Exchange:
         Raises:
             ValueError: negative tokens or a link that is not positive.
 
-        Source: arXiv 2505.09343 sec. 2.3.2. Chapter: moe
+        Source: arXiv 2505.09343 sec. 2.3.2.
         """
         if not 0 <= tokens < math.inf or not link_bytes_s > 0:
             raise ValueError(f"{tokens} tokens over {link_bytes_s} B/s: should be at least 0, and above 0")
@@ -314,7 +304,7 @@ class Exchange:
         Raises:
             ValueError: negative tokens, a link that is not positive, or no micro-batch.
 
-        Source: arXiv 2505.09343 sec. 2.3.2. Chapter: moe
+        Source: arXiv 2505.09343 sec. 2.3.2.
         """
         if whole(micro_batches, "micro_batches") < 1:
             raise ValueError(f"micro_batches = {micro_batches} should be at least 1")
@@ -345,8 +335,6 @@ def exchange(
     Raises:
         ValueError: an unknown model or precision, a model without experts, experts that don't divide among the
             ranks, or a block below 1.
-
-    Chapter: moe
     """
     loaded = _loaded(model)
     ffn = moe_layer(loaded)
@@ -369,8 +357,6 @@ def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert", redun
 
     Raises:
         ValueError: another word for copy; experts that don't divide among the ranks.
-
-    Chapter: moe
     """
     ranks = whole(ranks, "ranks")
     every = {"expert": float(k), "rank": reached(experts, k, ranks, redundant)}
@@ -415,10 +401,7 @@ class Summary:
     sent_bytes_per_token: float
 
     def rows(self) -> Mapping[str, str]:
-        """Return what each figure says, ready to print.
-
-        Chapter: moe
-        """
+        """Return what each figure says, ready to print."""
         routed = f"{self.experts} routed{f' + {self.redundant} redundant' if self.redundant else ''}"
         return {
             "experts per layer": f"{routed}, {self.shared} shared, {self.layers} layers",
@@ -446,8 +429,6 @@ def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1, redundant: 
     Raises:
         ValueError: an unknown model or one without experts, a batch below 1, or experts that don't divide among
             the ranks; the message says how many redundant ones would.
-
-    Chapter: moe
     """
     batch, ranks, redundant = whole(batch, "batch"), whole(ranks, "ranks"), whole(redundant, "redundant")
     loaded = _loaded(model)

@@ -6,6 +6,8 @@ rounded up to the tile of the matrix kernel.
 
 Priority when an expert is full: all first choices before all second choices, and earlier tokens before later ones
 (as GShard does, arXiv 2006.16668 sec. 2.2). The weights of what is kept are not renormalised (as Switch does).
+
+Chapter: moe
 """
 
 from __future__ import annotations
@@ -32,27 +34,10 @@ def capacity(tokens: int, experts: int, k: int, factor: float) -> int:
     Raises:
         ValueError: a negative or endless factor, or counts out of range.
 
-    Source: arXiv 2101.03961 eq. 3, times k. Chapter: moe
+    Source: arXiv 2101.03961 eq. 3, times k.
     """
     _check_capacity(tokens, experts, k, factor)
     return math.ceil(round(tokens * k * factor / experts, 9))  # round: 1.1 x 10 is 11, not 11.000000000000002
-
-
-def article_capacity(tokens: int, experts: int, factor: float = 1.25) -> int:
-    """Return the capacity by article E's formula, which leaves top-k out: 1/k of the rows that are needed.
-
-    Args:
-        tokens: in the batch.
-        experts: that they may visit.
-        factor: the article's 1.25.
-
-    Raises:
-        ValueError: a negative or endless factor, or counts out of range.
-
-    Chapter: moe
-    """
-    _check_capacity(tokens, experts, 1, factor)
-    return int(tokens / experts * factor)
 
 
 def _check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
@@ -107,8 +92,6 @@ class Dispatch:
 
         Args:
             weights: routing weights, [tokens, top_k].
-
-        Chapter: moe
         """
         w = np.asarray(weights, dtype=np.float64)
         return np.asarray((w * self.kept).sum(axis=-1) / w.sum(axis=-1), dtype=np.float64)
@@ -124,8 +107,6 @@ def dispatch_with_capacity(experts: ArrayLike, total: int, rows: int) -> Dispatc
 
     Raises:
         ValueError: a negative capacity, or an expert out of range.
-
-    Chapter: moe
     """
     rows = whole(rows, "rows")
     if rows < 0:
@@ -147,8 +128,6 @@ def dispatch_dropless(experts: ArrayLike, total: int, tile: int = 1) -> Dispatch
 
     Raises:
         ValueError: a tile below 1, or an expert out of range.
-
-    Chapter: moe
     """
     tile = whole(tile, "tile")
     if tile < 1:
@@ -163,8 +142,6 @@ def dropped_share(loads: ArrayLike, rows: int) -> float:
 
     Raises:
         ValueError: a negative capacity or load.
-
-    Chapter: moe
     """
     counts = _counts(loads, rows)
     return float(np.maximum(counts - rows, 0).sum() / (counts.sum() or 1.0))
@@ -175,8 +152,6 @@ def padding_share(loads: ArrayLike, rows: int) -> float:
 
     Raises:
         ValueError: a negative capacity or load.
-
-    Chapter: moe
     """
     counts = _counts(loads, rows)
     return float(np.maximum(rows - counts, 0).sum() / max(rows * counts.size, 1))
@@ -198,8 +173,6 @@ def least_factor(loads: ArrayLike, share: float) -> float:
 
     Raises:
         ValueError: a share outside 0 … 1, or no load at all.
-
-    Chapter: moe
     """
     counts = indices(loads, "loads")
     if not 0 <= share <= 1 or counts.sum() < 1 or counts.min() < 0:

@@ -1,4 +1,7 @@
-"""Seeded loads: how popular experts are, and gate logits that make them so."""
+"""Seeded loads: how popular experts are, and gate logits that make them so.
+
+Chapter: moe
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ def uniform_shares(experts: int) -> Floats:
 
     Raises:
         ValueError: fewer than one expert.
-
-    Chapter: moe
     """
     return zipf_shares(experts, 0.0)
 
@@ -30,8 +31,6 @@ def zipf_shares(experts: int, exponent: float, rng: np.random.Generator | None =
 
     Raises:
         ValueError: fewer than one expert, or a negative or endless exponent.
-
-    Chapter: moe
     """
     experts = whole(experts, "experts")
     if experts < 1 or not 0 <= exponent < np.inf:
@@ -53,8 +52,6 @@ def skewed_logits(tokens: int, shares: ArrayLike, rng: np.random.Generator) -> F
 
     Raises:
         ValueError: a negative count, or a share that is not positive.
-
-    Chapter: moe
     """
     popularity = np.asarray(shares, dtype=np.float64)
     tokens = whole(tokens, "tokens")
@@ -76,7 +73,5 @@ def sample_routes(tokens: int, k: int, shares: ArrayLike, rng: np.random.Generat
 
     Raises:
         ValueError: k outside 1 … experts, or counts and shares out of range.
-
-    Chapter: moe
     """
     return top_k(skewed_logits(tokens, shares, rng), k)

@@ -11,6 +11,8 @@ as one does. Unlike there, no rank gets an expert twice: a second copy takes a s
 >>> loads = np.array([90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86])
 >>> round(moe.place(loads, ranks=8, redundant=4).balancedness(loads), 3)
 0.932
+
+Chapter: moe
 """
 
 from __future__ import annotations
@@ -48,8 +50,6 @@ class Placement:
 
         Raises:
             ValueError: loads for another number of experts, or an expert without slot.
-
-        Chapter: moe
         """
         values = _checked_loads(loads)
         if values.size != self.copies.size:
@@ -66,8 +66,6 @@ class Placement:
 
         Raises:
             ValueError: loads for another number of experts.
-
-        Chapter: moe
         """
         per_rank = self.rank_loads(loads)
         return float(per_rank.mean() / per_rank.max()) if per_rank.max() > 0 else 1.0
@@ -77,8 +75,6 @@ class Placement:
 
         Raises:
             AssertionError: an expert without slot.
-
-        Chapter: moe
         """
         assert self.copies.size == experts and self.copies.min() >= 1, "an expert has no slot"
 
@@ -88,8 +84,6 @@ def contiguous(experts: int, ranks: int) -> Placement:
 
     Raises:
         ValueError: experts that don't divide among the ranks.
-
-    Chapter: moe
     """
     experts, ranks = whole(experts, "experts"), whole(ranks, "ranks")
     if ranks < 1 or experts < 1 or experts % ranks:
@@ -114,8 +108,6 @@ def place(loads: ArrayLike, ranks: int, redundant: int = 0, nodes: int = 1, grou
     Raises:
         ValueError: slots that don't divide among ranks, ranks among nodes or experts among groups; a negative or
             endless load; more slots on a rank than experts that it may hold.
-
-    Chapter: moe
     """
     values = _checked_loads(loads)
     ranks, redundant = whole(ranks, "ranks"), whole(redundant, "redundant")
@@ -144,8 +136,6 @@ def slots_per_rank(experts: int, ranks: int, redundant: int = 0) -> int:
 
     Raises:
         ValueError: slots that don't divide among the ranks; the message says how many redundant experts would.
-
-    Chapter: moe
     """
     experts, ranks, redundant = whole(experts, "experts"), whole(ranks, "ranks"), whole(redundant, "redundant")
     if experts < 1 or ranks < 1 or redundant < 0:
@@ -171,8 +161,6 @@ def copies_by_load(loads: ArrayLike, slots: int, most: int | None = None) -> Int
 
     Raises:
         ValueError: fewer slots than experts, or more than they may fill.
-
-    Chapter: moe
     """
     values, slots = _checked_loads(loads), whole(slots, "slots")
     if slots < values.size:

@@ -11,6 +11,8 @@ Ties: of equal scores the lower expert index wins, in groups as in experts, so a
 >>> routes = moe.router("mixtral-8x7b").route(np.array([[0.0, 2.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]]))
 >>> routes.experts.tolist(), routes.weights.round(3).tolist()
 ([[1, 3]], [[0.731, 0.269]])
+
+Chapter: moe
 """
 
 from __future__ import annotations
@@ -31,29 +33,20 @@ _TINY = 1e-20
 
 
 def softmax(logits: ArrayLike) -> Floats:
-    """Return scores that compete: positive, and summing to 1 over the experts.
-
-    Chapter: moe
-    """
+    """Return scores that compete: positive, and summing to 1 over the experts."""
     x = np.asarray(logits, dtype=np.float64)
     e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
     return np.asarray(e / e.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def sigmoid(logits: ArrayLike) -> Floats:
-    """Return scores that stand alone: each between 0 and 1 (DeepSeek-V3, arXiv 2412.19437 eq. 15).
-
-    Chapter: moe
-    """
+    """Return scores that stand alone: each between 0 and 1 (DeepSeek-V3, arXiv 2412.19437 eq. 15)."""
     x = np.asarray(logits, dtype=np.float64)
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float64)  # tanh overflows nowhere
 
 
 def sqrt_softplus(logits: ArrayLike) -> Floats:
-    """Return positive scores without a ceiling: the root of log(1 + e^x) (DeepSeek-V4, arXiv 2606.19348 sec. 2.1).
-
-    Chapter: moe
-    """
+    """Return positive scores without a ceiling: the root of log(1 + e^x) (DeepSeek-V4, arXiv 2606.19348 sec. 2.1)."""
     return np.asarray(np.sqrt(np.logaddexp(0.0, np.asarray(logits, dtype=np.float64))), dtype=np.float64)
 
 
@@ -74,8 +67,6 @@ def top_k(scores: ArrayLike, k: int) -> Ints:
 
     Raises:
         ValueError: k outside 1 … experts, or a score that is not a number.
-
-    Chapter: moe
     """
     values, k = np.asarray(scores, dtype=np.float64), whole(k, "top_k")
     if not values.ndim:
@@ -108,7 +99,7 @@ def limit_groups(scores: ArrayLike, groups: int, kept: int) -> Floats:
     Raises:
         ValueError: groups that don't divide the experts, or kept outside 1 … groups.
 
-    Source: arXiv 2412.19437 sec. 2.1.2 (node-limited routing). Chapter: moe
+    Source: arXiv 2412.19437 sec. 2.1.2 (node-limited routing).
     """
     values, groups, kept = np.asarray(scores, dtype=np.float64), whole(groups, "groups"), whole(kept, "groups kept")
     if values.ndim != 2:
@@ -148,8 +139,6 @@ class Routes:
 
         Raises:
             AssertionError: the rule that is broken.
-
-        Chapter: moe
         """
         chosen = np.sort(self.experts, axis=-1)
         assert (chosen[:, 1:] > chosen[:, :-1]).all(), "a token visits an expert twice"
@@ -166,8 +155,6 @@ def count_loads(experts: ArrayLike, total: int) -> Ints:
 
     Raises:
         ValueError: an expert outside 0 … total - 1, or no whole number.
-
-    Chapter: moe
     """
     chosen, total = indices(experts, "experts").ravel(), whole(total, "total")
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < total):
@@ -206,8 +193,6 @@ class Router:
 
         Raises:
             ValueError: a shape that doesn't fit, a NaN logit, or a bias or table that this router does not use.
-
-        Chapter: moe
         """
         scores = SCORES[self.routing.score](self._checked(logits))
         if self.routing.select == "token-table":
@@ -260,8 +245,6 @@ def look_up(table: ArrayLike | None, token_ids: ArrayLike | None, experts: int, 
 
     Raises:
         ValueError: a table or ids that are missing or don't fit.
-
-    Chapter: moe
     """
     if table is None or token_ids is None:
         raise ValueError("a router by token table needs table and token_ids")
@@ -285,8 +268,6 @@ def token_table(vocabulary: int, experts: int, k: int, rng: np.random.Generator)
 
     Raises:
         ValueError: k outside 1 … experts.
-
-    Chapter: moe
     """
     return top_k(rng.random((whole(vocabulary, "vocabulary"), whole(experts, "experts"))), k)
 
@@ -300,8 +281,6 @@ def moe_layer(model: arch.Model | str, layer: int = -1) -> arch.MoE:
 
     Raises:
         ValueError: an unknown model; a layer that does not exist or has no experts.
-
-    Chapter: moe
     """
     loaded = arch.load(model) if isinstance(model, str) else model
     count, layer = len(loaded.layers), whole(layer, "layer")
@@ -324,8 +303,6 @@ def router(model: arch.Model | str, layer: int = -1) -> Router:
 
     Raises:
         ValueError: an unknown model; a layer that does not exist or has no experts.
-
-    Chapter: moe
     """
     ffn = moe_layer(model, layer)
     return Router(ffn.experts, ffn.top_k, ffn.routing)

@@ -43,7 +43,7 @@ class HyperConnection(_Weights):
         steps: of the Sinkhorn iteration that makes the mixing weights doubly stochastic.
         eps: of the norm before the projection.
 
-    Source: arXiv 2606.19348 sec. 2.2; the iteration's order as in DeepSeek-V4-Flash inference/model.py. Chapter: hybrid
+    Source: arXiv 2606.19348 sec. 2.2; the iteration's order as in DeepSeek-V4-Flash inference/model.py.
     """
 
     def __init__(self, hidden: int, streams: int, steps: int = 20, eps: float = 1e-6) -> None:
@@ -56,8 +56,6 @@ class HyperConnection(_Weights):
         Args:
             x: the streams before it, of the same shape.
             layer: takes and returns (batch, tokens, hidden).
-
-        Chapter: hybrid
         """
         read, write, mix = (weights.to(x.dtype) for weights in self.weights(x))
         output = layer((read[..., None] * x).sum(-2))
@@ -68,8 +66,6 @@ class HyperConnection(_Weights):
 
         Args:
             x: shape (…, streams, hidden).
-
-        Chapter: hybrid
         """
         read, write, mix = self.logits(x)
         square = mix.unflatten(-1, (x.shape[-2], -1))
@@ -83,7 +79,7 @@ def doubly_stochastic(logits: Tensor, steps: int) -> Tensor:
         logits: square matrices, shape (…, n, n).
         steps: Sinkhorn steps: divide by the rows' sums, then by the columns'.
 
-    Source: arXiv 2606.19348 eq. 8. Chapter: hybrid
+    Source: arXiv 2606.19348 eq. 8.
     """
     mix = logits.softmax(-1) + EPS  # the first division by the rows' sums, safe from overflow
     mix = mix / (mix.sum(-2, keepdim=True) + EPS)
@@ -101,17 +97,14 @@ class Collapse(_Weights):
         streams: how many.
         eps: of the norm before the projection.
 
-    Source: DeepSeek-V4-Flash inference/model.py. Chapter: hybrid
+    Source: DeepSeek-V4-Flash inference/model.py.
     """
 
     def __init__(self, hidden: int, streams: int, eps: float = 1e-6) -> None:
         super().__init__(hidden, streams, (streams,), eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return shape (batch, tokens, hidden) of streams (batch, tokens, streams, hidden).
-
-        Chapter: hybrid
-        """
+        """Return shape (batch, tokens, hidden) of streams (batch, tokens, streams, hidden)."""
         (read,) = self.logits(x)
         return ((read.sigmoid() + EPS).to(x.dtype)[..., None] * x).sum(-2)
 
@@ -120,8 +113,5 @@ class Plain(nn.Module):
     """The residual of one stream: x + layer(x)."""
 
     def forward(self, x: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return x and what the layer adds to it, shape (batch, tokens, hidden).
-
-        Chapter: hybrid
-        """
+        """Return x and what the layer adds to it, shape (batch, tokens, hidden)."""
         return x + layer(x)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from attention import dims as d
 
-from costlab.nn.attention import build, needle
+from costlab.nn.attention import build
+from costlab.nn.experiments import needle
 
 GUESS = 1 / needle.Task().values
 

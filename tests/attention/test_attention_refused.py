@@ -16,7 +16,7 @@ from torch import Tensor
 
 from costlab import arch
 from costlab.nn.attention import Cache, build
-from costlab.nn.stack import Stack, StackCache, in_pieces
+from costlab.nn.decoder import Stack, StackCache, in_pieces
 
 _V4_ENTRY: arch.Layout = ((24, "fp8"), (8, "bf16"), (3, "ue8m0"), (1, "pad"))
 KINDS = {**d.KINDS, "CSA in FP8 and FP4": replace(d.CSA, entry=_V4_ENTRY, index_key=((16, "fp4"), (1, "ue8m0")))}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab.cache import curves, generators
-from costlab.cache.traces import Request, read
+from costlab.cache import curves
+from costlab.traces import Request, generators, read
 
 TRACE = Path(__file__).parents[3] / "shared" / "traces" / "conversation_trace.jsonl"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from costlab.cache import PrefixCache, Tier
-from costlab.cache.leases import Lease
 from costlab.cache.policies import POLICIES
-from costlab.cache.pools import WRITES
+from costlab.cache.prefix.leases import Lease
+from costlab.cache.prefix.pools import WRITES
 
 
 def chained(tokens: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -7,7 +7,8 @@ from cache.cache_oracles import libcachesim_hits, zipf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab.cache import fifos, policies
+from costlab.cache import policies
+from costlab.cache.policies import belady, sieve
 
 # libcachesim refuses tiny S3-FIFO caches (its small queue would hold nothing) and gives SLRU four equal segments, so
 # that it leaves room unused unless the capacity divides by four. Elsewhere the hit counts are equal, not close.
@@ -33,14 +34,14 @@ def test_hits_equal_libcachesims(name: str, keys: list[int]) -> None:
 @pytest.mark.parametrize("keys", TRACES, ids=["zipf1", "flat", "steep"])
 def test_belady_equals_libcachesims_and_bounds_all(keys: list[int]) -> None:
     for capacity in (1, 3, 16, 100, 500):
-        best = fifos.belady_hits(keys, capacity)
+        best = belady.belady_hits(keys, capacity)
         assert best == libcachesim_hits("Belady", keys, capacity)
         assert all(policies.count_hits(keys, name, capacity) <= best for name in policies.POLICIES)
 
 
 @given(st.lists(st.integers(0, 5), max_size=9), st.integers(1, 3))
 def test_belady_is_the_best_of_all_choices(keys: list[int], capacity: int) -> None:
-    assert fifos.belady_hits(keys, capacity) == brute_force(tuple(keys), frozenset(), capacity)
+    assert belady.belady_hits(keys, capacity) == brute_force(tuple(keys), frozenset(), capacity)
 
 
 def brute_force(keys: tuple[int, ...], held: frozenset[int], capacity: int) -> int:
@@ -103,7 +104,7 @@ def test_each_policy_evicts_whom_it_says() -> None:
 
 
 def test_s3_fifo_remembers_a_page_that_just_left() -> None:
-    policy = fifos.S3FIFO(10)
+    policy = sieve.S3FIFO(10)
     policy.add("once")
     assert policy.evict(1) == ["once"]
     policy.add("once")  # from the ghost into the main queue
@@ -149,7 +150,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity = 0 pages should be at least 1"):
         policies.make("lru", 0)
     with pytest.raises(ValueError, match="segments = 0"):
-        policies.SLRU(4, 0)
+        policies.lru.SLRU(4, 0)
 
 
 def test_names_agree() -> None:

@@ -13,13 +13,14 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab import arch, catalog
-from costlab.cache import costs, loading, tiers, windows
-from costlab.cache.manager import PrefixCache
-from costlab.cache.plan import Plan
-from costlab.cache.run import Run, replay
+from costlab import arch, catalog, roofline
+from costlab.cache import footprints, tiers
+from costlab.cache.prefix.manager import PrefixCache
+from costlab.cache.sim import costs, loading
+from costlab.cache.sim.plan import Plan
+from costlab.cache.sim.run import Run, replay
 from costlab.cache.tiers import Tier
-from costlab.cache.traces import Request, read
+from costlab.traces import Request, read
 
 PRO = "mimo-v2.5-pro"
 HBM = Tier("HBM")
@@ -34,7 +35,7 @@ def conversation() -> list[Request]:
 
 def blocks_of(model: str, count: float, **rules) -> Plan:
     """A plan with one tier that holds so many blocks, every layer keeping every token."""
-    page = windows.footprint(model).all_bytes_per_token * 512
+    page = footprints.footprint(model).all_bytes_per_token * 512
     return Plan(model, (Tier("HBM", count * page),), keep="everything", **rules)
 
 
@@ -167,10 +168,10 @@ sizes = st.one_of(st.integers(1, 30), st.just(math.inf))
 )
 @settings(max_examples=examples(150))
 def test_any_replay_balances(requests, capacities, eviction, write, prefetch, mode, model) -> None:
-    page = windows.footprint(model).bytes_per_token(1 / 15) * 128
+    page = footprints.footprint(model).bytes_per_token(1 / 15) * 128
     levels = tuple(Tier(f"T{i}", c * page, 1e7, 1e-3) for i, c in enumerate(capacities))
     plan = Plan(model, levels, 128, eviction=eviction, write=write, prefetch=prefetch, loading=mode, branch_points=True)
-    from costlab.cache.fifos import Future
+    from costlab.cache.policies.belady import Future
 
     run = Run(plan, plan.cache(Future(r.blocks for r in requests) if eviction == "belady" else None))
     for request in requests:
@@ -229,15 +230,15 @@ def test_a_wholly_cached_prompt_computes_its_last_token() -> None:
 
 @pytest.mark.parametrize("mode", ["serial", "streamed", "look-ahead"])
 def test_a_hit_in_dram_waits_for_its_layers(mode: str) -> None:
-    page = windows.footprint(PRO).all_bytes_per_token * 512
+    page = footprints.footprint(PRO).all_bytes_per_token * 512
     plan = Plan(PRO, (Tier("HBM", 4 * page), Tier("DRAM", math.inf, 50e9, 1e-3)), keep="everything", loading=mode)
     run = Run(plan, plan.cache())
     for request in (prompt(0, 1, 2, 3), prompt(50, 7, 8, 9, 10), prompt(99, 1, 2, 3, 4)):
         run.serve(request)
-    feet = windows.footprint(PRO).everything()
+    feet = footprints.footprint(PRO).everything()
     loads = [size / 50e9 for size in costs.layer_load_bytes(feet, 1536)]
     loads[0] += 1e-3
-    cost = costs.prefill_cost(PRO, costs.chip_rate("h800", 8, 0.4))
+    cost = roofline.prefill_cost(PRO, roofline.chip_rate("h800", 8, 0.4))
     assert run.service_s[2] == pytest.approx(loading.timeline(loads, cost.layer_s(512, 1536), mode).finish_s)
     down, up = page * (3 + 4 + 1), page * 3
     assert [link.moved_bytes for link in run.report().links] == [up, down]
@@ -245,7 +246,7 @@ def test_a_hit_in_dram_waits_for_its_layers(mode: str) -> None:
 
 
 def ssd_plan(prefetch: str, rate: float = 1e9) -> Plan:
-    page = windows.footprint(PRO).all_bytes_per_token * 512
+    page = footprints.footprint(PRO).all_bytes_per_token * 512
     levels = (Tier("HBM", 4 * page), Tier("DRAM", 8 * page, 1e15), Tier("SSD", math.inf, rate))
     return Plan(PRO, levels, keep="everything", prefetch=prefetch)
 
@@ -265,7 +266,7 @@ def after_ssd(prefetch: str, rate: float = 1e9, wait_behind: bool = False) -> Ru
 
 def test_prefetch_waits_for_all_of_it() -> None:
     run = after_ssd("wait")
-    transfer = 4 * windows.footprint(PRO).all_bytes_per_token * 512 / 1e9
+    transfer = 4 * footprints.footprint(PRO).all_bytes_per_token * 512 / 1e9
     assert run.hit_tokens == [0, 0, 2048]
     assert run.wait_s == pytest.approx(transfer)
     assert run.service_s[-1] == pytest.approx(transfer + compute_s(run.plan, 512, 2048), rel=1e-3)
@@ -276,7 +277,7 @@ def test_best_effort_prefetch_gets_what_comes_while_it_queues() -> None:
     assert after_ssd("best-effort").wait_s == 0
     queued = after_ssd("best-effort", wait_behind=True)
     assert queued.hit_tokens == [0, 0, 2048] and queued.wait_s == 0
-    page_s = windows.footprint(PRO).all_bytes_per_token * 512 / 1e9
+    page_s = footprints.footprint(PRO).all_bytes_per_token * 512 / 1e9
     behind = compute_s(queued.plan, 512 * 500)
     part = after_ssd("best-effort", rate=1e9 * page_s * 2.5 / behind, wait_behind=True)
     assert part.hit_tokens == [0, 0, 1024] and part.given_up == 2
@@ -287,7 +288,7 @@ def test_prefetch_gives_up_at_its_timeout() -> None:
     assert (rule.timeout_s, rule.timeout_s_per_1024_tokens) == (1.0, 0.25)  # facts, section 2
     patient = after_ssd("timeout")
     assert patient.hit_tokens == [0, 0, 2048]
-    page_bytes = windows.footprint(PRO).all_bytes_per_token * 512
+    page_bytes = footprints.footprint(PRO).all_bytes_per_token * 512
     deadline = 1.0 + 0.25 * 2048 / 1024
     slow = after_ssd("timeout", rate=2.5 * page_bytes / deadline)
     assert slow.wait_s == pytest.approx(deadline)
@@ -295,7 +296,7 @@ def test_prefetch_gives_up_at_its_timeout() -> None:
 
 
 def test_a_prefetch_holds_at_most_half_of_dram() -> None:
-    page = windows.footprint(PRO).all_bytes_per_token * 512
+    page = footprints.footprint(PRO).all_bytes_per_token * 512
     plan = ssd_plan("wait")
     small = dataclasses.replace(plan, tiers=(plan.tiers[0], Tier("DRAM", 4 * page, 1e15), plan.tiers[2]))
     run = Run(small, small.cache())
@@ -345,7 +346,7 @@ def test_a_report_reads_well() -> None:
 
 def test_the_price_of_a_million_cached_tokens() -> None:
     """Section 3, price: 1M cached Pro tokens are 51.2 GB with windows at r = 0, 358 GB with every layer full."""
-    feet = windows.footprint(PRO)
+    feet = footprints.footprint(PRO)
     assert feet.bytes_per_token(0) * 1e6 == pytest.approx(51.2e9)
     assert feet.everything().bytes_per_token(0) * 1e6 == pytest.approx(358.4e9)
 
@@ -435,7 +436,7 @@ def test_tiers_come_from_the_catalog() -> None:
 
 def test_the_facts_multiplier() -> None:
     """Section 3, 5x: 70 / (10 + 60 r); section 2: SGLang's default ratio of 0.8 gives only 1.21x."""
-    feet = windows.footprint(PRO)
+    feet = footprints.footprint(PRO)
     for ratio, times in ((0, 7.0), (1 / 15, 5.0), (0.8, 1.21)):
         assert feet.multiplier(ratio) == pytest.approx(70 / (10 + 60 * ratio), rel=1e-12)
         assert feet.multiplier(ratio) == pytest.approx(times, abs=0.005)
@@ -446,7 +447,7 @@ def test_the_facts_multiplier() -> None:
 
 @pytest.mark.parametrize("model", list(arch.models()))
 def test_every_catalogued_model_can_be_cached(model: str) -> None:
-    feet = windows.footprint(model)
+    feet = footprints.footprint(model)
     full, kept = feet.split(1e12, 512, 1 / 15)
     used = full * 512 * feet.full_bytes_per_token + kept * feet.window_bytes
     assert 0.98 * 1e12 < used <= 1e12
@@ -456,17 +457,17 @@ def test_every_catalogued_model_can_be_cached(model: str) -> None:
 
 
 def test_boundaries() -> None:
-    assert windows.boundaries(511, 512) == ()
-    assert windows.boundaries(1100, 512) == (2,)
-    assert windows.boundaries(5 * 512, 512, 1024) == (2, 4, 5)
-    assert windows.boundaries(4 * 512, 512, 1000) == (2, 4)
+    assert footprints.boundaries(511, 512) == ()
+    assert footprints.boundaries(1100, 512) == (2,)
+    assert footprints.boundaries(5 * 512, 512, 1024) == (2, 4, 5)
+    assert footprints.boundaries(4 * 512, 512, 1000) == (2, 4)
     with pytest.raises(ValueError, match="at least 1 token"):
-        windows.boundaries(5, 0)
+        footprints.boundaries(5, 0)
 
 
 def test_five_and_seven_follow_from_what_is_kept() -> None:
     """Section 3: one window per 1,920 cached tokens gives 5x; a distance of d tokens keeps r = 128 / d."""
-    feet = windows.footprint(PRO)
+    feet = footprints.footprint(PRO)
     assert feet.multiplier(128 / 1920) == pytest.approx(5)
     many = np.array([feet.multiplier(128 / d) for d in (512, 2048, 8192, 10**9)])
     assert (np.diff(many) > 0).all() and many[-1] == pytest.approx(7, abs=1e-4)

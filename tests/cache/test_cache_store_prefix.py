@@ -10,12 +10,12 @@ from cache.store_pages import page_of
 
 import costlab.cache.store as tiers
 from costlab import arch
-from costlab.cache import loading
+from costlab.cache.sim import loading
 from costlab.cache.store import Geometry, Store
-from costlab.nn import prefill
 from costlab.nn.attention import Ring, Table
-from costlab.nn.prefix import Server, block_keys, fingerprint, page_examples, randomise_sinks, toy
-from costlab.nn.stack import Decoder
+from costlab.nn.decoder import Decoder
+from costlab.nn.serving import speed
+from costlab.nn.serving.prefix import Server, block_keys, fingerprint, page_examples, randomise_sinks, toy
 
 BLOCK, WINDOW, VOCAB = 8, 20, 97
 rng = np.random.default_rng(0)
@@ -307,24 +307,24 @@ def test_a_span_put_back_reads_the_same(kind, layout):
 
 def test_prefill_constants_are_found_again(model):
     """Times made from known constants give them back: the fit is exact where the clock is."""
-    truth = prefill.PrefillSpeed(model.model, 2e-3, 3e-11, 7e-11)
-    new, before = np.array(prefill.PROBES).T
-    found = prefill._least_squares(prefill._terms(model.model, new, before) / truth.seconds(new, before)[:, None])
+    truth = speed.PrefillSpeed(model.model, 2e-3, 3e-11, 7e-11)
+    new, before = np.array(speed.PROBES).T
+    found = speed._least_squares(speed._terms(model.model, new, before) / truth.seconds(new, before)[:, None])
     np.testing.assert_allclose(found, [2e-3, 3e-11, 7e-11], rtol=1e-6)
-    without = prefill.PrefillSpeed(model.model, 0.0, 3e-11, 0.0)
-    found = prefill._least_squares(prefill._terms(model.model, new, before) / without.seconds(new, before)[:, None])
+    without = speed.PrefillSpeed(model.model, 0.0, 3e-11, 0.0)
+    found = speed._least_squares(speed._terms(model.model, new, before) / without.seconds(new, before)[:, None])
     np.testing.assert_allclose(found, [0, 3e-11, 0], atol=1e-9)
     assert (found >= 0).all()
 
 
 def test_prefill_is_timed(model, monkeypatch):
-    speed = prefill.measure(model, ((4, 0), (32, 0), (8, 16)), repeats=1)
-    assert speed.seconds(64) >= speed.seconds(8) > 0  # whatever else the machine does meanwhile
-    truth = prefill.PrefillSpeed(model.model, 2e-3, 3e-11, 7e-11)
-    monkeypatch.setattr(prefill, "_timed", lambda _, new, prefix, repeats: float(truth.seconds(new, prefix)))
-    np.testing.assert_allclose(prefill.measure(model).seconds(100, 50), truth.seconds(100, 50))
+    measured = speed.measure(model, ((4, 0), (32, 0), (8, 16)), repeats=1)
+    assert measured.seconds(64) >= measured.seconds(8) > 0  # whatever else the machine does meanwhile
+    truth = speed.PrefillSpeed(model.model, 2e-3, 3e-11, 7e-11)
+    monkeypatch.setattr(speed, "_timed", lambda _, new, prefix, repeats: float(truth.seconds(new, prefix)))
+    np.testing.assert_allclose(speed.measure(model).seconds(100, 50), truth.seconds(100, 50))
     with pytest.raises(ValueError, match="three probes"):
-        prefill.measure(model, ((4, 0), (4, 0)))
+        speed.measure(model, ((4, 0), (4, 0)))
 
 
 def test_tiers_are_timed(tmp_path):

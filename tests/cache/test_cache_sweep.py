@@ -18,12 +18,12 @@ from joblib import register_parallel_backend
 from joblib._parallel_backends import MultiprocessingBackend
 from joblib.externals.loky import get_reusable_executor
 
-from costlab.cache import generators, sweeps
-from costlab.cache.plan import Plan
-from costlab.cache.run import replay
+from costlab.cache import sweeps
+from costlab.cache.sim.plan import Plan
+from costlab.cache.sim.run import replay
 from costlab.cache.sweeps import BACKENDS, grid, sweep
 from costlab.cache.tiers import standard
-from costlab.cache.traces import Request, Trace, TraceError, read, write
+from costlab.traces import Request, Trace, TraceError, generators, read, write
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

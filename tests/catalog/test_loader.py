@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from costlab import arch, catalog
+from costlab import arch, catalog, checks
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_near_miss_and_case():
     ],
 )
 def test_only_a_misspelling_is_guessed(key, known, meant):
-    message = catalog.unknown("name", key, known)
+    message = checks.unknown("name", key, known)
     assert repr(key) in message
     assert (f"did you mean {meant!r}" in message) if meant else ("did you mean" not in message)
     assert all(name in message for name in known)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from costlab import arch, cache, catalog, claims, hybrid, moe, prices
+from costlab.claims import articles
 
 KNOWN = catalog.load().claims
 GOOD = ("holds", "cannot be checked")
@@ -142,8 +143,8 @@ def test_the_lists_above_name_what_exists():
 
 
 def test_every_claim_has_its_settler():
-    assert KNOWN.keys() == claims._SETTLERS.keys()
-    assert {finding.key for finding in claims.ledger()} == KNOWN.keys()
+    assert KNOWN.keys() == claims.ledger._SETTLERS.keys()
+    assert {finding.key for finding in claims.findings()} == KNOWN.keys()
 
 
 @pytest.mark.parametrize("key", [key for key in KNOWN if key not in CONDITIONAL])
@@ -158,7 +159,7 @@ def test_right_numbers_get_the_best_verdict(key):
 def test_each_correction_is_needed(key):
     """One number at a time goes back to what the article says."""
     stated = KNOWN[key].values
-    beyond = [name for name in RIGHT[key] if not claims._near(stated[name], RIGHT[key][name], 0.1)]
+    beyond = [name for name in RIGHT[key] if not claims.ledger.agrees(stated[name], RIGHT[key][name], 0.1)]
     assert beyond
     for name in beyond:
         if (key, name) == ("moe-5-percent", "high"):
@@ -183,14 +184,14 @@ def test_a_number_that_a_claim_does_not_have_is_refused():
 # --- what no number of the claim decides -----------------------------------------------------------------------
 
 
-class MendedRouter(moe.ArticleRouter):
+class MendedRouter(articles.ArticleRouter):
     def route(self, loads):
         super().route(loads)
         self.expert_loads += np.asarray(loads)
         self.total_routes += np.sum(loads)
 
 
-class MendedCSA(claims._ArticleCSA):
+class MendedCSA(claims.attention._ArticleCSA):
     """Blocks of tokens become one entry of full width, and no token sees later ones."""
 
     def compress(self, rows):
@@ -200,7 +201,7 @@ class MendedCSA(claims._ArticleCSA):
         return query * key * value
 
 
-class MendedManager(cache.ArticleManager):
+class MendedManager(articles.ArticleManager):
     def access(self, block):
         if len(self.level) < sum(self.capacity):
             super().access(block)
@@ -254,13 +255,19 @@ WORLDS = {
     "moe-mixtral": (models(mixtral_8x7b=with_experts(MIXTRAL, top_k=4)), "wrong", "50% of the experts"),
     "moe-capacity-factor": (models(deepseek_v4_pro=with_experts(V4, top_k=1)), "holds with a condition", "1.25 of its"),
     "moe-balance-loss": (
-        [("costlab.moe.balance.ArticleRouter", MendedRouter), ("costlab.moe.ArticleRouter", MendedRouter)],
+        [
+            ("costlab.claims.articles.ArticleRouter", MendedRouter),
+        ],
         "holds with a condition",
         "code 0.996094; at balance: 0. Of 256 assignments the counters that the loss reads hold 256",
     ),
-    "moe-balance-kl": ([("costlab.claims._slope", lambda loss, given: 0.25)], "holds", "changes by 0.25; the Switch"),
+    "moe-balance-kl": (
+        [("costlab.claims.moe._slope", lambda loss, given: 0.25)],
+        "holds",
+        "changes by 0.25; the Switch",
+    ),
     "moe-efficiency-score": (
-        [("costlab.claims._article_score", lambda active, total, top_k, experts: total / active)],
+        [("costlab.claims.moe._article_score", lambda active, total, top_k, experts: total / active)],
         "holds",
         "33.33333 for DeepSeek, 10.0000 for Qwen, 1 for any dense model. Sparsity multiplied by sparsity: in 3 of 3",
     ),
@@ -275,7 +282,7 @@ WORLDS = {
     "csa-4-topk": (models(deepseek_v4_pro=with_layers(V4, arch.CSA, block=8)), "wrong", "on 2 blocks: 16 tokens"),
     "hca-128-dense": (models(deepseek_v4_pro=with_layers(V4, arch.HCA, block=64)), "wrong", "16,384 entries"),
     "csa-article-code": (
-        [("costlab.claims._ArticleCSA", MendedCSA)],
+        [("costlab.claims.attention._ArticleCSA", MendedCSA)],
         "holds",
         "it runs. It makes 2 entries of 20 tokens, 112 of 112 dims wide; a token sees no later key",
     ),
@@ -287,12 +294,12 @@ WORLDS = {
     "cache-tiers": (chip(memory_bandwidth_bytes_s=4e12), "wrong", "4,000 GB/s"),
     "cache-block-bytes": ([("costlab.cache.footprint", lambda _: EVEN)], "wrong", "against 512,000: 6.27 times"),
     "cache-table": (
-        [("costlab.claims._tiers_of_article", lambda: {**KNOWN["cache-tiers"].values, "hbm_usd_gb": 0.05})],
+        [("costlab.claims.cache._tiers_of_article", lambda: {**KNOWN["cache-tiers"].values, "hbm_usd_gb": 0.05})],
         "holds with a condition",
         "1 of 6 figures follow from the tiers; E's own $0.05",
     ),
     "cache-eviction-code": (
-        [("costlab.cache.ArticleManager", MendedManager)],
+        [("costlab.claims.articles.ArticleManager", MendedManager)],
         "holds",
         "4 in SSD's 4 places, 0 evictions. One eviction called by hand then leaves 2 blocks in HBM and counts 2",
     ),
@@ -348,7 +355,7 @@ WORDS = r"\b(two|three|four|five|six|seven|eight|nine|ten|half|third|fifth|tenth
 
 
 def settlers():
-    return [pytest.param(settler, id=key) for key, settler in claims._SETTLERS.items()]
+    return [pytest.param(settler, id=key) for key, settler in claims.ledger._SETTLERS.items()]
 
 
 def literals(node):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from costlab import cli
+from costlab.cli.main import main
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def run(capsys):
 
     def run(line):
         try:
-            status = cli.main(line.split())
+            status = main(line.split())
         except SystemExit as end:
             status = end.code
         return status, *capsys.readouterr()

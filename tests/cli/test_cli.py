@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from costlab import __version__, arch, catalog, cli, moe, prices, roofline
+from costlab import __version__, arch, catalog, moe, prices, roofline
+from costlab.text import cell
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -52,7 +53,7 @@ def test_table_and_json_show_the_same(line, run, answer):
     for row, text in zip(rows, lines[1:], strict=False):
         assert text.startswith(str(next(iter(row.values()))))
         for head in heads:
-            assert cli._cell(row[head]) in text
+            assert cell(row[head], "-") in text
     assert all(each == each.rstrip() for each in lines)
 
 

@@ -18,11 +18,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from costlab.cache import generators
-from costlab.cache.plan import Plan
-from costlab.cache.run import replay
+from costlab.cache.sim.plan import Plan
+from costlab.cache.sim.run import replay
 from costlab.cache.tiers import standard
-from costlab.cache.traces import read, write
+from costlab.traces import generators, read, write
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -287,7 +286,9 @@ def test_a_plot_that_fails_leaves_nothing(tmp_path, run, monkeypatch):
 
 
 def test_without_matplotlib():
-    code = "import sys; sys.modules['matplotlib'] = None; from costlab import cli; sys.exit(cli.main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from costlab.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", code, *LINE.split()]
     done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

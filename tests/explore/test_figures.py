@@ -315,18 +315,6 @@ def test_spread_keeps_order_and_distance():
     assert style.spread([3.0, 1.0], 0.5) == [3.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(70_272, "70.3 KB"), (5.28e9, "5.28 GB"), (12, "12 B"), (3.5e11, "350 GB"), (2e12, "2 TB")]
-)
-def test_bytes_text(size, text):
-    assert style.bytes_text(size) == text
-
-
-@pytest.mark.parametrize(("tokens", "text"), [(1024, "1K"), (131_072, "128K"), (2**20, "1M"), (100, "100")])
-def test_tokens_text(tokens, text):
-    assert style.tokens_text(tokens) == text
-
-
 def test_colours_tell_apart():
     """Okabe-Ito: within a figure's family no two share a colour."""
     for family in (("full", "compressed", "sliding"), ("hit", "miss", "output"), ("compute", "memory", "link")):

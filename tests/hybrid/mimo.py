@@ -18,7 +18,7 @@ from transformers.models.mimo_v2_flash import modeling_mimo_v2_flash as hf
 
 from costlab import arch
 from costlab.nn.attention import Rope, build
-from costlab.nn.stack import Decoder, Scale, in_pieces, scaled
+from costlab.nn.decoder import Decoder, Scale, in_pieces, scaled
 
 HIDDEN, WINDOW = 48, 6
 NAMES = {"full": "full_attention", "sliding": "sliding_attention"}

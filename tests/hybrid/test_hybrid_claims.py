@@ -8,7 +8,7 @@ from costlab import arch, catalog, claims, hybrid
 
 
 def test_every_claim_is_settled():
-    found = {finding.key: finding.verdict for finding in claims.ledger("swa-")}
+    found = {finding.key: finding.verdict for finding in claims.findings("swa-")}
     assert found == {
         "swa-1-to-7": "holds with a condition",
         "swa-60-layers": "holds",

@@ -16,7 +16,7 @@ from hybrid import mimo
 from transformers import DynamicCache
 
 from costlab import arch
-from costlab.nn.stack import Block, in_pieces
+from costlab.nn.decoder import Block, in_pieces
 
 TOLERANCE = 1e-5
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from costlab import arch
-from costlab.nn import recall
-from costlab.nn.recall import FACT, QUESTION, VARIANTS, Reader, Task, Variant
+from costlab.nn.experiments import recall
+from costlab.nn.experiments.recall import FACT, QUESTION, VARIANTS, Reader, Task, Variant
 
 GUESS = 1 / Task().keys
 

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from costlab import arch, hybrid
 from costlab.catalog import Running
 from costlab.nn.attention import Rope, build
-from costlab.nn.stack import Decoder, Scale, Stack, StackCache, allocated_bytes, in_pieces, scaled
+from costlab.nn.decoder import Decoder, Scale, Stack, StackCache, allocated_bytes, in_pieces, scaled
 
 MODELS = ["mimo-v2-flash", "mimo-v2.5", "mimo-v2.5-pro"]
 TOY = mimo.of_layers(mimo.small("mimo-v2-flash", window=5), slice(0, 6))

@@ -19,8 +19,8 @@ from transformers.models.deepseek_v4 import modeling_deepseek_v4 as hf
 
 from costlab import arch
 from costlab.catalog import Routing
+from costlab.nn.decoder import Decoder, allocated_bytes, in_pieces
 from costlab.nn.residual import HyperConnection, doubly_stochastic
-from costlab.nn.stack import Decoder, allocated_bytes, in_pieces
 
 HASH = arch.MoE(8, 2, 16, 1, clamp=0.5, routing=Routing("sqrt-softplus", select="token-table", scale=1.5))
 TOPK = dataclasses.replace(HASH, routing=Routing("sqrt-softplus", bias=True, scale=1.5))

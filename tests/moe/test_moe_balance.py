@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab import moe
+from costlab.claims import articles
 
 EVEN = (np.arange(64) % 16).reshape(32, 2)  # 32 tokens, 2 of 16 experts, each expert 4 times
 
@@ -67,7 +68,7 @@ def test_bias_updates_even_out_a_skewed_load() -> None:
 
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=40).filter(any))
 def test_article_losses_are_0_only_when_even(loads: list[int]) -> None:
-    variance, kl = moe.article_variance(loads), moe.article_kl(loads)
+    variance, kl = articles.article_variance(loads), articles.article_kl(loads)
     shares = np.array(loads) / sum(loads)
     assert variance.text == pytest.approx(len(loads) * np.mean((shares - shares.mean()) ** 2))
     assert kl.text == pytest.approx(len(loads) * (math.log(len(loads)) * (1 - moe.load_entropy(loads))), abs=1e-6)
@@ -76,7 +77,7 @@ def test_article_losses_are_0_only_when_even(loads: list[int]) -> None:
     assert (kl.text > 1e-9) == (len(set(loads)) > 1)
 
 
-class MendedRouter(moe.ArticleRouter):
+class MendedRouter(articles.ArticleRouter):
     """The article's router, with the counters that its loss reads kept."""
 
     def route(self, loads):
@@ -86,17 +87,17 @@ class MendedRouter(moe.ArticleRouter):
 
 
 def test_the_articles_router_counts_where_its_loss_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    router = moe.ArticleRouter(4)
+    router = articles.ArticleRouter(4)
     router.route([6, 2, 0, 0])
     assert router.load_count.tolist() == [6, 2, 0, 0]
     assert (router.total_routes, router.loss()) == (0, 0)
-    monkeypatch.setattr("costlab.moe.balance.ArticleRouter", MendedRouter)
-    mended = moe.article_variance([6, 2, 0, 0])
+    monkeypatch.setattr("costlab.claims.articles.ArticleRouter", MendedRouter)
+    mended = articles.article_variance([6, 2, 0, 0])
     assert mended.code == pytest.approx(mended.text) == pytest.approx(4 * np.var([0.75, 0.25, 0, 0]))
 
 
 def test_article_kl_per_token_punishes_perfect_balance() -> None:
-    even = moe.article_kl(np.full(256, 128), routes=4096)  # 4096 tokens, 8 experts each
+    even = articles.article_kl(np.full(256, 128), routes=4096)  # 4096 tokens, 8 experts each
     assert even.text == 0
     assert even.code == even.at_balance == pytest.approx(256 * 8 * math.log(8), rel=1e-6)
 
@@ -104,8 +105,8 @@ def test_article_kl_per_token_punishes_perfect_balance() -> None:
 def test_article_figures_at_collapse() -> None:
     collapsed = np.zeros(256)
     collapsed[:8] = 4096
-    assert moe.article_variance(collapsed).text == pytest.approx(256 * (8 / 64 / 256 - 1 / 256**2))
-    assert moe.article_kl(collapsed).text == pytest.approx(256 * math.log(32))
+    assert articles.article_variance(collapsed).text == pytest.approx(256 * (8 / 64 / 256 - 1 / 256**2))
+    assert articles.article_kl(collapsed).text == pytest.approx(256 * math.log(32))
 
 
 BAD = {
@@ -117,7 +118,7 @@ BAD = {
     "no logits": (lambda: moe.z_loss(np.zeros((0, 4))), "at least one token"),
     "shapes": (lambda: moe.update_bias([0, 0], [1, 2, 3]), r"bias \(2,\), loads \(3,\)"),
     "negative speed": (lambda: moe.update_bias([0], [1], -1.0), "speed -1"),
-    "no routes": (lambda: moe.article_kl([1, 2], 0), "routes = 0"),
+    "no routes": (lambda: articles.article_kl([1, 2], 0), "routes = 0"),
 }
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab import moe
+from costlab.claims import articles
 
 
 @st.composite
@@ -77,14 +78,14 @@ def test_residual_carries_what_is_dropped() -> None:
 
 def test_capacity_counts_every_choice_and_the_article_forgets_them() -> None:
     assert moe.capacity(4096, 256, 8, 1.25) == 160
-    assert moe.article_capacity(4096, 256) == 20
+    assert articles.article_capacity(4096, 256) == 20
     assert moe.capacity(10, 10, 1, 1.1) == 2  # 1.1 rows, rounded up
     assert moe.capacity(100, 10, 1, 1.1) == 11  # and not 12, as 11.000000000000002 would give
 
 
 def test_the_articles_formula_drops_five_sixths_of_a_perfectly_even_load() -> None:
     even = (np.arange(4096 * 8) % 256).reshape(4096, 8)
-    dispatch = moe.dispatch_with_capacity(even, 256, moe.article_capacity(4096, 256))
+    dispatch = moe.dispatch_with_capacity(even, 256, articles.article_capacity(4096, 256))
     assert dispatch.dropped_share == 1 - 1.25 / 8
     assert moe.dispatch_with_capacity(even, 256, moe.capacity(4096, 256, 8, 1.25)).dropped == 0
 
@@ -99,7 +100,7 @@ def test_zero_capacity_drops_everything_and_an_empty_batch_nothing() -> None:
 BAD = {
     "negative capacity": (lambda: moe.dispatch_with_capacity([[0]], 1, -1), "capacity of -1 rows"),
     "negative factor": (lambda: moe.capacity(8, 4, 1, -0.5), "capacity factor -0.5"),
-    "NaN factor": (lambda: moe.article_capacity(8, 4, float("nan")), "capacity factor nan"),
+    "NaN factor": (lambda: articles.article_capacity(8, 4, float("nan")), "capacity factor nan"),
     "top-k above experts": (lambda: moe.capacity(8, 4, 5, 1.0), "4 experts, top_k = 5"),
     "expert out of range": (lambda: moe.dispatch_dropless([[4]], 4), "expert 4 should lie between 0 and 3"),
     "tile of nothing": (lambda: moe.dispatch_dropless([[0]], 4, 0), "tile of 0 rows"),

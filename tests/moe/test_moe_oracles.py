@@ -7,7 +7,8 @@ from moe.oracles import BLOCKS, HIDDEN, Oracle, oracle
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from costlab import moe
-from costlab.nn import moe_training
+from costlab.claims import articles
+from costlab.nn.experiments import collapse
 
 
 @pytest.fixture(params=BLOCKS, ids=lambda key: f"{key[0]}-{key[1]}")
@@ -87,9 +88,9 @@ def test_losses_in_torch_equal_those_in_numpy() -> None:
     with torch.no_grad():
         choice = layer.gate(torch.randn(60, HIDDEN))
     scores, experts = choice.scores.numpy(), choice.experts.numpy()
-    assert float(moe_training.switch_loss(choice)) == pytest.approx(moe.switch_loss(scores, experts), rel=1e-5)
+    assert float(collapse.switch_loss(choice)) == pytest.approx(moe.switch_loss(scores, experts), rel=1e-5)
     sequence = moe.sequence_loss(scores, experts, 5)
-    assert float(moe_training.switch_loss(choice, 5)) == pytest.approx(sequence, rel=1e-5)
+    assert float(collapse.switch_loss(choice, 5)) == pytest.approx(sequence, rel=1e-5)
     loads = moe.count_loads(experts, 256)
-    assert float(moe_training.count_loss(choice)) == pytest.approx(moe.article_kl(loads).text, rel=1e-5)
-    assert moe_training.load_entropy(torch.tensor(loads)) == pytest.approx(moe.load_entropy(loads), rel=1e-5)
+    assert float(collapse.count_loss(choice)) == pytest.approx(articles.article_kl(loads).text, rel=1e-5)
+    assert collapse.load_entropy(torch.tensor(loads)) == pytest.approx(moe.load_entropy(loads), rel=1e-5)

@@ -7,8 +7,8 @@ import torch
 
 from costlab import arch, moe
 from costlab.catalog import Routing
-from costlab.nn.expert_parallel import ParallelRun, run_parallel
 from costlab.nn.moe import MoELayer
+from costlab.nn.moe.parallel import ParallelRun, run_parallel
 
 TOKENS, HIDDEN, EXPERTS, K = 203, 24, 16, 4  # 203: ranks hold different numbers of tokens
 ROUTING = Routing("sigmoid", groups=8, groups_kept=4, bias=True, scale=2.5)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from costlab.nn.moe_training import Setup, TrainingRun, train
+from costlab.nn.experiments.collapse import Setup, TrainingRun, train
 
 METHODS = ("none", "switch", "sequence", "bias", "article")
 

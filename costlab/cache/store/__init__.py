@@ -11,6 +11,8 @@ thread to the disk), `files` (the folder), `store` (the three tiers together), `
 ...     put = store.put([b"block 0", b"block 1"], [page, page])
 ...     store.match([b"block 0", b"block 1", b"block 2"]), float(store.load([b"block 1"])[0]["layer0"].sum())
 (2, 2560.0)
+
+Chapter: cache
 """
 
 from costlab.cache.store.disk import Disk, DiskFull, FolderInUse, ReadOnly, StoreError

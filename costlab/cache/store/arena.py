@@ -20,8 +20,6 @@ class Arena:
     """`slots` rows of `row_bytes` bytes, each the page of one key; `order` says which was used when, and by whom.
 
     Nothing here waits or locks: the store that owns it does.
-
-    Chapter: cache
     """
 
     def __init__(self, name: str, slots: int, row_bytes: int) -> None:

@@ -46,8 +46,6 @@ def explained(error: OSError, folder: Path, doing: str) -> StoreError:
         error: as the system gave it.
         folder: of the store.
         doing: what failed, e.g. "write a page in".
-
-    Chapter: cache
     """
     kind, helps = _HELP.get(error.errno or 0, (StoreError, "choose another folder, or folder=None to do without files"))
     reason = error.strerror or str(error)
@@ -55,10 +53,7 @@ def explained(error: OSError, folder: Path, doing: str) -> StoreError:
 
 
 class Disk:
-    """Files as the store needs them; each call raises OSError when it fails.
-
-    Chapter: cache
-    """
+    """Files as the store needs them; each call raises OSError when it fails."""
 
     def write(self, path: Path, parts: Sequence[bytes | memoryview]) -> None:
         """Write a new file and return once its content is on the disk (but not yet its name)."""
@@ -88,10 +83,7 @@ class Disk:
 
 
 def write_all(file: BinaryIO, data: memoryview) -> None:
-    """Write all of a buffer: the system may take it in several pieces.
-
-    Chapter: cache
-    """
+    """Write all of a buffer: the system may take it in several pieces."""
     rest = data.cast("B")
     while rest:
         rest = rest[file.write(rest) :]

@@ -54,10 +54,7 @@ class Header:
     digest: bytes
 
     def encode(self) -> bytes:
-        """Return the bytes that stand before the row.
-
-        Chapter: cache
-        """
+        """Return the bytes that stand before the row."""
         fields = {"key": self.key.hex(), "arrays": self.arrays, "digest": self.digest.hex()}
         text = json.dumps(fields).encode()
         return _PREFIX.pack(MAGIC, len(text), digest(text)) + text
@@ -68,8 +65,6 @@ class Header:
 
         Raises:
             Damaged: anything else.
-
-        Chapter: cache
         """
         start = file.read(_PREFIX.size)
         if len(start) < _PREFIX.size:
@@ -98,8 +93,6 @@ class PageFiles:
     Raises:
         GeometryMismatch: the folder holds other pages.
         StoreError: the folder is in use, or cannot be read or written.
-
-    Chapter: cache
     """
 
     def __init__(self, folder: Path, geometry: Geometry, capacity: int | None, disk: Disk) -> None:

@@ -18,8 +18,6 @@ class FolderLock:
     Raises:
         FolderInUse: another store holds the folder.
         OSError: the file cannot be opened.
-
-    Chapter: cache
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""How fast a store's tiers are on this machine, by loading real pages, and what that predicts for a prompt."""
+"""How fast a store's tiers are on this machine, by loading real pages, and what that predicts for a prompt.
+
+Chapter: cache
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,14 @@ from time import perf_counter
 import numpy as np
 
 from costlab.arrays import ArrayLike
-from costlab.cache.loading import timeline
+from costlab.cache.sim.loading import timeline
 from costlab.cache.store.pages import Bytes, Geometry
 from costlab.cache.store.store import Store
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Bytes per second of `Store.load` by where the pages are: memory, ram, a file in the page cache, or on the disk.
-
-    Chapter: cache
-    """
+    """Bytes per second of `Store.load` by where the pages are: memory, a file in the page cache, or on the disk."""
 
     memory_bytes_per_s: float
     ram_bytes_per_s: float
@@ -46,8 +46,6 @@ def speeds(geometry: Geometry, pages: int = 16, repeats: int = 5, folder: str | 
 
     Raises:
         StoreError: no room for the pages.
-
-    Chapter: cache
     """
     row = np.random.default_rng(0).integers(0, 256, geometry.row_bytes, dtype=np.uint8)
     with ExitStack() as stack:
@@ -85,8 +83,6 @@ def cool(folder: str | Path) -> None:
 
     Raises:
         OSError: the system has no such call.
-
-    Chapter: cache
     """
     if not hasattr(os, "posix_fadvise"):
         raise OSError("this system cannot be asked to forget a file's pages (posix_fadvise)")
@@ -107,12 +103,10 @@ def predicted_ttft_s(
         load_bytes: what each layer loads.
         bytes_per_s: of the tier that it comes from; one number, or one per layer.
         compute_s: what each layer computes after that.
-        mode: of `costlab.cache.loading`; "serial" is how `costlab.nn.prefix` serves.
+        mode: of `costlab.cache.sim.loading`; "serial" is how `costlab.nn.serving.prefix` serves.
 
     Raises:
         ValueError: as many loads as layers are needed; an unknown mode.
-
-    Chapter: cache
     """
     return timeline(np.asarray(load_bytes) / np.asarray(bytes_per_s), compute_s, mode).finish_s
 
@@ -146,8 +140,6 @@ def compare(
         seconds: does it and returns how long it took, e.g. `lambda: server.serve(prompt).ttft_s`.
         repeats: how often; the shortest counts, for what else runs on the machine only ever adds.
         before: what to do before each time, e.g. `lambda: cool(folder)`.
-
-    Chapter: cache
     """
     times = []
     for _ in range(repeats):

@@ -17,10 +17,7 @@ from itertools import islice
 
 
 class Order:
-    """Keys, the longest unused first; pinned ones are stepped over by `oldest_idle` and cannot be dropped.
-
-    Chapter: cache
-    """
+    """Keys, the longest unused first; pinned ones are stepped over by `oldest_idle` and cannot be dropped."""
 
     def __init__(self, keys: Iterable[bytes] = ()) -> None:
         self._keys: OrderedDict[bytes, None] = OrderedDict.fromkeys(keys)

@@ -9,6 +9,8 @@ compute SHA-256 in hardware.
 >>> geometry = Geometry.of({"layer0": np.zeros((2, 16, 80), np.float32), "layer4": np.zeros((2, 16, 80), np.float32)})
 >>> print(geometry)
 2 arrays, 20,480 bytes: layer0 float32 2x16x80, layer4 float32 2x16x80
+
+Chapter: cache
 """
 
 from __future__ import annotations
@@ -37,10 +39,7 @@ _RAW = "bytes"
 
 
 def digest(*parts: bytes | memoryview) -> bytes:
-    """Return 128 bits of SHA-256 over some buffers, one after another.
-
-    Chapter: cache
-    """
+    """Return 128 bits of SHA-256 over some buffers, one after another."""
     state = hashlib.sha256()
     for part in parts:
         state.update(part)
@@ -52,8 +51,6 @@ def canonical(key: Key) -> bytes:
 
     Raises:
         ValueError: neither bytes nor a whole number.
-
-    Chapter: cache
     """
     if isinstance(key, bytes):
         return b"b" + key
@@ -90,10 +87,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The arrays of every page of one store, in order; `packed` and `views` turn a page into a row and back.
-
-    Chapter: cache
-    """
+    """The arrays of every page of one store, in order; `packed` and `views` turn a page into a row and back."""
 
     arrays: tuple[Spec, ...]
 

@@ -9,6 +9,8 @@ containers cap at 64 MB unless told otherwise, and buys nothing where the folder
 
 One lock guards all bookkeeping and the copies within memory; reading, checking and writing files happen without it.
 A page that somebody reads, or that waits to be written, is pinned in its slot: no copy is made for the queue.
+
+Chapter: cache
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from costlab import catalog
+from costlab import checks
 from costlab.cache.store.arena import Arena
 from costlab.cache.store.disk import Disk, StoreError, explained
 from costlab.cache.store.files import Damaged, PageFiles
@@ -93,8 +95,6 @@ class Store:
         ValueError: sizes that make no store; an unknown way of writing.
         GeometryMismatch: the folder holds pages of another geometry.
         FolderInUse, ReadOnly, DiskFull, StoreError: the folder is of no use; the message says why and what helps.
-
-    Chapter: cache
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Store:
     ) -> None:
         _check_sizes(memory_pages, ram_pages, file_pages, queue_pages)
         self.geometry = geometry
-        self.write: Write = catalog.pick({each: each for each in get_args(Write)}, write, "way of writing")
+        self.write: Write = checks.pick({each: each for each in get_args(Write)}, write, "way of writing")
         self._changed = Condition()
         self._closed = False
         self._counts: Counter[str] = Counter()

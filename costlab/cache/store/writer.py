@@ -16,8 +16,6 @@ class WriteBack:
         room: keys that may wait.
         batch: keys saved together, which share one sync of the folder.
         changed: the owner's condition: notified when keys were saved, held by callers of every method but `join`.
-
-    Chapter: cache
     """
 
     def __init__(self, save: Callable[[list[bytes]], None], room: int, batch: int, changed: Condition) -> None:

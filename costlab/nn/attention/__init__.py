@@ -9,6 +9,8 @@
 >>> prompt = layer(torch.zeros(1, 99, 64), cache)
 >>> layer(torch.zeros(1, 1, 64), cache).shape, cache.nbytes()
 (torch.Size([1, 1, 64]), {'main': 16000})
+
+Chapter: attention
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from costlab import arch
-from costlab.nn.attention.cache import Cache, Ring, Table
+from costlab.nn.attention.compressed import CSA, HCA, GroupedOutput, SharedWindow
 from costlab.nn.attention.compressor import Compressor
 from costlab.nn.attention.core import KeySet, Layer, RMSNorm, attend, top_k, weigh
 from costlab.nn.attention.dsa import DSA
 from costlab.nn.attention.formats import Format, fp4_indices, fp4_values
 from costlab.nn.attention.full import Full
 from costlab.nn.attention.indexer import IndexQuery, hadamard
+from costlab.nn.attention.kv import Cache, Ring, Table
 from costlab.nn.attention.mla import MLA
 from costlab.nn.attention.rope import Rope, Yarn, rotate
-from costlab.nn.attention.shared import CSA, HCA, GroupedOutput, SharedWindow
 
 __all__ = [
     "CSA",
@@ -82,8 +84,6 @@ def build(dims: arch.Attention, hidden: int, rope: Rope | None = None, **options
     Raises:
         ValueError: dimensions that do not fit together.
         TypeError: a kind without a running layer.
-
-    Chapter: attention
     """
     if type(dims) not in LAYERS:
         known = ", ".join(kind.__name__ for kind in LAYERS)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from costlab.nn.attention.cache import Ring
 from costlab.nn.attention.core import RMSNorm, Span, linear
+from costlab.nn.attention.kv import Ring
 
 
 class Compressor(nn.Module):
@@ -26,7 +26,7 @@ class Compressor(nn.Module):
         block: tokens per entry.
         series: 1, or 2 for overlapping blocks.
 
-    Source: arXiv 2606.19348 eq. 9-12 (two series), 20-23 (one). Chapter: attention
+    Source: arXiv 2606.19348 eq. 9-12 (two series), 20-23 (one).
     """
 
     def __init__(self, hidden: int, width: int, block: int, series: int) -> None:
@@ -38,10 +38,7 @@ class Compressor(nn.Module):
         self.norm = RMSNorm(width)
 
     def new_state(self, batch: int, capacity: int, device: torch.device) -> Ring:
-        """Return room for content and gate of the open block, and of the one before if blocks overlap.
-
-        Chapter: attention
-        """
+        """Return room for content and gate of the open block, and of the one before if blocks overlap."""
         width = 2 * self.series * self.width
         slots = min(self.series * self.block, capacity)
         return Ring(((width, "fp32"),), width, (batch,), slots, device)
@@ -57,8 +54,6 @@ class Compressor(nn.Module):
         Returns:
             entries, shape (batch, closed, width), normalised, not yet rotated; and each block's first position,
             shape (closed,).
-
-        Chapter: attention
         """
         first, closed = positions.start // self.block, positions.stop // self.block
         slots = self._slots(hidden, positions)

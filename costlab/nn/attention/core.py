@@ -1,4 +1,7 @@
-"""What every attention kind shares: a softmax over several sets of keys, a top-k that breaks ties, a skeleton."""
+"""What every attention kind shares: a softmax over several sets of keys, a top-k that breaks ties, a skeleton.
+
+Chapter: attention
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.nn.attention.cache import Cache, Ring, Table, all_or_nothing
+from costlab.nn.attention.kv import Cache, Ring, Table, all_or_nothing
 from costlab.nn.attention.rope import Pairing, Rope, rotate
 
 EPS = 1e-6
@@ -45,7 +48,7 @@ def attend(q: Tensor, sets: Sequence[KeySet], scale: float, sink: Tensor | None 
     Returns:
         shape (batch, queries, heads, values' width).
 
-    Source: arXiv 2606.19348 eq. 26-27 (sink). Chapter: attention
+    Source: arXiv 2606.19348 eq. 26-27 (sink).
     """
     filled = [s for s in sets if s.keys.shape[-2]]
     shares = weigh(q, filled, scale, sink)
@@ -62,7 +65,7 @@ def weigh(q: Tensor, sets: Sequence[KeySet], scale: float, sink: Tensor | None =
         scale: factor on the dot products.
         sink: one logit per head, shape (heads,) or (batch, 1, heads).
 
-    Source: arXiv 2606.19348 eq. 26-27 (sink). Chapter: attention
+    Source: arXiv 2606.19348 eq. 26-27 (sink).
     """
     logits = [_logits(q * scale, s) for s in sets]
     if sink is not None:
@@ -98,8 +101,6 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
     Returns:
         whole numbers, shape (…, k).
-
-    Chapter: attention
     """
     if torch.compiler.is_compiling():
         return scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
@@ -129,7 +130,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return x, shape (…, width), normalised in at least float32.
 
-        Source: arXiv 1910.07467 eq. 4. Chapter: attention
+        Source: arXiv 1910.07467 eq. 4.
         """
         return F.rms_norm(x, x.shape[-1:], self.weight, EPS)
 
@@ -147,10 +148,7 @@ class Span:
 
     @staticmethod
     def of(start: int, stop: int, device: torch.device) -> Span:
-        """Return the span of two positions.
-
-        Chapter: attention
-        """
+        """Return the span of two positions."""
         return Span(start, stop, torch.arange(start, stop, device=device))
 
     @property
@@ -175,8 +173,6 @@ class Window:
 
         Returns:
             entries, shape (…, n, width), and visibility, shape (queries, n), or None: all.
-
-        Chapter: attention
         """
         if self.first is None:
             return self.entries, None
@@ -193,8 +189,6 @@ def causal(positions: Span, low: int, stop: int, window: int | None = None) -> T
         low: first key.
         stop: one after the last key.
         window: how many tokens back a query looks, itself included; None: all.
-
-    Chapter: attention
     """
     if positions.count == 1:
         return None
@@ -209,8 +203,6 @@ def remember_window(ring: Ring, new: Tensor) -> Window:
     Args:
         ring: the window.
         new: entries of consecutive tokens, shape (*lead, n, width).
-
-    Chapter: attention
     """
     if new.shape[-2] == 1:
         ring.append(new)
@@ -250,8 +242,6 @@ class Layer(nn.Module, ABC, Generic[Keys]):
 
         Raises:
             ValueError: no sequence, or no room.
-
-        Chapter: attention
         """
         if batch < 1 or capacity < 1:
             raise ValueError(f"a cache needs batch >= 1 and capacity >= 1, got {batch} and {capacity}")
@@ -271,8 +261,6 @@ class Layer(nn.Module, ABC, Generic[Keys]):
         Raises:
             ValueError: a shape that does not fit, or more tokens than the cache has room for. After any error the
                 cache is as it was.
-
-        Chapter: attention
         """
         self._check(hidden, cache)
         if cache is None:
@@ -327,10 +315,7 @@ class Layer(nn.Module, ABC, Generic[Keys]):
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """Return a matrix without bias, inputs -> outputs.
-
-    Chapter: attention
-    """
+    """Return a matrix without bias, inputs -> outputs."""
     return nn.Linear(inputs, outputs, bias=False)
 
 
@@ -339,8 +324,6 @@ def check_rotary(rope_dim: int, width: int, what: str) -> None:
 
     Raises:
         ValueError: an odd or too large number.
-
-    Chapter: attention
     """
     if rope_dim % 2 or not 0 < rope_dim <= width:
         raise ValueError(f"rope_dim = {rope_dim} should be even and at most {what} = {width}")

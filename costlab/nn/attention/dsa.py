@@ -1,4 +1,7 @@
-"""DeepSeek sparse attention: MLA's latents, of which an indexer picks the best `top_k` tokens for each query."""
+"""DeepSeek sparse attention: MLA's latents, of which an indexer picks the best `top_k` tokens for each query.
+
+Chapter: attention
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from costlab import arch
-from costlab.nn.attention.cache import Cache, Table
 from costlab.nn.attention.core import KeySet, Layer, Span, causal, linear, top_k
 from costlab.nn.attention.indexer import IndexQuery
+from costlab.nn.attention.kv import Cache, Table
 from costlab.nn.attention.mla import MLA
 from costlab.nn.attention.rope import Rope
 
@@ -32,7 +35,7 @@ class DSA(Layer[TokenKeys]):
         hidden: width of input and output.
         rope: rotary embedding; neighbours pair in the latents, halves in the index keys' first channels.
 
-    Source: DeepSeek-V3.2-Exp report sec. 1; deepseek-ai/DeepSeek-V3.2-Exp inference/model.py. Chapter: attention
+    Source: DeepSeek-V3.2-Exp report sec. 1; deepseek-ai/DeepSeek-V3.2-Exp inference/model.py.
     """
 
     def __init__(self, dims: arch.DSA, hidden: int, rope: Rope) -> None:
@@ -68,8 +71,6 @@ class DSA(Layer[TokenKeys]):
             latent: query latents, shape (batch, queries, q_rank).
             positions: of the queries.
             keys: index keys of tokens 0 … n-1, shape (batch, n, index_dim).
-
-        Chapter: attention
         """
         scores = self.index.scores(self._turn_index(self.index.queries(latent), positions), hidden, keys)
         visible = causal(positions, 0, keys.shape[1])

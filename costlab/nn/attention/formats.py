@@ -33,7 +33,7 @@ def fp4_indices(x: Tensor) -> Tensor:
     Args:
         x: values within ±6 (beyond: clamped), any shape.
 
-    Source: OCP Microscaling Formats specification 1.0, sec. 5.3.3. Chapter: attention
+    Source: OCP Microscaling Formats specification 1.0, sec. 5.3.3.
     """
     grid = torch.tensor(FP4_GRID, dtype=x.dtype, device=x.device)
     middle = (grid[1:] + grid[:-1]) / 2
@@ -45,10 +45,7 @@ def fp4_indices(x: Tensor) -> Tensor:
 
 
 def fp4_values(patterns: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the values of 4-bit FP4 e2m1 patterns, any shape.
-
-    Chapter: attention
-    """
+    """Return the values of 4-bit FP4 e2m1 patterns, any shape."""
     signed = [*FP4_GRID, *(-v for v in FP4_GRID)]
     return torch.tensor(signed, dtype=dtype, device=patterns.device)[patterns.long()]
 
@@ -63,10 +60,7 @@ class Part:
     scale: str = ""
 
     def empty(self, lead: Sequence[int], device: torch.device) -> list[Tensor]:
-        """Return zeroed storage for entries of shape `lead`: values, and scales where there are any.
-
-        Chapter: attention
-        """
+        """Return zeroed storage for entries of shape `lead`: values, and scales where there are any."""
         if self.dtype in PLAIN:
             return [torch.zeros(*lead, self.count, dtype=PLAIN[self.dtype], device=device)]
         width, dtype = (self.count // 2, torch.uint8) if self.dtype == "fp4" else (self.count, torch.float8_e4m3fn)
@@ -77,10 +71,7 @@ class Part:
         return [values, scales.to(_SCALE_DTYPES[self.scale])]
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return x, shape (…, count), as it is stored.
-
-        Chapter: attention
-        """
+        """Return x, shape (…, count), as it is stored."""
         if self.dtype in PLAIN:
             return [x.to(PLAIN[self.dtype])]
         largest = LARGEST[self.dtype]
@@ -94,10 +85,7 @@ class Part:
         return [_narrow(scaled, self.dtype), scale.to(_SCALE_DTYPES[self.scale])]
 
     def decode(self, stored: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """Return stored values, shape (…, count), in a dtype that computes.
-
-        Chapter: attention
-        """
+        """Return stored values, shape (…, count), in a dtype that computes."""
         values = _wide(stored[0], dtype) if self.dtype == "fp4" else stored[0].to(dtype)
         if not self.block:
             return values
@@ -128,28 +116,19 @@ class Format:
         return any(part.dtype in LARGEST for part in self.parts)
 
     def empty(self, lead: Sequence[int], device: torch.device) -> list[Tensor]:
-        """Return zeroed storage for entries of shape `lead`.
-
-        Chapter: attention
-        """
+        """Return zeroed storage for entries of shape `lead`."""
         tensors = [tensor for part in self.parts for tensor in part.empty(lead, device)]
         if self.padding:
             tensors.append(torch.zeros(*lead, self.padding, dtype=torch.uint8, device=device))
         return tensors
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return x, shape (…, width), as stored; padding is left out.
-
-        Chapter: attention
-        """
+        """Return x, shape (…, width), as stored; padding is left out."""
         pieces = x.split([part.count for part in self.parts], -1)
         return [t for part, piece in zip(self.parts, pieces, strict=True) for t in part.encode(piece)]
 
     def decode(self, stored: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """Return entries, shape (…, width), from what `encode` or the storage holds.
-
-        Chapter: attention
-        """
+        """Return entries, shape (…, width), from what `encode` or the storage holds."""
         rest, pieces = list(stored), []
         for part in self.parts:
             count = 2 if part.block else 1
@@ -158,10 +137,7 @@ class Format:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, -1)
 
     def round_trip(self, x: Tensor) -> Tensor:
-        """Return x as a reader of the cache will see it, shape (…, width), in x's dtype.
-
-        Chapter: attention
-        """
+        """Return x as a reader of the cache will see it, shape (…, width), in x's dtype."""
         return self.decode(self.encode(x), x.dtype)
 
 

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab import arch
-from costlab.nn.attention.cache import Cache, Ring, Table
 from costlab.nn.attention.core import (
     KeySet,
     Layer,
@@ -21,6 +20,7 @@ from costlab.nn.attention.core import (
     linear,
     remember_window,
 )
+from costlab.nn.attention.kv import Cache, Ring, Table
 from costlab.nn.attention.rope import Rope
 
 

@@ -24,7 +24,7 @@ class IndexQuery(nn.Module):
         width: of an index head.
         layout: how index keys are stored; queries are rounded the same way, as the kernels do.
 
-    Source: arXiv 2606.19348 eq. 13-17. Chapter: attention
+    Source: arXiv 2606.19348 eq. 13-17.
     """
 
     def __init__(self, hidden: int, q_rank: int, heads: int, width: int, layout: Layout) -> None:
@@ -41,8 +41,6 @@ class IndexQuery(nn.Module):
 
         Args:
             latent: shape (batch, queries, q_rank).
-
-        Chapter: attention
         """
         return self.query(latent).unflatten(-1, (self.heads, -1))
 
@@ -56,8 +54,6 @@ class IndexQuery(nn.Module):
 
         Returns:
             shape (batch, queries, n).
-
-        Chapter: attention
         """
         if self.format.quantised:
             q = self.format.round_trip(hadamard(q))
@@ -70,8 +66,6 @@ class IndexQuery(nn.Module):
 
         Args:
             keys: shape (batch, n, width).
-
-        Chapter: attention
         """
         return hadamard(keys) if self.format.quantised else keys
 
@@ -83,7 +77,7 @@ def hadamard(x: Tensor) -> Tensor:
         x: shape (…, width), width a power of two.
 
     Source: Sylvester's construction; used before rounding in deepseek-ai/DeepSeek-V3.2-Exp inference/model.py.
-    Chapter: attention
+
     """
     width = x.shape[-1]
     step = 1

@@ -2,6 +2,8 @@
 
 The naive form expands every latent to keys and values of all heads. The absorbed form moves the up-projections to
 the other side of the dot product, q·(W k) = (Wᵀ q)·k, and attends to the latents as they are.
+
+Chapter: attention
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import torch
 from torch import Tensor
 
 from costlab import arch
-from costlab.nn.attention.cache import Cache, Table
 from costlab.nn.attention.core import KeySet, Layer, RMSNorm, Span, attend, causal, check_rotary, linear
+from costlab.nn.attention.kv import Cache, Table
 from costlab.nn.attention.rope import Rope
 
 Form = Literal["auto", "naive", "absorbed"]
@@ -29,7 +31,7 @@ class MLA(Layer[KeySet]):
         rope: rotary embedding of the separate rotary key; neighbours pair.
         form: "naive", "absorbed", or "auto": naive for several tokens at once, absorbed for one.
 
-    Source: arXiv 2412.19437 sec. 2.1.1. Chapter: attention
+    Source: arXiv 2412.19437 sec. 2.1.1.
     """
 
     def __init__(self, dims: arch.MLA, hidden: int, rope: Rope, form: Form = "auto") -> None:

@@ -35,7 +35,7 @@ class Yarn:
             frequencies: radians per position, shape (width/2,), float64.
             theta: the base they were made with.
 
-        Source: arXiv 2309.00071 eq. 17-18. Chapter: attention
+        Source: arXiv 2309.00071 eq. 17-18.
         """
         pairs = len(frequencies)
         low = max(math.floor(self._pair_turning(self.beta_fast, pairs, theta)), 0)
@@ -70,7 +70,7 @@ class Rope:
         Raises:
             ValueError: an odd width.
 
-        Source: arXiv 2104.09864 eq. 15. Chapter: attention
+        Source: arXiv 2104.09864 eq. 15.
         """
         if width % 2 or width < 2:
             raise ValueError(f"rope_dim = {width} should be an even number: rotary embedding turns pairs")
@@ -83,8 +83,6 @@ class Rope:
         Args:
             positions: whole numbers, shape (n,).
             width: rotated channels.
-
-        Chapter: attention
         """
         traced = torch.compiler.is_compiling() or type(positions) is not Tensor
         make = _frequencies if traced else _kept_frequencies
@@ -120,8 +118,6 @@ def rotate(x: Tensor, angles: Tensor, pairing: Pairing, last: bool = True) -> Te
 
     Raises:
         ValueError: more channels to turn than x has.
-
-    Chapter: attention
     """
     turned = 2 * angles.shape[-1]
     if turned > x.shape[-1]:

@@ -1,0 +1,53 @@
+"""Eviction policies: who leaves when room is needed. Each is the same four methods: add, hit, remove, victim.
+
+A policy only keeps an order; capacity is its owner's business. `victim` names the page to go next and does not remove
+it; pages in `pinned` are in use and are passed over. All operations take constant time, amortised, apart from passing
+over pinned pages; Belady's also pays a heap.
+
+>>> from costlab.cache import policies
+>>> policies.count_hits("abcabd", "lru", capacity=2), policies.count_hits("abcabd", "fifo", capacity=3)
+(0, 2)
+
+Chapter: cache
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from costlab import checks
+from costlab.cache.policies.base import Key, Policy, replay_keys
+from costlab.cache.policies.lru import FIFO, LFU, LRU, SLRU
+
+
+def make(policy: str, capacity: float) -> Policy:
+    """Return a fresh policy by its name in `POLICIES`.
+
+    Raises:
+        ValueError: an unknown policy, or a capacity below 1.
+    """
+    return checks.pick(policies(), policy, "eviction policy")(capacity)
+
+
+def policies() -> Mapping[str, type[Policy]]:
+    """Return the online policies by name."""
+    from costlab.cache.policies.sieve import S3FIFO, SIEVE
+
+    return {cls.name: cls for cls in (LRU, LFU, SLRU, FIFO, S3FIFO, SIEVE)}
+
+
+#: Names of the policies that need no knowledge of the future.
+POLICIES = ("lru", "lfu", "slru", "fifo", "s3-fifo", "sieve")
+
+
+#: What a cache can be told: those, and the offline bound.
+EVICTIONS = (*POLICIES, "belady")
+
+
+def count_hits(keys: Iterable[Key], policy: str, capacity: float) -> int:
+    """Return how many references hit a cache of `capacity` pages under a policy named in `POLICIES`.
+
+    Raises:
+        ValueError: an unknown policy, or a capacity below 1.
+    """
+    return sum(replay_keys(keys, make(policy, capacity)))

@@ -1,0 +1,1 @@
+"""Prefixes in tiers: pages matched, loaded, pinned and let go."""

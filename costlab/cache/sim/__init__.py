@@ -1,0 +1,1 @@
+"""The simulator: what a trace of requests meets, under a plan, in tiers of cache."""

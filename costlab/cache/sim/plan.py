@@ -1,0 +1,116 @@
+"""A plan: one configuration of model, tiers and rules to replay.
+
+Chapter: cache
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from costlab import catalog, checks, roofline
+from costlab.cache.footprints import Footprint, footprint
+from costlab.cache.policies import EVICTIONS
+from costlab.cache.policies.belady import Future
+from costlab.cache.prefix.manager import PrefixCache
+from costlab.cache.prefix.pools import WRITES
+from costlab.cache.sim.loading import MODES
+from costlab.cache.tiers import Tier
+from costlab.checks import whole
+
+Prefetch = Literal["best-effort", "wait", "timeout"]
+#: How long a request whose turn has come waits for pages still on their way from SSD: not, to the end, to a deadline.
+PREFETCHES: tuple[Prefetch, ...] = ("best-effort", "wait", "timeout")
+Keep = Literal["windows", "everything"]
+#: What window layers keep: windows at boundaries, or every token, as a cache does that knows no windows.
+KEEPS: tuple[Keep, ...] = ("windows", "everything")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One configuration to replay; plain data, so that it can be sent to another process.
+
+    Args:
+        model: key in the catalog.
+        tiers: fastest first.
+        block_tokens: tokens of a page: those of the trace's blocks.
+        eviction: one of `POLICIES`, or "belady", the offline bound.
+        leaves_first: pages go before those they build on; False: plain policy over blocks.
+        write: "through", "selective" or "back".
+        prefetch: "best-effort", "wait" or "timeout".
+        loading: "streamed", "look-ahead" or "serial".
+        checkpoint_tokens: distance of window checkpoints besides each prompt's end; None: end only.
+        branch_points: windows also where a prompt leaves a cached one.
+        window_ratio: window tokens per cached token for which tiers are split; 1/15 gives MiMo-V2.5-Pro 5x.
+        keep: "windows", or "everything": window layers keep every token.
+        chip: key in the catalog.
+        chips: chips of the instance.
+        compute_efficiency: share of the chips' peak that prefill reaches: an assumption, stated.
+        usd_per_chip_hour: rent, for what a hit saves and for the price of HBM; None leaves both out.
+    """
+
+    model: str
+    tiers: tuple[Tier, ...]
+    block_tokens: int = 512
+    eviction: str = "lru"
+    leaves_first: bool = True
+    write: str = "through"
+    prefetch: str = "wait"
+    loading: str = "streamed"
+    checkpoint_tokens: int | None = None
+    branch_points: bool = False
+    window_ratio: float = 1 / 15
+    keep: str = "windows"
+    chip: str = "h800"
+    chips: int = 8
+    compute_efficiency: float = 0.4
+    usd_per_chip_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        for field, what, known in (
+            ("eviction", "eviction policy", EVICTIONS),
+            ("write", "write mode", WRITES),
+            ("prefetch", "prefetch", PREFETCHES),
+            ("loading", "way to load", MODES),
+            ("keep", "way to keep windows", KEEPS),
+        ):
+            word = checks.pick({each: each for each in known}, getattr(self, field), what)
+            object.__setattr__(self, field, word)  # as in `known`: case does not matter, here as elsewhere
+        for count in ("block_tokens", "chips"):
+            object.__setattr__(self, count, whole(getattr(self, count), count))
+        if not self.tiers or self.block_tokens < 1:
+            raise ValueError(
+                f"a plan needs a tier and blocks of at least 1 token, got {self.tiers}, {self.block_tokens}"
+            )
+        if self.checkpoint_tokens is not None and whole(self.checkpoint_tokens, "checkpoint_tokens") < 1:
+            raise ValueError(f"checkpoint_tokens = {self.checkpoint_tokens} should be at least 1, or None")
+        rent = self.usd_per_chip_hour
+        if rent is not None and not 0 <= rent < math.inf:
+            raise ValueError(f"usd_per_chip_hour = {rent} should be at least 0 and finite, or None")
+        roofline.chip_rate(self.chip, self.chips, self.compute_efficiency)
+        self.footprint.bytes_per_token(self.window_ratio)
+
+    @property
+    def footprint(self) -> Footprint:
+        """What the model's layers cache under `keep`."""
+        feet = footprint(self.model)
+        return feet.everything() if self.keep == "everything" else feet
+
+    def cache(self, future: Future | None = None) -> PrefixCache:
+        """Return an empty cache of this configuration."""
+        feet = self.footprint
+        return PrefixCache(
+            self.tiers,
+            feet.full_bytes_per_token * self.block_tokens,
+            feet.window_bytes,
+            page_tokens=self.block_tokens,
+            capacities=[feet.split(t.capacity_bytes, self.block_tokens, self.window_ratio) for t in self.tiers],
+            eviction=self.eviction,
+            write=self.write,
+            leaves_first=self.leaves_first,
+            checkpoint_tokens=self.checkpoint_tokens,
+            branch_points=self.branch_points,
+            selective_uses=catalog.load().prefetch["hicache"].selective_uses,
+            future=future,
+        )

@@ -1,0 +1,198 @@
+"""What a replay found out: hit rates, bytes moved, seconds waited, and what keeping and using the cache costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from costlab.cache.sim.costs import HitCost
+from costlab.text import bytes_text, count_text
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A distribution of seconds: its mean and percentiles."""
+
+    mean_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+
+
+def spread(seconds: list[float]) -> Spread:
+    """Return mean and percentiles of a list of seconds; zeros for an empty one."""
+    if not seconds:
+        return Spread(0.0, 0.0, 0.0, 0.0)
+    values = np.asarray(seconds, dtype=np.float64)
+    p50, p90, p99 = (float(p) for p in np.percentile(values, [50, 90, 99]))
+    return Spread(float(values.mean()), p50, p90, p99)
+
+
+@dataclass(frozen=True)
+class PoolReport:
+    """One pool's account in pages; capacity is infinite where there is no limit."""
+
+    kind: str
+    page_bytes: float
+    capacity: float
+    computed: int
+    loaded: int
+    written: int
+    evicted: int
+    discarded: int
+    refused: int
+    peak: int
+    resident: int
+
+    @property
+    def peak_bytes(self) -> float:
+        """The most bytes that were there at one time."""
+        return self.peak * self.page_bytes
+
+
+@dataclass(frozen=True)
+class TierReport:
+    """One tier: what it held, and the tokens that were found there rather than in a faster tier.
+
+    `hit` is the mean hit's prefix loaded from here, against computing it again.
+    """
+
+    name: str
+    hit_tokens: int
+    hit_rate: float
+    capacity_bytes: float
+    capacity_tokens: float
+    full: PoolReport
+    window: PoolReport | None
+    usd_per_million_tokens_hour: float | None
+    hit: HitCost | None
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """The link between two tiers, in the direction of its name."""
+
+    name: str
+    moved_bytes: float
+    busy_s: float
+    busy_share: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a replay.
+
+    Rates are shares of input tokens (`token_hit_rate`) or of block references (`block_hit_rate`: the block was in some
+    tier, usable or not). TTFT counts from arrival; service from the start of a request's turn, so without queueing.
+    `multiplier`: tokens that a byte of cache held, against every layer keeping every token.
+    """
+
+    model: str
+    requests: int
+    references: int
+    resident_references: int
+    input_tokens: int
+    output_tokens: int
+    hit_tokens: int
+    computed_tokens: int
+    wholly_cached: int
+    oversize: int
+    uncached_pages: int
+    lost_pages: int
+    recomputed_for_windows_tokens: int
+    prefetch_given_up: int
+    compute_s: float
+    stall_s: float
+    prefetch_wait_s: float
+    queue_s: float
+    makespan_s: float
+    ttft: Spread
+    service: Spread
+    tiers: tuple[TierReport, ...]
+    links: tuple[LinkReport, ...]
+    multiplier: float
+
+    @property
+    def token_hit_rate(self) -> float:
+        """Input tokens that were not computed, as a share of all."""
+        return self.hit_tokens / self.input_tokens if self.input_tokens else 0.0
+
+    @property
+    def block_hit_rate(self) -> float:
+        """Block references that found their block in some tier, as a share of all."""
+        return self.resident_references / self.references if self.references else 0.0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the tiers as rows of a table that a person reads, the total last."""
+        rows = [_row(tier) for tier in self.tiers]
+        total = {"tier": "all", "hit rate": f"{self.token_hit_rate:.1%}"}
+        return [*rows, {key: total.get(key, "") for key in rows[0]}]
+
+    def summary(self) -> list[dict[str, str]]:
+        """Return the report's totals as rows of (what, value)."""
+        held = "-" if math.isnan(self.multiplier) else f"{self.multiplier:.2f}x"
+        pairs = {
+            "requests": f"{self.requests:,}",
+            "input tokens": f"{self.input_tokens:,}",
+            "token hit rate": f"{self.token_hit_rate:.3f}",
+            "block hit rate": f"{self.block_hit_rate:.3f}",
+            "TTFT p50 / p90 / p99": _three(self.ttft),
+            "without queueing": _three(self.service),
+            "compute": f"{self.compute_s:,.1f} s",
+            "stall": f"{self.stall_s:,.1f} s",
+            "cached tokens per byte, against every layer full": held,
+        }
+        pairs |= {
+            f"moved {link.name}": f"{bytes_text(link.moved_bytes)}, {link.busy_share:.1%} busy" for link in self.links
+        }
+        return [{"what": what, "value": value} for what, value in pairs.items()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON types; what is infinite or unknown becomes None."""
+        plain = dataclasses.asdict(self)
+        plain |= {"token_hit_rate": self.token_hit_rate, "block_hit_rate": self.block_hit_rate}
+        for tier, entry in zip(self.tiers, plain["tiers"], strict=True):
+            if tier.hit is not None:
+                entry["hit"] |= {name: getattr(tier.hit, name) for name in ("ratio", "load_usd", "recompute_usd")}
+        cleaned: dict[str, Any] = _plain(plain)
+        return cleaned
+
+
+def _row(tier: TierReport) -> dict[str, Any]:
+    price = tier.usd_per_million_tokens_hour
+    return {
+        "tier": tier.name,
+        "hit rate": f"{tier.hit_rate:.1%}",
+        "capacity": bytes_text(tier.capacity_bytes),
+        "tokens": count_text(tier.capacity_tokens),
+        "peak": bytes_text(tier.full.peak_bytes + (tier.window.peak_bytes if tier.window else 0.0)),
+        "evicted pages": f"{tier.full.evicted:,}",
+        "USD per M tokens and hour": "" if price is None else f"{price:.4f}",
+        "mean hit": "" if tier.hit is None else f"{tier.hit.load_s * 1e3:,.1f} ms",
+        "recomputed": "" if tier.hit is None else f"{tier.hit.recompute_s * 1e3:,.0f} ms",
+        "USD hit / recomputed": _usd(tier.hit),
+    }
+
+
+def _usd(hit: HitCost | None) -> str:
+    if hit is None or hit.load_usd is None or hit.recompute_usd is None:
+        return ""
+    return f"{hit.load_usd:.2g} / {hit.recompute_usd:.2g}"
+
+
+def _three(times: Spread) -> str:
+    return " / ".join(f"{s:.3g} s" for s in (times.p50_s, times.p90_s, times.p99_s))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,177 @@
+"""The cache manager printed in a source article, rule by rule, so that its accounts can be checked.
+
+Written anew from the article's listing. Two of its functions are called but not printed: to release a block, taken here
+as giving its bytes back, and to lift one from SSD to DRAM, taken as the one it prints for HBM, one tier below.
+
+Chapter: moe
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from costlab.arrays import ArrayLike, Floats
+from costlab.moe.balance import _shares
+from costlab.moe.dispatch import _check_capacity
+
+L1, L2, L3 = range(3)
+
+
+@dataclass
+class ArticleManager:
+    """Blocks of one size, each in one of three tiers, moved as the article's listing moves them.
+
+    capacity, used: blocks per tier, as the listing counts them; level: where the listing says that each block is,
+    least recently used first.
+    """
+
+    capacity: tuple[int, int, int]
+    used: list[int] = field(default_factory=lambda: [0, 0, 0])
+    level: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
+    hits: list[int] = field(default_factory=lambda: [0, 0, 0])
+    evicted: int = 0
+
+    def access(self, block: Hashable) -> None:
+        """Look a block up; move it a tier up where there is room, or put a new one where there is room."""
+        if block not in self.level:
+            self._insert(block)
+            return
+        self.level.move_to_end(block)
+        at = self.level[block]
+        self.hits[at] += 1
+        if at != L1 and self.used[at - 1] < self.capacity[at - 1]:
+            self.promote(block)
+
+    def _insert(self, block: Hashable) -> None:
+        room = (tier for tier in (L1, L2) if self.used[tier] < self.capacity[tier])
+        self._put(block, next(room, L3))  # into SSD unasked: the listing checks no room there
+
+    def promote(self, block: Hashable) -> None:
+        """Move a block a tier up, after evictions from HBM where that is full."""
+        target = self.level[block] - 1
+        while target == L1 and self.used[L1] >= self.capacity[L1]:
+            self.evict()
+        self.used[self.level[block]] -= 1
+        self._put(block, target)
+
+    def evict(self) -> None:
+        """Move HBM's least recently used block to DRAM; where DRAM is full the listing forgets to move it."""
+        coldest = next((block for block, tier in self.level.items() if tier == L1), None)
+        if coldest is None:
+            return
+        self.evicted += 1
+        self.used[L1] -= 1
+        if self.used[L2] < self.capacity[L2]:
+            self.level[coldest] = L2
+            self.used[L2] += 1
+
+    def _put(self, block: Hashable, tier: int) -> None:
+        self.level[block] = tier
+        self.used[tier] += 1
+
+    def held(self) -> list[int]:
+        """Return how many blocks each tier holds by their own labels; `used` should say the same."""
+        labels = list(self.level.values())
+        return [labels.count(tier) for tier in (L1, L2, L3)]
+
+
+@dataclass(frozen=True)
+class ArticleLoss:
+    """A loss of article E: as its text defines it, as its code computes it, and its value at perfect balance."""
+
+    text: float
+    code: float
+    at_balance: float
+
+
+@dataclass
+class ArticleRouter:
+    """The counters of article E's router, as its listing writes and reads them; the routing itself is left out.
+
+    load_count: each expert's own field; expert_loads, total_routes: what the balance loss reads.
+    """
+
+    experts: int
+    load_count: Floats = field(init=False)
+    expert_loads: Floats = field(init=False)
+    total_routes: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.load_count, self.expert_loads = np.zeros(self.experts), np.zeros(self.experts)
+
+    def route(self, loads: ArrayLike) -> None:
+        """Count a batch's assignments per expert where the listing counts them."""
+        self.load_count += np.asarray(loads, dtype=np.float64)
+
+    def loss(self) -> float:
+        """Return E x variance of the load shares, from the counters that the listing reads."""
+        if self.total_routes == 0:
+            return 0.0
+        return float(self.experts * (self.expert_loads / self.total_routes).var())
+
+
+def article_variance(loads: ArrayLike) -> ArticleLoss:
+    """Return article E's variance loss: E x variance of the load shares.
+
+    Its code is run on an `ArticleRouter` that has routed these loads. Even repaired it is made of counts, so it trains
+    nothing.
+
+    Args:
+        loads: assignments per expert.
+
+    Raises:
+        ValueError: no load, or a negative one.
+    """
+    shares = _shares(loads)
+    router = ArticleRouter(shares.size)
+    router.route(loads)
+    even = np.full(shares.size, shares.mean())
+    return ArticleLoss(
+        text=float(shares.size * shares.var()), code=router.loss(), at_balance=float(even.size * even.var())
+    )
+
+
+def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
+    """Return article E's KL loss: the divergence of the load shares from uniform, times E.
+
+    The sign is right. The factor E is not a normalisation (the divergence is 0 at balance without it, and log E at
+    collapse), it only inflates. If `routes` counts tokens and not assignments, as "total routes" of a top-k router
+    may be read, the shares sum to k and perfect balance costs E k log k in place of 0.
+
+    Args:
+        loads: assignments per expert.
+        routes: what the code divides by; None takes the assignments, as the text means.
+
+    Raises:
+        ValueError: no load, a negative one, or fewer than one route.
+    """
+    counts, shares = np.asarray(loads, dtype=np.float64), _shares(loads)
+    total = counts.sum() if routes is None else float(routes)
+    if not 1 <= total < np.inf:
+        raise ValueError(f"routes = {routes} should be at least 1")
+    even = np.full(shares.size, counts.sum() / total / shares.size)
+    return ArticleLoss(_kl(shares), _kl(counts / total, 1e-10), _kl(even, 1e-10))
+
+
+def _kl(shares: Floats, guard: float = 0.0) -> float:
+    busy = shares[shares > 0]  # 0 log 0 is 0
+    return float(shares.size * (busy * np.log(busy * shares.size + guard)).sum())
+
+
+def article_capacity(tokens: int, experts: int, factor: float = 1.25) -> int:
+    """Return the capacity by article E's formula, which leaves top-k out: 1/k of the rows that are needed.
+
+    Args:
+        tokens: in the batch.
+        experts: that they may visit.
+        factor: the article's 1.25.
+
+    Raises:
+        ValueError: a negative or endless factor, or counts out of range.
+    """
+    _check_capacity(tokens, experts, 1, factor)
+    return int(tokens / experts * factor)

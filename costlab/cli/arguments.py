@@ -1,0 +1,93 @@
+"""How options are read: counts, sizes, capacities, lists."""
+
+from __future__ import annotations
+
+import argparse
+import decimal
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from costlab import arch
+from costlab.cache import tiers as storage
+from costlab.checks import MOST
+from costlab.cli.output import Answer
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows the verb's own usage behind the one line that says what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong, then how the verb is used."""
+        self.exit(2, f"{self.prog}: {message}\n{self.format_usage()}")
+
+
+def add_verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], Answer], help: str) -> argparse.ArgumentParser:
+    """Add a verb that answers by `run`, with the options that all verbs have."""
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help)
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    verb.set_defaults(run=run)
+    return verb
+
+
+#: Arithmetic that refuses to round: float would take 2**53 + 1 for 2**53.
+_EXACT = decimal.Context(prec=60, traps=[decimal.InvalidOperation, decimal.Overflow, decimal.Inexact])
+
+
+def size_arg(text: str, least: int = 0) -> int:
+    """Read a token count: 4096, 128K (x1024) or 1M (x1024²), at least `least`."""
+    unit = {"K": 1024, "M": 1024**2}.get(text[-1:].upper(), 1)
+    digits = text[:-1] if unit > 1 else text
+    try:
+        value = _EXACT.multiply(Decimal(digits), unit)
+        fits = least <= value <= MOST and value == int(value)
+    except (ValueError, ArithmeticError):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number such as 4096, 128K or 1M") from None
+    if not fits:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number from {least} to 2**53")
+    return int(value)
+
+
+def count_arg(text: str) -> int:
+    """Read a count of at least 1."""
+    return size_arg(text, 1)
+
+
+def seconds_arg(text: str) -> float:
+    """Read a number of seconds from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds of at least 0")
+    return value
+
+
+def capacity_arg(text: str) -> float:
+    """Read a tier's size; 0 stands for no such tier."""
+    digits = text.strip().rstrip("KMGTPkmgtpiIBb ")
+    if digits and not digits.strip("0."):
+        return 0.0
+    try:
+        value = storage.parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if value < _LEAST_TIER_BYTES:  # the 1 of 1,5TB
+        raise argparse.ArgumentTypeError(f"{text!r} is {value:g} bytes, too small for a page; write it like 1.5TB")
+    return value
+
+
+def several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Return what reads values with commas between them."""
+    return lambda text: [reader(part) for part in text.split(",")]
+
+
+#: No page is as small; who gives less has left out the unit, or parted digits by a comma.
+_LEAST_TIER_BYTES = 1e4
+
+
+def chosen(names: Sequence[str]) -> list[arch.Model]:
+    """Return the models of these names."""
+    return [arch.load(name) for name in names]

@@ -1,0 +1,246 @@
+"""The verbs replay and sweep."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from costlab import catalog, traces
+from costlab.cache import tiers as storage
+from costlab.cache.policies import POLICIES
+from costlab.cache.prefix.pools import WRITES
+from costlab.cache.sim.loading import MODES
+from costlab.cache.sim.plan import PREFETCHES, Plan
+from costlab.cache.sim.report import Report
+from costlab.cache.sim.run import replay
+from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
+from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
+from costlab.cli.output import Answer, Stopped
+from costlab.cli.progress import Watched, progress_bar
+from costlab.text import bytes_text
+from costlab.traces import generators
+
+
+def _replay(args: argparse.Namespace) -> Answer:
+    draw = _drawing(args.plot)
+    watched = Watched(_trace(args))
+    plan = _plan(args, watched.trace, {name: getattr(args, name) for name in _AXES})
+    with watched.stoppable():
+        report = replay(watched, plan)
+        answer = _replayed(report, watched.trace, args.json)
+        watched.raise_if_stopped(answer)
+        if draw:
+            _written(draw, report, args.plot)
+    return answer
+
+
+def _replayed(report: Report, trace: traces.Trace, whole: bool) -> Answer:
+    notes = trace.notes()
+    if whole:
+        return Answer([report.as_dict()], notes)
+    return Answer(report.rows(), [*(f"{row['what']}: {row['value']}" for row in report.summary()), *notes])
+
+
+def _sweep(args: argparse.Namespace) -> Answer:
+    trace = _trace(args)
+    points = grid(**{name: getattr(args, name) for name in _AXES})
+    plans = [_plan(args, trace, point) for point in points]
+    outcomes = _swept(args, plans, trace)
+    varied = [name for name in _AXES if len(getattr(args, name)) > 1] or ["model"]
+    names = [tier.name for tier in max((plan.tiers for plan in plans), key=len)]
+    rows = [
+        {**{name: _point_value(point[name], args) for name in varied}, **_outcome_row(outcome, names, args)}
+        for point, outcome in zip(points, outcomes, strict=True)
+    ]
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    notes = next((outcome.notes for outcome in outcomes if outcome.notes), ())
+    failures = [f"{failed} of {len(plans)} plans failed"] if failed else []
+    return Answer(rows, [*failures, *notes], status=int(failed > 0))
+
+
+def _point_value(value: Any, args: argparse.Namespace) -> Any:
+    """Return an option's value as a person reads it, or as a program does: sizes in bytes, null where unlimited."""
+    if not isinstance(value, float):
+        return value
+    if args.json or args.csv:
+        return value if math.isfinite(value) else None
+    return bytes_text(value) if value else "none"
+
+
+def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        if bar is not None:
+            bar.update(count)
+
+    try:
+        with progress_bar(len(plans), "plans") as bar:
+            return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
+    except KeyboardInterrupt:
+        raise Stopped(f"after {done} of {len(plans)} plans") from None
+
+
+def _outcome_row(outcome: Outcome, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+    report = outcome.report
+    if report is None:
+        return {"error": outcome.error}
+    if args.json:
+        return report.as_dict()
+    found = {tier.name: tier.hit_rate for tier in report.tiers}
+    return {
+        "hit_rate": report.token_hit_rate,
+        **{f"in_{name}": found.get(name) for name in tiers},
+        "ttft_p50_s": report.ttft.p50_s,
+        "ttft_p99_s": report.ttft.p99_s,
+        "service_p50_s": report.service.p50_s,
+        "stall_s": report.stall_s,
+        "moved_GB": sum(link.moved_bytes for link in report.links) / 1e9,
+    }
+
+
+def _trace(args: argparse.Namespace) -> traces.Trace:
+    """Return what TRACE names: standard input, a generator with its count, or a file."""
+    name, colon, count = args.trace.partition(":")
+    if colon and (name in generators.SHAPES or count.isdigit()) and not Path(args.trace).exists():
+        if not count.isdigit() or not 0 < int(count) < 10**9:
+            raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
+        _refuse_file_options(args)
+        return generators.generate(name, int(count), np.random.default_rng(args.seed))
+    source = sys.stdin.buffer if args.trace == "-" else args.trace
+    return traces.read(
+        source,
+        args.format,
+        "skip" if args.skip_bad else "raise",
+        args.block_tokens,
+        from_s=args.from_s,
+        limit=args.limit,
+        sort=args.sort,
+        chain=args.chain,
+    )
+
+
+def _refuse_file_options(args: argparse.Namespace) -> None:
+    for name, given in (("from", args.from_s), ("limit", args.limit), ("sort", args.sort), ("chain", args.chain)):
+        if given:
+            raise ValueError(f"--{name} is for a trace that is read; {args.trace} is generated")
+
+
+def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any]) -> Plan:
+    return Plan(
+        model=point["model"],
+        tiers=_tiers(point, args),
+        block_tokens=trace.block_tokens or args.block_tokens or 512,
+        eviction=point["policy"],
+        write=point["write"],
+        prefetch=point["prefetch"],
+        loading=point["loading"],
+        checkpoint_tokens=point["checkpoint"],
+        chip=args.chip,
+        chips=args.chips,
+    )
+
+
+def _tiers(point: Mapping[str, Any], args: argparse.Namespace) -> tuple[storage.Tier, ...]:
+    """Return the tiers that are not absent."""
+    if not point["hbm"]:
+        raise ValueError("--hbm should be above 0: the prompt that is being computed lies there")
+    dram, ssd = point["dram"] or None, point["ssd"] or None
+    return storage.standard(point["hbm"], dram, ssd, chips=args.chips, drives=args.drives)
+
+
+def _drawing(path: str | None) -> Callable[..., object] | None:
+    """Return what draws the figure; say before the replay, not after it, what is in the way."""
+    if path is None:
+        return None
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"--plot {path!r}: there is no such folder")
+    if Path(path).suffix not in (".svg", ".png", ".pdf"):
+        raise ValueError(f"--plot {path!r} should end in .svg, .png or .pdf")
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from costlab.explore.cache import replay_figure
+    except ImportError as error:
+        raise ValueError(f"--plot needs matplotlib (pip install matplotlib): {error}") from None
+    return replay_figure
+
+
+def _written(draw: Callable[..., object], report: Report, path: str) -> None:
+    try:
+        draw(report, path)
+    except OSError as error:
+        raise ValueError(f"--plot {path!r} cannot be written: {error.strerror}") from None
+
+
+_TRACE = f"""a file or pipe ({", ".join(traces.FORMATS)}; packed by gzip, zstd, bzip2 or xz too), - for standard input,
+or a generator and how many requests it makes, e.g. chat:1000 ({", ".join(generators.SHAPES)})"""
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add replay and sweep."""
+    _add_replay(add_verb(verbs, "replay", _replay, "replay a trace of requests against tiers of cache"))
+    _add_sweep(add_verb(verbs, "sweep", _sweep, "replay a trace under every combination of the given options"))
+
+
+def _add_replay(verb: argparse.ArgumentParser) -> None:
+    _add_trace(verb)
+    for name, (default, reader, text) in _AXES.items():
+        verb.add_argument(f"--{name}", type=reader, default=default, required=default is ..., help=text)
+    verb.add_argument("--plot", metavar="FILE", help="draw hits and waiting times, e.g. into out.svg")
+
+
+def _add_sweep(verb: argparse.ArgumentParser) -> None:
+    _add_trace(verb)
+    for name, (default, reader, text) in _AXES.items():
+        note = f"{text}; several with commas between them"
+        verb.add_argument(f"--{name}", type=several(reader), default=[default], required=default is ..., help=note)
+    verb.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
+    verb.add_argument("--backend", default="loky", help=f"who carries it out: {', '.join(BACKENDS)}")
+    verb.add_argument("--address", help="of the Dask scheduler or Ray head, e.g. tcp://10.0.0.1:8786")
+    verb.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+
+
+def _add_trace(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("trace", metavar="TRACE", help=_TRACE)
+    verb.add_argument("--format", default="auto", help=f"of the trace: auto, {', '.join(traces.FORMATS)}")
+    verb.add_argument("--block-tokens", type=count_arg, help="tokens of one block, where not the format's own")
+    verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
+    verb.add_argument(
+        "--from",
+        type=seconds_arg,
+        default=0.0,
+        dest="from_s",
+        metavar="SECONDS",
+        help="leave out requests that came less than so many seconds after the first",
+    )
+    verb.add_argument("--limit", type=count_arg, metavar="N", help="take the first N requests of what is left")
+    verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
+    verb.add_argument("--chain", action="store_true", help="block ids name tokens alone: make them name the prefix")
+    verb.add_argument("--seed", type=size_arg, default=0, help="of a generator (default 0)")
+    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.load().chips)} (default h800)")
+    verb.add_argument("--chips", type=count_arg, default=8, help="that share the work (default 8)")
+    verb.add_argument("--drives", type=count_arg, default=8, help="SSDs that share the lowest tier (default 8)")
+
+
+#: What a plan is made of and a sweep varies: option, its default, its reader, its help.
+_AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
+    "model": (..., str, "see `costlab models`"),
+    "hbm": (..., capacity_arg, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
+    "dram": (0.0, capacity_arg, "cache in host memory (default 0: none)"),
+    "ssd": (0.0, capacity_arg, "cache on drives (default 0: none)"),
+    "policy": (Plan.eviction, str, f"who leaves first: {', '.join(POLICIES)} (default {Plan.eviction})"),
+    "write": (Plan.write, str, f"to slower tiers: {', '.join(WRITES)} (default {Plan.write})"),
+    "prefetch": (Plan.prefetch, str, f"from drives: {', '.join(PREFETCHES)} (default {Plan.prefetch})"),
+    "loading": (Plan.loading, str, f"of layers: {', '.join(MODES)} (default {Plan.loading})"),
+    "checkpoint": (None, count_arg, "keep windows every so many tokens (default: at a prompt's end only)"),
+}

@@ -1,0 +1,26 @@
+"""The verb moe."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from costlab import moe
+from costlab.cli.arguments import add_verb, count_arg, size_arg
+from costlab.cli.output import Answer, facts
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add moe."""
+    experts = add_verb(verbs, "moe", _moe, "experts of a model: what a token computes, reads and sends")
+    experts.add_argument("model", metavar="MODEL", help="a model with experts; see `costlab models`")
+    experts.add_argument("--batch", type=count_arg, default=1, help="tokens in one decode step (default 1)")
+    experts.add_argument("--ranks", type=count_arg, default=1, help="ranks that share the experts (default 1)")
+    copies = "further copies of experts per layer (default 0)"
+    experts.add_argument("--redundant", type=size_arg, default=0, help=copies)
+
+
+def _moe(args: argparse.Namespace) -> Answer:
+    found = moe.summary(args.model, args.batch, args.ranks, args.redundant)
+    return Answer([{"model": found.model, **dataclasses.asdict(found)}] if args.json else facts(found.rows()))

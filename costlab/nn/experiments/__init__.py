@@ -1,0 +1,1 @@
+"""Small models trained here to show one effect each; their weights lie in the folder beside."""

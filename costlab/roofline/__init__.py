@@ -1,0 +1,32 @@
+"""What a second of a chip yields: compute, memory and link time of a prefill and of a decode step.
+
+One table of speeds (`rates`), the time of a step on a deployment (`deployments`), the compute time of a prefill layer
+by layer, fast enough for a simulator (`layers`), and a published day recomputed (`published`).
+
+>>> from costlab import roofline
+>>> node = roofline.deployment("deepseek-v3", "h800", 32)
+>>> node.decode(batch=2048, context=4989).bound
+'memory'
+
+Chapter: roofline
+"""
+
+from costlab.roofline.deployments import Deployment, Efficiency, Step, deployment
+from costlab.roofline.layers import PrefillCost, prefill_cost
+from costlab.roofline.published import DayCheck, check_day
+from costlab.roofline.rates import FALLBACK, chip_rate, flat_rate, rate
+
+__all__ = [
+    "FALLBACK",
+    "DayCheck",
+    "Deployment",
+    "Efficiency",
+    "PrefillCost",
+    "Step",
+    "check_day",
+    "chip_rate",
+    "deployment",
+    "flat_rate",
+    "prefill_cost",
+    "rate",
+]

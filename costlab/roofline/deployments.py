@@ -1,0 +1,323 @@
+"""What a second of a chip yields: compute, memory and link time of a prefill and of a decode step.
+
+A step takes as long as its slowest part when the parts overlap, or their sum when they do not. At efficiency 1 compute
+and memory times are lower bounds; the link's is that of sending each visit to an expert by itself. An efficiency
+below 1 is always one that the caller states.
+
+Chapter: roofline
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from costlab import arch, catalog
+from costlab.arch import Flops, Model, MoE
+from costlab.catalog import ChipRecord
+from costlab.checks import count
+from costlab.roofline.rates import rate
+
+#: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
+DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself."""
+
+    compute: float = 1.0
+    memory: float = 1.0
+    link: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("compute", "memory", "link"):
+            share = getattr(self, name)
+            if not 0 < share <= 1:
+                raise ValueError(f"{name} efficiency should be above 0 and at most 1, got {share}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of one step by cause, and the tokens it yields."""
+
+    compute_s: float
+    memory_s: float
+    link_s: float
+    tokens: float
+    overlap: bool = True
+
+    @property
+    def seconds(self) -> float:
+        """The longest part if they overlap, else the sum."""
+        parts = (self.compute_s, self.memory_s, self.link_s)
+        return max(parts) if self.overlap else sum(parts)
+
+    @property
+    def bound(self) -> Literal["compute", "memory", "link"]:
+        """The part that takes longest."""
+        parts: dict[Literal["compute", "memory", "link"], float] = {
+            "compute": self.compute_s,
+            "memory": self.memory_s,
+            "link": self.link_s,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens of the whole deployment per second."""
+        return self.tokens / self.seconds
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model on `chips` chips: attention is data-parallel over replicas, experts are spread over all chips.
+
+    A replica is a group of `tensor_parallel` chips that splits attention, dense and shared parts, and holds whole
+    sequences: a batch lies on the replicas as evenly as whole sequences can, and a step takes as long as on the
+    fullest one. The default, `tensor_parallel=1`, makes every chip a replica: "attention data-parallel, experts
+    parallel", as DeepSeek's published day serves V3. Within a group a cache splits over the KV heads that it has;
+    a latent, or the one head that all query heads share, lies whole on each chip, and so does all that belongs to no
+    head (`Model.shares_on_chip`). Experts too are whole: a chip holds `ceil(experts / chips)` of each layer, and
+    visits are even. `memory_share` of each chip's memory may be used.
+    """
+
+    model: Model
+    chip: ChipRecord
+    chips: int
+    tensor_parallel: int = 1
+    efficiency: Efficiency = field(default_factory=Efficiency)
+    overlap: bool = True
+    memory_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        count(self.chips, "chips")
+        count(self.tensor_parallel, "tensor_parallel")
+        if self.chips % self.tensor_parallel:
+            raise ValueError(f"{self.chips} chips don't divide into groups of tensor_parallel = {self.tensor_parallel}")
+        if self.tensor_parallel > self.chip.chips_per_node:
+            node = self.chip.chips_per_node
+            raise ValueError(f"tensor_parallel = {self.tensor_parallel} should stay within a node of {node} chips")
+        self.model.shares_on_chip(self.tensor_parallel)
+        if not 0 < self.memory_share <= 1:
+            raise ValueError(f"memory_share should be above 0 and at most 1, got {self.memory_share}")
+
+    # --- what a chip holds -------------------------------------------------------------------------------------
+
+    @property
+    def replicas(self) -> int:
+        """Groups of `tensor_parallel` chips, each of which holds whole sequences."""
+        return self.chips // self.tensor_parallel
+
+    def on_fullest(self, batch: int) -> int:
+        """Return the sequences of a batch that the fullest replica holds.
+
+        Raises:
+            ValueError: a batch below 1.
+        """
+        return -(-count(batch, "batch") // self.replicas)
+
+    @property
+    def weight_bytes_per_chip(self) -> float:
+        """Bytes of weights on each chip."""
+        return sum(self._split.values()) + self._experts_held * self._expert_bytes
+
+    def cache_bytes_per_chip(self, context: int) -> float:
+        """Return the bytes that one running sequence of `context` tokens keeps on each chip of its replica.
+
+        Raises:
+            ValueError: a context below 1.
+        """
+        return float(self.model.kv_bytes(context, self.tensor_parallel).resident)
+
+    def max_batch(self, context: int) -> int:
+        """Return the sequences of `context` tokens that fit beside the weights, on all replicas together.
+
+        0 if one sequence does not fit on a replica, however many replicas there are.
+
+        Raises:
+            ValueError: a context below 1.
+        """
+        return self.replicas * max(0, math.floor(self._free_bytes / self.cache_bytes_per_chip(context)))
+
+    def check_room(self, batch: int, context: int) -> None:
+        """Refuse a batch that memory does not hold.
+
+        Raises:
+            ValueError: `batch` sequences of `context` tokens do not fit beside the weights; what would is said.
+        """
+        fits = self.max_batch(context)
+        if batch > fits:
+            raise ValueError(
+                f"batch {batch} of {context} tokens does not fit on {self.chips} {self.chip.name}, at most {fits} "
+                f"would: beside {self.weight_bytes_per_chip / 1e9:.4g} GB of weights a chip has "
+                f"{max(0.0, self._free_bytes) / 1e9:.4g} GB free, and a sequence keeps "
+                f"{self.cache_bytes_per_chip(context) / 1e9:.4g} GB on each chip of its replica"
+            )
+
+    @property
+    def _free_bytes(self) -> float:
+        """Usable memory of a chip beside the weights; negative where they do not fit."""
+        return self.chip.memory_bytes * self.memory_share - self.weight_bytes_per_chip
+
+    def experts_touched(self, batch: float) -> float:
+        """Return the expected share of a layer's experts that `batch` tokens visit, choosing evenly: 1-(1-k/E)^B.
+
+        Raises:
+            ValueError: a negative batch.
+        """
+        if not batch >= 0:
+            raise ValueError(f"batch should be at least 0, got {batch!r}")
+        layer = self._moe
+        return 1.0 if layer is None else 1.0 - (1.0 - layer.top_k / layer.experts) ** batch
+
+    # --- the two phases ----------------------------------------------------------------------------------------
+
+    def decode(self, batch: int, context: int) -> Step:
+        """Return the time of one decode step: one new token for each of `batch` sequences.
+
+        Whether they fit into memory is `max_batch`'s question.
+
+        Args:
+            batch: sequences in the whole deployment.
+            context: tokens each has, the new one included.
+
+        Raises:
+            ValueError: a batch or context below 1.
+
+        Source: S. Williams et al., Roofline, CACM 52(4), 2009.
+        """
+        read = float(self.model.decode_read_bytes(context, self.tensor_parallel))
+        return self._step(self.model.decode_flops(context), batch, 1, read)
+
+    def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
+        """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
+
+        A prompt is read by one replica: one takes as long on eight replicas as on one, and so do eight.
+
+        Args:
+            new: tokens to read per prompt, at least 1.
+            prefix: cached tokens before them.
+            batch: prompts read together, in the whole deployment.
+
+        Raises:
+            ValueError: a count out of range.
+        """
+        flops = self.model.prefill_flops(new, prefix)
+        kept = self.model.kv_bytes(prefix + new, self.tensor_parallel).total  # written once, the cached part read once
+        return self._step(flops, batch, new, float(kept))
+
+    def usd_per_million(self, step: Step, usd_per_chip_hour: float) -> float:
+        """Return dollars per million tokens of a step, at a rent per chip and hour.
+
+        Raises:
+            ValueError: a rent that is negative or no finite number.
+        """
+        if not 0 <= usd_per_chip_hour < math.inf:
+            raise ValueError(f"rent should be a finite number of at least 0, got {usd_per_chip_hour} USD per chip-hour")
+        return usd_per_chip_hour * self.chips / 3600 / step.tokens_per_s * 1e6
+
+    # --- the three terms, on the fullest replica ---------------------------------------------------------------
+
+    def _step(self, flops: Flops, batch: int, new: int, cache_bytes: float) -> Step:
+        """The step of `batch` sequences of `new` tokens; FLOPs and cache bytes (on each chip) are those of one."""
+        mine = self.on_fullest(batch)
+        tokens = float(batch) * new
+        return Step(
+            compute_s=self._compute_s(flops, mine, tokens / new),
+            memory_s=self._memory_s(self._read_once(tokens) + cache_bytes * mine),
+            link_s=self._link_s(float(mine) * new / self.tensor_parallel),
+            tokens=tokens,
+            overlap=self.overlap,
+        )
+
+    def _compute_s(self, flops: Flops, mine: int, batch: float) -> float:
+        """Seconds per chip: the replica's own sequences, and an even share of all visits to experts."""
+        seconds = {name: float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items()}
+        experts = seconds.pop("experts", 0.0) * batch / self.chips
+        shares = self.model.shares_on_chip(self.tensor_parallel)
+        return (sum(s * shares[name] for name, s in seconds.items()) * mine + experts) / self.efficiency.compute
+
+    def _memory_s(self, bytes_per_chip: float) -> float:
+        return bytes_per_chip / self.chip.memory_bandwidth_bytes_s / self.efficiency.memory
+
+    def _read_once(self, tokens: float) -> float:
+        """Weight bytes that a chip reads in a step, whatever the batch; of its experts those visited, at least one."""
+        read = sum(b for name, b in self._split.items() if name != "embedding")
+        return read + max(1.0, self._experts_held * self.experts_touched(tokens)) * self._expert_bytes
+
+    @property
+    def _split(self) -> Mapping[str, float]:
+        """Bytes on each chip of all weights but the routed experts, by component."""
+        shares = self.model.shares_on_chip(self.tensor_parallel)
+        return {name: b * shares[name] for name, b in self.model.weight_bytes().items() if name != "experts"}
+
+    @property
+    def _expert_bytes(self) -> float:
+        """Bytes of one routed expert of every layer."""
+        return self.model.weight_bytes()["experts"] / self._moe.experts if self._moe else 0.0
+
+    @property
+    def _experts_held(self) -> int:
+        """Experts of each layer on a chip: whole ones, so some are there twice where the chips don't divide them."""
+        return -(-self._moe.experts // self.chips) if self._moe else 0
+
+    def _link_s(self, mine: float) -> float:
+        """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for the tokens of one chip."""
+        inside, outside = self._peers()
+        link = self.chip.link_bytes_s * self.efficiency.link
+        network = self.chip.network_bytes_s * self.efficiency.link
+        exchange = max(inside * self._moe_bytes() / link, outside * self._moe_bytes() / network)
+        return mine * (exchange + self._reduce_bytes() / link)
+
+    def _peers(self) -> tuple[float, float]:
+        """Share of a token's expert visits that go to other replicas of the node, and to other nodes.
+
+        After an all-reduce each chip of a replica has all its tokens, and the next one sums what its experts made.
+        """
+        near = min(self.chips, self.chip.chips_per_node)
+        return (near - self.tensor_parallel) / self.chips, (self.chips - near) / self.chips
+
+    def _moe_bytes(self) -> float:
+        per_element = DISPATCH_BYTES + COMBINE_BYTES
+        visits = sum(ffn.top_k for _, ffn in self.model.layers if isinstance(ffn, MoE))
+        return visits * self.model.record.hidden * per_element
+
+    def _reduce_bytes(self) -> float:
+        # a ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer, and after
+        # the embedding, whose vocabulary is split: for all tokens of the tensor-parallel group
+        group = self.tensor_parallel
+        per_token = (2 * len(self.model.layers) + 1) * self.model.record.hidden * REDUCE_BYTES
+        return per_token * 2 * (group - 1) / group * group
+
+    @property
+    def _moe(self) -> MoE | None:
+        return next((ffn for _, ffn in self.model.layers if isinstance(ffn, MoE)), None)
+
+
+def deployment(
+    model: str,
+    chip: str,
+    chips: int,
+    *,
+    tensor_parallel: int = 1,
+    efficiency: Efficiency | None = None,
+    overlap: bool = True,
+) -> Deployment:
+    """Return a deployment of a catalogued model on catalogued chips.
+
+    Args:
+        model: key in the catalog, e.g. "deepseek-v4-pro".
+        chip: key in the catalog, e.g. "h800".
+        chips: how many.
+        tensor_parallel: chips that split the non-expert part among them.
+        efficiency: shares of the peaks reached; None is the roofline.
+        overlap: whether compute, memory and link times hide behind one another.
+
+    Raises:
+        ValueError: an unknown model or chip.
+        ValueError: counts that do not fit together.
+    """
+    return Deployment(arch.load(model), catalog.chip(chip), chips, tensor_parallel, efficiency or Efficiency(), overlap)

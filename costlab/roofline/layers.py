@@ -1,0 +1,141 @@
+"""Compute seconds of a prefill, layer by layer, in plain numbers and so in a microsecond.
+
+Chapter: cache
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from costlab import arch
+from costlab.arch import Attention, Model
+from costlab.arch.experts import FeedForward
+
+#: A layer: its attention and its feed-forward part.
+Layer = tuple[Attention, FeedForward]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Seconds of one layer: per new token, per cached token, and per key that a query reads."""
+
+    new_s: float
+    cached_s: float
+    reads: tuple[tuple[float, int, int | None], ...]  # (seconds per entry, stride, cap)
+
+    def seconds(self, new: int, prefix: int) -> float:
+        """Return the seconds of `new` tokens after `prefix` cached ones."""
+        total = new * self.new_s + prefix * self.cached_s
+        for each_s, stride, cap in self.reads:
+            total += each_s * _entries_between(prefix, new, stride, cap)
+        return total
+
+
+def _entries_between(prefix: int, new: int, stride: int, cap: int | None) -> float:
+    """Entries that `new` queries after `prefix` tokens read; the two usual cases at once, for speed."""
+    if stride == 1 and cap is None:
+        return new * (2 * prefix + new + 1) / 2
+    if stride == 1 and cap is not None and prefix >= cap:
+        return new * cap
+    return _entries(prefix + new, stride, cap) - _entries(prefix, stride, cap)
+
+
+def _entries(tokens: int, stride: int, cap: int | None) -> float:
+    """Sum of min(i // stride, cap) for i = 1..tokens; `costlab.arch.Entries` in plain numbers, for speed."""
+    if stride == 1:
+        if cap is None or tokens <= cap:
+            return tokens * (tokens + 1) / 2
+        return cap * (cap + 1) / 2 + (tokens - cap) * cap
+    free = tokens if cap is None else min(tokens, cap * stride)
+    whole, rest = divmod(free, stride)
+    rising = stride * whole * (whole - 1) / 2 + whole * (rest + 1)
+    return rising if cap is None else rising + (tokens - free) * cap
+
+
+@dataclass(frozen=True)
+class PrefillCost:
+    """Compute seconds of prefills of one model at given rates: kinds of layers, which kind each layer is, the head."""
+
+    kinds: tuple[LayerCost, ...]
+    layers: tuple[int, ...]
+    head_s: float
+
+    def total_s(self, new: int, prefix: int = 0) -> float:
+        """Return the compute seconds of reading `new` tokens after `prefix` cached ones."""
+        return self.head_s + self._stack.seconds(new, prefix)
+
+    def layer_s(self, new: int, prefix: int = 0) -> list[float]:
+        """Return the same layer by layer; the head counts with the last layer."""
+        each = [kind.seconds(new, prefix) for kind in self.kinds]
+        seconds = list(map(each.__getitem__, self.layers))
+        seconds[-1] += self.head_s
+        return seconds
+
+    @functools.cached_property
+    def _stack(self) -> LayerCost:
+        """All layers as one."""
+        reads: Counter[tuple[int, int | None]] = Counter()
+        for layer in self.layers:
+            for each_s, stride, cap in self.kinds[layer].reads:
+                reads[stride, cap] += each_s  # type: ignore[assignment]  # a Counter adds floats too
+        new_s = sum(self.kinds[layer].new_s for layer in self.layers)
+        cached_s = sum(self.kinds[layer].cached_s for layer in self.layers)
+        return LayerCost(new_s, cached_s, tuple((s, stride, cap) for (stride, cap), s in reads.items()))
+
+
+def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> PrefillCost:
+    """Return the compute seconds of a catalogued model's layers.
+
+    Args:
+        model: key in the catalog.
+        seconds_per_flop: of a precision, e.g. `flat_rate(400e12)` or `chip_rate("h800", 8, 0.4)`.
+
+    Raises:
+        ValueError: an unknown model.
+
+    Source: costlab.arch counts the FLOPs.
+    """
+    built = arch.load(model)
+    pairs = list(dict.fromkeys(built.layers))
+    spread_s = _between_layers_s(built, seconds_per_flop) / len(built.layers)
+    kinds = tuple(_layer_cost(built, pair, seconds_per_flop, spread_s) for pair in pairs)
+    order = tuple(pairs.index(pair) for pair in built.layers)
+    head = 2.0 * built.params.active_by_component["head"] * seconds_per_flop(_precision(built, "head"))
+    return PrefillCost(kinds, order, head)
+
+
+def _layer_cost(model: Model, pair: Layer, seconds_per_flop: Callable[[str], float], spread_s: float) -> LayerCost:
+    attention, _ = pair
+    new_s = sum(2.0 * n * seconds_per_flop(_precision(model, name)) for name, n in _multiplied(model, pair).items())
+    cached_s = attention.reexpansion_flops() * seconds_per_flop(_precision(model, "latent_up"))
+    reads = tuple(
+        (r.flops_per_entry * seconds_per_flop(_precision(model, r.component)), r.entries.stride, r.entries.cap)
+        for r in attention.reads("prefill")
+    )
+    return LayerCost(new_s + spread_s, cached_s, reads)
+
+
+def _multiplied(model: Model, pair: Layer) -> Counter[str]:
+    """Parameters of a layer that each token multiplies, by component."""
+    attention, ffn = pair
+    counts = Counter(attention.params(model.record.hidden))
+    counts.update(ffn.active(model.record.hidden))
+    del counts["norm"]  # vectors multiply nothing that counts
+    return counts
+
+
+def _between_layers_s(model: Model, seconds_per_flop: Callable[[str], float]) -> float:
+    """Seconds per token of what belongs to no attention or feed-forward part: the mixing of residual streams."""
+    rest = Counter(model.params.active_by_component)
+    for pair, count in Counter(model.layers).items():
+        rest.subtract({name: n * count for name, n in _multiplied(model, pair).items()})
+    del rest["head"]
+    return sum(2.0 * n * seconds_per_flop(_precision(model, name)) for name, n in rest.items())
+
+
+def _precision(model: Model, component: str) -> str:
+    math_of: Mapping[str, str] = model.record.math
+    return math_of.get(component, math_of["default"])

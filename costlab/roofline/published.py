@@ -1,0 +1,78 @@
+"""A published day of serving, recomputed from its own figures.
+
+Chapter: roofline
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costlab import catalog, checks
+from costlab.catalog import ServingDay
+from costlab.roofline.deployments import Step, deployment
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """A published day of serving, recomputed: what follows from its figures, and what they imply of the hardware."""
+
+    day: ServingDay
+    cost_usd: float
+    revenue_usd: float
+    prefill_nodes: float
+    decode_nodes: float
+    computed_tokens_s: float
+    prefill_mfu: float
+    decode_batch_per_chip: float
+    decode_step_s: float
+    decode_ideal: Step
+    decode_efficiency: float
+
+    @property
+    def margin(self) -> float:
+        """(revenue - cost) / cost."""
+        return self.revenue_usd / self.cost_usd - 1
+
+
+def check_day(key: str = "deepseek-day") -> DayCheck:
+    """Return a published day recomputed: cost, revenue and margin from its own figures, and the efficiency it implies.
+
+    Nothing is fitted: prefill efficiency is the ideal compute time of the uncached tokens over the time taken,
+    decode efficiency the roofline's step over the step that batch and rate imply. The length of a prompt is not
+    published; the mean context of a decode step stands in for it.
+
+    Raises:
+        ValueError: an unknown day.
+
+    Source: open-infra-index day 6 (catalog/published.toml).
+    """
+    day = checks.pick(catalog.load().days, key, "day")
+    fresh = 1 - day.input_hit_tokens / day.input_tokens
+    computed = day.node_input_tokens_s * fresh
+    unit = deployment(day.model, day.chip, day.prefill_chips)
+    reading = unit.prefill(day.mean_context, batch=unit.replicas)
+    ideal = reading.compute_s * unit.chips / reading.tokens  # chip-seconds per token
+    batch = day.node_output_tokens_s / float(np.mean(day.user_tokens_s)) / day.chips_per_node
+    decoding = deployment(day.model, day.chip, day.decode_chips)
+    step = decoding.decode(round(batch) * day.decode_chips, day.mean_context)
+    took = batch * day.chips_per_node / day.node_output_tokens_s
+    return DayCheck(
+        day=day,
+        cost_usd=day.nodes * day.chips_per_node * 24 * day.usd_per_chip_hour,
+        revenue_usd=_revenue(day),
+        prefill_nodes=day.input_tokens / day.node_input_tokens_s / 86400,
+        decode_nodes=day.output_tokens / day.node_output_tokens_s / 86400,
+        computed_tokens_s=computed,
+        prefill_mfu=ideal * computed / day.chips_per_node,
+        decode_batch_per_chip=batch,
+        decode_step_s=took,
+        decode_ideal=step,
+        decode_efficiency=step.seconds / took,
+    )
+
+
+def _revenue(day: ServingDay) -> float:
+    miss = day.input_tokens - day.input_hit_tokens
+    return (day.input_hit_tokens * day.hit_usd + miss * day.miss_usd + day.output_tokens * day.output_usd) / 1e6

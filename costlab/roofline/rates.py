@@ -1,0 +1,67 @@
+"""How many FLOP/s a chip does at each precision: the one table of speeds.
+
+Chapter: roofline
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from costlab import catalog
+from costlab.catalog import ChipRecord, FrozenDict
+from costlab.checks import whole
+
+#: Where a chip has no unit for a precision, the next one in the list runs it.
+FALLBACK: Mapping[str, tuple[str, ...]] = FrozenDict(
+    {
+        "fp4": ("fp4", "fp8", "bf16", "fp16"),
+        "fp4xfp8": ("fp8", "bf16", "fp16"),
+        "fp8": ("fp8", "bf16", "fp16"),
+        "bf16": ("bf16", "fp16"),
+        "fp32": ("tf32", "fp32"),  # no narrower unit computes it
+    }
+)
+
+
+def rate(chip: ChipRecord, precision: str) -> float:
+    """Return the FLOP/s at which a chip runs a precision, falling back to the next wider unit it has.
+
+    Raises:
+        ValueError: a precision the chip cannot run at all.
+
+    Source: catalog/chips.toml.
+    """
+    for unit in FALLBACK.get(precision, ()):
+        if unit in chip.flops:
+            return chip.flops[unit]
+    raise ValueError(f"{chip.name} has no unit for {precision!r}; it has {', '.join(chip.flops)}")
+
+
+def flat_rate(flops_per_s: float) -> Callable[[str], float]:
+    """Return seconds per FLOP at one stated rate for every precision.
+
+    Raises:
+        ValueError: a rate that is not above 0.
+    """
+    if not flops_per_s > 0:
+        raise ValueError(f"flops_per_s should be above 0, got {flops_per_s}")
+    return lambda precision: 1.0 / flops_per_s
+
+
+def chip_rate(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[str], float]:
+    """Return seconds per FLOP on catalogued chips, by precision, at the rates of `roofline.rate`.
+
+    Args:
+        chip: key in the catalog, e.g. "h800".
+        chips: how many share the work evenly.
+        efficiency: share of the peak that is reached, above 0 and at most 1.
+
+    Raises:
+        ValueError: an unknown chip, chips below 1, an efficiency out of range; when called, a precision without unit.
+
+    Source: catalog/chips.toml.
+    """
+    if whole(chips, "chips") < 1 or not 0 < efficiency <= 1:
+        raise ValueError(f"chips should be at least 1 and efficiency in (0, 1], got {chips} and {efficiency}")
+    record = catalog.chip(chip)
+    return lambda precision: 1.0 / (rate(record, precision) * chips * efficiency)

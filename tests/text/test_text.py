@@ -1,0 +1,90 @@
+"""Numbers for people; the chapters' table: the same cells as text and as HTML, and one column in bold."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from costlab.text import Table, bytes_text, count_text, tokens_text
+
+ROWS = [
+    {"model": "A & <B>", "GB": 5.28, "tokens": 1048576, "hit": None},
+    {"model": "C", "GB": 0.5, "tokens": 7, "hit": 1.0},
+]
+
+
+class Cells(HTMLParser):
+    """The texts of the cells, and whether the tags balance."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.cells, self.bold = [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.cells[-1] += data
+            if "strong" in self.open:
+                self.bold.append(data)
+
+
+def test_text_and_html_hold_the_same_cells():
+    table = Table(ROWS, bold="GB", caption="Sizes")
+    text = repr(table).splitlines()
+    found = Cells(table._repr_html_())
+    assert text[0] == "Sizes"
+    assert [cell for line in text[1:] for cell in re.split(r"  +", line)] == found.cells
+    assert found.cells[:4] == ["model", "GB", "tokens", "hit"]
+    assert found.cells[4] == "A & <B>"
+    assert found.bold == [found.cells[5], found.cells[9]]
+    assert "<B>" not in table._repr_html_()
+    assert len(repr(Table(ROWS)).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "bold", "words"),
+    [
+        ([], None, "at least one row"),
+        ([{"a": 1}, {"b": 1}], None, "should have the columns"),
+        ([{"a": 1}], "b", "bold = 'b' should be one of"),
+    ],
+)
+def test_bad_rows(rows, bold, words):
+    with pytest.raises(ValueError, match=words):
+        Table(rows, bold)
+
+
+@pytest.mark.parametrize(("tokens", "text"), [(1024, "1K"), (131_072, "128K"), (2**20, "1M"), (100, "100")])
+def test_tokens_text(tokens, text):
+    assert tokens_text(tokens) == text
+
+
+SAID = {
+    70_272: "70.3 KB",
+    5.28e9: "5.28 GB",
+    0: "0 B",
+    950: "950 B",
+    999.6: "1 KB",
+    999.4e9: "999 GB",
+    999.9e9: "1 TB",
+    51.2e9: "51.2 GB",
+    2e18: "2 EB",
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [*SAID.items(), (-5e6, "-5 MB"), (math.inf, "unlimited"), (math.nan, "nan")]
+)
+def test_sizes_round_into_the_next_unit(number, said) -> None:
+    assert bytes_text(number) == said
+    assert count_text(number) == said.removesuffix("B").strip().replace("K", "k")
