@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from live_hostile import HARMLESS, HOSTILE
 
 from live_sliders import csp, fallback, runtime, wheel, widgets
 from live_sliders.imports import ImportWalker
@@ -183,6 +186,25 @@ def test_policy_admits_the_themes_scripts_and_no_outputs() -> None:
 )
 def test_the_static_views_html_is_cleaned(html: str, clean: str) -> None:
     assert sanitize(html) == clean
+
+
+@pytest.mark.parametrize("html", HOSTILE | HARMLESS)
+def test_cleaning_twice_changes_nothing(html: str) -> None:
+    assert sanitize(sanitize(html)) == sanitize(html)
+
+
+@pytest.mark.parametrize("html", HOSTILE)
+def test_styles_neither_load_nor_refer(html: str) -> None:
+    assert not re.search(r'style="[^"]*(url|var|expression|position|\\)', sanitize(html))
+
+
+def test_the_pages_sanitizer_is_the_released_file() -> None:
+    folder = WEB / "vendor" / "dompurify"
+    source = json.loads((folder / "SOURCE.json").read_text())
+    text = (folder / source["file"]).read_bytes()
+    assert hashlib.sha256(text).hexdigest() == source["sha256"]
+    assert f"DOMPurify {source['version']} ".encode() in text.splitlines()[0]
+    assert "Apache License" in (folder / "LICENSE").read_text()
 
 
 def test_the_static_view_tells_values_and_shows_outputs() -> None:
