@@ -16,7 +16,6 @@ purify.setConfig({
   ADD_URI_SAFE_ATTR: ALLOWED.attributes['*'],
   ALLOWED_URI_REGEXP: LINK,
   ALLOW_DATA_ATTR: false,
-  ALLOWED_NAMESPACES: ['http://www.w3.org/1999/xhtml'],
   FORCE_BODY: true, // as a fragment, like the build
   RETURN_DOM_FRAGMENT: true,
 });

@@ -239,7 +239,8 @@ FIND = """async ([how, html]) => {
   else if (how === 'put') box.innerHTML = html;
   else box.append((await import(how)).sanitize(html));
   if (how !== 'parsed') document.body.append(box);
-  const style = (e) => [...e.style].map((name) => `${name}: ${e.style.getPropertyValue(name)}`).sort().join('; ');
+  const declared = (style, name) => [name, style.getPropertyValue(name), style.getPropertyPriority(name)].join(' ');
+  const style = (e) => [...e.style].map((name) => declared(e.style, name)).sort().join('; ');
   const value = (e, { name, value }) => name === 'style' && how !== 'parsed' ? style(e) : value.trim();
   const found = (e) => [e.localName, ...[...e.attributes].map((a) => `${e.localName} ${a.name}=${value(e, a)}`)];
   return { text: box.textContent, found: [...box.querySelectorAll('*')].flatMap(found).sort() };

@@ -44,7 +44,12 @@ class Kernel:
     def deliver(self, moves: str, again: bool = False) -> str:
         """Apply the page's moves, given as JSON, and report. ``again`` recomputes although no value changed."""
         self._cell, self.figures.drawing = None, True
-        return self._report(lambda: [self._move(move, again) for move in json.loads(moves)])
+
+        def work() -> None:
+            for move in json.loads(moves):
+                self._move(move, again)
+
+        return self._report(work)
 
     def settle(self) -> None:
         """All cells have run: what exists now stays, so the garbage collector need not look at it again."""
@@ -104,8 +109,9 @@ class Kernel:
 
     def show_figures(self) -> None:
         """Show pyplot's open figures, as the notebook does after a cell or a callback."""
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].show = lambda *_, **__: self.show_figures()  # pyplot wants a function
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        if pyplot:
+            pyplot.show = lambda *_, **__: self.show_figures()  # pyplot wants a function
         for figure in self.figures.take_open():
             self.display(figure)
 
@@ -184,7 +190,7 @@ def _install_comms(kernel: Kernel) -> None:
     from comm.base_comm import BaseComm, CommManager
 
     class PageComm(BaseComm):
-        def publish_msg(self, msg_type: str, data: Any = None, **_: Any) -> None:
+        def publish_msg(self, msg_type: str, data: Any = None, *_: Any, **__: Any) -> None:
             if (event := _event(msg_type, self.comm_id, data or {})) is not None:
                 kernel.events.append(event)
 

@@ -59,7 +59,7 @@ class Shell:
 
     def showtraceback(self, exc_tuple: Any = None, **_: Any) -> None:
         """Remember the current error; the first one of a computation counts."""
-        _, error, _ = exc_tuple or sys.exc_info()
+        error = (exc_tuple or sys.exc_info())[1]
         if self.error is None and error is not None:
             self.error = readable_traceback(error)
 

@@ -23,7 +23,7 @@ MEASURED_BY = ("text.hinting", "text.hinting_factor", "text.kerning_factor", "ma
 
 def hasten() -> None:
     """Replace the slow parts of Matplotlib, where it is loaded and not hastened yet."""
-    axis = sys.modules.get("matplotlib.axis")
+    axis: Any = sys.modules.get("matplotlib.axis")
     if axis is None or hasattr(axis, "live_hastened"):
         return
     axis.live_hastened = True
@@ -98,7 +98,8 @@ def _remember_formulas() -> None:
     from matplotlib import rcParams
     from matplotlib.mathtext import MathTextParser
 
-    plain = MathTextParser._parse_cached.__wrapped__
+    kind: Any = MathTextParser  # as what is replaced here is private
+    plain = kind._parse_cached.__wrapped__
     parsers: dict[str, Any] = {}
 
     @functools.lru_cache(REMEMBERED_FORMULAS)
@@ -109,7 +110,7 @@ def _remember_formulas() -> None:
         parsers.setdefault(parser._output_type, parser)
         return remembered(parser._output_type, (rcParams["mathtext.fontset"], rcParams["mathtext.default"]), *request)
 
-    MathTextParser._parse_cached = parse
+    kind._parse_cached = parse
 
 
 def _remember_layouts() -> None:
@@ -117,7 +118,8 @@ def _remember_layouts() -> None:
     from matplotlib import rcParams
     from matplotlib.text import Text
 
-    plain = Text._get_layout
+    kind: Any = Text
+    plain = kind._get_layout
     layouts: dict[tuple[Any, ...], Any] = {}
 
     def get_layout(text: Any, renderer: Any) -> Any:
@@ -134,4 +136,4 @@ def _remember_layouts() -> None:
             layouts[key] = plain(text, renderer)
         return layouts[key]
 
-    Text._get_layout = get_layout
+    kind._get_layout = get_layout
