@@ -33,6 +33,7 @@ STATIC_NOTE = "Saved figure: it shows the values it was computed with when this 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register options, the transform that replaces widgets, and the events around a build."""
     app.add_config_value("live_wheels", [], "env", list)
+    app.add_config_value("live_wheel_excludes", [], "env", list)
     app.add_config_value("live_cache", "_build/live-cache", "", str)
     app.add_config_value("live_csp", True, "html", bool)
     app.add_config_value("live_run_hint", "", "html", str)
@@ -67,13 +68,25 @@ def prepare(app: Sphinx) -> None:
         return
     target = Path(app.outdir, FOLDER)
     copytree(WEB, target, dirs_exist_ok=True)
-    projects = [wheel.read_project(Path(app.confdir, folder)) for folder in app.config.live_wheels]
+    projects = _read_projects(app)
     lock = runtime.read_lock()
-    app.live_available = Available(lock.modules, {p.package.name: p.package for p in projects})  # type: ignore[attr-defined]
+    app.live_available = Available(  # type: ignore[attr-defined]
+        lock.modules,
+        {project.package.name: project.package for project in projects},
+        frozenset(path for project in projects for path in project.left_out()),
+    )
     runtime_place = _assemble(app, lock, target)
     if runtime_place:
         wheels = [_write_wheel(project, target) for project in projects]
         app.live_places = {"runtime": runtime_place, "wheels": wheels}  # type: ignore[attr-defined]
+
+
+def _read_projects(app: Sphinx) -> list[wheel.Project]:
+    folders = [Path(app.confdir, folder) for folder in app.config.live_wheels]
+    try:
+        return wheel.read_projects(folders, app.config.live_wheel_excludes)
+    except (ValueError, FileNotFoundError) as error:
+        raise ExtensionError(f"live_sliders: {error}") from error
 
 
 def _assemble(app: Sphinx, lock: runtime.Lock, target: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,22 +14,28 @@ PROVIDED = frozenset({"IPython", "myst_nb", "ipywidgets", "js", "pyodide"})
 
 @dataclass
 class Found:
-    """The outside modules that some code needs, each with the chain of modules that led to it."""
+    """The outside modules that some code needs, each with the chain of modules that led to it.
+
+    chains: what is imported for certain. left_out: the own modules among that which the wheels do not carry.
+    lazy: what is only imported inside functions.
+    """
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lazy: set[str] = field(default_factory=set)
 
     def missing(self, available: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Modules imported for certain that the browser does not have."""
+        """Return the modules imported for certain that the browser does not have, those left out of a wheel first."""
         known = set(available) | PROVIDED | set(sys.stdlib_module_names)
-        return {name: chain for name, chain in self.chains.items() if name not in known}
+        return self.left_out | {name: chain for name, chain in self.chains.items() if name not in known}
 
 
 class ImportWalker:
     """Follows imports from the source of a cell through packages whose folders are known."""
 
-    def __init__(self, packages: dict[str, Path]) -> None:
+    def __init__(self, packages: dict[str, Path], left_out: Container[Path] = ()) -> None:
         self._packages = packages
+        self._left_out = left_out
         self._visited: set[str] = set()
         self.found = Found()
 
@@ -45,6 +51,9 @@ class ImportWalker:
             return
         for module in _with_parents(name):
             path = self._file(module)
+            if path in self._left_out:
+                self.found.left_out.setdefault(module, (*chain, module))
+                return
             if path and module not in self._visited:
                 self._visited.add(module)
                 self._visit_file(path, module, (*chain, module))

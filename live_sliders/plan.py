@@ -47,10 +47,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Available:
-    """What pages may import in the browser: the runtime's packages by module, and the course's own."""
+    """What pages may import in the browser: the runtime's packages by module, and the course's own.
+
+    left_out: files of the course's own packages that their wheels do not carry.
+    """
 
     modules: dict[str, str]
     own: dict[str, Path] = field(default_factory=dict)
+    left_out: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def _nth(page: Page, view: View) -> int:
 
 
 def _imports(cells: list[LiveCell], available: Available) -> Found:
-    walker = ImportWalker(available.own)
+    walker = ImportWalker(available.own, available.left_out)
     for cell in cells:
         walker.visit_cell(cell.source, f"cell {cell.index + 1}")
     return walker.found
@@ -132,11 +136,16 @@ def _refuse_missing(page: Page, found: Found, available: Available) -> None:
     missing = found.missing([*available.modules, *available.own])
     if not missing:
         return
-    reasons = "; ".join(f"{chain[0]} needs {name!r} ({' → '.join(chain)})" for name, chain in missing.items())
+    reasons = "; ".join(_reason(name, chain, name in found.left_out) for name, chain in missing.items())
     raise PageError(
         f"{page.name}: {reasons}; the browser's Python has no such module. "
         "Tag the cell that shows the slider 'not-live', or compute without it"
     )
+
+
+def _reason(name: str, chain: tuple[str, ...], left_out: bool) -> str:
+    why = ", which 'live_wheel_excludes' leaves out" if left_out else ""
+    return f"{chain[0]} needs {name!r} ({' → '.join(chain)}){why}"
 
 
 def _packages(found: Found, available: Available) -> list[str]:

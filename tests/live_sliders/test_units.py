@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from live_hostile import HARMLESS, HOSTILE
 
-from live_sliders import csp, fallback, runtime, wheel, widgets
+from live_sliders import csp, fallback, plan, runtime, wheel, widgets
 from live_sliders.imports import ImportWalker
 from live_sliders.notebook import Cell
 from live_sliders.sanitize import sanitize
@@ -113,6 +113,49 @@ def test_the_wheel_is_installable_and_always_the_same(tmp_path: Path) -> None:
 def test_a_folder_without_a_project_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"live_wheels names .* holds no pyproject.toml"):
         wheel.read_project(tmp_path)
+
+
+def test_a_wheel_leaves_out_what_the_book_says(tmp_path: Path) -> None:
+    toycost = Path(__file__).parent / "book" / "toycost"
+
+    def left(*excludes: str) -> set[str]:
+        (project,) = wheel.read_projects([toycost], excludes)
+        names = zipfile.ZipFile(BytesIO(wheel.build_wheel(project))).namelist()
+        return {path.name for path in project.paths() if project.place(path) not in names}
+
+    assert left() == set()
+    assert left("toycost/nn.py") == left("*/nn*") == {"nn.py"}
+    assert left("*/nn.py", "*/__init__.py") == {"nn.py", "__init__.py"}
+    assert left("toycost") == {"__init__.py", "nn.py", "price.py"}
+    for pattern in ("toycost/nm.py", "nn.py", "toycost/nn", ""):
+        with pytest.raises(ValueError, match=f"{pattern!r} matches no file or folder of 'toycost'"):
+            left("toycost/price.py", pattern)
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("from toycost import nn", "toycost.nn"),
+        ("def f():\n    import toycost.nn.deep", "toycost.nn"),
+        ("from toycost import price_per_token", None),
+    ],
+)
+def test_a_live_cell_that_needs_what_is_left_out_fails(source: str, module: str | None) -> None:
+    folder = Path(__file__).parent / "book" / "toycost" / "toycost"
+    state = {"w": {"model_name": "IntSliderModel", "state": {}}}
+    cell = Cell(1, source)
+    page = plan.Page("page", [cell], state, [plan.View(cell, "w")])
+    available = plan.Available({}, {"toycost": folder}, frozenset({folder / "nn.py"}))
+    if module is None:
+        assert plan.make_plan(page, available)
+        return
+    with pytest.raises(plan.PageError) as error:
+        plan.make_plan(page, available)
+    said = f"page: cell 2 needs '{module}' (cell 2 → {module}), which 'live_wheel_excludes' leaves out; "
+    assert str(error.value).startswith(said)
+    assert "'not-live'" in str(error.value)
+    tagged = Cell(1, source, {"tags": ["not-live"]})
+    assert plan.make_plan(plan.Page("page", [tagged], state, [plan.View(tagged, "w")]), available) is None
 
 
 def build_of(data: bytes, file: str = "f", url: str = "https://x/f") -> runtime.Build:
