@@ -59,7 +59,7 @@ class ImportWalker:
                 self._visit_file(path, module, (*chain, module))
 
     def _visit_file(self, path: Path, module: str, chain: tuple[str, ...]) -> None:
-        """Imports at module level run for certain; those inside functions may run."""
+        """Follow what a module imports for certain, at its top level; note what its functions may import."""
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         certain = set(_imported(_module_level(tree), package))
@@ -76,14 +76,14 @@ class ImportWalker:
 
 
 def _with_parents(name: str) -> Iterator[str]:
-    """``a.b.c`` imports a, then a.b, then a.b.c."""
+    """Yield what an import of `a.b.c` imports: a, then a.b, then a.b.c."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         yield ".".join(parts[:length])
 
 
 def _imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
-    """Full names of the modules that import statements among ``nodes`` name."""
+    """Yield the full names of the modules that import statements among `nodes` name."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -94,7 +94,7 @@ def _imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
-    """``from .. import x`` inside package a.b names a."""
+    """Return the full name that a relative import means: `from .. import x` inside package a.b names a."""
     if not node.level:
         return node.module or ""
     parts = package.split(".")
@@ -103,7 +103,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _module_level(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk what runs on import: not function bodies, not ``if TYPE_CHECKING``, not guarded ``try`` imports."""
+    """Walk what runs on import: not function bodies, not `if TYPE_CHECKING`, not guarded `try` imports."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Try):
             continue

@@ -37,11 +37,11 @@ class Page:
     views: list[View]
 
     def live_views(self) -> list[View]:
-        """The views that a browser can drive: not tagged, not unsupported."""
+        """Return the views that a browser can drive: not tagged, not unsupported."""
         return [view for view in self.views if not view.cell.not_live and not self.unsupported(view)]
 
     def unsupported(self, view: View) -> list[str]:
-        """The kinds of widget in a view that stay static."""
+        """Return the kinds of widget in a view that stay static."""
         return widgets.unsupported(self.state, view.model_id)
 
 
@@ -68,14 +68,17 @@ class Plan:
     figure: dict[str, Any]
 
     def to_json(self, **places: Any) -> str:
-        """The plan as JSON that is safe inside a ``<script>`` element."""
+        """Return the plan as JSON that is safe inside a `<script>` element."""
         cells = [vars(cell) for cell in self.cells]
         text = json.dumps({**vars(self), "cells": cells, **places}, ensure_ascii=False, separators=(",", ":"))
         return text.replace("<", "\\u003c")
 
 
 def make_plan(page: Page, available: Available) -> Plan | None:
-    """Plan a page, or return None where no view can be live. Raises PageError."""
+    """Plan a page, or return None where no view can be live.
+
+    Raises PageError where the browser cannot run what a view needs.
+    """
     views = page.live_views()
     if not views:
         return None
@@ -95,7 +98,7 @@ def make_plan(page: Page, available: Available) -> Plan | None:
 
 
 def problems(page: Page) -> Iterable[tuple[str, str]]:
-    """What the author should hear about a page at build time, as (kind of warning, message)."""
+    """Yield what the author should hear about a page at build time, as (kind of warning, message)."""
     yield from _loose_figures(page)
     for view in page.views:
         where = f"cell {view.cell.index + 1}"
@@ -108,7 +111,7 @@ def problems(page: Page) -> Iterable[tuple[str, str]]:
 
 
 def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
-    """After ``%matplotlib inline``, interact no longer recognises the backend: figures land below the widget."""
+    """Warn of `%matplotlib inline`: interact no longer recognises the backend, and figures land below the widget."""
     for cell in page.cells if page.live_views() else []:
         if "%matplotlib inline" in cell.source:
             yield (
@@ -121,7 +124,7 @@ def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
 
 
 def _nth(page: Page, view: View) -> int:
-    """A view's place among the views of its cell."""
+    """Return a view's place among the views of its cell."""
     return [each for each in page.views if each.cell is view.cell].index(view)
 
 
@@ -149,13 +152,13 @@ def _reason(name: str, chain: tuple[str, ...], left_out: bool) -> str:
 
 
 def _packages(found: Found, available: Available) -> list[str]:
-    """The runtime's packages by name; what is only imported inside functions is fetched too, where it exists."""
+    """Return the runtime's packages by name; what is only imported inside functions is fetched too, where it exists."""
     names = {available.modules[name] for name in {*found.chains, *found.lazy} if name in available.modules}
     return sorted(names | {"ipywidgets"})
 
 
 def figure_format(state: State) -> dict[str, Any]:
-    """How the notebook drew its figures, read from those it saved: PNG or SVG, and pixels per CSS pixel."""
+    """Return how the notebook drew its figures, read from those it saved: PNG or SVG, and pixels per CSS pixel."""
     for model_id in state:
         for output in widgets.outputs(state, model_id) if widgets.kind(state, model_id) == "OutputModel" else []:
             data = output.get("data", {})

@@ -17,7 +17,7 @@ SKIPPED_PARTS = {"__pycache__", ".mypy_cache", ".ipynb_checkpoints"}
 
 @dataclass(frozen=True)
 class Project:
-    """A pure Python project: a folder with ``pyproject.toml`` and one package named like it."""
+    """A pure Python project: a folder with `pyproject.toml` and one package named like it."""
 
     name: str
     version: str
@@ -74,7 +74,7 @@ def read_projects(folders: Iterable[Path], excludes: Sequence[str] = ()) -> list
 
 
 def read_project(folder: Path) -> Project:
-    """Read name, version and package folder of the project in ``folder``."""
+    """Read name, version and package folder of the project in `folder`."""
     path = folder / "pyproject.toml"
     if not path.is_file():
         raise FileNotFoundError(f"live_wheels names {str(folder)!r}, but it holds no pyproject.toml")
@@ -93,7 +93,7 @@ def _package_folder(folder: Path, name: str) -> Path:
 
 
 def build_wheel(project: Project) -> bytes:
-    """The wheel's bytes."""
+    """Return the wheel's bytes."""
     import io
 
     contents = {project.place(p): p.read_bytes() for p in project.files()}

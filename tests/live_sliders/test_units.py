@@ -10,11 +10,12 @@ import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from live_hostile import HARMLESS, HOSTILE
 
-from live_sliders import csp, fallback, plan, runtime, wheel, widgets
+from live_sliders import csp, extension, fallback, plan, runtime, wheel, widgets
 from live_sliders.imports import ImportWalker
 from live_sliders.notebook import Cell
 from live_sliders.sanitize import sanitize
@@ -156,6 +157,31 @@ def test_a_live_cell_that_needs_what_is_left_out_fails(source: str, module: str 
     assert "'not-live'" in str(error.value)
     tagged = Cell(1, source, {"tags": ["not-live"]})
     assert plan.make_plan(plan.Page("page", [tagged], state, [plan.View(tagged, "w")]), available) is None
+
+
+def test_nbclient_is_changed_only_while_a_build_lasts() -> None:
+    from nbclient.output_widget import OutputWidget
+
+    class App:
+        config = None
+        heard: ClassVar[dict[str, list[Any]]] = {}
+
+        def connect(self, event: str, callback: Any, **_: Any) -> None:
+            self.heard.setdefault(event, []).append(callback)
+
+        def add_config_value(self, *_: Any) -> None: ...
+
+        add_post_transform = add_config_value
+
+    plain = OutputWidget.send
+    app = App()
+    extension.setup(app)
+    assert OutputWidget.send is plain
+    for callback in app.heard["env-before-read-docs"]:
+        callback(app, None, [])
+    assert OutputWidget.send is not plain
+    app.heard["build-finished"][0](app, None)
+    assert OutputWidget.send is plain
 
 
 def build_of(data: bytes, file: str = "f", url: str = "https://x/f") -> runtime.Build:

@@ -41,7 +41,7 @@ _asked: dict[Any, tuple[Any, list[Any]]] | None = None
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Between these, figures are only measured and drawn."""
+    """Have axes asked for their ticks once, while figures are only measured and drawn."""
     global _asked
     _asked = {}
     try:
@@ -51,7 +51,7 @@ def unchanged() -> Iterator[None]:
 
 
 def _remember_ticks(module: Any) -> None:
-    """Ticks depend on an axis's limits, its length and the resolution, not on where it stands."""
+    """Remember ticks: they depend on an axis's limits, its length and the resolution, not on where it stands."""
     plain, kinds = module.Axis._update_ticks, (module.XAxis, module.YAxis)
 
     def update_ticks(axis: Any) -> list[Any]:
@@ -66,7 +66,7 @@ def _remember_ticks(module: Any) -> None:
 
 
 def _tick_getter(plain: Any, kept: str, locations: str) -> Any:
-    """A stand-in for ``plain``, an axis's ``get_major_ticks`` or ``get_minor_ticks``."""
+    """Return a stand-in for `plain`, an axis's `get_major_ticks` or `get_minor_ticks`."""
 
     def get_ticks(axis: Any, numticks: int | None = None) -> list[Any]:
         wanted = len(getattr(axis, locations)()) if numticks is None else numticks
@@ -79,7 +79,7 @@ def _tick_getter(plain: Any, kept: str, locations: str) -> Any:
 
 
 def _like(tick: Any) -> Any:
-    """A tick with the properties of another on the same axis, and parts of its own."""
+    """Return a tick with the properties of another on the same axis, and parts of its own."""
     made = _shallow(tick)
     for name in TICK_PARTS:
         setattr(made, name, _shallow(getattr(tick, name)))
@@ -94,7 +94,7 @@ def _shallow(artist: Any) -> Any:
 
 
 def _remember_formulas() -> None:
-    """Matplotlib remembers formulas per renderer, which is per figure; here they outlive the figure."""
+    """Remember formulas beyond the figure: Matplotlib does so per renderer, which is per figure."""
     from matplotlib import rcParams
     from matplotlib.mathtext import MathTextParser
 
@@ -114,7 +114,7 @@ def _remember_formulas() -> None:
 
 
 def _remember_layouts() -> None:
-    """Matplotlib lays a text out anew each time that somebody asks for its box; here equal texts share one layout."""
+    """Share one layout among equal texts: Matplotlib lays a text out anew whenever somebody asks for its box."""
     from matplotlib import rcParams
     from matplotlib.text import Text
 
