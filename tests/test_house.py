@@ -87,7 +87,7 @@ def test_nobody_needs_numpys_types_at_run_time():
 FLOORS = [
     {"catalog", "arrays", "checks"},
     {"arch"},
-    {"roofline"},  # what hardware does in a second
+    {"roofline", "sweep"},  # what hardware does in a second; many runs on many cores
     {"moe", "hybrid", "cache", "speculative", "serving", "chips", "nn"},  # the levers
     {"prices", "claims"},
     {"cli", "explore"},
