@@ -33,8 +33,10 @@ from costlab.cache.plan import PREFETCHES, Plan
 from costlab.cache.policies import POLICIES
 from costlab.cache.pools import WRITES
 from costlab.cache.report import Report, size
-from costlab.cache.run import replay
-from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
+from costlab.cache.run import Replayer, replay
+from costlab.sweep import Outcome, grid, sweep
+
+_Swept = Outcome[Plan, tuple[Report, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ def _sweep(args: argparse.Namespace) -> Answer:
         for point, outcome in zip(points, outcomes, strict=True)
     ]
     failed = sum(outcome.error is not None for outcome in outcomes)
-    notes = next((outcome.notes for outcome in outcomes if outcome.notes), ())
+    notes = next((outcome.result[1] for outcome in outcomes if outcome.result), ())
     failures = [f"{failed} of {len(plans)} plans failed"] if failed else []
     return Answer(rows, [*failures, *notes], status=int(failed > 0))
 
@@ -308,7 +310,7 @@ def _point_value(value: Any, args: argparse.Namespace) -> Any:
     return size(value) if value else "none"
 
 
-def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
+def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[_Swept]:
     done = 0
 
     def progress(count: int) -> None:
@@ -319,15 +321,15 @@ def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace)
 
     try:
         with _bar(len(plans), "plans") as bar:
-            return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
+            return sweep(Replayer(trace), plans, jobs=args.jobs, scheduler=args.scheduler, progress=progress)
     except KeyboardInterrupt:
         raise _Stopped(f"after {done} of {len(plans)} plans") from None
 
 
-def _outcome_row(outcome: Outcome, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
-    report = outcome.report
-    if report is None:
+def _outcome_row(outcome: _Swept, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+    if outcome.result is None:
         return {"error": outcome.error}
+    report, _ = outcome.result
     if args.json:
         return report.as_dict()
     found = {tier.name: tier.hit_rate for tier in report.tiers}
@@ -568,8 +570,7 @@ def _add_sweep(verb: argparse.ArgumentParser) -> None:
         several = f"{text}; several with commas between them"
         verb.add_argument(f"--{name}", type=_several(reader), default=[default], required=default is ..., help=several)
     verb.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
-    verb.add_argument("--backend", default="loky", help=f"who carries it out: {', '.join(BACKENDS)}")
-    verb.add_argument("--address", help="of the Dask scheduler or Ray head, e.g. tcp://10.0.0.1:8786")
+    verb.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to use, e.g. tcp://10.0.0.1:8786")
     verb.add_argument("--csv", action="store_true", help="print CSV instead of a table")
 
 
