@@ -6,8 +6,8 @@ The story, from the bottom up. A prompt is cut into pages; a page's id stands fo
 (`windows`). A sequence's pages are matched, loaded, pinned and let go (`residency`, `manager`). Loads hide behind
 compute, layer by layer (`loading`); what both take follows from the model and the chip (`costs`). A plan names one
 configuration (`plan`); `replay` sends a trace through it (`run`) and reports (`report`). `curves` gives LRU's hit rate
-at every capacity at once, `generators` make traces, `sweep` runs many plans (`sweeps`). A store that holds real tensors
-is next door in `costlab.cache.store`.
+at every capacity at once, `generators` make traces, and `costlab.sweep` runs a `Replayer` (`run`) over many plans. A
+store that holds real tensors is next door in `costlab.cache.store`.
 
 >>> from costlab import cache
 >>> plan = cache.Plan("mimo-v2.5-pro", cache.standard("80GB", "1TB"))
@@ -38,8 +38,7 @@ from costlab.cache.plan import KEEPS, PREFETCHES, Plan
 from costlab.cache.policies import FIFO, LFU, LRU, POLICIES, SLRU, Policy, count_hits, replay_keys
 from costlab.cache.pools import WRITES, LeavesFirst, Pool, Stack
 from costlab.cache.report import LinkReport, PoolReport, Report, Spread, TierReport
-from costlab.cache.run import Run, replay
-from costlab.cache.sweeps import Outcome, grid, sweep
+from costlab.cache.run import Replayer, Run, replay
 from costlab.cache.tiers import Tier, medium, parse_bytes, standard
 from costlab.cache.traces import Request, Trace, TraceError, read
 from costlab.cache.tree import RadixTree
@@ -70,7 +69,6 @@ __all__ = [
     "LinkReport",
     "LruCurve",
     "Match",
-    "Outcome",
     "Plan",
     "Policy",
     "Pool",
@@ -78,6 +76,7 @@ __all__ = [
     "PrefillCost",
     "PrefixCache",
     "RadixTree",
+    "Replayer",
     "Report",
     "Request",
     "Run",
@@ -99,7 +98,6 @@ __all__ = [
     "flat_rate",
     "footprint",
     "generate",
-    "grid",
     "hit_cost",
     "layer_load_bytes",
     "lru_curve",
@@ -114,6 +112,5 @@ __all__ = [
     "sessions",
     "stack_distances",
     "standard",
-    "sweep",
     "timeline",
 ]
