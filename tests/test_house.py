@@ -345,7 +345,7 @@ def is_read(name):
 
 @pytest.mark.parametrize("package", [name for name, path in MODULES.items() if path.name == "__init__.py"])
 def test_no_package_hides_its_own_modules(package):
-    """Else `import costlab.cache.sweep as m` gives a function."""
+    """Else `import costlab.cache.run as m` gives a function."""
     hidden = submodules(package) & set(bound(package, tree(package).body))
     assert not hidden, f"{package} binds {hidden} to something else than its modules of that name"
 
