@@ -139,15 +139,17 @@ def v4_oracle(dims: arch.SharedWindow, hidden: int, rope: dict[str, Any] | None 
     return Oracle(layer, v4.DeepseekV4RotaryEmbedding(config), config, True).eval()
 
 
-def v4_pair(dims: arch.SharedWindow, hidden: int, seed: int = 0) -> tuple[Oracle, attention.Layer[Any]]:
+def v4_pair(dims: arch.SharedWindow, hidden: int, seed: int = 0) -> tuple[Oracle, attention.AttentionLayer[Any]]:
     oracle = v4_oracle(dims, hidden, seed=seed)
     theta = 10_000.0 if type(dims) is arch.SharedWindow else 160_000.0
-    ours = attention.build(dims, hidden, attention.Rope(theta))
+    ours = attention.build_layer(dims, hidden, attention.Rope(theta))
     copy_weights(oracle.layer, ours, V4_NAMES)
     return oracle, ours.eval()
 
 
-def mla_pair(dims: arch.MLA, hidden: int, seed: int = 0, **options: Any) -> tuple[Oracle, attention.Layer[Any]]:
+def mla_pair(
+    dims: arch.MLA, hidden: int, seed: int = 0, **options: Any
+) -> tuple[Oracle, attention.AttentionLayer[Any]]:
     sparse = isinstance(dims, arch.DSA)
     module = v32 if sparse else v3
     make = module.DeepseekV32Config if sparse else module.DeepseekV3Config
@@ -170,12 +172,12 @@ def mla_pair(dims: arch.MLA, hidden: int, seed: int = 0, **options: Any) -> tupl
     layer = (module.DeepseekV32Attention if sparse else module.DeepseekV3Attention)(config, 0)
     rotary = (module.DeepseekV32RotaryEmbedding if sparse else module.DeepseekV3RotaryEmbedding)(config)
     oracle = Oracle(randomise(layer, seed), rotary, config, False).eval()
-    ours = attention.build(dims, hidden, attention.Rope(), **options)
+    ours = attention.build_layer(dims, hidden, attention.Rope(), **options)
     copy_weights(oracle.layer, ours, DSA_NAMES if sparse else MLA_NAMES)
     return oracle, ours.eval()
 
 
-def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Oracle, attention.Layer[Any]]:
+def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Oracle, attention.AttentionLayer[Any]]:
     config = llama.LlamaConfig(
         hidden_size=hidden,
         num_hidden_layers=1,
@@ -186,6 +188,6 @@ def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Or
     )
     layer = randomise(llama.LlamaAttention(config, 0), seed)
     oracle = Oracle(layer, llama.LlamaRotaryEmbedding(config), config, False).eval()
-    ours = attention.build(dims, hidden, attention.Rope())
+    ours = attention.build_layer(dims, hidden, attention.Rope())
     copy_weights(oracle.layer, ours, LLAMA_NAMES)
     return oracle, ours.eval()

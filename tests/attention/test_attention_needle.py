@@ -6,7 +6,7 @@ import pytest
 import torch
 from attention import dims as d
 
-from costlab.nn.attention import build
+from costlab.nn.attention import build_layer
 from costlab.nn.experiments import needle
 
 GUESS = 1 / needle.Task().values
@@ -87,7 +87,7 @@ def test_k_needs_an_indexer():
 
 def test_index_loss_trains_the_indexer_alone():
     torch.manual_seed(0)
-    layer = build(d.CSA, d.HIDDEN)
+    layer = build_layer(d.CSA, d.HIDDEN)
     hidden = d.hidden_states(61)
     loss = needle.index_loss(layer, hidden)
     loss.backward()

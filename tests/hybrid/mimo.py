@@ -17,7 +17,7 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 from transformers.models.mimo_v2_flash import modeling_mimo_v2_flash as hf
 
 from costlab import arch
-from costlab.nn.attention import Rope, build
+from costlab.nn.attention import Rope, build_layer
 from costlab.nn.decoder import Decoder, Scale, in_pieces, scaled
 
 HIDDEN, WINDOW = 48, 6
@@ -124,7 +124,7 @@ def attention_pair(kind: str, theirs: int = WINDOW, ours: int = WINDOW) -> tuple
     """The oracle and our layer with the same weights; the windows may differ."""
     oracle = AttentionOracle(kind, theirs)
     dims = FULL if kind == "full" else dataclasses.replace(SLIDING, window=ours)
-    layer = build(dims, HIDDEN, Rope(THETA[kind]), value_scale=VALUE_SCALE)
+    layer = build_layer(dims, HIDDEN, Rope(THETA[kind]), value_scale=VALUE_SCALE)
     copy_weights(oracle.layer, layer, ATTENTION_NAMES | ({"sink": "sinks"} if kind == "sliding" else {}))
     return oracle, layer.eval()
 

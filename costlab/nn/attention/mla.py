@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from costlab import arch
-from costlab.nn.attention.core import KeySet, Layer, RMSNorm, Span, attend, causal, check_rotary, linear
-from costlab.nn.attention.kv import Cache, Table
+from costlab.nn.attention.core import AttentionLayer, KeySet, RMSNorm, Span, attend, causal, check_rotary, linear
+from costlab.nn.attention.kv import Cache, KVTable
 from costlab.nn.attention.rope import Rope
 
 Form = Literal["auto", "naive", "absorbed"]
 
 
-class MLA(Layer[KeySet]):
+class MLA(AttentionLayer[KeySet]):
     """Attention over latents, in the naive or the absorbed form.
 
     Args:
@@ -54,8 +54,8 @@ class MLA(Layer[KeySet]):
         """Factor on the dot products: the naive form's key width decides in both forms."""
         return (self.dims.nope_dim + self.dims.rope_dim) ** -0.5 * self.rope.softmax_gain
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
-        return {"main": Table(self.dims.entry, self.dims.kv_rank + self.dims.rope_dim, (batch,), capacity, device)}
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
+        return {"main": KVTable(self.dims.entry, self.dims.kv_rank + self.dims.rope_dim, (batch,), capacity, device)}
 
     def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> KeySet:
         self._store_latents(hidden, positions, cache)

@@ -24,7 +24,7 @@ from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.arrays import Floats
 from costlab.nn.attention import Rope
-from costlab.nn.decoder import Stack
+from costlab.nn.decoder import DecoderStack
 from costlab.nn.experiments.training import descent, packed, unpack
 
 WEIGHTS = Path(__file__).parent / "weights" / "recall.npz"
@@ -134,7 +134,7 @@ class Reader(nn.Module):
         self.goal = nn.Linear(hidden, hidden, bias=False)
         self.question = nn.Linear(hidden, hidden, bias=False)
         self.steps = nn.Embedding(task.steps, hidden)
-        self.stack = Stack(layers, hidden, {"full": Rope(1e7), "sliding": Rope(1e4)})
+        self.stack = DecoderStack(layers, hidden, {"full": Rope(1e7), "sliding": Rope(1e4)})
         self.head = nn.Linear(hidden, task.keys, bias=False)
 
     def embed(self, texts: Texts) -> Tensor:
