@@ -17,10 +17,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from costlab import arch, checks
+from costlab import arch
 from costlab.arch import tokens_array
 from costlab.arrays import ArrayLike, Floats
-from costlab.checks import whole
+from costlab.checks import one_of, whole
 
 #: What a hybrid is held against: its window layers keep every token with their own heads, or they are full layers.
 Against = Literal["own heads", "full layers"]
@@ -69,7 +69,7 @@ def pattern(model: str | arch.Model) -> Pattern:
 
 
 def _model(model: str | arch.Model) -> arch.Model:
-    found = arch.load(model) if isinstance(model, str) else model
+    found = arch.load(model)
     kinds = {type(attention) for attention, _ in found.layers}
     if not kinds <= {arch.FullAttention, arch.SlidingWindow}:
         raise ValueError(
@@ -103,7 +103,7 @@ def all_full(model: str | arch.Model, against: Against = "own heads") -> arch.Mo
         ValueError: an unknown model or word, or no full layer to become like.
     """
     found = _model(model)
-    word = checks.pick({each: each for each in get_args(Against)}, against, "comparison")
+    word = one_of(get_args(Against), against, "comparison")
     like = only_full(found).layers[0][0] if word == "full layers" else None
 
     def widened(attention: arch.Attention) -> arch.Attention:
@@ -226,7 +226,7 @@ class Prefill:
 
     @property
     def total(self) -> Floats:
-        """Both."""
+        """FLOPs of attention and matrices together."""
         return np.asarray(self.attention + self.matrices)
 
     @property
@@ -245,7 +245,7 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
     Raises:
         ValueError: an unknown model, a length below 1.
     """
-    found = arch.load(model) if isinstance(model, str) else model
+    found = arch.load(model)
     flops = found.prefill_flops(tokens)
     parts = flops.grouped()
     return Prefill(parts["core"] + parts["indexer"], parts["linear"] - flops.by_component["head"])

@@ -56,7 +56,7 @@ def compute_share(model: arch.Model | str, context: int = 1) -> ComputeShare:
     Raises:
         ValueError: an unknown model; a context below 1.
     """
-    loaded = _loaded(model)
+    loaded = arch.load(model)
     sparse = float(loaded.decode_flops(context).total)
     params = loaded.params
     asleep = params.by_component.get("experts", 0) - params.active_by_component.get("experts", 0)
@@ -163,7 +163,7 @@ def decode_step(
     Raises:
         ValueError: an unknown model; a batch below 1, a negative number of copies, or probabilities that don't fit.
     """
-    loaded, tokens = _loaded(model), arch.tokens_array(batch, "batch")
+    loaded, tokens = arch.load(model), arch.tokens_array(batch, "batch")
     always = dict(loaded.weight_bytes(active=True))
     always.pop("experts", None)
     read, stored = np.zeros_like(tokens), 0.0
@@ -336,7 +336,7 @@ def exchange(
         ValueError: an unknown model or precision, a model without experts, experts that don't divide among the
             ranks, or a block below 1.
     """
-    loaded = _loaded(model)
+    loaded = arch.load(model)
     ffn = moe_layer(loaded)
     sent = pick(DTYPE_BYTES, dispatch, "precision") + _scale_bytes(scale_block)
     back = pick(DTYPE_BYTES, combine, "precision")
@@ -369,10 +369,6 @@ def _scale_bytes(block: int | None) -> float:
     if whole(block, "scale_block") < 1:
         raise ValueError(f"scale_block = {block} should be at least 1 element")
     return DTYPE_BYTES["fp32"] / block
-
-
-def _loaded(model: arch.Model | str) -> arch.Model:
-    return arch.load(model) if isinstance(model, str) else model
 
 
 @dataclass(frozen=True)
@@ -431,7 +427,7 @@ def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1, redundant: 
             the ranks; the message says how many redundant ones would.
     """
     batch, ranks, redundant = whole(batch, "batch"), whole(ranks, "ranks"), whole(redundant, "redundant")
-    loaded = _loaded(model)
+    loaded = arch.load(model)
     ffn, sent = moe_layer(loaded), exchange(loaded, ranks, redundant=redundant)
     step = decode_step(loaded, batch, redundant=redundant)
     return Summary(

@@ -282,7 +282,7 @@ def moe_layer(model: arch.Model | str, layer: int = -1) -> arch.MoE:
     Raises:
         ValueError: an unknown model; a layer that does not exist or has no experts.
     """
-    loaded = arch.load(model) if isinstance(model, str) else model
+    loaded = arch.load(model)
     count, layer = len(loaded.layers), whole(layer, "layer")
     if not -count <= layer < count:
         raise ValueError(f"layer {layer} of {loaded.key}: should lie between 0 and {count - 1}")

@@ -85,7 +85,7 @@ def test_wrong_shapes():
         fails("should be .batch, tokens, 48.", lambda shape=shape: layer(torch.zeros(shape)))
     fails("batch >= 1 and capacity >= 1, got 0 and 5", lambda: layer.new_cache(0, 5))
     fails("hidden = 0", lambda: build_layer(d.CSA, 0))
-    fails("form = 'fast' should be", lambda: build_layer(d.MLA, d.HIDDEN, form="fast"))
+    fails("unknown form 'fast'; known: absorbed, auto, naive", lambda: build_layer(d.MLA, d.HIDDEN, form="fast"))
 
 
 def test_every_kind_of_arch_runs():

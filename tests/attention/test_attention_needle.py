@@ -7,23 +7,23 @@ import torch
 from attention import dims as d
 
 from costlab.nn.attention import build_layer
-from costlab.nn.experiments import needle
+from costlab.nn.experiments import needle, training
 
-GUESS = 1 / needle.Task().values
+GUESS = 1 / needle.NeedleTask().values
 
 
 @pytest.fixture(scope="module")
 def rows():
-    found = needle.sweep(needle.load(), texts=64)
+    found = needle.compare(needle.trained_readers(), texts=64)
     return {(row.variant, row.top_k): row for row in found}
 
 
 def test_weights_are_small():
-    assert needle.WEIGHTS.stat().st_size < 2_000_000
+    assert needle.NEEDLE_WEIGHTS.stat().st_size < 2_000_000
 
 
 def test_texts_hide_every_part_of_every_answer():
-    task = needle.Task()
+    task = needle.NeedleTask()
     text, answers = task.texts(5, torch.Generator().manual_seed(1))
     assert text.shape == (5, task.tokens) and answers.shape == (5, task.needles, task.parts)
     for row, answer in zip(text.tolist(), answers.tolist(), strict=True):
@@ -57,32 +57,32 @@ def test_bytes_are_counted(rows):
 
 
 def test_same_seed_same_recall():
-    reader = needle.load()["HCA 4"]
-    assert needle.recall("HCA 4", reader, texts=8) == needle.recall("HCA 4", reader, texts=8)
+    reader = needle.trained_readers()["HCA 4"]
+    assert needle.ask("HCA 4", reader, texts=8) == needle.ask("HCA 4", reader, texts=8)
 
 
 def test_asking_with_few_entries_leaves_the_reader_as_it_was():
     """The largest k first, so that a k that stayed would show."""
-    reader = needle.load()["CSA 4"]
-    before, dims = needle.recall("CSA 4", reader, texts=16), reader.attention.dims
-    assert needle.recall("CSA 4", reader, top_k=1, texts=16).recall < before.recall - 0.1
-    assert needle.recall("CSA 4", reader, texts=16) == before
+    reader = needle.trained_readers()["CSA 4"]
+    before, dims = needle.ask("CSA 4", reader, texts=16), reader.attention.dims
+    assert needle.ask("CSA 4", reader, top_k=1, texts=16).recall < before.recall - 0.1
+    assert needle.ask("CSA 4", reader, texts=16) == before
     with pytest.raises(TypeError):
-        needle.recall("CSA 4", reader, top_k=2, texts="many")
+        needle.ask("CSA 4", reader, top_k=2, texts="many")
     assert reader.attention.dims == dims
 
 
 def test_none_reads_as_many_entries_as_there_are():
     """Also of a reader that was built to read fewer."""
-    reader, few = needle.load()["CSA 4"], needle.load()["CSA 4"]
+    reader, few = needle.trained_readers()["CSA 4"], needle.trained_readers()["CSA 4"]
     few.attention.dims = replace(few.attention.dims, top_k=1)
-    assert needle.recall("CSA 4", few, texts=16) == needle.recall("CSA 4", reader, texts=16)
+    assert needle.ask("CSA 4", few, texts=16) == needle.ask("CSA 4", reader, texts=16)
     assert few.attention.dims.top_k == 1
 
 
 def test_k_needs_an_indexer():
     with pytest.raises(ValueError, match="top_k = 3 needs a CSA layer"):
-        needle.recall("HCA 4", needle.load()["HCA 4"], top_k=3)
+        needle.ask("HCA 4", needle.trained_readers()["HCA 4"], top_k=3)
 
 
 def test_index_loss_trains_the_indexer_alone():
@@ -104,7 +104,7 @@ def test_index_loss_trains_the_indexer_alone():
 def test_a_reader_learns():
     """Twenty steps on a tiny task bring the loss below that of guessing."""
     torch.manual_seed(0)
-    task = needle.Task(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
-    reader = needle.Reader(task, needle.variants(task)["full"], hidden=32)
-    losses = needle.train(reader, 60, batch=64)
+    task = needle.NeedleTask(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
+    reader = needle.NeedleReader(task, needle.variants(task)["full"], hidden=32)
+    losses = training.train(reader, 60, batch=64)
     assert sum(losses[-5:]) / 5 < 0.6 < sum(losses[:5]) / 5

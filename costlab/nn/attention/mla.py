@@ -9,12 +9,13 @@ Chapter: attention
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from costlab import arch
+from costlab.checks import one_of
 from costlab.nn.attention.core import AttentionLayer, KeySet, RMSNorm, Span, attend, causal, check_rotary, linear
 from costlab.nn.attention.kv import Cache, KVTable
 from costlab.nn.attention.rope import Rope
@@ -37,10 +38,8 @@ class MLA(AttentionLayer[KeySet]):
     def __init__(self, dims: arch.MLA, hidden: int, rope: Rope, form: Form = "auto") -> None:
         super().__init__(hidden, rope)
         check_rotary(dims.rope_dim, dims.rope_dim, "rope_dim")
-        if form not in ("auto", "naive", "absorbed"):
-            raise ValueError(f"form = {form!r} should be 'auto', 'naive' or 'absorbed'")
         self.dims = dims
-        self.form = form
+        self.form: Form = one_of(get_args(Form), form, "form")
         self.query_down = linear(hidden, dims.q_rank)
         self.query_norm = RMSNorm(dims.q_rank)
         self.query_up = linear(dims.q_rank, dims.heads * (dims.nope_dim + dims.rope_dim))
