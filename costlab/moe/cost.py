@@ -28,6 +28,7 @@ from costlab.checks import indices, pick, whole
 from costlab.moe.load import sample_routes, uniform_shares
 from costlab.moe.placement import copies_by_load, place, slots_per_rank
 from costlab.moe.routing import count_loads, moe_layer
+from costlab.roofline import experts_touched
 
 #: One copy of a token per expert it visits, or per rank that holds some of them.
 Copy = Literal["expert", "rank"]
@@ -79,6 +80,8 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
     tokens = np.asarray(batch, dtype=np.float64)
     if not np.isfinite(tokens).all() or (tokens < 0).any():
         raise ValueError(f"batch should be at least 0 tokens, got {batch!r}")
+    if popularity is None:
+        return np.asarray(experts_touched(whole(experts, "experts"), whole(k, "top_k"), tokens), dtype=np.float64)
     missed = (1.0 - chance) ** tokens[..., None]  # [..., experts]: the chance that no token visits the expert
     return np.asarray(1.0 - missed.mean(axis=-1), dtype=np.float64)
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.arch import MoE
+from costlab.arch.experts import BIAS_SPEED
 
 #: How the experts multiply: a loop over blocks of rows, or torch's grouped matrix kernel.
 Multiply = Literal["loop", "kernel"]
@@ -120,12 +121,12 @@ class Gate(nn.Module):
         return top_k(steered, self.ffn.top_k)
 
     @torch.no_grad()
-    def update_bias(self, loads: Tensor, speed: float = 0.001) -> None:
+    def update_bias(self, loads: Tensor, speed: float = BIAS_SPEED) -> None:
         """Move the selection bias down where an expert is overloaded and up where it is not (arXiv 2408.15664).
 
         Args:
             loads: assignments per expert in the last step.
-            speed: V3's and V4's 0.001.
+            speed: change per step.
         """
         self.bias += speed * torch.sign(loads.float().mean() - loads)
 
