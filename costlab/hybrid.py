@@ -28,7 +28,11 @@ Against = Literal["own heads", "full layers"]
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which layers are full, in order: "F" full, "S" sliding."""
+    """Which layers of a model are full and which sliding.
+
+    Attributes:
+        kinds: of the layers in order, "F" full, "S" sliding.
+    """
 
     kinds: str
 
@@ -157,10 +161,16 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 
 @dataclass(frozen=True)
 class KVSaving:
-    """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
+    """Cache of a hybrid beside the same stack without windows.
 
-    limit: what the fraction comes to in the long run; excess_tokens: fraction = limit + excess_tokens / context once
-    the windows are full.
+    Once the windows are full, fraction = limit + excess_tokens / context.
+
+    Attributes:
+        tokens: contexts asked for.
+        hybrid_bytes: bytes of the hybrid's cache at each context.
+        full_bytes: bytes of the other stack's cache at each context.
+        limit: what the fraction comes to in the long run.
+        excess_tokens: tokens that the windows add to the fraction's numerator.
     """
 
     tokens: Floats
@@ -219,7 +229,12 @@ def windows_full_at(model: arch.Model) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """FLOPs of reading a prompt without cache: attention to keys, and the layers' matrices (output head left out)."""
+    """FLOPs of reading a prompt without cache, arrays shaped like the lengths asked for.
+
+    Attributes:
+        attention: FLOPs of queries with keys and values, indexer included.
+        matrices: FLOPs of the layers' matrices; the output head is left out.
+    """
 
     attention: Floats
     matrices: Floats
@@ -253,7 +268,14 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
 @dataclass(frozen=True)
 class PrefillRatio:
-    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows."""
+    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows.
+
+    Attributes:
+        tokens: prompt lengths asked for.
+        hybrid: FLOPs of the model.
+        full_layers: FLOPs of its full layers alone.
+        no_windows: FLOPs of all its layers, seeing every token.
+    """
 
     tokens: Floats
     hybrid: Prefill

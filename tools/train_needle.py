@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, dims in needle.variants(task).items():
         if options.only in (None, name):
             readers[name] = trained(name, task, dims, options.steps)
-    for row in needle.compare(readers):
+    for row in needle.ask_all(readers):
         print(row)
     if not options.dry and options.only is None:
         training.save_weights(needle.NEEDLE_WEIGHTS, readers)

@@ -28,7 +28,7 @@ from costlab.checks import indices, pick, whole
 from costlab.moe.load import sample_routes, uniform_shares
 from costlab.moe.placement import copies_by_load, place, slots_per_rank
 from costlab.moe.routing import count_loads, moe_layer
-from costlab.roofline import experts_touched
+from costlab.roofline import share_of_experts_touched
 
 #: One copy of a token per expert it visits, or per rank that holds some of them.
 Copy = Literal["expert", "rank"]
@@ -36,7 +36,12 @@ Copy = Literal["expert", "rank"]
 
 @dataclass(frozen=True)
 class ComputeShare:
-    """FLOPs of one token: as the model runs, and if every expert ran (a dense model of equal size)."""
+    """The compute of one token.
+
+    Attributes:
+        sparse_flops: FLOPs as the model runs.
+        dense_flops: FLOPs if every expert ran: a dense model of equal size.
+    """
 
     sparse_flops: float
     dense_flops: float
@@ -81,7 +86,9 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
     if not np.isfinite(tokens).all() or (tokens < 0).any():
         raise ValueError(f"batch should be at least 0 tokens, got {batch!r}")
     if popularity is None:
-        return np.asarray(experts_touched(whole(experts, "experts"), whole(k, "top_k"), tokens), dtype=np.float64)
+        return np.asarray(
+            share_of_experts_touched(whole(experts, "experts"), whole(k, "top_k"), tokens), dtype=np.float64
+        )
     missed = (1.0 - chance) ** tokens[..., None]  # [..., experts]: the chance that no token visits the expert
     return np.asarray(1.0 - missed.mean(axis=-1), dtype=np.float64)
 
@@ -131,9 +138,13 @@ def simulate_touched(
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """Weights that one decode step reads, each an array shaped like the batches asked for.
+    """Weights that one decode step reads, arrays shaped like the batches asked for.
 
-    `touched` is the share of the routed experts that are read, copies of redundant experts included.
+    Attributes:
+        batch: tokens in the step.
+        touched: share of the routed experts that are read, copies of redundant experts included, 0 to 1.
+        expert_bytes: bytes of those experts, all layers together.
+        always_bytes: bytes of what every token needs: attention, shared experts, output head.
     """
 
     batch: Floats
@@ -143,7 +154,7 @@ class DecodeStep:
 
     @property
     def total_bytes(self) -> Floats:
-        """All weights read: the routed experts touched, and what every token needs (attention, shared, head)."""
+        """Bytes of all weights read."""
         return self.expert_bytes + self.always_bytes
 
     @property
@@ -253,9 +264,14 @@ def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The all-to-all of expert parallelism: `copies` of each token leave their rank (dispatch) and come back (combine).
+    """The all-to-all of expert parallelism: copies of a token leave their rank (dispatch) and come back (combine).
 
-    `dispatch_bytes` and `combine_bytes` are per element of the hidden state.
+    Attributes:
+        hidden: elements of a token's hidden state.
+        copies: of each token that leave its rank.
+        dispatch_bytes: bytes per element of what is sent.
+        combine_bytes: bytes per element of what comes back.
+        layers: with experts.
     """
 
     hidden: int
@@ -378,7 +394,24 @@ def _scale_bytes(block: int | None) -> float:
 class Summary:
     """The experts of a model in numbers, for one batch and one number of ranks.
 
-    `experts_per_rank` and `touched_share` count the copies of `redundant` experts too.
+    Attributes:
+        model: key in the catalog.
+        layers: with experts.
+        experts: routed experts per layer.
+        top_k: routed experts that a token visits.
+        shared: experts per layer that every token visits.
+        total_params: parameters of the model.
+        active_params: parameters that one token multiplies.
+        compute_share: FLOPs of a token over those of a dense model of equal size, 0 to 1.
+        batch: tokens in one decode step.
+        touched_share: share of the routed experts that the batch visits, redundant copies included, 0 to 1.
+        weight_bytes_per_step: bytes of weights that a decode step reads.
+        weight_bytes_per_token: the same bytes by the tokens of the batch.
+        ranks: that hold the experts.
+        redundant: further copies of experts in each layer.
+        experts_per_rank: experts of a layer that each rank holds, redundant copies included.
+        ranks_reached: ranks on which a token's experts lie, on average.
+        sent_bytes_per_token: bytes that one token sends and gets back in all layers.
     """
 
     model: str

@@ -118,7 +118,13 @@ def limit_groups(scores: ArrayLike, groups: int, kept: int) -> Floats:
 
 @dataclass(frozen=True)
 class Routes:
-    """Where tokens go: `experts` and `weights` are [tokens, top_k], `scores` (unbiased) [tokens, all experts]."""
+    """Where tokens go.
+
+    Attributes:
+        experts: chosen experts, [tokens, top_k].
+        weights: their weights, [tokens, top_k].
+        scores: scores of all experts without bias, [tokens, experts].
+    """
 
     experts: Ints
     weights: Floats
@@ -165,7 +171,13 @@ def count_loads(experts: ArrayLike, total: int) -> Ints:
 
 @dataclass(frozen=True)
 class Router:
-    """The routing rule of one layer: which scores, which choice, which scale."""
+    """The routing rule of one layer: which scores, which choice, which scale.
+
+    Attributes:
+        experts: to choose from.
+        top_k: experts that a token visits.
+        routing: score function, groups, bias and scale, as in the catalog.
+    """
 
     experts: int
     top_k: int

@@ -325,8 +325,17 @@ def allocated_bytes(model: arch.Model, tokens: Sequence[int], batch: int = 1) ->
 class Scale:
     """What each kind of dimension is divided by to make a toy; layers, their kinds and their order stay.
 
-    heads counts queries' and keys' heads alike, so 64:4:8 stays 16:1:2; width is that of a head, its rotary part and
-    its cached entry. With the defaults a token's cache shrinks 32 times and a window 8 times more.
+    With the defaults a token's cache shrinks 32 times and a window 8 times more.
+
+    Attributes:
+        hidden: divisor of the model's width.
+        heads: divisor of the numbers of query heads and of key heads, so 64:4:8 stays 16:1:2.
+        width: divisor of a head's width, its rotary part and its cached entry.
+        window: divisor of the tokens in a window.
+        inner: divisor of the width inside a feed-forward layer.
+        experts: divisor of the number of routed experts.
+        top_k: divisor of the experts that a token visits.
+        vocab: divisor of the vocabulary.
     """
 
     hidden: int = 64

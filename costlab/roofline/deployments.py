@@ -27,7 +27,7 @@ DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
 Number = TypeVar("Number", float, Floats)
 
 
-def experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
+def share_of_experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
     """Return the expected share of a layer's experts that so many tokens visit, each choosing evenly.
 
     Args:
@@ -220,7 +220,7 @@ class Deployment:
         if not batch >= 0:
             raise ValueError(f"batch should be at least 0, got {batch!r}")
         layer = self._moe
-        return 1.0 if layer is None else experts_touched(layer.experts, layer.top_k, batch)
+        return 1.0 if layer is None else share_of_experts_touched(layer.experts, layer.top_k, batch)
 
     # --- the two phases ----------------------------------------------------------------------------------------
 

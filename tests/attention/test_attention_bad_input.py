@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
+from oracles import randomise
 
 from costlab import arch
 from costlab.nn.attention import LAYERS, EntryFormat, Rope, build_layer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
+from oracles import randomise
 
 from costlab import arch
 from costlab.nn.attention import EntryFormat, build_layer, fp4_indices, fp4_values, hadamard

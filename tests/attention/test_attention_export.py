@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
+from oracles import randomise
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.export import Dim, export

@@ -14,7 +14,7 @@ GUESS = 1 / needle.NeedleTask().values
 
 @pytest.fixture(scope="module")
 def rows():
-    found = needle.compare(needle.trained_readers(), texts=64)
+    found = needle.ask_all(needle.trained_readers(), texts=64)
     return {(row.variant, row.top_k): row for row in found}
 
 

@@ -10,10 +10,11 @@ from itertools import pairwise
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise, v4_pair
+from attention.oracles import v4_pair
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import randomise
 
 from costlab.nn.attention import Rope, build_layer, unordered_top_k
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
+from oracles import randomise
 
 from costlab import attention as reference
 from costlab.nn.attention import build_layer

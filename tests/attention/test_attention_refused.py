@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import randomise
 from torch import Tensor
 
 from costlab import arch

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
 from effort import examples
 from hybrid import mimo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import randomise
 from torch.utils.flop_counter import FlopCounterMode
 
 from costlab import arch, hybrid

@@ -35,7 +35,13 @@ from costlab.nn.attention.rope import Rope
 
 @dataclass(frozen=True)
 class SharedKeys:
-    """What the queries of a call read: the window, the compressed entries, their index keys."""
+    """What the queries of a call read.
+
+    Attributes:
+        window: raw entries of recent tokens.
+        entries: compressed entries; None: a layer without them.
+        index: index keys of the compressed entries, shape (batch, n, index_dim); None: a layer without indexer.
+    """
 
     window: Window
     entries: KVTable | None = None

@@ -137,9 +137,14 @@ class RMSNorm(nn.Module):
 
 @dataclass(frozen=True)
 class Span:
-    """Positions start … stop-1 of consecutive tokens, as numbers and, `at`, as a tensor of shape (stop-start,).
+    """Positions start … stop-1 of consecutive tokens, as numbers and as a tensor.
 
     Numbers read back from the tensor would make a GPU wait, and could not be traced into a graph.
+
+    Attributes:
+        start: first position.
+        stop: one after the last position.
+        at: all of them, shape (stop-start,).
     """
 
     start: int
@@ -159,7 +164,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """Entries of recent tokens: in order from position `first`, or (`first` None) just the ones to read."""
+    """Entries of recent tokens, some of which each query may read.
+
+    Attributes:
+        entries: shape (…, n, width).
+        first: position of the first entry, the others following in order; None: just the ones to read, in any order.
+        size: tokens back that a query looks, itself included.
+    """
 
     entries: Tensor
     first: int | None

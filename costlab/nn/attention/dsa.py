@@ -21,7 +21,12 @@ from costlab.nn.attention.rope import Rope
 
 @dataclass(frozen=True)
 class TokenKeys:
-    """Where DSA's queries look: all index keys, and the table to take chosen latents from."""
+    """What DSA's queries read.
+
+    Attributes:
+        index: index keys of all tokens, shape (batch, n, index_dim).
+        latents: table to take chosen latents from.
+    """
 
     index: Tensor
     latents: KVTable

@@ -52,7 +52,14 @@ def fp4_values(patterns: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @dataclass(frozen=True)
 class EntryPart:
-    """A run of values in one dtype; `block` values share a scale, 0: unscaled."""
+    """A run of values of an entry in one dtype.
+
+    Attributes:
+        count: values.
+        dtype: as in the catalog, e.g. "fp8".
+        block: values that share a scale; 0: unscaled.
+        scale: dtype of the scales; "": none.
+    """
 
     count: int
     dtype: str

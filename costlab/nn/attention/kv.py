@@ -1,4 +1,4 @@
-"""What a layer remembers: a table that grows, a ring that forgets, and both measured in bytes of real tensors.
+"""The cache of a layer: tables of all entries and ring buffers of the last ones, measured in bytes of real tensors.
 
 Chapter: attention
 """

@@ -264,7 +264,7 @@ def trained_readers(task: NeedleTask | None = None, path: Path = NEEDLE_WEIGHTS)
     return load_weights(path, {name: NeedleReader(task, dims) for name, dims in variants(task).items()})
 
 
-def compare(
+def ask_all(
     readers: Mapping[str, NeedleReader], top_ks: Iterable[int] = (1, 2, 4, 8, 16), texts: int = 128
 ) -> Sequence[NeedleRow]:
     """Return recall and bytes of every variant, CSA at each k, all asked about the same texts."""

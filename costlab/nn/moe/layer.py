@@ -60,7 +60,14 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 class Choice(NamedTuple):
-    """A gate's answer: `experts` and `weights` are [tokens, top_k], `scores` (unbiased) and `logits` [tokens, all]."""
+    """A gate's answer.
+
+    Attributes:
+        experts: chosen experts, [tokens, top_k].
+        weights: their weights, [tokens, top_k].
+        scores: scores of all experts without bias, [tokens, experts].
+        logits: the gate's output, [tokens, experts].
+    """
 
     experts: Tensor
     weights: Tensor

@@ -57,9 +57,18 @@ class PageStore(Protocol):
 
 @dataclass(frozen=True)
 class Served:
-    """A prompt's first-token logits, shape (vocab,), and where its time went.
+    """A prompt's answer and where its time went.
 
-    `reused_tokens` came from the store; `chunks` are (tokens, tokens before them) of each piece that was computed.
+    Attributes:
+        logits: of the first new token, shape (vocab,).
+        cache: after the prompt.
+        reused_tokens: tokens that came from the store.
+        chunks: (tokens, tokens before them) of each piece that was computed.
+        loaded_bytes: bytes of the pages that were loaded.
+        match_s: seconds of finding what is stored.
+        load_s: seconds of loading it.
+        compute_s: seconds of reading the rest.
+        put_s: seconds of storing what is new.
     """
 
     logits: Tensor
