@@ -170,7 +170,7 @@ class KVSaving:
         hybrid_bytes: bytes of the hybrid's cache at each context.
         full_bytes: bytes of the other stack's cache at each context.
         limit: what the fraction comes to in the long run.
-        excess_tokens: tokens that the windows add to the fraction's numerator.
+        excess_tokens: tokens of the other stack whose cache is as large as the full windows.
     """
 
     tokens: Floats
@@ -246,7 +246,7 @@ class Prefill:
 
     @property
     def attention_share(self) -> Floats:
-        """Attention's part of the whole."""
+        """Share of attention in the total, 0 to 1."""
         return np.asarray(self.attention / self.total)
 
 
@@ -289,7 +289,7 @@ class PrefillRatio:
 
     @property
     def with_matrices(self) -> Floats:
-        """The whole over the whole of the full layers."""
+        """FLOPs of the whole prefill over those of the full layers' prefill."""
         return np.asarray(self.hybrid.total / self.full_layers.total)
 
     @property

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab import cache, hybrid, moe
-from costlab.checks import indices, whole
+from costlab import arch, cache, hybrid, moe
+from costlab.checks import indices, one_of, whole
 from costlab.claims import articles
 
 NAN, INF = math.nan, math.inf
@@ -119,6 +119,18 @@ def test_numpys_small_counts_do_not_overflow():
     assert small == moe.summary("deepseek-v3", 4, 144, 32)
     assert all(type(n) is int for n in (small.batch, small.ranks, small.redundant, small.experts_per_rank))
     assert plan(chips=np.int8(8)) == plan()
+    assert moe.touched_share(np.int8(64), np.int8(6), 5) == moe.touched_share(64, 6, 5)
+
+
+def test_one_of_a_few_words():
+    assert one_of(("own heads", "full layers"), "Own Heads", "comparison") == "own heads"
+    with pytest.raises(ValueError, match="unknown comparison 'ful layers'; did you mean 'full layers'"):
+        one_of(("own heads", "full layers"), "ful layers", "comparison")
+
+
+def test_a_model_is_its_own_answer():
+    model = arch.load("Mixtral-8x7B")
+    assert arch.load(model) is model is arch.load("mixtral-8x7b")
 
 
 @pytest.mark.parametrize("value", [1.5, NAN, INF, True, np.True_, "8", None, [8], np.float32(0.1)])

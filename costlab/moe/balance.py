@@ -1,4 +1,4 @@
-"""Balance: how even a load is, and the pressures that make it so.
+"""Balance: how even a load is, and the losses and the bias that make it so.
 
 Auxiliary losses are differentiable through the gate's scores; counts alone are not (a count does not change when a
 weight changes a little), so a loss of counts only measures. The auxiliary-loss-free method moves a bias instead.

@@ -48,7 +48,7 @@ class ComputeShare:
 
     @property
     def share(self) -> float:
-        """Work of the sparse model by that of the dense one."""
+        """FLOPs of the sparse model over those of the dense one, 0 to 1."""
         return self.sparse_flops / self.dense_flops
 
 
@@ -81,14 +81,13 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
     Raises:
         ValueError: k outside 1 … experts, a negative batch, or probabilities that don't fit.
     """
+    experts, k = whole(experts, "experts"), whole(k, "top_k")
     chance = _popularity(experts, k, popularity)
     tokens = np.asarray(batch, dtype=np.float64)
     if not np.isfinite(tokens).all() or (tokens < 0).any():
         raise ValueError(f"batch should be at least 0 tokens, got {batch!r}")
     if popularity is None:
-        return np.asarray(
-            share_of_experts_touched(whole(experts, "experts"), whole(k, "top_k"), tokens), dtype=np.float64
-        )
+        return np.asarray(share_of_experts_touched(experts, k, tokens))
     missed = (1.0 - chance) ** tokens[..., None]  # [..., experts]: the chance that no token visits the expert
     return np.asarray(1.0 - missed.mean(axis=-1), dtype=np.float64)
 
@@ -159,7 +158,7 @@ class DecodeStep:
 
     @property
     def bytes_per_token(self) -> Floats:
-        """Weights read per token produced: why a mixture of experts wants large batches."""
+        """Bytes of weights read per token produced."""
         return np.asarray(self.total_bytes / self.batch, dtype=np.float64)
 
 

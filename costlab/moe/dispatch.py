@@ -85,7 +85,7 @@ class Dispatch:
 
     @property
     def padding(self) -> int:
-        """Rows computed for nobody."""
+        """Rows that no token fills."""
         return int(self.rows.sum()) - int(self.kept.sum())
 
     @property

@@ -101,6 +101,27 @@ def test_index_loss_trains_the_indexer_alone():
     assert needle.index_loss(layer, hidden) < 0.7 * loss
 
 
+def test_weights_come_back_rounded_to_float16(tmp_path):
+    task = needle.NeedleTask()
+    readers = {name: needle.NeedleReader(task, dims) for name, dims in needle.variants(task).items()}
+    training.save_weights(tmp_path / "some.npz", readers)
+    for name, again in needle.trained_readers(path=tmp_path / "some.npz").items():
+        assert not again.training
+        for key, weight in readers[name].state_dict().items():
+            assert torch.equal(again.state_dict()[key], weight.half().float()), (name, key)
+
+
+def test_how_a_loss_fell_is_said_by_means_of_twenty_steps():
+    losses = [4.0] * 20 + [2.0] * 60
+    assert training.course(losses) == "loss 4.00, 3.00, 2.00, 2.00, 2.00, 2.00, 2.00, 2.00, end 2.000"
+
+
+def test_too_few_steps_are_refused():
+    reader = needle.trained_readers()["HCA 64"]
+    with pytest.raises(ValueError, match="steps = 10 should be more than 10"):
+        training.train(reader, 10, batch=1)
+
+
 def test_a_reader_learns():
     """Twenty steps on a tiny task bring the loss below that of guessing."""
     torch.manual_seed(0)

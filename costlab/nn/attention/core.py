@@ -1,4 +1,4 @@
-"""What every attention kind shares: a softmax over several sets of keys, a top-k that breaks ties, a skeleton.
+"""What all attention kinds share: a softmax over several sets of keys, a top-k that breaks ties, a base class.
 
 Chapter: attention
 """

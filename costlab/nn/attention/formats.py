@@ -1,4 +1,4 @@
-"""How a cached entry is stored: real dtypes, real scales, real bytes.
+"""How a cached entry is stored: as tensors of the very dtypes and scales that its layout names.
 
 A layout such as `((448, "fp8"), (64, "bf16"), (7, "ue8m0"), (1, "pad"))` says what one entry holds. Values in FP8
 or FP4 are stored in blocks that share a scale; the scales are the later "ue8m0" or "fp32" parts of the layout.

@@ -172,7 +172,7 @@ class RingBuffer(KVTable):
         return self.format.decode([_floats(_bits(t)[..., places, :], t) for t in self.stored], dtype)
 
     def read_all(self, dtype: torch.dtype) -> Tensor:
-        """Return all held entries in slot order, shape (*lead, held, width): softmax does not mind the order."""
+        """Return all held entries in slot order, shape (*lead, held, width), which a softmax does not depend on."""
         return self.read(min(self.length, self.slots), dtype)
 
     @property

@@ -1,4 +1,4 @@
-"""Expert collapse and its cures, on a CPU in seconds: a small layer learns while we watch who gets the work.
+"""Expert collapse and its cures: a small layer trained on a CPU in seconds, the load of its experts kept of each step.
 
 The task is regression with hidden topics: each topic has its own linear map, so experts pay. All inputs share a large
 common component, as hidden states of language models do; it makes an untrained gate prefer the same few experts for
@@ -81,7 +81,7 @@ class TrainingRun:
 
     @property
     def loss(self) -> float:
-        """Mean task loss of the last 20 steps; each step sees fresh data, so this is not memory."""
+        """Mean task loss of the last 20 steps; each step has fresh data, so none of it was learned by heart."""
         return sum(self.losses[-20:]) / len(self.losses[-20:])
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -58,13 +59,18 @@ def train(reader: Reader[Any], steps: int, batch: int, seed: int = 0, rate: floa
 
     Args:
         reader: changed in place.
-        steps: of the optimiser.
+        steps: of the optimiser, more than 10.
         batch: texts per step.
         seed: of the texts.
         rate: the highest learning rate.
 
+    Raises:
+        ValueError: so few steps that a tenth of them leaves the rate no time to rise.
+
     Source: arXiv 1711.05101 (AdamW), arXiv 1708.07120 (one cycle).
     """
+    if steps <= 10:
+        raise ValueError(f"steps = {steps} should be more than 10: the learning rate rises for a tenth of them")
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(reader.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
@@ -84,8 +90,8 @@ def train(reader: Reader[Any], steps: int, batch: int, seed: int = 0, rate: floa
 def course(losses: Sequence[float]) -> str:
     """Return in words how a loss fell: means of 20 steps at eight places, and of the last 20."""
     places = range(0, len(losses), max(len(losses) // 8, 1))
-    shown = ", ".join(f"{sum(losses[i : i + 20]) / 20:.2f}" for i in places)
-    return f"loss {shown}, end {sum(losses[-20:]) / 20:.3f}"
+    shown = ", ".join(f"{fmean(losses[i : i + 20]):.2f}" for i in places)
+    return f"loss {shown}, end {fmean(losses[-20:]):.3f}"
 
 
 def save_weights(path: Path, modules: Mapping[str, nn.Module], further: Mapping[str, Any] | None = None) -> None:
