@@ -122,6 +122,15 @@ def test_too_few_steps_are_refused():
         training.train(reader, 10, batch=1)
 
 
+def test_training_reaches_the_indexer():
+    """The choice of entries has no gradient: what moves the indexer is a loss of its own."""
+    task = needle.NeedleTask(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
+    reader = needle.NeedleReader(task, needle.variants(task)["CSA 4"], hidden=32)
+    before = reader.attention.index.query.weight.clone()
+    training.train(reader, 11, batch=2)
+    assert not torch.equal(reader.attention.index.query.weight, before)
+
+
 def test_a_reader_learns():
     """Twenty steps on a tiny task bring the loss below that of guessing."""
     torch.manual_seed(0)
