@@ -91,7 +91,6 @@ class Deadly:
         if point == "deadly" and (before := count(self.folder, "deadly")) < self.times:
             if self.beside and before < 2:
                 until(self.folder, "beside", before + 1)
-            time.sleep(0.3 * self.beside)  # who is beside it the third time, and should not be, has begun
             note(self.folder, "deadly")
             os.kill(os.getpid(), signal.SIGKILL)
         if point == "beside":
