@@ -28,10 +28,10 @@ Against = Literal["own heads", "full layers"]
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which layers of a model are full and which sliding.
+    """Which layers are full.
 
     Attributes:
-        kinds: of the layers in order, "F" full, "S" sliding.
+        kinds: a letter per layer in order, "F" full, "S" sliding.
     """
 
     kinds: str
@@ -161,16 +161,14 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 
 @dataclass(frozen=True)
 class KVSaving:
-    """Cache of a hybrid beside the same stack without windows.
-
-    Once the windows are full, fraction = limit + excess_tokens / context.
+    """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
 
     Attributes:
-        tokens: contexts asked for.
-        hybrid_bytes: bytes of the hybrid's cache at each context.
-        full_bytes: bytes of the other stack's cache at each context.
+        tokens: contexts.
+        hybrid_bytes: of the hybrid's cache.
+        full_bytes: of the cache without windows.
         limit: what the fraction comes to in the long run.
-        excess_tokens: tokens of the other stack whose cache is as large as the full windows.
+        excess_tokens: fraction = limit + excess_tokens / context once the windows are full.
     """
 
     tokens: Floats
@@ -229,11 +227,11 @@ def windows_full_at(model: arch.Model) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """FLOPs of reading a prompt without cache, arrays shaped like the lengths asked for.
+    """FLOPs of reading a prompt without cache, output head left out.
 
     Attributes:
-        attention: FLOPs of queries with keys and values, indexer included.
-        matrices: FLOPs of the layers' matrices; the output head is left out.
+        attention: FLOPs of attention to keys.
+        matrices: FLOPs of the layers' matrices.
     """
 
     attention: Floats
@@ -268,13 +266,13 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
 @dataclass(frozen=True)
 class PrefillRatio:
-    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows.
+    """A hybrid's prefill beside two others.
 
     Attributes:
-        tokens: prompt lengths asked for.
-        hybrid: FLOPs of the model.
+        tokens: lengths of the prompt.
+        hybrid: its own FLOPs.
         full_layers: FLOPs of its full layers alone.
-        no_windows: FLOPs of all its layers, seeing every token.
+        no_windows: FLOPs of the same stack without windows.
     """
 
     tokens: Floats

@@ -18,13 +18,15 @@ from costlab.cache.prefix.pools import WRITES
 from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCHES, Plan
 from costlab.cache.sim.report import Report
-from costlab.cache.sim.run import replay
-from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
+from costlab.cache.sim.run import Replayer, replay
 from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
 from costlab.cli.output import Answer, Stopped
 from costlab.cli.progress import Watched, progress_bar
+from costlab.sweep import Outcome, grid, sweep
 from costlab.text import bytes_text
 from costlab.traces import generators
+
+_Swept = Outcome[Plan, tuple[Report, tuple[str, ...]]]
 
 
 def _replay(args: argparse.Namespace) -> Answer:
@@ -59,7 +61,7 @@ def _sweep(args: argparse.Namespace) -> Answer:
         for point, outcome in zip(points, outcomes, strict=True)
     ]
     failed = sum(outcome.error is not None for outcome in outcomes)
-    notes = next((outcome.notes for outcome in outcomes if outcome.notes), ())
+    notes = next((outcome.result[1] for outcome in outcomes if outcome.result), ())
     failures = [f"{failed} of {len(plans)} plans failed"] if failed else []
     return Answer(rows, [*failures, *notes], status=int(failed > 0))
 
@@ -73,7 +75,7 @@ def _point_value(value: Any, args: argparse.Namespace) -> Any:
     return bytes_text(value) if value else "none"
 
 
-def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
+def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[_Swept]:
     done = 0
 
     def progress(count: int) -> None:
@@ -84,15 +86,15 @@ def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace)
 
     try:
         with progress_bar(len(plans), "plans") as bar:
-            return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
+            return sweep(Replayer(trace), plans, jobs=args.jobs, scheduler=args.scheduler, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"after {done} of {len(plans)} plans") from None
 
 
-def _outcome_row(outcome: Outcome, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
-    report = outcome.report
-    if report is None:
+def _outcome_row(outcome: _Swept, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+    if outcome.result is None:
         return {"error": outcome.error}
+    report, _ = outcome.result
     if args.json:
         return report.as_dict()
     found = {tier.name: tier.hit_rate for tier in report.tiers}
@@ -205,8 +207,7 @@ def _add_sweep(verb: argparse.ArgumentParser) -> None:
         note = f"{text}; several with commas between them"
         verb.add_argument(f"--{name}", type=several(reader), default=[default], required=default is ..., help=note)
     verb.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
-    verb.add_argument("--backend", default="loky", help=f"who carries it out: {', '.join(BACKENDS)}")
-    verb.add_argument("--address", help="of the Dask scheduler or Ray head, e.g. tcp://10.0.0.1:8786")
+    verb.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to use, e.g. tcp://10.0.0.1:8786")
     verb.add_argument("--csv", action="store_true", help="print CSV instead of a table")
 
 

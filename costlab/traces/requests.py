@@ -112,7 +112,12 @@ _DELAYED = "have a delay instead of a time: each is taken to come that long afte
 
 
 class RequestSource(ABC):
-    """Requests that are read anew in each pass. `once`: there can be one pass only."""
+    """Requests that are read anew in each pass.
+
+    Attributes:
+        once: whether there can be one pass only.
+        found: what the latest pass met.
+    """
 
     once: bool = False
     found: Found
