@@ -161,7 +161,7 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 
 @dataclass(frozen=True)
 class KVSaving:
-    """Cache of a hybrid beside the same stack without windows.
+    """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
 
     Once the windows are full, fraction = limit + excess_tokens / context.
 

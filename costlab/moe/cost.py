@@ -81,7 +81,6 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
     Raises:
         ValueError: k outside 1 … experts, a negative batch, or probabilities that don't fit.
     """
-    experts, k = whole(experts, "experts"), whole(k, "top_k")
     chance = _popularity(experts, k, popularity)
     tokens = np.asarray(batch, dtype=np.float64)
     if not np.isfinite(tokens).all() or (tokens < 0).any():

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from mended import MendedRouter
 
 from costlab import arch, cache, catalog, claims, hybrid, moe, prices
 from costlab.claims import articles
@@ -184,13 +185,6 @@ def test_a_number_that_a_claim_does_not_have_is_refused():
 # --- what no number of the claim decides -----------------------------------------------------------------------
 
 
-class MendedRouter(articles.ArticleRouter):
-    def route(self, loads):
-        super().route(loads)
-        self.expert_loads += np.asarray(loads)
-        self.total_routes += np.sum(loads)
-
-
 class MendedCSA(claims.attention._ArticleCSA):
     """Blocks of tokens become one entry of full width, and no token sees later ones."""
 
@@ -212,7 +206,7 @@ class MendedManager(articles.ArticleManager):
 
 
 def swapped(load, **models):
-    return lambda key: models.get(key.replace("-", "_").replace(".", "_")) or load(key)
+    return lambda model: models.get(str(model).replace("-", "_").replace(".", "_")) or load(model)
 
 
 def half(model):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mended import MendedRouter
 
 from costlab import moe
 from costlab.claims import articles
@@ -69,15 +70,6 @@ def test_article_losses_are_0_only_when_even(loads: list[int]) -> None:
     assert variance.code == 0
     assert variance.at_balance == pytest.approx(0, abs=1e-12)
     assert (kl.text > 1e-9) == (len(set(loads)) > 1)
-
-
-class MendedRouter(articles.ArticleRouter):
-    """The article's router, with the counters that its loss reads kept."""
-
-    def route(self, loads):
-        super().route(loads)
-        self.expert_loads += np.asarray(loads)
-        self.total_routes += np.sum(loads)
 
 
 def test_the_articles_router_counts_where_its_loss_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:

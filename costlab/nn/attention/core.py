@@ -231,9 +231,12 @@ class AttentionLayer(nn.Module, ABC, Generic[Keys]):
     Args:
         hidden: width of its input and output.
         rope: its rotary embedding.
+
+    Attributes:
+        query_block: queries that are worked on at once, at most.
+        float_budget: numbers that their logits and gathered keys may take at once.
     """
 
-    #: Queries that are worked on at once, at most; and the floats their logits and gathered keys may take.
     query_block: int = 128
     float_budget: int = 2**24
 

@@ -81,7 +81,7 @@ class NeedleTask:
         return torch.cat([text, self.first_question + keys], 1), values
 
 
-class NeedleReader(Reader[tuple[Tensor, Tensor]]):
+class NeedleReader(Reader):
     """A model of one attention layer and one MLP that answers each question with the values of its key's parts.
 
     Args:
@@ -90,11 +90,10 @@ class NeedleReader(Reader[tuple[Tensor, Tensor]]):
         hidden: its width.
     """
 
-    task: NeedleTask
-
     def __init__(self, task: NeedleTask, dims: arch.SharedWindow, hidden: int = 64) -> None:
-        super().__init__(task)
+        super().__init__()
         kinds: dict[type[arch.SharedWindow], type[SharedWindow]] = {arch.CSA: CSA, arch.HCA: HCA}
+        self.task = task
         self.hay = nn.Embedding(task.kinds_of_hay, hidden)
         self.key = nn.Embedding(task.keys, hidden)
         self.value = nn.Embedding(task.parts * task.values, hidden)
@@ -124,14 +123,16 @@ class NeedleReader(Reader[tuple[Tensor, Tensor]]):
         logits: Tensor = self.mlp(self.norms[1](x))
         return logits.unflatten(-1, (self.task.parts, -1))  # (count, needles, parts, values)
 
-    def loss(self, texts: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the cross-entropy of the answers to (token numbers, answers)."""
-        text, answers = texts
-        return F.cross_entropy(self(text).flatten(0, 2), answers.flatten())
+    def losses(self, texts: int, generator: torch.Generator) -> tuple[Tensor, Tensor | float]:
+        """Return the cross-entropy of its answers to new texts, and the indexer's loss if there is one.
 
-    def further_loss(self, texts: tuple[Tensor, Tensor]) -> Tensor | float:
-        """Return the loss of the indexer, if there is one."""
-        return index_loss(self.attention, self.embed(texts[0])) if isinstance(self.attention, CSA) else 0.0
+        Args:
+            texts: how many.
+            generator: seeded source of chance.
+        """
+        text, answers = self.task.texts(texts, generator)
+        loss = F.cross_entropy(self(text).flatten(0, 2), answers.flatten())
+        return loss, index_loss(self.attention, self.embed(text)) if isinstance(self.attention, CSA) else 0.0
 
 
 def index_loss(layer: CSA, hidden: Tensor) -> Tensor:

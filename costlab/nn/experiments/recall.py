@@ -133,7 +133,7 @@ class Texts:
     farthest: Tensor
 
 
-class RecallReader(Reader[Texts]):
+class RecallReader(Reader):
     """A model of several layers that names a key at each question.
 
     Args:
@@ -142,12 +142,11 @@ class RecallReader(Reader[Texts]):
         hidden: its width.
     """
 
-    task: RecallTask
-
     def __init__(
         self, task: RecallTask, layers: Sequence[tuple[arch.Attention, FeedForward]], hidden: int = HIDDEN
     ) -> None:
-        super().__init__(task)
+        super().__init__()
+        self.task = task
         self.kind = nn.Embedding(3, hidden)
         self.hay = nn.Embedding(task.kinds_of_hay, hidden)
         self.key = nn.Embedding(task.keys, hidden)
@@ -172,9 +171,15 @@ class RecallReader(Reader[Texts]):
         logits: Tensor = self.head(x.gather(1, at))
         return logits
 
-    def loss(self, texts: Texts) -> Tensor:
-        """Return the cross-entropy of the answers to all questions that can be answered."""
-        return F.cross_entropy(self(texts)[texts.answerable], texts.answer[texts.answerable])
+    def losses(self, texts: int, generator: torch.Generator) -> tuple[Tensor, float]:
+        """Return the cross-entropy of its answers to those questions of new texts that can be answered, and 0.
+
+        Args:
+            texts: how many.
+            generator: seeded source of chance.
+        """
+        asked = self.task.texts(texts, generator)
+        return F.cross_entropy(self(asked)[asked.answerable], asked.answer[asked.answerable]), 0.0
 
 
 # --- what is compared ------------------------------------------------------------------------------------------

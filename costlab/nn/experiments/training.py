@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,44 +15,23 @@ from torch import Tensor, nn
 #: The folder of trained weights.
 WEIGHTS = Path(__file__).parent / "weights"
 
-Batch = TypeVar("Batch")
-Made = TypeVar("Made", covariant=True)
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class Task(Protocol[Made]):
-    """What a reader is trained for: it makes random texts, and knows their answers."""
+class Reader(nn.Module, ABC):
+    """A small model that reads random texts and answers the questions in them."""
 
-    def texts(self, count: int, generator: torch.Generator, /) -> Made:
-        """Return random texts with their answers.
+    @abstractmethod
+    def losses(self, texts: int, generator: torch.Generator) -> tuple[Tensor, Tensor | float]:
+        """Return how wrong its answers to new texts are, and what training lowers besides.
 
         Args:
-            count: how many.
+            texts: how many.
             generator: seeded source of chance.
         """
 
 
-class Reader(nn.Module, ABC, Generic[Batch]):
-    """A small model that reads texts of its task and answers the questions in them.
-
-    Args:
-        task: what it reads.
-    """
-
-    def __init__(self, task: Task[Batch]) -> None:
-        super().__init__()
-        self.task = task
-
-    @abstractmethod
-    def loss(self, texts: Batch) -> Tensor:
-        """Return how wrong the answers to some texts are."""
-
-    def further_loss(self, texts: Batch) -> Tensor | float:
-        """Return what training lowers besides."""
-        return 0.0
-
-
-def train(reader: Reader[Any], steps: int, batch: int, seed: int = 0, rate: float = 3e-3) -> list[float]:
+def train(reader: Reader, steps: int, batch: int, seed: int = 0, rate: float = 3e-3) -> list[float]:
     """Train a reader on fresh texts and return the loss of each step.
 
     AdamW; the learning rate rises to `rate` for a tenth of the steps, then falls to zero; gradients are cut to norm 1.
@@ -76,11 +55,10 @@ def train(reader: Reader[Any], steps: int, batch: int, seed: int = 0, rate: floa
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
     losses = []
     for _ in range(steps):
-        texts = reader.task.texts(batch, generator)
-        loss = reader.loss(texts)
+        loss, further = reader.losses(batch, generator)
         losses.append(loss.item())
         optimiser.zero_grad()
-        (loss + reader.further_loss(texts)).backward()
+        (loss + further).backward()
         nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
         optimiser.step()
         schedule.step()

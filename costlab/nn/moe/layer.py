@@ -76,7 +76,17 @@ class Choice(NamedTuple):
 
 
 class Gate(nn.Module):
-    """Scores every expert for every token, and chooses by the rule of the layer."""
+    """Scores every expert for every token, and chooses by the rule of the layer.
+
+    Args:
+        hidden: width of its input.
+        ffn: experts, and how they are chosen.
+        vocabulary: for experts that are chosen by token.
+
+    Attributes:
+        bias: added to the scores for the choice alone, [experts]; there only where the rule has one.
+        table: experts of each token, [vocabulary, top_k]; there only where they are chosen by token.
+    """
 
     bias: Tensor
     table: Tensor
