@@ -92,7 +92,7 @@ def _report_columns(tiers: Sequence[str]) -> list[Column]:
 def _tier_hit_rate(name: str, row: Row) -> float | None:
     """Return a tier's share of the input tokens; None where there was no such tier, or no report."""
     tier = row.get("tiers", {}).get(name)
-    return tier and tier["hit_rate"]
+    return float(tier["hit_rate"]) if tier else None
 
 
 def _used(plans: Sequence[Plan]) -> list[tuple[str, str, Any]]:

@@ -19,13 +19,13 @@ def add_verbs(verbs: Any) -> None:
 
     example = "kv deepseek-v3.2 deepseek-v4-pro --tokens 128K --batch 64"
     kv = add_verb(verbs, "kv", _kv, "bytes of KV cache at a context length", example)
-    kv.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
+    kv.add_argument("model", nargs="+", metavar="MODEL", help="see `costlab models`")
     kv.add_argument("--tokens", type=count_arg, required=True, help="context length, e.g. 131072, 128K or 1M")
     kv.add_argument("--batch", type=count_arg, default=1, help="sequences of that length together (default 1)")
 
     example = "flops mimo-v2.5-pro --tokens 8192 --phase prefill"
     flops = add_verb(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt", example)
-    flops.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
+    flops.add_argument("model", nargs="+", metavar="MODEL", help="see `costlab models`")
     flops.add_argument("--tokens", type=count_arg, required=True, help="context or prompt length")
     phase = "decode: one token at that context; prefill: the whole prompt (default decode)"
     flops.add_argument("--phase", choices=("prefill", "decode"), default="decode", help=phase)
@@ -46,7 +46,7 @@ def _models(args: argparse.Namespace) -> Answer:
         Column("context", "context_tokens"),
     )
     note = "total without multi-token-prediction modules; active with the output head, without embedding"
-    cache = f"kv_bytes_per_token at a context of {_CONTEXT} tokens"
+    cache = f"cache bytes per token at a context of {_CONTEXT:,} tokens"
     return Answer(rows, table, notes=[note, cache], sources=_sources(known.values()))
 
 
@@ -76,7 +76,7 @@ def _published(row: Row) -> str:
 
 
 def _kv(args: argparse.Namespace) -> Answer:
-    found = chosen(args.models)
+    found = chosen(args.model)
     rows = with_ratio([_kv_row(model, args.tokens, args.batch) for model in found], "total_bytes")
     table = view(
         rows,
@@ -111,7 +111,7 @@ def _kv_row(model: arch.Model, tokens: int, batch: int) -> dict[str, Any]:
 
 
 def _flops(args: argparse.Namespace) -> Answer:
-    found = chosen(args.models)
+    found = chosen(args.model)
     rows = with_ratio([_flops_row(model, args.tokens, args.phase) for model in found], "fp8_equivalent_flops")
     table = view(
         rows,

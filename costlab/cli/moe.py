@@ -19,11 +19,13 @@ def add_verbs(verbs: Any) -> None:
     experts.add_argument("--batch", type=count_arg, default=1, help="tokens in one decode step (default 1)")
     experts.add_argument("--ranks", type=count_arg, default=1, help="ranks that share the experts (default 1)")
     copies = "further copies of experts per layer (default 0)"
-    experts.add_argument("--redundant", type=size_arg, default=0, help=copies)
+    experts.add_argument(
+        "--redundant", type=size_arg, default=0, dest="redundant_experts", metavar="COPIES", help=copies
+    )
 
 
 def _moe(args: argparse.Namespace) -> Answer:
-    found = moe.summary(args.model, args.batch, args.ranks, args.redundant)
+    found = moe.summary(args.model, args.batch, args.ranks, args.redundant_experts)
     row = {_NAMES.get(name, name): value for name, value in dataclasses.asdict(found).items()}
     used = sources(("model", found.model, catalog.model(found.model)))
     return Answer([row], facts(found.rows()), sources=used)

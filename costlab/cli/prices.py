@@ -15,9 +15,15 @@ Bills = Sequence[tuple[str, prices.Bill]]
 
 
 def _bill(args: argparse.Namespace) -> Answer:
-    args.products = [name.lower() for name in args.products or _compared(args.date)]
-    load = prices.Workload(args.input_tokens, args.output_tokens, args.hit_rate, args.calls, args.write_tokens)
-    bills = [(name, prices.bill(name, load, args.date, currency=args.currency)) for name in args.products]
+    args.product = [name.lower() for name in args.product or _compared(args.moment)]
+    load = prices.Workload(
+        args.input_tokens_per_call,
+        args.output_tokens_per_call,
+        args.hit_rate,
+        args.calls,
+        args.write_tokens_per_call,
+    )
+    bills = [(name, prices.bill(name, load, args.moment, currency=args.currency)) for name in args.product]
     rows = with_ratio([_bill_row(name, due) for name, due in bills], "total_amount")
     table = view(
         rows,
@@ -25,10 +31,10 @@ def _bill(args: argparse.Namespace) -> Answer:
         Column("currency", "currency"),
         *(Column(part, f"{part}_amount") for part in ("hit", "miss", "write", "output", "total")),
         Column("price_since", "price_since"),
-        Column("window", lambda row: row["window"] or "all day"),
+        Column("window", lambda row: row["price_window"] or "all day"),
         Column("of_first", "of_first"),
     )
-    at = f"prices at {args.date:%Y-%m-%d %H:%M} UTC"
+    at = f"prices at {args.moment:%Y-%m-%d %H:%M} UTC"
     return Answer(rows, table, [_load_line(load)], [at, *_bill_notes(bills)], sources(*_used(bills)))
 
 
@@ -51,7 +57,7 @@ def _bill_row(name: str, due: prices.Bill) -> dict[str, Any]:
         "output_amount": due.output,
         "total_amount": due.total,
         "price_since": f"{row.valid_from:%Y-%m-%d}",
-        "window": row.window,
+        "price_window": row.window,
         "billed_as": row.product,
         "list_currency": row.currency,
         "min_input_tokens": row.min_input_tokens,
@@ -87,15 +93,20 @@ def add_verbs(verbs: Any) -> None:
     example = "bill --input 32K --output 8K --hit-rate 0.5 --calls 10 deepseek-v4-pro gpt-5.5"
     bill = add_verb(verbs, "bill", _bill, "what a workload costs at list prices", example)
     names = f"{', '.join(prices.products())} (default: a few that were sold on that day)"
-    bill.add_argument("products", nargs="*", metavar="PRODUCT", help=names)
+    bill.add_argument("product", nargs="*", metavar="PRODUCT", help=names)
     for name, text in (("input", "input tokens of one call"), ("output", "output tokens of one call")):
-        bill.add_argument(f"--{name}", type=size_arg, required=True, dest=f"{name}_tokens", metavar="TOKENS", help=text)
-    bill.add_argument("--hit-rate", type=float, required=True, help="share of input tokens that hit the cache, 0 to 1")
+        bill.add_argument(
+            f"--{name}", type=size_arg, required=True, dest=f"{name}_tokens_per_call", metavar="TOKENS", help=text
+        )
+    hits = "share of input tokens that hit the cache, 0 to 1"
+    bill.add_argument("--hit-rate", type=float, required=True, metavar="SHARE", help=hits)
     written = "input tokens written to a billed cache (default 0)"
-    bill.add_argument("--write", type=size_arg, default=0, dest="write_tokens", metavar="TOKENS", help=written)
+    bill.add_argument("--write", type=size_arg, default=0, dest="write_tokens_per_call", metavar="TOKENS", help=written)
     bill.add_argument("--calls", type=count_arg, default=1, help="how often the call is made (default 1)")
     day = f"e.g. 2026-09-01 (its noon) or 2026-09-01T02:00, in UTC (default {prices.LESSON_DAY})"
-    bill.add_argument("--date", type=moment_arg, default=prices.LESSON_DAY.isoformat(), help=day)
+    bill.add_argument(
+        "--date", type=moment_arg, dest="moment", metavar="DATE", default=prices.LESSON_DAY.isoformat(), help=day
+    )
     bill.add_argument(
         "--currency", default="USD", type=str.upper, help=f"{', '.join(prices.currencies())} (default USD)"
     )

@@ -105,9 +105,11 @@ def add_verbs(verbs: Any) -> None:
         "--tensor-parallel",
         type=count_arg,
         default=1,
+        metavar="CHIPS",
         help="chips that hold one copy of all but the experts, and a sequence among them (default 1)",
     )
     rent = "USD per chip-hour (default: the catalog's latest offer of the chip, of one day's the lowest)"
     roof.add_argument("--rent", type=float, dest="usd_per_chip_hour", metavar="USD", help=rent)
     for part in ("compute", "memory", "link"):
-        roof.add_argument(f"--{part}-efficiency", type=float, default=1.0, help="share of the peak reached (default 1)")
+        peak = "share of the peak reached (default 1)"
+        roof.add_argument(f"--{part}-efficiency", type=float, default=1.0, metavar="SHARE", help=peak)

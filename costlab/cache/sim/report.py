@@ -55,10 +55,8 @@ class PoolReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything under keys that say what is counted: pages."""
-        fields = dataclasses.asdict(self)
-        page_bytes = fields.pop("page_bytes")
-        del fields["kind"]
-        return {"page_bytes": page_bytes, **{f"{name}_pages": count for name, count in fields.items()}}
+        counts = [f.name for f in dataclasses.fields(self) if f.name not in ("kind", "page_bytes")]
+        return {"page_bytes": self.page_bytes, **{f"{name}_pages": getattr(self, name) for name in counts}}
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,11 @@ class TierReport:
     hit: HitCost | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything but the name, the mean hit with what follows from it."""
-        fields = _without_name(self)
-        fields |= {"full": self.full.as_dict(), "window": self.window and self.window.as_dict()}
-        hit = fields.pop("hit")
-        more = {name: getattr(self.hit, name) for name in ("ratio", "load_usd", "recompute_usd")} if self.hit else {}
-        return {**fields, "mean_hit": hit and {**hit, **more}}
+        """Return everything but the name, and what follows from the mean hit."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
+        full, window, hit = (own.pop(name) for name in ("full", "window", "hit"))
+        pools = {"full_pool": full.as_dict(), "window_pool": window and window.as_dict()}
+        return {**own, **pools, "mean_hit": hit and _hit(hit)}
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,10 @@ class LinkReport:
     moved_bytes: float
     busy_s: float
     busy_share: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the name."""
+        return {"moved_bytes": self.moved_bytes, "busy_s": self.busy_s, "busy_share": self.busy_share}
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Report:
             "block_hit_rate": self.block_hit_rate,
             "moved_bytes": sum(link.moved_bytes for link in self.links),
             "tiers": {tier.name: tier.as_dict() for tier in self.tiers},
-            "links": {link.name: _without_name(link) for link in self.links},
+            "links": {link.name: link.as_dict() for link in self.links},
         }
         cleaned: dict[str, Any] = plain(own)
         return cleaned
@@ -192,13 +193,14 @@ _KEYS = {
     "wholly_cached": "wholly_cached_requests",
     "oversize": "oversize_requests",
     "prefetch_given_up": "prefetch_given_up_pages",
+    "compute_s": "prefill_compute_s",
 }
 
 
-def _without_name(report: TierReport | LinkReport) -> dict[str, Any]:
-    fields = dataclasses.asdict(report)
-    del fields["name"]
-    return fields
+def _hit(hit: HitCost) -> dict[str, Any]:
+    fields = dataclasses.asdict(hit)
+    more = {name: getattr(hit, name) for name in ("ratio", "load_usd", "recompute_usd")}
+    return {"prefix_tokens": fields.pop("tokens"), **fields, **more}
 
 
 def _row(tier: TierReport) -> dict[str, Any]:
