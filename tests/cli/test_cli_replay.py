@@ -434,6 +434,16 @@ def test_sweep_table_and_csv(run):
     assert float(lines[1][lines[0].index("hit_rate")]) == wanted
 
 
+def test_csv_of_models_with_and_without_windows(run):
+    """One head for each value: none for a pool that only some models have, whose pages have heads of their own."""
+    _, out, _ = run("sweep chat:40 --model mimo-v2.5-pro,deepseek-v3 --hbm 10GB --jobs 1 --csv")
+    heads, with_windows, without = (line.split(",") for line in out.splitlines())
+    assert len(set(heads)) == len(heads) == len(with_windows) == len(without)
+    assert "tiers.HBM.window_pool" not in heads
+    at = heads.index("tiers.HBM.window_pool.peak_pages")
+    assert int(with_windows[at]) > 0 and without[at] == ""
+
+
 def test_a_sweep_that_fails_in_part(tmp_path, run, document):
     """Rows of a plan that failed carry its error, and the status says that not all is well."""
     path = tmp_path / "twice.jsonl"
@@ -444,6 +454,9 @@ def test_a_sweep_that_fails_in_part(tmp_path, run, document):
     assert found["notes"] == ["2 of 2 plans failed"]
     status, out, _ = run(line)
     assert status == 1 and "2 of 2 plans failed" in out
+    status, out, err = run(f"{line} --csv")
+    assert (status, err) == (1, "2 of 2 plans failed\n")
+    assert out.splitlines()[0] == "model,hbm_bytes,error"
 
 
 def test_ctrl_c_in_a_sweep():
