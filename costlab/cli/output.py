@@ -30,8 +30,13 @@ MB, GB, GFLOP, MS = 1e6, 1e9, 1e9, 1e-3
 class Answer:
     """What a verb found.
 
-    rows: for programs, of one shape. table: the same for people. lines: below the table, said of values that stand in
-    the rows. notes: what both should know, a sentence each. sources: of the catalog's entries that it rests on.
+    Attributes:
+        rows: for programs, of one shape.
+        table: the same for people.
+        lines: below the table, about values that stand in the rows.
+        notes: what both should know, a sentence each.
+        sources: of the catalog's entries that it rests on.
+        status: the exit status.
     """
 
     rows: Sequence[Row]
@@ -52,7 +57,13 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """How people see a value of a row: under which head, from which key or by which function, in which unit."""
+    """How people see a value of a row.
+
+    Attributes:
+        head: of the column.
+        value: the row's key, or a function of the row.
+        unit: what the value is divided by; None shows it as it is.
+    """
 
     head: str
     value: str | Callable[[Row], Any]
