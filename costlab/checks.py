@@ -17,6 +17,7 @@ from costlab.arrays import ArrayLike, Floats, Ints
 MOST = 2**53
 
 T = TypeVar("T")
+Name = TypeVar("Name", bound=str)
 
 
 def whole(value: float, what: str) -> int:
@@ -110,6 +111,20 @@ def pick(table: Mapping[str, T], key: str, what: str) -> T:
     if isinstance(key, str) and key.lower() in table:
         return table[key.lower()]
     raise ValueError(unknown(what, key, table))
+
+
+def one_of(names: Iterable[Name], key: str, what: str) -> Name:
+    """Return the word that is meant, or fail with a message that names near and known words.
+
+    Args:
+        names: words in small letters, e.g. those of a Literal.
+        key: the word given; case does not matter.
+        what: the word for it in the message, e.g. "write mode".
+
+    Raises:
+        ValueError: with one readable sentence.
+    """
+    return pick({name: name for name in names}, key, what)
 
 
 def unknown(what: str, key: str, known: Iterable[str]) -> str:

@@ -17,10 +17,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from costlab import arch, checks
+from costlab import arch
 from costlab.arch import tokens_array
 from costlab.arrays import ArrayLike, Floats
-from costlab.checks import whole
+from costlab.checks import one_of, whole
 
 #: What a hybrid is held against: its window layers keep every token with their own heads, or they are full layers.
 Against = Literal["own heads", "full layers"]
@@ -28,10 +28,10 @@ Against = Literal["own heads", "full layers"]
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which layers are full.
+    """Which layers of a model are full and which sliding.
 
     Attributes:
-        kinds: a letter per layer in order, "F" full, "S" sliding.
+        kinds: of the layers in order, "F" full, "S" sliding.
     """
 
     kinds: str
@@ -73,7 +73,7 @@ def pattern(model: str | arch.Model) -> Pattern:
 
 
 def _model(model: str | arch.Model) -> arch.Model:
-    found = arch.load(model) if isinstance(model, str) else model
+    found = arch.load(model)
     kinds = {type(attention) for attention, _ in found.layers}
     if not kinds <= {arch.FullAttention, arch.SlidingWindow}:
         raise ValueError(
@@ -107,7 +107,7 @@ def all_full(model: str | arch.Model, against: Against = "own heads") -> arch.Mo
         ValueError: an unknown model or word, or no full layer to become like.
     """
     found = _model(model)
-    word = checks.pick({each: each for each in get_args(Against)}, against, "comparison")
+    word = one_of(get_args(Against), against, "comparison")
     like = only_full(found).layers[0][0] if word == "full layers" else None
 
     def widened(attention: arch.Attention) -> arch.Attention:
@@ -161,14 +161,16 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 
 @dataclass(frozen=True)
 class KVSaving:
-    """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
+    """Cache of a hybrid beside the same stack without windows.
+
+    Once the windows are full, fraction = limit + excess_tokens / context.
 
     Attributes:
-        tokens: contexts.
-        hybrid_bytes: of the hybrid's cache.
-        full_bytes: of the cache without windows.
+        tokens: contexts asked for.
+        hybrid_bytes: bytes of the hybrid's cache at each context.
+        full_bytes: bytes of the other stack's cache at each context.
         limit: what the fraction comes to in the long run.
-        excess_tokens: fraction = limit + excess_tokens / context once the windows are full.
+        excess_tokens: tokens of the other stack whose cache is as large as the full windows.
     """
 
     tokens: Floats
@@ -227,11 +229,11 @@ def windows_full_at(model: arch.Model) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """FLOPs of reading a prompt without cache, output head left out.
+    """FLOPs of reading a prompt without cache, arrays shaped like the lengths asked for.
 
     Attributes:
-        attention: FLOPs of attention to keys.
-        matrices: FLOPs of the layers' matrices.
+        attention: FLOPs of queries with keys and values, indexer included.
+        matrices: FLOPs of the layers' matrices; the output head is left out.
     """
 
     attention: Floats
@@ -244,7 +246,7 @@ class Prefill:
 
     @property
     def attention_share(self) -> Floats:
-        """Attention's part of the whole."""
+        """Share of attention in the total, 0 to 1."""
         return np.asarray(self.attention / self.total)
 
 
@@ -258,7 +260,7 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
     Raises:
         ValueError: an unknown model, a length below 1.
     """
-    found = arch.load(model) if isinstance(model, str) else model
+    found = arch.load(model)
     flops = found.prefill_flops(tokens)
     parts = flops.grouped()
     return Prefill(parts["core"] + parts["indexer"], parts["linear"] - flops.by_component["head"])
@@ -266,13 +268,13 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
 @dataclass(frozen=True)
 class PrefillRatio:
-    """A hybrid's prefill beside two others.
+    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows.
 
     Attributes:
-        tokens: lengths of the prompt.
-        hybrid: its own FLOPs.
+        tokens: prompt lengths asked for.
+        hybrid: FLOPs of the model.
         full_layers: FLOPs of its full layers alone.
-        no_windows: FLOPs of the same stack without windows.
+        no_windows: FLOPs of all its layers, seeing every token.
     """
 
     tokens: Floats
@@ -287,7 +289,7 @@ class PrefillRatio:
 
     @property
     def with_matrices(self) -> Floats:
-        """The whole over the whole of the full layers."""
+        """FLOPs of the whole prefill over those of the full layers' prefill."""
         return np.asarray(self.hybrid.total / self.full_layers.total)
 
     @property

@@ -12,6 +12,10 @@ from typing import ClassVar
 
 from costlab.catalog import Routing
 
+#: Change per step of the bias that balances experts without a loss: DeepSeek-V3's (arXiv 2412.19437 sec. 4.2) and
+#: V4's (arXiv 2606.19348 sec. 4.2.2).
+BIAS_SPEED = 0.001
+
 
 @dataclass(frozen=True)
 class Dense:

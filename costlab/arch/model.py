@@ -335,13 +335,13 @@ class Model:
         return table.get(component, table["default"])
 
 
-def load(key: str) -> Model:
-    """Return a model of the catalog, e.g. `load("deepseek-v4-pro")`.
+def load(model: str | Model) -> Model:
+    """Return a model of the catalog, e.g. `load("deepseek-v4-pro")`; a model is returned as it is.
 
     Raises:
         ValueError: an unknown key; the message lists the known ones.
     """
-    return _load(key.lower())
+    return model if isinstance(model, Model) else _load(model.lower())
 
 
 @functools.cache

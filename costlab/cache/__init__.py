@@ -41,7 +41,7 @@ from costlab.cache.sim.loading import MODES, Event, Timeline, timeline
 from costlab.cache.sim.overlap import prefill_behind
 from costlab.cache.sim.plan import KEEPS, PREFETCHES, Plan
 from costlab.cache.sim.report import LinkReport, PoolReport, Report, Spread, TierReport
-from costlab.cache.sim.run import Run, replay
+from costlab.cache.sim.run import Replayer, Run, replay
 from costlab.cache.tiers import Tier, medium, parse_bytes, standard
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "Pool",
     "PoolReport",
     "PrefixCache",
+    "Replayer",
     "Report",
     "Run",
     "Spread",

@@ -19,13 +19,15 @@ from costlab.cache.prefix.pools import WRITES
 from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCHES, Plan
 from costlab.cache.sim.report import Report
-from costlab.cache.sim.run import replay
-from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
+from costlab.cache.sim.run import Replayer, replay
 from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
 from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import Watched, progress_bar
+from costlab.sweep import Outcome, grid, sweep
 from costlab.text import bytes_text, plain
 from costlab.traces import generators
+
+_Swept = Outcome[Plan, tuple[Report, tuple[str, ...]]]
 
 
 def _replay(args: argparse.Namespace) -> Answer:
@@ -61,7 +63,7 @@ def _sweep(args: argparse.Namespace) -> Answer:
     ]
     tiers = [tier.name for tier in max((plan.tiers for plan in plans), key=len)]
     failed = sum(outcome.error is not None for outcome in outcomes)
-    notes = next((outcome.notes for outcome in outcomes if outcome.notes), ())
+    notes = next((outcome.result[1] for outcome in outcomes if outcome.result), ())
     failures = [f"{failed} of {len(plans)} plans failed"] if failed else []
     table = view(rows, *map(_point_column, varied), *_report_columns(tiers))
     return Answer(rows, table, (), [*failures, *notes], sources(*_used(plans)), status=int(failed > 0))
@@ -106,7 +108,7 @@ def _used(plans: Sequence[Plan]) -> list[tuple[str, str, Any]]:
     return found
 
 
-def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
+def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[_Swept]:
     done = 0
 
     def progress(count: int) -> None:
@@ -117,13 +119,13 @@ def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace)
 
     try:
         with progress_bar(len(plans), "plans") as bar:
-            return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
+            return sweep(Replayer(trace), plans, jobs=args.jobs, scheduler=args.scheduler, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"after {done} of {len(plans)} plans") from None
 
 
-def _outcome_row(outcome: Outcome) -> dict[str, Any]:
-    return {"error": outcome.error} if outcome.report is None else outcome.report.as_dict()
+def _outcome_row(outcome: _Swept) -> dict[str, Any]:
+    return {"error": outcome.error} if outcome.result is None else outcome.result[0].as_dict()
 
 
 def _trace(args: argparse.Namespace) -> traces.Trace:
@@ -246,8 +248,7 @@ def _add_sweep(verb: argparse.ArgumentParser) -> None:
             help=f"{text}; several with commas between them",
         )
     verb.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
-    verb.add_argument("--backend", default="loky", help=f"who carries it out: {', '.join(BACKENDS)}")
-    verb.add_argument("--address", help="of the Dask scheduler or Ray head, e.g. tcp://10.0.0.1:8786")
+    verb.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to use, e.g. tcp://10.0.0.1:8786")
     verb.add_argument("--csv", action="store_true", help="print CSV instead of a table")
 
 

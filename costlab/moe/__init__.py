@@ -3,7 +3,7 @@
 Chapter: moe
 """
 
-from costlab.moe.balance import load_entropy, max_violation, sequence_loss, switch_loss, update_bias, z_loss
+from costlab.moe.balance import load_entropy, sequence_loss, switch_loss, update_bias
 from costlab.moe.cost import (
     ComputeShare,
     DecodeStep,
@@ -71,7 +71,6 @@ __all__ = [
     "limit_groups",
     "load_entropy",
     "look_up",
-    "max_violation",
     "moe_layer",
     "padding_share",
     "place",
@@ -93,6 +92,5 @@ __all__ = [
     "touched_share",
     "uniform_shares",
     "update_bias",
-    "z_loss",
     "zipf_shares",
 ]

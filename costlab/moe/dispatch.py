@@ -51,7 +51,13 @@ def _check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """What an assignment of tokens to experts costs; `kept` is [tokens, top_k]."""
+    """What an assignment of tokens to experts costs.
+
+    Attributes:
+        loads: assignments that each expert was asked for, [experts].
+        rows: rows that each expert computes, [experts].
+        kept: whether an assignment found a row, [tokens, top_k].
+    """
 
     loads: Ints
     rows: Ints
@@ -79,7 +85,7 @@ class Dispatch:
 
     @property
     def padding(self) -> int:
-        """Rows computed for nobody."""
+        """Rows that no token fills."""
         return int(self.rows.sum()) - int(self.kept.sum())
 
     @property

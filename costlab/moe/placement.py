@@ -28,7 +28,11 @@ from costlab.checks import whole
 
 @dataclass(frozen=True)
 class Placement:
-    """`slots` is [ranks, slots per rank]: the expert in each slot; an expert in several slots has copies."""
+    """Which expert each slot of each rank holds; an expert in several slots has copies.
+
+    Attributes:
+        slots: expert in each slot, [ranks, slots per rank].
+    """
 
     slots: Ints
 

@@ -12,16 +12,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from costlab import arch, catalog
 from costlab.arch import Flops, Model, MoE
+from costlab.arrays import Floats
 from costlab.catalog import ChipRecord
 from costlab.checks import count
 from costlab.roofline.rates import rate
 
 #: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
 DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
+
+Number = TypeVar("Number", float, Floats)
+
+
+def share_of_experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
+    """Return the expected share of a layer's experts that so many tokens visit, each choosing evenly.
+
+    Args:
+        experts: E, routed experts of the layer.
+        top_k: k, experts that a token visits.
+        tokens: B, a number or an array of any shape.
+
+    Source: 1 - (1 - k/E)^B; a token misses an expert with chance 1 - k/E, and tokens choose independently.
+    """
+    missed: Number = (1.0 - top_k / experts) ** tokens
+    return 1.0 - missed
 
 
 @dataclass(frozen=True)
@@ -203,7 +220,7 @@ class Deployment:
         if not batch >= 0:
             raise ValueError(f"batch should be at least 0, got {batch!r}")
         layer = self._moe
-        return 1.0 if layer is None else 1.0 - (1.0 - layer.top_k / layer.experts) ** batch
+        return 1.0 if layer is None else share_of_experts_touched(layer.experts, layer.top_k, batch)
 
     # --- the two phases ----------------------------------------------------------------------------------------
 

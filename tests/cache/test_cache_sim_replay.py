@@ -18,9 +18,9 @@ from costlab.cache import footprints, tiers
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.sim import costs, loading
 from costlab.cache.sim.plan import Plan
-from costlab.cache.sim.run import Run, replay
+from costlab.cache.sim.run import Replayer, Run, replay
 from costlab.cache.tiers import Tier
-from costlab.traces import Request, read
+from costlab.traces import Request, Trace, TraceError, read
 
 PRO = "mimo-v2.5-pro"
 HBM = Tier("HBM")
@@ -474,3 +474,27 @@ def test_five_and_seven_follow_from_what_is_kept() -> None:
     assert feet.multiplier(128 / 1920) == pytest.approx(5)
     many = np.array([feet.multiplier(128 / d) for d in (512, 2048, 8192, 10**9)])
     assert (np.diff(many) > 0).all() and many[-1] == pytest.approx(7, abs=1e-4)
+
+
+# --- replays side by side --------------------------------------------------------------------------------------
+
+
+def test_a_replayer_counts_apart(tmp_path):
+    """What one replay meets in the trace is not counted by another that shares it."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('oops\n{"timestamp": 1, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}\n')
+    trace = read(path, errors="skip")
+    plan = Plan(PRO, (HBM,))
+    report, notes = Replayer(trace)(plan)
+    assert report == replay(trace, plan) and "1 bad rows skipped" in notes[1]
+    trace.found.clear()
+    assert Replayer(trace)(plan) == (report, notes) and not trace.skipped.count
+
+
+def test_a_replayer_wants_more_than_one_pass(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp": 1, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}\n')
+    with open(path, "rb") as stream, pytest.raises(TraceError, match=r"t\.jsonl: .* save the stream to a file first"):
+        Replayer(read(stream))
+    with pytest.raises(TraceError, match="save the stream"):
+        Replayer(Trace(iter([Request(0, 1024, 1, (1, 2))])))

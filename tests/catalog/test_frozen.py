@@ -7,10 +7,10 @@ import pickle
 from collections.abc import Mapping
 from datetime import date, datetime, time
 
-import joblib
 import pytest
 
 from costlab import arch, catalog, roofline
+from costlab.sweep import sweep
 
 PLAIN = (str, int, float, bool, date, datetime, time, type(None))
 WRITERS = [
@@ -83,8 +83,8 @@ def test_every_writer_of_a_dict_is_tried():
 
 
 def worker(record):
-    """The record as a worker process of joblib got it and sends it back."""
-    return joblib.Parallel(n_jobs=2)(joblib.delayed(copy.copy)(record) for _ in range(2))[1]
+    """The record as a worker process got it and sends it back."""
+    return sweep(copy.copy, [record], jobs=2)[0].result
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from costlab import catalog, roofline
@@ -30,7 +31,7 @@ from costlab.cache.sim import costs, loading
 from costlab.cache.sim.plan import Plan
 from costlab.cache.sim.report import LinkReport, PoolReport, Report, TierReport, spread
 from costlab.cache.tiers import Tier
-from costlab.traces import Request
+from costlab.traces import Request, Trace, TraceError
 
 #: A prompt that is wholly cached still computes its last token: the first answer comes out of it.
 LAST_TOKENS = 1
@@ -59,6 +60,30 @@ def replay(requests: Iterable[Request], plan: Plan, progress: Callable[[int], ob
     if progress is not None:
         progress(run.requests)
     return run.report()
+
+
+@dataclass(frozen=True)
+class Replayer:
+    """Replays a trace under the plan that it is called with; many at once may, as threads or, pickled, as processes.
+
+    Raises:
+        TraceError: a trace that can be read only once.
+
+    Attributes:
+        trace: replayed anew for each plan.
+    """
+
+    trace: Trace
+
+    def __post_init__(self) -> None:
+        if self.trace.is_stream:
+            name = self.trace.name
+            raise TraceError(f"{name}: each worker reads the trace for itself; save the stream to a file first")
+
+    def __call__(self, plan: Plan) -> tuple[Report, tuple[str, ...]]:
+        """Return the report, and what was met in the trace (`Trace.notes`)."""
+        own = self.trace.apart()  # threads share one trace, and each would count what all of them met
+        return replay(own, plan), tuple(own.notes())
 
 
 class Run:

@@ -1,4 +1,4 @@
-"""What every attention kind shares: a softmax over several sets of keys, a top-k that breaks ties, a skeleton.
+"""What all attention kinds share: a softmax over several sets of keys, a top-k that breaks ties, a base class.
 
 Chapter: attention
 """
@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.nn.attention.kv import Cache, Ring, Table, all_or_nothing
+from costlab.nn.attention.kv import Cache, KVTable, RingBuffer, all_or_nothing
 from costlab.nn.attention.rope import Pairing, Rope, rotate
 
-EPS = 1e-6
+_EPS = 1e-6
 Keys = TypeVar("Keys")
 
 
@@ -89,7 +89,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return (left.flatten(1, 2) @ right).unflatten(1, left.shape[1:3])  # (batch, queries, heads, b)
 
 
-def top_k(scores: Tensor, k: int) -> Tensor:
+def unordered_top_k(scores: Tensor, k: int) -> Tensor:
     """Return the places of the k best scores, the earlier place winning a tie; their order is not defined.
 
     `torch.topk` takes any of equal scores, and which depends on shape and machine. Rows where that matters are
@@ -132,14 +132,19 @@ class RMSNorm(nn.Module):
 
         Source: arXiv 1910.07467 eq. 4.
         """
-        return F.rms_norm(x, x.shape[-1:], self.weight, EPS)
+        return F.rms_norm(x, x.shape[-1:], self.weight, _EPS)
 
 
 @dataclass(frozen=True)
 class Span:
-    """Positions start … stop-1 of consecutive tokens, as numbers and, `at`, as a tensor of shape (stop-start,).
+    """Positions start … stop-1 of consecutive tokens, as numbers and as a tensor.
 
     Numbers read back from the tensor would make a GPU wait, and could not be traced into a graph.
+
+    Attributes:
+        start: first position.
+        stop: one after the last position.
+        at: all of them, shape (stop-start,).
     """
 
     start: int
@@ -159,7 +164,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """Entries of recent tokens: in order from position `first`, or (`first` None) just the ones to read."""
+    """Entries of recent tokens, some of which each query may read.
+
+    Attributes:
+        entries: shape (…, n, width).
+        first: position of the first entry, the others following in order; None: just the ones to read, in any order.
+        size: tokens back that a query looks, itself included.
+    """
 
     entries: Tensor
     first: int | None
@@ -197,7 +208,7 @@ def causal(positions: Span, low: int, stop: int, window: int | None = None) -> T
     return past if window is None else past & (keys > at - window)
 
 
-def remember_window(ring: Ring, new: Tensor) -> Window:
+def remember_window(ring: RingBuffer, new: Tensor) -> Window:
     """Push new entries into a window's ring and return what the queries of these tokens read.
 
     Args:
@@ -214,7 +225,7 @@ def remember_window(ring: Ring, new: Tensor) -> Window:
     return Window(entries, first, ring.slots)
 
 
-class Layer(nn.Module, ABC, Generic[Keys]):
+class AttentionLayer(nn.Module, ABC, Generic[Keys]):
     """One attention layer: `forward` reads new tokens, all of a prompt or a single one, and remembers them.
 
     Args:
@@ -293,7 +304,7 @@ class Layer(nn.Module, ABC, Generic[Keys]):
             raise ValueError(f"hidden {tuple(hidden.shape)} has another batch than its cache, {cache.batch}")
 
     @abstractmethod
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         """Return empty storage by part."""
 
     @abstractmethod

@@ -20,6 +20,12 @@ Pairing = Literal["interleaved", "halves"]
 class Yarn:
     """Stretches the slow frequencies of a rotary embedding to a longer context.
 
+    Attributes:
+        factor: by which the slow frequencies are divided.
+        original_context: tokens of the context that the model was trained on.
+        beta_fast: turns within that context from which a frequency stays as it is.
+        beta_slow: turns within that context up to which a frequency is divided by the whole factor.
+
     Source: arXiv 2309.00071 sec. 3.2.
     """
 

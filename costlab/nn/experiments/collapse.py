@@ -1,4 +1,4 @@
-"""Expert collapse and its cures, on a CPU in seconds: a small layer learns while we watch who gets the work.
+"""Expert collapse and its cures: a small layer trained on a CPU in seconds, the load of its experts kept of each step.
 
 The task is regression with hidden topics: each topic has its own linear map, so experts pay. All inputs share a large
 common component, as hidden states of language models do; it makes an untrained gate prefer the same few experts for
@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from costlab.arch import MoE
 from costlab.catalog import Routing
+from costlab.checks import one_of
 from costlab.nn.moe import Choice, MoELayer
 
 #: "article" adds article E's KL loss, which is made of counts.
@@ -29,7 +30,23 @@ Method = Literal["none", "switch", "sequence", "bias", "article"]
 
 @dataclass(frozen=True)
 class Setup:
-    """The experiment; the defaults run in about a second and a half per method."""
+    """The experiment; the defaults run in about a second and a half per method.
+
+    Attributes:
+        experts: routed experts of the layer.
+        top_k: experts that a token visits.
+        hidden: width of the layer.
+        inner: width inside an expert.
+        topics: hidden topics, each with a linear map of its own.
+        common: size of the component that all inputs share, in standard deviations of a topic's centre.
+        steps: of the optimiser.
+        sequences: per step.
+        sequence_length: tokens.
+        learning_rate: of the optimiser.
+        coefficient: factor on an auxiliary loss.
+        bias_speed: change of the selection bias per step.
+        seed: of weights and data.
+    """
 
     experts: int = 16
     top_k: int = 2
@@ -48,7 +65,14 @@ class Setup:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One method's course: per step the task loss (mean square over variance) and the load entropy (1 is even)."""
+    """What one method did, step by step.
+
+    Attributes:
+        method: how the load was balanced.
+        losses: task loss of each step, mean square error over variance.
+        entropies: load entropy of each step, 0 to 1 (even).
+        loads: assignments per expert in the last 20 steps.
+    """
 
     method: Method
     losses: tuple[float, ...]
@@ -57,7 +81,7 @@ class TrainingRun:
 
     @property
     def loss(self) -> float:
-        """Mean task loss of the last 20 steps; each step sees fresh data, so this is not memory."""
+        """Mean task loss of the last 20 steps; each step has fresh data, so none of it was learned by heart."""
         return sum(self.losses[-20:]) / len(self.losses[-20:])
 
     @property
@@ -110,7 +134,7 @@ _AUXILIARY: Mapping[str, Callable[[Choice, Setup], Tensor | float]] = {
 }
 
 
-def train(method: Method, setup: Setup | None = None) -> TrainingRun:
+def train_layer(method: Method, setup: Setup | None = None) -> TrainingRun:
     """Train the layer with one balancing method, or "none", and return its course.
 
     The global random state of torch is left as it was.
@@ -122,8 +146,7 @@ def train(method: Method, setup: Setup | None = None) -> TrainingRun:
     Raises:
         ValueError: another method.
     """
-    if method not in _AUXILIARY:
-        raise ValueError(f"method {method!r} should be one of {', '.join(_AUXILIARY)}")
+    method = one_of(get_args(Method), method, "method")
     setup = setup or Setup()
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(setup.seed)

@@ -49,7 +49,13 @@ def _exchange(rows: Tensor, sent: list[int], received: list[int], group: Any) ->
 
 @dataclass(frozen=True)
 class Traffic:
-    """Rows of `hidden` elements that one rank sent to other ranks, in dispatch and in combine."""
+    """Rows that one rank sent to other ranks.
+
+    Attributes:
+        dispatched: rows of tokens sent to their experts.
+        combined: rows of results sent back.
+        hidden: elements of a row.
+    """
 
     dispatched: int
     combined: int
@@ -131,7 +137,13 @@ def check_divides(experts: int, ranks: int) -> None:
 
 @dataclass(frozen=True)
 class ParallelRun:
-    """What several processes computed together, put back in order; gradients only if a backward pass was asked for."""
+    """What several processes computed together, put back in order.
+
+    Attributes:
+        output: of all tokens, [tokens, hidden].
+        traffic: rows that each rank sent.
+        gradients: of the layer's parameters by name, and of the input as "x"; empty without a backward pass.
+    """
 
     output: Tensor
     traffic: tuple[Traffic, ...]

@@ -23,7 +23,14 @@ PROBES = ((64, 0), (256, 0), (1024, 0), (64, 1024), (256, 2048))
 
 @dataclass(frozen=True)
 class PrefillSpeed:
-    """The constants of one model on one machine."""
+    """How fast one model reads tokens on one machine.
+
+    Attributes:
+        model: whose FLOPs are counted.
+        overhead_s: seconds of any prefill.
+        linear_s_per_flop: seconds per FLOP of matrices.
+        core_s_per_flop: seconds per FLOP of attention.
+    """
 
     model: arch.Model
     overhead_s: float
