@@ -20,7 +20,7 @@ import numpy as np
 
 from costlab import catalog, checks
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import PriceRow, PriceWindow, Scenario, Succession
+from costlab.catalog import FxRate, PriceRow, PriceWindow, Scenario, Succession
 from costlab.checks import MOST
 
 Publisher = Literal["provider", "article-e"]
@@ -77,7 +77,7 @@ class Bill:
         miss: amount for the other input tokens.
         write: amount for tokens written to the cache.
         output: amount for output tokens.
-        rate_day: day of the rate, of the older one where two were multiplied; None where nothing was converted.
+        rates: the catalog's rows behind that rate: one, two that were multiplied, or none.
         notes: what the amounts rest on and do not show, a sentence each.
     """
 
@@ -88,8 +88,13 @@ class Bill:
     miss: float
     write: float
     output: float
-    rate_day: date | None = None
+    rates: tuple[FxRate, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def rate_day(self) -> date | None:
+        """The day of the exchange rate: the older one where two were multiplied, None where nothing was converted."""
+        return min((rate.date for rate in self.rates), default=None)
 
     @property
     def total(self) -> float:
@@ -295,28 +300,28 @@ def currencies() -> tuple[str, ...]:
     return tuple(sorted({c for r in catalog.load().fx for c in (r.base, r.quote)}))
 
 
-def _rate(base: str, quote: str, day: date, claims: bool = False) -> tuple[float, date | None]:
-    """Return a rate and its day: of the older of two rates that were multiplied, None where nothing is converted."""
+def _rate(base: str, quote: str, day: date, claims: bool = False) -> tuple[float, tuple[FxRate, ...]]:
+    """Return a rate and the catalog's rows behind it: one, two that were multiplied, or none for the same currency."""
     if base == quote:
-        return 1.0, None
+        return 1.0, ()
     if direct := _pair_rate(base, quote, day, claims):
-        return direct
+        return direct[0], (direct[1],)
     for middle in currencies():
         first, second = _pair_rate(base, middle, day, claims), _pair_rate(middle, quote, day, claims)
         if first and second:
-            return first[0] * second[0], min(first[1], second[1])
+            return first[0] * second[0], (first[1], second[1])
     raise ValueError(f"no exchange rate from {base!r} to {quote!r}; currencies known: {', '.join(currencies())}")
 
 
-def _pair_rate(base: str, quote: str, day: date, claims: bool) -> tuple[float, date] | None:
-    """Return the rate of a pair that the catalog holds in either direction, and its day, or None."""
+def _pair_rate(base: str, quote: str, day: date, claims: bool) -> tuple[float, FxRate] | None:
+    """Return the rate of a pair that the catalog holds in either direction, and its row, or None."""
     rates = [r for r in catalog.load().fx if {r.base, r.quote} == {base, quote} and r.claim <= claims and not r.implied]
     if not rates:
         return None
     before = [r for r in rates if r.date <= day]
     # of one day's rates an article's comes last, so that `claims` finds it
     best = max(before, key=lambda r: (r.date, r.claim)) if before else min(rates, key=lambda r: r.date)
-    return best.rate if best.base == base else 1 / best.rate, best.date
+    return best.rate if best.base == base else 1 / best.rate, best
 
 
 def bill(
@@ -344,19 +349,19 @@ def bill(
     """
     at = moment(when)
     row = price_at(product, at, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
-    fx, day = _rate(row.currency, currency, at.date())
+    fx, rates = _rate(row.currency, currency, at.date())
     hits = workload.input_tokens * workload.hit_rate
     writes = float(workload.write_tokens)
     misses = max(0.0, workload.input_tokens - hits - writes)
     scale = workload.calls * fx / 1e6
     notes = [*_successor_notes(product.lower(), row), *_price_notes(row, workload, at)]
-    if day:
-        notes.append(f"1 {row.currency} = {fx:.5g} {currency}, the rate of {day}")
+    if rates:
+        notes.append(f"1 {row.currency} = {fx:.5g} {currency}, the rate of {min(r.date for r in rates)}")
     return Bill(
         row=row,
         currency=currency,
         rate=fx,
-        rate_day=day,
+        rates=rates,
         notes=tuple(notes),
         hit=hits * hit_price(row) * scale,
         miss=misses * row.miss * scale,

@@ -331,13 +331,16 @@ def test_a_report_reads_well() -> None:
     assert report.rows()[1]["capacity"] == "1 TB"
     assert {"what": "requests", "value": "60"} in report.summary()
     plain = report.as_dict()
-    assert plain["token_hit_rate"] == report.token_hit_rate and plain["tiers"][0]["name"] == "HBM"
+    assert plain["hit_rate"] == report.token_hit_rate and list(plain["tiers"]) == ["HBM", "DRAM", "SSD"]
+    assert plain["tiers"]["DRAM"]["full_pool"]["peak_pages"] == report.tiers[1].full.peak
+    assert plain["moved_bytes"] == sum(link["moved_bytes"] for link in plain["links"].values()) > 0
+    assert (plain["ttft_p99_s"], plain["prefill_compute_s"]) == (report.ttft.p99_s, report.compute_s)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     # 80 GB of HBM for 2 USD an hour: 71.68 GB of tokens cost 1.792 USD
     assert report.tiers[0].usd_per_million_tokens_hour == pytest.approx(71.68 * 2 / 80)
     bare = replay(requests, dataclasses.replace(plan, usd_per_chip_hour=None))
     assert bare.tiers[0].usd_per_million_tokens_hour is None
-    hit = plain["tiers"][0]["hit"]
+    hit = plain["tiers"]["HBM"]["mean_hit"]
     assert hit["load_usd"] == 0 < hit["recompute_usd"] and hit["ratio"] is None  # nothing moved: infinite
     # 1M tokens at 5x: 71.68 GB; DRAM at the catalogued price
     dram = catalog.load().media["dram"].usd_per_gb_hour

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from costlab.cache.sim.costs import HitCost
-from costlab.text import bytes_text, count_text
+from costlab.text import bytes_text, count_text, plain
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class PoolReport:
         """The most bytes that were there at one time."""
         return self.peak * self.page_bytes
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything under keys that say what is counted: pages."""
+        counts = [f.name for f in dataclasses.fields(self) if f.name not in ("kind", "page_bytes")]
+        return {"page_bytes": self.page_bytes, **{f"{name}_pages": getattr(self, name) for name in counts}}
+
 
 @dataclass(frozen=True)
 class TierReport:
@@ -71,6 +76,13 @@ class TierReport:
     usd_per_million_tokens_hour: float | None
     hit: HitCost | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the name, and what follows from the mean hit."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
+        full, window, hit = (own.pop(name) for name in ("full", "window", "hit"))
+        pools = {"full_pool": full.as_dict(), "window_pool": window and window.as_dict()}
+        return {**own, **pools, "mean_hit": hit and _hit(hit)}
+
 
 @dataclass(frozen=True)
 class LinkReport:
@@ -80,6 +92,10 @@ class LinkReport:
     moved_bytes: float
     busy_s: float
     busy_share: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the name."""
+        return {"moved_bytes": self.moved_bytes, "busy_s": self.busy_s, "busy_share": self.busy_share}
 
 
 @dataclass(frozen=True)
@@ -152,14 +168,39 @@ class Report:
         return [{"what": what, "value": value} for what, value in pairs.items()]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types; what is infinite or unknown becomes None."""
-        plain = dataclasses.asdict(self)
-        plain |= {"token_hit_rate": self.token_hit_rate, "block_hit_rate": self.block_hit_rate}
-        for tier, entry in zip(self.tiers, plain["tiers"], strict=True):
-            if tier.hit is not None:
-                entry["hit"] |= {name: getattr(tier.hit, name) for name in ("ratio", "load_usd", "recompute_usd")}
-        cleaned: dict[str, Any] = _plain(plain)
+        """Return everything as plain JSON types in base units, tiers and links by name, each key with its unit.
+
+        What is infinite or unknown becomes None.
+        """
+        own = {_KEYS.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("ttft", "service"):
+            own |= {f"{name}_{part}": value for part, value in dataclasses.asdict(own.pop(name)).items()}
+        own |= {
+            "hit_rate": self.token_hit_rate,
+            "block_hit_rate": self.block_hit_rate,
+            "moved_bytes": sum(link.moved_bytes for link in self.links),
+            "tiers": {tier.name: tier.as_dict() for tier in self.tiers},
+            "links": {link.name: link.as_dict() for link in self.links},
+        }
+        cleaned: dict[str, Any] = plain(own)
         return cleaned
+
+
+#: Keys that say what is counted, where the field's name leaves it to its class.
+_KEYS = {
+    "references": "block_references",
+    "resident_references": "resident_block_references",
+    "wholly_cached": "wholly_cached_requests",
+    "oversize": "oversize_requests",
+    "prefetch_given_up": "prefetch_given_up_pages",
+    "compute_s": "prefill_compute_s",
+}
+
+
+def _hit(hit: HitCost) -> dict[str, Any]:
+    fields = dataclasses.asdict(hit)
+    more = {name: getattr(hit, name) for name in ("ratio", "load_usd", "recompute_usd")}
+    return {"prefix_tokens": fields.pop("tokens"), **fields, **more}
 
 
 def _row(tier: TierReport) -> dict[str, Any]:
@@ -186,13 +227,3 @@ def _usd(hit: HitCost | None) -> str:
 
 def _three(times: Spread) -> str:
     return " / ".join(f"{s:.3g} s" for s in (times.p50_s, times.p90_s, times.p99_s))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
