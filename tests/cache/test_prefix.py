@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from costlab.cache import PrefixCache, Tier
 from costlab.cache.policies import POLICIES
-from costlab.cache.prefix.leases import Lease
+from costlab.cache.prefix.match import Lease
 from costlab.cache.prefix.pools import WRITES
 
 
@@ -158,7 +158,7 @@ def test_a_preempted_sequence_resumes_with_what_is_left() -> None:
     cache.release(lease)
     cache.check()
     assert cache.pinned == cache.running == 0
-    assert cache.read == [0, 4]
+    assert cache.full.read == [0, 4]
 
 
 def test_a_preempted_sequence_whose_pages_are_gone_computes_them_again() -> None:
@@ -209,7 +209,7 @@ def test_a_page_from_the_third_tier_passes_through_the_second() -> None:
     for prompt in ("ab", "cd", "ef"):
         cache.release(cache.admit(prompt))
     lease = cache.admit("ab")
-    assert lease.match.at == (0, 0, 2) and cache.read == [0, 2, 2]
+    assert lease.match.at == (0, 0, 2) and cache.full.read == [0, 2, 2]
     assert cache.full.pools[1].added["loaded"] == cache.full.pools[0].added["loaded"] == 2
     cache.check()
 
@@ -318,7 +318,7 @@ def test_windows_live_in_tiers_of_their_own() -> None:
     cache.release(cache.admit("cd"))
     lease = cache.admit("ab")
     assert lease.match.at == (0, 2) and lease.match.window_at == 1
-    assert cache.read == [0, 2] and cache.window_read == [0, 1]
+    assert cache.full.read == [0, 2] and cache.windows.read == [0, 1]
     cache.check()
 
 
@@ -369,6 +369,6 @@ def test_check_sees_a_broken_account() -> None:
         cache.check()
     other = flat(3)
     other.admit("ab")
-    other._pins["a"] = 2
+    other.full.pins["a"] = 2
     with pytest.raises(AssertionError, match="reference counts"):
         other.check()
