@@ -101,7 +101,7 @@ bench: $(BENCH)/.installed
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy costlab
+	$(BIN)/mypy costlab live_sliders
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -28,7 +28,11 @@ Against = Literal["own heads", "full layers"]
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which layers are full, in order: "F" full, "S" sliding."""
+    """Which layers are full.
+
+    Attributes:
+        kinds: a letter per layer in order, "F" full, "S" sliding.
+    """
 
     kinds: str
 
@@ -159,8 +163,12 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 class KVSaving:
     """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
 
-    limit: what the fraction comes to in the long run; excess_tokens: fraction = limit + excess_tokens / context once
-    the windows are full.
+    Attributes:
+        tokens: contexts.
+        hybrid_bytes: of the hybrid's cache.
+        full_bytes: of the cache without windows.
+        limit: what the fraction comes to in the long run.
+        excess_tokens: fraction = limit + excess_tokens / context once the windows are full.
     """
 
     tokens: Floats
@@ -219,14 +227,19 @@ def windows_full_at(model: arch.Model) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """FLOPs of reading a prompt without cache: attention to keys, and the layers' matrices (output head left out)."""
+    """FLOPs of reading a prompt without cache, output head left out.
+
+    Attributes:
+        attention: FLOPs of attention to keys.
+        matrices: FLOPs of the layers' matrices.
+    """
 
     attention: Floats
     matrices: Floats
 
     @property
     def total(self) -> Floats:
-        """Both."""
+        """FLOPs of attention and matrices together."""
         return np.asarray(self.attention + self.matrices)
 
     @property
@@ -253,7 +266,14 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
 @dataclass(frozen=True)
 class PrefillRatio:
-    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows."""
+    """A hybrid's prefill beside two others.
+
+    Attributes:
+        tokens: lengths of the prompt.
+        hybrid: its own FLOPs.
+        full_layers: FLOPs of its full layers alone.
+        no_windows: FLOPs of the same stack without windows.
+    """
 
     tokens: Floats
     hybrid: Prefill

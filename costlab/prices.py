@@ -31,7 +31,15 @@ LESSON_DAY = date(2026, 6, 1)
 
 @dataclass(frozen=True)
 class Workload:
-    """Tokens of one call and how often it is made; `write_tokens` are input tokens written to a billed cache."""
+    """Tokens of one call and how often it is made; `write_tokens` are input tokens written to a billed cache.
+
+    Attributes:
+        input_tokens: of one call.
+        output_tokens: of one call.
+        hit_rate: share of input tokens found in the cache, 0 to 1.
+        calls: how many.
+        write_tokens: input tokens of one call written to a billed cache.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -61,10 +69,16 @@ class Workload:
 class Bill:
     """What a workload costs, by kind of token.
 
-    row: the row of the price list that was applied, another product's where the asked name is billed as that one.
-    currency: of the amounts. rate: units of it for one of the row's currency. rate_day: the day of that rate, of the
-    older one where two were multiplied, None where nothing was converted. hit, miss, write, output: the amounts.
-    notes: what the amounts rest on and do not show, a sentence each.
+    Attributes:
+        row: the row of the price list that was applied, another product's where the asked name is billed as that one.
+        currency: ISO code of the amounts.
+        rate: units of `currency` for one of the row's.
+        hit: amount for tokens found in the cache.
+        miss: amount for the other input tokens.
+        write: amount for tokens written to the cache.
+        output: amount for output tokens.
+        rate_day: day of the rate, of the older one where two were multiplied; None where nothing was converted.
+        notes: what the amounts rest on and do not show, a sentence each.
     """
 
     row: PriceRow

@@ -1,11 +1,11 @@
-"""Live sliders: a Jupyter Book page whose ``ipywidgets`` recompute in the reader's browser.
+"""Live sliders: a Jupyter Book page whose `ipywidgets` recompute in the reader's browser.
 
-The notebooks stay plain: ``interact``, ``interactive_output`` and widgets with ``observe``. At build time this
+The notebooks stay plain: `interact`, `interactive_output` and widgets with `observe`. At build time this
 Sphinx extension reads the executed notebook, keeps the saved figure as an ordinary image, and writes beside it
 what a browser needs to run the same Python: the statements that a slider depends on, and the packages they
 import. In the page, native inputs replace the widgets; the first touch starts Pyodide in a worker.
 
-Enable it with ``extensions = ["live_sliders"]``; the options are in the README.
+Enable it with `extensions = ["live_sliders"]`; the options are in the README.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class _InlineScripts(HTMLParser):
 
 
 def policy(html: str) -> str:
-    """The policy for one page, with the hashes of its theme's inline scripts."""
+    """Return the policy for one page, with the hashes of its theme's inline scripts."""
     found = _InlineScripts()
     found.feed(html)
     scripts = [_hash(text) for text in dict.fromkeys(found.scripts)]
@@ -78,7 +78,7 @@ def _hash(text: str) -> str:
 
 
 def with_policy(html: str) -> str:
-    """The page with its policy as the first thing in the head, replacing an earlier one."""
+    """Return the page with its policy as the first thing in the head, replacing an earlier one."""
     html = META.sub("", html)
     tag = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(html))}">'
     return HEAD.sub(lambda head: f"{head.group()}\n{tag}", html, count=1)

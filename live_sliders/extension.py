@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from shutil import copytree
@@ -33,27 +34,34 @@ STATIC_NOTE = "Saved figure: it shows the values it was computed with when this 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register options, the transform that replaces widgets, and the events around a build."""
     app.add_config_value("live_wheels", [], "env", list)
+    app.add_config_value("live_wheel_excludes", [], "env", list)
     app.add_config_value("live_cache", "_build/live-cache", "", str)
     app.add_config_value("live_csp", True, "html", bool)
     app.add_config_value("live_run_hint", "", "html", str)
     app.add_config_value("live_stop_after_s", 10, "env", (int, float))
     app.add_post_transform(LiveViews)
-    _keep_execution_from_stalling()
+    _keep_execution_from_stalling(app)
     app.connect("builder-inited", prepare)
     app.connect("html-page-context", finish_page, priority=900)
     app.connect("build-finished", finish_site)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _keep_execution_from_stalling() -> None:
-    """Stop nbclient's Output widgets from reporting what they show back to the kernel.
+def _keep_execution_from_stalling(app: Sphinx) -> None:
+    """Stop nbclient's Output widgets, while this build lasts, from reporting what they show back to the kernel.
 
     They report on the very socket where nbclient waits for the kernel's answer, which it then may miss: now and then
     a notebook with sliders stands still until the execution timeout. Callbacks do not depend on the report.
+    Neither myst-nb nor jupyter-cache lets a book choose its own class of widget, so the class itself is changed.
     """
     from nbclient.output_widget import OutputWidget
 
-    setattr(OutputWidget, "send", lambda *_, **__: None)  # noqa: B010 - mypy forbids assigning a method
+    def set_send(send: Callable[..., None]) -> None:
+        setattr(OutputWidget, "send", send)  # noqa: B010 - mypy forbids assigning a method
+
+    plain = OutputWidget.send
+    app.connect("env-before-read-docs", lambda *_: set_send(lambda *_, **__: None))
+    app.connect("build-finished", lambda *_: set_send(plain))
 
 
 # -- before the build: the runtime and the course's wheels ------------------------------------------------------
@@ -67,13 +75,25 @@ def prepare(app: Sphinx) -> None:
         return
     target = Path(app.outdir, FOLDER)
     copytree(WEB, target, dirs_exist_ok=True)
-    projects = [wheel.read_project(Path(app.confdir, folder)) for folder in app.config.live_wheels]
+    projects = _read_projects(app)
     lock = runtime.read_lock()
-    app.live_available = Available(lock.modules, {p.package.name: p.package for p in projects})  # type: ignore[attr-defined]
+    app.live_available = Available(  # type: ignore[attr-defined]
+        lock.modules,
+        {project.package.name: project.package for project in projects},
+        frozenset(path for project in projects for path in project.left_out()),
+    )
     runtime_place = _assemble(app, lock, target)
     if runtime_place:
         wheels = [_write_wheel(project, target) for project in projects]
         app.live_places = {"runtime": runtime_place, "wheels": wheels}  # type: ignore[attr-defined]
+
+
+def _read_projects(app: Sphinx) -> list[wheel.Project]:
+    folders = [Path(app.confdir, folder) for folder in app.config.live_wheels]
+    try:
+        return wheel.read_projects(folders, app.config.live_wheel_excludes)
+    except (ValueError, FileNotFoundError) as error:
+        raise ExtensionError(f"live_sliders: {error}") from error
 
 
 def _assemble(app: Sphinx, lock: runtime.Lock, target: Path) -> str:
@@ -149,7 +169,7 @@ def _read_page(app: Sphinx, docname: str, state: State, found: list[tuple[nodes.
 
 
 def _cell_index(node: nodes.Node) -> int:
-    """The notebook cell whose output a node is."""
+    """Return the index of the notebook cell whose output a node is."""
     parent = node.parent
     while parent.get("nb_element") != "cell_code":
         parent = parent.parent
@@ -157,7 +177,7 @@ def _cell_index(node: nodes.Node) -> int:
 
 
 def _saved_state(app: Sphinx, docname: str) -> State:
-    """The widget models that myst-nb keeps for a page; it would write them into the page as a script."""
+    """Return the widget models that myst-nb keeps for a page; it would write them into the page as a script."""
     from myst_nb.sphinx_ import NbMetadataCollector
 
     files = NbMetadataCollector.get_js_files(app.env, docname)
@@ -198,7 +218,7 @@ def finish_page(app: Sphinx, pagename: str, template: str, context: dict[str, An
 
 
 def _drop_widget_scripts(context: dict[str, Any]) -> None:
-    """The widget manager comes from third parties, and the saved state is in the page already."""
+    """Drop the widget manager, which comes from third parties, and the saved state, which is in the page already."""
     files = context["script_files"]
     files[:] = [file for file in files if not _is_widget_script(file)]
 
@@ -213,7 +233,7 @@ def _is_notebook(app: Sphinx, pagename: str) -> bool:
 
 
 def _run_hint(app: Sphinx, context: dict[str, Any]) -> str:
-    """Where to get the notebook, and how to run it at home."""
+    """Return a line that says where to get the notebook, and how to run it at home."""
     name = context.get("sourcename", "")
     if not (app.config.live_run_hint and name):
         return ""

@@ -12,7 +12,7 @@ from .widgets import State
 
 
 def static_view(state: State, model_id: str, alt: str) -> str:
-    """HTML of a whole view: the values that the controls stood at, then what was computed from them."""
+    """Return the HTML of a whole view: the values that the controls stood at, then what was computed from them."""
     parts = [_static(state, each, alt) for each in widgets.reachable(state, model_id)]
     settings = "".join(f"<li>{part}</li>" for kind, part in parts if kind == "setting")
     shown = "".join(part for kind, part in parts if kind == "shown")
@@ -20,7 +20,7 @@ def static_view(state: State, model_id: str, alt: str) -> str:
 
 
 def _static(state: State, model_id: str, alt: str) -> tuple[str, str]:
-    """One model as ("setting" | "shown" | "", HTML)."""
+    """Return one model as ("setting" | "shown" | "", HTML)."""
     kind, values = widgets.kind(state, model_id), state[model_id]["state"]
     if kind == "OutputModel":
         return "shown", _output_area(widgets.outputs(state, model_id), model_id, alt)
@@ -32,7 +32,7 @@ def _static(state: State, model_id: str, alt: str) -> tuple[str, str]:
 
 
 def setting(values: dict[str, Any]) -> str:
-    """A control's value as words: the chosen option's label, yes or no, or the number."""
+    """Return a control's value as words: the chosen option's label, yes or no, or the number."""
     labels, index = values.get("_options_labels"), values.get("index")
     if labels and isinstance(index, int):
         return str(labels[index])
@@ -50,13 +50,13 @@ def _text_value(kind: str, values: dict[str, Any]) -> str:
 
 
 def _output_area(outputs: list[dict[str, Any]], model_id: str, alt: str) -> str:
-    """An Output widget's area; the page's script takes these nodes over as the first content."""
+    """Return an Output widget's area; the page's script takes these nodes over as the first content."""
     inner = "".join(render_output(output, alt) for output in outputs)
     return f'<div class="live-output" data-live-output="{escape(model_id)}">{inner}</div>'
 
 
 def render_output(output: dict[str, Any], alt: str) -> str:
-    """One saved output as HTML, in the richest form that a browser shows without scripts."""
+    """Return one saved output as HTML, in the richest form that a browser shows without scripts."""
     if output.get("output_type") == "stream":
         return f"<pre>{escape(_join(output['text']))}</pre>"
     if output.get("output_type") == "error":
@@ -71,7 +71,7 @@ def render_output(output: dict[str, Any], alt: str) -> str:
 
 
 def _image(mime: str, content: str, size: dict[str, Any], alt: str) -> str:
-    """A picture inside the page itself, so that a page saved or opened as a file keeps it."""
+    """Return a picture that lies in the page itself, so that a page saved or opened as a file keeps it."""
     if mime == "image/svg+xml":
         content = base64.b64encode(content.encode()).decode()
     attributes = "".join(f' {key}="{int(size[key])}"' for key in ("width", "height") if key in size)
@@ -80,5 +80,5 @@ def _image(mime: str, content: str, size: dict[str, Any], alt: str) -> str:
 
 
 def _join(text: str | list[str]) -> str:
-    """Notebooks store long texts as lists of lines."""
+    """Return a text that the notebook may have stored as a list of lines."""
     return text if isinstance(text, str) else "".join(text)

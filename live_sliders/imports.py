@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,22 +14,28 @@ PROVIDED = frozenset({"IPython", "myst_nb", "ipywidgets", "js", "pyodide"})
 
 @dataclass
 class Found:
-    """The outside modules that some code needs, each with the chain of modules that led to it."""
+    """The outside modules that some code needs, each with the chain of modules that led to it.
+
+    chains: what is imported for certain. left_out: the own modules among that which the wheels do not carry.
+    lazy: what is only imported inside functions.
+    """
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lazy: set[str] = field(default_factory=set)
 
     def missing(self, available: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Modules imported for certain that the browser does not have."""
+        """Return the modules imported for certain that the browser does not have, those left out of a wheel first."""
         known = set(available) | PROVIDED | set(sys.stdlib_module_names)
-        return {name: chain for name, chain in self.chains.items() if name not in known}
+        return self.left_out | {name: chain for name, chain in self.chains.items() if name not in known}
 
 
 class ImportWalker:
     """Follows imports from the source of a cell through packages whose folders are known."""
 
-    def __init__(self, packages: dict[str, Path]) -> None:
+    def __init__(self, packages: dict[str, Path], left_out: Container[Path] = ()) -> None:
         self._packages = packages
+        self._left_out = left_out
         self._visited: set[str] = set()
         self.found = Found()
 
@@ -45,12 +51,15 @@ class ImportWalker:
             return
         for module in _with_parents(name):
             path = self._file(module)
+            if path in self._left_out:
+                self.found.left_out.setdefault(module, (*chain, module))
+                return
             if path and module not in self._visited:
                 self._visited.add(module)
                 self._visit_file(path, module, (*chain, module))
 
     def _visit_file(self, path: Path, module: str, chain: tuple[str, ...]) -> None:
-        """Imports at module level run for certain; those inside functions may run."""
+        """Follow what a module imports for certain, at its top level; note what its functions may import."""
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         certain = set(_imported(_module_level(tree), package))
@@ -67,14 +76,14 @@ class ImportWalker:
 
 
 def _with_parents(name: str) -> Iterator[str]:
-    """``a.b.c`` imports a, then a.b, then a.b.c."""
+    """Yield what an import of `a.b.c` imports: a, then a.b, then a.b.c."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         yield ".".join(parts[:length])
 
 
 def _imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
-    """Full names of the modules that import statements among ``nodes`` name."""
+    """Yield the full names of the modules that import statements among `nodes` name."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -85,7 +94,7 @@ def _imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
-    """``from .. import x`` inside package a.b names a."""
+    """Return the full name that a relative import means: `from .. import x` inside package a.b names a."""
     if not node.level:
         return node.module or ""
     parts = package.split(".")
@@ -94,7 +103,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _module_level(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk what runs on import: not function bodies, not ``if TYPE_CHECKING``, not guarded ``try`` imports."""
+    """Walk what runs on import: not function bodies, not `if TYPE_CHECKING`, not guarded `try` imports."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Try):
             continue

@@ -1,4 +1,4 @@
-"""The code cells of a page, whether it is written as ``.ipynb`` or as MyST Markdown."""
+"""The code cells of a page, whether it is written as `.ipynb` or as MyST Markdown."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Cell:
 
     @property
     def alt(self) -> str:
-        """The text for readers who cannot see the figure: ``mystnb.image.alt``, empty where missing."""
+        """The text for readers who cannot see the figure: `mystnb.image.alt`, empty where missing."""
         image = (self.metadata.get("mystnb") or {}).get("image") or {}
         return str(image.get("alt", "")).strip()
 
 
 def read_cells(path: Path) -> list[Cell]:
-    """Read the code cells of the notebook at ``path``."""
+    """Read the code cells of the notebook at `path`."""
     text = path.read_text(encoding="utf-8")
     notebook = json.loads(text) if path.suffix == ".ipynb" else _read_markdown(text, path)
     return [

@@ -37,20 +37,24 @@ class Page:
     views: list[View]
 
     def live_views(self) -> list[View]:
-        """The views that a browser can drive: not tagged, not unsupported."""
+        """Return the views that a browser can drive: not tagged, not unsupported."""
         return [view for view in self.views if not view.cell.not_live and not self.unsupported(view)]
 
     def unsupported(self, view: View) -> list[str]:
-        """The kinds of widget in a view that stay static."""
+        """Return the kinds of widget in a view that stay static."""
         return widgets.unsupported(self.state, view.model_id)
 
 
 @dataclass(frozen=True)
 class Available:
-    """What pages may import in the browser: the runtime's packages by module, and the course's own."""
+    """What pages may import in the browser: the runtime's packages by module, and the course's own.
+
+    left_out: files of the course's own packages that their wheels do not carry.
+    """
 
     modules: dict[str, str]
     own: dict[str, Path] = field(default_factory=dict)
+    left_out: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,17 @@ class Plan:
     figure: dict[str, Any]
 
     def to_json(self, **places: Any) -> str:
-        """The plan as JSON that is safe inside a ``<script>`` element."""
+        """Return the plan as JSON that is safe inside a `<script>` element."""
         cells = [vars(cell) for cell in self.cells]
         text = json.dumps({**vars(self), "cells": cells, **places}, ensure_ascii=False, separators=(",", ":"))
         return text.replace("<", "\\u003c")
 
 
 def make_plan(page: Page, available: Available) -> Plan | None:
-    """Plan a page, or return None where no view can be live. Raises PageError."""
+    """Plan a page, or return None where no view can be live.
+
+    Raises PageError where the browser cannot run what a view needs.
+    """
     views = page.live_views()
     if not views:
         return None
@@ -91,7 +98,7 @@ def make_plan(page: Page, available: Available) -> Plan | None:
 
 
 def problems(page: Page) -> Iterable[tuple[str, str]]:
-    """What the author should hear about a page at build time, as (kind of warning, message)."""
+    """Yield what the author should hear about a page at build time, as (kind of warning, message)."""
     yield from _loose_figures(page)
     for view in page.views:
         where = f"cell {view.cell.index + 1}"
@@ -104,7 +111,7 @@ def problems(page: Page) -> Iterable[tuple[str, str]]:
 
 
 def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
-    """After ``%matplotlib inline``, interact no longer recognises the backend: figures land below the widget."""
+    """Warn of `%matplotlib inline`: interact no longer recognises the backend, and figures land below the widget."""
     for cell in page.cells if page.live_views() else []:
         if "%matplotlib inline" in cell.source:
             yield (
@@ -117,12 +124,12 @@ def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
 
 
 def _nth(page: Page, view: View) -> int:
-    """A view's place among the views of its cell."""
+    """Return a view's place among the views of its cell."""
     return [each for each in page.views if each.cell is view.cell].index(view)
 
 
 def _imports(cells: list[LiveCell], available: Available) -> Found:
-    walker = ImportWalker(available.own)
+    walker = ImportWalker(available.own, available.left_out)
     for cell in cells:
         walker.visit_cell(cell.source, f"cell {cell.index + 1}")
     return walker.found
@@ -132,21 +139,26 @@ def _refuse_missing(page: Page, found: Found, available: Available) -> None:
     missing = found.missing([*available.modules, *available.own])
     if not missing:
         return
-    reasons = "; ".join(f"{chain[0]} needs {name!r} ({' → '.join(chain)})" for name, chain in missing.items())
+    reasons = "; ".join(_reason(name, chain, name in found.left_out) for name, chain in missing.items())
     raise PageError(
         f"{page.name}: {reasons}; the browser's Python has no such module. "
         "Tag the cell that shows the slider 'not-live', or compute without it"
     )
 
 
+def _reason(name: str, chain: tuple[str, ...], left_out: bool) -> str:
+    why = ", which 'live_wheel_excludes' leaves out" if left_out else ""
+    return f"{chain[0]} needs {name!r} ({' → '.join(chain)}){why}"
+
+
 def _packages(found: Found, available: Available) -> list[str]:
-    """The runtime's packages by name; what is only imported inside functions is fetched too, where it exists."""
+    """Return the runtime's packages by name; what is only imported inside functions is fetched too, where it exists."""
     names = {available.modules[name] for name in {*found.chains, *found.lazy} if name in available.modules}
     return sorted(names | {"ipywidgets"})
 
 
 def figure_format(state: State) -> dict[str, Any]:
-    """How the notebook drew its figures, read from those it saved: PNG or SVG, and pixels per CSS pixel."""
+    """Return how the notebook drew its figures, read from those it saved: PNG or SVG, and pixels per CSS pixel."""
     for model_id in state:
         for output in widgets.outputs(state, model_id) if widgets.kind(state, model_id) == "OutputModel" else []:
             data = output.get("data", {})

@@ -1,6 +1,6 @@
 """The browser's Python: Pyodide and packages, gathered into the built site and checked against the lock.
 
-Each file comes from the first place that has it: the book's own cache, the folder that ``COSTLAB_LIVE_RUNTIME``
+Each file comes from the first place that has it: the book's own cache, the folder that `COSTLAB_LIVE_RUNTIME`
 names, or its release over https. A file is known by its SHA-256; the lock lists for each package the builds that
 are accepted, best first. Nothing unverified reaches the site, and Pyodide's own lock file is written from ours.
 """
@@ -24,11 +24,11 @@ Fetch = Callable[[str], bytes]
 
 
 class RuntimeMissing(Exception):
-    """No place has a file that the runtime needs."""
+    """Raised where no place has a file that the runtime needs."""
 
 
 class HashMismatch(Exception):
-    """A file is not the one that the lock names."""
+    """Raised for a file that is not the one that the lock names."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,10 @@ class Source:
     fetch: Fetch | None = download
 
     def get(self, builds: tuple[Build, ...]) -> tuple[Build, bytes]:
-        """The first accepted build that some place has. Raises RuntimeMissing or HashMismatch."""
+        """Return the first accepted build that some place has, and its bytes.
+
+        Raises RuntimeMissing where no place has one, HashMismatch where one is not as the lock says.
+        """
         for place in filter(None, (self.cache, self.folder)):
             for name in dict.fromkeys(build.file for build in builds):
                 if (place / name).is_file():
@@ -127,7 +130,7 @@ class Source:
 
 
 def source_from_environment(cache: Path) -> Source:
-    """The usual source: ``cache``, then the folder that the environment names, then the release."""
+    """Return the usual source: `cache`, then the folder that the environment names, then the release."""
     folder = os.environ.get(FOLDER_VARIABLE, "")
     if folder and not Path(folder).is_dir():
         raise FileNotFoundError(f"{FOLDER_VARIABLE} names {folder!r}, which is not a folder")
@@ -144,7 +147,7 @@ def _check(builds: tuple[Build, ...], name: str, data: bytes, origin: str) -> tu
 
 
 def assemble(lock: Lock, source: Source, target: Path) -> None:
-    """Put the runtime into ``target``, with a lock file for Pyodide. All files are at hand before any is written."""
+    """Put the runtime into `target`, with a lock file for Pyodide. All files are at hand before any is written."""
     core = [source.get((build,)) for build in lock.core]
     packages = [(package, *source.get(package.builds)) for package in lock.packages]
     target.mkdir(parents=True, exist_ok=True)
@@ -170,6 +173,6 @@ def _pyodide_entry(package: Package, build: Build) -> tuple[str, dict[str, Any]]
 
 
 def files_in(folder: Path) -> Iterator[tuple[str, int]]:
-    """Names and sizes of an assembled runtime's files, for a report."""
+    """Yield the names and sizes of an assembled runtime's files, for a report."""
     for path in sorted(folder.iterdir()):
         yield path.name, path.stat().st_size

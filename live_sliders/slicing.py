@@ -2,7 +2,7 @@
 
 The cells that show a slider run whole. From the cells above them we keep the statements that define or change a
 name in use, and what those need in turn. Like every static slice of Python this is a judgement: a call such as
-``fill(table)`` that changes its argument is not seen. The cell tag ``live`` keeps such a cell whole.
+`fill(table)` that changes its argument is not seen. The cell tag `live` keeps such a cell whole.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 class SliceError(ValueError):
-    """A slider needs something that the browser must not run."""
+    """Raised where a slider needs something that the browser must not run."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class LiveCell:
 
 
 def slice_cells(cells: Iterable[Cell], showing: Iterable[int]) -> list[LiveCell]:
-    """Return, in order, what the cells with index in ``showing`` need in order to run.
+    """Return, in order, what the cells with index in `showing` need in order to run.
 
-    Raises SliceError where a needed name is defined only by a cell tagged ``not-live``.
+    Raises SliceError where a needed name is defined only by a cell tagged `not-live`.
     """
     shown = set(showing)
     kept: list[LiveCell] = []
@@ -86,7 +86,7 @@ def slice_cells(cells: Iterable[Cell], showing: Iterable[int]) -> list[LiveCell]
 
 
 def parse(cell: Cell) -> list[Statement]:
-    """Split a cell into statements; lines for the notebook alone (``%magic``, ``!shell``) are dropped."""
+    """Split a cell into statements; lines for the notebook alone (`%magic`, `!shell`) are dropped."""
     try:
         body = ast.parse(plain_python(cell.source)).body
     except SyntaxError as error:
@@ -101,7 +101,7 @@ def plain_python(source: str) -> str:
 
 
 def _needed_statements(cell: Cell, needed: set[str]) -> Iterator[Statement]:
-    """The statements of ``cell`` that define or change a needed name, in order."""
+    """Yield the statements of `cell` that define or change a needed name, in order."""
     kept: list[Statement] = []
     for statement in reversed(parse(cell) if needed else []):
         if (statement.defines | statement.changes) & needed:
@@ -121,7 +121,7 @@ def _refuse(statement: Statement, needed: set[str]) -> None:
 
 
 def _names_before(statements: Iterable[Statement], needed: set[str]) -> set[str]:
-    """The names that must exist before ``statements``, for ``needed`` to exist after them."""
+    """Return the names that must exist before `statements`, for `needed` to exist after them."""
     names = set(needed)
     for statement in reversed(list(statements)):
         if isinstance(statement.node, ast.Assign | ast.AnnAssign) or statement.is_binding:
@@ -131,7 +131,7 @@ def _names_before(statements: Iterable[Statement], needed: set[str]) -> set[str]
 
 
 def _defined(node: ast.stmt) -> frozenset[str]:
-    """The names that a statement binds at the notebook's top level."""
+    """Return the names that a statement binds at the notebook's top level."""
     names = set(_stored(node))
     for part in _same_scope(node):
         if isinstance(part, ast.Import | ast.ImportFrom):
@@ -148,7 +148,7 @@ def _stored(node: ast.stmt) -> Iterator[str]:
 
 
 def _changed(node: ast.stmt, data: set[str]) -> frozenset[str]:
-    """The names whose objects a statement changes: ``x[0] = 1``, ``x.y = 1``, ``x.append(1)``."""
+    """Return the names whose objects a statement changes: `x[0] = 1`, `x.y = 1`, `x.append(1)`."""
     names: set[str] = set()
     for part in _same_scope(node):
         if isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store | ast.Del):
@@ -159,20 +159,20 @@ def _changed(node: ast.stmt, data: set[str]) -> frozenset[str]:
 
 
 def _changes(method: ast.Attribute, data: set[str]) -> bool:
-    """Whether a method call may change its object: any on data, only settings on modules."""
+    """Return whether a method call may change its object: any on data, only settings on modules."""
     is_setting = method.attr in SETTING_CALLS or method.attr.startswith(("observe", "on_", "set_"))
     return is_setting or _root(method) in data
 
 
 def _used(node: ast.stmt) -> frozenset[str]:
-    """Every name read anywhere inside, also in function bodies (their own locals do no harm)."""
+    """Return every name read anywhere inside, also in function bodies (their own locals do no harm)."""
     return frozenset(
         part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
     ) | (_stored_by_increment(node))
 
 
 def _stored_by_increment(node: ast.stmt) -> frozenset[str]:
-    """``x += 1`` reads x too."""
+    """Return the names that a statement changes from their old values: `x += 1` reads x too."""
     return frozenset(
         part.target.id
         for part in ast.walk(node)
@@ -190,7 +190,7 @@ def _same_scope(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _root(node: ast.AST) -> str:
-    """The name at the left end of ``name.a[0].b``, empty if there is none."""
+    """Return the name at the left end of `name.a[0].b`, empty if there is none."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""

@@ -6,9 +6,10 @@ import base64
 import hashlib
 import tomllib
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for all files, so that equal sources give equal wheels
 SKIPPED_PARTS = {"__pycache__", ".mypy_cache", ".ipynb_checkpoints"}
@@ -16,25 +17,64 @@ SKIPPED_PARTS = {"__pycache__", ".mypy_cache", ".ipynb_checkpoints"}
 
 @dataclass(frozen=True)
 class Project:
-    """A pure Python project: a folder with ``pyproject.toml`` and one package named like it."""
+    """A pure Python project: a folder with `pyproject.toml` and one package named like it."""
 
     name: str
     version: str
     package: Path
+    excludes: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:
         """The wheel's file name."""
         return f"{self.name}-{self.version}-py3-none-any.whl"
 
-    def files(self) -> Iterator[Path]:
-        """The package's files in a fixed order."""
+    def files(self) -> list[Path]:
+        """Return the files that the wheel carries, in a fixed order."""
+        return [path for path in self.paths() if not self._is_excluded(path)]
+
+    def left_out(self) -> list[Path]:
+        """Return the package's files that the wheel does not carry."""
+        return [path for path in self.paths() if self._is_excluded(path)]
+
+    def paths(self) -> list[Path]:
+        """Return all files of the package."""
         paths = sorted(path for path in self.package.rglob("*") if path.is_file())
-        return (path for path in paths if not SKIPPED_PARTS & set(path.parts))
+        return [path for path in paths if not SKIPPED_PARTS & set(path.parts)]
+
+    def place(self, path: Path) -> str:
+        """Return a file's place in the wheel, such as `package/part/module.py`."""
+        return path.relative_to(self.package.parent).as_posix()
+
+    def _is_excluded(self, path: Path) -> bool:
+        return any(_matches(self.place(path), pattern) for pattern in self.excludes)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Return whether a pattern matches a file or a folder that it lies in."""
+    path = PurePosixPath(name)
+    return any(fnmatchcase(each.as_posix(), pattern) for each in (path, *path.parents[:-1]))
+
+
+def read_projects(folders: Iterable[Path], excludes: Sequence[str] = ()) -> list[Project]:
+    """Read the projects in `folders`, whose wheels leave out the files and folders that `excludes` match.
+
+    Raises ValueError for a pattern that matches nothing in any of them.
+    """
+    projects = [replace(read_project(folder), excludes=tuple(excludes)) for folder in folders]
+    names = [project.place(path) for project in projects for path in project.paths()]
+    for pattern in excludes:
+        if not any(_matches(name, pattern) for name in names):
+            packages = ", ".join(repr(project.name) for project in projects) or "no package"
+            raise ValueError(
+                f"live_wheel_excludes: {pattern!r} matches no file or folder of {packages}; "
+                "a pattern is written from the package on, as 'package/part' or '*/weights'"
+            )
+    return projects
 
 
 def read_project(folder: Path) -> Project:
-    """Read name, version and package folder of the project in ``folder``."""
+    """Read name, version and package folder of the project in `folder`."""
     path = folder / "pyproject.toml"
     if not path.is_file():
         raise FileNotFoundError(f"live_wheels names {str(folder)!r}, but it holds no pyproject.toml")
@@ -53,10 +93,10 @@ def _package_folder(folder: Path, name: str) -> Path:
 
 
 def build_wheel(project: Project) -> bytes:
-    """The wheel's bytes."""
+    """Return the wheel's bytes."""
     import io
 
-    contents = {p.relative_to(project.package.parent).as_posix(): p.read_bytes() for p in project.files()}
+    contents = {project.place(p): p.read_bytes() for p in project.files()}
     info = f"{project.name}-{project.version}.dist-info"
     contents[f"{info}/METADATA"] = _metadata(project)
     contents[f"{info}/WHEEL"] = (

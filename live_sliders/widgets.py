@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 State = dict[str, dict[str, Any]]
-"""Widget models by id, as Jupyter saves them: ``{"model_name": ..., "state": {...}}``."""
+"""Widget models by id, as Jupyter saves them: `{"model_name": ..., "state": {...}}`."""
 
 REFERENCE = "IPY_MODEL_"
 BOXES = frozenset({"BoxModel", "HBoxModel", "VBoxModel", "GridBoxModel"})
@@ -42,36 +42,36 @@ SUPPORTED = BOXES | NUMBERS | SELECTIONS | BOOLEANS | TEXTS | SHOWN_TEXTS | {"Bu
 
 
 def reachable(state: State, model_id: str) -> Iterator[str]:
-    """The model and all that it contains, depth first in the order shown."""
+    """Yield the model and all that it contains, depth first in the order shown."""
     yield model_id
     for child in children(state, model_id):
         yield from reachable(state, child)
 
 
 def children(state: State, model_id: str) -> list[str]:
-    """The models inside a box."""
+    """Return the models inside a box."""
     references = state[model_id]["state"].get("children", [])
     return [reference.removeprefix(REFERENCE) for reference in references]
 
 
 def unsupported(state: State, model_id: str) -> list[str]:
-    """The kinds of widget in a view that no live control exists for."""
+    """Return the kinds of widget in a view that no live control exists for."""
     kinds = {kind(state, each) for each in reachable(state, model_id)}
     return sorted(name.removesuffix("Model") for name in kinds - SUPPORTED)
 
 
 def kind(state: State, model_id: str) -> str:
-    """The model's name, such as ``IntSliderModel``."""
+    """Return the model's name, such as `IntSliderModel`."""
     return str(state[model_id]["model_name"])
 
 
 def outputs(state: State, model_id: str) -> list[dict[str, Any]]:
-    """What an Output widget held when the notebook was saved."""
+    """Return what an Output widget held when the notebook was saved."""
     return list(state[model_id]["state"].get("outputs", []))
 
 
 def has_figure(state: State, model_id: str) -> bool:
-    """Whether a view shows a picture, and so needs an alternative text."""
+    """Return whether a view shows a picture, and so needs an alternative text."""
     return any(
         mime.startswith("image/")
         for each in reachable(state, model_id)
@@ -81,7 +81,7 @@ def has_figure(state: State, model_id: str) -> bool:
 
 
 def errors(state: State, model_id: str) -> list[str]:
-    """The errors that a view's callbacks raised while the notebook was executed."""
+    """Return the errors that a view's callbacks raised while the notebook was executed."""
     return [
         f"{output['ename']}: {output['evalue']}"
         for each in reachable(state, model_id)
@@ -100,7 +100,7 @@ PAGE_KEYS = frozenset(
 
 
 def page_state(state: State, roots: list[str]) -> dict[str, dict[str, Any]]:
-    """What the page's controls need of the saved models: no layouts, no styles, no pictures."""
+    """Return what the page's controls need of the saved models: no layouts, no styles, no pictures."""
     ids = dict.fromkeys(each for root in roots for each in reachable(state, root))
     return {
         each: {

@@ -136,6 +136,62 @@ def test_no_module_imports_from_above(name):
         assert not {own, room} <= LEVERS, f"{name} imports {other}: levers do not import one another"
 
 
+def circles(graph):
+    """Groups of modules of which each reaches all others: Tarjan's strongly connected components of two and more."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(name):
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in graph.get(name, ()):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == index[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            found.extend([set(group)] if len(group) > 1 else [])
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def imported_modules(name):
+    """The modules that a module names in its imports; `from costlab.cache import tiers` names the module tiers."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "costlab":
+            full = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (each if each in MODULES else node.module for each in full)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    graph = {name: set(imported_modules(name)) - {name, "costlab"} for name in MODULES}
+    assert sum(map(len, graph.values())) > 200
+    assert circles(graph) == []
+    assert circles({"a": ["b"], "b": ["c"], "c": ["b", "d"], "d": []}) == [{"b", "c"}]
+    assert circles({"a": ["b", "c"], "b": [], "c": ["a"]}) == [{"a", "c"}]
+
+
+@pytest.mark.parametrize("text", [ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text())), "README.md"])
+def test_the_map_shows_the_rooms_on_their_floors(text):
+    """README's map of the code and the package's own name each room once, higher floors first."""
+    text = (ROOT / text).read_text() if text == "README.md" else text
+    lines = [line.strip() for line in text.splitlines()]
+    first = next(i for i, line in enumerate(lines) if line.startswith("cli  explore"))
+    last = next(i for i, line in enumerate(lines) if line.startswith("catalog  "))
+    rows = [set(re.split(r"\s{3,}", line)[0].split()) for line in lines[first : last + 1]]
+    rooms = {room_of(name) for name in MODULES} - {""}
+    assert sorted(room for row in rows for room in row) == sorted(rooms)
+    floors = [{FLOOR[room] for room in row} for row in rows]
+    assert all(len(floor) == 1 for floor in floors)
+    assert sorted(floors, key=max, reverse=True) == floors
+
+
 def test_imports_are_seen():
     """The walk above finds what there is to find."""
     assert set(imported("costlab.arch.model")) >= {"costlab.catalog", "costlab.arch.attention"}
@@ -208,6 +264,60 @@ def test_what_a_room_exports_exists(name):
 
 
 # --- one name, one thing ---------------------------------------------------------------------------------------
+
+#: Names that two packages define on purpose: the same thing twice, as numbers and as a running module.
+TWINS = {}
+
+
+def defined(name):
+    """Public names that a module defines: functions, classes and constants, but no type variables."""
+    for node in tree(name).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "TypeVar(" not in ast.unparse(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
+
+
+def package_of(name):
+    """The package that a module lies in; a room of one file is its own."""
+    parent = name.rpartition(".")[0]
+    return name if parent in ("", "costlab") or MODULES[name].name == "__init__.py" else parent
+
+
+def test_no_name_means_two_things_in_two_packages():
+    packages = {}
+    for name in MODULES:
+        for each in defined(name):
+            if not each.startswith("_"):
+                packages.setdefault(each, set()).add(package_of(name))
+    assert len(packages) > 500
+    assert {each: found for each, found in packages.items() if len(found) > 1} == TWINS
+
+
+# --- fields ----------------------------------------------------------------------------------------------------
+
+
+def records():
+    """(module, class) of every public dataclass and named tuple that has public fields of its own."""
+    for name in MODULES:
+        for path, node in public(tree(name).body):
+            if isinstance(node, ast.ClassDef) and "Protocol" not in map(ast.unparse, node.bases) and fields(node):
+                yield pytest.param(node, id=f"{name}.{path}")
+
+
+def fields(node):
+    own = (each for each in node.body if isinstance(each, ast.AnnAssign))
+    plain = (each.target.id for each in own if not ast.unparse(each.annotation).startswith("ClassVar"))
+    return [each for each in plain if not each.startswith("_")]
+
+
+@pytest.mark.parametrize("node", list(records()))
+def test_each_field_has_its_line(node):
+    """Meaning and unit, in the docstring of the class that brings the field in."""
+    said = re.findall(r"^ *([a-z_0-9, ]+): \S", ast.get_docstring(node), re.M)
+    named = {each.strip() for names in said for each in names.split(",")}
+    assert not set(fields(node)) - named, f"{node.name} says nothing of {sorted(set(fields(node)) - named)}"
 
 
 def submodules(package):

@@ -35,31 +35,50 @@ def layout_bytes(layout: Layout) -> float:
 
 
 #: One entry per token, without limit.
-EVERY = Entries()
+ALL_TOKENS = Entries()
 
 
 @dataclass(frozen=True)
-class Store:
-    """A part of the cache: so many entries of so many bytes each."""
+class CachePart:
+    """A part of the cache: so many entries of so many bytes each.
+
+    Attributes:
+        part: which part of the cache.
+        bytes_per_entry: of one entry, all heads together.
+        entries: how many there are after so many tokens.
+    """
 
     part: Part
     bytes_per_entry: float
-    entries: Entries = EVERY
+    entries: Entries = ALL_TOKENS
 
 
 @dataclass(frozen=True)
 class Read:
-    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each."""
+    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each.
+
+    Attributes:
+        component: attention proper, or the indexer's scores.
+        flops_per_entry: of all query heads together.
+        bytes_per_entry: read from memory.
+        entries: how many a query reads at a context.
+    """
 
     component: Literal["core", "indexer"]
     flops_per_entry: float
     bytes_per_entry: float
-    entries: Entries = EVERY
+    entries: Entries = ALL_TOKENS
 
 
 @dataclass(frozen=True)
 class Attention(ABC):
-    """One attention layer. Parameters are counted by component, so that each can have its own precision."""
+    """One attention layer. Parameters are counted by component, so that each can have its own precision.
+
+    Attributes:
+        heads: query heads.
+        rope_dim: rotated dims of a head.
+        entry: (count, dtype) pairs of one cached entry; of one KV head where there are several.
+    """
 
     heads: int
     rope_dim: int
@@ -81,7 +100,7 @@ class Attention(ABC):
         """Return the parameters of the layer by component, for a model `hidden` wide."""
 
     @abstractmethod
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return what the layer keeps in its cache."""
 
     @abstractmethod
@@ -113,7 +132,14 @@ class Attention(ABC):
 
 @dataclass(frozen=True)
 class FullAttention(Attention):
-    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245)."""
+    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245).
+
+    Attributes:
+        kv_heads: heads of keys and values, a divisor of `heads`.
+        qk_dim: dims of a query or key head.
+        v_dim: dims of a value head.
+        qk_norm: whether queries and keys are normed.
+    """
 
     kv_heads: int
     qk_dim: int
@@ -134,13 +160,13 @@ class FullAttention(Attention):
         norm = 2 * self.qk_dim if self.qk_norm else 0
         return {"attention": inputs, "output": self.heads * self.v_dim * hidden, "norm": norm}
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return one key and one value per KV head and token."""
-        return (Store("main", self.kv_heads * layout_bytes(self.entry)),)
+        return (CachePart("main", self.kv_heads * layout_bytes(self.entry)),)
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return QK and PV products of every head with every earlier token."""
-        return (self._read(EVERY),)
+        return (self._read(ALL_TOKENS),)
 
     def cache_share(self, group: int) -> float:
         """Return the share of whole KV heads on the chip that holds most; each has one where chips outnumber heads."""
@@ -160,7 +186,12 @@ class FullAttention(Attention):
 
 @dataclass(frozen=True)
 class SlidingWindow(FullAttention):
-    """Full attention cut to the last `window` tokens, optionally with one learned sink per head."""
+    """Full attention cut to the last `window` tokens, optionally with one learned sink per head.
+
+    Attributes:
+        window: tokens that a query sees, itself included.
+        sink: whether each head has a learned logit that takes weight from all tokens.
+    """
 
     window: int = 128
     sink: bool = False
@@ -174,9 +205,9 @@ class SlidingWindow(FullAttention):
         counts["norm"] += self.heads if self.sink else 0
         return counts
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return keys and values of the window: a part that stops growing."""
-        return (Store("window", self.kv_heads * layout_bytes(self.entry), Entries(cap=self.window)),)
+        return (CachePart("window", self.kv_heads * layout_bytes(self.entry), Entries(cap=self.window)),)
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return QK and PV products with the tokens of the window."""
@@ -189,6 +220,12 @@ class MLA(Attention):
 
     Decode multiplies in the latent space ("absorbed"); prefill expands the latents to full heads, which is
     cheaper per key (320 against 1088 dims in DeepSeek-V3) but must be redone for a cached prefix.
+
+    Attributes:
+        nope_dim: dims of a query or key head without rotation.
+        v_dim: dims of a value head.
+        q_rank: width of the query's latent.
+        kv_rank: width of the latent that is cached.
     """
 
     nope_dim: int
@@ -209,9 +246,9 @@ class MLA(Attention):
             "norm": self.q_rank + self.kv_rank,
         }
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return one latent and one rotary key per token, shared by all heads."""
-        return (Store("main", layout_bytes(self.entry)),)
+        return (CachePart("main", layout_bytes(self.entry)),)
 
     def whole_params(self, hidden: int) -> Mapping[str, int]:
         """Return the down-projections: to the query's latent, and to the latent and rotary key that are cached."""
@@ -235,7 +272,14 @@ class MLA(Attention):
 
 @dataclass(frozen=True)
 class DSA(MLA):
-    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1)."""
+    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1).
+
+    Attributes:
+        index_heads: query heads of the indexer.
+        index_dim: dims of an index head.
+        top_k: tokens that a query attends to.
+        index_key: (count, dtype) pairs of one cached index key.
+    """
 
     index_heads: int
     index_dim: int
@@ -259,9 +303,9 @@ class DSA(MLA):
         """Return MLA's down-projections and the indexer: cut by heads, its scores would need a sum over the group."""
         return _merged(super().whole_params(hidden), _indexer_of(self.params(hidden)))
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return MLA's latent and the indexer's key, both per token."""
-        return (*super().stores(), Store("index", layout_bytes(self.index_key)))
+        return (*super().stores(), CachePart("index", layout_bytes(self.index_key)))
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return index scores of every token, then absorbed attention to the chosen ones, in both phases."""
@@ -276,7 +320,15 @@ class DSA(MLA):
 
 @dataclass(frozen=True)
 class SharedWindow(Attention):
-    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3)."""
+    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3).
+
+    Attributes:
+        head_dim: dims of a head, and of the vector that serves as key and value of all heads.
+        q_rank: width of the query's latent.
+        groups: groups of heads in the output projection.
+        group_dim: dims that each group's heads are projected to.
+        window: raw tokens that a query sees, itself included.
+    """
 
     head_dim: int
     q_rank: int
@@ -305,9 +357,9 @@ class SharedWindow(Attention):
         """Return the projections to the query's latent and to the vector that all heads share."""
         return {"attention": hidden * (self.q_rank + self.head_dim)}
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return the raw entries of the window."""
-        return (Store("window", layout_bytes(self.entry), Entries(cap=self.window)),)
+        return (CachePart("window", layout_bytes(self.entry), Entries(cap=self.window)),)
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return QK and PV products with the window's tokens."""
@@ -319,7 +371,11 @@ class SharedWindow(Attention):
 
 @dataclass(frozen=True)
 class HCA(SharedWindow):
-    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2)."""
+    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2).
+
+    Attributes:
+        block: tokens that become one entry.
+    """
 
     block: int
 
@@ -342,9 +398,9 @@ class HCA(SharedWindow):
         counts = self.params(hidden)
         return _merged(super().whole_params(hidden), {"compressor": counts["compressor"]}, _indexer_of(counts))
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return one entry per block, the window, and the open blocks' state in FP32."""
-        main = Store("main", layout_bytes(self.entry), Entries(self.block))
+        main = CachePart("main", layout_bytes(self.entry), Entries(self.block))
         return (main, *super().stores(), self._state(self.head_dim))
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:
@@ -355,15 +411,22 @@ class HCA(SharedWindow):
         projections = 2 * self.series * hidden * width  # content and gate
         return {"compressor": projections, "norm": self.series * self.block * width + width}
 
-    def _state(self, width: int) -> Store:
+    def _state(self, width: int) -> CachePart:
         # content and gate logit of each slot, FP32, for as many series as overlap
         slot = 2 * self.series * width * DTYPE_BYTES["fp32"]
-        return Store("state", slot, Entries(cap=self.series * self.block))
+        return CachePart("state", slot, Entries(cap=self.series * self.block))
 
 
 @dataclass(frozen=True)
 class CSA(HCA):
-    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1)."""
+    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1).
+
+    Attributes:
+        index_heads: query heads of the indexer.
+        index_dim: dims of an index head.
+        top_k: entries that a query attends to.
+        index_key: (count, dtype) pairs of one cached index key.
+    """
 
     index_heads: int
     index_dim: int
@@ -382,9 +445,9 @@ class CSA(HCA):
         }
         return _merged(super().params(hidden), self._compressor(hidden, self.index_dim), index)
 
-    def stores(self) -> tuple[Store, ...]:
+    def stores(self) -> tuple[CachePart, ...]:
         """Return one entry and one index key per block, the window, and both compressors' state."""
-        index = Store("index", layout_bytes(self.index_key), Entries(self.block))
+        index = CachePart("index", layout_bytes(self.index_key), Entries(self.block))
         return (*super().stores(), index, self._state(self.index_dim))
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:

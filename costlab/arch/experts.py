@@ -15,7 +15,11 @@ from costlab.catalog import Routing
 
 @dataclass(frozen=True)
 class Dense:
-    """A SwiGLU feed-forward layer `inner` wide."""
+    """A SwiGLU feed-forward layer `inner` wide.
+
+    Attributes:
+        inner: width between the two multiplications.
+    """
 
     inner: int
     kind: ClassVar[str] = "dense"
@@ -57,7 +61,16 @@ def check_routing(experts: int, top_k: int, routing: Routing) -> None:
 
 @dataclass(frozen=True)
 class MoE:
-    """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit."""
+    """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit.
+
+    Attributes:
+        experts: routed experts of the layer.
+        top_k: routed experts that a token visits.
+        inner: width inside an expert.
+        shared: experts that every token visits.
+        clamp: bound on the gate's and up-projection's outputs; None: no bound.
+        routing: how experts are chosen.
+    """
 
     experts: int
     top_k: int

@@ -40,12 +40,18 @@ FP8_EQUIVALENTS: Mapping[str, float] = FrozenDict(
 )
 
 #: Components that multiply nothing: a look-up table, and vectors.
-_IDLE = frozenset({"embedding", "norm"})
+_NOT_MULTIPLIED = frozenset({"embedding", "norm"})
 
 
 @dataclass(frozen=True)
 class Params:
-    """Parameter counts by component: all of them, and those one token multiplies."""
+    """Parameter counts by component: all of them, and those one token multiplies.
+
+    Attributes:
+        by_component: all parameters.
+        active_by_component: those that one token multiplies.
+        mtp: parameters of the multi-token-prediction module, in neither of the two.
+    """
 
     by_component: Mapping[str, int]
     active_by_component: Mapping[str, int]
@@ -76,9 +82,11 @@ class Params:
 class KVBytes:
     """Bytes that one sequence keeps, by part; each an array shaped like the contexts asked for.
 
-    main: keys and values (or latents, or compressed entries) that grow with the context; index: the indexer's keys,
-    which grow too; window: raw entries of sliding windows, fixed once full; state: FP32 tails of open blocks, kept
-    by a running request but not by a prefix cache.
+    Attributes:
+        main: keys and values, latents or compressed entries; bytes that grow with the context.
+        index: the indexer's keys; bytes that grow with the context.
+        window: raw entries of sliding windows; bytes that stop growing.
+        state: FP32 tails of open blocks; bytes of a running request that no prefix cache keeps.
     """
 
     main: Floats
@@ -109,7 +117,12 @@ class KVBytes:
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs by component, with the precision each runs in."""
+    """FLOPs by component, with the precision each runs in.
+
+    Attributes:
+        by_component: FLOPs, each an array shaped like the contexts asked for.
+        precision: of each component's multiplications.
+    """
 
     by_component: Mapping[str, Floats]
     precision: Mapping[str, str]
@@ -136,7 +149,14 @@ class Flops:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: its layers in order, as (attention, feed-forward) pairs, and its record in the catalog."""
+    """A model: its layers in order, as (attention, feed-forward) pairs, and its record in the catalog.
+
+    Attributes:
+        key: in the catalog.
+        record: its dimensions.
+        layers: (attention, feed-forward) pairs in order.
+        mtp_layer: the pair of its multi-token-prediction module; None where it has none.
+    """
 
     key: str
     record: ModelRecord
@@ -160,7 +180,7 @@ class Model:
         for layer, count in Counter(self.layers).items():
             for counter, counts in zip((every, active), self._layer_params(layer), strict=True):
                 counter.update({name: n * count for name, n in counts.items()})
-        idle = {name: n for name, n in active.items() if name not in _IDLE and n}
+        idle = {name: n for name, n in active.items() if name not in _NOT_MULTIPLIED and n}
         # the model is cached for the whole process: nobody may change its counts
         return Params(FrozenDict({k: n for k, n in every.items() if n}), FrozenDict(idle), self._mtp_params())
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from costlab.catalog.decoding import CatalogError, FrozenDict, Place, Source, decode, read
+from costlab.catalog.decoding import CatalogError, FrozenDict, Place, TomlFile, decode, read_toml
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
@@ -23,6 +23,7 @@ from costlab.catalog.records import (
     ClaimedModel,
     ClaimRecord,
     FxRate,
+    LayerRun,
     ModelRecord,
     Mtp,
     Offer,
@@ -32,7 +33,6 @@ from costlab.catalog.records import (
     Published,
     RopeStretch,
     Routing,
-    Run,
     Running,
     Scenario,
     ServingDay,
@@ -52,6 +52,7 @@ __all__ = [
     "ClaimedModel",
     "FrozenDict",
     "FxRate",
+    "LayerRun",
     "ModelRecord",
     "Mtp",
     "Offer",
@@ -62,7 +63,6 @@ __all__ = [
     "Published",
     "RopeStretch",
     "Routing",
-    "Run",
     "Running",
     "Scenario",
     "ServingDay",
@@ -92,24 +92,24 @@ def load(folder: Path = FOLDER) -> Catalog:
     Raises:
         CatalogError: naming file, line, key and value of the first fault.
     """
-    prices = read(folder / "prices.toml")
-    rates = read(folder / "fx.toml")
-    claims = read(folder / "claims.toml")
-    storage = read(folder / "storage.toml")
-    published = read(folder / "published.toml")
+    prices = read_toml(folder / "prices.toml")
+    rates = read_toml(folder / "fx.toml")
+    claims = read_toml(folder / "claims.toml")
+    storage = read_toml(folder / "storage.toml")
+    published = read_toml(folder / "published.toml")
     _only(prices, "price", "window", "succession")
     _only(rates, "rate")
     _only(claims, "article", "claim")
     _only(storage, "medium", "prefetch")
     return Catalog(
-        models=_tables(ModelRecord, read(folder / "models.toml")),
-        claimed_models=_tables(ClaimedModel, read(folder / "claimed_models.toml")),
-        chips=_tables(ChipRecord, read(folder / "chips.toml")),
+        models=_tables(ModelRecord, read_toml(folder / "models.toml")),
+        claimed_models=_tables(ClaimedModel, read_toml(folder / "claimed_models.toml")),
+        chips=_tables(ChipRecord, read_toml(folder / "chips.toml")),
         prices=_rows(PriceRow, prices, "price"),
         fx=_rows(FxRate, rates, "rate"),
         days=_tables(ServingDay, published, leave=("traces",)),
         traces=_tables(TraceStatistics, published, "traces"),
-        scenarios=_tables(Scenario, read(folder / "scenarios.toml")),
+        scenarios=_tables(Scenario, read_toml(folder / "scenarios.toml")),
         articles=_tables(Article, claims, "article"),
         claims=_tables(ClaimRecord, claims, "claim"),
         windows=_rows(PriceWindow, prices, "window"),
@@ -139,16 +139,16 @@ def chip(key: str) -> ChipRecord:
 
 def place_of(key: str, file: str = "models.toml", folder: Path = FOLDER) -> Place:
     """Return file and line of an entry, for messages about it."""
-    return read(folder / file).place(key)
+    return read_toml(folder / file).place(key)
 
 
-def _only(source: Source, *names: str) -> None:
+def _only(source: TomlFile, *names: str) -> None:
     for name in source.data:
         if name not in names:
             raise CatalogError(f"{source.place(name)}: unknown table; known here: {', '.join(names)}")
 
 
-def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()) -> FrozenDict[str, T]:
+def _tables(cls: type[T], source: TomlFile, *above: str, leave: Iterable[str] = ()) -> FrozenDict[str, T]:
     tables = source.data
     for name in above:
         tables = tables.get(name, {})
@@ -156,6 +156,6 @@ def _tables(cls: type[T], source: Source, *above: str, leave: Iterable[str] = ()
     return FrozenDict(kept)
 
 
-def _rows(cls: type[T], source: Source, name: str) -> tuple[T, ...]:
+def _rows(cls: type[T], source: TomlFile, name: str) -> tuple[T, ...]:
     rows = source.data.get(name, [])
     return tuple(decode(cls, row, source.place(name, i)) for i, row in enumerate(rows))

@@ -46,7 +46,13 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a table stands: the file, its dotted path, and the line of its header."""
+    """Where a table stands: the file, its dotted path, and the line of its header.
+
+    Attributes:
+        file: name of the file.
+        path: names of the table's header.
+        line: of the header, from 1.
+    """
 
     file: str
     path: tuple[str, ...]
@@ -57,8 +63,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The parsed text of one catalog file, able to find the line of any table in it."""
+class TomlFile:
+    """The parsed text of one catalog file, able to find the line of any table in it.
+
+    Attributes:
+        file: name of the file.
+        text: as it stands there.
+        data: as TOML reads it.
+    """
 
     file: str
     text: str
@@ -81,7 +93,7 @@ def _header_lines(text: str, names: tuple[str, ...]) -> list[int]:
     return [i for i, line in enumerate(text.splitlines(), 1) if header.match(line)]
 
 
-def read(path: Path) -> Source:
+def read_toml(path: Path) -> TomlFile:
     """Parse a catalog file.
 
     Args:
@@ -93,7 +105,7 @@ def read(path: Path) -> Source:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return Source(path.name, text, tomllib.loads(text))
+        return TomlFile(path.name, text, tomllib.loads(text))
     except FileNotFoundError as error:
         raise CatalogError(f"{path}: no such catalog file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -25,8 +25,12 @@ L1, L2, L3 = range(3)
 class ArticleManager:
     """Blocks of one size, each in one of three tiers, moved as the article's listing moves them.
 
-    capacity, used: blocks per tier, as the listing counts them; level: where the listing says that each block is,
-    least recently used first.
+    Attributes:
+        capacity: blocks that each tier takes.
+        used: blocks in each tier, as the listing counts them.
+        level: tier in which the listing says that each block is, least recently used first.
+        hits: blocks found in each tier.
+        evicted: blocks that the listing counts as gone.
     """
 
     capacity: tuple[int, int, int]
@@ -81,7 +85,13 @@ class ArticleManager:
 
 @dataclass(frozen=True)
 class ArticleLoss:
-    """A loss of article E: as its text defines it, as its code computes it, and its value at perfect balance."""
+    """A loss of article E.
+
+    Attributes:
+        text: as its text defines it.
+        code: as its code computes it.
+        at_balance: the text's value at perfect balance.
+    """
 
     text: float
     code: float
@@ -92,7 +102,11 @@ class ArticleLoss:
 class ArticleRouter:
     """The counters of article E's router, as its listing writes and reads them; the routing itself is left out.
 
-    load_count: each expert's own field; expert_loads, total_routes: what the balance loss reads.
+    Attributes:
+        experts: how many.
+        load_count: assignments to each expert, in the expert's own field.
+        expert_loads: assignments to each expert, as the balance loss reads them.
+        total_routes: all assignments, as the balance loss reads them.
     """
 
     experts: int

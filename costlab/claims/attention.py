@@ -26,7 +26,7 @@ from costlab.text import tokens_text
 
 
 @settles("kv-fills-gpu")
-def _fills(given: Values) -> Settled:
+def _kv_fills_gpu(given: Values) -> Settled:
     memory = catalog.chip("h800").memory_bytes
     models = [arch.load(key) for key in ("deepseek-v3", "llama-3.1-70b")]
     sizes = {model.name: _kv(model, given["tokens"]) for model in models}
@@ -38,7 +38,7 @@ def _fills(given: Values) -> Settled:
 
 
 @settles("kv-131k-tens-gb")
-def _tens(given: Values) -> Settled:
+def _kv_131k_tens_gb(given: Values) -> Settled:
     models = arch.models().values()
     large = [model for model in models if _kv(model, given["tokens"]) >= given["low_bytes"]]
     computed = f"{len(large)} of {len(models)} models: {', '.join(model.name for model in large)}"
@@ -56,7 +56,7 @@ def _kv(model: arch.Model, tokens: float) -> float:
 
 
 @settles("kv-10-percent")
-def _tenth(given: Values) -> Settled:
+def _kv_10_percent(given: Values) -> Settled:
     old, new = (_kv(arch.load(key), given["tokens"]) for key in ("deepseek-v3.2", V4_PRO))
     computed = f"{new / 1e9:.2f} of {old / 1e9:.1f} GB: {new / old:.1%}"
     why = "With the storage of DeepSeek's kernels, and V3.2's index keys counted."
@@ -64,7 +64,7 @@ def _tenth(given: Values) -> Settled:
 
 
 @settles("flops-27-percent")
-def _flops(given: Values) -> Settled:
+def _flops_27_percent(given: Values) -> Settled:
     def shares(tokens: float) -> tuple[float, float]:
         old, new = (arch.load(key).decode_flops(tokens) for key in ("deepseek-v3.2", V4_PRO))
         return float(new.total / old.total), float(new.weighted() / old.weighted())
@@ -81,7 +81,7 @@ def _flops(given: Values) -> Settled:
 
 
 @settles("csa-4-topk")
-def _csa(given: Values) -> Settled:
+def _csa_4_topk(given: Values) -> Settled:
     layer = layer_of(V4_PRO, arch.CSA)
     chosen = any(
         read.entries.cap == layer.top_k and read.entries.stride == layer.block for read in layer.reads("decode")
@@ -93,7 +93,7 @@ def _csa(given: Values) -> Settled:
 
 
 @settles("hca-128-dense")
-def _hca(given: Values) -> Settled:
+def _hca_128_dense(given: Values) -> Settled:
     layer = layer_of(V4_PRO, arch.HCA)
     dense = all(read.entries.cap in (None, layer.window) for read in layer.reads("decode"))
     entries = "all entries read" if dense else "not all entries read"
@@ -103,7 +103,7 @@ def _hca(given: Values) -> Settled:
 
 
 @settles("csa-article-27")
-def _article_csa(given: Values) -> Settled:
+def _csa_article_27(given: Values) -> Settled:
     important, shrink = given["important"], given["compression"]
     compute = important + ratio(1 - important, shrink)
     kept = 1 + ratio(1, shrink)  # its code keeps every full key and value, and the compressed ones besides
@@ -118,7 +118,7 @@ def _article_csa(given: Values) -> Settled:
 
 
 @settles("csa-article-code")
-def _article_code(given: Values) -> Settled:
+def _csa_article_code(given: Values) -> Settled:
     tokens, width = 20, int(given["head_dim"])
     code = _ArticleCSA(width, max(int(given["compression"]), 1))
     rng = np.random.default_rng(0)

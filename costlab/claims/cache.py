@@ -9,7 +9,7 @@ from costlab.text import tokens_text
 
 
 @settles("cache-transfer-1-7")
-def _seventh(given: Values) -> Settled:
+def _cache_transfer_1_7(given: Values) -> Settled:
     contexts, share = (1024, 8192, LONG), 0.05
     saving = hybrid.kv_saving(MIMO_PRO, contexts)
     first, *others = zip(saving.fraction.tolist(), map(tokens_text, contexts), strict=True)
@@ -23,7 +23,7 @@ def _seventh(given: Values) -> Settled:
 
 
 @settles("cache-tokens-5x")
-def _five_times(given: Values) -> Settled:
+def _cache_tokens_5x(given: Values) -> Settled:
     feet = cache.footprint(MIMO_PRO)
     most, times = feet.multiplier(0), given["times"]
     saved = 1 - ratio(1, times)
@@ -36,7 +36,7 @@ def _five_times(given: Values) -> Settled:
 
 
 @settles("cache-read-overlap")
-def _overlap(given: Values) -> Settled:
+def _cache_read_overlap(given: Values) -> Settled:
     prefix, new, rate, flops = (given[name] for name in ("prefix", "new", "bytes_s", "flops_s"))
     streamed, serial = (
         cache.prefill_behind(MIMO_PRO, int(prefix), int(new), rate, loading=mode, flops_per_s=flops)
@@ -55,7 +55,7 @@ def _overlap(given: Values) -> Settled:
 
 
 @settles("cache-tiers")
-def _tiers(given: Values) -> Settled:
+def _cache_tiers(given: Values) -> Settled:
     chip, media = catalog.chip("a100-80g"), catalog.load().media
     prefix, share = 32_768, 0.1
     dram, ssd = media["dram"], media["ssd"]
@@ -80,7 +80,7 @@ def _tiers(given: Values) -> Settled:
 
 
 @settles("cache-block-bytes")
-def _block_bytes(given: Values) -> Settled:
+def _cache_block_bytes(given: Values) -> Settled:
     model = arch.load(MIMO_PRO)
     theirs, ours = given["width"] * 2 * given["bytes"] * given["layers"], cache.footprint(MIMO_PRO).full_bytes_per_token
     context = model.record.context
@@ -97,7 +97,7 @@ def _block_bytes(given: Values) -> Settled:
 
 
 @settles("cache-table")
-def _table(given: Values) -> Settled:
+def _cache_table(given: Values) -> Settled:
     feet, tiers = cache.footprint(MIMO_PRO), _tiers_of_article()
     sizes, costs = ([tiers[f"{tier}_{what}"] for tier in ("hbm", "dram", "ssd")] for what in ("bytes", "usd_gb"))
     whole, windows = feet.all_bytes_per_token, feet.full_bytes_per_token
@@ -122,7 +122,7 @@ def _tiers_of_article() -> Values:
 
 
 @settles("cache-eviction-code")
-def _eviction(given: Values) -> Settled:
+def _cache_eviction_code(given: Values) -> Settled:
     hbm, dram, ssd, blocks = (int(given[name]) for name in ("hbm", "dram", "ssd", "blocks"))
     manager = articles.ArticleManager((hbm, dram, ssd))
     for block in [*range(blocks), *range(blocks)]:

@@ -8,7 +8,7 @@ from costlab.text import tokens_text
 
 
 @settles("swa-1-to-7")
-def _one_to_seven(given: Values) -> Settled:
+def _swa_1_to_7(given: Values) -> Settled:
     order, claimed = hybrid.pattern(MIMO_PRO), ratio(given["sliding"], given["full"])
     whole, among_all = order.sliding / order.full, len(order.kinds) / order.full
     usual = sum(gap == claimed for gap in order.gaps)
@@ -21,7 +21,7 @@ def _one_to_seven(given: Values) -> Settled:
 
 
 @settles("swa-60-layers")
-def _sixty(given: Values) -> Settled:
+def _swa_60_layers(given: Values) -> Settled:
     order = hybrid.pattern(MIMO_PRO)
     window = layer_of(MIMO_PRO, arch.SlidingWindow).window
     same = (order.sliding, len(order.kinds)) == (given["sliding"], given["layers"])
@@ -31,7 +31,7 @@ def _sixty(given: Values) -> Settled:
 
 
 @settles("swa-10-layer-prefill")
-def _like_ten(given: Values) -> Settled:
+def _swa_10_layer_prefill(given: Values) -> Settled:
     contexts, share = (8192, 65_536, LONGEST), 0.2
     ratios = [hybrid.prefill_ratio(MIMO_PRO, tokens) for tokens in contexts]
     attention, everything = [float(r.attention_only) for r in ratios], [float(r.with_matrices) for r in ratios]

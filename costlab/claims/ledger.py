@@ -29,7 +29,15 @@ SHORT, LONG, LONGEST = 4096, 131_072, 1_048_576  # contexts at which claims that
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim with what costlab computes for it, the verdict, and why in a sentence."""
+    """A claim with what costlab computes for it, the verdict, and why in a sentence.
+
+    Attributes:
+        key: of the claim.
+        claim: its entry in the catalog.
+        verdict: one of five.
+        computed: what costlab computes for it, in words.
+        why: the reason in a sentence.
+    """
 
     key: str
     claim: ClaimRecord

@@ -28,7 +28,7 @@ from costlab.text import tokens_text
 
 
 @settles("moe-params")
-def _params(given: Values) -> Settled:
+def _moe_params(given: Values) -> Settled:
     counts = arch.load(V4_PRO).params
     total, active = counts.total + counts.mtp, counts.active
     claims = [(given["total"], total, 0.01), (given["active_a"], active, 0.02), (given["active_e"], active, 0.02)]
@@ -40,7 +40,7 @@ def _params(given: Values) -> Settled:
 
 
 @settles("moe-one-thirtieth")
-def _one_thirtieth(given: Values) -> Settled:
+def _moe_one_thirtieth(given: Values) -> Settled:
     counts = arch.load(V4_PRO).params
     times = counts.total / counts.active
     holds = agrees(given["times"], times, 0.1)
@@ -49,7 +49,7 @@ def _one_thirtieth(given: Values) -> Settled:
 
 
 @settles("moe-256-experts")
-def _experts(given: Values) -> Settled:
+def _moe_256_experts(given: Values) -> Settled:
     model = arch.load(V4_PRO)
     layer, counts = moe.moe_layer(model), model.params
     one, share = layer.expert_params(model.record.hidden), layer.top_k / layer.experts
@@ -72,7 +72,7 @@ def _routing(model: arch.Model) -> tuple[int, int]:
 
 
 @settles("moe-5-percent")
-def _five_percent(given: Values) -> Settled:
+def _moe_5_percent(given: Values) -> Settled:
     contexts = (SHORT, LONG, LONGEST)
     shares = [moe.compute_share(V4_PRO, n).share for n in contexts]
     inside = [given["low"] * 0.9 <= share <= given["high"] * 1.1 for share in shares]
@@ -87,7 +87,7 @@ def _five_percent(given: Values) -> Settled:
 
 
 @settles("moe-mixtral")
-def _mixtral(given: Values) -> Settled:
+def _moe_mixtral(given: Values) -> Settled:
     model = arch.load("mixtral-8x7b")
     layer, counts = moe.moe_layer(model), model.params
     same = (layer.experts, layer.top_k) == (given["experts"], given["top_k"])
@@ -99,7 +99,7 @@ def _mixtral(given: Values) -> Settled:
 
 
 @settles("moe-capacity-factor")
-def _capacity(given: Values) -> Settled:
+def _moe_capacity_factor(given: Values) -> Settled:
     layer = moe.moe_layer(V4_PRO)
     tokens = 64 * layer.experts
     fair = tokens * layer.top_k / layer.experts
@@ -117,7 +117,7 @@ def _capacity(given: Values) -> Settled:
 
 
 @settles("moe-balance-loss")
-def _variance(given: Values) -> Settled:
+def _moe_balance_loss(given: Values) -> Settled:
     even, collapsed = _loads(given)
     loss, router = articles.article_variance(collapsed), articles.ArticleRouter(len(collapsed))
     router.route(collapsed)
@@ -131,7 +131,7 @@ def _variance(given: Values) -> Settled:
 
 
 @settles("moe-balance-kl")
-def _kl(given: Values) -> Settled:
+def _moe_balance_kl(given: Values) -> Settled:
     even, collapsed = _loads(given)
     at_balance, at_collapse = articles.article_kl(even).code, articles.article_kl(collapsed).code
     verdict, slopes = _trains(lambda loads: articles.article_kl(loads).code, given)
@@ -167,7 +167,7 @@ def _slope(loss: Callable[[Floats, Ints], float], given: Values) -> float:
 
 
 @settles("moe-qwen")
-def _qwen(given: Values) -> Settled:
+def _moe_qwen(given: Values) -> Settled:
     active, total, top_k, experts = (given[name] for name in ("active", "total", "top_k", "experts"))
     share, visited = ratio(active, total), ratio(top_k, experts)
     consistent = agrees(given["share"], share, 0.01) and agrees(given["compute"], share, 0.1) and visited <= share
@@ -190,7 +190,7 @@ def _qwen(given: Values) -> Settled:
 
 
 @settles("moe-efficiency-score")
-def _score(given: Values) -> Settled:
+def _moe_efficiency_score(given: Values) -> Settled:
     names = ("active", "total", "top_k", "experts")
     makers = [[given[f"{who}_{name}"] for name in names] for who in ("deepseek", "qwen")]
     sides = [*makers, [1.0, 1.0, 1.0, 1.0]]  # the last is dense: all active, its one expert visited

@@ -7,7 +7,7 @@ from costlab.claims.ledger import MIMO_PRO, Settled, Values, agrees, graded, set
 
 
 @settles("price-miss-over-hit")
-def _miss_over_hit(given: Values) -> Settled:
+def _price_miss_over_hit(given: Values) -> Settled:
     rows = [prices.price_at(key, currency="CNY") for key in (MIMO_PRO, "mimo-v2.5")]
     times = {row.product: row.miss / row.hit for row in rows if row.hit}
     computed = ", ".join(f"{r.miss:g} / {r.hit:g} = {times[r.product]:.3g} for {r.product}" for r in rows if r.hit)

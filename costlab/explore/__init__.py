@@ -9,7 +9,7 @@ from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ra
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
 from costlab.explore.prices import bill_parts, blended_price, price_steps
 from costlab.explore.roofline import batch_curve, published_day, roofline_chart
-from costlab.explore.style import COLOURS, label_ends, new_figure, spread
+from costlab.explore.style import COLOURS, label_ends, new_figure, spread_labels
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "recall_by_ratio",
     "recall_points",
     "roofline_chart",
-    "spread",
+    "spread_labels",
     "store_times",
     "ten_layers",
     "tokens_text",

@@ -1,7 +1,4 @@
-"""One look for every figure, and one colour for the same thing everywhere.
-
-Chapter: prices
-"""
+"""One look for every figure, and one colour for the same thing everywhere."""
 
 from __future__ import annotations
 
@@ -81,7 +78,7 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> 
     place = axes.transData.transform
     heights = [float(place((x, y))[1]) for y, _, _ in ends]
     line_height = 1.25 * plt.rcParams["font.size"] * axes.figure.dpi / 72
-    for (y, text, colour), height, wanted in zip(ends, heights, spread(heights, line_height), strict=True):
+    for (y, text, colour), height, wanted in zip(ends, heights, spread_labels(heights, line_height), strict=True):
         shift = (wanted - height) * 72 / axes.figure.dpi
         options: dict[str, Any] = {"va": "center", "annotation_clip": False, "color": colour}
         axes.annotate(text, (x, y), xytext=(7, shift), textcoords="offset points", **options)
@@ -114,7 +111,7 @@ def colour_key(axes: Axes, height: float, text: str, colour: str) -> None:
     axes.text(0.99, height, text, color=colour, transform=axes.transAxes, ha="right", in_layout=False)
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
+def spread_labels(values: Sequence[float], gap: float) -> list[float]:
     """Return positions near the values, in their order and at least `gap` apart, shifted as little up as down."""
     order = np.argsort(values, kind="stable")
     placed = np.array(values, dtype=float)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from costlab import arch, catalog
 from costlab.arch import Flops, Model, MoE
@@ -26,7 +26,13 @@ DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
 
 @dataclass(frozen=True)
 class Efficiency:
-    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself."""
+    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself.
+
+    Attributes:
+        compute: share of the peak FLOP/s.
+        memory: share of the memory bandwidth.
+        link: share of the link and network bandwidth.
+    """
 
     compute: float = 1.0
     memory: float = 1.0
@@ -41,7 +47,15 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of one step by cause, and the tokens it yields."""
+    """Seconds of one step by cause, and the tokens it yields.
+
+    Attributes:
+        compute_s: seconds of arithmetic.
+        memory_s: seconds of reading weights and cache.
+        link_s: seconds of sending between chips.
+        tokens: that the step yields, on all chips.
+        overlap: whether the three hide behind one another.
+    """
 
     compute_s: float
     memory_s: float
@@ -71,6 +85,15 @@ class Step:
         return self.tokens / self.seconds
 
 
+class _Work(NamedTuple):
+    """What each of `batch` sequences does in a step: compute `new` tokens, move so many bytes of cache on each chip."""
+
+    batch: int
+    new: int
+    flops: Flops
+    cache_bytes: float
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A model on `chips` chips: attention is data-parallel over replicas, experts are spread over all chips.
@@ -82,6 +105,15 @@ class Deployment:
     a latent, or the one head that all query heads share, lies whole on each chip, and so does all that belongs to no
     head (`Model.shares_on_chip`). Experts too are whole: a chip holds `ceil(experts / chips)` of each layer, and
     visits are even. `memory_share` of each chip's memory may be used.
+
+    Attributes:
+        model: what is served.
+        chip: on which chip.
+        chips: how many, all together.
+        tensor_parallel: chips of a replica.
+        efficiency: shares of the peaks that are reached.
+        overlap: whether compute, memory and link times hide behind one another.
+        memory_share: share of each chip's memory that weights and cache may use, 0 to 1.
     """
 
     model: Model
@@ -189,8 +221,7 @@ class Deployment:
 
         Source: S. Williams et al., Roofline, CACM 52(4), 2009.
         """
-        read = float(self.model.decode_read_bytes(context, self.tensor_parallel))
-        return self._step(self.model.decode_flops(context), batch, 1, read)
+        return self._step(self._decoding(batch, context))
 
     def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
         """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
@@ -205,9 +236,26 @@ class Deployment:
         Raises:
             ValueError: a count out of range.
         """
-        flops = self.model.prefill_flops(new, prefix)
-        kept = self.model.kv_bytes(prefix + new, self.tensor_parallel).total  # written once, the cached part read once
-        return self._step(flops, batch, new, float(kept))
+        return self._step(self._reading(batch, new, prefix))
+
+    def mixed(self, batch: int, context: int, new: int, prefix: int = 0, prompts: int = 1) -> Step:
+        """Return the time of a step of continuous batching, which decodes and reads pieces of prompts together.
+
+        Weights are read once for both; compute, cache reads and sending add up.
+
+        Args:
+            batch: sequences that get one token each, in the whole deployment.
+            context: tokens each of them has, the new one included.
+            new: tokens to read per prompt.
+            prefix: tokens before them that are cached, or were read in earlier steps.
+            prompts: how many prompts are read.
+
+        Raises:
+            ValueError: a count out of range.
+
+        Source: chunked prefill, arXiv 2308.16369 sec. 4.
+        """
+        return self._step(self._decoding(batch, context), self._reading(prompts, new, prefix))
 
     def usd_per_million(self, step: Step, usd_per_chip_hour: float) -> float:
         """Return dollars per million tokens of a step, at a rent per chip and hour.
@@ -221,22 +269,34 @@ class Deployment:
 
     # --- the three terms, on the fullest replica ---------------------------------------------------------------
 
-    def _step(self, flops: Flops, batch: int, new: int, cache_bytes: float) -> Step:
-        """The step of `batch` sequences of `new` tokens; FLOPs and cache bytes (on each chip) are those of one."""
-        mine = self.on_fullest(batch)
-        tokens = float(batch) * new
+    def _decoding(self, batch: int, context: int) -> _Work:
+        read = self.model.decode_read_bytes(context, self.tensor_parallel)
+        return _Work(batch, 1, self.model.decode_flops(context), float(read))
+
+    def _reading(self, prompts: int, new: int, prefix: int) -> _Work:
+        flops = self.model.prefill_flops(new, prefix)
+        kept = self.model.kv_bytes(prefix + new, self.tensor_parallel).total  # written once, the cached part read once
+        return _Work(prompts, new, flops, float(kept))
+
+    def _step(self, *works: _Work) -> Step:
+        """The step that does all of it at once."""
+        mine = [self.on_fullest(work.batch) for work in works]
+        tokens = float(sum(work.batch * work.new for work in works))
+        cache_bytes = sum(work.cache_bytes * count for work, count in zip(works, mine, strict=True))
+        sent = sum(float(count) * work.new for work, count in zip(works, mine, strict=True))
         return Step(
-            compute_s=self._compute_s(flops, mine, tokens / new),
-            memory_s=self._memory_s(self._read_once(tokens) + cache_bytes * mine),
-            link_s=self._link_s(float(mine) * new / self.tensor_parallel),
+            compute_s=sum(self._compute_s(work, count) for work, count in zip(works, mine, strict=True)),
+            memory_s=self._memory_s(self._read_once(tokens) + cache_bytes),
+            link_s=self._link_s(sent / self.tensor_parallel),
             tokens=tokens,
             overlap=self.overlap,
         )
 
-    def _compute_s(self, flops: Flops, mine: int, batch: float) -> float:
+    def _compute_s(self, work: _Work, mine: int) -> float:
         """Seconds per chip: the replica's own sequences, and an even share of all visits to experts."""
+        flops = work.flops
         seconds = {name: float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items()}
-        experts = seconds.pop("experts", 0.0) * batch / self.chips
+        experts = seconds.pop("experts", 0.0) * work.batch / self.chips
         shares = self.model.shares_on_chip(self.tensor_parallel)
         return (sum(s * shares[name] for name, s in seconds.items()) * mine + experts) / self.efficiency.compute
 

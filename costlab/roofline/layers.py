@@ -15,12 +15,18 @@ from costlab.arch import Attention, Model
 from costlab.arch.experts import FeedForward
 
 #: A layer: its attention and its feed-forward part.
-Layer = tuple[Attention, FeedForward]
+LayerPair = tuple[Attention, FeedForward]
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Seconds of one layer: per new token, per cached token, and per key that a query reads."""
+    """Seconds of one layer: per new token, per cached token, and per key that a query reads.
+
+    Attributes:
+        new_s: seconds per new token.
+        cached_s: seconds per cached token.
+        reads: (seconds per entry, tokens per entry, most entries) of what a query reads.
+    """
 
     new_s: float
     cached_s: float
@@ -57,7 +63,13 @@ def _entries(tokens: int, stride: int, cap: int | None) -> float:
 
 @dataclass(frozen=True)
 class PrefillCost:
-    """Compute seconds of prefills of one model at given rates: kinds of layers, which kind each layer is, the head."""
+    """Compute seconds of prefills of one model at given rates: kinds of layers, which kind each layer is, the head.
+
+    Attributes:
+        kinds: costs of the different layers.
+        layers: index into `kinds` of each layer in order.
+        head_s: seconds of the output head, once per prefill.
+    """
 
     kinds: tuple[LayerCost, ...]
     layers: tuple[int, ...]
@@ -107,7 +119,7 @@ def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> Prefil
     return PrefillCost(kinds, order, head)
 
 
-def _layer_cost(model: Model, pair: Layer, seconds_per_flop: Callable[[str], float], spread_s: float) -> LayerCost:
+def _layer_cost(model: Model, pair: LayerPair, seconds_per_flop: Callable[[str], float], spread_s: float) -> LayerCost:
     attention, _ = pair
     new_s = sum(2.0 * n * seconds_per_flop(_precision(model, name)) for name, n in _multiplied(model, pair).items())
     cached_s = attention.reexpansion_flops() * seconds_per_flop(_precision(model, "latent_up"))
@@ -118,7 +130,7 @@ def _layer_cost(model: Model, pair: Layer, seconds_per_flop: Callable[[str], flo
     return LayerCost(new_s + spread_s, cached_s, reads)
 
 
-def _multiplied(model: Model, pair: Layer) -> Counter[str]:
+def _multiplied(model: Model, pair: LayerPair) -> Counter[str]:
     """Parameters of a layer that each token multiplies, by component."""
     attention, ffn = pair
     counts = Counter(attention.params(model.record.hidden))

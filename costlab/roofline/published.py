@@ -16,7 +16,21 @@ from costlab.roofline.deployments import Step, deployment
 
 @dataclass(frozen=True)
 class DayCheck:
-    """A published day of serving, recomputed: what follows from its figures, and what they imply of the hardware."""
+    """A published day of serving, recomputed: what follows from its figures, and what they imply of the hardware.
+
+    Attributes:
+        day: the published figures.
+        cost_usd: nodes, chips and rent multiplied.
+        revenue_usd: tokens at list prices.
+        prefill_nodes: nodes that the input tokens need at the published rate.
+        decode_nodes: nodes that the output tokens need at the published rate.
+        computed_tokens_s: tokens per second that a prefill node computes, hits left out.
+        prefill_mfu: ideal compute time over the time taken, 0 to 1.
+        decode_batch_per_chip: sequences that rate and speed imply.
+        decode_step_s: seconds of a step that they imply.
+        decode_ideal: the roofline's step at that batch.
+        decode_efficiency: its seconds over those taken, 0 to 1.
+    """
 
     day: ServingDay
     cost_usd: float

@@ -24,7 +24,7 @@ Chapter: cache
 from costlab.traces.files import read
 from costlab.traces.formats import FORMATS
 from costlab.traces.generators import CHAT, SHAPES, Shape, generate, sessions
-from costlab.traces.requests import Found, Noted, Request, Source, Trace, TraceError
+from costlab.traces.requests import Found, Noted, Request, RequestSource, Trace, TraceError
 from costlab.traces.writing import replacing, write
 
 __all__ = [
@@ -34,8 +34,8 @@ __all__ = [
     "Found",
     "Noted",
     "Request",
+    "RequestSource",
     "Shape",
-    "Source",
     "Trace",
     "TraceError",
     "generate",

@@ -25,7 +25,13 @@ def chained(ids: list[int] | tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Broken:
-    """How many ids of a prompt follow another id than before, the first in words, and an id that comes twice."""
+    """What is wrong with a prompt's ids.
+
+    Attributes:
+        count: ids that follow another id than before.
+        first: the first of them, in words.
+        twice: an id that comes twice; None if all differ.
+    """
 
     count: int
     first: str

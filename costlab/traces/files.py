@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Literal, cast
 
 from costlab.traces.chains import Broken, Links
-from costlab.traces.formats import FORMATS, Fault, Format, decoded, of_name, of_row
+from costlab.traces.formats import FORMATS, Fault, TraceFormat, decoded, of_name, of_row
 from costlab.traces.lines import Lines
-from costlab.traces.requests import Found, Request, Source, Trace, TraceError
+from costlab.traces.requests import Found, Request, RequestSource, Trace, TraceError
 
 
 def read(
@@ -75,7 +75,7 @@ def read(
 
 
 @dataclass
-class _File(Source):
+class _File(RequestSource):
     """The requests of a file; picklable unless it can be read once only, so that a sweep's workers can each read it."""
 
     path: str | IO[bytes]
@@ -172,7 +172,7 @@ class _File(Source):
                 before, when = request.time_s, parser.when
                 yield request
 
-    def _unchained(self, line: int, text: str, parser: Format, broken: Broken) -> None:
+    def _unchained(self, line: int, text: str, parser: TraceFormat, broken: Broken) -> None:
         if broken.twice is not None:
             parser.twice(text, broken.twice)
         self.found.unchained.note(f"{self.name}, line {line:,}: {broken.first}", broken.count)

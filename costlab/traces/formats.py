@@ -38,7 +38,7 @@ class Fault(Exception):
         self.column, self.message, self.fatal = str(column), message, fatal
 
 
-class Format(ABC):
+class TraceFormat(ABC):
     """What all formats share.
 
     Args:
@@ -111,7 +111,7 @@ _ALIASES = {
 }
 
 
-class _Json(Format):
+class _Json(TraceFormat):
     """Rows that are JSON objects; `hash_ids` may be missing."""
 
     columns: ClassVar[Sequence[str]] = ("timestamp", "input_length", "output_length")
@@ -235,7 +235,7 @@ class _Bailian(_Json):
 # --- CSV -------------------------------------------------------------------------------------------------------
 
 
-class _Csv(Format):
+class _Csv(TraceFormat):
     """Rows of CSV: columns found by the names in the first row, in any order, others let be."""
 
     time: ClassVar[str] = "time_s"
@@ -339,7 +339,7 @@ class _Azure(_Csv):
         return (moment - self._start).total_seconds()
 
 
-FORMATS: Mapping[str, type[Format]] = {
+FORMATS: Mapping[str, type[TraceFormat]] = {
     "mooncake": _Mooncake,
     "bailian": _Bailian,
     "azure": _Azure,

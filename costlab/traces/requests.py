@@ -18,8 +18,14 @@ class TraceError(ValueError):
 class Request:
     """One call: when it came, how long prompt and answer are, and the ids of the prompt's blocks in order.
 
-    The last block may be partial. `blocks` is empty where the trace carries no ids; `session` names the conversation
-    that the call belongs to, where the trace does.
+    The last block may be partial.
+
+    Attributes:
+        time_s: seconds from the trace's beginning.
+        input_tokens: length of the prompt.
+        output_tokens: length of the answer.
+        blocks: ids of the prompt's blocks in order; empty where the trace carries none.
+        session: conversation that the call belongs to; None where not known.
     """
 
     time_s: float
@@ -31,7 +37,12 @@ class Request:
 
 @dataclass
 class Noted:
-    """How often something was met, and the first few times in words."""
+    """How often something was met, and the first few times in words.
+
+    Attributes:
+        count: how often.
+        messages: the first few, in words.
+    """
 
     count: int = 0
     messages: list[str] = field(default_factory=list)
@@ -57,8 +68,14 @@ class Noted:
 class Found:
     """What the latest pass over a trace met.
 
-    `references` counts block ids that were read, `without_ids` requests that carry none, `unanswered` those of no
-    output tokens, `delayed` those whose time follows from a delay; `skipped` counts rows, `unchained` block ids.
+    Attributes:
+        requests: read.
+        references: block ids read.
+        without_ids: requests that carry no ids.
+        unanswered: requests of no output tokens.
+        delayed: requests whose time follows from a delay.
+        skipped: rows that could not be read.
+        unchained: block ids behind another id than before.
     """
 
     requests: int = 0
@@ -94,8 +111,13 @@ chain=True: those of a prefix cache)"""
 _DELAYED = "have a delay instead of a time: each is taken to come that long after the turn before it came"
 
 
-class Source(ABC):
-    """Requests that are read anew in each pass. `once`: there can be one pass only."""
+class RequestSource(ABC):
+    """Requests that are read anew in each pass.
+
+    Attributes:
+        once: whether there can be one pass only.
+        found: what the latest pass met.
+    """
 
     once: bool = False
     found: Found
@@ -131,12 +153,12 @@ class Trace:
     @property
     def is_stream(self) -> bool:
         """Whether there can be one pass only."""
-        return self.requests.once if isinstance(self.requests, Source) else isinstance(self.requests, Iterator)
+        return self.requests.once if isinstance(self.requests, RequestSource) else isinstance(self.requests, Iterator)
 
     @property
     def found(self) -> Found:
         """What the latest pass met; empty for requests that no file was read for."""
-        return self.requests.found if isinstance(self.requests, Source) else Found()
+        return self.requests.found if isinstance(self.requests, RequestSource) else Found()
 
     @property
     def skipped(self) -> Noted:
@@ -145,7 +167,7 @@ class Trace:
 
     def share_read(self) -> float | None:
         """Return how much of the file the running pass has read, 0 to 1; None where its size is not known."""
-        return self.requests.share_read() if isinstance(self.requests, Source) else None
+        return self.requests.share_read() if isinstance(self.requests, RequestSource) else None
 
     def notes(self) -> list[str]:
         """Return what was read, and what the latest pass met, in sentences."""
@@ -156,4 +178,4 @@ class Trace:
 
     def apart(self) -> Trace:
         """Return the same trace with an account of its own, for a pass beside others; a stream has no second."""
-        return copy.deepcopy(self) if isinstance(self.requests, Source) and not self.is_stream else self
+        return copy.deepcopy(self) if isinstance(self.requests, RequestSource) and not self.is_stream else self

@@ -105,7 +105,7 @@ ENDS = {
     "store_times": [{"rows": [("no store", 2.0, 1.9), ("memory", 0.1, None)]}],
     "weights_per_token": [{"batch": 1}, {"model": "mixtral-8x7b", "batch": 4096}],
 }
-HELPERS = {"label_ends", "new_figure", "spread", "bytes_text", "tokens_text"}
+HELPERS = {"label_ends", "new_figure", "spread_labels", "bytes_text", "tokens_text"}
 
 
 @pytest.fixture(autouse=True)
@@ -306,13 +306,13 @@ def test_bad_input(name, arguments, words):
 # --- style -----------------------------------------------------------------------------------------------------
 
 
-def test_spread_keeps_order_and_distance():
-    placed = style.spread([1.0, 1.1, 5.0, 1.05], 1.0)
+def test_spread_labels_keep_order_and_distance():
+    placed = style.spread_labels([1.0, 1.1, 5.0, 1.05], 1.0)
     order = np.argsort([1.0, 1.1, 5.0, 1.05])
     gaps = np.diff(np.array(placed)[order])
     assert (gaps >= 1.0 - 1e-12).all()
     assert sum(placed) == pytest.approx(1.0 + 1.1 + 5.0 + 1.05)
-    assert style.spread([3.0, 1.0], 0.5) == [3.0, 1.0]
+    assert style.spread_labels([3.0, 1.0], 0.5) == [3.0, 1.0]
 
 
 def test_colours_tell_apart():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import subprocess
 import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from live_hostile import HARMLESS, HOSTILE
 
-from live_sliders import csp, fallback, runtime, wheel, widgets
+from live_sliders import csp, extension, fallback, plan, runtime, wheel, widgets
 from live_sliders.imports import ImportWalker
 from live_sliders.notebook import Cell
 from live_sliders.sanitize import sanitize
@@ -112,6 +116,75 @@ def test_a_folder_without_a_project_is_named(tmp_path: Path) -> None:
         wheel.read_project(tmp_path)
 
 
+def test_a_wheel_leaves_out_what_the_book_says(tmp_path: Path) -> None:
+    toycost = Path(__file__).parent / "book" / "toycost"
+
+    def left(*excludes: str) -> set[str]:
+        (project,) = wheel.read_projects([toycost], excludes)
+        names = zipfile.ZipFile(BytesIO(wheel.build_wheel(project))).namelist()
+        return {path.name for path in project.paths() if project.place(path) not in names}
+
+    assert left() == set()
+    assert left("toycost/nn.py") == left("*/nn*") == {"nn.py"}
+    assert left("*/nn.py", "*/__init__.py") == {"nn.py", "__init__.py"}
+    assert left("toycost") == {"__init__.py", "nn.py", "price.py"}
+    for pattern in ("toycost/nm.py", "nn.py", "toycost/nn", ""):
+        with pytest.raises(ValueError, match=f"{pattern!r} matches no file or folder of 'toycost'"):
+            left("toycost/price.py", pattern)
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("from toycost import nn", "toycost.nn"),
+        ("def f():\n    import toycost.nn.deep", "toycost.nn"),
+        ("from toycost import price_per_token", None),
+    ],
+)
+def test_a_live_cell_that_needs_what_is_left_out_fails(source: str, module: str | None) -> None:
+    folder = Path(__file__).parent / "book" / "toycost" / "toycost"
+    state = {"w": {"model_name": "IntSliderModel", "state": {}}}
+    cell = Cell(1, source)
+    page = plan.Page("page", [cell], state, [plan.View(cell, "w")])
+    available = plan.Available({}, {"toycost": folder}, frozenset({folder / "nn.py"}))
+    if module is None:
+        assert plan.make_plan(page, available)
+        return
+    with pytest.raises(plan.PageError) as error:
+        plan.make_plan(page, available)
+    said = f"page: cell 2 needs '{module}' (cell 2 → {module}), which 'live_wheel_excludes' leaves out; "
+    assert str(error.value).startswith(said)
+    assert "'not-live'" in str(error.value)
+    assert "torch" not in str(error.value)  # what is left out is not looked into
+    tagged = Cell(1, source, {"tags": ["not-live"]})
+    assert plan.make_plan(plan.Page("page", [tagged], state, [plan.View(tagged, "w")]), available) is None
+
+
+def test_nbclient_is_changed_only_while_a_build_lasts() -> None:
+    from nbclient.output_widget import OutputWidget
+
+    class App:
+        config = None
+        heard: ClassVar[dict[str, list[Any]]] = {}
+
+        def connect(self, event: str, callback: Any, **_: Any) -> None:
+            self.heard.setdefault(event, []).append(callback)
+
+        def add_config_value(self, *_: Any) -> None: ...
+
+        add_post_transform = add_config_value
+
+    plain = OutputWidget.send
+    app = App()
+    extension.setup(app)
+    assert OutputWidget.send is plain
+    for callback in app.heard["env-before-read-docs"]:
+        callback(app, None, [])
+    assert OutputWidget.send is not plain
+    app.heard["build-finished"][0](app, None)
+    assert OutputWidget.send is plain
+
+
 def build_of(data: bytes, file: str = "f", url: str = "https://x/f") -> runtime.Build:
     """An accepted build with the given content."""
     return runtime.Build(file, hashlib.sha256(data).hexdigest(), url)
@@ -183,6 +256,25 @@ def test_policy_admits_the_themes_scripts_and_no_outputs() -> None:
 )
 def test_the_static_views_html_is_cleaned(html: str, clean: str) -> None:
     assert sanitize(html) == clean
+
+
+@pytest.mark.parametrize("html", HOSTILE | HARMLESS)
+def test_cleaning_twice_changes_nothing(html: str) -> None:
+    assert sanitize(sanitize(html)) == sanitize(html)
+
+
+@pytest.mark.parametrize("html", HOSTILE)
+def test_styles_neither_load_nor_refer(html: str) -> None:
+    assert not re.search(r'style="[^"]*(url|var|expression|position|\\)', sanitize(html))
+
+
+def test_the_pages_sanitizer_is_the_released_file() -> None:
+    folder = WEB / "vendor" / "dompurify"
+    source = json.loads((folder / "SOURCE.json").read_text())
+    text = (folder / source["file"]).read_bytes()
+    assert hashlib.sha256(text).hexdigest() == source["sha256"]
+    assert f"DOMPurify {source['version']} ".encode() in text.splitlines()[0]
+    assert "Apache License" in (folder / "LICENSE").read_text()
 
 
 def test_the_static_view_tells_values_and_shows_outputs() -> None:

@@ -191,6 +191,37 @@ def test_more_chips_are_never_slower_at_compute_and_memory(model, batch, context
     assert many.decode(whole, context).compute_s == pytest.approx(few.decode(whole, context).compute_s / 2)
 
 
+@given(
+    model=MODEL, chip=CHIP, chips=st.sampled_from([8, 64]), batch=BATCH, context=CONTEXT, new=CONTEXT, prefix=CONTEXT
+)
+def test_a_mixed_step_shares_only_the_reading_of_weights(model, chip, chips, batch, context, new, prefix):
+    node, prompts = on(model, chip, chips), 3
+    both = node.mixed(batch, context, new, prefix, prompts)
+    alone = node.decode(batch, context), node.prefill(new, prefix, prompts)
+    assert both.tokens == sum(step.tokens for step in alone)
+    assert both.compute_s == pytest.approx(sum(step.compute_s for step in alone))
+    assert both.link_s == pytest.approx(sum(step.link_s for step in alone))
+    assert max(step.memory_s for step in alone) <= both.memory_s * (1 + 1e-12)
+    assert both.memory_s < sum(step.memory_s for step in alone)
+
+
+def test_a_mixed_step_by_hand():
+    """The weights of a dense model are read once: decode, prefill and one reading of them too many."""
+    node = on()
+    both, decode, prefill = node.mixed(4, 1000, 512, 100), node.decode(4, 1000), node.prefill(512, 100)
+    assert decode.memory_s + prefill.memory_s - both.memory_s == pytest.approx(LLAMA_READ / 3.35e12)
+
+
+def test_a_mixed_step_visits_experts_once_for_all_its_tokens():
+    """Mixtral on 4 chips, two experts on each: 4 + 12 tokens visit one with probability 1 - (1 - 2/8)^16."""
+    node = on("mixtral-8x7b", "h100-sxm", 4)
+    both = node.mixed(4, 1000, 12)
+    experts = node.model.weight_bytes()["experts"] / 8
+    rest = sum(b for name, b in node.model.weight_bytes().items() if name not in ("experts", "embedding"))
+    cache = float(node.model.decode_read_bytes(1000)) + float(node.model.kv_bytes(12).total)  # of the fullest chip
+    assert both.memory_s == pytest.approx((rest + 2 * (1 - 0.75**16) * experts + cache) / 3.35e12)
+
+
 @given(model=MODEL, chip=CHIP, chips=st.sampled_from([8, 64]), context=CONTEXT, width=WIDTHS)
 def test_max_batch_fits_and_one_more_does_not(model, chip, chips, context, width):
     node = on(model, chip, chips, tensor_parallel=width)

@@ -22,12 +22,12 @@ class Figures:
         self.drawing = True  # off while the cells run: the page has those pictures already
 
     def is_figure(self, value: Any) -> bool:
-        """Whether a value is a Matplotlib figure; does not import Matplotlib."""
+        """Return whether a value is a Matplotlib figure, without importing Matplotlib."""
         module = sys.modules.get("matplotlib.figure")
         return module is not None and isinstance(value, module.Figure)
 
     def take_open(self) -> list[Any]:
-        """The figures that pyplot has open, which are closed, as at the end of a notebook's cell."""
+        """Close the figures that pyplot has open and return them, as at the end of a notebook's cell."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None:
             return []
@@ -37,7 +37,7 @@ class Figures:
         return [figure for figure in figures if figure.axes or figure.lines]
 
     def render(self, figure: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        """A figure as display data and metadata."""
+        """Return a figure as display data and metadata."""
         if not self.drawing:
             return {"text/plain": repr(figure)}, {}
         buffer = io.BytesIO()
@@ -56,7 +56,7 @@ class Figures:
         return {FORMATS[self.format]: text, "text/plain": repr(figure)}, self._metadata(data)
 
     def _metadata(self, data: bytes) -> dict[str, Any]:
-        """A picture of double resolution says how large it is to be shown."""
+        """Return how large a picture of another resolution is to be shown."""
         if self.format != "png" or self.scale == 1:
             return {}
         width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))  # of PNG's first chunk
@@ -64,7 +64,7 @@ class Figures:
 
 
 def _cut(figure: Any) -> Any:
-    """The part of the canvas that the notebook's ``bbox_inches="tight"`` keeps.
+    """Return the part of the canvas that the notebook's `bbox_inches="tight"` keeps.
 
     Asked for "tight", Matplotlib draws the whole figure once for nothing, so that layout engines and round axes
     can arrange themselves. Here the layout is computed without drawing, once, since the figure is closed next.

@@ -42,12 +42,17 @@ class Kernel:
         return self._report(lambda: self._execute(f"<cell {index + 1}>", source))
 
     def deliver(self, moves: str, again: bool = False) -> str:
-        """Apply the page's moves, given as JSON, and report. ``again`` recomputes although no value changed."""
+        """Apply the page's moves, given as JSON, and report. `again` recomputes although no value changed."""
         self._cell, self.figures.drawing = None, True
-        return self._report(lambda: [self._move(move, again) for move in json.loads(moves)])
+
+        def work() -> None:
+            for move in json.loads(moves):
+                self._move(move, again)
+
+        return self._report(work)
 
     def settle(self) -> None:
-        """All cells have run: what exists now stays, so the garbage collector need not look at it again."""
+        """Tell the garbage collector, once all cells have run, that what exists now stays."""
         gc.freeze()
 
     def _report(self, work: Callable[[], Any]) -> str:
@@ -77,7 +82,7 @@ class Kernel:
     # -- moves --------------------------------------------------------------------------------------------------
 
     def _move(self, move: dict[str, Any], again: bool) -> None:
-        """One move: new values of a widget, or a click."""
+        """Apply one move: new values of a widget, or a click."""
         import comm
 
         peer = comm.get_comm_manager().comms[move["id"]]
@@ -95,7 +100,7 @@ class Kernel:
     # -- display ------------------------------------------------------------------------------------------------
 
     def display(self, *values: Any, **_: Any) -> None:
-        """IPython's ``display``."""
+        """Show values, as IPython's `display` does."""
         for value in values:
             data, metadata = (
                 self.figures.render(value) if self.figures.is_figure(value) else shell_module.describe(value)
@@ -104,13 +109,14 @@ class Kernel:
 
     def show_figures(self) -> None:
         """Show pyplot's open figures, as the notebook does after a cell or a callback."""
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].show = lambda *_, **__: self.show_figures()  # pyplot wants a function
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        if pyplot:
+            pyplot.show = lambda *_, **__: self.show_figures()  # pyplot wants a function
         for figure in self.figures.take_open():
             self.display(figure)
 
     def clear_output(self, wait: bool = False) -> None:
-        """IPython's ``clear_output``; with ``wait`` the old output stays until there is a new one."""
+        """Clear the output as IPython does; with `wait` the old output stays until there is a new one."""
         if not self.areas:
             return
         self.areas[-1].live_clear = wait
@@ -129,7 +135,7 @@ class Kernel:
 
 
 def _joined(outputs: tuple[dict[str, Any], ...], new: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Outputs with a new one; text of one stream runs on."""
+    """Return outputs with a new one; text of one stream runs on."""
     if outputs and new["output_type"] == "stream" and outputs[-1].get("name") == new["name"]:
         return (*outputs[:-1], {**new, "text": outputs[-1]["text"] + new["text"]})
     return (*outputs, new)
@@ -179,12 +185,12 @@ def start(options: str) -> Kernel:
 
 
 def _install_comms(kernel: Kernel) -> None:
-    """Each widget's comm appends to the kernel's events what it would send to a notebook."""
+    """Have each widget's comm append to the kernel's events what it would send to a notebook."""
     import comm
     from comm.base_comm import BaseComm, CommManager
 
     class PageComm(BaseComm):
-        def publish_msg(self, msg_type: str, data: Any = None, **_: Any) -> None:
+        def publish_msg(self, msg_type: str, data: Any = None, *_: Any, **__: Any) -> None:
             if (event := _event(msg_type, self.comm_id, data or {})) is not None:
                 kernel.events.append(event)
 
@@ -194,7 +200,7 @@ def _install_comms(kernel: Kernel) -> None:
 
 
 def _event(kind: str, model_id: str, data: dict[str, Any]) -> Event | None:
-    """What the page needs of a comm's message: new models and changed values; echoes say nothing new."""
+    """Return what the page needs of a comm's message: new models and changed values; echoes say nothing new."""
     if kind == "comm_open":
         return {"kind": "open", "id": model_id, "state": data["state"]}
     if kind == "comm_msg" and data.get("method") == "update":
@@ -203,7 +209,7 @@ def _event(kind: str, model_id: str, data: dict[str, Any]) -> Event | None:
 
 
 def _install_widgets(kernel: Kernel) -> None:
-    """Output widgets take what is shown inside them; interact shows figures when its callback ends."""
+    """Have Output widgets take what is shown inside them, and interact show figures when its callback ends."""
     from ipywidgets import Output
     from ipywidgets.widgets import interaction
 

@@ -59,13 +59,13 @@ class Shell:
 
     def showtraceback(self, exc_tuple: Any = None, **_: Any) -> None:
         """Remember the current error; the first one of a computation counts."""
-        _, error, _ = exc_tuple or sys.exc_info()
+        error = (exc_tuple or sys.exc_info())[1]
         if self.error is None and error is not None:
             self.error = readable_traceback(error)
 
 
 def readable_traceback(error: BaseException) -> str:
-    """The traceback as the notebook's author would read it: without the frames of our own machinery."""
+    """Return the traceback as the notebook's author would read it: without the frames of our own machinery."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_machinery(frame.filename)]
     text = traceback.format_list(own) + traceback.format_exception_only(error)
@@ -77,7 +77,7 @@ def _is_machinery(filename: str) -> bool:
 
 
 def describe(value: Any) -> Bundle:
-    """All the forms in which a value can show itself."""
+    """Return all the forms in which a value can show itself."""
     data: dict[str, Any] = {}
     if hasattr(value, "_repr_mimebundle_"):
         bundle = value._repr_mimebundle_(include=None, exclude=None) or {}
@@ -97,7 +97,7 @@ def _own_reprs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def install(shell: Shell, display: Callable[..., None], clear_output: Callable[..., None]) -> None:
-    """Put the stand-ins where ``import IPython`` and ``from myst_nb import glue`` find them."""
+    """Put the stand-ins where `import IPython` and `from myst_nb import glue` find them."""
     _module("IPython", get_ipython=lambda: shell, version_info=(9, 0), __version__="9.0", display=display)
     _module(
         "IPython.display",

@@ -23,7 +23,7 @@ MEASURED_BY = ("text.hinting", "text.hinting_factor", "text.kerning_factor", "ma
 
 def hasten() -> None:
     """Replace the slow parts of Matplotlib, where it is loaded and not hastened yet."""
-    axis = sys.modules.get("matplotlib.axis")
+    axis: Any = sys.modules.get("matplotlib.axis")
     if axis is None or hasattr(axis, "live_hastened"):
         return
     axis.live_hastened = True
@@ -41,7 +41,7 @@ _asked: dict[Any, tuple[Any, list[Any]]] | None = None
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Between these, figures are only measured and drawn."""
+    """Have axes asked for their ticks once, while figures are only measured and drawn."""
     global _asked
     _asked = {}
     try:
@@ -51,7 +51,7 @@ def unchanged() -> Iterator[None]:
 
 
 def _remember_ticks(module: Any) -> None:
-    """Ticks depend on an axis's limits, its length and the resolution, not on where it stands."""
+    """Remember ticks: they depend on an axis's limits, its length and the resolution, not on where it stands."""
     plain, kinds = module.Axis._update_ticks, (module.XAxis, module.YAxis)
 
     def update_ticks(axis: Any) -> list[Any]:
@@ -66,7 +66,7 @@ def _remember_ticks(module: Any) -> None:
 
 
 def _tick_getter(plain: Any, kept: str, locations: str) -> Any:
-    """A stand-in for ``plain``, an axis's ``get_major_ticks`` or ``get_minor_ticks``."""
+    """Return a stand-in for `plain`, an axis's `get_major_ticks` or `get_minor_ticks`."""
 
     def get_ticks(axis: Any, numticks: int | None = None) -> list[Any]:
         wanted = len(getattr(axis, locations)()) if numticks is None else numticks
@@ -79,7 +79,7 @@ def _tick_getter(plain: Any, kept: str, locations: str) -> Any:
 
 
 def _like(tick: Any) -> Any:
-    """A tick with the properties of another on the same axis, and parts of its own."""
+    """Return a tick with the properties of another on the same axis, and parts of its own."""
     made = _shallow(tick)
     for name in TICK_PARTS:
         setattr(made, name, _shallow(getattr(tick, name)))
@@ -94,11 +94,12 @@ def _shallow(artist: Any) -> Any:
 
 
 def _remember_formulas() -> None:
-    """Matplotlib remembers formulas per renderer, which is per figure; here they outlive the figure."""
+    """Remember formulas beyond the figure: Matplotlib does so per renderer, which is per figure."""
     from matplotlib import rcParams
     from matplotlib.mathtext import MathTextParser
 
-    plain = MathTextParser._parse_cached.__wrapped__
+    kind: Any = MathTextParser  # as what is replaced here is private
+    plain = kind._parse_cached.__wrapped__
     parsers: dict[str, Any] = {}
 
     @functools.lru_cache(REMEMBERED_FORMULAS)
@@ -109,15 +110,16 @@ def _remember_formulas() -> None:
         parsers.setdefault(parser._output_type, parser)
         return remembered(parser._output_type, (rcParams["mathtext.fontset"], rcParams["mathtext.default"]), *request)
 
-    MathTextParser._parse_cached = parse
+    kind._parse_cached = parse
 
 
 def _remember_layouts() -> None:
-    """Matplotlib lays a text out anew each time that somebody asks for its box; here equal texts share one layout."""
+    """Share one layout among equal texts: Matplotlib lays a text out anew whenever somebody asks for its box."""
     from matplotlib import rcParams
     from matplotlib.text import Text
 
-    plain = Text._get_layout
+    kind: Any = Text
+    plain = kind._get_layout
     layouts: dict[tuple[Any, ...], Any] = {}
 
     def get_layout(text: Any, renderer: Any) -> Any:
@@ -134,4 +136,4 @@ def _remember_layouts() -> None:
             layouts[key] = plain(text, renderer)
         return layouts[key]
 
-    Text._get_layout = get_layout
+    kind._get_layout = get_layout
