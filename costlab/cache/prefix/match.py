@@ -1,7 +1,4 @@
-"""Where a prompt's pages are (`Lookup`), how much of that can be used (`Match`), and what a sequence holds (`Lease`).
-
-Chapter: cache
-"""
+"""Where a prompt's pages are (`Lookup`), how much can be used (`Match`), and what a sequence holds (`Lease`)."""
 
 from __future__ import annotations
 
