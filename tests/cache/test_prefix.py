@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from costlab.cache import PrefixCache, Tier
 from costlab.cache.policies import POLICIES
-from costlab.cache.prefix.match import Lease
+from costlab.cache.prefix.match import Lease, lookup
 from costlab.cache.prefix.pools import WRITES
 
 
@@ -135,6 +135,23 @@ class Serving(RuleBasedStateMachine):
 
 Serving.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30)
 TestServing = Serving.TestCase
+
+
+@given(st.integers(0, 9), st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=3), st.integers(0, 9))
+def test_a_lookup_says_where_each_page_is(count, tiers, first) -> None:
+    """Whole beginnings and pages with gaps between them, against a question for each page and tier."""
+    for held in ([set(range(len(tier))) for tier in tiers], tiers):
+        found = lookup([tier.__contains__ for tier in held], tuple(range(count)))
+        where = [[level for level, tier in enumerate(held) if page in tier] for page in range(count)]
+        assert [list(keys) for keys in found.held] == [[k for k in range(count) if k in tier] for tier in held]
+        assert [list(keys) for keys in found.lacking] == [[k for k in range(count) if k not in tier] for tier in held]
+        assert found.found == next((page for page in range(count) if not where[page]), count)
+        assert found.resident == sum(map(bool, where))
+        for level in range(len(held)):
+            assert found.at(first)[level] == sum(levels[:1] == [level] for levels in where[:first])
+            assert found.below(level, first) == {
+                k for k, levels in enumerate(where[:first]) if not {*range(level + 1)} & {*levels}
+            }
 
 
 # --- the two edge cases ----------------------------------------------------------------------------------------

@@ -272,6 +272,42 @@ def test_prefetch_waits_for_all_of_it() -> None:
     assert run.service_s[-1] == pytest.approx(transfer + compute_s(run.plan, 512, 2048), rel=1e-3)
 
 
+def test_links_are_busy_with_all_that_crosses_them() -> None:
+    run = after_ssd("wait")
+    for request in [*(prompt(200 + i, *range(100 * i, 100 * i + 4)) for i in (1, 2, 3)), prompt(300, 1, 2, 3, 4, 5)]:
+        run.serve(request)  # 1..4 come from SSD once more
+    twice = 2 * 4 * footprints.footprint(PRO).all_bytes_per_token * 512 / 1e9
+    report = run.report()
+    links = {link.name: link for link in report.links}
+    assert run.links[2].busy_s == links["SSD to DRAM"].busy_s == pytest.approx(twice)
+    assert links["SSD to DRAM"].busy_share == pytest.approx(twice / report.makespan_s)
+    assert links["DRAM to HBM"].busy_s == pytest.approx(links["DRAM to HBM"].moved_bytes / 1e15)
+    assert links["SSD to DRAM"].moved_bytes == links["DRAM to HBM"].moved_bytes == pytest.approx(twice * 1e9)
+
+
+def two_after_ssd(prefetch: str, rate: float, behind: int = 0) -> Replay:
+    """Two prompts whose blocks lie on SSD arrive together, perhaps behind a third of so many tokens."""
+    run = Replay(plan := ssd_plan(prefetch, rate), plan.cache())
+    for time, first in enumerate((1, 101, 201, 301, 401)):
+        run.serve(prompt(time, *range(first, first + 4)))
+    run.serve(Request(100, behind, 1, ()))
+    for first in (1, 101):
+        run.serve(prompt(100, *range(first, first + 4), 9))
+    return run
+
+
+def test_a_second_prefetch_begins_when_the_link_is_free() -> None:
+    page_bytes = footprints.footprint(PRO).all_bytes_per_token * 512
+    run = two_after_ssd("wait", 1e9)
+    transfer, compute = 4 * page_bytes / 1e9, compute_s(run.plan, 512, 2048)
+    assert compute < transfer
+    assert run.totals.prefetch_wait_s == pytest.approx(2 * transfer - compute, rel=1e-3)
+    assert two_after_ssd("wait", 1e9, 512 * 500).totals.prefetch_wait_s == 0  # both come while the long one computes
+    rate = 2.5 * page_bytes / compute_s(run.plan, 2560)
+    given_up = two_after_ssd("best-effort", rate)  # the first gives up at once: the link is free for the second
+    assert given_up.hit_tokens == [0, 0, 1024] and given_up.prefetcher.given_up == 4 + 2
+
+
 def test_best_effort_prefetch_gets_what_comes_while_it_queues() -> None:
     assert after_ssd("best-effort").hit_tokens == [0, 0, 0]
     assert after_ssd("best-effort").totals.prefetch_wait_s == 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import filterfalse
 from typing import Literal
 
@@ -86,7 +86,7 @@ class PrefixCache:
         self.write: WriteMode = checks.pick({w: w for w in WRITES}, write, "write mode")
         self.page_tokens, self.checkpoint_tokens, self.branch_points = page_tokens, checkpoint_tokens, branch_points
         self.leaves_first, self.selective_uses, self.future = leaves_first, selective_uses, future
-        # Under LRU a page touched before those it builds on also goes before them; elsewhere the tree must be known.
+        # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.
         self._parents: dict[Key, Key | None] | None = {} if leaves_first and eviction != "lru" else None
         self._uses: dict[Key, int] = {}
         self._running: set[Lease] = set()
@@ -98,23 +98,12 @@ class PrefixCache:
         def leaf_policy(capacity: float) -> Policy:
             return policy(capacity) if self._parents is None else LeavesFirst(policy(capacity), self._parents)
 
-        full, window = zip(*capacities, strict=True)
-        self.full = self._page_tiers("full", page_bytes, full, leaf_policy, self._forget)
-        self.windows = self._page_tiers("window", window_bytes, window, policy) if window_bytes else None
-
-    def _page_tiers(
-        self,
-        kind: str,
-        page_bytes: float,
-        capacities: Sequence[float],
-        policy: Callable[[float], Policy],
-        on_lost: Callable[[list[Key]], None] | None = None,
-    ) -> PageTiers:
-        pools = [
-            Pool(f"{tier.name} {kind}", page_bytes, capacity, policy(max(capacity, 1)))
-            for tier, capacity in zip(self.tiers, capacities, strict=True)
-        ]
-        return PageTiers(pools, self.write, self.leaves_first, on_lost)
+        full, window = [], []
+        for tier, (full_pages, window_pages) in zip(tiers, capacities, strict=True):
+            full.append(Pool(f"{tier.name} full", page_bytes, full_pages, leaf_policy(max(full_pages, 1))))
+            window.append(Pool(f"{tier.name} window", window_bytes, window_pages, policy(max(window_pages, 1))))
+        self.full = PageTiers(full, self.write, leaves_first, self._forget)
+        self.windows = PageTiers(window, self.write, leaves_first) if window_bytes else None
 
     @property
     def running(self) -> int:
@@ -276,7 +265,7 @@ class PrefixCache:
         lease.state = state
         if self._running:
             self.full.unpin(lease.pages)
-        else:
+        else:  # nobody else is there: all at once
             self.full.pins.clear()
         if lease.window is not None and self.windows is not None:
             self.windows.unpin([lease.window])

@@ -134,12 +134,12 @@ class Pool:
 class PageTiers:
     """The pages of one kind in every tier, fastest tier first; a page may be in any of them at once.
 
-    `has` asks a tier for a page, `tiers.has[1](key)`; `pins` counts who uses a page, and nobody evicts those in it.
+    `has[i](key)` says whether tier i has a page. `pins` counts the users of each page in use; such pages stay.
 
     Args:
         pools: one per tier.
-        write: "back": a page evicted from a tier is written to the next one if that lacks it. The other modes are their
-            user's business, who puts pages into slower tiers early.
+        write: "back": a page evicted from a tier is written to the next one if that lacks it. In the other modes the
+            owner puts pages into slower tiers itself: "through" says that it puts in every page.
         leaves_first: pages come root first, and are queued in reverse, so that the leaves are the first to go.
         on_lost: called with the pages that no tier holds any more, which `lost` counts; None: nobody asks for them.
     """

@@ -67,7 +67,7 @@ class Prefetcher:
         done = begin + wanted * page_s + self._window_s(match)
         ready = start if done <= start else self._ready(start, done, request.time_s, wanted)
         came: float = wanted if done <= ready else int(max(ready - begin, 0.0) / page_s)
-        self.links[2].free_s = min(done, max(ready, self.links[2].free_s))
+        self.links[2].free_s = min(done, ready)
         self._note_busy(match, came)
         if came == far:
             return match, ready
