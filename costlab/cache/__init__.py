@@ -33,15 +33,14 @@ from costlab.cache.policies import (
     count_hits,
     replay_keys,
 )
-from costlab.cache.prefix.leases import Lease, Match
 from costlab.cache.prefix.manager import PrefixCache
-from costlab.cache.prefix.pools import WRITES, LeavesFirst, Pool, Stack
+from costlab.cache.prefix.match import Lease, Match
+from costlab.cache.prefix.pools import WRITES, LeavesFirst, PageTiers, Pool
 from costlab.cache.sim.costs import HitCost, hit_cost, layer_load_bytes, prefix_bytes
-from costlab.cache.sim.loading import MODES, Event, Timeline, timeline
-from costlab.cache.sim.overlap import prefill_behind
+from costlab.cache.sim.loading import MODES, Event, Timeline, prefill_behind, timeline
 from costlab.cache.sim.plan import KEEPS, PREFETCHES, Plan
-from costlab.cache.sim.report import LinkReport, PoolReport, Report, Spread, TierReport
-from costlab.cache.sim.run import Replayer, Run, replay
+from costlab.cache.sim.report import LinkReport, Percentiles, PoolReport, Report, TierReport
+from costlab.cache.sim.run import Replay, ReplayTask, replay
 from costlab.cache.tiers import Tier, medium, parse_bytes, standard
 
 __all__ = [
@@ -67,16 +66,16 @@ __all__ = [
     "LinkReport",
     "LruCurve",
     "Match",
+    "PageTiers",
+    "Percentiles",
     "Plan",
     "Policy",
     "Pool",
     "PoolReport",
     "PrefixCache",
-    "Replayer",
+    "Replay",
+    "ReplayTask",
     "Report",
-    "Run",
-    "Spread",
-    "Stack",
     "Tier",
     "TierReport",
     "Timeline",

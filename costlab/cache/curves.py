@@ -22,7 +22,13 @@ from costlab.traces import Request
 
 @dataclass(frozen=True, eq=False)
 class LruCurve:
-    """Hits of an LRU cache at all capacities: `within[c]` of the references hit where c blocks fit."""
+    """Hits of an LRU cache at all capacities.
+
+    Attributes:
+        references: references to blocks.
+        unique: different blocks among them.
+        within: of each capacity c in blocks, how many references hit where c blocks fit, [largest distance + 2].
+    """
 
     references: int
     unique: int

@@ -4,11 +4,11 @@ A full-attention layer needs every earlier token, a window layer only the last W
 point whose full pages are there and whose last W tokens the window layers still have. Keeping such windows at few
 boundaries (the end of each prompt, a checkpoint every so many tokens) keeps most hits at a fraction of the bytes.
 
->>> from costlab.cache import windows
->>> feet = windows.footprint("mimo-v2.5-pro")
->>> feet.full_bytes_per_token, feet.all_bytes_per_token, feet.window_tokens
+>>> from costlab import cache
+>>> mimo = cache.footprint("mimo-v2.5-pro")
+>>> mimo.full_bytes_per_token, mimo.all_bytes_per_token, mimo.window_tokens
 (51200.0, 358400.0, 128)
->>> round(feet.multiplier(0), 2), round(feet.multiplier(1 / 15), 2), round(feet.multiplier(0.8), 2)
+>>> round(mimo.multiplier(0), 2), round(mimo.multiplier(1 / 15), 2), round(mimo.multiplier(0.8), 2)
 (7.0, 5.0, 1.21)
 
 Chapter: cache
@@ -27,7 +27,13 @@ from costlab.checks import whole
 
 @dataclass(frozen=True)
 class LayerBytes:
-    """What one layer caches: bytes per token that stay, and bytes per token of its window of `window` tokens."""
+    """What one layer caches.
+
+    Attributes:
+        full: bytes per token of what stays for every token.
+        window_bytes: bytes per token of what its window keeps.
+        window: tokens of its window; 0 without one.
+    """
 
     full: float
     window_bytes: float = 0.0
@@ -36,7 +42,11 @@ class LayerBytes:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a model's layers cache, in order."""
+    """What a model's layers cache.
+
+    Attributes:
+        layers: of each layer, in order.
+    """
 
     layers: tuple[LayerBytes, ...]
 
@@ -182,10 +192,10 @@ def boundaries(tokens: int, page_tokens: int, checkpoint_tokens: int | None = No
     return (*marks, pages) if pages % step else tuple(marks)
 
 
-def measured_multiplier(full: Footprint, pages: int, page_tokens: int, window_pages: int) -> float:
+def measured_multiplier(footprint: Footprint, pages: int, page_tokens: int, window_pages: int) -> float:
     """Return the capacity multiplier of so many full and window pages over keeping every token in every layer."""
-    kept = pages * page_tokens * full.full_bytes_per_token + window_pages * full.window_bytes
-    return pages * page_tokens * full.all_bytes_per_token / kept if kept else math.nan
+    kept = pages * page_tokens * footprint.full_bytes_per_token + window_pages * footprint.window_bytes
+    return pages * page_tokens * footprint.all_bytes_per_token / kept if kept else math.nan
 
 
 __all__ = ["Footprint", "LayerBytes", "boundaries", "footprint", "measured_multiplier"]

@@ -17,20 +17,21 @@ from dataclasses import dataclass
 from costlab import catalog, checks
 from costlab.checks import whole
 
-#: Names of the usual tiers, fastest first.
-NAMES = ("HBM", "DRAM", "SSD")
-
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _SIZE = re.compile(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([KMGTP]?)(i?)B?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Tier:
-    """One place for cached pages.
+    """One place for cached pages, of the whole instance.
 
-    `bandwidth_bytes_per_s` is of the link from this tier to the next faster one, for the whole instance;
-    `write_bytes_per_s` of the other direction (None: the same). The fastest tier needs no link: infinity.
-    `usd_per_gb_hour` is the price of keeping 1e9 bytes there; None where nobody stated one.
+    Attributes:
+        name: of the tier.
+        capacity_bytes: bytes that fit; infinity is unlimited.
+        bandwidth_bytes_per_s: bytes per second towards the next faster tier; infinity for the fastest, without a link.
+        latency_s: seconds before the first byte.
+        usd_per_gb_hour: US dollars for keeping 1e9 bytes there for an hour; None where nobody stated a price.
+        write_bytes_per_s: bytes per second from the next faster tier; None: as in the other direction.
     """
 
     name: str

@@ -24,14 +24,16 @@ def _cache_transfer_1_7(given: Values) -> Settled:
 
 @settles("cache-tokens-5x")
 def _cache_tokens_5x(given: Values) -> Settled:
-    feet = cache.footprint(MIMO_PRO)
-    most, times = feet.multiplier(0), given["times"]
+    footprint = cache.footprint(MIMO_PRO)
+    most, times = footprint.multiplier(0), given["times"]
     saved = 1 - ratio(1, times)
     saves = f"{times:g} times as many save {saved:.1%}, and {given['saved']:.1%} is claimed"
     why = f"{saves}; {most:g} times would save {1 - 1 / most:.1%}"
     if not 0 < times < most or not agrees(given["saved"], saved, 1e-9):
         return "does not follow", f"{most:g} times if no window is kept", f"{why}."
-    computed = f"{most:g} times if no window is kept; {times:g} times with one per {feet.spacing(times):,.0f} tokens"
+    computed = (
+        f"{most:g} times if no window is kept; {times:g} times with one per {footprint.spacing(times):,.0f} tokens"
+    )
     return "holds with a condition", computed, f"{why}. The spacing was not published."
 
 
@@ -98,9 +100,9 @@ def _cache_block_bytes(given: Values) -> Settled:
 
 @settles("cache-table")
 def _cache_table(given: Values) -> Settled:
-    feet, tiers = cache.footprint(MIMO_PRO), _tiers_of_article()
+    footprint, tiers = cache.footprint(MIMO_PRO), _tiers_of_article()
     sizes, costs = ([tiers[f"{tier}_{what}"] for tier in ("hbm", "dram", "ssd")] for what in ("bytes", "usd_gb"))
-    whole, windows = feet.all_bytes_per_token, feet.full_bytes_per_token
+    whole, windows = footprint.all_bytes_per_token, footprint.full_bytes_per_token
     tokens = {"plain": sizes[0] / whole, "tiered": sum(sizes) / whole, "windows": sum(sizes) / windows}
     mean = sum(size * cost for size, cost in zip(sizes, costs, strict=True)) / sum(sizes)
     dollars = {"plain": costs[0], "tiered": mean, "windows": mean}

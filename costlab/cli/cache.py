@@ -19,7 +19,7 @@ from costlab.cache.prefix.pools import WRITES
 from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCHES, Plan
 from costlab.cache.sim.report import Report
-from costlab.cache.sim.run import Replayer, replay
+from costlab.cache.sim.run import ReplayTask, replay
 from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
 from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import Watched, progress_bar
@@ -119,7 +119,7 @@ def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace)
 
     try:
         with progress_bar(len(plans), "plans") as bar:
-            return sweep(Replayer(trace), plans, jobs=args.jobs, scheduler=args.scheduler, progress=progress)
+            return sweep(ReplayTask(trace), plans, jobs=args.jobs, scheduler=args.scheduler, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"after {done} of {len(plans)} plans") from None
 

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from costlab import cache, prices, traces
 from costlab.arrays import Floats
-from costlab.cache.sim.report import Report, Spread
+from costlab.cache.sim.report import Percentiles, Report
 from costlab.explore.style import COLOURS, STYLE, label_ends, log_axis, new_figure
 from costlab.text import bytes_text
 from costlab.traces import replacing
@@ -81,11 +81,11 @@ def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, 
     """
     if not terabytes > 0:
         raise ValueError(f"terabytes = {terabytes} should be above 0")
-    curve, feet = _chat_curve(turns, requests), cache.footprint(model)
+    curve, footprint = _chat_curve(turns, requests), cache.footprint(model)
     sizes = 10.0 ** np.linspace(-2, 1.5, 71)
     axes = new_figure("What does a larger cache find?", "cache (TB)", "share of blocks found")
     best, ends = float(curve.hit_rate(np.inf)), []
-    for name, per_token, colour in _ways(feet):
+    for name, per_token, colour in _ways(footprint):
         rates = curve.hit_rate(sizes * 1e12 / (512 * per_token))
         axes.plot(sizes, rates, color=colour)
         marked = float(curve.hit_rate(terabytes * 1e12 / (512 * per_token)))
@@ -99,12 +99,12 @@ def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, 
     print(f"unlimited: {best:.12g}")
 
 
-def _ways(feet: cache.Footprint) -> list[tuple[str, float, str]]:
+def _ways(footprint: cache.Footprint) -> list[tuple[str, float, str]]:
     """(name, bytes per cached token, colour) of three ways to keep a hybrid's windows."""
     return [
-        ("every layer whole", feet.all_bytes_per_token, COLOURS["full"]),
-        ("a window per 1,920", feet.bytes_per_token(1 / 15), COLOURS["miss"]),
-        ("no windows", feet.bytes_per_token(0), COLOURS["sliding"]),
+        ("every layer whole", footprint.all_bytes_per_token, COLOURS["full"]),
+        ("a window per 1,920", footprint.bytes_per_token(1 / 15), COLOURS["miss"]),
+        ("no windows", footprint.bytes_per_token(0), COLOURS["sliding"]),
     ]
 
 
@@ -119,8 +119,8 @@ def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> 
     Raises:
         ValueError: a branch outside 0 … 16, a negative distance, a model without sliding windows.
     """
-    page, pages, feet = 512, 16, cache.footprint(model)
-    if not 0 <= branch <= pages or every < 0 or not feet.window_bytes:
+    page, pages, footprint = 512, 16, cache.footprint(model)
+    if not 0 <= branch <= pages or every < 0 or not footprint.window_bytes:
         raise ValueError(f"branch {branch}, every {every}, {model!r}: should be 0-{pages}, at least 0, and a hybrid")
     held = cache.Plan(model, cache.standard("unlimited"), checkpoint_tokens=every or None).cache()
     first = tuple(range(pages))
@@ -130,7 +130,7 @@ def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> 
     ends = sorted(place + 1 for place in windows if isinstance(place, int))
     axes = new_figure("How much of the second prompt is found?", "tokens", "", size=(7.2, 2.6))
     _row(axes, 0, [at * page for at in first], page, COLOURS["full"])
-    _row(axes, 1, [at * page - feet.window_tokens for at in ends], feet.window_tokens, COLOURS["sliding"])
+    _row(axes, 1, [at * page - footprint.window_tokens for at in ends], footprint.window_tokens, COLOURS["sliding"])
     _row(axes, 2, [at * page for at in first[: match.pages]], page, COLOURS["hit"])
     _row(axes, 2, [at * page for at in first[match.pages :]], page, COLOURS["miss"])
     for start, stop, text in ((0, match.pages, "found"), (match.pages, pages, "computed")):
@@ -143,7 +143,7 @@ def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> 
     axes.grid(visible=False)
     plt.show()
     print(f"{match.found * page} tokens shared, {match.pages * page} found, {(pages - match.pages) * page} computed")
-    share = len(ends) * feet.window_bytes / (pages * page * feet.full_bytes_per_token)
+    share = len(ends) * footprint.window_bytes / (pages * page * footprint.full_bytes_per_token)
     print(f"{len(ends)} windows kept, {share:.12g} of the full pages' bytes")
 
 
@@ -166,13 +166,13 @@ def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
     """
     if spacing < 1:
         raise ValueError(f"spacing = {spacing} should be at least 1 token")
-    feet = cache.footprint(model)
+    footprint = cache.footprint(model)
     spacings = 2.0 ** np.linspace(7, 20, 53)
-    limit = feet.multiplier(0)
+    limit = footprint.multiplier(0)
     axes = new_figure("How many more tokens fit?", "cached tokens per kept window", "times as many")
-    axes.plot(spacings, [feet.multiplier(feet.window_tokens / s) for s in spacings], color=COLOURS["sliding"])
+    axes.plot(spacings, [footprint.multiplier(footprint.window_tokens / s) for s in spacings], color=COLOURS["sliding"])
     axes.axhline(limit, color=COLOURS["other"], linewidth=1, linestyle="--")
-    times = feet.multiplier(feet.window_tokens / spacing)
+    times = footprint.multiplier(footprint.window_tokens / spacing)
     axes.plot(spacing, times, "o", color=COLOURS["sliding"])
     log_axis(axes, "x", [128, 1024, 8192, 65536, 1048576], "{:,.0f}".format)
     axes.set(xlim=(100, 2**22), ylim=(0, limit * 1.1))
@@ -212,9 +212,9 @@ def read_overlap(
     axes = new_figure("Does compute hide the load?", "milliseconds since the start", "", size=(7.2, 2.6))
     loads = [(e.load_start_s * 1e3, (e.load_end_s - e.load_start_s) * 1e3) for e in events]
     computes = [(e.compute_start_s * 1e3, (e.compute_end_s - e.compute_start_s) * 1e3) for e in events]
-    look = {"edgecolor": "white", "linewidth": 0.4}
-    axes.broken_barh(loads, (0.6, 0.8), facecolors=COLOURS["dram"], **look)
-    axes.broken_barh(computes, (-0.4, 0.8), facecolors=COLOURS["compute"], **look)
+    style = {"edgecolor": "white", "linewidth": 0.4}
+    axes.broken_barh(loads, (0.6, 0.8), facecolors=COLOURS["dram"], **style)
+    axes.broken_barh(computes, (-0.4, 0.8), facecolors=COLOURS["compute"], **style)
     axes.set_yticks([0, 1], ["compute", "load"])
     axes.set(xlim=(0, run.finish_s * 1e3), ylim=(-0.6, 1.6))
     axes.grid(axis="y", visible=False)
@@ -239,8 +239,8 @@ def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mim
     """
     if not reads_per_hour > 0 or spacing < 1:
         raise ValueError(f"readings should be above 0 and spacing at least 1, got {reads_per_hour} and {spacing}")
-    feet, row = cache.footprint(model), prices.price_at(model)
-    gigabytes = 1e6 * feet.bytes_per_token(feet.window_tokens / spacing) / 1e9
+    footprint, row = cache.footprint(model), prices.price_at(model)
+    gigabytes = 1e6 * footprint.bytes_per_token(footprint.window_tokens / spacing) / 1e9
     axes = new_figure("When does the hit price pay for keeping?", "readings per hour", "USD per million tokens read")
     reads = 10.0 ** np.linspace(-2, 3, 51)
     ends = []
@@ -330,8 +330,8 @@ def _hits(axes: Axes, report: Report) -> None:
 
 def _waits(axes: Axes, report: Report) -> None:
     """Draw percentiles of the time to first token, with and without the queue before it."""
-    for row, (spread, colour) in enumerate(((report.ttft, COLOURS["miss"]), (report.service, COLOURS["full"]))):
-        _percentiles(axes, row, spread, colour)
+    for row, (times, colour) in enumerate(((report.ttft, COLOURS["miss"]), (report.service, COLOURS["full"]))):
+        _percentiles(axes, row, times, colour)
     axes.set_yticks([0, 1], ["from arrival", "from its turn"])
     axes.set(title="How long until the first token?", xlabel="seconds", ylim=(1.6, -0.6))
     low, high = _limits(report)
@@ -339,8 +339,8 @@ def _waits(axes: Axes, report: Report) -> None:
     axes.set_xlim(low, high)
 
 
-def _percentiles(axes: Axes, row: int, spread: Spread, colour: str) -> None:
-    points = {"p50": spread.p50_s, "p90": spread.p90_s, "p99": spread.p99_s}
+def _percentiles(axes: Axes, row: int, times: Percentiles, colour: str) -> None:
+    points = {"p50": times.p50_s, "p90": times.p90_s, "p99": times.p99_s}
     axes.plot([max(s, _TICKS_S[0]) for s in points.values()], [row] * 3, "o-", color=colour)
     for height, (name, seconds) in zip((-16, 9, -16), points.items(), strict=True):
         place = (max(seconds, _TICKS_S[0]), row)

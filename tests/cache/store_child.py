@@ -1,4 +1,4 @@
-"""Processes that are killed while they write; run by test_cache_store_crash.py.
+"""Processes that are killed while they write; run by test_store_crash.py.
 
 store_child.py write FOLDER SEED     put pages until killed, print after each how many leading keys are durable
 store_child.py die FOLDER LIMIT      in forks: die at the first, second, … step of writing; check after each

@@ -22,10 +22,10 @@ def corrections():
     """For each claim the numbers in whose place the right ones lead to the best verdict that it can have."""
     v4, pro = arch.load("deepseek-v4-pro"), arch.load("mimo-v2.5-pro")
     experts = moe.moe_layer(v4)
-    feet, a100, media = cache.footprint("mimo-v2.5-pro"), catalog.chip("a100-80g"), catalog.load().media
+    footprint, a100, media = cache.footprint("mimo-v2.5-pro"), catalog.chip("a100-80g"), catalog.load().media
     tiers = KNOWN["cache-tiers"].values
-    moved = 32_768 * feet.full_bytes_per_token + feet.window_bytes
-    whole, every = sum(tiers[f"{tier}_bytes"] for tier in ("hbm", "dram", "ssd")), feet.all_bytes_per_token
+    moved = 32_768 * footprint.full_bytes_per_token + footprint.window_bytes
+    whole, every = sum(tiers[f"{tier}_bytes"] for tier in ("hbm", "dram", "ssd")), footprint.all_bytes_per_token
     rates = {
         "hbm_bytes_s": a100.memory_bandwidth_bytes_s,
         "dram_bytes_s": media["dram"].read_bytes_s,
@@ -60,7 +60,7 @@ def corrections():
         "cache-table": {
             "plain": tiers["hbm_bytes"] / every,
             "tiered": whole / every,
-            "windows": whole / feet.full_bytes_per_token,
+            "windows": whole / footprint.full_bytes_per_token,
             "plain_usd_gb": tiers["hbm_usd_gb"],
             "tiered_usd_gb": paid,
             "windows_usd_gb": paid,

@@ -18,7 +18,7 @@ from sweep.points import Deadly, Gate, Heavy, LastDeadly, Lost, count, process, 
 from costlab import sweep as module
 from costlab import traces
 from costlab.cache import Plan, replay, standard
-from costlab.cache.sim.run import Replayer
+from costlab.cache.sim.run import ReplayTask
 from costlab.sweep import DIED, Outcome, grid, sweep
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def carrier(request):
 
 def test_equal_to_serial(carrier, serial):
     seen = []
-    outcomes = sweep(Replayer(chats()), PLANS, progress=seen.append, **carrier)
+    outcomes = sweep(ReplayTask(chats()), PLANS, progress=seen.append, **carrier)
     assert outcomes == [Outcome(plan, found) for plan, found in zip(PLANS, serial, strict=True)]
     assert seen == [1] * len(PLANS)
 
@@ -237,7 +237,7 @@ def once(action):
 def test_dask_with_a_worker_killed_midway(workers, serial):
     """One of three gets SIGKILL when the first plan is done. The sweep is whole, and the same."""
     killed = once(lambda: workers.kill(workers.workers[0]))
-    assert results(sweep(Replayer(chats()), PLANS * 4, scheduler=workers.address, progress=killed)) == serial * 4
+    assert results(sweep(ReplayTask(chats()), PLANS * 4, scheduler=workers.address, progress=killed)) == serial * 4
     assert len(workers.workers) == 2
 
 

@@ -2,7 +2,7 @@
 
 from costlab.cache.policies.base import Key, Policy, replay_keys
 from costlab.cache.policies.belady import Belady, Future, belady_hits
-from costlab.cache.policies.choice import EVICTIONS, POLICIES, count_hits, make, policies
+from costlab.cache.policies.choice import EVICTIONS, POLICIES, count_hits, make
 from costlab.cache.policies.lru import FIFO, LFU, LRU, SLRU
 from costlab.cache.policies.sieve import S3FIFO, SIEVE
 
@@ -22,6 +22,5 @@ __all__ = [
     "belady_hits",
     "count_hits",
     "make",
-    "policies",
     "replay_keys",
 ]

@@ -27,7 +27,7 @@ class FIFO(Policy):
         self._order[key] = None
 
     def hit(self, key: Key) -> None:
-        """Change nothing."""
+        """Leave the queue as it is: uses do not count."""
 
     def remove(self, key: Key) -> None:
         """Take the page out of the queue."""
@@ -48,7 +48,7 @@ class FIFO(Policy):
             order[key] = None
 
     def hit_all(self, keys: Iterable[Key]) -> None:
-        """Change nothing."""
+        """Leave the queue as it is: uses do not count."""
 
     def evict(self, count: int, pinned: AbstractSet[Key] = NOTHING_PINNED) -> list[Key]:
         """Remove up to `count` pages from the front; those in use go back to it."""

@@ -1,4 +1,4 @@
-"""S3-FIFO and SIEVE: two queues and a moving hand in place of LRU's reordering, and Belady's MIN, which knows all."""
+"""S3-FIFO and SIEVE: queues that a hit does not reorder, unlike LRU's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from costlab.cache.policies.base import NOTHING_PINNED, Key, Policy
 
 
 class S3FIFO(Policy):
-    """Three FIFO queues: newcomers prove themselves in a small one, a ghost remembers those who just failed.
+    """Three FIFO queues: new pages enter a small one, used ones move to the main one, the ghost keeps evicted ids.
 
     A page leaves the small queue (a tenth of the pages) for the main one if it was used `threshold` times; a page
     that comes back while the ghost still knows it goes to the main queue at once; the main queue gives a used page

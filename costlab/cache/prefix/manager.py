@@ -1,7 +1,9 @@
-"""The prefix cache itself: match a prompt, admit it with a lease on its pages, let it grow, pause and end.
+"""The prefix cache: match a prompt, admit it with a lease on its pages, let it grow, pause and end.
 
-Everything a running sequence needs is in the first tier and pinned, whoever else shares it. Pairs of `can_...` and
-do: ask first, then do; what cannot be done raises. `check` asserts that every account balances.
+A prompt is a chain of pages: each page's id stands for its tokens and all before them. Full pages (of layers that see
+every token) and window pages (of layers that see the last ones) lie in tiers of their own. Everything a running
+sequence needs is in the first tier and pinned, whoever else shares it. Pairs of `can_...` and do: ask first, then do;
+what cannot be done raises. `check` asserts that every account balances.
 
 >>> from costlab.cache import PrefixCache, Tier
 >>> cache = PrefixCache([Tier("HBM", 4.0), Tier("DRAM")], page_bytes=1.0)
@@ -12,44 +14,124 @@ do: ask first, then do; what cannot be done raises. `check` asserts that every a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import filterfalse
 from typing import Literal
 
-from costlab.cache.policies.base import Key
-from costlab.cache.prefix.leases import Lease, Match
-from costlab.cache.prefix.look import look
-from costlab.cache.prefix.residency import Residency, decrement
+from costlab import checks
+from costlab.cache.footprints import boundaries
+from costlab.cache.policies import EVICTIONS, make
+from costlab.cache.policies.base import Key, Policy
+from costlab.cache.policies.belady import Belady, Future
+from costlab.cache.prefix.match import Lease, Lookup, Match, lookup
+from costlab.cache.prefix.pools import WRITES, LeavesFirst, PageTiers, Pool, WriteMode
+from costlab.cache.tiers import Tier
+from costlab.checks import whole
 
 
-class PrefixCache(Residency):
-    """Pages of prompts in tiers, with leases. Arguments and errors are those of `Residency`, its base."""
+class PrefixCache:
+    """Pages of prompts in tiers, with leases.
 
-    # --- asking ------------------------------------------------------------------------------------------------
+    Args:
+        tiers: fastest first; running sequences live in the first.
+        page_bytes: of a full page.
+        window_bytes: of a window page; 0 for models without windows.
+        page_tokens: tokens of a full page.
+        capacities: (full pages, window pages) per tier; None: as many full pages as fit, for models without windows.
+        eviction: one of `POLICIES`, or "belady" with a `future`.
+        write: one of `WRITES`.
+        leaves_first: a page goes before the pages it builds on; False: the policy alone decides.
+        checkpoint_tokens: windows are kept every so many tokens besides each prompt's end; None: at the end only.
+        branch_points: a window is also kept where a prompt left a cached one.
+        selective_uses: uses after which "selective" writes a page.
+        future: what will be asked for, one step per admission, for "belady".
 
-    def can_admit(self, pages: Sequence[Key]) -> bool:
-        """Say whether the first tier can hold a sequence beside all running ones."""
-        return self._fitting(pages) == len(pages)
+    Raises:
+        ValueError: an unknown policy or write mode; no tier; sizes that are not above 0.
+    """
 
-    def can_extend(self, lease: Lease, pages: Sequence[Key]) -> bool:
-        """Say whether a running sequence can grow by these pages."""
-        return lease.state == "running" and self._fitting(pages) == len(pages)
+    def __init__(
+        self,
+        tiers: Sequence[Tier],
+        page_bytes: float,
+        window_bytes: float = 0.0,
+        *,
+        page_tokens: int = 1,
+        capacities: Sequence[tuple[float, float]] | None = None,
+        eviction: str = "lru",
+        write: str = "through",
+        leaves_first: bool = True,
+        checkpoint_tokens: int | None = None,
+        branch_points: bool = False,
+        selective_uses: int = 2,
+        future: Future | None = None,
+    ) -> None:
+        page_tokens, selective_uses = whole(page_tokens, "page_tokens"), whole(selective_uses, "selective_uses")
+        if not tiers or not page_bytes >= 0 or not window_bytes >= 0 or page_tokens < 1:
+            raise ValueError(f"{len(tiers)} tiers, pages of {page_bytes} bytes and {page_tokens} tokens: none may be 0")
+        if selective_uses < 1 or (checkpoint_tokens is not None and whole(checkpoint_tokens, "checkpoint_tokens") < 1):
+            raise ValueError(
+                f"{selective_uses} uses, checkpoints every {checkpoint_tokens} tokens: should be at least 1"
+            )
+        eviction = checks.pick({each: each for each in EVICTIONS}, eviction, "eviction policy")
+        if eviction == "belady" and future is None:
+            raise ValueError("eviction 'belady' needs the future: what will be asked for")
+        if capacities is None:
+            if window_bytes:
+                raise ValueError("capacities should say how each tier is split between full and window pages")
+            capacities = [(_pages(tier.capacity_bytes, page_bytes), 0) for tier in tiers]
+        self.tiers = tuple(tiers)
+        self.write: WriteMode = checks.pick({w: w for w in WRITES}, write, "write mode")
+        self.page_tokens, self.checkpoint_tokens, self.branch_points = page_tokens, checkpoint_tokens, branch_points
+        self.leaves_first, self.selective_uses, self.future = leaves_first, selective_uses, future
+        # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.
+        self._parents: dict[Key, Key | None] | None = {} if leaves_first and eviction != "lru" else None
+        self._uses: dict[Key, int] = {}
+        self._running: set[Lease] = set()
+        self._latest: Lookup | None = None  # what `match` found last, as long as no page has moved since
 
-    def can_resume(self, lease: Lease) -> bool:
-        """Say whether a preempted sequence fits again."""
-        return lease.state == "preempted" and self.can_admit(lease.pages)
+        def policy(capacity: float) -> Policy:
+            return make(eviction, capacity) if eviction != "belady" or future is None else Belady(capacity, future)
+
+        def leaf_policy(capacity: float) -> Policy:
+            return policy(capacity) if self._parents is None else LeavesFirst(policy(capacity), self._parents)
+
+        full, window = [], []
+        for tier, (full_pages, window_pages) in zip(tiers, capacities, strict=True):
+            full.append(Pool(f"{tier.name} full", page_bytes, full_pages, leaf_policy(max(full_pages, 1))))
+            window.append(Pool(f"{tier.name} window", window_bytes, window_pages, policy(max(window_pages, 1))))
+        self.full = PageTiers(full, self.write, leaves_first, self._forget)
+        self.windows = PageTiers(window, self.write, leaves_first) if window_bytes else None
 
     @property
     def running(self) -> int:
         """Leases that hold pages."""
-        return len(self._leases)
+        return len(self._running)
 
     @property
     def pinned(self) -> int:
         """Pages in use."""
-        return len(self._pins)
+        return len(self.full.pins)
 
-    # --- doing -------------------------------------------------------------------------------------------------
+    # --- ask, then do ------------------------------------------------------------------------------------------
+
+    def match(self, pages: Sequence[Key], limit: int | None = None) -> Match:
+        """Return how much of a prompt is cached, without touching anything.
+
+        Args:
+            pages: prefix-chained ids of the prompt's pages.
+            limit: look at the first so many pages only.
+        """
+        found = lookup(self.full.has, pages if limit is None else pages[:limit])
+        if limit is None and isinstance(pages, tuple):
+            self._latest = found
+        return self._usable(found)
+
+    def can_admit(self, pages: Sequence[Key]) -> bool:
+        """Say whether the first tier can hold a sequence beside all running ones."""
+        return self.full.fitting(pages) == len(pages)
 
     def admit(
         self, pages: Sequence[Key], tokens: int | None = None, match: Match | None = None, partial: bool = False
@@ -65,20 +147,21 @@ class PrefixCache(Residency):
         Raises:
             ValueError: a page twice; no room, without `partial`.
         """
-        if len(set(pages)) != len(pages):
-            raise ValueError(f"a prompt's pages should differ: {_repeated(pages)!r} comes twice")
-        fit = self._fitting(pages)
+        _no_doubles(pages, "a prompt's")
+        fit = self.full.fitting(pages)
         if fit < len(pages) and not partial:
             raise ValueError(f"no room: {len(pages)} pages, only {fit} fit beside {self.running} running sequences")
         if self.future is not None:
             self.future.now += 1
-        kept = list(pages if fit == len(pages) else pages[:fit])
-        whole = tokens if tokens is not None else len(pages) * self.page_tokens
-        lease = Lease(kept, min(whole, fit * self.page_tokens), uncached=len(pages) - fit)
-        seen, self._seen = self._seen, None
-        self._take(lease, match, seen[1] if seen is not None and seen[0] is pages and not lease.uncached else None)
-        self._leases[id(lease)] = lease
+        tokens = tokens if tokens is not None else len(pages) * self.page_tokens
+        kept = pages if fit == len(pages) else pages[:fit]
+        lease = Lease(list(kept), min(tokens, fit * self.page_tokens), uncached=len(pages) - fit)
+        self._start(lease, self._lookup(kept), match)
         return lease
+
+    def can_extend(self, lease: Lease, pages: Sequence[Key]) -> bool:
+        """Say whether a running sequence can grow by these pages."""
+        return lease.state == "running" and self.can_admit(pages)
 
     def extend(self, lease: Lease, pages: Sequence[Key]) -> None:
         """Give a running sequence further pages, which follow those it has.
@@ -87,19 +170,15 @@ class PrefixCache(Residency):
             ValueError: a sequence that is not running, a page it has already, or no room.
         """
         self._need(lease, "running")
-        if len({*lease.pages, *pages}) != len(lease.pages) + len(pages):
-            raise ValueError(f"a sequence's pages should differ: {_repeated([*lease.pages, *pages])!r} comes twice")
+        _no_doubles([*lease.pages, *pages], "a sequence's")
         if not self.can_extend(lease, pages):
             raise ValueError(f"no room for {len(pages)} further pages beside {self.running} running sequences")
-        before, self._seen = lease.pages, None
-        self._follow(pages, before[-1] if before else None)
-        self._pin(pages)
-        fresh = list(pages)
-        seen = look(self.full.has, fresh)
-        shares = seen.shares(fresh)
-        self._bring(shares[0][1], 0)
-        self._copy_down(fresh, seen, shares, Match(0, 0, (0,) * len(self.tiers)))
-        lease.pages = [*before, *pages]
+        self._note_parents(pages, lease.pages[-1] if lease.pages else None)
+        self.full.pin(pages)
+        found = self._lookup(pages)
+        self._load(found, 0)
+        self._copy_down(found, Match(0, 0, (0,) * len(self.tiers)))
+        lease.pages = [*lease.pages, *pages]
         lease.tokens += len(pages) * self.page_tokens
         lease.extended = True
 
@@ -109,7 +188,11 @@ class PrefixCache(Residency):
         Raises:
             ValueError: a sequence that is not running.
         """
-        self._let_go(lease, "preempted")
+        self._stop(lease, "preempted")
+
+    def can_resume(self, lease: Lease) -> bool:
+        """Say whether a preempted sequence fits again."""
+        return lease.state == "preempted" and self.can_admit(lease.pages)
 
     def resume(self, lease: Lease) -> None:
         """Bring a preempted sequence back: what was evicted meanwhile is loaded or computed again, see `lease.match`.
@@ -120,10 +203,7 @@ class PrefixCache(Residency):
         self._need(lease, "preempted")
         if not self.can_resume(lease):
             raise ValueError(f"no room to resume {len(lease.pages)} pages beside {self.running} running sequences")
-        self._seen = None
-        self._take(lease, None)
-        lease.state = "running"
-        self._leases[id(lease)] = lease
+        self._start(lease, self._lookup(lease.pages))
 
     def release(self, lease: Lease) -> None:
         """End a sequence; its pages stay cached as long as nobody needs the room.
@@ -134,7 +214,7 @@ class PrefixCache(Residency):
         if lease.state == "preempted":
             lease.state = "released"
         else:
-            self._let_go(lease, "released")
+            self._stop(lease, "released")
 
     def check(self) -> None:
         """Raise AssertionError unless all accounts balance.
@@ -143,41 +223,158 @@ class PrefixCache(Residency):
         in the first tier; every window with the page it belongs to; pages over each link as the pools counted them.
         """
         self.full.check()
-        pins = Counter(key for lease in self._leases.values() for key in lease.pages)
-        assert pins == self._pins, "reference counts differ from leases"
-        assert all(lease.state == "running" for lease in self._leases.values())
-        assert all(map(self.full.has[0], pins)), "a page in use was evicted"
-        for above, crossed in enumerate(self.read[1:]):
+        pages = Counter(key for lease in self._running for key in lease.pages)
+        assert pages == self.full.pins, "reference counts differ from leases"
+        assert all(lease.state == "running" for lease in self._running)
+        assert all(map(self.full.has[0], pages)), "a page in use was evicted"
+        for above, crossed in enumerate(self.full.read[1:]):
             assert self.full.pools[above].added["loaded"] <= crossed, "more pages loaded than crossed the link"
         if self.windows is not None:
             self.windows.check()
             assert self.windows.keys() <= self.full.keys(), "a window outlived its page"
-            held = Counter(lease.window for lease in self._leases.values() if lease.window is not None)
-            assert held == self._window_pins, "reference counts of windows differ from leases"
+            windows = Counter(lease.window for lease in self._running if lease.window is not None)
+            assert windows == self.windows.pins, "reference counts of windows differ from leases"
 
-    # --- how ---
+    # --- how: sequences ----------------------------------------------------------------------------------------
 
-    def _let_go(self, lease: Lease, state: Literal["preempted", "released"]) -> None:
+    def _start(self, lease: Lease, found: Lookup, match: Match | None = None) -> None:
+        """Pin a sequence's pages, touch those that are there, load or compute the rest into the first tier."""
+        if match is None or match.pages > len(lease.pages):
+            match = self._usable(found)
+        lease.match, lease.resident, lease.admitted = match, found.resident, len(lease.pages)
+        self._note_parents(lease.pages, None)
+        self.full.pin(lease.pages)
+        if not self.leaves_first:  # in the order of the prompt: first what was there, then what is new
+            self._touch(found)
+        self._load(found, match.pages - match.at[0])
+        self._copy_down(found, match)
+        if self.leaves_first:  # deepest first: what is new lies deeper than what was there
+            self._touch(found)
+        if self.windows is not None:
+            self._use_window(self.windows, lease)
+            self._keep_windows(self.windows, lease, match.pages)
+        lease.state = "running"
+        self._running.add(lease)
+
+    def _stop(self, lease: Lease, state: Literal["preempted", "released"]) -> None:
+        """Unpin what a sequence holds."""
         self._need(lease, "running")
         if lease.extended and self.windows is not None:
             self._keep_windows(self.windows, lease, lease.admitted)
-        del self._leases[id(lease)]
+        self._running.remove(lease)
         lease.state = state
-        if not self._leases:
-            self._pins.clear()
-        else:
-            for key in lease.pages:
-                decrement(self._pins, key)
-        if lease.window is not None:
-            decrement(self._window_pins, lease.window)
+        if self._running:
+            self.full.unpin(lease.pages)
+        else:  # nobody else is there: all at once
+            self.full.pins.clear()
+        if lease.window is not None and self.windows is not None:
+            self.windows.unpin([lease.window])
             lease.window = None
         if lease.extended:  # the pages it grew are younger than those they build on
-            self._touch(look(self.full.has, lease.pages).shares(lease.pages))
+            self._touch(lookup(self.full.has, lease.pages))
 
-    def _need(self, lease: Lease, state: str) -> None:
-        if lease.state != state or (state == "running" and id(lease) not in self._leases):
+    def _need(self, lease: Lease, state: Literal["running", "preempted"]) -> None:
+        if lease.state != state or (state == "running" and lease not in self._running):
             raise ValueError(f"the sequence should be {state} here, it is {lease.state}")
 
+    # --- how: full pages ---------------------------------------------------------------------------------------
 
-def _repeated(pages: Sequence[Key]) -> Key:
-    return next(key for key, count in Counter(pages).items() if count > 1)
+    def _lookup(self, pages: Sequence[Key]) -> Lookup:
+        """Look pages up before they move, unless `match` has just done so."""
+        latest, self._latest = self._latest, None
+        return latest if latest is not None and latest.pages is pages else lookup(self.full.has, pages)
+
+    def _usable(self, found: Lookup) -> Match:
+        """Return how many pages of those found can be used: with windows, up to the last one whose window is there."""
+        pages = there = found.found
+        window_at = None
+        if self.windows is not None and there:
+            pages, window_at = self.windows.deepest(found.pages[:there])
+        return Match(pages, there, found.at(pages), window_at)
+
+    def _touch(self, found: Lookup) -> None:
+        for level, held in enumerate(found.held):
+            if held:
+                self.full.touch(level, held)
+
+    def _load(self, found: Lookup, loaded: int) -> None:
+        """Bring what the first tier lacks into it: the first `loaded` pages from slower tiers, the others computed."""
+        keys = found.lacking[0]
+        if keys:
+            count = self.full.put(0, keys, "computed", loaded)
+            assert count == len(keys), "room was promised"
+
+    def _copy_down(self, found: Lookup, match: Match) -> None:
+        """Copy pages into slower tiers: those that pass on their way up, and those the write mode wants there."""
+        if self.write == "selective":
+            for key in found.pages:
+                self._uses[key] = self._uses.get(key, 0) + 1
+        for level in range(1, len(self.tiers)):
+            passing = sum(match.at[level + 1 :])
+            self.full.read[level] += match.at[level] + passing
+            keys = found.lacking[level]
+            if keys and self.write != "through":
+                slower = found.below(level, match.pages) if passing else ()
+                keys = [key for key in keys if key in slower or self._wants_copy(key)]
+            if keys:
+                self.full.put(level, keys, "written", passing)
+
+    def _wants_copy(self, key: Key) -> bool:
+        """Say whether the write mode wants a page, now in use, in slower tiers."""
+        return self.write == "through" or (self.write == "selective" and self._uses[key] >= self.selective_uses)
+
+    def _note_parents(self, pages: Sequence[Key], parent: Key | None) -> None:
+        if self._parents is not None:
+            for key in pages:
+                self._parents.setdefault(key, parent)
+                parent = key
+
+    def _forget(self, keys: list[Key]) -> None:
+        """Drop what belongs to pages that no tier holds any more: their windows are worthless now."""
+        if self.windows is not None:
+            self.windows.discard(keys)
+        for table in (self._parents, self._uses):
+            if table:
+                for key in keys:
+                    table.pop(key, None)
+
+    # --- how: windows ------------------------------------------------------------------------------------------
+
+    def _use_window(self, windows: PageTiers, lease: Lease) -> None:
+        """Pin the window that the match rests on, and load it."""
+        match = lease.match
+        if not match.pages:
+            return
+        lease.window = key = lease.pages[match.pages - 1]
+        windows.pin([key])
+        source = match.window_at or 0
+        for level, has in enumerate(windows.has):
+            windows.read[level] += 0 < level <= source
+            if has(key):
+                windows.pools[level].policy.hit(key)
+            elif level < source or self._wants_copy(key):
+                windows.put(level, [key], "written", int(level < source))
+
+    def _keep_windows(self, windows: PageTiers, lease: Lease, start: int) -> None:
+        """Keep a window at each boundary after page `start` that the prefill passes."""
+        marks = boundaries(lease.tokens, self.page_tokens, self.checkpoint_tokens)
+        if self.branch_points:
+            marks = tuple(sorted({*marks, lease.match.found}))
+        keys = [lease.pages[mark - 1] for mark in marks if start < mark <= len(lease.pages)]
+        for level, has in enumerate(windows.has):
+            if level == 1 and self.write != "through":
+                keys = list(filter(self._wants_copy, keys))
+            lacking = list(filterfalse(has, keys))
+            if lacking:
+                windows.put(level, lacking, "written" if level else "computed")
+
+
+def _no_doubles(pages: Sequence[Key], whose: str) -> None:
+    if len(set(pages)) != len(pages):
+        twice = next(key for key, count in Counter(pages).items() if count > 1)
+        raise ValueError(f"{whose} pages should differ: {twice!r} comes twice")
+
+
+def _pages(capacity_bytes: float, page_bytes: float) -> float:
+    pages = capacity_bytes / page_bytes if page_bytes else math.inf
+    return pages if math.isinf(pages) else math.floor(pages * (1 + 1e-12))

@@ -11,12 +11,9 @@ from typing import Literal
 
 from costlab.cache.policies.base import Key, Policy
 
-#: Is told of pages that no tier holds any more.
-OnLost = Callable[[list[Key]], None] | None
-
-Write = Literal["through", "selective", "back"]
-#: When pages are copied to slower tiers: when they come in, at their second use, or when they are evicted.
-WRITES: tuple[Write, ...] = ("through", "selective", "back")
+WriteMode = Literal["through", "selective", "back"]
+#: When pages are copied to slower tiers: when they come in, when they are used again, or when they are evicted.
+WRITES: tuple[WriteMode, ...] = ("through", "selective", "back")
 
 #: How a page came into a pool: computed there, loaded from a slower tier, written from a faster one.
 CAUSES = ("computed", "loaded", "written")
@@ -78,7 +75,20 @@ class LeavesFirst(Policy):
 
 @dataclass
 class Pool:
-    """Pages of one size in one tier: at most `capacity` of them, ordered by `policy`."""
+    """Pages of one size in one tier, and the account of those that came and went.
+
+    Attributes:
+        name: of the tier, with the kind of page.
+        page_bytes: bytes of a page.
+        capacity: pages that fit; infinity is unlimited.
+        policy: which pages are there, and who goes next.
+        there: ids of the pages that are there now.
+        added: pages that ever came in, by each of `CAUSES`.
+        evicted: pages that went to make room.
+        discarded: pages that went because nothing could use them any more.
+        refused: pages that found no room, since those there were in use.
+        peak: the most pages that were there at one time.
+    """
 
     name: str
     page_bytes: float
@@ -86,6 +96,7 @@ class Pool:
     policy: Policy
 
     def __post_init__(self) -> None:
+        self.there = self.policy.keys()
         self.added = dict.fromkeys(CAUSES, 0)
         self.evicted = 0
         self.discarded = 0
@@ -95,7 +106,7 @@ class Pool:
     @property
     def pages(self) -> int:
         """Pages that are there now."""
-        return len(self.policy)
+        return len(self.there)
 
     @property
     def bytes_in(self) -> float:
@@ -117,71 +128,95 @@ class Pool:
         came, went = sum(self.added.values()), self.evicted + self.discarded
         assert came == went + self.pages, f"{self.name}: {came} pages came, {went} went, {self.pages} are there"
         assert self.pages <= self.peak <= self.capacity, f"{self.name}: {self.pages} pages, capacity {self.capacity}"
-        assert math.isinf(self.capacity) or len(set(self.policy.keys())) == self.pages
+        assert math.isinf(self.capacity) or len(set(self.there)) == self.pages
 
 
-class Stack:
-    """The pools of one kind of page, fastest tier first; a page may be in any of them at once.
+class PageTiers:
+    """The pages of one kind in every tier, fastest tier first; a page may be in any of them at once.
 
-    `has` asks a tier for a page: `stack.has[1](key)`.
+    `has[i](key)` says whether tier i has a page. `pins` counts the users of each page in use; such pages stay.
 
     Args:
         pools: one per tier.
-        write: "back": a page evicted from a tier is written to the next one if that lacks it; "through": whoever puts
-            a page into a tier puts it into all slower ones that lack it.
-        deepest_first: pages come root first; to keep leaves the first to go, they are queued in reverse.
-        on_lost: called with the pages that no tier holds any more, which `lost` then counts.
+        write: "back": a page evicted from a tier is written to the next one if that lacks it. In the other modes the
+            owner puts pages into slower tiers itself: "through" says that it puts in every page.
+        leaves_first: pages come root first, and are queued in reverse, so that the leaves are the first to go.
+        on_lost: called with the pages that no tier holds any more, which `lost` counts; None: nobody asks for them.
     """
 
     def __init__(
         self,
         pools: Sequence[Pool],
-        write: Write = "selective",
-        deepest_first: bool = True,
-        on_lost: OnLost = None,
+        write: WriteMode = "selective",
+        leaves_first: bool = True,
+        on_lost: Callable[[list[Key]], None] | None = None,
     ) -> None:
         self.pools = tuple(pools)
-        self._there = tuple(pool.policy.keys() for pool in self.pools)
-        self.has = tuple(there.__contains__ for there in self._there)
-        # where a page evicted from each tier may still be; the next tier most likely has it
-        self._elsewhere = tuple((*self.has[i + 1 :], *self.has[:i]) for i in range(len(self.pools)))
+        self.write, self.leaves_first, self.on_lost = write, leaves_first, on_lost
+        self.has = tuple(pool.there.__contains__ for pool in self.pools)
+        self.pins: dict[Key, int] = {}
+        #: Pages that crossed the link from tier i to tier i - 1; index 0 stays 0.
+        self.read = [0] * len(self.pools)
         self.lost = 0
-        self._write_back, self._write_through = write == "back", write == "through"
-        self._deepest_first = deepest_first
-        self._on_lost = on_lost
-        self._follows = write == "back" or on_lost is not None  # whether anyone cares where evicted pages go
 
-    def put(self, level: int, keys: list[Key], pinned: AbstractSet[Key], cause: str, loaded: int = 0) -> int:
+    def fitting(self, keys: Sequence[Key]) -> int:
+        """Return how many of the first pages fit into the first tier beside all that are in use."""
+        room = self.pools[0].capacity - len(self.pins)
+        if len(keys) <= room:
+            return len(keys)
+        for count, key in enumerate(keys):
+            room -= key not in self.pins
+            if room < 0:
+                return count
+        return len(keys)
+
+    def pin(self, keys: Sequence[Key]) -> None:
+        """Count one more user of each page."""
+        pins = self.pins
+        if not pins:
+            pins.update(dict.fromkeys(keys, 1))
+            return
+        for key in keys:
+            pins[key] = pins.get(key, 0) + 1
+
+    def unpin(self, keys: Sequence[Key]) -> None:
+        """Count one user less of each page."""
+        pins = self.pins
+        for key in keys:
+            if pins[key] == 1:
+                del pins[key]
+            else:
+                pins[key] -= 1
+
+    def put(
+        self, level: int, keys: Sequence[Key], cause: str, loaded: int = 0, moving: frozenset[Key] = frozenset()
+    ) -> int:
         """Bring pages into a tier that lacks them, evicting others; return how many found room.
 
         Args:
             level: the tier's index.
             keys: root first; where room is short the first ones win.
-            pinned: pages that must stay.
             cause: of `CAUSES`, for all but the first `loaded`, which count as "loaded".
             loaded: how many of the first pages come from a slower tier.
+            moving: pages on their way from one tier to the next, which must stay as pages in use must.
         """
-        pool, there = self.pools[level], self._there[level]
-        count = len(keys)
-        over = len(there) + count - pool.capacity
+        pool, there = self.pools[level], self.pools[level].there
+        over = len(there) + len(keys) - pool.capacity
         if over > 0:
-            keys = self._squeeze(level, keys, pinned, over)
-            count = len(keys)
-        if not count:
-            return 0
-        pool.policy.add_all(reversed(keys) if self._deepest_first else keys)
-        if loaded:
-            first = min(loaded, count)
+            keys = self._make_room(level, keys, int(over), moving)
+        count = len(keys)
+        if count:
+            pool.policy.add_all(reversed(keys) if self.leaves_first else keys)
+            first = loaded if loaded < count else count
             pool.added["loaded"] += first
-            pool.added[cause] -= first
-        pool.added[cause] += count
-        if len(there) > pool.peak:
-            pool.peak = len(there)
+            pool.added[cause] += count - first
+            if len(there) > pool.peak:
+                pool.peak = len(there)
         return count
 
     def touch(self, level: int, keys: Sequence[Key]) -> None:
         """Note a use of pages, root first, that a tier holds."""
-        self.pools[level].policy.hit_all(reversed(keys) if self._deepest_first else keys)
+        self.pools[level].policy.hit_all(reversed(keys) if self.leaves_first else keys)
 
     def discard(self, keys: Sequence[Key]) -> None:
         """Drop pages from every tier that holds them."""
@@ -192,9 +227,9 @@ class Stack:
 
     def keys(self) -> set[Key]:
         """Return the pages that some tier holds."""
-        return set().union(*(pool.policy.keys() for pool in self.pools))
+        return set().union(*(pool.there for pool in self.pools))
 
-    def last(self, keys: Sequence[Key]) -> tuple[int, int | None]:
+    def deepest(self, keys: Sequence[Key]) -> tuple[int, int | None]:
         """Return how many of the pages there are up to the last one that any tier holds, and the fastest such tier."""
         for count in range(len(keys), 0, -1):
             for level, has in enumerate(self.has):
@@ -207,34 +242,33 @@ class Stack:
         for pool in self.pools:
             pool.check()
 
-    def _squeeze(self, level: int, keys: list[Key], pinned: AbstractSet[Key], over: float) -> list[Key]:
+    def _make_room(self, level: int, keys: Sequence[Key], over: int, moving: frozenset[Key]) -> Sequence[Key]:
         """Evict as many pages as are over capacity, and return those of the keys that then fit."""
-        pool, there = self.pools[level], self._there[level]
-        gone = pool.policy.evict(int(over), pinned)
-        pool.evicted += len(gone)
-        if gone and self._follows:
-            self._left(level, gone, pinned)
-        if len(gone) == over:
+        pool = self.pools[level]
+        evicted = pool.policy.evict(over, self.pins.keys() | moving if moving else self.pins.keys())
+        pool.evicted += len(evicted)
+        if evicted:
+            self._on_evicted(level, evicted, moving)
+        if len(evicted) == over:
             return keys
-        fit = int(pool.capacity - len(there))
+        fit = int(pool.capacity - pool.pages)
         pool.refused += len(keys) - fit
         return keys[:fit]
 
-    def _left(self, level: int, gone: list[Key], pinned: AbstractSet[Key]) -> None:
-        """Write evicted pages down a tier if that is the rule, and report those that no tier holds any more."""
+    def _on_evicted(self, level: int, keys: list[Key], moving: frozenset[Key]) -> None:
+        """Write evicted pages down a tier if that is the mode, and report those that no tier holds any more."""
         below = level + 1
-        if self._write_back and below < len(self.pools):
-            down = list(filterfalse(self.has[below], gone))
-            if self._deepest_first:
+        if self.write == "back" and below < len(self.pools):
+            down = list(filterfalse(self.has[below], keys))
+            if self.leaves_first:
                 down.reverse()
-            self.put(below, down, pinned | set(down), "written")  # nor may those on their way get lost
+            self.put(below, down, "written", moving=moving.union(down))
         slowest = self.pools[-1]
-        if self._write_through and below < len(self.pools) and not (slowest.evicted or slowest.refused):
-            return  # it took in every page and let none go
-        lost = gone
-        for has in self._elsewhere[level]:
-            if lost:
-                lost = list(filterfalse(has, lost))
-        self.lost += len(lost)
-        if lost and self._on_lost is not None:
-            self._on_lost(lost)
+        if self.on_lost is None or (self.write == "through" and not slowest.evicted and not slowest.refused):
+            return  # nobody asks, or the slowest tier was given every page and still has them all
+        for has in (*self.has[below:], *self.has[:level]):  # the next tier most likely has them
+            if keys:
+                keys = list(filterfalse(has, keys))
+        if keys:
+            self.lost += len(keys)
+            self.on_lost(keys)

@@ -1,6 +1,6 @@
 """What a prefill computes and what a cached prefix moves, in seconds: per layer, in total, and against each other.
 
->>> from costlab.cache import costs
+>>> from costlab.cache.sim import costs
 >>> hit = costs.hit_cost("mimo-v2.5-pro", 32_768, bandwidth_bytes_per_s=50e9, flops_per_s=400e12)
 >>> round(hit.recompute_s, 1), round(hit.load_s * 1e3), round(hit.ratio)
 (7.7, 34, 224)
@@ -13,16 +13,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from costlab.cache.footprints import Footprint, footprint
+from costlab.cache import footprints
+from costlab.cache.footprints import Footprint
 from costlab.roofline.layers import prefill_cost
 from costlab.roofline.rates import chip_rate, flat_rate
 
 
 @dataclass(frozen=True)
 class HitCost:
-    """A cached prefix against its recomputation, seconds and, where a rent is given, dollars.
+    """A cached prefix against its recomputation, in seconds and, where a rent is given, dollars.
 
     Nothing is hidden behind compute here: this is the worst case of a hit, its whole load waited for.
+
+    Attributes:
+        tokens: length of the prefix.
+        load_bytes: bytes that are loaded.
+        load_s: seconds that loading takes.
+        recompute_s: seconds that computing the prefix again takes.
+        usd_per_s: rent of the chips in US dollars per second; None where none is given.
     """
 
     tokens: int
@@ -65,7 +73,7 @@ def hit_cost(
     chips: int = 1,
     efficiency: float = 0.4,
     usd_per_chip_hour: float | None = None,
-    feet: Footprint | None = None,
+    footprint: Footprint | None = None,
 ) -> HitCost:
     """Return what loading a cached prefix of `tokens` tokens takes, against computing it again.
 
@@ -79,7 +87,7 @@ def hit_cost(
         chips: how many compute the prefill together.
         efficiency: share of the peak reached.
         usd_per_chip_hour: rent, for the dollars; None leaves them out.
-        feet: another footprint, e.g. `footprint(model).everything()`; None: the model's.
+        footprint: another one, e.g. `footprint(model).everything()`; None: the model's.
 
     Raises:
         ValueError: an unknown model or chip, a count or rate out of range.
@@ -87,17 +95,17 @@ def hit_cost(
     if tokens < 1 or not bandwidth_bytes_per_s > 0:
         raise ValueError(f"tokens and bandwidth should be above 0, got {tokens} and {bandwidth_bytes_per_s}")
     rate = flat_rate(flops_per_s) if flops_per_s is not None else chip_rate(chip, chips, efficiency)
-    moved = prefix_bytes(feet or footprint(model), tokens)
+    moved = prefix_bytes(footprint or footprints.footprint(model), tokens)
     load_s = 0.0 if math.isinf(bandwidth_bytes_per_s) else latency_s + moved / bandwidth_bytes_per_s
     usd_per_s = None if usd_per_chip_hour is None else usd_per_chip_hour * chips / 3600
     return HitCost(tokens, moved, load_s, prefill_cost(model, rate).total_s(tokens), usd_per_s)
 
 
-def prefix_bytes(feet: Footprint, tokens: int) -> float:
+def prefix_bytes(footprint: Footprint, tokens: int) -> float:
     """Return the bytes of a cached prefix: full entries of every token and the last tokens of every window."""
-    return sum(layer_load_bytes(feet, tokens))
+    return sum(layer_load_bytes(footprint, tokens))
 
 
-def layer_load_bytes(feet: Footprint, tokens: int) -> list[float]:
+def layer_load_bytes(footprint: Footprint, tokens: int) -> list[float]:
     """Return the bytes that each layer loads for a cached prefix of `tokens` tokens."""
-    return [tokens * layer.full + layer.window_bytes * min(tokens, layer.window) for layer in feet.layers]
+    return [tokens * layer.full + layer.window_bytes * min(tokens, layer.window) for layer in footprint.layers]

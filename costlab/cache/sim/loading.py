@@ -7,11 +7,16 @@ Layer l can compute once its own cache is there and layer l-1 has computed. Thre
   (a full-attention layer) hides behind the layers before it, which is the cache read overlap of hybrid models.
 - "look-ahead": layer l's load starts when layer l-1 starts to compute, so only one layer's compute hides it.
 
->>> from costlab.cache import loading
+>>> from costlab.cache.sim import loading
 >>> loading.timeline([2, 0, 0, 2], [1, 1, 1, 1], "streamed").finish_s
 6.0
 >>> loading.timeline([2, 0, 0, 2], [1, 1, 1, 1], "look-ahead").finish_s
 7.0
+>>> prefill = loading.prefill_behind("mimo-v2.5-pro", 65_536, 1024, 50e9, flops_per_s=400e12)
+>>> [round(seconds * 1e3) for seconds in (prefill.load_s, prefill.compute_s, prefill.finish_s)]
+[68, 345, 352]
+
+Chapter: cache
 """
 
 from __future__ import annotations
@@ -22,17 +27,27 @@ from typing import Literal
 
 import numpy as np
 
-from costlab import checks
+from costlab import checks, roofline
 from costlab.arrays import ArrayLike, Floats
+from costlab.cache.footprints import footprint
+from costlab.cache.sim import costs
 
-Mode = Literal["serial", "streamed", "look-ahead"]
+LoadingMode = Literal["serial", "streamed", "look-ahead"]
 #: Ways to load, in the order of the module's docstring.
-MODES: tuple[Mode, ...] = ("serial", "streamed", "look-ahead")
+MODES: tuple[LoadingMode, ...] = ("serial", "streamed", "look-ahead")
 
 
 @dataclass(frozen=True)
 class Event:
-    """When one layer's load and compute start and end, in seconds from the start of the request's service."""
+    """When one layer's load and compute start and end, in seconds from the start of the request's service.
+
+    Attributes:
+        layer: index of the layer.
+        load_start_s: when its load starts, s.
+        load_end_s: when its cache is there, s.
+        compute_start_s: when it starts to compute, s.
+        compute_end_s: when it has computed, s.
+    """
 
     layer: int
     load_start_s: float
@@ -43,9 +58,16 @@ class Event:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A prefill behind a cached prefix: its layers' events, and the totals."""
+    """A prefill behind a cached prefix.
 
-    mode: Mode
+    Attributes:
+        mode: one of `MODES`.
+        events: of each layer, in order.
+        load_s: seconds that all loads take together.
+        compute_s: seconds that all layers compute together.
+    """
+
+    mode: LoadingMode
     events: tuple[Event, ...]
     load_s: float
     compute_s: float
@@ -100,7 +122,49 @@ def timeline(load_s: ArrayLike, compute_s: ArrayLike, mode: str = "streamed") ->
     return Timeline(chosen, tuple(events), float(loads.sum()), float(computes.sum()))
 
 
-def finish(load_s: Sequence[float], compute_s: Sequence[float], mode: Mode) -> float:
+def prefill_behind(
+    model: str,
+    prefix: int,
+    new: int,
+    bandwidth_bytes_per_s: float,
+    *,
+    loading: str = "streamed",
+    windows: bool = True,
+    flops_per_s: float | None = None,
+    chip: str = "h800",
+    chips: int = 1,
+    efficiency: float = 0.4,
+) -> Timeline:
+    """Return the timeline of computing `new` tokens while the cached prefix is loaded.
+
+    Args:
+        model: key in the catalog.
+        prefix: cached tokens, at least 1.
+        new: tokens to compute, at least 1.
+        bandwidth_bytes_per_s: from the tier to the chip.
+        loading: one of `MODES`.
+        windows: sliding layers load their windows only; False: every token, as a cache does that knows no windows.
+        flops_per_s: one rate for everything; None: from chip, chips and efficiency.
+        chip: key in the catalog.
+        chips: how many compute together.
+        efficiency: share of the peak reached.
+
+    Raises:
+        ValueError: an unknown model, chip or mode; counts or a bandwidth out of range.
+
+    Source: the setting of arXiv 2607.13095 Fig. 3.
+    """
+    if prefix < 1 or new < 1 or not bandwidth_bytes_per_s > 0:
+        raise ValueError(
+            f"prefix, new and bandwidth should be above 0, got {prefix}, {new} and {bandwidth_bytes_per_s}"
+        )
+    kept = footprint(model) if windows else footprint(model).everything()
+    rate = roofline.flat_rate(flops_per_s) if flops_per_s is not None else roofline.chip_rate(chip, chips, efficiency)
+    loads = [moved / bandwidth_bytes_per_s for moved in costs.layer_load_bytes(kept, prefix)]
+    return timeline(loads, roofline.prefill_cost(model, rate).layer_s(new, prefix), loading)
+
+
+def finish(load_s: Sequence[float], compute_s: Sequence[float], mode: LoadingMode) -> float:
     """Return only `timeline(...).finish_s`, unchecked and quickly: the replay asks once per request."""
     if mode == "serial":
         return sum(load_s) + sum(compute_s)

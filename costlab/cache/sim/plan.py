@@ -10,28 +10,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costlab import catalog, checks, roofline
-from costlab.cache.footprints import Footprint, footprint
+from costlab.cache import footprints
+from costlab.cache.footprints import Footprint
 from costlab.cache.policies import EVICTIONS
 from costlab.cache.policies.belady import Future
 from costlab.cache.prefix.manager import PrefixCache
-from costlab.cache.prefix.pools import WRITES
-from costlab.cache.sim.loading import MODES
+from costlab.cache.prefix.pools import WRITES, WriteMode
+from costlab.cache.sim.loading import MODES, LoadingMode
 from costlab.cache.tiers import Tier
+from costlab.catalog import PrefetchRule
 from costlab.checks import whole
 
-Prefetch = Literal["best-effort", "wait", "timeout"]
+PrefetchMode = Literal["best-effort", "wait", "timeout"]
 #: How long a request whose turn has come waits for pages still on their way from SSD: not, to the end, to a deadline.
-PREFETCHES: tuple[Prefetch, ...] = ("best-effort", "wait", "timeout")
-Keep = Literal["windows", "everything"]
+PREFETCHES: tuple[PrefetchMode, ...] = ("best-effort", "wait", "timeout")
+WindowKeeping = Literal["windows", "everything"]
 #: What window layers keep: windows at boundaries, or every token, as a cache does that knows no windows.
-KEEPS: tuple[Keep, ...] = ("windows", "everything")
+KEEPS: tuple[WindowKeeping, ...] = ("windows", "everything")
 
 
 @dataclass(frozen=True)
 class Plan:
     """One configuration to replay; plain data, so that it can be sent to another process.
 
-    Args:
+    Attributes:
         model: key in the catalog.
         tiers: fastest first.
         block_tokens: tokens of a page: those of the trace's blocks.
@@ -55,13 +57,13 @@ class Plan:
     block_tokens: int = 512
     eviction: str = "lru"
     leaves_first: bool = True
-    write: str = "through"
-    prefetch: str = "wait"
-    loading: str = "streamed"
+    write: WriteMode = "through"
+    prefetch: PrefetchMode = "wait"
+    loading: LoadingMode = "streamed"
     checkpoint_tokens: int | None = None
     branch_points: bool = False
     window_ratio: float = 1 / 15
-    keep: str = "windows"
+    keep: WindowKeeping = "windows"
     chip: str = "h800"
     chips: int = 8
     compute_efficiency: float = 0.4
@@ -94,23 +96,28 @@ class Plan:
     @property
     def footprint(self) -> Footprint:
         """What the model's layers cache under `keep`."""
-        feet = footprint(self.model)
-        return feet.everything() if self.keep == "everything" else feet
+        footprint = footprints.footprint(self.model)
+        return footprint.everything() if self.keep == "everything" else footprint
+
+    @property
+    def prefetch_rule(self) -> PrefetchRule:
+        """When pages are fetched from below the second tier, and how often a page is used before it is written."""
+        return catalog.load().prefetch["hicache"]
 
     def cache(self, future: Future | None = None) -> PrefixCache:
         """Return an empty cache of this configuration."""
-        feet = self.footprint
+        footprint = self.footprint
         return PrefixCache(
             self.tiers,
-            feet.full_bytes_per_token * self.block_tokens,
-            feet.window_bytes,
+            footprint.full_bytes_per_token * self.block_tokens,
+            footprint.window_bytes,
             page_tokens=self.block_tokens,
-            capacities=[feet.split(t.capacity_bytes, self.block_tokens, self.window_ratio) for t in self.tiers],
+            capacities=[footprint.split(t.capacity_bytes, self.block_tokens, self.window_ratio) for t in self.tiers],
             eviction=self.eviction,
             write=self.write,
             leaves_first=self.leaves_first,
             checkpoint_tokens=self.checkpoint_tokens,
             branch_points=self.branch_points,
-            selective_uses=catalog.load().prefetch["hicache"].selective_uses,
+            selective_uses=self.prefetch_rule.selective_uses,
             future=future,
         )

@@ -14,8 +14,15 @@ from costlab.text import bytes_text, count_text, plain
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A distribution of seconds: its mean and percentiles."""
+class Percentiles:
+    """A distribution of seconds.
+
+    Attributes:
+        mean_s: mean, s.
+        p50_s: what half of the values do not exceed, s.
+        p90_s: what 90% of them do not exceed, s.
+        p99_s: what 99% of them do not exceed, s.
+    """
 
     mean_s: float
     p50_s: float
@@ -23,18 +30,32 @@ class Spread:
     p99_s: float
 
 
-def spread(seconds: list[float]) -> Spread:
+def percentiles(seconds: list[float]) -> Percentiles:
     """Return mean and percentiles of a list of seconds; zeros for an empty one."""
     if not seconds:
-        return Spread(0.0, 0.0, 0.0, 0.0)
+        return Percentiles(0.0, 0.0, 0.0, 0.0)
     values = np.asarray(seconds, dtype=np.float64)
     p50, p90, p99 = (float(p) for p in np.percentile(values, [50, 90, 99]))
-    return Spread(float(values.mean()), p50, p90, p99)
+    return Percentiles(float(values.mean()), p50, p90, p99)
 
 
 @dataclass(frozen=True)
 class PoolReport:
-    """One pool's account in pages; capacity is infinite where there is no limit."""
+    """The account of one kind of page in one tier.
+
+    Attributes:
+        kind: "full" or "window".
+        page_bytes: bytes of a page.
+        capacity: pages that fit; infinity is unlimited.
+        computed: pages that were computed.
+        loaded: pages that came from a slower tier.
+        written: pages that were written from a faster tier.
+        evicted: pages that went to make room.
+        discarded: pages that went because nothing could use them any more.
+        refused: pages that found no room, since those there were in use.
+        peak: the most pages that were there at one time.
+        resident: pages that are there at the end.
+    """
 
     kind: str
     page_bytes: float
@@ -63,7 +84,16 @@ class PoolReport:
 class TierReport:
     """One tier: what it held, and the tokens that were found there rather than in a faster tier.
 
-    `hit` is the mean hit's prefix loaded from here, against computing it again.
+    Attributes:
+        name: of the tier.
+        hit_tokens: input tokens found there.
+        hit_rate: the same as a share of all input tokens.
+        capacity_bytes: bytes that fit; infinity is unlimited.
+        capacity_tokens: tokens whose full pages fit; infinity is unlimited.
+        full: its full pages.
+        window: its window pages; None for a model without windows.
+        usd_per_million_tokens_hour: US dollars for keeping a million tokens there for an hour; None without a price.
+        hit: the mean hit's prefix loaded from here, against computing it again; None without a hit.
     """
 
     name: str
@@ -86,7 +116,14 @@ class TierReport:
 
 @dataclass(frozen=True)
 class LinkReport:
-    """The link between two tiers, in the direction of its name."""
+    """The link between two tiers, in one direction.
+
+    Attributes:
+        name: from where to where, e.g. "DRAM to HBM".
+        moved_bytes: bytes that crossed it.
+        busy_s: seconds that this took.
+        busy_share: the same as a share of the whole time; above 1 the link cannot keep up.
+    """
 
     name: str
     moved_bytes: float
@@ -103,8 +140,33 @@ class Report:
     """The outcome of a replay.
 
     Rates are shares of input tokens (`token_hit_rate`) or of block references (`block_hit_rate`: the block was in some
-    tier, usable or not). TTFT counts from arrival; service from the start of a request's turn, so without queueing.
-    `multiplier`: tokens that a byte of cache held, against every layer keeping every token.
+    tier, usable or not). A reference is one block of one request's prompt.
+
+    Attributes:
+        model: key in the catalog.
+        requests: requests served.
+        references: block references.
+        resident_references: block references whose block was in some tier.
+        input_tokens: tokens of all prompts.
+        output_tokens: tokens of all answers.
+        hit_tokens: input tokens that were found and not computed.
+        computed_tokens: input tokens that were computed.
+        wholly_cached: requests whose whole prompt was found; their last token is computed all the same.
+        oversize: requests with more pages than the first tier holds.
+        uncached_pages: pages of such requests that were kept nowhere.
+        lost_pages: pages that left the last tier that held them.
+        recomputed_for_windows_tokens: input tokens that were found but computed, since no window behind them was kept.
+        prefetch_given_up: pages below the second tier that a request did not wait for.
+        compute_s: seconds that prefills computed.
+        stall_s: seconds that they waited for loads, the waits for a prefetch among them.
+        prefetch_wait_s: seconds that they waited for a prefetch.
+        queue_s: seconds that requests waited for their turn, together.
+        makespan_s: seconds from the first arrival to the last prefill's end.
+        ttft: time to first token, from arrival.
+        service: the same from the start of a request's turn, so without queueing.
+        tiers: of each tier, fastest first.
+        links: of each pair of neighbouring tiers, upwards and then downwards.
+        multiplier: tokens that a byte of cache held, against every layer keeping every token; NaN if nothing was kept.
     """
 
     model: str
@@ -126,8 +188,8 @@ class Report:
     prefetch_wait_s: float
     queue_s: float
     makespan_s: float
-    ttft: Spread
-    service: Spread
+    ttft: Percentiles
+    service: Percentiles
     tiers: tuple[TierReport, ...]
     links: tuple[LinkReport, ...]
     multiplier: float
@@ -225,5 +287,5 @@ def _usd(hit: HitCost | None) -> str:
     return f"{hit.load_usd:.2g} / {hit.recompute_usd:.2g}"
 
 
-def _three(times: Spread) -> str:
+def _three(times: Percentiles) -> str:
     return " / ".join(f"{s:.3g} s" for s in (times.p50_s, times.p90_s, times.p99_s))

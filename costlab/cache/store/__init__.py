@@ -17,28 +17,26 @@ Chapter: cache
 
 from costlab.cache.store.disk import Disk, DiskFull, FolderInUse, ReadOnly, StoreError
 from costlab.cache.store.files import GeometryMismatch
-from costlab.cache.store.measure import Comparison, Speeds, compare, cool, predicted_ttft_s, speeds
-from costlab.cache.store.pages import Array, Geometry, Key, Page, Spec
-from costlab.cache.store.store import Stats, Store, Write
+from costlab.cache.store.measure import Speeds, cool, predicted_ttft_s, speeds
+from costlab.cache.store.pages import Array, Geometry, Page, PageKey, Spec
+from costlab.cache.store.store import Stats, Store, WritePolicy
 
 __all__ = [
     "Array",
-    "Comparison",
     "Disk",
     "DiskFull",
     "FolderInUse",
     "Geometry",
     "GeometryMismatch",
-    "Key",
     "Page",
+    "PageKey",
     "ReadOnly",
     "Spec",
     "Speeds",
     "Stats",
     "Store",
     "StoreError",
-    "Write",
-    "compare",
+    "WritePolicy",
     "cool",
     "predicted_ttft_s",
     "speeds",

@@ -47,7 +47,13 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a page file says of itself: its key, its arrays and the digest of its row."""
+    """What a page file says of itself.
+
+    Attributes:
+        key: of the page.
+        arrays: name, dtype and shape of each array.
+        digest: of the page's row, 128 bits.
+    """
 
     key: bytes
     arrays: list[Any]

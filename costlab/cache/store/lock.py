@@ -23,12 +23,12 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._file = open(folder / "lock", "a+b", buffering=0)  # noqa: SIM115  held open for as long as the lock
         try:
-            self._take(folder)
+            self._acquire(folder)
         except BaseException:  # e.g. a full disk: the file must not stay locked for as long as the traceback lives
             self._file.close()
             raise
 
-    def _take(self, folder: Path) -> None:
+    def _acquire(self, folder: Path) -> None:
         if not _locked(self._file):
             self._file.seek(0)
             holder = self._file.read(20).decode(errors="replace").strip()

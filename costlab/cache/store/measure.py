@@ -23,7 +23,14 @@ from costlab.cache.store.store import Store
 
 @dataclass(frozen=True)
 class Speeds:
-    """Bytes per second of `Store.load` by where the pages are: memory, a file in the page cache, or on the disk."""
+    """How fast `Store.load` is, by where the pages are.
+
+    Attributes:
+        memory_bytes_per_s: from the memory pool, bytes per second.
+        ram_bytes_per_s: from the RAM tier, bytes per second.
+        warm_file_bytes_per_s: from files that the system still holds in memory, bytes per second.
+        cold_file_bytes_per_s: from files that only the disk holds, bytes per second.
+    """
 
     memory_bytes_per_s: float
     ram_bytes_per_s: float
@@ -109,40 +116,3 @@ def predicted_ttft_s(
         ValueError: as many loads as layers are needed; an unknown mode.
     """
     return timeline(np.asarray(load_bytes) / np.asarray(bytes_per_s), compute_s, mode).finish_s
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A time as it was predicted and as it was measured (the shortest of several)."""
-
-    what: str
-    predicted_s: float
-    measured_s: float
-
-    @property
-    def error(self) -> float:
-        """How much too long the prediction is, as a share of what was measured; negative: too short."""
-        return self.predicted_s / self.measured_s - 1
-
-
-def compare(
-    what: str,
-    predicted_s: float,
-    seconds: Callable[[], float],
-    repeats: int = 5,
-    before: Callable[[], object] = lambda: None,
-) -> Comparison:
-    """Measure what was predicted.
-
-    Args:
-        what: a name for the row.
-        predicted_s: the prediction.
-        seconds: does it and returns how long it took, e.g. `lambda: server.serve(prompt).ttft_s`.
-        repeats: how often; the shortest counts, for what else runs on the machine only ever adds.
-        before: what to do before each time, e.g. `lambda: cool(folder)`.
-    """
-    times = []
-    for _ in range(repeats):
-        before()
-        times.append(seconds())
-    return Comparison(what, predicted_s, min(times))

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 #: A block's name, chained over all tokens before it: a digest, or a whole number as traces have them.
-Key = bytes | int
+PageKey = bytes | int
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Bytes = np.ndarray[tuple[Any, ...], np.dtype[np.uint8]]
 #: What is stored under a key: named arrays, or bytes where the geometry is `Geometry.raw`.
@@ -46,7 +46,7 @@ def digest(*parts: bytes | memoryview) -> bytes:
     return state.digest()[:DIGEST_BYTES]
 
 
-def canonical(key: Key) -> bytes:
+def canonical(key: PageKey) -> bytes:
     """Return a key as bytes; a number and bytes that spell it differ.
 
     Raises:
@@ -62,7 +62,13 @@ def canonical(key: Key) -> bytes:
 
 @dataclass(frozen=True)
 class Spec:
-    """One array of a page: its name, NumPy dtype and shape."""
+    """One array of a page.
+
+    Attributes:
+        name: of the array.
+        dtype: NumPy's name of its type.
+        shape: its shape.
+    """
 
     name: str
     dtype: str
@@ -87,7 +93,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The arrays of every page of one store, in order; `packed` and `views` turn a page into a row and back."""
+    """What every page of one store looks like; `pack` and `views` turn a page into a row of bytes and back.
+
+    Attributes:
+        arrays: the arrays of a page, in order.
+    """
 
     arrays: tuple[Spec, ...]
 

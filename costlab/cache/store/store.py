@@ -33,23 +33,32 @@ from costlab import checks
 from costlab.cache.store.arena import Arena
 from costlab.cache.store.disk import Disk, StoreError, explained
 from costlab.cache.store.files import Damaged, PageFiles
-from costlab.cache.store.pages import Array, Bytes, Geometry, Key, Page, canonical
+from costlab.cache.store.pages import Array, Bytes, Geometry, Page, PageKey, canonical
 from costlab.cache.store.writer import WriteBack
 
 #: When a page goes to its file: soon after it was put, or not before it must leave RAM.
-Write = Literal["through", "back"]
+WritePolicy = Literal["through", "back"]
 #: Why a page in memory has no file: nobody asked yet; it is queued; it was tried in vain; its file was evicted.
 _Unsaved = Literal["waiting", "queued", "failed", "aged"]
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What a store has done since it was opened, in pages.
+    """What a store has done since it was opened.
 
-    `served_*` pages were found in a tier and `missed` in none; `put` ones were new, `refused` ones found every slot in
-    use; `written` ones became durable, `failed` counts attempts that did not, and `lost` the pages that left RAM
-    without ever reaching the disk; `evicted_files` made room for others, `damaged` ones failed their check and were
-    removed. `waited_s` is the time that writers of pages spent waiting for the disk.
+    Attributes:
+        served_memory: pages found in the memory pool.
+        served_ram: pages found in RAM.
+        served_file: pages read from files.
+        missed: pages asked for that no tier held.
+        put: pages that were new.
+        refused: pages not stored, since every slot was in use.
+        written: pages that became durable.
+        failed: attempts to write a page that failed.
+        lost: pages that left RAM without ever reaching the disk.
+        evicted_files: files that made room for others.
+        damaged: files that failed their check and were removed.
+        waited_s: seconds that `put` and `flush` waited for the disk.
     """
 
     served_memory: int
@@ -105,13 +114,13 @@ class Store:
         folder: str | Path | None = None,
         file_pages: int | None = None,
         *,
-        write: Write = "through",
+        write: WritePolicy = "through",
         queue_pages: int = 32,
         disk: Disk | None = None,
     ) -> None:
         _check_sizes(memory_pages, ram_pages, file_pages, queue_pages)
         self.geometry = geometry
-        self.write: Write = checks.pick({each: each for each in get_args(Write)}, write, "way of writing")
+        self.write: WritePolicy = checks.pick({each: each for each in get_args(WritePolicy)}, write, "way of writing")
         self._changed = Condition()
         self._closed = False
         self._counts: Counter[str] = Counter()
@@ -145,7 +154,7 @@ class Store:
 
     # --- the API ---
 
-    def put(self, keys: Sequence[Key], pages: Sequence[Page]) -> int:
+    def put(self, keys: Sequence[PageKey], pages: Sequence[Page]) -> int:
         """Store pages and return how many of them were new. Waits while the queue to the disk is full.
 
         A page whose write fails stays in memory as long as there is room; `error` and `flush` tell.
@@ -159,7 +168,7 @@ class Store:
             raise ValueError(f"{len(names)} keys and {len(arrays)} pages: should be one page for each key")
         return sum(map(self._put, names, arrays))
 
-    def match(self, keys: Sequence[Key]) -> int:
+    def match(self, keys: Sequence[PageKey]) -> int:
         """Return how many leading keys are held in any tier. Files are not read: `load` may find one damaged.
 
         Raises:
@@ -169,7 +178,7 @@ class Store:
         with self._open():
             return sum(1 for _ in takewhile(self._held, names))
 
-    def load(self, keys: Sequence[Key]) -> list[dict[str, Array]]:
+    def load(self, keys: Sequence[PageKey]) -> list[dict[str, Array]]:
         """Return the pages of the leading keys that are held and whole, as copies; look at how many came.
 
         Raises:
@@ -179,7 +188,7 @@ class Store:
             return [{name: array.copy() for name, array in page.items()} for page in pages]
 
     @contextmanager
-    def borrow(self, keys: Sequence[Key]) -> Iterator[list[dict[str, Array]]]:
+    def borrow(self, keys: Sequence[PageKey]) -> Iterator[list[dict[str, Array]]]:
         """Give the pages that `load` returns without copying them: read-only, in place, and not evicted meanwhile.
 
         Raises:
@@ -203,7 +212,7 @@ class Store:
                         hold.pool.order.unpin(hold.key)
                 self._changed.notify_all()
 
-    def durable(self, keys: Sequence[Key]) -> int:
+    def durable(self, keys: Sequence[PageKey]) -> int:
         """Return how many leading keys are in files that survive a kill of the process and a power cut.
 
         What is durable stays so until it is evicted for `file_pages`.
@@ -323,8 +332,8 @@ class Store:
         with self._open():
             self._wait_until_loaded(key)
             if self._pool_of(key) is not None:
-                self._used(key)
-            elif not self._take(0):
+                self._touch(key)
+            elif not self._make_room(0):
                 self._counts["refused"] += 1
             elif self._pool_of(key) is None and key not in self._loading:  # no other thread was faster
                 return self._add(key, page)
@@ -334,10 +343,10 @@ class Store:
         new = not self._held(key)
         self._counts["put"] += new
         self.geometry.pack(page, self._pools[0].add(key))
-        self._register(key)
+        self._note_unsaved(key)
         return new
 
-    def _register(self, key: bytes) -> None:
+    def _note_unsaved(self, key: bytes) -> None:
         """Note that a page in memory may lack its file."""
         if self._files is None:
             return
@@ -348,18 +357,18 @@ class Store:
         if self.write == "through":
             self._enqueue(key)
 
-    def _used(self, key: bytes) -> Arena:
+    def _touch(self, key: bytes) -> Arena:
         """Mark a page in memory or RAM as used, which brings it to memory, and return where it is."""
         pool = self._pool_of(key)
         assert pool is not None
         if pool is not self._pools[0]:
-            pool = self._raised(key, pool)
+            pool = self._promote(key, pool)
         pool.order.touch(key)
         if self._files is not None:
             self._files.order.touch(key)
         return pool
 
-    def _raised(self, key: bytes, ram: Arena) -> Arena:
+    def _promote(self, key: bytes, ram: Arena) -> Arena:
         """Let a page of RAM change places with memory's oldest; it stays where one of them is in use."""
         memory = self._pools[0]
         victim = memory.order.oldest_idle()
@@ -379,7 +388,7 @@ class Store:
 
     # --- making room: these may wait for the disk, and then let go of the lock ---
 
-    def _take(self, tier: int) -> bool:
+    def _make_room(self, tier: int) -> bool:
         """Free a slot of a pool; False where every page is in use."""
         pool = self._pools[tier]
         while not pool.free:
@@ -389,7 +398,7 @@ class Store:
                     return False
                 self._writer.wait()
                 continue
-            below = tier + 1 < len(self._pools) and self._take(tier + 1)
+            below = tier + 1 < len(self._pools) and self._make_room(tier + 1)
             if pool.free or pool.order.oldest_idle() != victim:
                 continue  # others were here while that waited
             if below:
@@ -397,10 +406,10 @@ class Store:
             elif self._unsaved.get(victim) == "waiting":
                 self._save_oldest(pool)
             else:
-                self._lose(victim, pool)
+                self._drop(victim, pool)
         return True
 
-    def _lose(self, key: bytes, pool: Arena) -> None:
+    def _drop(self, key: bytes, pool: Arena) -> None:
         """Drop a page from memory and RAM; its file, where it has one, remains."""
         self._counts["lost"] += self._unsaved.pop(key, "aged") != "aged" and self._files is not None
         pool.drop(key)
@@ -474,12 +483,12 @@ class Store:
                 self._wait_until_loaded(key)
                 if (found := self._pool_of(key)) is not None:
                     self._counts[f"served_{found.name}"] += 1
-                    pool = self._used(key)
+                    pool = self._touch(key)
                     pool.order.pin(key)
                     return _Hold(key, pool.row(key), pool)
                 if not self._held(key):
                     return None
-                room = self._take(0)
+                room = self._make_room(0)
                 if self._pool_of(key) is None and key not in self._loading and self._held(key):
                     hold = self._reserve(key, room)
                     break
@@ -539,7 +548,7 @@ class Store:
             self._files.close()
 
 
-def _names(keys: Sequence[Key]) -> list[bytes]:
+def _names(keys: Sequence[PageKey]) -> list[bytes]:
     """Return keys as bytes, all before any is used: a bad one among them changes nothing."""
     if isinstance(keys, bytes | str):
         raise ValueError(f"keys {keys!r} should be a list of keys; of one: [{keys!r}]")

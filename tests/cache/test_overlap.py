@@ -117,8 +117,8 @@ def test_a_promotion_into_a_full_hbm_evicts_first() -> None:
 
 @given(st.floats(0.05, 6.99))
 def test_spacing_inverts_the_multiplier(times) -> None:
-    feet = footprint(PRO)
-    assert feet.multiplier(feet.window_tokens / feet.spacing(times)) == pytest.approx(times)
+    mimo = footprint(PRO)
+    assert mimo.multiplier(mimo.window_tokens / mimo.spacing(times)) == pytest.approx(times)
 
 
 def test_five_times_take_a_window_per_1920_tokens() -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from costlab.cache import PrefixCache, Tier
 from costlab.cache.policies import POLICIES
-from costlab.cache.prefix.leases import Lease
+from costlab.cache.prefix.match import Lease, lookup
 from costlab.cache.prefix.pools import WRITES
 
 
@@ -137,6 +137,23 @@ Serving.TestCase.settings = settings(max_examples=examples(150), stateful_step_c
 TestServing = Serving.TestCase
 
 
+@given(st.integers(0, 9), st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=3), st.integers(0, 9))
+def test_a_lookup_says_where_each_page_is(count, tiers, first) -> None:
+    """Whole beginnings and pages with gaps between them, against a question for each page and tier."""
+    for held in ([set(range(len(tier))) for tier in tiers], tiers):
+        found = lookup([tier.__contains__ for tier in held], tuple(range(count)))
+        where = [[level for level, tier in enumerate(held) if page in tier] for page in range(count)]
+        assert [list(keys) for keys in found.held] == [[k for k in range(count) if k in tier] for tier in held]
+        assert [list(keys) for keys in found.lacking] == [[k for k in range(count) if k not in tier] for tier in held]
+        assert found.found == next((page for page in range(count) if not where[page]), count)
+        assert found.resident == sum(map(bool, where))
+        for level in range(len(held)):
+            assert found.at(first)[level] == sum(levels[:1] == [level] for levels in where[:first])
+            assert found.below(level, first) == {
+                k for k, levels in enumerate(where[:first]) if not {*range(level + 1)} & {*levels}
+            }
+
+
 # --- the two edge cases ----------------------------------------------------------------------------------------
 
 
@@ -158,7 +175,7 @@ def test_a_preempted_sequence_resumes_with_what_is_left() -> None:
     cache.release(lease)
     cache.check()
     assert cache.pinned == cache.running == 0
-    assert cache.read == [0, 4]
+    assert cache.full.read == [0, 4]
 
 
 def test_a_preempted_sequence_whose_pages_are_gone_computes_them_again() -> None:
@@ -209,7 +226,7 @@ def test_a_page_from_the_third_tier_passes_through_the_second() -> None:
     for prompt in ("ab", "cd", "ef"):
         cache.release(cache.admit(prompt))
     lease = cache.admit("ab")
-    assert lease.match.at == (0, 0, 2) and cache.read == [0, 2, 2]
+    assert lease.match.at == (0, 0, 2) and cache.full.read == [0, 2, 2]
     assert cache.full.pools[1].added["loaded"] == cache.full.pools[0].added["loaded"] == 2
     cache.check()
 
@@ -318,7 +335,7 @@ def test_windows_live_in_tiers_of_their_own() -> None:
     cache.release(cache.admit("cd"))
     lease = cache.admit("ab")
     assert lease.match.at == (0, 2) and lease.match.window_at == 1
-    assert cache.read == [0, 2] and cache.window_read == [0, 1]
+    assert cache.full.read == [0, 2] and cache.windows.read == [0, 1]
     cache.check()
 
 
@@ -369,6 +386,6 @@ def test_check_sees_a_broken_account() -> None:
         cache.check()
     other = flat(3)
     other.admit("ab")
-    other._pins["a"] = 2
+    other.full.pins["a"] = 2
     with pytest.raises(AssertionError, match="reference counts"):
         other.check()

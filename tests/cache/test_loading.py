@@ -15,8 +15,8 @@ PRO, LINK, RATE = "mimo-v2.5-pro", 50e9, roofline.flat_rate(400e12)
 
 
 def prefill(prefix: int, new: int, mode: str, everything: bool = False) -> loading.Timeline:
-    feet = footprints.footprint(PRO)
-    loads = costs.layer_load_bytes(feet.everything() if everything else feet, prefix)
+    footprint = footprints.footprint(PRO)
+    loads = costs.layer_load_bytes(footprint.everything() if everything else footprint, prefix)
     computes = roofline.prefill_cost(PRO, RATE).layer_s(new, prefix)
     return loading.timeline([size / LINK for size in loads], computes, mode)
 

@@ -18,7 +18,7 @@ from costlab.cache import footprints, tiers
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.sim import costs, loading
 from costlab.cache.sim.plan import Plan
-from costlab.cache.sim.run import Replayer, Run, replay
+from costlab.cache.sim.run import Replay, ReplayTask, replay
 from costlab.cache.tiers import Tier
 from costlab.traces import Request, Trace, TraceError, read
 
@@ -173,7 +173,7 @@ def test_any_replay_balances(requests, capacities, eviction, write, prefetch, mo
     plan = Plan(model, levels, 128, eviction=eviction, write=write, prefetch=prefetch, loading=mode, branch_points=True)
     from costlab.cache.policies.belady import Future
 
-    run = Run(plan, plan.cache(Future(r.blocks for r in requests) if eviction == "belady" else None))
+    run = Replay(plan, plan.cache(Future(r.blocks for r in requests) if eviction == "belady" else None))
     for request in requests:
         run.serve(request)
         run.cache.check()
@@ -209,7 +209,7 @@ def compute_s(plan: Plan, new: int, prefix: int = 0) -> float:
 
 def test_requests_queue_for_one_server() -> None:
     plan = Plan(PRO, (HBM,), keep="everything")
-    run = Run(plan, plan.cache())
+    run = Replay(plan, plan.cache())
     for request in (prompt(5, 1, 2), prompt(5, 3, 4), prompt(99, 5, 6)):
         run.serve(request)
     one = compute_s(plan, 1024)
@@ -220,7 +220,7 @@ def test_requests_queue_for_one_server() -> None:
 
 def test_a_wholly_cached_prompt_computes_its_last_token() -> None:
     plan = Plan(PRO, (HBM,))
-    run = Run(plan, plan.cache())
+    run = Replay(plan, plan.cache())
     run.serve(prompt(0, 1, 2))
     run.serve(prompt(99, 1, 2))
     report = run.report()
@@ -232,11 +232,11 @@ def test_a_wholly_cached_prompt_computes_its_last_token() -> None:
 def test_a_hit_in_dram_waits_for_its_layers(mode: str) -> None:
     page = footprints.footprint(PRO).all_bytes_per_token * 512
     plan = Plan(PRO, (Tier("HBM", 4 * page), Tier("DRAM", math.inf, 50e9, 1e-3)), keep="everything", loading=mode)
-    run = Run(plan, plan.cache())
+    run = Replay(plan, plan.cache())
     for request in (prompt(0, 1, 2, 3), prompt(50, 7, 8, 9, 10), prompt(99, 1, 2, 3, 4)):
         run.serve(request)
-    feet = footprints.footprint(PRO).everything()
-    loads = [size / 50e9 for size in costs.layer_load_bytes(feet, 1536)]
+    footprint = footprints.footprint(PRO).everything()
+    loads = [size / 50e9 for size in costs.layer_load_bytes(footprint, 1536)]
     loads[0] += 1e-3
     cost = roofline.prefill_cost(PRO, roofline.chip_rate("h800", 8, 0.4))
     assert run.service_s[2] == pytest.approx(loading.timeline(loads, cost.layer_s(512, 1536), mode).finish_s)
@@ -251,10 +251,10 @@ def ssd_plan(prefetch: str, rate: float = 1e9) -> Plan:
     return Plan(PRO, levels, keep="everything", prefetch=prefetch)
 
 
-def after_ssd(prefetch: str, rate: float = 1e9, wait_behind: bool = False) -> Run:
+def after_ssd(prefetch: str, rate: float = 1e9, wait_behind: bool = False) -> Replay:
     """Blocks 1..4 lie on SSD only when they are asked for again."""
     plan = ssd_plan(prefetch, rate)
-    run = Run(plan, plan.cache())
+    run = Replay(plan, plan.cache())
     fill = [prompt(0, 1, 2, 3, 4), *(prompt(i, *range(10 * i, 10 * i + 4)) for i in (1, 2, 3))]
     for request in fill:
         run.serve(request)
@@ -268,19 +268,55 @@ def test_prefetch_waits_for_all_of_it() -> None:
     run = after_ssd("wait")
     transfer = 4 * footprints.footprint(PRO).all_bytes_per_token * 512 / 1e9
     assert run.hit_tokens == [0, 0, 2048]
-    assert run.wait_s == pytest.approx(transfer)
+    assert run.totals.prefetch_wait_s == pytest.approx(transfer)
     assert run.service_s[-1] == pytest.approx(transfer + compute_s(run.plan, 512, 2048), rel=1e-3)
+
+
+def test_links_are_busy_with_all_that_crosses_them() -> None:
+    run = after_ssd("wait")
+    for request in [*(prompt(200 + i, *range(100 * i, 100 * i + 4)) for i in (1, 2, 3)), prompt(300, 1, 2, 3, 4, 5)]:
+        run.serve(request)  # 1..4 come from SSD once more
+    twice = 2 * 4 * footprints.footprint(PRO).all_bytes_per_token * 512 / 1e9
+    report = run.report()
+    links = {link.name: link for link in report.links}
+    assert run.links[2].busy_s == links["SSD to DRAM"].busy_s == pytest.approx(twice)
+    assert links["SSD to DRAM"].busy_share == pytest.approx(twice / report.makespan_s)
+    assert links["DRAM to HBM"].busy_s == pytest.approx(links["DRAM to HBM"].moved_bytes / 1e15)
+    assert links["SSD to DRAM"].moved_bytes == links["DRAM to HBM"].moved_bytes == pytest.approx(twice * 1e9)
+
+
+def two_after_ssd(prefetch: str, rate: float, behind: int = 0) -> Replay:
+    """Two prompts whose blocks lie on SSD arrive together, perhaps behind a third of so many tokens."""
+    run = Replay(plan := ssd_plan(prefetch, rate), plan.cache())
+    for time, first in enumerate((1, 101, 201, 301, 401)):
+        run.serve(prompt(time, *range(first, first + 4)))
+    run.serve(Request(100, behind, 1, ()))
+    for first in (1, 101):
+        run.serve(prompt(100, *range(first, first + 4), 9))
+    return run
+
+
+def test_a_second_prefetch_begins_when_the_link_is_free() -> None:
+    page_bytes = footprints.footprint(PRO).all_bytes_per_token * 512
+    run = two_after_ssd("wait", 1e9)
+    transfer, compute = 4 * page_bytes / 1e9, compute_s(run.plan, 512, 2048)
+    assert compute < transfer
+    assert run.totals.prefetch_wait_s == pytest.approx(2 * transfer - compute, rel=1e-3)
+    assert two_after_ssd("wait", 1e9, 512 * 500).totals.prefetch_wait_s == 0  # both come while the long one computes
+    rate = 2.5 * page_bytes / compute_s(run.plan, 2560)
+    given_up = two_after_ssd("best-effort", rate)  # the first gives up at once: the link is free for the second
+    assert given_up.hit_tokens == [0, 0, 1024] and given_up.prefetcher.given_up == 4 + 2
 
 
 def test_best_effort_prefetch_gets_what_comes_while_it_queues() -> None:
     assert after_ssd("best-effort").hit_tokens == [0, 0, 0]
-    assert after_ssd("best-effort").wait_s == 0
+    assert after_ssd("best-effort").totals.prefetch_wait_s == 0
     queued = after_ssd("best-effort", wait_behind=True)
-    assert queued.hit_tokens == [0, 0, 2048] and queued.wait_s == 0
+    assert queued.hit_tokens == [0, 0, 2048] and queued.totals.prefetch_wait_s == 0
     page_s = footprints.footprint(PRO).all_bytes_per_token * 512 / 1e9
     behind = compute_s(queued.plan, 512 * 500)
     part = after_ssd("best-effort", rate=1e9 * page_s * 2.5 / behind, wait_behind=True)
-    assert part.hit_tokens == [0, 0, 1024] and part.given_up == 2
+    assert part.hit_tokens == [0, 0, 1024] and part.prefetcher.given_up == 2
 
 
 def test_prefetch_gives_up_at_its_timeout() -> None:
@@ -291,15 +327,15 @@ def test_prefetch_gives_up_at_its_timeout() -> None:
     page_bytes = footprints.footprint(PRO).all_bytes_per_token * 512
     deadline = 1.0 + 0.25 * 2048 / 1024
     slow = after_ssd("timeout", rate=2.5 * page_bytes / deadline)
-    assert slow.wait_s == pytest.approx(deadline)
-    assert slow.hit_tokens == [0, 0, 1024] and slow.given_up == 2
+    assert slow.totals.prefetch_wait_s == pytest.approx(deadline)
+    assert slow.hit_tokens == [0, 0, 1024] and slow.prefetcher.given_up == 2
 
 
 def test_a_prefetch_holds_at_most_half_of_dram() -> None:
     page = footprints.footprint(PRO).all_bytes_per_token * 512
     plan = ssd_plan("wait")
     small = dataclasses.replace(plan, tiers=(plan.tiers[0], Tier("DRAM", 4 * page, 1e15), plan.tiers[2]))
-    run = Run(small, small.cache())
+    run = Replay(small, small.cache())
     for request in (prompt(0, 1, 2, 3, 4), prompt(1, 10, 11, 12, 13), prompt(2, 20, 21, 22, 23)):
         run.serve(request)
     run.serve(prompt(100, 1, 2, 3, 4, 5))
@@ -349,9 +385,9 @@ def test_a_report_reads_well() -> None:
 
 def test_the_price_of_a_million_cached_tokens() -> None:
     """Section 3, price: 1M cached Pro tokens are 51.2 GB with windows at r = 0, 358 GB with every layer full."""
-    feet = footprints.footprint(PRO)
-    assert feet.bytes_per_token(0) * 1e6 == pytest.approx(51.2e9)
-    assert feet.everything().bytes_per_token(0) * 1e6 == pytest.approx(358.4e9)
+    footprint = footprints.footprint(PRO)
+    assert footprint.bytes_per_token(0) * 1e6 == pytest.approx(51.2e9)
+    assert footprint.everything().bytes_per_token(0) * 1e6 == pytest.approx(358.4e9)
 
 
 def test_an_empty_replay_reports_zeros() -> None:
@@ -439,22 +475,22 @@ def test_tiers_come_from_the_catalog() -> None:
 
 def test_the_facts_multiplier() -> None:
     """Section 3, 5x: 70 / (10 + 60 r); section 2: SGLang's default ratio of 0.8 gives only 1.21x."""
-    feet = footprints.footprint(PRO)
+    footprint = footprints.footprint(PRO)
     for ratio, times in ((0, 7.0), (1 / 15, 5.0), (0.8, 1.21)):
-        assert feet.multiplier(ratio) == pytest.approx(70 / (10 + 60 * ratio), rel=1e-12)
-        assert feet.multiplier(ratio) == pytest.approx(times, abs=0.005)
+        assert footprint.multiplier(ratio) == pytest.approx(70 / (10 + 60 * ratio), rel=1e-12)
+        assert footprint.multiplier(ratio) == pytest.approx(times, abs=0.005)
     # section 1, KV bytes: 51,200 growing, 358,400 if all layers keep everything, 37.5 MiB fixed
-    assert (feet.full_bytes_per_token, feet.all_bytes_per_token) == (51_200, 358_400)
-    assert feet.window_bytes / 2**20 == 37.5
+    assert (footprint.full_bytes_per_token, footprint.all_bytes_per_token) == (51_200, 358_400)
+    assert footprint.window_bytes / 2**20 == 37.5
 
 
 @pytest.mark.parametrize("model", list(arch.models()))
 def test_every_catalogued_model_can_be_cached(model: str) -> None:
-    feet = footprints.footprint(model)
-    full, kept = feet.split(1e12, 512, 1 / 15)
-    used = full * 512 * feet.full_bytes_per_token + kept * feet.window_bytes
+    footprint = footprints.footprint(model)
+    full, kept = footprint.split(1e12, 512, 1 / 15)
+    used = full * 512 * footprint.full_bytes_per_token + kept * footprint.window_bytes
     assert 0.98 * 1e12 < used <= 1e12
-    assert (kept > 0) == (feet.window_tokens > 0)
+    assert (kept > 0) == (footprint.window_tokens > 0)
     report = replay([prompt(0, 1, 2), prompt(9, 1, 2, 3)], Plan(model, tiers.standard("80GB", "1TB")))
     assert report.hit_tokens == 1024
 
@@ -470,9 +506,9 @@ def test_boundaries() -> None:
 
 def test_five_and_seven_follow_from_what_is_kept() -> None:
     """Section 3: one window per 1,920 cached tokens gives 5x; a distance of d tokens keeps r = 128 / d."""
-    feet = footprints.footprint(PRO)
-    assert feet.multiplier(128 / 1920) == pytest.approx(5)
-    many = np.array([feet.multiplier(128 / d) for d in (512, 2048, 8192, 10**9)])
+    footprint = footprints.footprint(PRO)
+    assert footprint.multiplier(128 / 1920) == pytest.approx(5)
+    many = np.array([footprint.multiplier(128 / d) for d in (512, 2048, 8192, 10**9)])
     assert (np.diff(many) > 0).all() and many[-1] == pytest.approx(7, abs=1e-4)
 
 
@@ -485,16 +521,16 @@ def test_a_replayer_counts_apart(tmp_path):
     path.write_text('oops\n{"timestamp": 1, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}\n')
     trace = read(path, errors="skip")
     plan = Plan(PRO, (HBM,))
-    report, notes = Replayer(trace)(plan)
+    report, notes = ReplayTask(trace)(plan)
     assert report == replay(trace, plan) and "1 bad rows skipped" in notes[1]
     trace.found.clear()
-    assert Replayer(trace)(plan) == (report, notes) and not trace.skipped.count
+    assert ReplayTask(trace)(plan) == (report, notes) and not trace.skipped.count
 
 
 def test_a_replayer_wants_more_than_one_pass(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"timestamp": 1, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}\n')
     with open(path, "rb") as stream, pytest.raises(TraceError, match=r"t\.jsonl: .* save the stream to a file first"):
-        Replayer(read(stream))
+        ReplayTask(read(stream))
     with pytest.raises(TraceError, match="save the stream"):
-        Replayer(Trace(iter([Request(0, 1024, 1, (1, 2))])))
+        ReplayTask(Trace(iter([Request(0, 1024, 1, (1, 2))])))

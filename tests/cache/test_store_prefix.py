@@ -337,13 +337,3 @@ def test_the_prediction_is_the_simulators():
     assert tiers.predicted_ttft_s([10, 0], 5.0, [1.0, 2.0]) == 5.0
     assert tiers.predicted_ttft_s([10, 6], [5.0, 2.0], [1.0, 2.0]) == 8.0
     assert tiers.predicted_ttft_s([10, 10], 5.0, [3.0, 1.0], "streamed") == loading.timeline([2, 2], [3, 1]).finish_s
-
-
-def test_measured_and_predicted_stand_side_by_side():
-    got = iter([5.0, 2.0, 3.0, 1.0])
-    before = []
-    compared = tiers.compare("from memory", 2.0, lambda: next(got), repeats=3, before=lambda: before.append(0))
-    assert compared == tiers.Comparison("from memory", predicted_s=2.0, measured_s=2.0)
-    assert compared.error == 0.0
-    assert len(before) == 3
-    assert tiers.Comparison("off", 3.0, 2.0).error == 0.5
