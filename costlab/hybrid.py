@@ -28,13 +28,9 @@ Against = Literal["own heads", "full layers"]
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which layers of a model are full and which sliding.
+    """Which layers of a model are full and which sliding."""
 
-    Attributes:
-        kinds: of the layers in order, "F" full, "S" sliding.
-    """
-
-    kinds: str
+    kinds: str  # of the layers in order, "F" full, "S" sliding
 
     @property
     def full(self) -> int:
@@ -164,20 +160,13 @@ class KVSaving:
     """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
 
     Once the windows are full, fraction = limit + excess_tokens / context.
-
-    Attributes:
-        tokens: contexts asked for.
-        hybrid_bytes: bytes of the hybrid's cache at each context.
-        full_bytes: bytes of the other stack's cache at each context.
-        limit: what the fraction comes to in the long run.
-        excess_tokens: tokens of the other stack whose cache is as large as the full windows.
     """
 
-    tokens: Floats
-    hybrid_bytes: Floats
-    full_bytes: Floats
-    limit: float
-    excess_tokens: float
+    tokens: Floats  # contexts asked for
+    hybrid_bytes: Floats  # bytes of the hybrid's cache at each context
+    full_bytes: Floats  # bytes of the other stack's cache at each context
+    limit: float  # what the fraction comes to in the long run
+    excess_tokens: float  # tokens of the other stack whose cache is as large as the full windows
 
     @property
     def fraction(self) -> Floats:
@@ -229,15 +218,10 @@ def windows_full_at(model: arch.Model) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """FLOPs of reading a prompt without cache, arrays shaped like the lengths asked for.
+    """FLOPs of reading a prompt without cache, arrays shaped like the lengths asked for."""
 
-    Attributes:
-        attention: FLOPs of queries with keys and values, indexer included.
-        matrices: FLOPs of the layers' matrices; the output head is left out.
-    """
-
-    attention: Floats
-    matrices: Floats
+    attention: Floats  # FLOPs of queries with keys and values, indexer included
+    matrices: Floats  # FLOPs of the layers' matrices; the output head is left out
 
     @property
     def total(self) -> Floats:
@@ -268,19 +252,12 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
 @dataclass(frozen=True)
 class PrefillRatio:
-    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows.
+    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows."""
 
-    Attributes:
-        tokens: prompt lengths asked for.
-        hybrid: FLOPs of the model.
-        full_layers: FLOPs of its full layers alone.
-        no_windows: FLOPs of all its layers, seeing every token.
-    """
-
-    tokens: Floats
-    hybrid: Prefill
-    full_layers: Prefill
-    no_windows: Prefill
+    tokens: Floats  # prompt lengths asked for
+    hybrid: Prefill  # FLOPs of the model
+    full_layers: Prefill  # FLOPs of its full layers alone
+    no_windows: Prefill  # FLOPs of all its layers, seeing every token
 
     @property
     def attention_only(self) -> Floats:

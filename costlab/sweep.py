@@ -44,17 +44,11 @@ _Answers = Generator[tuple[int, _Answer], None, None]  # with the point's index,
 
 @dataclass(frozen=True)
 class Outcome(Generic[Point, Result]):
-    """What became of one point.
+    """What became of one point."""
 
-    Attributes:
-        point: what the function was called with.
-        result: what it returned; None where it failed.
-        error: why it failed, in words; None where it did not.
-    """
-
-    point: Point
-    result: Result | None = None
-    error: str | None = None
+    point: Point  # what the function was called with
+    result: Result | None = None  # what it returned; None where it failed
+    error: str | None = None  # why it failed, in words; None where it did not
 
 
 def sweep(

@@ -75,17 +75,11 @@ def _padded(line: Sequence[str], widths: Sequence[int], right: Collection[int]) 
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of one shape; numbers stand to the right, and the column that the table is read for is bold.
+    """Rows of one shape; numbers stand to the right, and the column that the table is read for is bold."""
 
-    Args:
-        rows: mappings with the same keys, already rounded or formatted as they should appear.
-        bold: the key of the column to stress, or None.
-        caption: one sentence above the table.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    bold: str | None = None
-    caption: str = ""
+    rows: Sequence[Mapping[str, Any]]  # mappings with the same keys, already rounded or formatted as they should appear
+    bold: str | None = None  # the key of the column to stress, or None
+    caption: str = ""  # one sentence above the table
 
     def __post_init__(self) -> None:
         if not self.rows:

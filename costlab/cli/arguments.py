@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from costlab import arch, prices
 from costlab.cache import tiers as storage
-from costlab.checks import MOST
+from costlab.checks import MAX_COUNT
 from costlab.cli.output import Answer
 
 
@@ -49,7 +49,7 @@ def size_arg(text: str, least: int = 0) -> int:
     digits = text[:-1] if unit > 1 else text
     try:
         value = _EXACT.multiply(Decimal(digits), unit)
-        fits = least <= value <= MOST and value == int(value)
+        fits = least <= value <= MAX_COUNT and value == int(value)
     except (ValueError, ArithmeticError):
         raise argparse.ArgumentTypeError(f"{text!r} should be a whole number such as 4096, 128K or 1M") from None
     if not fits:

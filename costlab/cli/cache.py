@@ -99,7 +99,7 @@ def _tier_hit_rate(name: str, row: Row) -> float | None:
 
 def _used(plans: Sequence[Plan]) -> list[tuple[str, str, Any]]:
     """Return the entries of the catalog that replays of these plans rest on."""
-    known, found = catalog.load(), []
+    known, found = catalog.tables(), []
     for plan in plans:
         media = [tier.name.lower() for tier in plan.tiers[1:]]
         found += [("model", plan.model, known.models[plan.model]), ("chip", plan.chip, known.chips[plan.chip])]
@@ -271,7 +271,7 @@ def _add_trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
     verb.add_argument("--chain", action="store_true", help="block ids name tokens alone: make them name the prefix")
     verb.add_argument("--seed", type=size_arg, default=0, help="of a generator (default 0)")
-    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.load().chips)} (default h800)")
+    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.tables().chips)} (default h800)")
     verb.add_argument("--chips", type=count_arg, default=8, help="that share the work (default 8)")
     verb.add_argument("--drives", type=count_arg, default=8, help="SSDs that share the lowest tier (default 8)")
 

@@ -28,23 +28,14 @@ MB, GB, GFLOP, MS = 1e6, 1e9, 1e9, 1e-3
 
 @dataclass(frozen=True)
 class Answer:
-    """What a verb found.
+    """What a verb found."""
 
-    Attributes:
-        rows: for programs, of one shape.
-        table: the same for people.
-        lines: below the table, about values that stand in the rows.
-        notes: what both should know, a sentence each.
-        sources: of the catalog's entries that it rests on.
-        status: the exit status.
-    """
-
-    rows: Sequence[Row]
-    table: Sequence[Row]
-    lines: Sequence[str] = ()
-    notes: Sequence[str] = ()
-    sources: Sequence[Row] = ()
-    status: int = 0
+    rows: Sequence[Row]  # for programs, of one shape
+    table: Sequence[Row]  # the same for people
+    lines: Sequence[str] = ()  # below the table, about values that stand in the rows
+    notes: Sequence[str] = ()  # what both should know, a sentence each
+    sources: Sequence[Row] = ()  # of the catalog's entries that it rests on
+    status: int = 0  # the exit status
 
 
 class Stopped(Exception):
@@ -57,17 +48,11 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """How people see a value of a row.
+    """How people see a value of a row."""
 
-    Attributes:
-        head: of the column.
-        value: the row's key, or a function of the row.
-        unit: what the value is divided by; None shows it as it is.
-    """
-
-    head: str
-    value: str | Callable[[Row], Any]
-    unit: float | None = None
+    head: str  # of the column
+    value: str | Callable[[Row], Any]  # the row's key, or a function of the row
+    unit: float | None = None  # what the value is divided by; None shows it as it is
 
     def shown(self, row: Row) -> Any:
         """Return the row's value in the column's unit."""

@@ -36,15 +36,10 @@ Copy = Literal["expert", "rank"]
 
 @dataclass(frozen=True)
 class ComputeShare:
-    """The compute of one token.
+    """The compute of one token."""
 
-    Attributes:
-        sparse_flops: FLOPs as the model runs.
-        dense_flops: FLOPs if every expert ran: a dense model of equal size.
-    """
-
-    sparse_flops: float
-    dense_flops: float
+    sparse_flops: float  # FLOPs as the model runs
+    dense_flops: float  # FLOPs if every expert ran: a dense model of equal size
 
     @property
     def share(self) -> float:
@@ -136,19 +131,12 @@ def simulate_touched(
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """Weights that one decode step reads, arrays shaped like the batches asked for.
+    """Weights that one decode step reads, arrays shaped like the batches asked for."""
 
-    Attributes:
-        batch: tokens in the step.
-        touched: share of the routed experts that are read, copies of redundant experts included, 0 to 1.
-        expert_bytes: bytes of those experts, all layers together.
-        always_bytes: bytes of what every token needs: attention, shared experts, output head.
-    """
-
-    batch: Floats
-    touched: Floats
-    expert_bytes: Floats
-    always_bytes: float
+    batch: Floats  # tokens in the step
+    touched: Floats  # share of the routed experts that are read, copies of redundant experts included, 0 to 1
+    expert_bytes: Floats  # bytes of those experts, all layers together
+    always_bytes: float  # bytes of what every token needs: attention, shared experts, output head
 
     @property
     def total_bytes(self) -> Floats:
@@ -262,21 +250,13 @@ def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The all-to-all of expert parallelism: copies of a token leave their rank (dispatch) and come back (combine).
+    """The all-to-all of expert parallelism: copies of a token leave their rank (dispatch) and come back (combine)."""
 
-    Attributes:
-        hidden: elements of a token's hidden state.
-        copies: of each token that leave its rank.
-        dispatch_bytes: bytes per element of what is sent.
-        combine_bytes: bytes per element of what comes back.
-        layers: with experts.
-    """
-
-    hidden: int
-    copies: float
-    dispatch_bytes: float
-    combine_bytes: float
-    layers: int
+    hidden: int  # elements of a token's hidden state
+    copies: float  # of each token that leave its rank
+    dispatch_bytes: float  # bytes per element of what is sent
+    combine_bytes: float  # bytes per element of what comes back
+    layers: int  # with experts
 
     def __post_init__(self) -> None:
         sizes = (self.copies, self.dispatch_bytes, self.combine_bytes)
@@ -390,45 +370,25 @@ def _scale_bytes(block: int | None) -> float:
 
 @dataclass(frozen=True)
 class Summary:
-    """The experts of a model in numbers, for one batch and one number of ranks.
+    """The experts of a model in numbers, for one batch and one number of ranks."""
 
-    Attributes:
-        model: key in the catalog.
-        layers: with experts.
-        experts: routed experts per layer.
-        top_k: routed experts that a token visits.
-        shared: experts per layer that every token visits.
-        total_params: parameters of the model.
-        active_params: parameters that one token multiplies.
-        compute_share: FLOPs of a token over those of a dense model of equal size, 0 to 1.
-        batch: tokens in one decode step.
-        touched_share: share of the routed experts that the batch visits, redundant copies included, 0 to 1.
-        weight_bytes_per_step: bytes of weights that a decode step reads.
-        weight_bytes_per_token: the same bytes by the tokens of the batch.
-        ranks: that hold the experts.
-        redundant: further copies of experts in each layer.
-        experts_per_rank: experts of a layer that each rank holds, redundant copies included.
-        ranks_reached: ranks on which a token's experts lie, on average.
-        sent_bytes_per_token: bytes that one token sends and gets back in all layers.
-    """
-
-    model: str
-    layers: int
-    experts: int
-    top_k: int
-    shared: int
-    total_params: int
-    active_params: int
-    compute_share: float
-    batch: int
-    touched_share: float
-    weight_bytes_per_step: float
-    weight_bytes_per_token: float
-    ranks: int
-    redundant: int
-    experts_per_rank: int
-    ranks_reached: float
-    sent_bytes_per_token: float
+    model: str  # key in the catalog
+    layers: int  # with experts
+    experts: int  # routed experts per layer
+    top_k: int  # routed experts that a token visits
+    shared: int  # experts per layer that every token visits
+    total_params: int  # parameters of the model
+    active_params: int  # parameters that one token multiplies
+    compute_share: float  # FLOPs of a token over those of a dense model of equal size, 0 to 1
+    batch: int  # tokens in one decode step
+    touched_share: float  # share of the routed experts that the batch visits, redundant copies included, 0 to 1
+    weight_bytes_per_step: float  # bytes of weights that a decode step reads
+    weight_bytes_per_token: float  # the same bytes by the tokens of the batch
+    ranks: int  # that hold the experts
+    redundant: int  # further copies of experts in each layer
+    experts_per_rank: int  # experts of a layer that each rank holds, redundant copies included
+    ranks_reached: float  # ranks on which a token's experts lie, on average
+    sent_bytes_per_token: float  # bytes that one token sends and gets back in all layers
 
     def rows(self) -> Mapping[str, str]:
         """Return what each figure says, ready to print."""

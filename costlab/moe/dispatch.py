@@ -51,17 +51,11 @@ def _check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """What an assignment of tokens to experts costs.
+    """What an assignment of tokens to experts costs."""
 
-    Attributes:
-        loads: assignments that each expert was asked for, [experts].
-        rows: rows that each expert computes, [experts].
-        kept: whether an assignment found a row, [tokens, top_k].
-    """
-
-    loads: Ints
-    rows: Ints
-    kept: Bools
+    loads: Ints  # assignments that each expert was asked for, [experts]
+    rows: Ints  # rows that each expert computes, [experts]
+    kept: Bools  # whether an assignment found a row, [tokens, top_k]
 
     @property
     def routed(self) -> int:

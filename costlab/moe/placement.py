@@ -28,13 +28,9 @@ from costlab.checks import whole
 
 @dataclass(frozen=True)
 class Placement:
-    """Which expert each slot of each rank holds; an expert in several slots has copies.
+    """Which expert each slot of each rank holds; an expert in several slots has copies."""
 
-    Attributes:
-        slots: expert in each slot, [ranks, slots per rank].
-    """
-
-    slots: Ints
+    slots: Ints  # expert in each slot, [ranks, slots per rank]
 
     @property
     def ranks(self) -> int:

@@ -118,17 +118,11 @@ def limit_groups(scores: ArrayLike, groups: int, kept: int) -> Floats:
 
 @dataclass(frozen=True)
 class Routes:
-    """The experts that each token visits, and their weights.
+    """The experts that each token visits, and their weights."""
 
-    Attributes:
-        experts: chosen experts, [tokens, top_k].
-        weights: their weights, [tokens, top_k].
-        scores: scores of all experts without bias, [tokens, experts].
-    """
-
-    experts: Ints
-    weights: Floats
-    scores: Floats
+    experts: Ints  # chosen experts, [tokens, top_k]
+    weights: Floats  # their weights, [tokens, top_k]
+    scores: Floats  # scores of all experts without bias, [tokens, experts]
 
     @property
     def tokens(self) -> int:
@@ -171,17 +165,11 @@ def count_loads(experts: ArrayLike, total: int) -> Ints:
 
 @dataclass(frozen=True)
 class Router:
-    """The routing rule of one layer: which scores, which choice, which scale.
+    """The routing rule of one layer: which scores, which choice, which scale."""
 
-    Attributes:
-        experts: to choose from.
-        top_k: experts that a token visits.
-        routing: score function, groups, bias and scale, as in the catalog.
-    """
-
-    experts: int
-    top_k: int
-    routing: Routing
+    experts: int  # to choose from
+    top_k: int  # experts that a token visits
+    routing: Routing  # score function, groups, bias and scale, as in the catalog
 
     def __post_init__(self) -> None:
         whole(self.experts, "experts")

@@ -326,26 +326,16 @@ class Scale:
     """What each kind of dimension is divided by to make a toy; layers, their kinds and their order stay.
 
     With the defaults a token's cache shrinks 32 times and a window 8 times more.
-
-    Attributes:
-        hidden: divisor of the model's width.
-        heads: divisor of the numbers of query heads and of key heads, so 64:4:8 stays 16:1:2.
-        width: divisor of a head's width, its rotary part and its cached entry.
-        window: divisor of the tokens in a window.
-        inner: divisor of the width inside a feed-forward layer.
-        experts: divisor of the number of routed experts.
-        top_k: divisor of the experts that a token visits.
-        vocab: divisor of the vocabulary.
     """
 
-    hidden: int = 64
-    heads: int = 4
-    width: int = 8
-    window: int = 8
-    inner: int = 64
-    experts: int = 32
-    top_k: int = 4
-    vocab: int = 32
+    hidden: int = 64  # divisor of the model's width
+    heads: int = 4  # divisor of the numbers of query heads and of key heads, so 64:4:8 stays 16:1:2
+    width: int = 8  # divisor of a head's width, its rotary part and its cached entry
+    window: int = 8  # divisor of the tokens in a window
+    inner: int = 64  # divisor of the width inside a feed-forward layer
+    experts: int = 32  # divisor of the number of routed experts
+    top_k: int = 4  # divisor of the experts that a token visits
+    vocab: int = 32  # divisor of the vocabulary
 
 
 def scaled(model: arch.Model, scale: Scale) -> arch.Model:

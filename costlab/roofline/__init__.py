@@ -17,17 +17,6 @@ from costlab.roofline.published import DayCheck, check_day
 from costlab.roofline.rates import FALLBACK, chip_rate, flat_rate, rate
 
 __all__ = [
-    "FALLBACK",
-    "DayCheck",
-    "Deployment",
-    "Efficiency",
-    "PrefillCost",
-    "Step",
-    "check_day",
-    "chip_rate",
-    "deployment",
-    "flat_rate",
-    "prefill_cost",
-    "rate",
-    "share_of_experts_touched",
-]
+    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "PrefillCost", "Step", "check_day", "chip_rate",
+    "deployment", "flat_rate", "prefill_cost", "rate", "share_of_experts_touched",
+]  # fmt: skip

@@ -320,7 +320,7 @@ def test_best_effort_prefetch_gets_what_comes_while_it_queues() -> None:
 
 
 def test_prefetch_gives_up_at_its_timeout() -> None:
-    rule = catalog.load().prefetch["hicache"]
+    rule = catalog.tables().prefetch["hicache"]
     assert (rule.timeout_s, rule.timeout_s_per_1024_tokens) == (1.0, 0.25)  # facts, section 2
     patient = after_ssd("timeout")
     assert patient.hit_tokens == [0, 0, 2048]
@@ -379,7 +379,7 @@ def test_a_report_reads_well() -> None:
     hit = plain["tiers"]["HBM"]["mean_hit"]
     assert hit["load_usd"] == 0 < hit["recompute_usd"] and hit["ratio"] is None  # nothing moved: infinite
     # 1M tokens at 5x: 71.68 GB; DRAM at the catalogued price
-    dram = catalog.load().media["dram"].usd_per_gb_hour
+    dram = catalog.tables().media["dram"].usd_per_gb_hour
     assert report.tiers[1].usd_per_million_tokens_hour == pytest.approx(71.68 * dram)
 
 

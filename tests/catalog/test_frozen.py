@@ -41,7 +41,7 @@ def parts(value, path="catalog"):
 
 def test_no_loaded_record_holds_anything_that_can_be_changed():
     mappings = 0
-    for path, value in parts(catalog.load()):
+    for path, value in parts(catalog.tables()):
         if dataclasses.is_dataclass(value):
             assert value.__dataclass_params__.frozen, path
         elif isinstance(value, Mapping):
@@ -93,7 +93,7 @@ def worker(record):
     ids=["copy", "deepcopy", "replace", "pickle", "worker"],
 )
 def test_records_travel_and_stay_read_only(travel):
-    record = catalog.load()
+    record = catalog.tables()
     found = travel(record)
     assert found == record
     assert {path: type(value) for path, value in parts(found)} == {path: type(value) for path, value in parts(record)}

@@ -50,7 +50,7 @@ def test_columns_align(run):
 
 def test_models(answer):
     rows, notes = answer("models")
-    assert [row["model"] for row in rows] == list(catalog.load().models)
+    assert [row["model"] for row in rows] == list(catalog.tables().models)
     by = {row["model"]: row for row in rows}
     assert by["deepseek-v4-pro"]["published_total_params"] == 1_600_000_000_000
     assert by["mimo-v2.5-pro"]["published_total_params"] == 1_020_000_000_000
@@ -63,7 +63,7 @@ def test_models(answer):
 
 def test_what_makers_publish_is_shown_as_they_write_it(run):
     _, out, _ = run("models")
-    for key, record in catalog.load().models.items():
+    for key, record in catalog.tables().models.items():
         said = record.published
         assert f" {said.total} / {said.active or '-'} " in next(
             each for each in out.splitlines() if each.startswith(f"{key} ")

@@ -174,7 +174,7 @@ def test_rows_of_a_verb_have_the_same_keys(documents):
 
 def test_sources_are_the_catalogs(documents):
     """Each with its text and day as they stand there."""
-    known = catalog.load()
+    known = catalog.tables()
     entries = [*known.models.values(), *known.chips.values(), *known.prices, *known.fx]
     entries += [*known.media.values(), *known.prefetch.values(), *(o for c in known.chips.values() for o in c.offers)]
     told = {(entry.source, entry.date.isoformat()) for entry in entries}

@@ -69,12 +69,9 @@ class ReplayTask:
 
     Raises:
         TraceError: a trace that can be read only once.
-
-    Attributes:
-        trace: replayed anew for each plan.
     """
 
-    trace: Trace
+    trace: Trace  # replayed anew for each plan
 
     def __post_init__(self) -> None:
         if self.trace.is_stream:
@@ -89,13 +86,7 @@ class ReplayTask:
 
 @dataclass
 class Totals:
-    """What a replay has counted so far; the fields are those of `Report`.
-
-    Attributes:
-        requests, references, resident_references, input_tokens, output_tokens: as in `Report`.
-        wholly_cached, oversize, uncached_pages, recomputed_for_windows_tokens: as in `Report`.
-        compute_s, stall_s, prefetch_wait_s, queue_s: as in `Report`.
-    """
+    """What a replay has counted so far; the fields are those of `Report`."""
 
     requests: int = 0
     references: int = 0

@@ -31,34 +31,10 @@ from costlab.nn.attention.mla import MLA
 from costlab.nn.attention.rope import Rope, Yarn, rotate
 
 __all__ = [
-    "CSA",
-    "DSA",
-    "HCA",
-    "LAYERS",
-    "MLA",
-    "AttentionLayer",
-    "Cache",
-    "Compressor",
-    "EntryFormat",
-    "Full",
-    "GroupedOutput",
-    "IndexQuery",
-    "KVTable",
-    "KeySet",
-    "RMSNorm",
-    "RingBuffer",
-    "Rope",
-    "SharedWindow",
-    "Yarn",
-    "attend",
-    "build_layer",
-    "fp4_indices",
-    "fp4_values",
-    "hadamard",
-    "rotate",
-    "unordered_top_k",
-    "weigh",
-]
+    "CSA", "DSA", "HCA", "LAYERS", "MLA", "AttentionLayer", "Cache", "Compressor", "EntryFormat", "Full",
+    "GroupedOutput", "IndexQuery", "KVTable", "KeySet", "RMSNorm", "RingBuffer", "Rope", "SharedWindow", "Yarn",
+    "attend", "build_layer", "fp4_indices", "fp4_values", "hadamard", "rotate", "unordered_top_k", "weigh",
+]  # fmt: skip
 
 #: The running layer of each attention kind of `costlab.arch`.
 LAYERS: Mapping[type[arch.Attention], type[AttentionLayer[Any]]] = {

@@ -35,16 +35,11 @@ from costlab.nn.attention.rope import Rope
 
 @dataclass(frozen=True)
 class SharedKeys:
-    """What the queries of a call read.
+    """What the queries of a call read."""
 
-    Attributes:
-        window: raw entries of recent tokens.
-        entries: compressed entries; None: a layer without them.
-        index: index keys of the compressed entries, shape (batch, n, index_dim); None: a layer without indexer.
-    """
-
-    window: Window
-    entries: KVTable | None = None
+    window: Window  # raw entries of recent tokens
+    entries: KVTable | None = None  # compressed entries; None: a layer without them
+    # index keys of the compressed entries, shape (batch, n, index_dim); None: a layer without indexer
     index: Tensor | None = None
 
 

@@ -23,17 +23,11 @@ Keys = TypeVar("Keys")
 
 @dataclass(frozen=True)
 class KeySet:
-    """Keys and values that queries read, and which of them each may see.
+    """Keys and values that queries read, and which of them each may see."""
 
-    Args:
-        keys: shape (batch, n, width), the same for every query; or (batch, queries, n, width), chosen by each.
-        values: the same with the values' width.
-        visible: shape (queries, n) or (batch, queries, n); None: all.
-    """
-
-    keys: Tensor
-    values: Tensor
-    visible: Tensor | None = None
+    keys: Tensor  # shape (batch, n, width), the same for every query; or (batch, queries, n, width), chosen by each
+    values: Tensor  # the same with the values' width
+    visible: Tensor | None = None  # shape (queries, n) or (batch, queries, n); None: all
 
 
 def attend(q: Tensor, sets: Sequence[KeySet], scale: float, sink: Tensor | None = None) -> Tensor:
@@ -140,16 +134,11 @@ class Span:
     """Positions start … stop-1 of consecutive tokens, as numbers and as a tensor.
 
     Numbers read back from the tensor would make a GPU wait, and could not be traced into a graph.
-
-    Attributes:
-        start: first position.
-        stop: one after the last position.
-        at: all of them, shape (stop-start,).
     """
 
-    start: int
-    stop: int
-    at: Tensor
+    start: int  # first position
+    stop: int  # one after the last position
+    at: Tensor  # all of them, shape (stop-start,)
 
     @staticmethod
     def of(start: int, stop: int, device: torch.device) -> Span:
@@ -164,17 +153,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """Entries of recent tokens, some of which each query may read.
+    """Entries of recent tokens, some of which each query may read."""
 
-    Attributes:
-        entries: shape (…, n, width).
-        first: position of the first entry, the others following in order; None: just the ones to read, in any order.
-        size: tokens back that a query looks, itself included.
-    """
-
-    entries: Tensor
+    entries: Tensor  # shape (…, n, width)
+    # position of the first entry, the others following in order; None: just the ones to read, in any order
     first: int | None
-    size: int
+    size: int  # tokens back that a query looks, itself included
 
     def near(self, positions: Span) -> tuple[Tensor, Tensor | None]:
         """Return the entries that consecutive queries may read, and which each may see.

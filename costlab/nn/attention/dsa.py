@@ -21,15 +21,10 @@ from costlab.nn.attention.rope import Rope
 
 @dataclass(frozen=True)
 class TokenKeys:
-    """What DSA's queries read.
+    """What DSA's queries read."""
 
-    Attributes:
-        index: index keys of all tokens, shape (batch, n, index_dim).
-        latents: table to take chosen latents from.
-    """
-
-    index: Tensor
-    latents: KVTable
+    index: Tensor  # index keys of all tokens, shape (batch, n, index_dim)
+    latents: KVTable  # table to take chosen latents from
 
 
 class DSA(AttentionLayer[TokenKeys]):

@@ -52,19 +52,12 @@ def fp4_values(patterns: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @dataclass(frozen=True)
 class EntryPart:
-    """A run of values of an entry in one dtype.
+    """A run of values of an entry in one dtype."""
 
-    Attributes:
-        count: values.
-        dtype: as in the catalog, e.g. "fp8".
-        block: values that share a scale; 0: unscaled.
-        scale: dtype of the scales; "": none.
-    """
-
-    count: int
-    dtype: str
-    block: int = 0
-    scale: str = ""
+    count: int  # values
+    dtype: str  # as in the catalog, e.g. "fp8"
+    block: int = 0  # values that share a scale; 0: unscaled
+    scale: str = ""  # dtype of the scales; "": none
 
     def empty(self, lead: Sequence[int], device: torch.device) -> list[Tensor]:
         """Return zeroed storage for entries of shape `lead`: values, and scales where there are any."""

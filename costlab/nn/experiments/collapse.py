@@ -30,54 +30,31 @@ Method = Literal["none", "switch", "sequence", "bias", "article"]
 
 @dataclass(frozen=True)
 class Setup:
-    """The experiment; the defaults run in about a second and a half per method.
+    """The experiment; the defaults run in about a second and a half per method."""
 
-    Attributes:
-        experts: routed experts of the layer.
-        top_k: experts that a token visits.
-        hidden: width of the layer.
-        inner: width inside an expert.
-        topics: hidden topics, each with a linear map of its own.
-        common: size of the component that all inputs share, in standard deviations of a topic's centre.
-        steps: of the optimiser.
-        sequences: per step.
-        sequence_length: tokens.
-        learning_rate: of the optimiser.
-        coefficient: factor on an auxiliary loss.
-        bias_speed: change of the selection bias per step.
-        seed: of weights and data.
-    """
-
-    experts: int = 16
-    top_k: int = 2
-    hidden: int = 32
-    inner: int = 4
-    topics: int = 16
-    common: float = 6.0
-    steps: int = 300
-    sequences: int = 16
-    sequence_length: int = 32
-    learning_rate: float = 3e-3
-    coefficient: float = 0.02
-    bias_speed: float = 0.005
-    seed: int = 0
+    experts: int = 16  # routed experts of the layer
+    top_k: int = 2  # experts that a token visits
+    hidden: int = 32  # width of the layer
+    inner: int = 4  # width inside an expert
+    topics: int = 16  # hidden topics, each with a linear map of its own
+    common: float = 6.0  # size of the component that all inputs share, in standard deviations of a topic's centre
+    steps: int = 300  # of the optimiser
+    sequences: int = 16  # per step
+    sequence_length: int = 32  # tokens
+    learning_rate: float = 3e-3  # of the optimiser
+    coefficient: float = 0.02  # factor on an auxiliary loss
+    bias_speed: float = 0.005  # change of the selection bias per step
+    seed: int = 0  # of weights and data
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What one method did, step by step.
+    """What one method did, step by step."""
 
-    Attributes:
-        method: how the load was balanced.
-        losses: task loss of each step, mean square error over variance.
-        entropies: load entropy of each step, 0 to 1 (even).
-        loads: assignments per expert in the last 20 steps.
-    """
-
-    method: Method
-    losses: tuple[float, ...]
-    entropies: tuple[float, ...]
-    loads: tuple[int, ...]
+    method: Method  # how the load was balanced
+    losses: tuple[float, ...]  # task loss of each step, mean square error over variance
+    entropies: tuple[float, ...]  # load entropy of each step, 0 to 1 (even)
+    loads: tuple[int, ...]  # assignments per expert in the last 20 steps
 
     @property
     def loss(self) -> float:

@@ -29,23 +29,14 @@ NEEDLE_WEIGHTS = WEIGHTS / "needle.npz"
 
 @dataclass(frozen=True)
 class NeedleTask:
-    """How much hay, how many keys hidden in how many parts. A guess is right one time in `values`.
+    """How much hay, how many keys hidden in how many parts. A guess is right one time in `values`."""
 
-    Attributes:
-        hay: tokens of a text before its questions, needles included.
-        needles: keys hidden in a text, each asked for once.
-        parts: tokens that one key's answer is spread over.
-        keys: different keys.
-        values: different values of a part.
-        kinds_of_hay: different tokens that say nothing.
-    """
-
-    hay: int = 128
-    needles: int = 4
-    parts: int = 4
-    keys: int = 32
-    values: int = 16
-    kinds_of_hay: int = 16
+    hay: int = 128  # tokens of a text before its questions, needles included
+    needles: int = 4  # keys hidden in a text, each asked for once
+    parts: int = 4  # tokens that one key's answer is spread over
+    keys: int = 32  # different keys
+    values: int = 16  # different values of a part
+    kinds_of_hay: int = 16  # different tokens that say nothing
 
     @property
     def tokens(self) -> int:
@@ -183,23 +174,14 @@ def variants(task: NeedleTask) -> Mapping[str, arch.SharedWindow]:
 
 @dataclass(frozen=True)
 class NeedleRow:
-    """What share of the parts one variant finds, and at what cost.
+    """What share of the parts one variant finds, and at what cost."""
 
-    Attributes:
-        variant: name of the attention layer.
-        tokens_per_entry: tokens that one entry of its cache stands for.
-        top_k: entries that a question reads; None: as many as there are.
-        recall: share of right answers, 0 to 1.
-        kept_bytes: bytes that its cache holds after a text.
-        read_bytes: bytes of entries and index keys that one question reads.
-    """
-
-    variant: str
-    tokens_per_entry: int
-    top_k: int | None
-    recall: float
-    kept_bytes: int
-    read_bytes: int
+    variant: str  # name of the attention layer
+    tokens_per_entry: int  # tokens that one entry of its cache stands for
+    top_k: int | None  # entries that a question reads; None: as many as there are
+    recall: float  # share of right answers, 0 to 1
+    kept_bytes: int  # bytes that its cache holds after a text
+    read_bytes: int  # bytes of entries and index keys that one question reads
 
 
 def ask(

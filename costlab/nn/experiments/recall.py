@@ -39,21 +39,13 @@ _HEADS |= {"entry": ((24, "bf16"), (16, "bf16"))}
 
 @dataclass(frozen=True)
 class RecallTask:
-    """Texts of `tokens` tokens with one fact per key; a guess is right one time in `keys`.
+    """Texts of `tokens` tokens with one fact per key; a guess is right one time in `keys`."""
 
-    Attributes:
-        tokens: of a text.
-        keys: different keys, each with one fact in every text.
-        questions: tokens of a text that ask, those that cannot be answered included.
-        steps: look-ups that a question needs, at most.
-        kinds_of_hay: different tokens that say nothing.
-    """
-
-    tokens: int = 128
-    keys: int = 16
-    questions: int = 48
-    steps: int = 2
-    kinds_of_hay: int = 8
+    tokens: int = 128  # of a text
+    keys: int = 16  # different keys, each with one fact in every text
+    questions: int = 48  # tokens of a text that ask, those that cannot be answered included
+    steps: int = 2  # look-ups that a question needs, at most
+    kinds_of_hay: int = 8  # different tokens that say nothing
 
     def texts(self, count: int, generator: torch.Generator) -> Texts:
         """Return random texts.
@@ -108,29 +100,17 @@ def _chosen(nearest: Tensor, farthest: Tensor, generator: torch.Generator) -> tu
 
 @dataclass(frozen=True)
 class Texts:
-    """Random texts, token by token, and their questions.
+    """Random texts, token by token, and their questions."""
 
-    Attributes:
-        kind: HAY, FACT or QUESTION, shape (count, tokens).
-        key: number of the key, or which hay, shape (count, tokens).
-        value: goal of a fact, or a question's steps less 1, shape (count, tokens).
-        asked_at: position of each question, shape (count, questions), as all that follow.
-        answerable: whether all facts that it needs stand before it.
-        steps: look-ups that it needs.
-        answer: number of the key where they lead.
-        nearest: tokens back to the nearest fact that it needs.
-        farthest: tokens back to the farthest fact that it needs.
-    """
-
-    kind: Tensor
-    key: Tensor
-    value: Tensor
-    asked_at: Tensor
-    answerable: Tensor
-    steps: Tensor
-    answer: Tensor
-    nearest: Tensor
-    farthest: Tensor
+    kind: Tensor  # HAY, FACT or QUESTION, shape (count, tokens)
+    key: Tensor  # number of the key, or which hay, shape (count, tokens)
+    value: Tensor  # goal of a fact, or a question's steps less 1, shape (count, tokens)
+    asked_at: Tensor  # position of each question, shape (count, questions), as all that follow
+    answerable: Tensor  # whether all facts that it needs stand before it
+    steps: Tensor  # look-ups that it needs
+    answer: Tensor  # number of the key where they lead
+    nearest: Tensor  # tokens back to the nearest fact that it needs
+    farthest: Tensor  # tokens back to the farthest fact that it needs
 
 
 class RecallReader(Reader):
@@ -187,15 +167,10 @@ class RecallReader(Reader):
 
 @dataclass(frozen=True)
 class Variant:
-    """The layers of one stack.
+    """The layers of one stack."""
 
-    Attributes:
-        pattern: kinds of the layers in order, "F" full and "S" sliding.
-        window: tokens that a sliding layer sees.
-    """
-
-    pattern: str
-    window: int
+    pattern: str  # kinds of the layers in order, "F" full and "S" sliding
+    window: int  # tokens that a sliding layer sees
 
     @property
     def name(self) -> str:
@@ -222,23 +197,14 @@ DECISIVE: tuple[Variant, ...] = tuple(v for v in VARIANTS if v.pattern in ("FSSF
 
 @dataclass(frozen=True)
 class RecallRow:
-    """The share of right answers of one variant, for questions of so many steps and so many tokens back.
+    """The share of right answers of one variant, for questions of so many steps and so many tokens back."""
 
-    Attributes:
-        variant: which stack.
-        steps: look-ups that a question needs.
-        back: tokens back to the facts that are asked for, from and to, both included.
-        recall: share of right answers, 0 to 1.
-        questions: how many there were.
-        kept_bytes: bytes that all layers' caches hold of one text, measured.
-    """
-
-    variant: Variant
-    steps: int
-    back: tuple[int, int]
-    recall: float
-    questions: int
-    kept_bytes: int
+    variant: Variant  # which stack
+    steps: int  # look-ups that a question needs
+    back: tuple[int, int]  # tokens back to the facts that are asked for, from and to, both included
+    recall: float  # share of right answers, 0 to 1
+    questions: int  # how many there were
+    kept_bytes: int  # bytes that all layers' caches hold of one text, measured
 
 
 def kept_bytes(reader: RecallReader) -> int:

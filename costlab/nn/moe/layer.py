@@ -60,19 +60,12 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 class Choice(NamedTuple):
-    """A gate's answer.
+    """A gate's answer."""
 
-    Attributes:
-        experts: chosen experts, [tokens, top_k].
-        weights: their weights, [tokens, top_k].
-        scores: scores of all experts without bias, [tokens, experts].
-        logits: the gate's output, [tokens, experts].
-    """
-
-    experts: Tensor
-    weights: Tensor
-    scores: Tensor
-    logits: Tensor
+    experts: Tensor  # chosen experts, [tokens, top_k]
+    weights: Tensor  # their weights, [tokens, top_k]
+    scores: Tensor  # scores of all experts without bias, [tokens, experts]
+    logits: Tensor  # the gate's output, [tokens, experts]
 
 
 class Gate(nn.Module):

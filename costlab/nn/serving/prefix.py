@@ -57,29 +57,17 @@ class PageStore(Protocol):
 
 @dataclass(frozen=True)
 class Served:
-    """A prompt's answer and where its time went.
+    """A prompt's answer and where its time went."""
 
-    Attributes:
-        logits: of the first new token, shape (vocab,).
-        cache: after the prompt.
-        reused_tokens: tokens that came from the store.
-        chunks: (tokens, tokens before them) of each piece that was computed.
-        loaded_bytes: bytes of the pages that were loaded.
-        match_s: seconds of finding what is stored.
-        load_s: seconds of loading it.
-        compute_s: seconds of reading the rest.
-        put_s: seconds of storing what is new.
-    """
-
-    logits: Tensor
-    cache: DecoderCache
-    reused_tokens: int
-    chunks: tuple[tuple[int, int], ...]
-    loaded_bytes: int
-    match_s: float
-    load_s: float
-    compute_s: float
-    put_s: float
+    logits: Tensor  # of the first new token, shape (vocab,)
+    cache: DecoderCache  # after the prompt
+    reused_tokens: int  # tokens that came from the store
+    chunks: tuple[tuple[int, int], ...]  # (tokens, tokens before them) of each piece that was computed
+    loaded_bytes: int  # bytes of the pages that were loaded
+    match_s: float  # seconds of finding what is stored
+    load_s: float  # seconds of loading it
+    compute_s: float  # seconds of reading the rest
+    put_s: float  # seconds of storing what is new
 
     @property
     def ttft_s(self) -> float:
