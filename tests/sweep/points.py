@@ -99,21 +99,6 @@ class Deadly:
         return point
 
 
-@dataclass
-class LastDeadly:
-    """Kills its process at the last of `count` points, when the others are done."""
-
-    folder: Path
-    count: int
-
-    def __call__(self, point):
-        if point == self.count - 1:
-            until(self.folder, "done", point)
-            os.kill(os.getpid(), signal.SIGKILL)
-        note(self.folder, "done")
-        return point
-
-
 def endless(point):
     """Says that it runs, and does."""
     os.write(1, b"running\n")  # whole, beside others

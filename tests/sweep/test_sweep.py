@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import Client
-from sweep.points import Deadly, Gate, Heavy, LastDeadly, Lost, count, process, tried, until
+from sweep.points import Deadly, Gate, Heavy, Lost, count, process, tried, until
 
 from costlab import sweep as module
 from costlab import traces
@@ -244,9 +244,10 @@ def test_dask_with_a_worker_killed_midway(workers, serial):
 def test_dask_gives_a_deadly_point_up(workers, tmp_path):
     """When is the cluster's own to say: here, at the first death."""
     workers.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-    *others, last = sweep(LastDeadly(tmp_path, 5), range(5), scheduler=workers.address)
+    outcomes = sweep(Deadly(tmp_path, 50), ["deadly"], scheduler=workers.address)
     workers.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
-    assert results(others) == [*range(4)] and last == Outcome(4, error=DIED)
+    assert outcomes == [Outcome("deadly", error=DIED)]
+    assert results(sweep(Deadly(tmp_path, 0), [1, 2], scheduler=workers.address)) == [1, 2]
 
 
 def test_dask_loses_every_worker(workers, tmp_path):
