@@ -11,7 +11,7 @@ BENCH := .venv-bench
 HTML := _build/html
 # What a chapter's outputs depend on beside its own cells, and what its page depends on.
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
-EXTENSIONS := $(shell find book/_ext book/_templates live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
+EXTENSIONS := $(shell find book/_ext book/_templates book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help book test test-all execute serve lab labs bench lint format lock clean
 .DEFAULT_GOAL := help
