@@ -26,7 +26,7 @@ from torch import Tensor
 
 from costlab import arch
 from costlab.nn import attention
-from costlab.nn.attention import Cache, Layer
+from costlab.nn.attention import AttentionLayer, Cache
 
 peer("transformers")
 oracles = from_tests("attention/oracles.py")  # the peer's layers are built as in the tests
@@ -78,14 +78,14 @@ def noise(*shape: int) -> Tensor:
     return torch.randn(*shape, device=DEVICE, dtype=DTYPE)
 
 
-def built(dims: arch.Attention, hidden: int = HIDDEN) -> Layer[Any]:
+def built(dims: arch.Attention, hidden: int = HIDDEN) -> AttentionLayer[Any]:
     options = {"fused": True} if isinstance(dims, arch.FullAttention) else {}
-    layer = oracles.randomise(attention.build(dims, hidden, **options))
-    assert isinstance(layer, Layer)
+    layer = oracles.randomise(attention.build_layer(dims, hidden, **options))
+    assert isinstance(layer, AttentionLayer)
     return layer.to(DEVICE, DTYPE)
 
 
-def filled(layer: Layer[Any], tokens: int, room: int, batch: int = 1) -> Cache:
+def filled(layer: AttentionLayer[Any], tokens: int, room: int, batch: int = 1) -> Cache:
     """Return a cache as if `tokens` tokens had been read, with random entries."""
     cache = layer.new_cache(batch, tokens + room)
     for name, table in cache.tables.items():
@@ -129,20 +129,20 @@ class Peak:
         return int(pages.read_text().split()[1]) * 4096 if pages.exists() else 0
 
 
-def decoding(layer: Layer[Any], context: int, rounds: int, batch: int = 1) -> Callable[[], Tensor]:
+def decoding(layer: AttentionLayer[Any], context: int, rounds: int, batch: int = 1) -> Callable[[], Tensor]:
     """Return a call that reads one more token; the cache has room for `rounds` of them."""
     cache, token = filled(layer, context, rounds, batch), noise(batch, 1, layer.hidden)
     return lambda: layer(token, cache)
 
 
-def scanning(layer: Layer[Any], context: int) -> Callable[[], Tensor]:
+def scanning(layer: AttentionLayer[Any], context: int) -> Callable[[], Tensor]:
     """Return a call of the part of a CSA token that scores all entries and picks the best."""
     index, dims = layer.index, layer.dims
     keys = noise(1, context // dims.block, dims.index_dim)
     q = noise(1, 1, dims.index_heads, dims.index_dim)
     hidden = noise(1, 1, HIDDEN)
     k = min(dims.top_k, context // dims.block)
-    return lambda: attention.top_k(index.scores(q, hidden, keys), k)
+    return lambda: attention.unordered_top_k(index.scores(q, hidden, keys), k)
 
 
 def prefill(call: Callable[[Tensor, Any], Tensor], new_cache: Callable[[], Any], context: int) -> tuple[float, float]:

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from costlab import arch
-from costlab.arrays import ArrayLike
+from costlab.arrays import ArrayLike, Floats
 
-Floats = np.ndarray[tuple[Any, ...], np.dtype[np.floating]]
-Choice = np.ndarray[tuple[Any, ...], np.dtype[np.intp]]
+#: Places of chosen keys.
+Places = np.ndarray[tuple[Any, ...], np.dtype[np.intp]]
 Weights = Mapping[str, Floats]
-EPS = 1e-6
+_EPS = 1e-6
 
 
 def rms_norm(x: Floats, weight: ArrayLike = 1.0) -> Floats:
@@ -32,7 +32,7 @@ def rms_norm(x: Floats, weight: ArrayLike = 1.0) -> Floats:
 
     Source: arXiv 1910.07467 eq. 4.
     """
-    return np.asarray(x / np.sqrt(np.mean(x * x, -1, keepdims=True) + EPS) * np.asarray(weight))
+    return np.asarray(x / np.sqrt(np.mean(x * x, -1, keepdims=True) + _EPS) * np.asarray(weight))
 
 
 def softmax(x: Floats, axis: int = -1) -> Floats:
@@ -116,7 +116,7 @@ def index_scores(q: Floats, weights: Floats, keys: Floats) -> Floats:
     return np.asarray(weights @ np.maximum(q @ keys.T, 0) / np.sqrt(q.size))
 
 
-def top_k(scores: Floats, k: int) -> Choice:
+def top_k(scores: Floats, k: int) -> Places:
     """Return the places of the k best scores, best first, the earlier of equals first; all if there are fewer."""
     return np.argsort(-scores, kind="stable")[:k]
 
@@ -139,7 +139,7 @@ def attend(q: Floats, keys: Floats, values: Floats, scale: float, sink: Floats |
     return softmax(np.concatenate([logits, sink[:, None]], 1))[:, :-1] @ values
 
 
-def csa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.CSA, freq: Floats) -> list[Choice]:
+def csa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.CSA, freq: Floats) -> list[Places]:
     """Return, query by query, the places of the compressed entries that CSA's indexer picks.
 
     Args:
@@ -218,7 +218,7 @@ def dsa(h: Floats, w: Weights, dims: arch.DSA, theta: float = 10_000.0) -> Float
     return np.reshape(out, (n, -1)) @ w["mla.output.weight"].T
 
 
-def dsa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.DSA, freq: Floats) -> list[Choice]:
+def dsa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.DSA, freq: Floats) -> list[Places]:
     """Return, query by query, the places of the tokens that DSA's indexer picks.
 
     Args:
@@ -231,7 +231,7 @@ def dsa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.DSA, freq: Floa
     Source: DeepSeek-V3.2-Exp report eq. 1.
     """
     at, raw = np.arange(len(h)), h @ w["index_key.weight"].T
-    normed = (raw - raw.mean(-1, keepdims=True)) / np.sqrt(raw.var(-1, keepdims=True) + EPS)  # LayerNorm
+    normed = (raw - raw.mean(-1, keepdims=True)) / np.sqrt(raw.var(-1, keepdims=True) + _EPS)  # LayerNorm
     k = rotate(normed * w["index_norm.weight"] + w["index_norm.bias"], at, freq, interleaved=False, last=False)
     q = heads(latent @ w["index.query.weight"].T, dims.index_heads)  # (n, heads, index_dim)
     q, weights = rotate(q, at, freq, interleaved=False, last=False), h @ w["index.weights.weight"].T
@@ -246,7 +246,7 @@ def _compressed(h: Floats, w: Weights, name: str, block: int, series: int) -> Fl
 
 def _entries_and_choice(
     h: Floats, latent: Floats, w: Weights, dims: arch.SharedWindow, freq: Floats
-) -> tuple[Floats, list[Choice]]:
+) -> tuple[Floats, list[Places]]:
     """Return compressed entries, shape (blocks, head_dim), and which of them each query reads."""
     if not isinstance(dims, arch.HCA):
         return np.zeros((0, dims.head_dim)), [np.arange(0)] * len(h)

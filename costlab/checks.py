@@ -14,9 +14,10 @@ import numpy as np
 from costlab.arrays import ArrayLike, Floats, Ints
 
 #: The largest count taken: up to here float64 holds every whole number.
-MOST = 2**53
+MAX_COUNT = 2**53
 
 T = TypeVar("T")
+Name = TypeVar("Name", bound=str)
 
 
 def whole(value: float, what: str) -> int:
@@ -40,10 +41,10 @@ def count(value: object, what: str) -> int:
     """Return a count of at least 1 as an int; a whole float such as 8.0 and NumPy's integers are taken, True is not.
 
     Raises:
-        ValueError: quoting what is no whole number from 1 to `MOST`.
+        ValueError: quoting what is no whole number from 1 to `MAX_COUNT`.
     """
     given = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
-    if not given or not 1 <= value <= MOST or value != int(value):  # type: ignore[operator,call-overload]
+    if not given or not 1 <= value <= MAX_COUNT or value != int(value):  # type: ignore[operator,call-overload]
         raise ValueError(f"{what} should be a whole number from 1 to 2**53, got {value!r}")
     return int(value)  # type: ignore[call-overload,no-any-return]
 
@@ -70,7 +71,7 @@ def indices(values: ArrayLike, what: str) -> Ints:
 
 
 def tokens_array(tokens: ArrayLike, what: str = "tokens", least: int = 1) -> Floats:
-    """Check token counts and return them as float64, which holds whole numbers exactly up to 2**53 (`MOST`).
+    """Check token counts and return them as float64, which holds whole numbers exactly up to 2**53 (`MAX_COUNT`).
 
     Args:
         tokens: a count or an array of counts.
@@ -83,7 +84,7 @@ def tokens_array(tokens: ArrayLike, what: str = "tokens", least: int = 1) -> Flo
     try:
         given = np.asarray(tokens)
         counts = given.astype(np.float64)
-        too_large = bool(np.any(given > MOST))  # before rounding: 2**53 + 1 becomes 2**53
+        too_large = bool(np.any(given > MAX_COUNT))  # before rounding: 2**53 + 1 becomes 2**53
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} should be whole numbers, got {tokens!r}") from error
     if given.dtype == np.bool_:
@@ -110,6 +111,20 @@ def pick(table: Mapping[str, T], key: str, what: str) -> T:
     if isinstance(key, str) and key.lower() in table:
         return table[key.lower()]
     raise ValueError(unknown(what, key, table))
+
+
+def one_of(names: Iterable[Name], key: str, what: str) -> Name:
+    """Return the word that is meant, or fail with a message that names near and known words.
+
+    Args:
+        names: words in small letters, e.g. those of a Literal.
+        key: the word given; case does not matter.
+        what: the word for it in the message, e.g. "write mode".
+
+    Raises:
+        ValueError: with one readable sentence.
+    """
+    return pick({name: name for name in names}, key, what)
 
 
 def unknown(what: str, key: str, known: Iterable[str]) -> str:

@@ -17,10 +17,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from costlab import arch, checks
+from costlab import arch
 from costlab.arch import tokens_array
 from costlab.arrays import ArrayLike, Floats
-from costlab.checks import whole
+from costlab.checks import one_of, whole
 
 #: What a hybrid is held against: its window layers keep every token with their own heads, or they are full layers.
 Against = Literal["own heads", "full layers"]
@@ -28,13 +28,9 @@ Against = Literal["own heads", "full layers"]
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which layers are full.
+    """Which layers of a model are full and which sliding."""
 
-    Attributes:
-        kinds: a letter per layer in order, "F" full, "S" sliding.
-    """
-
-    kinds: str
+    kinds: str  # of the layers in order, "F" full, "S" sliding
 
     @property
     def full(self) -> int:
@@ -73,7 +69,7 @@ def pattern(model: str | arch.Model) -> Pattern:
 
 
 def _model(model: str | arch.Model) -> arch.Model:
-    found = arch.load(model) if isinstance(model, str) else model
+    found = arch.load(model)
     kinds = {type(attention) for attention, _ in found.layers}
     if not kinds <= {arch.FullAttention, arch.SlidingWindow}:
         raise ValueError(
@@ -107,7 +103,7 @@ def all_full(model: str | arch.Model, against: Against = "own heads") -> arch.Mo
         ValueError: an unknown model or word, or no full layer to become like.
     """
     found = _model(model)
-    word = checks.pick({each: each for each in get_args(Against)}, against, "comparison")
+    word = one_of(get_args(Against), against, "comparison")
     like = only_full(found).layers[0][0] if word == "full layers" else None
 
     def widened(attention: arch.Attention) -> arch.Attention:
@@ -163,19 +159,14 @@ def close_from(full: int = 10, sliding: int = 60, window: int = 128, share: floa
 class KVSaving:
     """Cache of a hybrid beside the same stack without windows; arrays shaped like the contexts asked for.
 
-    Attributes:
-        tokens: contexts.
-        hybrid_bytes: of the hybrid's cache.
-        full_bytes: of the cache without windows.
-        limit: what the fraction comes to in the long run.
-        excess_tokens: fraction = limit + excess_tokens / context once the windows are full.
+    Once the windows are full, fraction = limit + excess_tokens / context.
     """
 
-    tokens: Floats
-    hybrid_bytes: Floats
-    full_bytes: Floats
-    limit: float
-    excess_tokens: float
+    tokens: Floats  # contexts asked for
+    hybrid_bytes: Floats  # bytes of the hybrid's cache at each context
+    full_bytes: Floats  # bytes of the other stack's cache at each context
+    limit: float  # what the fraction comes to in the long run
+    excess_tokens: float  # tokens of the other stack whose cache is as large as the full windows
 
     @property
     def fraction(self) -> Floats:
@@ -227,15 +218,10 @@ def windows_full_at(model: arch.Model) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """FLOPs of reading a prompt without cache, output head left out.
+    """FLOPs of reading a prompt without cache, arrays shaped like the lengths asked for."""
 
-    Attributes:
-        attention: FLOPs of attention to keys.
-        matrices: FLOPs of the layers' matrices.
-    """
-
-    attention: Floats
-    matrices: Floats
+    attention: Floats  # FLOPs of queries with keys and values, indexer included
+    matrices: Floats  # FLOPs of the layers' matrices; the output head is left out
 
     @property
     def total(self) -> Floats:
@@ -244,7 +230,7 @@ class Prefill:
 
     @property
     def attention_share(self) -> Floats:
-        """Attention's part of the whole."""
+        """Share of attention in the total, 0 to 1."""
         return np.asarray(self.attention / self.total)
 
 
@@ -258,7 +244,7 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
     Raises:
         ValueError: an unknown model, a length below 1.
     """
-    found = arch.load(model) if isinstance(model, str) else model
+    found = arch.load(model)
     flops = found.prefill_flops(tokens)
     parts = flops.grouped()
     return Prefill(parts["core"] + parts["indexer"], parts["linear"] - flops.by_component["head"])
@@ -266,19 +252,12 @@ def prefill(model: str | arch.Model, tokens: ArrayLike) -> Prefill:
 
 @dataclass(frozen=True)
 class PrefillRatio:
-    """A hybrid's prefill beside two others.
+    """A hybrid's prefill beside that of its full layers alone, and that of the same stack without windows."""
 
-    Attributes:
-        tokens: lengths of the prompt.
-        hybrid: its own FLOPs.
-        full_layers: FLOPs of its full layers alone.
-        no_windows: FLOPs of the same stack without windows.
-    """
-
-    tokens: Floats
-    hybrid: Prefill
-    full_layers: Prefill
-    no_windows: Prefill
+    tokens: Floats  # prompt lengths asked for
+    hybrid: Prefill  # FLOPs of the model
+    full_layers: Prefill  # FLOPs of its full layers alone
+    no_windows: Prefill  # FLOPs of all its layers, seeing every token
 
     @property
     def attention_only(self) -> Floats:
@@ -287,7 +266,7 @@ class PrefillRatio:
 
     @property
     def with_matrices(self) -> Floats:
-        """The whole over the whole of the full layers."""
+        """FLOPs of the whole prefill over those of the full layers' prefill."""
         return np.asarray(self.hybrid.total / self.full_layers.total)
 
     @property

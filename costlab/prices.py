@@ -20,8 +20,8 @@ import numpy as np
 
 from costlab import catalog, checks
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import PriceRow, PriceWindow, Scenario, Succession
-from costlab.checks import MOST
+from costlab.catalog import FxRate, PriceRow, PriceWindow, Scenario, Succession
+from costlab.checks import MAX_COUNT
 
 Publisher = Literal["provider", "article-e"]
 
@@ -31,26 +31,18 @@ LESSON_DAY = date(2026, 6, 1)
 
 @dataclass(frozen=True)
 class Workload:
-    """Tokens of one call and how often it is made; `write_tokens` are input tokens written to a billed cache.
+    """Tokens of one call and how often it is made; `write_tokens` are input tokens written to a billed cache."""
 
-    Attributes:
-        input_tokens: of one call.
-        output_tokens: of one call.
-        hit_rate: share of input tokens found in the cache, 0 to 1.
-        calls: how many.
-        write_tokens: input tokens of one call written to a billed cache.
-    """
-
-    input_tokens: int
-    output_tokens: int
-    hit_rate: float = 0.0
-    calls: int = 1
-    write_tokens: int = 0
+    input_tokens: int  # of one call
+    output_tokens: int  # of one call
+    hit_rate: float = 0.0  # share of input tokens found in the cache, 0 to 1
+    calls: int = 1  # how many
+    write_tokens: int = 0  # input tokens of one call written to a billed cache
 
     def __post_init__(self) -> None:
         for name, least in (("input_tokens", 0), ("output_tokens", 0), ("calls", 1), ("write_tokens", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not least <= value <= MOST or value != int(value):
+            if isinstance(value, bool) or not least <= value <= MAX_COUNT or value != int(value):
                 raise ValueError(f"{name} should be a whole number from {least} to 2**53, got {value!r}")
         if not 0 <= self.hit_rate <= 1:
             raise ValueError(f"hit_rate should lie between 0 and 1, got {self.hit_rate!r}")
@@ -67,29 +59,23 @@ class Workload:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a workload costs, by kind of token.
+    """What a workload costs, by kind of token."""
 
-    Attributes:
-        row: the row of the price list that was applied, another product's where the asked name is billed as that one.
-        currency: ISO code of the amounts.
-        rate: units of `currency` for one of the row's.
-        hit: amount for tokens found in the cache.
-        miss: amount for the other input tokens.
-        write: amount for tokens written to the cache.
-        output: amount for output tokens.
-        rate_day: day of the rate, of the older one where two were multiplied; None where nothing was converted.
-        notes: what the amounts rest on and do not show, a sentence each.
-    """
-
+    # the row of the price list that was applied, another product's where the asked name is billed as that one
     row: PriceRow
-    currency: str
-    rate: float
-    hit: float
-    miss: float
-    write: float
-    output: float
-    rate_day: date | None = None
-    notes: tuple[str, ...] = ()
+    currency: str  # ISO code of the amounts
+    rate: float  # units of `currency` for one of the row's
+    hit: float  # amount for tokens found in the cache
+    miss: float  # amount for the other input tokens
+    write: float  # amount for tokens written to the cache
+    output: float  # amount for output tokens
+    rates: tuple[FxRate, ...] = ()  # the catalog's rows behind that rate: one, two that were multiplied, or none
+    notes: tuple[str, ...] = ()  # what the amounts rest on and do not show, a sentence each
+
+    @property
+    def rate_day(self) -> date | None:
+        """The day of the exchange rate: the older one where two were multiplied, None where nothing was converted."""
+        return min((rate.date for rate in self.rates), default=None)
 
     @property
     def total(self) -> float:
@@ -138,7 +124,7 @@ def products(published_by: Publisher = "provider", when: str | date | datetime |
         published_by: in the providers' own lists, or in an article's table.
         when: only those sold at that moment, see `moment`; None for all.
     """
-    rows = (r for r in catalog.load().prices if r.published_by == published_by)
+    rows = (r for r in catalog.tables().prices if r.published_by == published_by)
     if when is not None:
         at = moment(when)
         rows = (r for r in rows if _holds(r.valid_from, r.valid_to, at))
@@ -159,7 +145,7 @@ def history(product: str, currency: str | None = None, published_by: Publisher =
     known = products(published_by)
     if product.lower() not in known:
         raise ValueError(checks.unknown("product with a price", product, known))
-    rows = (r for r in catalog.load().prices if r.product == product.lower() and r.published_by == published_by)
+    rows = (r for r in catalog.tables().prices if r.product == product.lower() and r.published_by == published_by)
     return tuple(sorted((r for r in rows if currency in (None, r.currency)), key=lambda r: _start(r.valid_from)))
 
 
@@ -226,7 +212,7 @@ def _succession(product: str, at: datetime) -> Succession | None:
     end = _end(history(product)) if product in products() else None
     if end is None or at < end:
         return None
-    return next((s for s in catalog.load().successions if s.product == product), None)
+    return next((s for s in catalog.tables().successions if s.product == product), None)
 
 
 def _billed_as(product: str, at: datetime) -> str | None:
@@ -251,7 +237,7 @@ def _in_window(row: PriceRow, at: datetime) -> bool:
 def window_at(provider: str, when: str | date | datetime) -> Literal["peak", "off-peak"]:
     """Return which of a provider's two daily prices applies at a moment; "off-peak" where no window is known."""
     at = moment(when)
-    for rule in catalog.load().windows:
+    for rule in catalog.tables().windows:
         if rule.provider == provider and _holds(rule.valid_from, rule.valid_to, at):
             return rule.window if _inside(rule, at) else _OTHER[rule.window]
     return "off-peak"
@@ -292,31 +278,33 @@ def exchange_rate(base: str, quote: str, when: str | date | datetime = LESSON_DA
 
 def currencies() -> tuple[str, ...]:
     """Return the currencies that have exchange rates, in alphabetical order."""
-    return tuple(sorted({c for r in catalog.load().fx for c in (r.base, r.quote)}))
+    return tuple(sorted({c for r in catalog.tables().fx for c in (r.base, r.quote)}))
 
 
-def _rate(base: str, quote: str, day: date, claims: bool = False) -> tuple[float, date | None]:
-    """Return a rate and its day: of the older of two rates that were multiplied, None where nothing is converted."""
+def _rate(base: str, quote: str, day: date, claims: bool = False) -> tuple[float, tuple[FxRate, ...]]:
+    """Return a rate and the catalog's rows behind it: one, two that were multiplied, or none for the same currency."""
     if base == quote:
-        return 1.0, None
+        return 1.0, ()
     if direct := _pair_rate(base, quote, day, claims):
-        return direct
+        return direct[0], (direct[1],)
     for middle in currencies():
         first, second = _pair_rate(base, middle, day, claims), _pair_rate(middle, quote, day, claims)
         if first and second:
-            return first[0] * second[0], min(first[1], second[1])
+            return first[0] * second[0], (first[1], second[1])
     raise ValueError(f"no exchange rate from {base!r} to {quote!r}; currencies known: {', '.join(currencies())}")
 
 
-def _pair_rate(base: str, quote: str, day: date, claims: bool) -> tuple[float, date] | None:
-    """Return the rate of a pair that the catalog holds in either direction, and its day, or None."""
-    rates = [r for r in catalog.load().fx if {r.base, r.quote} == {base, quote} and r.claim <= claims and not r.implied]
+def _pair_rate(base: str, quote: str, day: date, claims: bool) -> tuple[float, FxRate] | None:
+    """Return the rate of a pair that the catalog holds in either direction, and its row, or None."""
+    rates = [
+        r for r in catalog.tables().fx if {r.base, r.quote} == {base, quote} and r.claim <= claims and not r.implied
+    ]
     if not rates:
         return None
     before = [r for r in rates if r.date <= day]
     # of one day's rates an article's comes last, so that `claims` finds it
     best = max(before, key=lambda r: (r.date, r.claim)) if before else min(rates, key=lambda r: r.date)
-    return best.rate if best.base == base else 1 / best.rate, best.date
+    return best.rate if best.base == base else 1 / best.rate, best
 
 
 def bill(
@@ -344,19 +332,19 @@ def bill(
     """
     at = moment(when)
     row = price_at(product, at, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
-    fx, day = _rate(row.currency, currency, at.date())
+    fx, rates = _rate(row.currency, currency, at.date())
     hits = workload.input_tokens * workload.hit_rate
     writes = float(workload.write_tokens)
     misses = max(0.0, workload.input_tokens - hits - writes)
     scale = workload.calls * fx / 1e6
     notes = [*_successor_notes(product.lower(), row), *_price_notes(row, workload, at)]
-    if day:
-        notes.append(f"1 {row.currency} = {fx:.5g} {currency}, the rate of {day}")
+    if rates:
+        notes.append(f"1 {row.currency} = {fx:.5g} {currency}, the rate of {min(r.date for r in rates)}")
     return Bill(
         row=row,
         currency=currency,
         rate=fx,
-        rate_day=day,
+        rates=rates,
         notes=tuple(notes),
         hit=hits * hit_price(row) * scale,
         miss=misses * row.miss * scale,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from typing import Any
 
@@ -51,6 +52,17 @@ def cell(value: Any, missing: str = "–") -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: dates as ISO text, None for what is infinite or not a number."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def columns(lines: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """Return lines of cells as text in columns, those of the given indices aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -63,17 +75,11 @@ def _padded(line: Sequence[str], widths: Sequence[int], right: Collection[int]) 
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of one shape; numbers stand to the right, and the column that the table is read for is bold.
+    """Rows of one shape; numbers stand to the right, and the column that the table is read for is bold."""
 
-    Args:
-        rows: mappings with the same keys, already rounded or formatted as they should appear.
-        bold: the key of the column to stress, or None.
-        caption: one sentence above the table.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    bold: str | None = None
-    caption: str = ""
+    rows: Sequence[Mapping[str, Any]]  # mappings with the same keys, already rounded or formatted as they should appear
+    bold: str | None = None  # the key of the column to stress, or None
+    caption: str = ""  # one sentence above the table
 
     def __post_init__(self) -> None:
         if not self.rows:

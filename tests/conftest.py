@@ -92,6 +92,19 @@ def chapters_with_sliders() -> list[Path]:
     return [path for path in sorted((ROOT / "book").glob("*.ipynb")) if has_slider(path)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch, where a test has loaded it, use one thread: for small shapes a second one only waits."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
     """Give a function that serves a folder until the session ends and returns its address."""

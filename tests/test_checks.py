@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab import cache, hybrid, moe
-from costlab.checks import indices, whole
+from costlab import arch, cache, hybrid, moe
+from costlab.checks import indices, one_of, whole
 from costlab.claims import articles
 
 NAN, INF = math.nan, math.inf
@@ -76,15 +76,13 @@ REFUSED = {
     "negative chosen": lambda: moe.count_reached([[0, -1]], 8, 2),
     "chosen beyond": lambda: moe.count_reached([[0, 9]], 8, 2),
     # loads, sizes and scores
-    "endless load": lambda: moe.max_violation([INF, 1]),
-    "endless entropy": lambda: moe.load_entropy([INF, 1]),
+    "endless load": lambda: moe.load_entropy([INF, 1]),
     "NaN dropped": lambda: moe.dropped_share([NAN, 1], 1),
     "NaN padded": lambda: moe.padding_share([NAN, 1], 1),
     "rows NaN": lambda: moe.dropped_share([1, 2], NAN),
     "NaN scores": lambda: moe.switch_loss([[NAN, 1]], [[0]]),
     "scores that cancel": lambda: moe.switch_loss([[-1, 1]], [[0]]),
     "no scores": lambda: moe.switch_loss([[0, 0], [1, 1]], [[0], [1]]),
-    "NaN logits": lambda: moe.z_loss([[NAN, 1]]),
     "NaN bias": lambda: moe.update_bias([0, 0], [NAN, 1]),
     "no bias": lambda: moe.update_bias([], []),
     "NaN speed": lambda: moe.update_bias([0, 0], [1, 2], NAN),
@@ -121,6 +119,17 @@ def test_numpys_small_counts_do_not_overflow():
     assert small == moe.summary("deepseek-v3", 4, 144, 32)
     assert all(type(n) is int for n in (small.batch, small.ranks, small.redundant, small.experts_per_rank))
     assert plan(chips=np.int8(8)) == plan()
+
+
+def test_one_of_a_few_words():
+    assert one_of(("own heads", "full layers"), "Own Heads", "comparison") == "own heads"
+    with pytest.raises(ValueError, match="unknown comparison 'ful layers'; did you mean 'full layers'"):
+        one_of(("own heads", "full layers"), "ful layers", "comparison")
+
+
+def test_a_model_is_its_own_answer():
+    model = arch.load("Mixtral-8x7B")
+    assert arch.load(model) is model is arch.load("mixtral-8x7b")
 
 
 @pytest.mark.parametrize("value", [1.5, NAN, INF, True, np.True_, "8", None, [8], np.float32(0.1)])

@@ -1,4 +1,4 @@
-"""README.md is what a stranger reads first: its commands, outputs and links must be true."""
+"""README.md is what a stranger reads first: its commands, outputs and links must be true; so is the reference's."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_shown_output_is_current() -> None:
-    """Each shown command prints today what README.md shows."""
+    """Each shown command prints today what README.md and the book's page on the command line show."""
     run = subprocess.run(
         [sys.executable, "tools/readme_output.py", "--check"], cwd=ROOT, capture_output=True, text=True
     )

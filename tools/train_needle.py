@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from costlab import arch
-from costlab.nn.experiments import needle
+from costlab.nn.experiments import needle, training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,25 +24,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
-    task, readers = needle.Task(), {}
+    task, readers = needle.NeedleTask(), {}
     for name, dims in needle.variants(task).items():
         if options.only in (None, name):
             readers[name] = trained(name, task, dims, options.steps)
-    for row in needle.sweep(readers):
+    for row in needle.ask_all(readers):
         print(row)
     if not options.dry and options.only is None:
-        needle.save(readers)
-        print(f"{needle.WEIGHTS}: {needle.WEIGHTS.stat().st_size:,} bytes")
+        training.save_weights(needle.NEEDLE_WEIGHTS, readers)
+        print(f"{needle.NEEDLE_WEIGHTS}: {needle.NEEDLE_WEIGHTS.stat().st_size:,} bytes")
 
 
-def trained(name: str, task: needle.Task, dims: arch.SharedWindow, steps: int) -> needle.Reader:
+def trained(name: str, task: needle.NeedleTask, dims: arch.SharedWindow, steps: int) -> needle.NeedleReader:
     """Return a reader after `steps` steps, and print how its loss fell."""
     torch.manual_seed(0)
-    reader = needle.Reader(task, dims)
+    reader = needle.NeedleReader(task, dims)
     start = time.perf_counter()
-    losses = needle.train(reader, steps)
-    shown = ", ".join(f"{sum(losses[i : i + 20]) / 20:.2f}" for i in range(0, steps, max(steps // 8, 1)))
-    print(f"{name}: {time.perf_counter() - start:.0f} s, loss {shown}, end {sum(losses[-20:]) / 20:.3f}", flush=True)
+    losses = training.train(reader, steps, batch=32)
+    print(f"{name}: {time.perf_counter() - start:.0f} s, {training.course(losses)}", flush=True)
     return reader
 
 

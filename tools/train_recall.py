@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from costlab.nn.experiments import recall
+from costlab.nn.experiments import recall, training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", help="train one variant, e.g. 'FSSSSS 16'; implies --dry")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="first: all, stored; others: decisive")
     parser.add_argument("--jobs", type=int, default=1, help="variants trained at once, one thread each")
-    parser.add_argument("--out", type=Path, default=recall.WEIGHTS)
+    parser.add_argument("--out", type=Path, default=recall.RECALL_WEIGHTS)
     parser.add_argument("--dry", action="store_true", help="store nothing")
     options = parser.parse_args(argv)
     chosen = [v for v in recall.VARIANTS if options.only in (None, v.name)]
@@ -37,20 +37,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         for row in (*recall.by_steps(readers), *recall.by_distance(readers)):
             print(row)
     if not options.dry and options.only is None:
-        recall.save(seeds, options.out)
+        recall.save_stacks(seeds, options.out)
         print(f"{options.out}: {options.out.stat().st_size:,} bytes")
 
 
-def trained(variant: recall.Variant, steps: int, seed: int) -> recall.Reader:
+def trained(variant: recall.Variant, steps: int, seed: int) -> recall.RecallReader:
     """Return a reader after `steps` steps, and print how its loss fell."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    reader = recall.Reader(recall.Task(), variant.layers())
+    reader = recall.RecallReader(recall.RecallTask(), variant.layers())
     start, worked = time.perf_counter(), time.process_time()
-    losses = recall.train(reader, steps, seed=seed)
-    shown = ", ".join(f"{sum(losses[i : i + 20]) / 20:.2f}" for i in range(0, steps, max(steps // 8, 1)))
+    losses = training.train(reader, steps, batch=16, seed=seed)
     spent = f"{time.perf_counter() - start:.0f} s, {time.process_time() - worked:.0f} s of CPU"
-    print(f"{variant.name}, seed {seed}: {spent}, loss {shown}, end {sum(losses[-20:]) / 20:.3f}", flush=True)
+    print(f"{variant.name}, seed {seed}: {spent}, {training.course(losses)}", flush=True)
     return reader
 
 

@@ -19,27 +19,7 @@ from costlab.arch.model import FP8_EQUIVALENTS, Flops, KVBytes, Model, Params, b
 from costlab.checks import tokens_array
 
 __all__ = [
-    "CSA",
-    "DSA",
-    "FP8_EQUIVALENTS",
-    "HCA",
-    "KINDS",
-    "MLA",
-    "Attention",
-    "Dense",
-    "Entries",
-    "Flops",
-    "FullAttention",
-    "KVBytes",
-    "Layout",
-    "MoE",
-    "Model",
-    "Params",
-    "SharedWindow",
-    "SlidingWindow",
-    "build",
-    "layout_bytes",
-    "load",
-    "models",
-    "tokens_array",
-]
+    "CSA", "DSA", "FP8_EQUIVALENTS", "HCA", "KINDS", "MLA", "Attention", "Dense", "Entries", "Flops",
+    "FullAttention", "KVBytes", "Layout", "MoE", "Model", "Params", "SharedWindow", "SlidingWindow", "build",
+    "layout_bytes", "load", "models", "tokens_array",
+]  # fmt: skip

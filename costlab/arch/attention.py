@@ -40,49 +40,30 @@ ALL_TOKENS = Entries()
 
 @dataclass(frozen=True)
 class CachePart:
-    """A part of the cache: so many entries of so many bytes each.
+    """A part of the cache: so many entries of so many bytes each."""
 
-    Attributes:
-        part: which part of the cache.
-        bytes_per_entry: of one entry, all heads together.
-        entries: how many there are after so many tokens.
-    """
-
-    part: Part
-    bytes_per_entry: float
-    entries: Entries = ALL_TOKENS
+    part: Part  # which part of the cache
+    bytes_per_entry: float  # of one entry, all heads together
+    entries: Entries = ALL_TOKENS  # how many there are after so many tokens
 
 
 @dataclass(frozen=True)
 class Read:
-    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each.
+    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each."""
 
-    Attributes:
-        component: attention proper, or the indexer's scores.
-        flops_per_entry: of all query heads together.
-        bytes_per_entry: read from memory.
-        entries: how many a query reads at a context.
-    """
-
-    component: Literal["core", "indexer"]
-    flops_per_entry: float
-    bytes_per_entry: float
-    entries: Entries = ALL_TOKENS
+    component: Literal["core", "indexer"]  # attention proper, or the indexer's scores
+    flops_per_entry: float  # of all query heads together
+    bytes_per_entry: float  # read from memory
+    entries: Entries = ALL_TOKENS  # how many a query reads at a context
 
 
 @dataclass(frozen=True)
 class Attention(ABC):
-    """One attention layer. Parameters are counted by component, so that each can have its own precision.
+    """One attention layer. Parameters are counted by component, so that each can have its own precision."""
 
-    Attributes:
-        heads: query heads.
-        rope_dim: rotated dims of a head.
-        entry: (count, dtype) pairs of one cached entry; of one KV head where there are several.
-    """
-
-    heads: int
-    rope_dim: int
-    entry: Layout
+    heads: int  # query heads
+    rope_dim: int  # rotated dims of a head
+    entry: Layout  # (count, dtype) pairs of one cached entry; of one KV head where there are several
 
     #: Key in the catalog.
     kind: ClassVar[str] = ""
@@ -132,19 +113,12 @@ class Attention(ABC):
 
 @dataclass(frozen=True)
 class FullAttention(Attention):
-    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245).
+    """Multi-head, grouped-query or multi-query attention over every token (arXiv 1911.02150, 2305.13245)."""
 
-    Attributes:
-        kv_heads: heads of keys and values, a divisor of `heads`.
-        qk_dim: dims of a query or key head.
-        v_dim: dims of a value head.
-        qk_norm: whether queries and keys are normed.
-    """
-
-    kv_heads: int
-    qk_dim: int
-    v_dim: int
-    qk_norm: bool = False
+    kv_heads: int  # heads of keys and values, a divisor of `heads`
+    qk_dim: int  # dims of a query or key head
+    v_dim: int  # dims of a value head
+    qk_norm: bool = False  # whether queries and keys are normed
 
     kind = "full"
     label = "full (GQA)"
@@ -186,15 +160,10 @@ class FullAttention(Attention):
 
 @dataclass(frozen=True)
 class SlidingWindow(FullAttention):
-    """Full attention cut to the last `window` tokens, optionally with one learned sink per head.
+    """Full attention cut to the last `window` tokens, optionally with one learned sink per head."""
 
-    Attributes:
-        window: tokens that a query sees, itself included.
-        sink: whether each head has a learned logit that takes weight from all tokens.
-    """
-
-    window: int = 128
-    sink: bool = False
+    window: int = 128  # tokens that a query sees, itself included
+    sink: bool = False  # whether each head has a learned logit that takes weight from all tokens
 
     kind = "sliding"
     label = "sliding window"
@@ -220,18 +189,12 @@ class MLA(Attention):
 
     Decode multiplies in the latent space ("absorbed"); prefill expands the latents to full heads, which is
     cheaper per key (320 against 1088 dims in DeepSeek-V3) but must be redone for a cached prefix.
-
-    Attributes:
-        nope_dim: dims of a query or key head without rotation.
-        v_dim: dims of a value head.
-        q_rank: width of the query's latent.
-        kv_rank: width of the latent that is cached.
     """
 
-    nope_dim: int
-    v_dim: int
-    q_rank: int
-    kv_rank: int
+    nope_dim: int  # dims of a query or key head without rotation
+    v_dim: int  # dims of a value head
+    q_rank: int  # width of the query's latent
+    kv_rank: int  # width of the latent that is cached
 
     kind = "mla"
     label = "MLA"
@@ -272,19 +235,12 @@ class MLA(Attention):
 
 @dataclass(frozen=True)
 class DSA(MLA):
-    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1).
+    """MLA over the `top_k` tokens that a lightning indexer picks (DeepSeek-V3.2-Exp report, sec. 1)."""
 
-    Attributes:
-        index_heads: query heads of the indexer.
-        index_dim: dims of an index head.
-        top_k: tokens that a query attends to.
-        index_key: (count, dtype) pairs of one cached index key.
-    """
-
-    index_heads: int
-    index_dim: int
-    top_k: int
-    index_key: Layout
+    index_heads: int  # query heads of the indexer
+    index_dim: int  # dims of an index head
+    top_k: int  # tokens that a query attends to
+    index_key: Layout  # (count, dtype) pairs of one cached index key
 
     kind = "dsa"
     label = "DSA"
@@ -320,21 +276,13 @@ class DSA(MLA):
 
 @dataclass(frozen=True)
 class SharedWindow(Attention):
-    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3).
+    """DeepSeek-V4's base: one shared vector as key and value, a window, grouped output (arXiv 2606.19348 sec. 2.3)."""
 
-    Attributes:
-        head_dim: dims of a head, and of the vector that serves as key and value of all heads.
-        q_rank: width of the query's latent.
-        groups: groups of heads in the output projection.
-        group_dim: dims that each group's heads are projected to.
-        window: raw tokens that a query sees, itself included.
-    """
-
-    head_dim: int
-    q_rank: int
-    groups: int
-    group_dim: int
-    window: int
+    head_dim: int  # dims of a head, and of the vector that serves as key and value of all heads
+    q_rank: int  # width of the query's latent
+    groups: int  # groups of heads in the output projection
+    group_dim: int  # dims that each group's heads are projected to
+    window: int  # raw tokens that a query sees, itself included
 
     kind = "shared-window"
     label = "sliding window"
@@ -371,13 +319,9 @@ class SharedWindow(Attention):
 
 @dataclass(frozen=True)
 class HCA(SharedWindow):
-    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2).
+    """Heavily compressed attention: `block` tokens become one entry, all of them read (arXiv 2606.19348 sec. 2.3.2)."""
 
-    Attributes:
-        block: tokens that become one entry.
-    """
-
-    block: int
+    block: int  # tokens that become one entry
 
     kind = "hca"
     label = "HCA"
@@ -419,19 +363,12 @@ class HCA(SharedWindow):
 
 @dataclass(frozen=True)
 class CSA(HCA):
-    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1).
+    """Compressed sparse attention: small overlapping blocks, the best `top_k` read (arXiv 2606.19348 sec. 2.3.1)."""
 
-    Attributes:
-        index_heads: query heads of the indexer.
-        index_dim: dims of an index head.
-        top_k: entries that a query attends to.
-        index_key: (count, dtype) pairs of one cached index key.
-    """
-
-    index_heads: int
-    index_dim: int
-    top_k: int
-    index_key: Layout
+    index_heads: int  # query heads of the indexer
+    index_dim: int  # dims of an index head
+    top_k: int  # entries that a query attends to
+    index_key: Layout  # (count, dtype) pairs of one cached index key
 
     kind = "csa"
     label = "CSA"

@@ -15,14 +15,10 @@ class Entries:
 
     Full attention is `Entries()`, a window of 128 is `Entries(cap=128)`, a block of 4 with the best 1024
     chosen is `Entries(stride=4, cap=1024)`.
-
-    Attributes:
-        stride: tokens per entry.
-        cap: most entries there are; None: no limit.
     """
 
-    stride: int = 1
-    cap: int | None = None
+    stride: int = 1  # tokens per entry
+    cap: int | None = None  # most entries there are; None: no limit
 
     def at(self, tokens: Floats) -> Floats:
         """Return the entries that exist once `tokens` tokens have been read (the last, open block has none yet)."""

@@ -12,16 +12,16 @@ from typing import ClassVar
 
 from costlab.catalog import Routing
 
+#: Change per step of the bias that balances experts without a loss: DeepSeek-V3's (arXiv 2412.19437 sec. 4.2) and
+#: V4's (arXiv 2606.19348 sec. 4.2.2).
+BIAS_SPEED = 0.001
+
 
 @dataclass(frozen=True)
 class Dense:
-    """A SwiGLU feed-forward layer `inner` wide.
+    """A SwiGLU feed-forward layer `inner` wide."""
 
-    Attributes:
-        inner: width between the two multiplications.
-    """
-
-    inner: int
+    inner: int  # width between the two multiplications
     kind: ClassVar[str] = "dense"
 
     def __post_init__(self) -> None:
@@ -61,23 +61,14 @@ def check_routing(experts: int, top_k: int, routing: Routing) -> None:
 
 @dataclass(frozen=True)
 class MoE:
-    """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit.
+    """`experts` routed experts of which each token visits `top_k`, and `shared` ones that all tokens visit."""
 
-    Attributes:
-        experts: routed experts of the layer.
-        top_k: routed experts that a token visits.
-        inner: width inside an expert.
-        shared: experts that every token visits.
-        clamp: bound on the gate's and up-projection's outputs; None: no bound.
-        routing: how experts are chosen.
-    """
-
-    experts: int
-    top_k: int
-    inner: int
-    shared: int = 0
-    clamp: float | None = None
-    routing: Routing = field(default_factory=lambda: Routing("softmax"))
+    experts: int  # routed experts of the layer
+    top_k: int  # routed experts that a token visits
+    inner: int  # width inside an expert
+    shared: int = 0  # experts that every token visits
+    clamp: float | None = None  # bound on the gate's and up-projection's outputs; None: no bound
+    routing: Routing = field(default_factory=lambda: Routing("softmax"))  # how experts are chosen
     kind: ClassVar[str] = "moe"
 
     def __post_init__(self) -> None:

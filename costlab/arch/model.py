@@ -45,17 +45,11 @@ _NOT_MULTIPLIED = frozenset({"embedding", "norm"})
 
 @dataclass(frozen=True)
 class Params:
-    """Parameter counts by component: all of them, and those one token multiplies.
+    """Parameter counts by component: all of them, and those one token multiplies."""
 
-    Attributes:
-        by_component: all parameters.
-        active_by_component: those that one token multiplies.
-        mtp: parameters of the multi-token-prediction module, in neither of the two.
-    """
-
-    by_component: Mapping[str, int]
-    active_by_component: Mapping[str, int]
-    mtp: int = 0
+    by_component: Mapping[str, int]  # all parameters
+    active_by_component: Mapping[str, int]  # those that one token multiplies
+    mtp: int = 0  # parameters of the multi-token-prediction module, in neither of the two
 
     @property
     def total(self) -> int:
@@ -80,19 +74,12 @@ class Params:
 
 @dataclass(frozen=True)
 class KVBytes:
-    """Bytes that one sequence keeps, by part; each an array shaped like the contexts asked for.
+    """Bytes that one sequence keeps, by part; each an array shaped like the contexts asked for."""
 
-    Attributes:
-        main: keys and values, latents or compressed entries; bytes that grow with the context.
-        index: the indexer's keys; bytes that grow with the context.
-        window: raw entries of sliding windows; bytes that stop growing.
-        state: FP32 tails of open blocks; bytes of a running request that no prefix cache keeps.
-    """
-
-    main: Floats
-    index: Floats
-    window: Floats
-    state: Floats
+    main: Floats  # keys and values, latents or compressed entries; bytes that grow with the context
+    index: Floats  # the indexer's keys; bytes that grow with the context
+    window: Floats  # raw entries of sliding windows; bytes that stop growing
+    state: Floats  # FP32 tails of open blocks; bytes of a running request that no prefix cache keeps
 
     @property
     def growing(self) -> Floats:
@@ -117,15 +104,10 @@ class KVBytes:
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs by component, with the precision each runs in.
+    """FLOPs by component, with the precision each runs in."""
 
-    Attributes:
-        by_component: FLOPs, each an array shaped like the contexts asked for.
-        precision: of each component's multiplications.
-    """
-
-    by_component: Mapping[str, Floats]
-    precision: Mapping[str, str]
+    by_component: Mapping[str, Floats]  # FLOPs, each an array shaped like the contexts asked for
+    precision: Mapping[str, str]  # of each component's multiplications
 
     @property
     def total(self) -> Floats:
@@ -149,18 +131,12 @@ class Flops:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: its layers in order, as (attention, feed-forward) pairs, and its record in the catalog.
+    """A model: its layers in order, as (attention, feed-forward) pairs, and its record in the catalog."""
 
-    Attributes:
-        key: in the catalog.
-        record: its dimensions.
-        layers: (attention, feed-forward) pairs in order.
-        mtp_layer: the pair of its multi-token-prediction module; None where it has none.
-    """
-
-    key: str
-    record: ModelRecord
-    layers: tuple[tuple[Attention, FeedForward], ...]
+    key: str  # in the catalog
+    record: ModelRecord  # its dimensions
+    layers: tuple[tuple[Attention, FeedForward], ...]  # (attention, feed-forward) pairs in order
+    # the pair of its multi-token-prediction module; None where it has none
     mtp_layer: tuple[Attention, FeedForward] | None = None
 
     @property
@@ -335,13 +311,13 @@ class Model:
         return table.get(component, table["default"])
 
 
-def load(key: str) -> Model:
-    """Return a model of the catalog, e.g. `load("deepseek-v4-pro")`.
+def load(model: str | Model) -> Model:
+    """Return a model of the catalog, e.g. `load("deepseek-v4-pro")`; a model is returned as it is.
 
     Raises:
         ValueError: an unknown key; the message lists the known ones.
     """
-    return _load(key.lower())
+    return model if isinstance(model, Model) else _load(model.lower())
 
 
 @functools.cache
@@ -391,7 +367,7 @@ def _check_precisions(model: Model, place: Place) -> None:
 
 def models() -> Mapping[str, Model]:
     """Return every model of the catalog by key."""
-    return {key: load(key) for key in catalog.load().models}
+    return {key: load(key) for key in catalog.tables().models}
 
 
 def _decoded(kinds: Mapping[str, Any], table: Mapping[str, Any], place: Place, part: str, name: str) -> Any:

@@ -22,17 +22,11 @@ from costlab.traces import Request
 
 @dataclass(frozen=True, eq=False)
 class LruCurve:
-    """Hits of an LRU cache at all capacities.
+    """Hits of an LRU cache at all capacities."""
 
-    Attributes:
-        references: references to blocks.
-        unique: different blocks among them.
-        within: of each capacity c in blocks, how many references hit where c blocks fit, [largest distance + 2].
-    """
-
-    references: int
-    unique: int
-    within: Ints
+    references: int  # references to blocks
+    unique: int  # different blocks among them
+    within: Ints  # of each capacity c in blocks, how many references hit where c blocks fit, [largest distance + 2]
 
     def hits(self, capacity: float) -> int:
         """Return how many references hit in a cache of `capacity` blocks; math.inf is unlimited.

@@ -27,28 +27,18 @@ from costlab.checks import whole
 
 @dataclass(frozen=True)
 class LayerBytes:
-    """What one layer caches.
+    """What one layer caches."""
 
-    Attributes:
-        full: bytes per token of what stays for every token.
-        window_bytes: bytes per token of what its window keeps.
-        window: tokens of its window; 0 without one.
-    """
-
-    full: float
-    window_bytes: float = 0.0
-    window: int = 0
+    full: float  # bytes per token of what stays for every token
+    window_bytes: float = 0.0  # bytes per token of what its window keeps
+    window: int = 0  # tokens of its window; 0 without one
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a model's layers cache.
+    """What a model's layers cache."""
 
-    Attributes:
-        layers: of each layer, in order.
-    """
-
-    layers: tuple[LayerBytes, ...]
+    layers: tuple[LayerBytes, ...]  # of each layer, in order
 
     @property
     def full_bytes_per_token(self) -> float:

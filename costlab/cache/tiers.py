@@ -23,22 +23,16 @@ _SIZE = re.compile(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([KMGTP]?)(i?)B?\s*", re.IGNOR
 
 @dataclass(frozen=True)
 class Tier:
-    """One place for cached pages, of the whole instance.
+    """One place for cached pages, of the whole instance."""
 
-    Attributes:
-        name: of the tier.
-        capacity_bytes: bytes that fit; infinity is unlimited.
-        bandwidth_bytes_per_s: bytes per second towards the next faster tier; infinity for the fastest, without a link.
-        latency_s: seconds before the first byte.
-        usd_per_gb_hour: US dollars for keeping 1e9 bytes there for an hour; None where nobody stated a price.
-        write_bytes_per_s: bytes per second from the next faster tier; None: as in the other direction.
-    """
-
-    name: str
-    capacity_bytes: float = math.inf
+    name: str  # of the tier
+    capacity_bytes: float = math.inf  # bytes that fit; infinity is unlimited
+    # bytes per second towards the next faster tier; infinity for the fastest, without a link
     bandwidth_bytes_per_s: float = math.inf
-    latency_s: float = 0.0
+    latency_s: float = 0.0  # seconds before the first byte
+    # US dollars for keeping 1e9 bytes there for an hour; None where nobody stated a price
     usd_per_gb_hour: float | None = None
+    # bytes per second from the next faster tier; None: as in the other direction
     write_bytes_per_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -135,7 +129,7 @@ def medium(key: str, capacity: str | float, units: int = 1) -> Tier:
 
     Source: catalog/storage.toml.
     """
-    entry = checks.pick(catalog.load().media, key, "storage medium")
+    entry = checks.pick(catalog.tables().media, key, "storage medium")
     return Tier(
         name=key.upper(),
         capacity_bytes=parse_bytes(capacity),

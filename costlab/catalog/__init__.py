@@ -43,38 +43,11 @@ from costlab.catalog.records import (
 from costlab.checks import pick
 
 __all__ = [
-    "DTYPE_BYTES",
-    "Article",
-    "Catalog",
-    "CatalogError",
-    "ChipRecord",
-    "ClaimRecord",
-    "ClaimedModel",
-    "FrozenDict",
-    "FxRate",
-    "LayerRun",
-    "ModelRecord",
-    "Mtp",
-    "Offer",
-    "Place",
-    "PrefetchRule",
-    "PriceRow",
-    "PriceWindow",
-    "Published",
-    "RopeStretch",
-    "Routing",
-    "Running",
-    "Scenario",
-    "ServingDay",
-    "StorageMedium",
-    "Succession",
-    "TraceStatistics",
-    "chip",
-    "decode",
-    "load",
-    "model",
-    "place_of",
-]
+    "DTYPE_BYTES", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord", "ClaimedModel", "FrozenDict",
+    "FxRate", "LayerRun", "ModelRecord", "Mtp", "Offer", "Place", "PrefetchRule", "PriceRow", "PriceWindow",
+    "Published", "RopeStretch", "Routing", "Running", "Scenario", "ServingDay", "StorageMedium", "Succession",
+    "TraceStatistics", "chip", "decode", "model", "place_of", "tables",
+]  # fmt: skip
 
 
 T = TypeVar("T")
@@ -83,7 +56,7 @@ FOLDER = Path(__file__).parent
 
 
 @functools.cache
-def load(folder: Path = FOLDER) -> Catalog:
+def tables(folder: Path = FOLDER) -> Catalog:
     """Read and check every catalog file of a folder.
 
     Args:
@@ -125,7 +98,7 @@ def model(key: str) -> ModelRecord:
     Raises:
         ValueError: an unknown key; the message lists the known ones.
     """
-    return pick(load().models, key, "model")
+    return pick(tables().models, key, "model")
 
 
 def chip(key: str) -> ChipRecord:
@@ -134,7 +107,7 @@ def chip(key: str) -> ChipRecord:
     Raises:
         ValueError: an unknown key; the message lists the known ones.
     """
-    return pick(load().chips, key, "chip")
+    return pick(tables().chips, key, "chip")
 
 
 def place_of(key: str, file: str = "models.toml", folder: Path = FOLDER) -> Place:

@@ -46,17 +46,11 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a table stands: the file, its dotted path, and the line of its header.
+    """Where a table stands: the file, its dotted path, and the line of its header."""
 
-    Attributes:
-        file: name of the file.
-        path: names of the table's header.
-        line: of the header, from 1.
-    """
-
-    file: str
-    path: tuple[str, ...]
-    line: int
+    file: str  # name of the file
+    path: tuple[str, ...]  # names of the table's header
+    line: int  # of the header, from 1
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} [{'.'.join(self.path)}]"
@@ -64,17 +58,11 @@ class Place:
 
 @dataclass(frozen=True)
 class TomlFile:
-    """The parsed text of one catalog file, able to find the line of any table in it.
+    """The parsed text of one catalog file, able to find the line of any table in it."""
 
-    Attributes:
-        file: name of the file.
-        text: as it stands there.
-        data: as TOML reads it.
-    """
-
-    file: str
-    text: str
-    data: Mapping[str, Any]
+    file: str  # name of the file
+    text: str  # as it stands there
+    data: Mapping[str, Any]  # as TOML reads it
 
     def place(self, *path: str | int) -> Place:
         """Return the place of a table; an integer picks the n-th `[[table]]` of that name."""

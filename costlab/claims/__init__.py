@@ -15,15 +15,5 @@ from costlab.claims import articles, attention, cache, hybrid, moe, prices  # ea
 from costlab.claims.ledger import Finding, Verdict, findings, rows, settle
 
 __all__ = [
-    "Finding",
-    "Verdict",
-    "articles",
-    "attention",
-    "cache",
-    "findings",
-    "hybrid",
-    "moe",
-    "prices",
-    "rows",
-    "settle",
-]
+    "Finding", "Verdict", "articles", "attention", "cache", "findings", "hybrid", "moe", "prices", "rows", "settle",
+]  # fmt: skip

@@ -23,21 +23,14 @@ L1, L2, L3 = range(3)
 
 @dataclass
 class ArticleManager:
-    """Blocks of one size, each in one of three tiers, moved as the article's listing moves them.
+    """Blocks of one size, each in one of three tiers, moved as the article's listing moves them."""
 
-    Attributes:
-        capacity: blocks that each tier takes.
-        used: blocks in each tier, as the listing counts them.
-        level: tier in which the listing says that each block is, least recently used first.
-        hits: blocks found in each tier.
-        evicted: blocks that the listing counts as gone.
-    """
-
-    capacity: tuple[int, int, int]
-    used: list[int] = field(default_factory=lambda: [0, 0, 0])
+    capacity: tuple[int, int, int]  # blocks that each tier takes
+    used: list[int] = field(default_factory=lambda: [0, 0, 0])  # blocks in each tier, as the listing counts them
+    # tier in which the listing says that each block is, least recently used first
     level: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
-    hits: list[int] = field(default_factory=lambda: [0, 0, 0])
-    evicted: int = 0
+    hits: list[int] = field(default_factory=lambda: [0, 0, 0])  # blocks found in each tier
+    evicted: int = 0  # blocks that the listing counts as gone
 
     def access(self, block: Hashable) -> None:
         """Look a block up; move it a tier up where there is room, or put a new one where there is room."""
@@ -85,34 +78,21 @@ class ArticleManager:
 
 @dataclass(frozen=True)
 class ArticleLoss:
-    """A loss of article E.
+    """A loss of article E."""
 
-    Attributes:
-        text: as its text defines it.
-        code: as its code computes it.
-        at_balance: the text's value at perfect balance.
-    """
-
-    text: float
-    code: float
-    at_balance: float
+    text: float  # as its text defines it
+    code: float  # as its code computes it
+    at_balance: float  # the text's value at perfect balance
 
 
 @dataclass
 class ArticleRouter:
-    """The counters of article E's router, as its listing writes and reads them; the routing itself is left out.
+    """The counters of article E's router, as its listing writes and reads them; the routing itself is left out."""
 
-    Attributes:
-        experts: how many.
-        load_count: assignments to each expert, in the expert's own field.
-        expert_loads: assignments to each expert, as the balance loss reads them.
-        total_routes: all assignments, as the balance loss reads them.
-    """
-
-    experts: int
-    load_count: Floats = field(init=False)
-    expert_loads: Floats = field(init=False)
-    total_routes: float = 0.0
+    experts: int  # how many
+    load_count: Floats = field(init=False)  # assignments to each expert, in the expert's own field
+    expert_loads: Floats = field(init=False)  # assignments to each expert, as the balance loss reads them
+    total_routes: float = 0.0  # all assignments, as the balance loss reads them
 
     def __post_init__(self) -> None:
         self.load_count, self.expert_loads = np.zeros(self.experts), np.zeros(self.experts)

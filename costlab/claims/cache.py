@@ -58,7 +58,7 @@ def _cache_read_overlap(given: Values) -> Settled:
 
 @settles("cache-tiers")
 def _cache_tiers(given: Values) -> Settled:
-    chip, media = catalog.chip("a100-80g"), catalog.load().media
+    chip, media = catalog.chip("a100-80g"), catalog.tables().media
     prefix, share = 32_768, 0.1
     dram, ssd = media["dram"], media["ssd"]
     rates = {"hbm": chip.memory_bandwidth_bytes_s, "dram": dram.read_bytes_s, "ssd": ssd.read_bytes_s}
@@ -120,7 +120,7 @@ def _cache_table(given: Values) -> Settled:
 
 def _tiers_of_article() -> Values:
     """Sizes and dollars of the tiers that E's table rests on."""
-    return catalog.load().claims["cache-tiers"].values
+    return catalog.tables().claims["cache-tiers"].values
 
 
 @settles("cache-eviction-code")

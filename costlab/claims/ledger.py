@@ -29,21 +29,13 @@ SHORT, LONG, LONGEST = 4096, 131_072, 1_048_576  # contexts at which claims that
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim with what costlab computes for it, the verdict, and why in a sentence.
+    """A claim with what costlab computes for it, the verdict, and why in a sentence."""
 
-    Attributes:
-        key: of the claim.
-        claim: its entry in the catalog.
-        verdict: one of five.
-        computed: what costlab computes for it, in words.
-        why: the reason in a sentence.
-    """
-
-    key: str
-    claim: ClaimRecord
-    verdict: Verdict
-    computed: str
-    why: str
+    key: str  # of the claim
+    claim: ClaimRecord  # its entry in the catalog
+    verdict: Verdict  # one of five
+    computed: str  # what costlab computes for it, in words
+    why: str  # the reason in a sentence
 
 
 _SETTLERS: dict[str, Callable[[Values], Settled]] = {}
@@ -59,7 +51,7 @@ def settle(key: str, /, **instead: float) -> Finding:
     Raises:
         ValueError: a claim that is unknown or that no function settles; a number that the claim does not have.
     """
-    claim = checks.pick(catalog.load().claims, key, "claim")
+    claim = checks.pick(catalog.tables().claims, key, "claim")
     for name in instead:
         checks.pick(claim.numbers, name, f"number of {key}")
     verdict, computed, why = checks.pick(_SETTLERS, key, "settled claim")({**claim.numbers, **instead})
@@ -72,9 +64,9 @@ def findings(prefix: str = "") -> tuple[Finding, ...]:
     Raises:
         ValueError: a prefix that no claim has.
     """
-    keys = [key for key in catalog.load().claims if key.startswith(prefix)]
+    keys = [key for key in catalog.tables().claims if key.startswith(prefix)]
     if not keys:
-        raise ValueError(checks.unknown("prefix of claims", prefix, catalog.load().claims))
+        raise ValueError(checks.unknown("prefix of claims", prefix, catalog.tables().claims))
     return tuple(settle(key) for key in keys)
 
 

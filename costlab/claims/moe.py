@@ -179,7 +179,7 @@ def _moe_qwen(given: Values) -> Settled:
         f"{share:.0%} active parameters are {share:.0%} of the matrix work, where {given['compute']:.0%} is claimed; "
         f"and who visits {visited:.1%} of the experts activates at least {visited:.1%} of the parameters"
     )
-    published = catalog.load().models.get("qwen-plus")
+    published = catalog.tables().models.get("qwen-plus")
     verdict: Verdict = "does not follow"
     if consistent and published is None:
         verdict = "cannot be checked"

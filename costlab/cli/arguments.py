@@ -6,12 +6,13 @@ import argparse
 import decimal
 import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from costlab import arch
+from costlab import arch, prices
 from costlab.cache import tiers as storage
-from costlab.checks import MOST
+from costlab.checks import MAX_COUNT
 from costlab.cli.output import Answer
 
 
@@ -23,9 +24,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n{self.format_usage()}")
 
 
-def add_verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], Answer], help: str) -> argparse.ArgumentParser:
-    """Add a verb that answers by `run`, with the options that all verbs have."""
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help)
+def add_verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], Answer], about: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a verb that answers by `run`, with the options that all verbs have; its help ends with an example."""
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        description=about,
+        epilog=f"example:\n  costlab {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
     verb.set_defaults(run=run)
     return verb
@@ -41,7 +49,7 @@ def size_arg(text: str, least: int = 0) -> int:
     digits = text[:-1] if unit > 1 else text
     try:
         value = _EXACT.multiply(Decimal(digits), unit)
-        fits = least <= value <= MOST and value == int(value)
+        fits = least <= value <= MAX_COUNT and value == int(value)
     except (ValueError, ArithmeticError):
         raise argparse.ArgumentTypeError(f"{text!r} should be a whole number such as 4096, 128K or 1M") from None
     if not fits:
@@ -52,6 +60,14 @@ def size_arg(text: str, least: int = 0) -> int:
 def count_arg(text: str) -> int:
     """Read a count of at least 1."""
     return size_arg(text, 1)
+
+
+def moment_arg(text: str) -> datetime:
+    """Read a day, which means its noon, or a moment."""
+    try:
+        return prices.moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds_arg(text: str) -> float:

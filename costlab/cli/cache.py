@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,62 +19,96 @@ from costlab.cache.prefix.pools import WRITES
 from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCHES, Plan
 from costlab.cache.sim.report import Report
-from costlab.cache.sim.run import replay
-from costlab.cache.sweeps import BACKENDS, Outcome, grid, sweep
+from costlab.cache.sim.run import ReplayTask, replay
 from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
-from costlab.cli.output import Answer, Stopped
+from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import Watched, progress_bar
-from costlab.text import bytes_text
+from costlab.sweep import Outcome, grid, sweep
+from costlab.text import bytes_text, plain
 from costlab.traces import generators
+
+_Swept = Outcome[Plan, tuple[Report, tuple[str, ...]]]
 
 
 def _replay(args: argparse.Namespace) -> Answer:
     draw = _drawing(args.plot)
     watched = Watched(_trace(args))
     plan = _plan(args, watched.trace, {name: getattr(args, name) for name in _AXES})
+    args.block_tokens = plan.block_tokens
     with watched.stoppable():
-        report = replay(watched, plan)
-        answer = _replayed(report, watched.trace, args.json)
+        report = replay(watched, plan, watched.served)
+        answer = _replayed(report, watched.trace, plan)
         watched.raise_if_stopped(answer)
         if draw:
             _written(draw, report, args.plot)
     return answer
 
 
-def _replayed(report: Report, trace: traces.Trace, whole: bool) -> Answer:
-    notes = trace.notes()
-    if whole:
-        return Answer([report.as_dict()], notes)
-    return Answer(report.rows(), [*(f"{row['what']}: {row['value']}" for row in report.summary()), *notes])
+def _replayed(report: Report, trace: traces.Trace, plan: Plan) -> Answer:
+    lines = [f"{row['what']}: {row['value']}" for row in report.summary()]
+    lines += [f"windows kept every {plan.checkpoint_tokens:,} tokens"] if plan.checkpoint_tokens else []
+    return Answer([report.as_dict()], report.rows(), lines, trace.notes(), sources(*_used([plan])))
 
 
 def _sweep(args: argparse.Namespace) -> Answer:
     trace = _trace(args)
     points = grid(**{name: getattr(args, name) for name in _AXES})
     plans = [_plan(args, trace, point) for point in points]
+    args.block_tokens = plans[0].block_tokens
     outcomes = _swept(args, plans, trace)
     varied = [name for name in _AXES if len(getattr(args, name)) > 1] or ["model"]
-    names = [tier.name for tier in max((plan.tiers for plan in plans), key=len)]
     rows = [
-        {**{name: _point_value(point[name], args) for name in varied}, **_outcome_row(outcome, names, args)}
+        {**plain({name: point[name] for name in ("model", *varied)}), **_outcome_row(outcome)}
         for point, outcome in zip(points, outcomes, strict=True)
     ]
+    tiers = [tier.name for tier in max((plan.tiers for plan in plans), key=len)]
     failed = sum(outcome.error is not None for outcome in outcomes)
-    notes = next((outcome.notes for outcome in outcomes if outcome.notes), ())
+    notes = next((outcome.result[1] for outcome in outcomes if outcome.result), ())
     failures = [f"{failed} of {len(plans)} plans failed"] if failed else []
-    return Answer(rows, [*failures, *notes], status=int(failed > 0))
+    table = view(rows, *map(_point_column, varied), *_report_columns(tiers))
+    return Answer(rows, table, (), [*failures, *notes], sources(*_used(plans)), status=int(failed > 0))
 
 
-def _point_value(value: Any, args: argparse.Namespace) -> Any:
-    """Return an option's value as a person reads it, or as a program does: sizes in bytes, null where unlimited."""
-    if not isinstance(value, float):
-        return value
-    if args.json or args.csv:
-        return value if math.isfinite(value) else None
-    return bytes_text(value) if value else "none"
+def _point_column(name: str) -> Column:
+    """Return how people see what a sweep varies: sizes with their unit, null as a size without limit."""
+    if not name.endswith("_bytes"):
+        return Column(_option(name), name)
+    return Column(_option(name), lambda row: _size_text(row[name]))
 
 
-def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[Outcome]:
+def _size_text(size: float | None) -> str:
+    return bytes_text(math.inf if size is None else size) if size != 0 else "none"
+
+
+def _report_columns(tiers: Sequence[str]) -> list[Column]:
+    """Return how people see a report among others."""
+    return [
+        Column("hit_rate", "hit_rate"),
+        *(Column(f"in_{name}", functools.partial(_tier_hit_rate, name)) for name in tiers),
+        *(Column(key, key) for key in ("ttft_p50_s", "ttft_p99_s", "service_p50_s", "stall_s")),
+        Column("moved_GB", "moved_bytes", GB),
+        Column("error", "error"),
+    ]
+
+
+def _tier_hit_rate(name: str, row: Row) -> float | None:
+    """Return a tier's share of the input tokens; None where there was no such tier, or no report."""
+    tier = row.get("tiers", {}).get(name)
+    return float(tier["hit_rate"]) if tier else None
+
+
+def _used(plans: Sequence[Plan]) -> list[tuple[str, str, Any]]:
+    """Return the entries of the catalog that replays of these plans rest on."""
+    known, found = catalog.tables(), []
+    for plan in plans:
+        media = [tier.name.lower() for tier in plan.tiers[1:]]
+        found += [("model", plan.model, known.models[plan.model]), ("chip", plan.chip, known.chips[plan.chip])]
+        found += [("storage medium", medium, known.media[medium]) for medium in media]
+        found += [("prefetch rule", "hicache", known.prefetch["hicache"])] if len(media) > 1 else []
+    return found
+
+
+def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[_Swept]:
     done = 0
 
     def progress(count: int) -> None:
@@ -84,27 +119,13 @@ def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace)
 
     try:
         with progress_bar(len(plans), "plans") as bar:
-            return sweep(plans, trace, args.jobs, args.backend, args.address, progress)
+            return sweep(ReplayTask(trace), plans, jobs=args.jobs, scheduler=args.scheduler, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"after {done} of {len(plans)} plans") from None
 
 
-def _outcome_row(outcome: Outcome, tiers: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
-    report = outcome.report
-    if report is None:
-        return {"error": outcome.error}
-    if args.json:
-        return report.as_dict()
-    found = {tier.name: tier.hit_rate for tier in report.tiers}
-    return {
-        "hit_rate": report.token_hit_rate,
-        **{f"in_{name}": found.get(name) for name in tiers},
-        "ttft_p50_s": report.ttft.p50_s,
-        "ttft_p99_s": report.ttft.p99_s,
-        "service_p50_s": report.service.p50_s,
-        "stall_s": report.stall_s,
-        "moved_GB": sum(link.moved_bytes for link in report.links) / 1e9,
-    }
+def _outcome_row(outcome: _Swept) -> dict[str, Any]:
+    return {"error": outcome.error} if outcome.result is None else outcome.result[0].as_dict()
 
 
 def _trace(args: argparse.Namespace) -> traces.Trace:
@@ -122,14 +143,19 @@ def _trace(args: argparse.Namespace) -> traces.Trace:
         "skip" if args.skip_bad else "raise",
         args.block_tokens,
         from_s=args.from_s,
-        limit=args.limit,
+        limit=args.limit_requests,
         sort=args.sort,
         chain=args.chain,
     )
 
 
 def _refuse_file_options(args: argparse.Namespace) -> None:
-    for name, given in (("from", args.from_s), ("limit", args.limit), ("sort", args.sort), ("chain", args.chain)):
+    for name, given in (
+        ("from", args.from_s),
+        ("limit", args.limit_requests),
+        ("sort", args.sort),
+        ("chain", args.chain),
+    ):
         if given:
             raise ValueError(f"--{name} is for a trace that is read; {args.trace} is generated")
 
@@ -143,7 +169,7 @@ def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any
         write=point["write"],
         prefetch=point["prefetch"],
         loading=point["loading"],
-        checkpoint_tokens=point["checkpoint"],
+        checkpoint_tokens=point["checkpoint_tokens"],
         chip=args.chip,
         chips=args.chips,
     )
@@ -151,10 +177,10 @@ def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any
 
 def _tiers(point: Mapping[str, Any], args: argparse.Namespace) -> tuple[storage.Tier, ...]:
     """Return the tiers that are not absent."""
-    if not point["hbm"]:
+    hbm, dram, ssd = (point[f"{name}_bytes"] for name in ("hbm", "dram", "ssd"))
+    if not hbm:
         raise ValueError("--hbm should be above 0: the prompt that is being computed lies there")
-    dram, ssd = point["dram"] or None, point["ssd"] or None
-    return storage.standard(point["hbm"], dram, ssd, chips=args.chips, drives=args.drives)
+    return storage.standard(hbm, dram or None, ssd or None, chips=args.chips, drives=args.drives)
 
 
 def _drawing(path: str | None) -> Callable[..., object] | None:
@@ -188,25 +214,41 @@ or a generator and how many requests it makes, e.g. chat:1000 ({", ".join(genera
 
 def add_verbs(verbs: Any) -> None:
     """Add replay and sweep."""
-    _add_replay(add_verb(verbs, "replay", _replay, "replay a trace of requests against tiers of cache"))
-    _add_sweep(add_verb(verbs, "sweep", _sweep, "replay a trace under every combination of the given options"))
+    example = "replay chat:1000 --model mimo-v2.5-pro --hbm 20GB --dram 200GB --ssd 2TB"
+    _add_replay(add_verb(verbs, "replay", _replay, "replay a trace of requests against tiers of cache", example))
+    example = "sweep chat:200 --model mimo-v2.5-pro --hbm 20GB --dram 0,200GB --policy lru,sieve"
+    _add_sweep(add_verb(verbs, "sweep", _sweep, "replay a trace under every combination of the given options", example))
 
 
 def _add_replay(verb: argparse.ArgumentParser) -> None:
     _add_trace(verb)
     for name, (default, reader, text) in _AXES.items():
-        verb.add_argument(f"--{name}", type=reader, default=default, required=default is ..., help=text)
+        verb.add_argument(
+            f"--{_option(name)}",
+            type=reader,
+            default=default,
+            required=default is ...,
+            dest=name,
+            metavar=_METAVARS.get(reader, "NAME"),
+            help=text,
+        )
     verb.add_argument("--plot", metavar="FILE", help="draw hits and waiting times, e.g. into out.svg")
 
 
 def _add_sweep(verb: argparse.ArgumentParser) -> None:
     _add_trace(verb)
     for name, (default, reader, text) in _AXES.items():
-        note = f"{text}; several with commas between them"
-        verb.add_argument(f"--{name}", type=several(reader), default=[default], required=default is ..., help=note)
+        verb.add_argument(
+            f"--{_option(name)}",
+            type=several(reader),
+            default=[default],
+            required=default is ...,
+            dest=name,
+            metavar=f"{_METAVARS.get(reader, 'NAME')},...",
+            help=f"{text}; several with commas between them",
+        )
     verb.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
-    verb.add_argument("--backend", default="loky", help=f"who carries it out: {', '.join(BACKENDS)}")
-    verb.add_argument("--address", help="of the Dask scheduler or Ray head, e.g. tcp://10.0.0.1:8786")
+    verb.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to use, e.g. tcp://10.0.0.1:8786")
     verb.add_argument("--csv", action="store_true", help="print CSV instead of a table")
 
 
@@ -223,24 +265,34 @@ def _add_trace(verb: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="leave out requests that came less than so many seconds after the first",
     )
-    verb.add_argument("--limit", type=count_arg, metavar="N", help="take the first N requests of what is left")
+    verb.add_argument(
+        "--limit", type=count_arg, dest="limit_requests", metavar="N", help="take the first N requests of what is left"
+    )
     verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
     verb.add_argument("--chain", action="store_true", help="block ids name tokens alone: make them name the prefix")
     verb.add_argument("--seed", type=size_arg, default=0, help="of a generator (default 0)")
-    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.load().chips)} (default h800)")
+    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.tables().chips)} (default h800)")
     verb.add_argument("--chips", type=count_arg, default=8, help="that share the work (default 8)")
     verb.add_argument("--drives", type=count_arg, default=8, help="SSDs that share the lowest tier (default 8)")
 
 
-#: What a plan is made of and a sweep varies: option, its default, its reader, its help.
+_METAVARS: Mapping[Callable[[str], Any], str] = {capacity_arg: "SIZE", count_arg: "TOKENS"}
+
+
+def _option(name: str) -> str:
+    """Return an axis's name without its unit: hbm of hbm_bytes."""
+    return name.partition("_")[0]
+
+
+#: What a plan is made of and a sweep varies, by JSON key: its default, its reader, its help.
 _AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
     "model": (..., str, "see `costlab models`"),
-    "hbm": (..., capacity_arg, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
-    "dram": (0.0, capacity_arg, "cache in host memory (default 0: none)"),
-    "ssd": (0.0, capacity_arg, "cache on drives (default 0: none)"),
+    "hbm_bytes": (..., capacity_arg, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
+    "dram_bytes": (0.0, capacity_arg, "cache in host memory (default 0: none)"),
+    "ssd_bytes": (0.0, capacity_arg, "cache on drives (default 0: none)"),
     "policy": (Plan.eviction, str, f"who leaves first: {', '.join(POLICIES)} (default {Plan.eviction})"),
     "write": (Plan.write, str, f"to slower tiers: {', '.join(WRITES)} (default {Plan.write})"),
     "prefetch": (Plan.prefetch, str, f"from drives: {', '.join(PREFETCHES)} (default {Plan.prefetch})"),
     "loading": (Plan.loading, str, f"of layers: {', '.join(MODES)} (default {Plan.loading})"),
-    "checkpoint": (None, count_arg, "keep windows every so many tokens (default: at a prompt's end only)"),
+    "checkpoint_tokens": (None, count_arg, "keep windows every so many tokens (default: at a prompt's end only)"),
 }

@@ -21,8 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; None takes the shell's.
     """
-    parser = _build_parser()
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         answer: Answer = args.run(args)
     except ValueError as error:
@@ -48,10 +47,32 @@ def _report_stop(verb: str, stop: BaseException) -> int:
     return 130
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="costlab", description="What a language model's token costs, from public facts.")
+#: The verbs of these modules, by subject.
+SUBJECTS = {"Models and chips": (models, moe, roofline), "Prices": (prices,), "Cache traffic": (cache,)}
+
+_COUNTS = """\
+Counts may be written 131072, 128K or 128k: K is 1024, M is 1024^2. Sizes of
+memory: GB is 1e9 bytes, GiB is 2^30. `costlab VERB --help` has the options."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line; its help lists the verbs by subject."""
+    parser = Parser(
+        prog="costlab",
+        usage="costlab [-h] [--version] VERB ...",
+        epilog=_COUNTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"costlab {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
-    for subject in (models, moe, roofline, prices, cache):
-        subject.add_verbs(verbs)
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="VERB", prog="costlab", parser_class=Parser, help=argparse.SUPPRESS
+    )
+    about = ["What a language model's token costs, from public facts."]
+    for subject, modules in SUBJECTS.items():
+        known = set(verbs.choices)
+        for module in modules:
+            module.add_verbs(verbs)
+        new = [(name, verb) for name, verb in verbs.choices.items() if name not in known]
+        about += ["", f"{subject}:", *(f"  {name:9} {verb.description}" for name, verb in new)]
+    parser.description = "\n".join(about)
     return parser

@@ -7,83 +7,141 @@ from typing import Any
 
 from costlab import arch
 from costlab.cli.arguments import add_verb, chosen, count_arg
-from costlab.cli.output import Answer, with_ratio
+from costlab.cli.output import GB, GFLOP, MB, Answer, Column, Row, sources, view, with_ratio
+
+#: `models` gives a token's share of the cache at this context.
+_CONTEXT = 131_072
 
 
 def add_verbs(verbs: Any) -> None:
     """Add models, kv and flops."""
-    add_verb(verbs, "models", _models, "the models in the catalog, with computed and published sizes")
+    add_verb(verbs, "models", _models, "the models in the catalog, with computed and published sizes", "models")
 
-    kv = add_verb(verbs, "kv", _kv, "bytes of KV cache at a context length")
-    kv.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
-    kv.add_argument("--tokens", type=count_arg, required=True, help="context length, e.g. 1048576, 128K or 1M")
+    example = "kv deepseek-v3.2 deepseek-v4-pro --tokens 128K --batch 64"
+    kv = add_verb(verbs, "kv", _kv, "bytes of KV cache at a context length", example)
+    kv.add_argument("model", nargs="+", metavar="MODEL", help="see `costlab models`")
+    kv.add_argument("--tokens", type=count_arg, required=True, help="context length, e.g. 131072, 128K or 1M")
     kv.add_argument("--batch", type=count_arg, default=1, help="sequences of that length together (default 1)")
 
-    flops = add_verb(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt")
-    flops.add_argument("models", nargs="+", metavar="MODEL", help="see `costlab models`")
+    example = "flops mimo-v2.5-pro --tokens 8192 --phase prefill"
+    flops = add_verb(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt", example)
+    flops.add_argument("model", nargs="+", metavar="MODEL", help="see `costlab models`")
     flops.add_argument("--tokens", type=count_arg, required=True, help="context or prompt length")
-    flops.add_argument("--phase", choices=("prefill", "decode"), default="decode")
+    phase = "decode: one token at that context; prefill: the whole prompt (default decode)"
+    flops.add_argument("--phase", choices=("prefill", "decode"), default="decode", help=phase)
 
 
 def _models(args: argparse.Namespace) -> Answer:
-    rows = []
-    for key, model in arch.models().items():
-        counts = model.params
-        rows.append(
-            {
-                "model": key,
-                "layers": len(model.layers),
-                "attention": " + ".join(sorted({a.kind for a, _ in model.layers})),
-                "total_B": counts.total / 1e9,
-                "active_B": counts.active / 1e9,
-                "published": f"{model.record.published.total} / {model.record.published.active or '-'}",
-                "kv_B_per_token": float(model.kv_bytes(131072).growing) / 131072,
-                "context": model.record.context,
-            }
-        )
-    return Answer(
-        rows, ["total without multi-token-prediction modules; active with the output head, without embedding"]
+    known = arch.models()
+    rows = [_model_row(model) for model in known.values()]
+    table = view(
+        rows,
+        Column("model", "model"),
+        Column("layers", "layers"),
+        Column("attention", lambda row: " + ".join(row["attention"])),
+        Column("total_B", "total_params", 1e9),
+        Column("active_B", "active_params", 1e9),
+        Column("published", _published),
+        Column("kv_B_per_token", "kv_bytes_per_token"),
+        Column("context", "context_tokens"),
     )
+    note = "total without multi-token-prediction modules; active with the output head, without embedding"
+    cache = f"cache bytes per token at a context of {_CONTEXT:,} tokens"
+    return Answer(rows, table, notes=[note, cache], sources=_sources(known.values()))
+
+
+def _model_row(model: arch.Model) -> dict[str, Any]:
+    counts, said = model.params, model.record.published
+    return {
+        "model": model.key,
+        "layers": len(model.layers),
+        "attention": sorted({a.kind for a, _ in model.layers}),
+        "total_params": counts.total,
+        "active_params": counts.active,
+        "published_total_params": _params(said.total),
+        "published_active_params": said.active and _params(said.active),
+        "kv_bytes_per_token": float(model.kv_bytes(_CONTEXT).growing) / _CONTEXT,
+        "context_tokens": model.record.context,
+    }
+
+
+def _params(text: str) -> int:
+    """Return a published count such as 49B or 1.6T as a plain number."""
+    return round(float(text[:-1]) * {"B": 1e9, "T": 1e12}[text[-1]])
+
+
+def _published(row: Row) -> str:
+    counts = [row["published_total_params"], row["published_active_params"]]
+    return " / ".join("-" if n is None else f"{n / 1e12:g}T" if n >= 1e12 else f"{n / 1e9:g}B" for n in counts)
 
 
 def _kv(args: argparse.Namespace) -> Answer:
-    rows = []
-    for model in chosen(args.models):
-        kv, several = model.kv_bytes(args.tokens), args.batch
-        rows.append(
-            {
-                "model": model.key,
-                "tokens": args.tokens,
-                "total_GB": several * float(kv.total) / 1e9,
-                "growing_GB": several * float(kv.growing) / 1e9,
-                "of_which_index_GB": several * float(kv.index) / 1e9,
-                "fixed_MB": several * float(kv.fixed) / 1e6,
-                "state_MB": several * float(kv.state) / 1e6,
-                "bytes_per_token": float(kv.growing) / args.tokens,
-            }
-        )
-    notes = ["GB = 1e9 bytes; total = growing + fixed, at the catalogued storage"]
+    found = chosen(args.model)
+    rows = with_ratio([_kv_row(model, args.tokens, args.batch) for model in found], "total_bytes")
+    table = view(
+        rows,
+        Column("model", "model"),
+        Column("tokens", "tokens"),
+        Column("total_GB", "total_bytes", GB),
+        Column("growing_GB", "growing_bytes", GB),
+        Column("of_which_index_GB", "index_bytes", GB),
+        Column("fixed_MB", "fixed_bytes", MB),
+        Column("state_MB", "state_bytes", MB),
+        Column("bytes_per_token", "kv_bytes_per_token"),
+        Column("of_first", "of_first"),
+    )
+    notes = ["total = growing + fixed, at the catalogued storage"]
     notes += [f"all of {args.batch:,} sequences of that length; bytes per token of one"] if args.batch > 1 else []
-    return Answer(with_ratio(rows, "total_GB"), notes)
+    return Answer(rows, table, ["GB = 1e9 bytes"], notes, _sources(found))
+
+
+def _kv_row(model: arch.Model, tokens: int, batch: int) -> dict[str, Any]:
+    kv = model.kv_bytes(tokens)
+    return {
+        "model": model.key,
+        "tokens": tokens,
+        "batch": batch,
+        "total_bytes": batch * float(kv.total),
+        "growing_bytes": batch * float(kv.growing),
+        "index_bytes": batch * float(kv.index),
+        "fixed_bytes": batch * float(kv.fixed),
+        "state_bytes": batch * float(kv.state),
+        "kv_bytes_per_token": float(kv.growing) / tokens,
+    }
 
 
 def _flops(args: argparse.Namespace) -> Answer:
-    rows = []
-    for model in chosen(args.models):
-        count = model.decode_flops(args.tokens) if args.phase == "decode" else model.prefill_flops(args.tokens)
-        rows.append(
-            {
-                "model": model.key,
-                "tokens": args.tokens,
-                "phase": args.phase,
-                **{f"{name}_GFLOP": float(part) / 1e9 for name, part in count.grouped().items()},
-                "total_GFLOP": float(count.total) / 1e9,
-                "fp8_equivalent_GFLOP": float(count.weighted()) / 1e9,
-            }
-        )
+    found = chosen(args.model)
+    rows = with_ratio([_flops_row(model, args.tokens, args.phase) for model in found], "fp8_equivalent_flops")
+    table = view(
+        rows,
+        Column("model", "model"),
+        Column("tokens", "tokens"),
+        Column("phase", "phase"),
+        *(Column(f"{part}_GFLOP", f"{part}_flops", GFLOP) for part in _PARTS),
+        Column("of_first", "of_first"),
+    )
     what = "one token at that context" if args.phase == "decode" else "the whole prompt"
-    return Answer(with_ratio(rows, "fp8_equivalent_GFLOP"), [f"FLOPs of {what}; weights {_weights()}"])
+    return Answer(rows, table, notes=[f"FLOPs of {what}; weights {_weights()}"], sources=_sources(found))
+
+
+_PARTS = ("linear", "indexer", "core", "total", "fp8_equivalent")
+
+
+def _flops_row(model: arch.Model, tokens: int, phase: str) -> dict[str, Any]:
+    count = model.decode_flops(tokens) if phase == "decode" else model.prefill_flops(tokens)
+    parts = {**count.grouped(), "total": count.total, "fp8_equivalent": count.weighted()}
+    return {
+        "model": model.key,
+        "tokens": tokens,
+        "phase": phase,
+        **{f"{part}_flops": float(parts[part]) for part in _PARTS},
+    }
 
 
 def _weights() -> str:
     return ", ".join(f"{name} x{weight:g}" for name, weight in arch.FP8_EQUIVALENTS.items())
+
+
+def _sources(models: Any) -> list[Row]:
+    return sources(*(("model", model.key, model.record) for model in models))

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sized
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from costlab import traces
@@ -18,6 +18,9 @@ class Watched:
 
     def __init__(self, trace: traces.Trace) -> None:
         self.trace, self.count, self.stopped, self._waiting = trace, 0, False, False
+        self._read = self._cut = False  # all requests were asked for; Ctrl-C had come by then
+        self._bars = ExitStack()
+        self._serving: Any = None
 
     def __iter__(self) -> Iterator[traces.Request]:
         self.count, rest = 0, iter(self.trace)
@@ -28,6 +31,18 @@ class Watched:
                 if bar is not None:
                     self._advance(bar)
                 yield request
+        self._read, self._cut = True, self.stopped
+
+    def served(self, count: int) -> None:
+        """Move a second bar, and heed Ctrl-C, where every request was read before the first was served."""
+        if not self._read or count >= self.count:
+            return
+        if self.stopped and not self._cut:
+            raise Stopped(f"after {count:,} of {self.count:,} requests")
+        if self._serving is None:
+            self._serving = self._bars.enter_context(progress_bar(self.count, "served"))
+        if self._serving is not None:
+            self._serving.update(count - self._serving.n)
 
     def _next(self, rest: Iterator[traces.Request]) -> traces.Request | None:
         self._waiting = True
@@ -47,14 +62,10 @@ class Watched:
     @contextmanager
     def stoppable(self) -> Iterator[None]:
         """Take the first Ctrl-C for a wish to end; the second ends at once."""
-        if threading.current_thread() is not threading.main_thread():
+        with self._bars:
+            if threading.current_thread() is threading.main_thread():
+                self._bars.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, self._stop))
             yield
-            return
-        before = signal.signal(signal.SIGINT, self._stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _stop(self, *_: object) -> None:
         again, self.stopped = self.stopped, True

@@ -3,68 +3,113 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from costlab import catalog, roofline
 from costlab.cli.arguments import add_verb, count_arg
-from costlab.cli.output import Answer
+from costlab.cli.output import MS, Answer, Column, Row, sources, view
 
 
 def _roofline(args: argparse.Namespace) -> Answer:
-    node = roofline.deployment(
-        args.model,
-        args.chip,
-        args.gpus,
-        tensor_parallel=args.tensor_parallel,
-        efficiency=roofline.Efficiency(args.compute_efficiency, args.memory_efficiency, args.link_efficiency),
-    )
+    efficiency = roofline.Efficiency(args.compute_efficiency, args.memory_efficiency, args.link_efficiency)
+    parallel = args.tensor_parallel
+    node = roofline.deployment(args.model, args.chip, args.chips, tensor_parallel=parallel, efficiency=efficiency)
     node.check_room(args.batch, args.tokens)
-    rows = []
-    for phase in ("prefill", "decode"):
-        prompts = node.prefill(args.tokens, batch=node.replicas)
-        step = prompts if phase == "prefill" else node.decode(args.batch, args.tokens)
-        rows.append(
-            {
-                "phase": phase,
-                "step_ms": step.seconds * 1e3,
-                "compute_ms": step.compute_s * 1e3,
-                "memory_ms": step.memory_s * 1e3,
-                "link_ms": step.link_s * 1e3,
-                "bound": step.bound,
-                "tokens_per_s": step.tokens_per_s,
-                "usd_per_M_tokens": node.usd_per_million(step, args.rent),
-            }
-        )
-    return Answer(rows, _roofline_notes(args, node))
+    offer = None if args.usd_per_chip_hour is not None else _offer(args.chip)
+    if offer:
+        args.usd_per_chip_hour = offer.amount
+    steps = {
+        "prefill": node.prefill(args.tokens, batch=node.replicas),
+        "decode": node.decode(args.batch, args.tokens),
+    }
+    rows = [_row(phase, step, node, args) for phase, step in steps.items()]
+    table = view(
+        rows,
+        Column("phase", "phase"),
+        *(Column(f"{part}_ms", f"{part}_s", MS) for part in ("step", "compute", "memory", "link")),
+        Column("bound", "bound"),
+        Column("tokens_per_s", "tokens_per_s"),
+        Column("usd_per_M_tokens", "usd_per_million_tokens"),
+    )
+    used = sources(
+        ("model", args.model, node.model.record),
+        ("chip", args.chip, node.chip),
+        *([("rent", args.chip, offer)] if offer else []),
+    )
+    return Answer(rows, table, _lines(rows[0], node, offer), _notes(node), used)
 
 
-def _roofline_notes(args: argparse.Namespace, node: roofline.Deployment) -> list[str]:
-    gb = node.weight_bytes_per_chip / 1e9
-    memory = f"{node.chip.memory_bytes / 1e9:.0f} GB, {node.memory_share:.0%} usable"
-    share = f"{gb:.1f} GB of weights on each {node.chip.name} with {memory}"
-    on_one = f"{node.replicas} replicas of {node.tensor_parallel} chip{'s' * (node.tensor_parallel > 1)}"
+def _row(phase: str, step: roofline.Step, node: roofline.Deployment, args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "model": args.model,
+        "chip": args.chip,
+        "chips": node.chips,
+        "phase": phase,
+        "tokens": args.tokens,
+        "batch": node.replicas if phase == "prefill" else args.batch,
+        "step_s": step.seconds,
+        "compute_s": step.compute_s,
+        "memory_s": step.memory_s,
+        "link_s": step.link_s,
+        "bound": step.bound,
+        "tokens_per_s": step.tokens_per_s,
+        "usd_per_million_tokens": node.usd_per_million(step, args.usd_per_chip_hour),
+        "usd_per_chip_hour": args.usd_per_chip_hour,
+        "replicas": node.replicas,
+        "max_batch": node.max_batch(args.tokens),
+        "weight_bytes_per_chip": node.weight_bytes_per_chip,
+        "memory_bytes_per_chip": node.chip.memory_bytes,
+        "memory_share": node.memory_share,
+    }
+
+
+def _offer(chip: str) -> catalog.Offer:
+    """Return the latest rent of a chip in the catalog; of several on one day the lowest.
+
+    Raises:
+        ValueError: a chip that nobody in the catalog rents out for dollars.
+    """
+    rents = [o for o in catalog.chip(chip).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
+    if not rents:
+        raise ValueError(f"the catalog has no rent of {chip!r}: give --rent, in USD per chip-hour")
+    return max(rents, key=lambda offer: (offer.date, -offer.amount))
+
+
+def _lines(row: Row, node: roofline.Deployment, offer: catalog.Offer | None) -> list[str]:
+    memory = f"{row['memory_bytes_per_chip'] / 1e9:.0f} GB, {row['memory_share']:.0%} usable"
+    weights = f"{row['weight_bytes_per_chip'] / 1e9:.1f} GB of weights on each {node.chip.name} with {memory}"
     eff = node.efficiency
+    rent = f"{row['usd_per_chip_hour']:g} USD/chip-h{f', as of {offer.date}' if offer else ''}"
     return [
-        f"{share}; room for {node.max_batch(args.tokens)} sequences of {args.tokens} tokens",
-        f"attention data-parallel on {on_one}, experts over all {node.chips}; prefill: one prompt on each replica",
-        f"efficiency {eff.compute:g} compute, {eff.memory:g} memory, {eff.link:g} link; {args.rent:g} USD/chip-h",
+        f"{weights}; room for {row['max_batch']:,} sequences of {row['tokens']:,} tokens",
+        f"efficiency {eff.compute:g} compute, {eff.memory:g} memory, {eff.link:g} link; {rent}",
     ]
+
+
+def _notes(node: roofline.Deployment) -> Sequence[str]:
+    on_one = f"{node.replicas} replicas of {node.tensor_parallel} chip{'s' * (node.tensor_parallel > 1)}"
+    return [f"attention data-parallel on {on_one}, experts over all {node.chips}; prefill: one prompt on each replica"]
 
 
 def add_verbs(verbs: Any) -> None:
     """Add roofline."""
-    roof = add_verb(verbs, "roofline", _roofline, "seconds, tokens per second and cost on chips")
+    example = "roofline deepseek-v3 --chip h800 --chips 144 --batch 12672 --tokens 4989 --rent 2"
+    roof = add_verb(verbs, "roofline", _roofline, "seconds, tokens per second and cost on chips", example)
     roof.add_argument("model", metavar="MODEL", help="see `costlab models`")
-    roof.add_argument("--chip", required=True, help=", ".join(catalog.load().chips))
-    roof.add_argument("--gpus", type=count_arg, required=True, help="number of chips")
+    roof.add_argument("--chip", required=True, help=", ".join(catalog.tables().chips))
+    roof.add_argument("--chips", type=count_arg, required=True, help="that share the work")
     roof.add_argument("--batch", type=count_arg, required=True, help="sequences decoded together, on all chips")
     roof.add_argument("--tokens", type=count_arg, required=True, help="prompt length and context")
     roof.add_argument(
         "--tensor-parallel",
         type=count_arg,
         default=1,
-        help="chips that hold one copy of all but the experts, and a sequence among them",
+        metavar="CHIPS",
+        help="chips that hold one copy of all but the experts, and a sequence among them (default 1)",
     )
-    roof.add_argument("--rent", type=float, default=2.0, help="USD per chip-hour (default 2)")
+    rent = "USD per chip-hour (default: the catalog's latest offer of the chip, of one day's the lowest)"
+    roof.add_argument("--rent", type=float, dest="usd_per_chip_hour", metavar="USD", help=rent)
     for part in ("compute", "memory", "link"):
-        roof.add_argument(f"--{part}-efficiency", type=float, default=1.0, help="share of the peak reached (default 1)")
+        peak = "share of the peak reached (default 1)"
+        roof.add_argument(f"--{part}-efficiency", type=float, default=1.0, metavar="SHARE", help=peak)

@@ -119,4 +119,4 @@ def price_steps(product: str = "deepseek-v4-pro") -> None:
 
 def catalog_day() -> date:
     """Return the date of the catalog's newest price source: how far the history is known."""
-    return max(row.date for row in catalog.load().prices)
+    return max(row.date for row in catalog.tables().prices)

@@ -1,14 +1,15 @@
-"""Balance: how even a load is, and the pressures that make it so.
+"""Balance: how even a load is, and the losses and the bias that make it so.
 
 Auxiliary losses are differentiable through the gate's scores; counts alone are not (a count does not change when a
 weight changes a little), so a loss of counts only measures. The auxiliary-loss-free method moves a bias instead.
-All losses here come without their coefficient and equal 1 at perfect balance, unless said otherwise.
+Both losses here come without their coefficient and equal 1 at perfect balance.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from costlab.arch.experts import BIAS_SPEED
 from costlab.arrays import ArrayLike, Floats
 from costlab.checks import indices, whole
 from costlab.moe.routing import count_loads
@@ -28,16 +29,6 @@ def load_entropy(loads: ArrayLike) -> float:
         raise ValueError("load entropy needs at least 2 experts")
     busy = shares[shares > 0]
     return float(-(busy * np.log(busy)).sum() / np.log(shares.size))
-
-
-def max_violation(loads: ArrayLike) -> float:
-    """Return how far the busiest expert exceeds the fair share: max / mean - 1 (arXiv 2408.15664 eq. 4).
-
-    Raises:
-        ValueError: no load, or a negative one.
-    """
-    shares = _shares(loads)
-    return float(shares.max() * shares.size - 1)
 
 
 def _shares(loads: ArrayLike) -> Floats:
@@ -93,30 +84,13 @@ def _product(probability: Floats, chosen: ArrayLike) -> float:
     return float(probability.shape[-1] * (shares * probability.mean(axis=0)).sum())
 
 
-def z_loss(logits: ArrayLike) -> float:
-    """Return the router z-loss: the mean square of each token's log-sum-exp; it keeps logits small.
-
-    Args:
-        logits: the gate's output, [tokens, E], at least one token.
-
-    Raises:
-        ValueError: no tokens.
-
-    Source: arXiv 2202.08906 eq. 5 (ST-MoE); it is not 1 at balance.
-    """
-    x = np.asarray(logits, dtype=np.float64)
-    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"logits of shape {x.shape} should be finite, (tokens, experts) with at least one token")
-    return float(np.mean(np.logaddexp.reduce(x, axis=-1) ** 2))
-
-
-def update_bias(bias: ArrayLike, loads: ArrayLike, speed: float = 0.001) -> Floats:
+def update_bias(bias: ArrayLike, loads: ArrayLike, speed: float = BIAS_SPEED) -> Floats:
     """Return the selection bias after one step: down by `speed` where overloaded, up where underloaded.
 
     Args:
         bias: one number per expert.
         loads: assignments per expert in the step.
-        speed: V3's and V4's 0.001.
+        speed: change per step.
 
     Raises:
         ValueError: shapes that differ, or a negative speed.

@@ -28,6 +28,7 @@ from costlab.checks import indices, pick, whole
 from costlab.moe.load import sample_routes, uniform_shares
 from costlab.moe.placement import copies_by_load, place, slots_per_rank
 from costlab.moe.routing import count_loads, moe_layer
+from costlab.roofline import share_of_experts_touched
 
 #: One copy of a token per expert it visits, or per rank that holds some of them.
 Copy = Literal["expert", "rank"]
@@ -35,14 +36,14 @@ Copy = Literal["expert", "rank"]
 
 @dataclass(frozen=True)
 class ComputeShare:
-    """FLOPs of one token: as the model runs, and if every expert ran (a dense model of equal size)."""
+    """The compute of one token."""
 
-    sparse_flops: float
-    dense_flops: float
+    sparse_flops: float  # FLOPs as the model runs
+    dense_flops: float  # FLOPs if every expert ran: a dense model of equal size
 
     @property
     def share(self) -> float:
-        """Work of the sparse model by that of the dense one."""
+        """FLOPs of the sparse model over those of the dense one, 0 to 1."""
         return self.sparse_flops / self.dense_flops
 
 
@@ -56,7 +57,7 @@ def compute_share(model: arch.Model | str, context: int = 1) -> ComputeShare:
     Raises:
         ValueError: an unknown model; a context below 1.
     """
-    loaded = _loaded(model)
+    loaded = arch.load(model)
     sparse = float(loaded.decode_flops(context).total)
     params = loaded.params
     asleep = params.by_component.get("experts", 0) - params.active_by_component.get("experts", 0)
@@ -79,6 +80,8 @@ def touched_share(experts: int, k: int, batch: ArrayLike, popularity: ArrayLike 
     tokens = np.asarray(batch, dtype=np.float64)
     if not np.isfinite(tokens).all() or (tokens < 0).any():
         raise ValueError(f"batch should be at least 0 tokens, got {batch!r}")
+    if popularity is None:
+        return np.asarray(share_of_experts_touched(experts, k, tokens))
     missed = (1.0 - chance) ** tokens[..., None]  # [..., experts]: the chance that no token visits the expert
     return np.asarray(1.0 - missed.mean(axis=-1), dtype=np.float64)
 
@@ -128,24 +131,21 @@ def simulate_touched(
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """Weights that one decode step reads, each an array shaped like the batches asked for.
+    """Weights that one decode step reads, arrays shaped like the batches asked for."""
 
-    `touched` is the share of the routed experts that are read, copies of redundant experts included.
-    """
-
-    batch: Floats
-    touched: Floats
-    expert_bytes: Floats
-    always_bytes: float
+    batch: Floats  # tokens in the step
+    touched: Floats  # share of the routed experts that are read, copies of redundant experts included, 0 to 1
+    expert_bytes: Floats  # bytes of those experts, all layers together
+    always_bytes: float  # bytes of what every token needs: attention, shared experts, output head
 
     @property
     def total_bytes(self) -> Floats:
-        """All weights read: the routed experts touched, and what every token needs (attention, shared, head)."""
+        """Bytes of all weights read."""
         return self.expert_bytes + self.always_bytes
 
     @property
     def bytes_per_token(self) -> Floats:
-        """Weights read per token produced: why a mixture of experts wants large batches."""
+        """Bytes of weights read per token produced."""
         return np.asarray(self.total_bytes / self.batch, dtype=np.float64)
 
 
@@ -163,7 +163,7 @@ def decode_step(
     Raises:
         ValueError: an unknown model; a batch below 1, a negative number of copies, or probabilities that don't fit.
     """
-    loaded, tokens = _loaded(model), arch.tokens_array(batch, "batch")
+    loaded, tokens = arch.load(model), arch.tokens_array(batch, "batch")
     always = dict(loaded.weight_bytes(active=True))
     always.pop("experts", None)
     read, stored = np.zeros_like(tokens), 0.0
@@ -250,16 +250,13 @@ def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The all-to-all of expert parallelism: `copies` of each token leave their rank (dispatch) and come back (combine).
+    """The all-to-all of expert parallelism: copies of a token leave their rank (dispatch) and come back (combine)."""
 
-    `dispatch_bytes` and `combine_bytes` are per element of the hidden state.
-    """
-
-    hidden: int
-    copies: float
-    dispatch_bytes: float
-    combine_bytes: float
-    layers: int
+    hidden: int  # elements of a token's hidden state
+    copies: float  # of each token that leave its rank
+    dispatch_bytes: float  # bytes per element of what is sent
+    combine_bytes: float  # bytes per element of what comes back
+    layers: int  # with experts
 
     def __post_init__(self) -> None:
         sizes = (self.copies, self.dispatch_bytes, self.combine_bytes)
@@ -336,7 +333,7 @@ def exchange(
         ValueError: an unknown model or precision, a model without experts, experts that don't divide among the
             ranks, or a block below 1.
     """
-    loaded = _loaded(model)
+    loaded = arch.load(model)
     ffn = moe_layer(loaded)
     sent = pick(DTYPE_BYTES, dispatch, "precision") + _scale_bytes(scale_block)
     back = pick(DTYPE_BYTES, combine, "precision")
@@ -371,34 +368,27 @@ def _scale_bytes(block: int | None) -> float:
     return DTYPE_BYTES["fp32"] / block
 
 
-def _loaded(model: arch.Model | str) -> arch.Model:
-    return arch.load(model) if isinstance(model, str) else model
-
-
 @dataclass(frozen=True)
 class Summary:
-    """The experts of a model in numbers, for one batch and one number of ranks.
+    """The experts of a model in numbers, for one batch and one number of ranks."""
 
-    `experts_per_rank` and `touched_share` count the copies of `redundant` experts too.
-    """
-
-    model: str
-    layers: int
-    experts: int
-    top_k: int
-    shared: int
-    total_params: int
-    active_params: int
-    compute_share: float
-    batch: int
-    touched_share: float
-    weight_bytes_per_step: float
-    weight_bytes_per_token: float
-    ranks: int
-    redundant: int
-    experts_per_rank: int
-    ranks_reached: float
-    sent_bytes_per_token: float
+    model: str  # key in the catalog
+    layers: int  # with experts
+    experts: int  # routed experts per layer
+    top_k: int  # routed experts that a token visits
+    shared: int  # experts per layer that every token visits
+    total_params: int  # parameters of the model
+    active_params: int  # parameters that one token multiplies
+    compute_share: float  # FLOPs of a token over those of a dense model of equal size, 0 to 1
+    batch: int  # tokens in one decode step
+    touched_share: float  # share of the routed experts that the batch visits, redundant copies included, 0 to 1
+    weight_bytes_per_step: float  # bytes of weights that a decode step reads
+    weight_bytes_per_token: float  # the same bytes by the tokens of the batch
+    ranks: int  # that hold the experts
+    redundant: int  # further copies of experts in each layer
+    experts_per_rank: int  # experts of a layer that each rank holds, redundant copies included
+    ranks_reached: float  # ranks on which a token's experts lie, on average
+    sent_bytes_per_token: float  # bytes that one token sends and gets back in all layers
 
     def rows(self) -> Mapping[str, str]:
         """Return what each figure says, ready to print."""
@@ -431,7 +421,7 @@ def summary(model: arch.Model | str, batch: int = 1, ranks: int = 1, redundant: 
             the ranks; the message says how many redundant ones would.
     """
     batch, ranks, redundant = whole(batch, "batch"), whole(ranks, "ranks"), whole(redundant, "redundant")
-    loaded = _loaded(model)
+    loaded = arch.load(model)
     ffn, sent = moe_layer(loaded), exchange(loaded, ranks, redundant=redundant)
     step = decode_step(loaded, batch, redundant=redundant)
     return Summary(

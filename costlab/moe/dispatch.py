@@ -51,11 +51,11 @@ def _check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """What an assignment of tokens to experts costs; `kept` is [tokens, top_k]."""
+    """What an assignment of tokens to experts costs."""
 
-    loads: Ints
-    rows: Ints
-    kept: Bools
+    loads: Ints  # assignments that each expert was asked for, [experts]
+    rows: Ints  # rows that each expert computes, [experts]
+    kept: Bools  # whether an assignment found a row, [tokens, top_k]
 
     @property
     def routed(self) -> int:
@@ -79,7 +79,7 @@ class Dispatch:
 
     @property
     def padding(self) -> int:
-        """Rows computed for nobody."""
+        """Rows that no token fills."""
         return int(self.rows.sum()) - int(self.kept.sum())
 
     @property

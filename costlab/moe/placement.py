@@ -28,9 +28,9 @@ from costlab.checks import whole
 
 @dataclass(frozen=True)
 class Placement:
-    """`slots` is [ranks, slots per rank]: the expert in each slot; an expert in several slots has copies."""
+    """Which expert each slot of each rank holds; an expert in several slots has copies."""
 
-    slots: Ints
+    slots: Ints  # expert in each slot, [ranks, slots per rank]
 
     @property
     def ranks(self) -> int:

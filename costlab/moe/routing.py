@@ -33,20 +33,20 @@ _TINY = 1e-20
 
 
 def softmax(logits: ArrayLike) -> Floats:
-    """Return scores that compete: positive, and summing to 1 over the experts."""
+    """Return positive scores that sum to 1 over the experts."""
     x = np.asarray(logits, dtype=np.float64)
     e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
     return np.asarray(e / e.sum(axis=-1, keepdims=True), dtype=np.float64)
 
 
 def sigmoid(logits: ArrayLike) -> Floats:
-    """Return scores that stand alone: each between 0 and 1 (DeepSeek-V3, arXiv 2412.19437 eq. 15)."""
+    """Return scores between 0 and 1, each of its own logit alone (DeepSeek-V3, arXiv 2412.19437 eq. 15)."""
     x = np.asarray(logits, dtype=np.float64)
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float64)  # tanh overflows nowhere
 
 
 def sqrt_softplus(logits: ArrayLike) -> Floats:
-    """Return positive scores without a ceiling: the root of log(1 + e^x) (DeepSeek-V4, arXiv 2606.19348 sec. 2.1)."""
+    """Return positive scores without upper bound: the root of log(1 + e^x) (DeepSeek-V4, arXiv 2606.19348 sec. 2.1)."""
     return np.asarray(np.sqrt(np.logaddexp(0.0, np.asarray(logits, dtype=np.float64))), dtype=np.float64)
 
 
@@ -118,11 +118,11 @@ def limit_groups(scores: ArrayLike, groups: int, kept: int) -> Floats:
 
 @dataclass(frozen=True)
 class Routes:
-    """Where tokens go: `experts` and `weights` are [tokens, top_k], `scores` (unbiased) [tokens, all experts]."""
+    """The experts that each token visits, and their weights."""
 
-    experts: Ints
-    weights: Floats
-    scores: Floats
+    experts: Ints  # chosen experts, [tokens, top_k]
+    weights: Floats  # their weights, [tokens, top_k]
+    scores: Floats  # scores of all experts without bias, [tokens, experts]
 
     @property
     def tokens(self) -> int:
@@ -167,9 +167,9 @@ def count_loads(experts: ArrayLike, total: int) -> Ints:
 class Router:
     """The routing rule of one layer: which scores, which choice, which scale."""
 
-    experts: int
-    top_k: int
-    routing: Routing
+    experts: int  # to choose from
+    top_k: int  # experts that a token visits
+    routing: Routing  # score function, groups, bias and scale, as in the catalog
 
     def __post_init__(self) -> None:
         whole(self.experts, "experts")
@@ -282,7 +282,7 @@ def moe_layer(model: arch.Model | str, layer: int = -1) -> arch.MoE:
     Raises:
         ValueError: an unknown model; a layer that does not exist or has no experts.
     """
-    loaded = arch.load(model) if isinstance(model, str) else model
+    loaded = arch.load(model)
     count, layer = len(loaded.layers), whole(layer, "layer")
     if not -count <= layer < count:
         raise ValueError(f"layer {layer} of {loaded.key}: should lie between 0 and {count - 1}")

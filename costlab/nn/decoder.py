@@ -32,14 +32,14 @@ from torch import Tensor, nn
 from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.catalog import Running
-from costlab.nn.attention import Cache, Layer, Rope, build
+from costlab.nn.attention import AttentionLayer, Cache, Rope, build_layer
 from costlab.nn.attention.kv import all_or_nothing
 from costlab.nn.attention.rope import Yarn
 from costlab.nn.moe import MoELayer, SwiGLU
 from costlab.nn.residual import Collapse, HyperConnection, Plain
 
 
-class StackCache:
+class DecoderCache:
     """One cache per layer; windows are rings that never grow, the others grow with the context."""
 
     def __init__(self, layers: Sequence[Cache]) -> None:
@@ -47,7 +47,7 @@ class StackCache:
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part} {size:,} B" for part, size in self.nbytes().items())
-        return f"StackCache({self.length} tokens, {len(self.layers)} layers: {parts})"
+        return f"DecoderCache({self.length} tokens, {len(self.layers)} layers: {parts})"
 
     @property
     def length(self) -> int:
@@ -93,7 +93,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        attention: Layer[Any],
+        attention: AttentionLayer[Any],
         ffn: FeedForward,
         eps: float = 1e-6,
         streams: int = 1,
@@ -129,7 +129,7 @@ class Block(nn.Module):
         return fed
 
 
-class Stack(nn.Module):
+class DecoderStack(nn.Module):
     """Layers one after another, and a last norm: hidden states in, hidden states out.
 
     Args:
@@ -162,15 +162,15 @@ class Stack(nn.Module):
         self.layers = tuple(layers)
         mixing = (eps, streams, sinkhorn_steps, vocabulary)
 
-        def attention(dims: arch.Attention) -> Layer[Any]:
+        def attention(dims: arch.Attention) -> AttentionLayer[Any]:
             options = {"value_scale": value_scale} if isinstance(dims, arch.FullAttention) else {}
-            return build(dims, hidden, (ropes or {}).get(dims.kind), **options)
+            return build_layer(dims, hidden, (ropes or {}).get(dims.kind), **options)
 
         self.blocks = nn.ModuleList(Block(attention(dims), ffn, *mixing) for dims, ffn in layers)
         self.collapse = Collapse(hidden, streams, eps) if streams > 1 else nn.Identity()
         self.norm = nn.RMSNorm(hidden, eps)
 
-    def new_cache(self, batch: int = 1, capacity: int = 4096) -> StackCache:
+    def new_cache(self, batch: int = 1, capacity: int = 4096) -> DecoderCache:
         """Return empty caches, one per layer.
 
         Args:
@@ -180,9 +180,9 @@ class Stack(nn.Module):
         Raises:
             ValueError: no sequence, or no room.
         """
-        return StackCache([block.attention.new_cache(batch, capacity) for block in self.blocks])  # type: ignore[union-attr, operator]
+        return DecoderCache([block.attention.new_cache(batch, capacity) for block in self.blocks])  # type: ignore[union-attr, operator]
 
-    def forward(self, x: Tensor, cache: StackCache | None = None, tokens: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, cache: DecoderCache | None = None, tokens: Tensor | None = None) -> Tensor:
         """Read tokens that follow those in the cache: a prompt, a piece of one, or one new token.
 
         Args:
@@ -205,7 +205,7 @@ class Stack(nn.Module):
             normed: Tensor = self.norm(self.collapse(x))
             return normed
 
-    def _caches(self, cache: StackCache | None) -> Sequence[Cache | None]:
+    def _caches(self, cache: DecoderCache | None) -> Sequence[Cache | None]:
         if cache is None:
             return (None,) * len(self.blocks)
         if len(cache.layers) != len(self.blocks):
@@ -232,12 +232,12 @@ class Decoder(nn.Module):
         hidden, vocab, running = model.record.hidden, model.record.vocab, model.record.running
         mixing = (model.record.residual_streams, running.sinkhorn_steps, vocab)
         self.embedding = nn.Embedding(vocab, hidden)
-        self.stack = Stack(model.layers, hidden, _ropes(running), running.value_scale, running.norm_eps, *mixing)
+        self.stack = DecoderStack(model.layers, hidden, _ropes(running), running.value_scale, running.norm_eps, *mixing)
         self.head = nn.Linear(hidden, vocab, bias=False)
         if model.record.tied:
             self.head.weight = self.embedding.weight
 
-    def new_cache(self, batch: int = 1, capacity: int = 4096) -> StackCache:
+    def new_cache(self, batch: int = 1, capacity: int = 4096) -> DecoderCache:
         """Return empty caches, one per layer.
 
         Raises:
@@ -245,7 +245,7 @@ class Decoder(nn.Module):
         """
         return self.stack.new_cache(batch, capacity)
 
-    def forward(self, tokens: Tensor, cache: StackCache | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, cache: DecoderCache | None = None) -> Tensor:
         """Return the logits of the token after each, shape (batch, tokens, vocab).
 
         Args:
@@ -261,7 +261,7 @@ class Decoder(nn.Module):
             logits: Tensor = self.head(self.read(tokens, cache))
             return logits
 
-    def read(self, tokens: Tensor, cache: StackCache | None = None) -> Tensor:
+    def read(self, tokens: Tensor, cache: DecoderCache | None = None) -> Tensor:
         """Return what the head reads, shape (batch, tokens, hidden): enough where only some logits are wanted.
 
         Args:
@@ -277,12 +277,14 @@ def _ropes(running: Running) -> dict[str, Rope]:
     return {kind: Rope(theta, stretches.get(kind)) for kind, theta in running.rope_theta.items()}
 
 
-def _guarded(cache: StackCache | None, tokens: int) -> AbstractContextManager[None]:
+def _guarded(cache: DecoderCache | None, tokens: int) -> AbstractContextManager[None]:
     return nullcontext() if cache is None else all_or_nothing(cache.layers, tokens)
 
 
 @torch.no_grad()
-def in_pieces(model: Decoder | Stack, x: Tensor, sizes: Sequence[int], cache: StackCache | None = None) -> Tensor:
+def in_pieces(
+    model: Decoder | DecoderStack, x: Tensor, sizes: Sequence[int], cache: DecoderCache | None = None
+) -> Tensor:
     """Read a prompt in chunks through one cache and return the joined outputs: `[n]` prefills, `[1] * n` decodes.
 
     Args:
@@ -323,18 +325,17 @@ def allocated_bytes(model: arch.Model, tokens: Sequence[int], batch: int = 1) ->
 class Scale:
     """What each kind of dimension is divided by to make a toy; layers, their kinds and their order stay.
 
-    heads counts queries' and keys' heads alike, so 64:4:8 stays 16:1:2; width is that of a head, its rotary part and
-    its cached entry. With the defaults a token's cache shrinks 32 times and a window 8 times more.
+    With the defaults a token's cache shrinks 32 times and a window 8 times more.
     """
 
-    hidden: int = 64
-    heads: int = 4
-    width: int = 8
-    window: int = 8
-    inner: int = 64
-    experts: int = 32
-    top_k: int = 4
-    vocab: int = 32
+    hidden: int = 64  # divisor of the model's width
+    heads: int = 4  # divisor of the numbers of query heads and of key heads, so 64:4:8 stays 16:1:2
+    width: int = 8  # divisor of a head's width, its rotary part and its cached entry
+    window: int = 8  # divisor of the tokens in a window
+    inner: int = 64  # divisor of the width inside a feed-forward layer
+    experts: int = 32  # divisor of the number of routed experts
+    top_k: int = 4  # divisor of the experts that a token visits
+    vocab: int = 32  # divisor of the vocabulary
 
 
 def scaled(model: arch.Model, scale: Scale) -> arch.Model:

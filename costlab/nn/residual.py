@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 #: Added where weights are divided, and to what a layer reads (deepseek-ai/DeepSeek-V4-Flash config.json, hc_eps).
-EPS = 1e-6
+_EPS = 1e-6
 
 
 class _Weights(nn.Module):
@@ -69,7 +69,7 @@ class HyperConnection(_Weights):
         """
         read, write, mix = self.logits(x)
         square = mix.unflatten(-1, (x.shape[-2], -1))
-        return read.sigmoid() + EPS, 2 * write.sigmoid(), doubly_stochastic(square, self.steps)
+        return read.sigmoid() + _EPS, 2 * write.sigmoid(), doubly_stochastic(square, self.steps)
 
 
 def doubly_stochastic(logits: Tensor, steps: int) -> Tensor:
@@ -81,11 +81,11 @@ def doubly_stochastic(logits: Tensor, steps: int) -> Tensor:
 
     Source: arXiv 2606.19348 eq. 8.
     """
-    mix = logits.softmax(-1) + EPS  # the first division by the rows' sums, safe from overflow
-    mix = mix / (mix.sum(-2, keepdim=True) + EPS)
+    mix = logits.softmax(-1) + _EPS  # the first division by the rows' sums, safe from overflow
+    mix = mix / (mix.sum(-2, keepdim=True) + _EPS)
     for _ in range(steps - 1):
-        mix = mix / (mix.sum(-1, keepdim=True) + EPS)
-        mix = mix / (mix.sum(-2, keepdim=True) + EPS)
+        mix = mix / (mix.sum(-1, keepdim=True) + _EPS)
+        mix = mix / (mix.sum(-2, keepdim=True) + _EPS)
     return mix
 
 
@@ -106,7 +106,7 @@ class Collapse(_Weights):
     def forward(self, x: Tensor) -> Tensor:
         """Return shape (batch, tokens, hidden) of streams (batch, tokens, streams, hidden)."""
         (read,) = self.logits(x)
-        return ((read.sigmoid() + EPS).to(x.dtype)[..., None] * x).sum(-2)
+        return ((read.sigmoid() + _EPS).to(x.dtype)[..., None] * x).sum(-2)
 
 
 class Plain(nn.Module):

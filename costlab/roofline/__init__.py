@@ -11,22 +11,12 @@ by layer, fast enough for a simulator (`layers`), and a published day recomputed
 Chapter: roofline
 """
 
-from costlab.roofline.deployments import Deployment, Efficiency, Step, deployment
+from costlab.roofline.deployments import Deployment, Efficiency, Step, deployment, share_of_experts_touched
 from costlab.roofline.layers import PrefillCost, prefill_cost
 from costlab.roofline.published import DayCheck, check_day
 from costlab.roofline.rates import FALLBACK, chip_rate, flat_rate, rate
 
 __all__ = [
-    "FALLBACK",
-    "DayCheck",
-    "Deployment",
-    "Efficiency",
-    "PrefillCost",
-    "Step",
-    "check_day",
-    "chip_rate",
-    "deployment",
-    "flat_rate",
-    "prefill_cost",
-    "rate",
-]
+    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "PrefillCost", "Step", "check_day", "chip_rate",
+    "deployment", "flat_rate", "prefill_cost", "rate", "share_of_experts_touched",
+]  # fmt: skip

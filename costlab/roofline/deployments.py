@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from costlab import arch, catalog
 from costlab.arch import Flops, Model, MoE
+from costlab.arrays import Floats
 from costlab.catalog import ChipRecord
 from costlab.checks import count
 from costlab.roofline.rates import rate
@@ -23,20 +24,30 @@ from costlab.roofline.rates import rate
 #: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
 DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
 
+Number = TypeVar("Number", float, Floats)
+
+
+def share_of_experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
+    """Return the expected share of a layer's experts that so many tokens visit, each choosing evenly.
+
+    Args:
+        experts: E, routed experts of the layer.
+        top_k: k, experts that a token visits.
+        tokens: B, a number or an array of any shape.
+
+    Source: 1 - (1 - k/E)^B; a token misses an expert with chance 1 - k/E, and tokens choose independently.
+    """
+    missed: Number = (1.0 - top_k / experts) ** tokens
+    return 1.0 - missed
+
 
 @dataclass(frozen=True)
 class Efficiency:
-    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself.
+    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself."""
 
-    Attributes:
-        compute: share of the peak FLOP/s.
-        memory: share of the memory bandwidth.
-        link: share of the link and network bandwidth.
-    """
-
-    compute: float = 1.0
-    memory: float = 1.0
-    link: float = 1.0
+    compute: float = 1.0  # share of the peak FLOP/s
+    memory: float = 1.0  # share of the memory bandwidth
+    link: float = 1.0  # share of the link and network bandwidth
 
     def __post_init__(self) -> None:
         for name in ("compute", "memory", "link"):
@@ -47,21 +58,13 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of one step by cause, and the tokens it yields.
+    """Seconds of one step by cause, and the tokens it yields."""
 
-    Attributes:
-        compute_s: seconds of arithmetic.
-        memory_s: seconds of reading weights and cache.
-        link_s: seconds of sending between chips.
-        tokens: that the step yields, on all chips.
-        overlap: whether the three hide behind one another.
-    """
-
-    compute_s: float
-    memory_s: float
-    link_s: float
-    tokens: float
-    overlap: bool = True
+    compute_s: float  # seconds of arithmetic
+    memory_s: float  # seconds of reading weights and cache
+    link_s: float  # seconds of sending between chips
+    tokens: float  # that the step yields, on all chips
+    overlap: bool = True  # whether the three hide behind one another
 
     @property
     def seconds(self) -> float:
@@ -105,24 +108,15 @@ class Deployment:
     a latent, or the one head that all query heads share, lies whole on each chip, and so does all that belongs to no
     head (`Model.shares_on_chip`). Experts too are whole: a chip holds `ceil(experts / chips)` of each layer, and
     visits are even. `memory_share` of each chip's memory may be used.
-
-    Attributes:
-        model: what is served.
-        chip: on which chip.
-        chips: how many, all together.
-        tensor_parallel: chips of a replica.
-        efficiency: shares of the peaks that are reached.
-        overlap: whether compute, memory and link times hide behind one another.
-        memory_share: share of each chip's memory that weights and cache may use, 0 to 1.
     """
 
-    model: Model
-    chip: ChipRecord
-    chips: int
-    tensor_parallel: int = 1
-    efficiency: Efficiency = field(default_factory=Efficiency)
-    overlap: bool = True
-    memory_share: float = 0.9
+    model: Model  # what is served
+    chip: ChipRecord  # on which chip
+    chips: int  # how many, all together
+    tensor_parallel: int = 1  # chips of a replica
+    efficiency: Efficiency = field(default_factory=Efficiency)  # shares of the peaks that are reached
+    overlap: bool = True  # whether compute, memory and link times hide behind one another
+    memory_share: float = 0.9  # share of each chip's memory that weights and cache may use, 0 to 1
 
     def __post_init__(self) -> None:
         count(self.chips, "chips")
@@ -203,7 +197,7 @@ class Deployment:
         if not batch >= 0:
             raise ValueError(f"batch should be at least 0, got {batch!r}")
         layer = self._moe
-        return 1.0 if layer is None else 1.0 - (1.0 - layer.top_k / layer.experts) ** batch
+        return 1.0 if layer is None else share_of_experts_touched(layer.experts, layer.top_k, batch)
 
     # --- the two phases ----------------------------------------------------------------------------------------
 

@@ -20,16 +20,11 @@ LayerPair = tuple[Attention, FeedForward]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Seconds of one layer: per new token, per cached token, and per key that a query reads.
+    """Seconds of one layer: per new token, per cached token, and per key that a query reads."""
 
-    Attributes:
-        new_s: seconds per new token.
-        cached_s: seconds per cached token.
-        reads: (seconds per entry, tokens per entry, most entries) of what a query reads.
-    """
-
-    new_s: float
-    cached_s: float
+    new_s: float  # seconds per new token
+    cached_s: float  # seconds per cached token
+    # (seconds per entry, tokens per entry, most entries) of what a query reads
     reads: tuple[tuple[float, int, int | None], ...]  # (seconds per entry, stride, cap)
 
     def seconds(self, new: int, prefix: int) -> float:
@@ -63,17 +58,11 @@ def _entries(tokens: int, stride: int, cap: int | None) -> float:
 
 @dataclass(frozen=True)
 class PrefillCost:
-    """Compute seconds of prefills of one model at given rates: kinds of layers, which kind each layer is, the head.
+    """Compute seconds of prefills of one model at given rates: kinds of layers, which kind each layer is, the head."""
 
-    Attributes:
-        kinds: costs of the different layers.
-        layers: index into `kinds` of each layer in order.
-        head_s: seconds of the output head, once per prefill.
-    """
-
-    kinds: tuple[LayerCost, ...]
-    layers: tuple[int, ...]
-    head_s: float
+    kinds: tuple[LayerCost, ...]  # costs of the different layers
+    layers: tuple[int, ...]  # index into `kinds` of each layer in order
+    head_s: float  # seconds of the output head, once per prefill
 
     def total_s(self, new: int, prefix: int = 0) -> float:
         """Return the compute seconds of reading `new` tokens after `prefix` cached ones."""

@@ -16,33 +16,19 @@ from costlab.roofline.deployments import Step, deployment
 
 @dataclass(frozen=True)
 class DayCheck:
-    """A published day of serving, recomputed: what follows from its figures, and what they imply of the hardware.
+    """A published day of serving, recomputed: what follows from its figures, and what they imply of the hardware."""
 
-    Attributes:
-        day: the published figures.
-        cost_usd: nodes, chips and rent multiplied.
-        revenue_usd: tokens at list prices.
-        prefill_nodes: nodes that the input tokens need at the published rate.
-        decode_nodes: nodes that the output tokens need at the published rate.
-        computed_tokens_s: tokens per second that a prefill node computes, hits left out.
-        prefill_mfu: ideal compute time over the time taken, 0 to 1.
-        decode_batch_per_chip: sequences that rate and speed imply.
-        decode_step_s: seconds of a step that they imply.
-        decode_ideal: the roofline's step at that batch.
-        decode_efficiency: its seconds over those taken, 0 to 1.
-    """
-
-    day: ServingDay
-    cost_usd: float
-    revenue_usd: float
-    prefill_nodes: float
-    decode_nodes: float
-    computed_tokens_s: float
-    prefill_mfu: float
-    decode_batch_per_chip: float
-    decode_step_s: float
-    decode_ideal: Step
-    decode_efficiency: float
+    day: ServingDay  # the published figures
+    cost_usd: float  # nodes, chips and rent multiplied
+    revenue_usd: float  # tokens at list prices
+    prefill_nodes: float  # nodes that the input tokens need at the published rate
+    decode_nodes: float  # nodes that the output tokens need at the published rate
+    computed_tokens_s: float  # tokens per second that a prefill node computes, hits left out
+    prefill_mfu: float  # ideal compute time over the time taken, 0 to 1
+    decode_batch_per_chip: float  # sequences that rate and speed imply
+    decode_step_s: float  # seconds of a step that they imply
+    decode_ideal: Step  # the roofline's step at that batch
+    decode_efficiency: float  # its seconds over those taken, 0 to 1
 
     @property
     def margin(self) -> float:
@@ -62,7 +48,7 @@ def check_day(key: str = "deepseek-day") -> DayCheck:
 
     Source: open-infra-index day 6 (catalog/published.toml).
     """
-    day = checks.pick(catalog.load().days, key, "day")
+    day = checks.pick(catalog.tables().days, key, "day")
     fresh = 1 - day.input_hit_tokens / day.input_tokens
     computed = day.node_input_tokens_s * fresh
     unit = deployment(day.model, day.chip, day.prefill_chips)

@@ -28,19 +28,6 @@ from costlab.traces.requests import Found, Noted, Request, RequestSource, Trace,
 from costlab.traces.writing import replacing, write
 
 __all__ = [
-    "CHAT",
-    "FORMATS",
-    "SHAPES",
-    "Found",
-    "Noted",
-    "Request",
-    "RequestSource",
-    "Shape",
-    "Trace",
-    "TraceError",
-    "generate",
-    "read",
-    "replacing",
-    "sessions",
-    "write",
-]
+    "CHAT", "FORMATS", "SHAPES", "Found", "Noted", "Request", "RequestSource", "Shape", "Trace", "TraceError",
+    "generate", "read", "replacing", "sessions", "write",
+]  # fmt: skip

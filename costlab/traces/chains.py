@@ -25,17 +25,11 @@ def chained(ids: list[int] | tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Broken:
-    """What is wrong with a prompt's ids.
+    """What is wrong with a prompt's ids."""
 
-    Attributes:
-        count: ids that follow another id than before.
-        first: the first of them, in words.
-        twice: an id that comes twice; None if all differ.
-    """
-
-    count: int
-    first: str
-    twice: int | None
+    count: int  # ids that follow another id than before
+    first: str  # the first of them, in words
+    twice: int | None  # an id that comes twice; None if all differ
 
 
 class Links:

@@ -28,39 +28,22 @@ from costlab.traces.requests import Request, Trace
 
 @dataclass(frozen=True)
 class Shape:
-    """What sessions look like. Lengths are in tokens; each is drawn from a lognormal of the stated mean.
+    """What sessions look like. Lengths are in tokens; each is drawn from a lognormal of the stated mean."""
 
-    Args:
-        turns: mean number of calls in a session, geometric.
-        first_tokens: mean of what the first prompt holds behind the prefix.
-        later_tokens: mean of what each later turn adds: a question, a tool's output.
-        output_tokens: mean length of an answer.
-        prefix_tokens: mean length of a shared prefix.
-        prefixes: how many there are.
-        popularity: Zipf's exponent of how often each prefix is picked; 0 is evenly.
-        spread: standard deviation of the logarithm of what is new; 0 makes all lengths equal.
-        prefix_spread: the same of the prefixes.
-        think_s: mean pause between a session's calls, exponential.
-        requests_per_s: mean rate of calls; sessions arrive by a Poisson process.
-        longest_tokens: of a prompt; beyond it the history becomes a summary.
-        summary_tokens: length of that summary.
-        block_tokens: tokens of one block.
-    """
-
-    turns: float
-    first_tokens: float
-    later_tokens: float
-    output_tokens: float
-    prefix_tokens: float
-    prefixes: int = 1
-    popularity: float = 1.0
-    spread: float = 1.0
-    prefix_spread: float = 0.0
-    think_s: float = 60.0
-    requests_per_s: float = 3.4
-    longest_tokens: int = 131_072
-    summary_tokens: int = 0
-    block_tokens: int = 512
+    turns: float  # mean number of calls in a session, geometric
+    first_tokens: float  # mean of what the first prompt holds behind the prefix
+    later_tokens: float  # mean of what each later turn adds: a question, a tool's output
+    output_tokens: float  # mean length of an answer
+    prefix_tokens: float  # mean length of a shared prefix
+    prefixes: int = 1  # how many there are
+    popularity: float = 1.0  # Zipf's exponent of how often each prefix is picked; 0 is evenly
+    spread: float = 1.0  # standard deviation of the logarithm of what is new; 0 makes all lengths equal
+    prefix_spread: float = 0.0  # the same of the prefixes
+    think_s: float = 60.0  # mean pause between a session's calls, exponential
+    requests_per_s: float = 3.4  # mean rate of calls; sessions arrive by a Poisson process
+    longest_tokens: int = 131_072  # of a prompt; beyond it the history becomes a summary
+    summary_tokens: int = 0  # length of that summary
+    block_tokens: int = 512  # tokens of one block
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

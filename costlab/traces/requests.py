@@ -19,33 +19,21 @@ class Request:
     """One call: when it came, how long prompt and answer are, and the ids of the prompt's blocks in order.
 
     The last block may be partial.
-
-    Attributes:
-        time_s: seconds from the trace's beginning.
-        input_tokens: length of the prompt.
-        output_tokens: length of the answer.
-        blocks: ids of the prompt's blocks in order; empty where the trace carries none.
-        session: conversation that the call belongs to; None where not known.
     """
 
-    time_s: float
-    input_tokens: int
-    output_tokens: int
-    blocks: tuple[int, ...]
-    session: int | None = None
+    time_s: float  # seconds from the trace's beginning
+    input_tokens: int  # length of the prompt
+    output_tokens: int  # length of the answer
+    blocks: tuple[int, ...]  # ids of the prompt's blocks in order; empty where the trace carries none
+    session: int | None = None  # conversation that the call belongs to; None where not known
 
 
 @dataclass
 class Noted:
-    """How often something was met, and the first few times in words.
+    """How often something was met, and the first few times in words."""
 
-    Attributes:
-        count: how often.
-        messages: the first few, in words.
-    """
-
-    count: int = 0
-    messages: list[str] = field(default_factory=list)
+    count: int = 0  # how often
+    messages: list[str] = field(default_factory=list)  # the first few, in words
 
     def note(self, message: str, count: int = 1) -> None:
         """Count `count` more."""
@@ -66,25 +54,15 @@ class Noted:
 
 @dataclass
 class Found:
-    """What the latest pass over a trace met.
+    """What the latest pass over a trace met."""
 
-    Attributes:
-        requests: read.
-        references: block ids read.
-        without_ids: requests that carry no ids.
-        unanswered: requests of no output tokens.
-        delayed: requests whose time follows from a delay.
-        skipped: rows that could not be read.
-        unchained: block ids behind another id than before.
-    """
-
-    requests: int = 0
-    references: int = 0
-    without_ids: int = 0
-    unanswered: int = 0
-    delayed: int = 0
-    skipped: Noted = field(default_factory=Noted)
-    unchained: Noted = field(default_factory=Noted)
+    requests: int = 0  # read
+    references: int = 0  # block ids read
+    without_ids: int = 0  # requests that carry no ids
+    unanswered: int = 0  # requests of no output tokens
+    delayed: int = 0  # requests whose time follows from a delay
+    skipped: Noted = field(default_factory=Noted)  # rows that could not be read
+    unchained: Noted = field(default_factory=Noted)  # block ids behind another id than before
 
     def clear(self) -> None:
         """Start a new pass."""
@@ -133,19 +111,12 @@ class RequestSource(ABC):
 
 @dataclass(frozen=True)
 class Trace:
-    """Requests in order of time. Each iteration is a new pass; one over a file holds one row at a time.
+    """Requests in order of time. Each iteration is a new pass; one over a file holds one row at a time."""
 
-    Args:
-        requests: what to iterate over.
-        block_tokens: tokens of one block; None where the format has no block ids.
-        name: of the file or generator, for messages.
-        format: one of `FORMATS`, or "generated".
-    """
-
-    requests: Iterable[Request]
-    block_tokens: int | None = 512
-    name: str = "trace"
-    format: str = "generated"
+    requests: Iterable[Request]  # what to iterate over
+    block_tokens: int | None = 512  # tokens of one block; None where the format has no block ids
+    name: str = "trace"  # of the file or generator, for messages
+    format: str = "generated"  # one of `FORMATS`, or "generated"
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self.requests)

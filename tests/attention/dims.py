@@ -56,7 +56,7 @@ def hidden_states(tokens: int, batch: int = 2, seed: int = 1, hidden: int = HIDD
 @torch.no_grad()
 def in_pieces(layer: Any, hidden: Tensor, sizes: Sequence[int]) -> Tensor:
     """Read hidden states in chunks of the given sizes, through one cache, and join the outputs."""
-    ours = isinstance(layer, attention.Layer)
+    ours = isinstance(layer, attention.AttentionLayer)
     cache = layer.new_cache(hidden.shape[0], hidden.shape[1]) if ours else layer.new_cache()
     return torch.cat([layer(chunk, cache) for chunk in hidden.split(list(sizes), 1)], 1)
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from oracles import Oracle, copy_weights, randomise
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
 from transformers.models.deepseek_v4 import modeling_deepseek_v4 as v4
 from transformers.models.deepseek_v32 import modeling_deepseek_v32 as v32
@@ -26,49 +24,9 @@ V4_TYPES = {
 }
 
 
-class Oracle(nn.Module):
-    """One transformers attention layer, called as ours are: prompt or token, with or without a cache."""
-
-    def __init__(self, layer: nn.Module, rotary: nn.Module, config: Any, windowed: bool) -> None:
-        super().__init__()
-        self.layer, self.rotary, self.config, self.windowed = layer, rotary, config, windowed
-
-    def new_cache(self) -> DynamicCache:
-        return DynamicCache(config=self.config)
-
-    def forward(self, hidden: Tensor, cache: DynamicCache | None = None) -> Tensor:
-        start = cache.get_seq_length() if cache is not None else 0
-        at = torch.arange(start, start + hidden.shape[1], device=hidden.device).expand(len(hidden), -1)
-        make = create_sliding_window_causal_mask if self.windowed else create_causal_mask
-        mask = make(self.config, hidden, None, cache, at, allow_is_causal_skip=False)
-        angles = self._angles(hidden, at)
-        read = {"position_embeddings": angles, "position_ids": at, "attention_mask": mask, "past_key_values": cache}
-        return self.layer(hidden, **read)[0]
-
-    def _angles(self, hidden: Tensor, at: Tensor) -> Any:
-        if not self.windowed:
-            return self.rotary(hidden, position_ids=at)
-        return {kind: self.rotary(hidden, position_ids=at, layer_type=kind) for kind in ("main", "compress")}
-
-
-def randomise(layer: nn.Module, seed: int = 0, std: float | None = None) -> nn.Module:
-    """Give every parameter random values that keep activations near one; norms near one, biases and sinks too."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in layer.parameters():
-            scale = std or (weight.shape[-1] ** -0.5 if weight.dim() > 1 else 0.5)
-            offset = 0.0 if weight.dim() > 1 else 1.0
-            weight.copy_(offset + scale * torch.randn(weight.shape, generator=generator))
-    return layer.eval()
-
-
-def copy_weights(oracle: nn.Module, ours: nn.Module, names: dict[str, str]) -> None:
-    """Copy every weight of the oracle by name, and fail on one that is left over on either side."""
-    theirs = dict(oracle.named_parameters())
-    with torch.no_grad():
-        for name, weight in ours.named_parameters():
-            weight.copy_(theirs.pop(names[name]).reshape(weight.shape))
-    assert not theirs, f"weights of the oracle that ours lack: {sorted(theirs)}"
+def v4_angles(rotary: nn.Module, hidden: Tensor, at: Tensor) -> Any:
+    """What V4's layers turn by: their windows and their compressed entries, each in its own way."""
+    return {kind: rotary(hidden, position_ids=at, layer_type=kind) for kind in ("main", "compress")}
 
 
 def _compressor(ours: str, theirs: str) -> dict[str, str]:
@@ -136,18 +94,20 @@ def v4_config(dims: arch.SharedWindow, hidden: int, rope: dict[str, Any] | None 
 def v4_oracle(dims: arch.SharedWindow, hidden: int, rope: dict[str, Any] | None = None, seed: int = 0) -> Oracle:
     config = v4_config(dims, hidden, rope)
     layer = randomise(v4.DeepseekV4Attention(config, 0), seed)
-    return Oracle(layer, v4.DeepseekV4RotaryEmbedding(config), config, True).eval()
+    return Oracle(layer, v4.DeepseekV4RotaryEmbedding(config), config, True, v4_angles).eval()
 
 
-def v4_pair(dims: arch.SharedWindow, hidden: int, seed: int = 0) -> tuple[Oracle, attention.Layer[Any]]:
+def v4_pair(dims: arch.SharedWindow, hidden: int, seed: int = 0) -> tuple[Oracle, attention.AttentionLayer[Any]]:
     oracle = v4_oracle(dims, hidden, seed=seed)
     theta = 10_000.0 if type(dims) is arch.SharedWindow else 160_000.0
-    ours = attention.build(dims, hidden, attention.Rope(theta))
+    ours = attention.build_layer(dims, hidden, attention.Rope(theta))
     copy_weights(oracle.layer, ours, V4_NAMES)
     return oracle, ours.eval()
 
 
-def mla_pair(dims: arch.MLA, hidden: int, seed: int = 0, **options: Any) -> tuple[Oracle, attention.Layer[Any]]:
+def mla_pair(
+    dims: arch.MLA, hidden: int, seed: int = 0, **options: Any
+) -> tuple[Oracle, attention.AttentionLayer[Any]]:
     sparse = isinstance(dims, arch.DSA)
     module = v32 if sparse else v3
     make = module.DeepseekV32Config if sparse else module.DeepseekV3Config
@@ -170,12 +130,12 @@ def mla_pair(dims: arch.MLA, hidden: int, seed: int = 0, **options: Any) -> tupl
     layer = (module.DeepseekV32Attention if sparse else module.DeepseekV3Attention)(config, 0)
     rotary = (module.DeepseekV32RotaryEmbedding if sparse else module.DeepseekV3RotaryEmbedding)(config)
     oracle = Oracle(randomise(layer, seed), rotary, config, False).eval()
-    ours = attention.build(dims, hidden, attention.Rope(), **options)
+    ours = attention.build_layer(dims, hidden, attention.Rope(), **options)
     copy_weights(oracle.layer, ours, DSA_NAMES if sparse else MLA_NAMES)
     return oracle, ours.eval()
 
 
-def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Oracle, attention.Layer[Any]]:
+def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Oracle, attention.AttentionLayer[Any]]:
     config = llama.LlamaConfig(
         hidden_size=hidden,
         num_hidden_layers=1,
@@ -186,6 +146,6 @@ def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Or
     )
     layer = randomise(llama.LlamaAttention(config, 0), seed)
     oracle = Oracle(layer, llama.LlamaRotaryEmbedding(config), config, False).eval()
-    ours = attention.build(dims, hidden, attention.Rope())
+    ours = attention.build_layer(dims, hidden, attention.Rope())
     copy_weights(oracle.layer, ours, LLAMA_NAMES)
     return oracle, ours.eval()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
+from oracles import randomise
 
 from costlab import arch
-from costlab.nn.attention import Format, build, fp4_indices, fp4_values, hadamard
+from costlab.nn.attention import EntryFormat, build_layer, fp4_indices, fp4_values, hadamard
 
 V4_ENTRY = ((448, "fp8"), (64, "bf16"), (7, "ue8m0"), (1, "pad"))
 # V4's layouts with every count divided by 8: scales per 8 and per 4 values, where V4 has 64 and 32
@@ -38,7 +38,7 @@ def arch_bytes(dims, tokens, batch):
 @pytest.mark.parametrize("name", STORED)
 def test_measured_bytes_are_archs(name, tokens):
     """Part by part: what grows, the window, and the open blocks' state."""
-    layer = build(STORED[name], d.HIDDEN)
+    layer = build_layer(STORED[name], d.HIDDEN)
     cache = layer.new_cache(2, tokens)
     layer(d.hidden_states(tokens), cache)
     assert cache.nbytes() == arch_bytes(STORED[name], tokens, 2)
@@ -47,7 +47,7 @@ def test_measured_bytes_are_archs(name, tokens):
 @torch.no_grad()
 @pytest.mark.parametrize("name", STORED)
 def test_written_bytes_are_archs_when_there_is_room_to_spare(name):
-    layer = build(STORED[name], d.HIDDEN)
+    layer = build_layer(STORED[name], d.HIDDEN)
     cache = layer.new_cache(2, 500)
     layer(d.hidden_states(61), cache)
     assert cache.nbytes(filled=True) == arch_bytes(STORED[name], 61, 2)
@@ -58,7 +58,7 @@ def test_written_bytes_are_archs_when_there_is_room_to_spare(name):
 def test_catalog_layers_measure_as_their_models_count(model):
     """Real dimensions and layouts; only parameters are left out, for they would fill the machine."""
     with torch.device("meta"):
-        layers = {dims: build(dims, 8) for dims, _ in arch.load(model).layers}
+        layers = {dims: build_layer(dims, 8) for dims, _ in arch.load(model).layers}
     for dims, layer in layers.items():
         tables = layer._tables(1, 1024, torch.device("cpu"))
         measured = sum(table.nbytes for table in tables.values())
@@ -68,7 +68,7 @@ def test_catalog_layers_measure_as_their_models_count(model):
 @pytest.mark.parametrize(("layout", "size"), [(V4_ENTRY, 584), (((512, "fp8"), (4, "fp32"), (64, "bf16")), 656)])
 def test_published_entry_sizes(layout, size):
     """FlashMLA README and tests/quant.py: 656 bytes for V3.2, 584 for V4."""
-    form = Format(layout, sum(n for n, t in layout if t in ("fp8", "bf16")))
+    form = EntryFormat(layout, sum(n for n, t in layout if t in ("fp8", "bf16")))
     stored = form.empty((3,), torch.device("cpu"))
     assert sum(tensor.nbytes for tensor in stored) == 3 * size == 3 * form.bytes_per_entry
 
@@ -98,12 +98,12 @@ def test_fp4_rounds_to_the_nearest_of_its_sixteen_values():
 def test_storage_error_is_half_a_step(layout, worst):
     """Relative to the value, for values not far below their block's largest: 8, 3 and 1 bits of mantissa."""
     x = torch.empty(200, 64).uniform_(1, 4, generator=torch.Generator().manual_seed(0)) * 10.0**-3
-    error = ((Format(layout, 64).round_trip(x) - x) / x).abs().max()
+    error = ((EntryFormat(layout, 64).round_trip(x) - x) / x).abs().max()
     assert worst / 2 < error <= worst if worst else error == 0
 
 
 def test_scales_are_powers_of_two_that_fit():
-    form = Format(((64, "fp8"), (1, "ue8m0")), 64)
+    form = EntryFormat(((64, "fp8"), (1, "ue8m0")), 64)
     x = torch.randn(50, 64, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(-25, 25)[:, None] / 10
     values, scales = form.encode(x)
     assert (values.dtype, scales.dtype) == (torch.float8_e4m3fn, torch.float8_e8m0fnu)
@@ -136,7 +136,7 @@ def test_hadamard_is_orthogonal():
 )
 def test_rounded_storage_changes_outputs_a_little(exact, stored, low, high):
     """Root mean square of the change over that of the output; where FP4 keys choose other entries, it is larger."""
-    plain, rounded = (randomise(build(dims, d.HIDDEN)) for dims in (exact, stored))
+    plain, rounded = (randomise(build_layer(dims, d.HIDDEN)) for dims in (exact, stored))
     hidden = d.hidden_states(100)
     change = plain(hidden) - rounded(hidden)
     assert low < change.square().mean().sqrt() / plain(hidden).square().mean().sqrt() < high
@@ -146,7 +146,7 @@ def test_rounded_storage_changes_outputs_a_little(exact, stored, low, high):
 @pytest.mark.parametrize("name", ["HCA, FP8", "DSA, FP8", "GQA, BF16"])
 def test_prefill_reads_what_the_cache_holds(name):
     """Rounded entries are read in prefill too; a rounding that falls the other way stays one in a thousand."""
-    layer = randomise(build(STORED[name], d.HIDDEN))
+    layer = randomise(build_layer(STORED[name], d.HIDDEN))
     hidden = d.hidden_states(61)
     gap = (d.decoded(layer, hidden) - layer(hidden)).abs()
     assert gap.quantile(0.95) < 1e-5
@@ -156,7 +156,7 @@ def test_prefill_reads_what_the_cache_holds(name):
 @pytest.mark.parametrize("name", ["GQA", "MLA", "window", "HCA"])
 def test_bf16_layers_run_close_to_float32(name):
     """Weights, activations and cache in BF16, as on a GPU; eight bits of mantissa leave about one percent."""
-    layer = randomise(build(d.KINDS[name], d.HIDDEN))
+    layer = randomise(build_layer(d.KINDS[name], d.HIDDEN))
     hidden = d.hidden_states(61)
     exact = layer(hidden)
     layer.bfloat16()

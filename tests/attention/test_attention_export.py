@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
+from oracles import randomise
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.export import Dim, export
 
 import costlab.nn
 from costlab import arch
-from costlab.nn.attention import Cache, Rope, build, rope, top_k
+from costlab.nn.attention import Cache, Rope, build_layer, rope, unordered_top_k
 
 _V4_ENTRY: arch.Layout = ((24, "fp8"), (8, "bf16"), (3, "ue8m0"), (1, "pad"))
 PROMPTS = {name: dims for name, dims in d.KINDS.items() if name not in ("MHA", "MQA")}
@@ -36,7 +36,7 @@ ATOL = 2e-6
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_prompt_of_any_length(name):
     """One graph, traced at 40 tokens, for lengths that fill blocks and that do not, and for batches of 2."""
-    layer = randomise(build(PROMPTS[name], d.HIDDEN))
+    layer = randomise(build_layer(PROMPTS[name], d.HIDDEN))
     graph = export(
         layer,
         (d.hidden_states(40),),
@@ -73,7 +73,7 @@ def tensors(cache: Cache) -> list[Tensor]:
 @pytest.mark.parametrize(("name", "before"), STEPS)
 def test_a_step_with_a_cache(name, before):
     """After 39 tokens the step closes a block of 4 and one of 8, after 40 it does not."""
-    layer, hidden = randomise(build(STEPS[name, before], d.HIDDEN)), d.hidden_states(before + 1)
+    layer, hidden = randomise(build_layer(STEPS[name, before], d.HIDDEN)), d.hidden_states(before + 1)
     cache = layer.new_cache(2, before + 1)
     layer(hidden[:, :before], cache)
     token, stored = hidden[:, before:], [t.clone() for t in tensors(cache)]
@@ -91,12 +91,12 @@ def bits(tensor: Tensor) -> Tensor:
 def test_a_graph_breaks_ties_as_eager_code_does():
     class Best(nn.Module):
         def forward(self, scores: Tensor) -> Tensor:
-            return top_k(scores, 3)
+            return unordered_top_k(scores, 3)
 
     scores = torch.randint(-1, 2, (50, 9), generator=torch.Generator().manual_seed(0)).float()
     scores[::3, 5:] = float("-inf")
     graph = export(Best(), (scores,)).module()
-    assert torch.equal(graph(scores).sort().values, top_k(scores, 3).sort().values)
+    assert torch.equal(graph(scores).sort().values, unordered_top_k(scores, 3).sort().values)
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def test_a_graph_breaks_ties_as_eager_code_does():
 def test_tracing_leaves_nothing_behind(first, monkeypatch):
     """Whatever runs first in a process, eager calls, graphs and stand-ins without memory work after it."""
     monkeypatch.setattr(rope, "_kept", {})
-    layer, hidden = randomise(build(d.HCA, d.HIDDEN, Rope(123.0))), d.hidden_states(20)
+    layer, hidden = randomise(build_layer(d.HCA, d.HIDDEN, Rope(123.0))), d.hidden_states(20)
     if first == "graph":
         export(layer, (hidden,))
     elif first == "fake":
@@ -121,7 +121,7 @@ def test_tracing_leaves_nothing_behind(first, monkeypatch):
 
 def fake() -> None:
     with FakeTensorMode():
-        build(d.HCA, d.HIDDEN, Rope(123.0))(torch.zeros(1, 20, d.HIDDEN))
+        build_layer(d.HCA, d.HIDDEN, Rope(123.0))(torch.zeros(1, 20, d.HIDDEN))
 
 
 def modules() -> list[Any]:

@@ -11,7 +11,7 @@ from attention import dims as d
 from torch.utils.flop_counter import FlopCounterMode
 
 from costlab import arch
-from costlab.nn.attention import build
+from costlab.nn.attention import build_layer
 
 IDLE = "norm"  # scales, sinks and position biases: added or multiplied channel by channel
 
@@ -42,7 +42,7 @@ def head_sums(dims, prefix, new):
 @pytest.mark.parametrize("name", d.KINDS)
 def test_decode(name, context):
     dims = d.KINDS[name]
-    layer = build(dims, d.HIDDEN)
+    layer = build_layer(dims, d.HIDDEN)
     cache = layer.new_cache(1, context)
     hidden = d.hidden_states(context, 1)
     if context > 1:
@@ -56,7 +56,7 @@ def test_decode(name, context):
 def test_causal_prefill(name, prefix, monkeypatch):
     """One query at a time computes nothing above the diagonal, which is what the closed form counts."""
     dims = d.KINDS[name]
-    layer = build(dims, d.HIDDEN)
+    layer = build_layer(dims, d.HIDDEN)
     monkeypatch.setattr(layer, "query_block", 1)
     cache = layer.new_cache(1, 61)
     hidden = d.hidden_states(61, 1)
@@ -69,7 +69,7 @@ def test_causal_prefill(name, prefix, monkeypatch):
 @torch.no_grad()
 def test_blocks_of_queries_compute_half_a_block_more_per_query():
     """What speed costs: a block of B queries reads B-1 keys more in its first row, half of that on average."""
-    layer = build(d.GQA, d.HIDDEN)
+    layer = build_layer(d.GQA, d.HIDDEN)
     layer.query_block, tokens = 16, 64
     extra = counted(layer, d.hidden_states(tokens, 1), None) - closed_form(d.GQA, "prefill", 0, tokens)
     per_key = d.GQA.reads("prefill")[0].flops_per_entry
@@ -79,7 +79,7 @@ def test_blocks_of_queries_compute_half_a_block_more_per_query():
 @pytest.mark.parametrize("name", d.KINDS)
 def test_parameters(name):
     """Every parameter is one that arch counts, norms, biases and sinks included."""
-    layer = build(d.KINDS[name], d.HIDDEN)
+    layer = build_layer(d.KINDS[name], d.HIDDEN)
     assert sum(p.numel() for p in layer.parameters()) == sum(d.KINDS[name].params(d.HIDDEN).values())
 
 
@@ -90,5 +90,5 @@ def test_parameters_of_catalog_models(model):
     record = arch.load(model)
     with torch.device("meta"):
         for dims in {attention for attention, _ in record.layers}:
-            layer = build(dims, record.record.hidden)
+            layer = build_layer(dims, record.record.hidden)
             assert sum(p.numel() for p in layer.parameters()) == sum(dims.params(record.record.hidden).values())

@@ -6,24 +6,24 @@ import pytest
 import torch
 from attention import dims as d
 
-from costlab.nn.attention import build
-from costlab.nn.experiments import needle
+from costlab.nn.attention import build_layer
+from costlab.nn.experiments import needle, training
 
-GUESS = 1 / needle.Task().values
+GUESS = 1 / needle.NeedleTask().values
 
 
 @pytest.fixture(scope="module")
 def rows():
-    found = needle.sweep(needle.load(), texts=64)
+    found = needle.ask_all(needle.trained_readers(), texts=64)
     return {(row.variant, row.top_k): row for row in found}
 
 
 def test_weights_are_small():
-    assert needle.WEIGHTS.stat().st_size < 2_000_000
+    assert needle.NEEDLE_WEIGHTS.stat().st_size < 2_000_000
 
 
 def test_texts_hide_every_part_of_every_answer():
-    task = needle.Task()
+    task = needle.NeedleTask()
     text, answers = task.texts(5, torch.Generator().manual_seed(1))
     assert text.shape == (5, task.tokens) and answers.shape == (5, task.needles, task.parts)
     for row, answer in zip(text.tolist(), answers.tolist(), strict=True):
@@ -57,37 +57,37 @@ def test_bytes_are_counted(rows):
 
 
 def test_same_seed_same_recall():
-    reader = needle.load()["HCA 4"]
-    assert needle.recall("HCA 4", reader, texts=8) == needle.recall("HCA 4", reader, texts=8)
+    reader = needle.trained_readers()["HCA 4"]
+    assert needle.ask("HCA 4", reader, texts=8) == needle.ask("HCA 4", reader, texts=8)
 
 
 def test_asking_with_few_entries_leaves_the_reader_as_it_was():
     """The largest k first, so that a k that stayed would show."""
-    reader = needle.load()["CSA 4"]
-    before, dims = needle.recall("CSA 4", reader, texts=16), reader.attention.dims
-    assert needle.recall("CSA 4", reader, top_k=1, texts=16).recall < before.recall - 0.1
-    assert needle.recall("CSA 4", reader, texts=16) == before
+    reader = needle.trained_readers()["CSA 4"]
+    before, dims = needle.ask("CSA 4", reader, texts=16), reader.attention.dims
+    assert needle.ask("CSA 4", reader, top_k=1, texts=16).recall < before.recall - 0.1
+    assert needle.ask("CSA 4", reader, texts=16) == before
     with pytest.raises(TypeError):
-        needle.recall("CSA 4", reader, top_k=2, texts="many")
+        needle.ask("CSA 4", reader, top_k=2, texts="many")
     assert reader.attention.dims == dims
 
 
 def test_none_reads_as_many_entries_as_there_are():
     """Also of a reader that was built to read fewer."""
-    reader, few = needle.load()["CSA 4"], needle.load()["CSA 4"]
+    reader, few = needle.trained_readers()["CSA 4"], needle.trained_readers()["CSA 4"]
     few.attention.dims = replace(few.attention.dims, top_k=1)
-    assert needle.recall("CSA 4", few, texts=16) == needle.recall("CSA 4", reader, texts=16)
+    assert needle.ask("CSA 4", few, texts=16) == needle.ask("CSA 4", reader, texts=16)
     assert few.attention.dims.top_k == 1
 
 
 def test_k_needs_an_indexer():
     with pytest.raises(ValueError, match="top_k = 3 needs a CSA layer"):
-        needle.recall("HCA 4", needle.load()["HCA 4"], top_k=3)
+        needle.ask("HCA 4", needle.trained_readers()["HCA 4"], top_k=3)
 
 
 def test_index_loss_trains_the_indexer_alone():
     torch.manual_seed(0)
-    layer = build(d.CSA, d.HIDDEN)
+    layer = build_layer(d.CSA, d.HIDDEN)
     hidden = d.hidden_states(61)
     loss = needle.index_loss(layer, hidden)
     loss.backward()
@@ -101,10 +101,40 @@ def test_index_loss_trains_the_indexer_alone():
     assert needle.index_loss(layer, hidden) < 0.7 * loss
 
 
+def test_weights_come_back_rounded_to_float16(tmp_path):
+    task = needle.NeedleTask()
+    readers = {name: needle.NeedleReader(task, dims) for name, dims in needle.variants(task).items()}
+    training.save_weights(tmp_path / "some.npz", readers)
+    for name, again in needle.trained_readers(path=tmp_path / "some.npz").items():
+        assert not again.training
+        for key, weight in readers[name].state_dict().items():
+            assert torch.equal(again.state_dict()[key], weight.half().float()), (name, key)
+
+
+def test_how_a_loss_fell_is_said_by_means_of_twenty_steps():
+    losses = [4.0] * 20 + [2.0] * 60
+    assert training.course(losses) == "loss 4.00, 3.00, 2.00, 2.00, 2.00, 2.00, 2.00, 2.00, end 2.000"
+
+
+def test_too_few_steps_are_refused():
+    reader = needle.trained_readers()["HCA 64"]
+    with pytest.raises(ValueError, match="steps = 10 should be more than 10"):
+        training.train(reader, 10, batch=1)
+
+
+def test_training_reaches_the_indexer():
+    """The choice of entries has no gradient: what moves the indexer is a loss of its own."""
+    task = needle.NeedleTask(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
+    reader = needle.NeedleReader(task, needle.variants(task)["CSA 4"], hidden=32)
+    before = reader.attention.index.query.weight.clone()
+    training.train(reader, 11, batch=2)
+    assert not torch.equal(reader.attention.index.query.weight, before)
+
+
 def test_a_reader_learns():
     """Twenty steps on a tiny task bring the loss below that of guessing."""
     torch.manual_seed(0)
-    task = needle.Task(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
-    reader = needle.Reader(task, needle.variants(task)["full"], hidden=32)
-    losses = needle.train(reader, 60, batch=64)
+    task = needle.NeedleTask(hay=8, needles=2, parts=1, keys=2, values=2, kinds_of_hay=2)
+    reader = needle.NeedleReader(task, needle.variants(task)["full"], hidden=32)
+    losses = training.train(reader, 60, batch=64)
     assert sum(losses[-5:]) / 5 < 0.6 < sum(losses[:5]) / 5

@@ -10,12 +10,13 @@ from itertools import pairwise
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise, v4_pair
+from attention.oracles import v4_pair
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import randomise
 
-from costlab.nn.attention import Rope, build, top_k
+from costlab.nn.attention import Rope, build_layer, unordered_top_k
 
 TIED = {
     **d.KINDS,
@@ -27,7 +28,7 @@ TOKENS = 67
 
 @pytest.fixture(scope="module")
 def layers():
-    return {name: randomise(build(dims, d.HIDDEN)) for name, dims in TIED.items()}
+    return {name: randomise(build_layer(dims, d.HIDDEN)) for name, dims in TIED.items()}
 
 
 @torch.no_grad()
@@ -76,7 +77,7 @@ def test_transformers_prefill_and_decode_part_at_ties(heads):
 def test_top_k_breaks_ties_by_place(scores, data):
     k = data.draw(st.integers(1, len(scores)))
     expected = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
-    chosen = top_k(torch.tensor(scores), k).tolist()
+    chosen = unordered_top_k(torch.tensor(scores), k).tolist()
     readable = [i for i in chosen if scores[i] > float("-inf")]  # the others only fill up
     assert sorted(readable) == sorted(i for i in expected if scores[i] > float("-inf"))
     assert len(set(chosen)) == k
@@ -84,7 +85,7 @@ def test_top_k_breaks_ties_by_place(scores, data):
 
 @torch.no_grad()
 def test_naive_and_absorbed_mla_are_one_function():
-    naive, absorbed = (randomise(build(d.MLA, d.HIDDEN, form=form)) for form in ("naive", "absorbed"))
+    naive, absorbed = (randomise(build_layer(d.MLA, d.HIDDEN, form=form)) for form in ("naive", "absorbed"))
     hidden = d.hidden_states(40)
     torch.testing.assert_close(naive(hidden), absorbed(hidden), rtol=0, atol=1e-5)
 
@@ -92,7 +93,7 @@ def test_naive_and_absorbed_mla_are_one_function():
 @torch.no_grad()
 @pytest.mark.parametrize("dims", [d.MHA, d.GQA, replace(d.SLIDING, sink=False)], ids=["MHA", "GQA", "sliding"])
 def test_fused_decode_is_the_same(dims):
-    plain, fused = (randomise(build(dims, d.HIDDEN, fused=fused)) for fused in (False, True))
+    plain, fused = (randomise(build_layer(dims, d.HIDDEN, fused=fused)) for fused in (False, True))
     hidden = d.hidden_states(40)
     torch.testing.assert_close(d.decoded(fused, hidden), d.decoded(plain, hidden), rtol=0, atol=1e-5)
 
@@ -130,5 +131,5 @@ class Moved(Rope):
 def test_only_distances_matter(layers, name):
     """The first token is left out: its turn back, by position -0, cannot be told from a turn forth."""
     hidden = d.hidden_states(TOKENS)
-    moved = randomise(build(TIED[name], d.HIDDEN, Moved()))
+    moved = randomise(build_layer(TIED[name], d.HIDDEN, Moved()))
     torch.testing.assert_close(moved(hidden)[:, 1:], layers[name](hidden)[:, 1:], rtol=0, atol=1e-4)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import randomise
 from torch import Tensor
 
 from costlab import arch
-from costlab.nn.attention import Cache, build
-from costlab.nn.decoder import Stack, StackCache, in_pieces
+from costlab.nn.attention import Cache, build_layer
+from costlab.nn.decoder import DecoderCache, DecoderStack, in_pieces
 
 _V4_ENTRY: arch.Layout = ((24, "fp8"), (8, "bf16"), (3, "ue8m0"), (1, "pad"))
 KINDS = {**d.KINDS, "CSA in FP8 and FP4": replace(d.CSA, entry=_V4_ENTRY, index_key=((16, "fp4"), (1, "ue8m0")))}
@@ -83,7 +83,7 @@ WAYS = ("late", "interrupted", "float64", "width", "batch", "too long")
 
 @pytest.fixture(scope="module")
 def layers():
-    return {name: randomise(build(dims, d.HIDDEN)) for name, dims in KINDS.items()}
+    return {name: randomise(build_layer(dims, d.HIDDEN)) for name, dims in KINDS.items()}
 
 
 @torch.no_grad()
@@ -138,8 +138,8 @@ def test_a_cache_of_inference_mode_survives_being_used_outside(layers):
 
 def test_a_table_refuses_what_does_not_fit():
     """torch would spread one sequence's entry over the batch, and write nothing into a full table."""
-    table = build(d.MHA, d.HIDDEN).new_cache(2, 3).tables["main"]
-    ring = build(d.SLIDING, d.HIDDEN).new_cache(2, 30).ring("window")
+    table = build_layer(d.MHA, d.HIDDEN).new_cache(2, 3).tables["main"]
+    ring = build_layer(d.SLIDING, d.HIDDEN).new_cache(2, 30).ring("window")
     for part, heads, width in ((table, 4, 32), (ring, 2, 40)):
         for shape in ((1, heads, 1, width), (2, 1, 1, width), (2, heads, 1, width - 1)):
             with pytest.raises(ValueError, match=rf"should be \(2, {heads}, n, {width}\)"):
@@ -158,10 +158,10 @@ MOE = arch.MoE(experts=4, top_k=2, inner=8)
 
 @pytest.fixture(scope="module")
 def stack():
-    return randomise(Stack([(dims, MOE) for dims in d.KINDS.values()], d.HIDDEN))
+    return randomise(DecoderStack([(dims, MOE) for dims in d.KINDS.values()], d.HIDDEN))
 
 
-def all_held(cache: StackCache) -> list[Any]:
+def all_held(cache: DecoderCache) -> list[Any]:
     return [held(layer) for layer in cache.layers]
 
 
@@ -211,4 +211,4 @@ def test_reading_in_pieces_is_one_call(stack):
 
 def test_a_cache_of_another_stack_is_refused(stack):
     with pytest.raises(ValueError, match="a cache of 8 layers does not fit a stack of 9"):
-        stack(d.hidden_states(3), StackCache(stack.new_cache(2, 9).layers[:-1]))
+        stack(d.hidden_states(3), DecoderCache(stack.new_cache(2, 9).layers[:-1]))

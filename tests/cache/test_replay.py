@@ -18,9 +18,9 @@ from costlab.cache import footprints, tiers
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.sim import costs, loading
 from costlab.cache.sim.plan import Plan
-from costlab.cache.sim.run import Replay, replay
+from costlab.cache.sim.run import Replay, ReplayTask, replay
 from costlab.cache.tiers import Tier
-from costlab.traces import Request, read
+from costlab.traces import Request, Trace, TraceError, read
 
 PRO = "mimo-v2.5-pro"
 HBM = Tier("HBM")
@@ -320,7 +320,7 @@ def test_best_effort_prefetch_gets_what_comes_while_it_queues() -> None:
 
 
 def test_prefetch_gives_up_at_its_timeout() -> None:
-    rule = catalog.load().prefetch["hicache"]
+    rule = catalog.tables().prefetch["hicache"]
     assert (rule.timeout_s, rule.timeout_s_per_1024_tokens) == (1.0, 0.25)  # facts, section 2
     patient = after_ssd("timeout")
     assert patient.hit_tokens == [0, 0, 2048]
@@ -367,16 +367,19 @@ def test_a_report_reads_well() -> None:
     assert report.rows()[1]["capacity"] == "1 TB"
     assert {"what": "requests", "value": "60"} in report.summary()
     plain = report.as_dict()
-    assert plain["token_hit_rate"] == report.token_hit_rate and plain["tiers"][0]["name"] == "HBM"
+    assert plain["hit_rate"] == report.token_hit_rate and list(plain["tiers"]) == ["HBM", "DRAM", "SSD"]
+    assert plain["tiers"]["DRAM"]["full_pool"]["peak_pages"] == report.tiers[1].full.peak
+    assert plain["moved_bytes"] == sum(link["moved_bytes"] for link in plain["links"].values()) > 0
+    assert (plain["ttft_p99_s"], plain["prefill_compute_s"]) == (report.ttft.p99_s, report.compute_s)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     # 80 GB of HBM for 2 USD an hour: 71.68 GB of tokens cost 1.792 USD
     assert report.tiers[0].usd_per_million_tokens_hour == pytest.approx(71.68 * 2 / 80)
     bare = replay(requests, dataclasses.replace(plan, usd_per_chip_hour=None))
     assert bare.tiers[0].usd_per_million_tokens_hour is None
-    hit = plain["tiers"][0]["hit"]
+    hit = plain["tiers"]["HBM"]["mean_hit"]
     assert hit["load_usd"] == 0 < hit["recompute_usd"] and hit["ratio"] is None  # nothing moved: infinite
     # 1M tokens at 5x: 71.68 GB; DRAM at the catalogued price
-    dram = catalog.load().media["dram"].usd_per_gb_hour
+    dram = catalog.tables().media["dram"].usd_per_gb_hour
     assert report.tiers[1].usd_per_million_tokens_hour == pytest.approx(71.68 * dram)
 
 
@@ -507,3 +510,27 @@ def test_five_and_seven_follow_from_what_is_kept() -> None:
     assert footprint.multiplier(128 / 1920) == pytest.approx(5)
     many = np.array([footprint.multiplier(128 / d) for d in (512, 2048, 8192, 10**9)])
     assert (np.diff(many) > 0).all() and many[-1] == pytest.approx(7, abs=1e-4)
+
+
+# --- replays side by side --------------------------------------------------------------------------------------
+
+
+def test_a_replayer_counts_apart(tmp_path):
+    """What one replay meets in the trace is not counted by another that shares it."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('oops\n{"timestamp": 1, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}\n')
+    trace = read(path, errors="skip")
+    plan = Plan(PRO, (HBM,))
+    report, notes = ReplayTask(trace)(plan)
+    assert report == replay(trace, plan) and "1 bad rows skipped" in notes[1]
+    trace.found.clear()
+    assert ReplayTask(trace)(plan) == (report, notes) and not trace.skipped.count
+
+
+def test_a_replayer_wants_more_than_one_pass(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp": 1, "input_length": 1024, "output_length": 5, "hash_ids": [1, 2]}\n')
+    with open(path, "rb") as stream, pytest.raises(TraceError, match=r"t\.jsonl: .* save the stream to a file first"):
+        ReplayTask(read(stream))
+    with pytest.raises(TraceError, match="save the stream"):
+        ReplayTask(Trace(iter([Request(0, 1024, 1, (1, 2))])))

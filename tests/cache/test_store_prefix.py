@@ -12,7 +12,7 @@ import costlab.cache.store as tiers
 from costlab import arch
 from costlab.cache.sim import loading
 from costlab.cache.store import Geometry, Store
-from costlab.nn.attention import Ring, Table
+from costlab.nn.attention import KVTable, RingBuffer
 from costlab.nn.decoder import Decoder
 from costlab.nn.serving import speed
 from costlab.nn.serving.prefix import Server, block_keys, fingerprint, page_examples, randomise_sinks, toy
@@ -283,10 +283,10 @@ def test_keys_name_all_tokens_before():
 
 
 @pytest.mark.parametrize("layout", [((12, "fp32"),), ((8, "fp8"), (2, "ue8m0"), (4, "bf16")), ((12, "bf16"),)])
-@pytest.mark.parametrize("kind", [Table, Ring])
+@pytest.mark.parametrize("kind", [KVTable, RingBuffer])
 def test_a_span_put_back_reads_the_same(kind, layout):
     def table():
-        return kind(layout, 12, (1, 2), 30 if kind is Table else 7, torch.device("cpu"))
+        return kind(layout, 12, (1, 2), 30 if kind is KVTable else 7, torch.device("cpu"))
 
     source, target = table(), table()
     source.append(torch.randn(1, 2, 17, 12))
@@ -294,7 +294,7 @@ def test_a_span_put_back_reads_the_same(kind, layout):
     assert target.length == 17
     for a, b in zip(source.span(11, 17), target.span(11, 17), strict=True):
         assert torch.equal(a, b)
-    if isinstance(target, Ring):
+    if isinstance(target, RingBuffer):
         assert torch.equal(source.last(6, torch.float32), target.last(6, torch.float32))
         with pytest.raises(ValueError, match="entries 9 … 16 asked, 10 … 16 are held"):
             source.span(9, 17)

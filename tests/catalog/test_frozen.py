@@ -7,10 +7,10 @@ import pickle
 from collections.abc import Mapping
 from datetime import date, datetime, time
 
-import joblib
 import pytest
 
 from costlab import arch, catalog, roofline
+from costlab.sweep import sweep
 
 PLAIN = (str, int, float, bool, date, datetime, time, type(None))
 WRITERS = [
@@ -41,7 +41,7 @@ def parts(value, path="catalog"):
 
 def test_no_loaded_record_holds_anything_that_can_be_changed():
     mappings = 0
-    for path, value in parts(catalog.load()):
+    for path, value in parts(catalog.tables()):
         if dataclasses.is_dataclass(value):
             assert value.__dataclass_params__.frozen, path
         elif isinstance(value, Mapping):
@@ -83,8 +83,8 @@ def test_every_writer_of_a_dict_is_tried():
 
 
 def worker(record):
-    """The record as a worker process of joblib got it and sends it back."""
-    return joblib.Parallel(n_jobs=2)(joblib.delayed(copy.copy)(record) for _ in range(2))[1]
+    """The record as a worker process got it and sends it back."""
+    return sweep(copy.copy, [record], jobs=2)[0].result
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def worker(record):
     ids=["copy", "deepcopy", "replace", "pickle", "worker"],
 )
 def test_records_travel_and_stay_read_only(travel):
-    record = catalog.load()
+    record = catalog.tables()
     found = travel(record)
     assert found == record
     assert {path: type(value) for path, value in parts(found)} == {path: type(value) for path, value in parts(record)}

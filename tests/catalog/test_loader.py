@@ -25,7 +25,7 @@ def spoil(folder, file, old, new):
 
 def refused(folder):
     with pytest.raises(catalog.CatalogError) as caught:
-        catalog.load(folder)
+        catalog.tables(folder)
     return str(caught.value)
 
 
@@ -35,7 +35,7 @@ def entry_line(folder, file, header):
 
 
 def test_an_untouched_copy_loads_alike(folder):
-    assert catalog.load(folder) == catalog.load()
+    assert catalog.tables(folder) == catalog.tables()
 
 
 def test_missing_file(folder):
@@ -144,7 +144,7 @@ def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):
 
 
 def build(folder, key="deepseek-v3"):
-    return arch.build(key, catalog.load(folder).models[key], catalog.place_of(key, folder=folder))
+    return arch.build(key, catalog.tables(folder).models[key], catalog.place_of(key, folder=folder))
 
 
 def test_wrong_storage_precision_names_key_and_choices(folder):

@@ -7,11 +7,12 @@ import re
 
 import numpy as np
 import pytest
+from mended import MendedRouter
 
 from costlab import arch, cache, catalog, claims, hybrid, moe, prices
 from costlab.claims import articles
 
-KNOWN = catalog.load().claims
+KNOWN = catalog.tables().claims
 GOOD = ("holds", "cannot be checked")
 
 # --- numbers ---------------------------------------------------------------------------------------------------
@@ -21,7 +22,7 @@ def corrections():
     """For each claim the numbers in whose place the right ones lead to the best verdict that it can have."""
     v4, pro = arch.load("deepseek-v4-pro"), arch.load("mimo-v2.5-pro")
     experts = moe.moe_layer(v4)
-    footprint, a100, media = cache.footprint("mimo-v2.5-pro"), catalog.chip("a100-80g"), catalog.load().media
+    footprint, a100, media = cache.footprint("mimo-v2.5-pro"), catalog.chip("a100-80g"), catalog.tables().media
     tiers = KNOWN["cache-tiers"].values
     moved = 32_768 * footprint.full_bytes_per_token + footprint.window_bytes
     whole, every = sum(tiers[f"{tier}_bytes"] for tier in ("hbm", "dram", "ssd")), footprint.all_bytes_per_token
@@ -184,13 +185,6 @@ def test_a_number_that_a_claim_does_not_have_is_refused():
 # --- what no number of the claim decides -----------------------------------------------------------------------
 
 
-class MendedRouter(articles.ArticleRouter):
-    def route(self, loads):
-        super().route(loads)
-        self.expert_loads += np.asarray(loads)
-        self.total_routes += np.sum(loads)
-
-
 class MendedCSA(claims.attention._ArticleCSA):
     """Blocks of tokens become one entry of full width, and no token sees later ones."""
 
@@ -212,7 +206,7 @@ class MendedManager(articles.ArticleManager):
 
 
 def swapped(load, **models):
-    return lambda key: models.get(key.replace("-", "_").replace(".", "_")) or load(key)
+    return lambda model: models.get(str(model).replace("-", "_").replace(".", "_")) or load(model)
 
 
 def half(model):
@@ -326,9 +320,9 @@ def test_another_world_gets_another_finding(key, monkeypatch):
 
 def test_a_published_configuration_would_settle_qwen_plus(monkeypatch):
     assert claims.settle("moe-qwen", **RIGHT["moe-qwen"]).verdict == "cannot be checked"
-    known = catalog.load()
+    known = catalog.tables()
     named = dataclasses.replace(known, models={**known.models, "qwen-plus": catalog.model("qwen3-235b-a22b")})
-    monkeypatch.setattr("costlab.catalog.load", lambda: named)
+    monkeypatch.setattr("costlab.catalog.tables", lambda: named)
     monkeypatch.setattr("costlab.arch.load", swapped(LOAD, qwen_plus=LOAD("qwen3-235b-a22b")))
     assert claims.settle("moe-qwen", **RIGHT["moe-qwen"]).verdict == "wrong"
     counts = LOAD("qwen3-235b-a22b").params

@@ -22,15 +22,18 @@ def run(capsys):
 
 
 @pytest.fixture
-def answer(run):
+def document(run):
     """A function that gives what a command prints with --json, checked to be standard JSON (no NaN, no Infinity)."""
 
-    def answer(line, status=0):
+    def document(line, status=0):
         found, out, err = run(f"{line} --json")
         assert (found, err) == (status, "")
-        return json.loads(out, parse_constant=refuse)
+        read = json.loads(out, parse_constant=refuse)
+        assert list(read) == ["schema", "verb", "inputs", "rows", "notes", "sources"]
+        assert (read["schema"], read["verb"]) == (1, line.split()[0])
+        return read
 
-    return answer
+    return document
 
 
 def refuse(constant):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -47,8 +48,8 @@ def trace_file(tmp_path):
 # --- replay ----------------------------------------------------------------------------------------------------
 
 
-def test_json_is_the_report(answer):
-    found = answer(LINE)
+def test_json_is_the_report(document):
+    found = document(LINE)
     assert found["rows"] == [expected(chats(), "20GB", "1TB", "30TB")]
     assert found["notes"] == ["trace chat: generated, blocks of 512 tokens"]
 
@@ -77,10 +78,10 @@ def test_table_is_the_report(run):
         ("--chip h200 --chips 4", {"chip": "h200", "chips": 4}),
     ],
 )
-def test_options_reach_the_plan(options, plan, answer):
+def test_options_reach_the_plan(options, plan, document):
     tiers = standard("20GB", "1TB", "30TB", chips=plan.get("chips", 8))
     wanted = replay(chats(), Plan("mimo-v2.5-pro", tiers, **plan)).as_dict()
-    assert answer(f"{LINE} {options}")["rows"] == [wanted]
+    assert document(f"{LINE} {options}")["rows"] == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -93,32 +94,32 @@ def test_options_reach_the_plan(options, plan, answer):
         ("--hbm unlimited", (float("inf"),)),
     ],
 )
-def test_sizes(sizes, tiers, answer):
-    assert answer(f"replay chat:60 --model mimo-v2.5-pro {sizes}")["rows"] == [expected(chats(), *tiers)]
+def test_sizes(sizes, tiers, document):
+    assert document(f"replay chat:60 --model mimo-v2.5-pro {sizes}")["rows"] == [expected(chats(), *tiers)]
 
 
-def test_seed(answer):
-    assert answer(f"{LINE} --seed 3")["rows"] == [expected(chats(seed=3), "20GB", "1TB", "30TB")]
+def test_seed(document):
+    assert document(f"{LINE} --seed 3")["rows"] == [expected(chats(seed=3), "20GB", "1TB", "30TB")]
 
 
 @pytest.mark.parametrize("name", list(generators.SHAPES))
-def test_every_generator(name, answer):
+def test_every_generator(name, document):
     trace = generators.generate(name, 30, np.random.default_rng(0))
-    found = answer(f"replay {name}:30 --model mimo-v2.5-pro --hbm 200GB")
+    found = document(f"replay {name}:30 --model mimo-v2.5-pro --hbm 200GB")
     assert found["rows"] == [expected(trace, "200GB", block_tokens=trace.block_tokens)]
 
 
-def test_files_plain_and_packed(trace_file, answer):
+def test_files_plain_and_packed(trace_file, document):
     wanted = expected(read(trace_file), "20GB", "1TB", "30TB")
-    assert answer(LINE.replace("chat:60", str(trace_file)))["rows"] == [wanted]
+    assert document(LINE.replace("chat:60", str(trace_file)))["rows"] == [wanted]
     packed = Path(f"{trace_file}.gz")
     packed.write_bytes(gzip.compress(trace_file.read_bytes()))
-    assert answer(LINE.replace("chat:60", str(packed)))["rows"] == [wanted]
+    assert document(LINE.replace("chat:60", str(packed)))["rows"] == [wanted]
 
 
-def test_standard_input(trace_file, answer, monkeypatch):
+def test_standard_input(trace_file, document, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(trace_file.read_bytes())))
-    found = answer(LINE.replace("chat:60", "-"))
+    found = document(LINE.replace("chat:60", "-"))
     assert found["rows"] == [expected(read(trace_file), "20GB", "1TB", "30TB")]
 
 
@@ -144,10 +145,10 @@ def test_process_substitution(trace_file):
     assert done.returncode == 2 and "save the stream to a file first" in done.stderr
 
 
-def test_standard_input_may_be_of_any_format(answer, monkeypatch):
+def test_standard_input_may_be_of_any_format(document, monkeypatch):
     rows = b"arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,3772,54\n2.8,2015,156\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(rows))))
-    found = answer(LINE.replace("chat:60", "-"))
+    found = document(LINE.replace("chat:60", "-"))
     assert (found["rows"][0]["requests"], found["rows"][0]["input_tokens"]) == (2, 5787)
 
 
@@ -157,49 +158,49 @@ NOT_CHAINED = """{"timestamp": 1000, "input_length": 1024, "output_length": 5, "
 """
 
 
-def test_options_reach_the_reader(tmp_path, run, answer):
+def test_options_reach_the_reader(tmp_path, run, document):
     path = tmp_path / "t.jsonl"
     path.write_text(NOT_CHAINED)
     line = f"replay {path} --model llama-3.1-70b --hbm 80GB"
     status, _, err = run(line)
     assert status == 2 and "900 ms should be 1000 ms or later: time goes back (--sort" in err
-    found = answer(f"{line} --sort")
+    found = document(f"{line} --sort")
     assert (found["rows"][0]["hit_tokens"], found["rows"][0]["input_tokens"]) == (1023, 3072)
     assert "2 of 6 block ids stand behind another id than before" in found["notes"][1]
     assert "so hits are an upper bound" in found["notes"][1] and "line 3: id 2 stands first" in found["notes"][1]
-    found = answer(f"{line} --sort --chain")
+    found = document(f"{line} --sort --chain")
     assert found["rows"][0]["hit_tokens"] == 0 and len(found["notes"]) == 1
-    assert answer(f"{line} --sort --from 0.1 --limit 1")["rows"][0]["requests"] == 1
-    assert answer(f"{line} --sort --from 0.05 --limit 5")["rows"][0]["requests"] == 2
+    assert document(f"{line} --sort --from 0.1 --limit 1")["rows"][0]["requests"] == 1
+    assert document(f"{line} --sort --from 0.05 --limit 5")["rows"][0]["requests"] == 2
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_a_sweep_says_what_its_trace_is_like(backend, tmp_path, run, answer):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_says_what_its_trace_is_like(jobs, tmp_path, run, document):
     path = tmp_path / "t.jsonl"
     path.write_text(f"oops\n{NOT_CHAINED}")
-    line = f"sweep {path} --sort --skip-bad --model llama-3.1-70b --hbm 80GB,90GB,100GB --jobs 2 --backend {backend}"
-    notes = answer(line)["notes"]
+    line = f"sweep {path} --sort --skip-bad --model llama-3.1-70b --hbm 80GB,90GB,100GB --jobs {jobs}"
+    notes = document(line)["notes"]
     assert "1 bad rows skipped" in notes[1] and "2 of 6 block ids" in notes[2] and len(notes) == 3
     status, out, err = run(f"{line} --csv")
     assert status == 0 and len(out.splitlines()) == 4 and err.splitlines() == notes
 
 
-def test_lengths_only_hit_nothing(tmp_path, answer):
+def test_lengths_only_hit_nothing(tmp_path, document):
     path = tmp_path / "azure.csv"
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,4808,10\n")
-    found = answer(LINE.replace("chat:60", str(path)))
+    found = document(LINE.replace("chat:60", str(path)))
     assert found["rows"][0]["hit_tokens"] == 0
     assert "lengths only, so nothing can hit" in found["notes"][0]
 
 
-def test_bad_rows(trace_file, run, answer):
+def test_bad_rows(trace_file, run, document):
     with open(trace_file, "a") as file:
         file.write("oops\n")
     line = LINE.replace("chat:60", str(trace_file))
     status, out, err = run(line)
     assert (status, out) == (2, "")
     assert f"{trace_file}, line 61, column 1: not JSON" in err
-    found = answer(f"{line} --skip-bad")
+    found = document(f"{line} --skip-bad")
     assert found["rows"][0]["requests"] == 60
     assert f"1 bad rows skipped, first: {trace_file}, line 61" in found["notes"][1]
 
@@ -234,8 +235,7 @@ def test_bad_rows(trace_file, run, answer):
         ("sweep chat:5 --model mimo-v2.5,mimo-v3 --hbm 10GB", ["'mimo-v3'"]),
         ("sweep chat:5 --model mimo-v2.5 --hbm 10GB,x", ["--hbm", "'x'"]),
         ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --jobs 0", ["jobs = 0", "-1"]),
-        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --backend spark", ["'spark'", "dask"]),
-        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --address tcp://a:1", ["'tcp://a:1'", "dask"]),
+        ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --scheduler x://a", ["no Dask scheduler answers at 'x://a'"]),
         ("sweep - --model mimo-v2.5 --hbm 10GB", ["each worker reads the trace", "file"]),
     ],
 )
@@ -391,20 +391,29 @@ def test_ctrl_c_at_work():
     assert "costlab replay: stopped after" in shown and "token hit rate" in shown
 
 
+def test_progress_of_a_policy_that_knows_the_future():
+    """All requests are read first; then a second bar shows how many were served, and Ctrl-C ends that too."""
+    line = LINE.replace("chat:60", "chat:20000") + " --policy belady"
+    status, out, shown = interrupted(line, b"served/s")
+    assert (status, out) == (130, "")
+    assert re.search(r"costlab replay: stopped after [\d,]+ of 20,000 requests", shown), shown
+    assert "Traceback" not in shown
+
+
 # --- sweep -----------------------------------------------------------------------------------------------------
 
-SWEEP = "sweep chat:40 --model mimo-v2.5-pro,deepseek-v3 --hbm 10GB,unlimited --policy lru,sieve --backend threading"
+SWEEP = "sweep chat:40 --model mimo-v2.5-pro,deepseek-v3 --hbm 10GB,unlimited --policy lru,sieve"
 
 
-def test_sweep_is_every_combination(answer):
-    rows = answer(f"{SWEEP} --jobs 1")["rows"]
+def test_sweep_is_every_combination(document):
+    rows = document(f"{SWEEP} --jobs 1")["rows"]
     points = [
         (model, hbm, policy)
         for model in ("mimo-v2.5-pro", "deepseek-v3")
         for hbm in (1e10, None)
         for policy in ("lru", "sieve")
     ]
-    assert [(row["model"], row["hbm"], row["policy"]) for row in rows] == points
+    assert [(row["model"], row["hbm_bytes"], row["policy"]) for row in rows] == points
     for row, (model, hbm, policy) in zip(rows, points, strict=True):
         plan = Plan(model, standard(hbm or float("inf")), eviction=policy)
         wanted = replay(chats(40), plan).as_dict()
@@ -424,16 +433,29 @@ def test_sweep_table_and_csv(run):
     assert float(lines[1][lines[0].index("hit_rate")]) == wanted
 
 
-def test_a_sweep_that_fails_in_part(tmp_path, run, answer):
+def test_csv_of_models_with_and_without_windows(run):
+    """One head for each value: none for a pool that only some models have, whose pages have heads of their own."""
+    _, out, _ = run("sweep chat:40 --model mimo-v2.5-pro,deepseek-v3 --hbm 10GB --jobs 1 --csv")
+    heads, with_windows, without = (line.split(",") for line in out.splitlines())
+    assert len(set(heads)) == len(heads) == len(with_windows) == len(without)
+    assert "tiers.HBM.window_pool" not in heads
+    at = heads.index("tiers.HBM.window_pool.peak_pages")
+    assert int(with_windows[at]) > 0 and without[at] == ""
+
+
+def test_a_sweep_that_fails_in_part(tmp_path, run, document):
     """Rows of a plan that failed carry its error, and the status says that not all is well."""
     path = tmp_path / "twice.jsonl"
     path.write_text('{"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [1, 1]}')
-    line = f"sweep {path} --model mimo-v2.5-pro --hbm 10GB,20GB --jobs 1 --backend threading"
-    found = answer(line, status=1)
+    line = f"sweep {path} --model mimo-v2.5-pro --hbm 10GB,20GB --jobs 1"
+    found = document(line, status=1)
     assert all(": id 1 comes twice" in row["error"] for row in found["rows"])
     assert found["notes"] == ["2 of 2 plans failed"]
     status, out, _ = run(line)
     assert status == 1 and "2 of 2 plans failed" in out
+    status, out, err = run(f"{line} --csv")
+    assert (status, err) == (1, "2 of 2 plans failed\n")
+    assert out.splitlines()[0] == "model,hbm_bytes,error"
 
 
 def test_ctrl_c_in_a_sweep():

@@ -10,15 +10,14 @@ import dataclasses
 from typing import Any
 
 import torch
-from attention.oracles import copy_weights, randomise
+from oracles import Oracle, copy_weights, randomise
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 from transformers.models.mimo_v2_flash import modeling_mimo_v2_flash as hf
 
 from costlab import arch
-from costlab.nn.attention import Rope, build
-from costlab.nn.decoder import Decoder, Scale, in_pieces, scaled
+from costlab.nn.attention import Rope, build_layer
+from costlab.nn.decoder import Decoder, Scale, scaled
 
 HIDDEN, WINDOW = 48, 6
 NAMES = {"full": "full_attention", "sliding": "sliding_attention"}
@@ -90,41 +89,22 @@ def of_layers(model: arch.Model, numbers: slice) -> arch.Model:
 ATTENTION_NAMES = {f"{ours}.weight": f"{ours[0]}_proj.weight" for ours in ("query", "key", "value", "output")}
 
 
-class AttentionOracle(nn.Module):
-    """One transformers attention layer, called as ours are: a prompt or a token, with or without a cache."""
-
-    def __init__(self, kind: str, window: int) -> None:
-        super().__init__()
-        self.kind = kind
-        dims = {"full": FULL, "sliding": dataclasses.replace(SLIDING, window=window)}
-        record = dataclasses.replace(
-            arch.load("mimo-v2-flash").record,
-            hidden=HIDDEN,
-            vocab=8,
-        )
-        # layer 0 is of the wanted kind; one of each must be there, for a configuration describes both
-        order = [kind, *({"full", "sliding"} - {kind})]
-        self.config = config(arch.Model("toy", record, tuple((dims[k], arch.Dense(8)) for k in order)))
-        self.layer = randomise(hf.MiMoV2FlashAttention(self.config, 0))
-        self.rotary = hf.MiMoV2FlashRotaryEmbedding(self.config)
-
-    def new_cache(self) -> DynamicCache:
-        return DynamicCache(config=self.config)
-
-    def forward(self, hidden: Tensor, cache: DynamicCache | None = None) -> Tensor:
-        start = cache.get_seq_length() if cache is not None else 0
-        at = torch.arange(start, start + hidden.shape[1]).expand(len(hidden), -1)
-        make = create_sliding_window_causal_mask if self.kind == "sliding" else create_causal_mask
-        mask = make(self.config, hidden, None, cache, at, allow_is_causal_skip=False)
-        angles = self.rotary(hidden, at, NAMES[self.kind])
-        return self.layer(hidden, position_embeddings=angles, attention_mask=mask, past_key_values=cache)[0]
+def attention_oracle(kind: str, window: int) -> Oracle:
+    """MiMo's layer of a kind, with random weights."""
+    dims = {"full": FULL, "sliding": dataclasses.replace(SLIDING, window=window)}
+    record = dataclasses.replace(arch.load("mimo-v2-flash").record, hidden=HIDDEN, vocab=8)
+    # layer 0 is of the wanted kind; one of each must be there, for a configuration describes both
+    order = [kind, *({"full", "sliding"} - {kind})]
+    given = config(arch.Model("toy", record, tuple((dims[k], arch.Dense(8)) for k in order)))
+    layer, rotary = randomise(hf.MiMoV2FlashAttention(given, 0)), hf.MiMoV2FlashRotaryEmbedding(given)
+    return Oracle(layer, rotary, given, kind == "sliding", lambda rotary, x, at: rotary(x, at, NAMES[kind]))
 
 
-def attention_pair(kind: str, theirs: int = WINDOW, ours: int = WINDOW) -> tuple[AttentionOracle, Any]:
+def attention_pair(kind: str, theirs: int = WINDOW, ours: int = WINDOW) -> tuple[Oracle, Any]:
     """The oracle and our layer with the same weights; the windows may differ."""
-    oracle = AttentionOracle(kind, theirs)
+    oracle = attention_oracle(kind, theirs)
     dims = FULL if kind == "full" else dataclasses.replace(SLIDING, window=ours)
-    layer = build(dims, HIDDEN, Rope(THETA[kind]), value_scale=VALUE_SCALE)
+    layer = build_layer(dims, HIDDEN, Rope(THETA[kind]), value_scale=VALUE_SCALE)
     copy_weights(oracle.layer, layer, ATTENTION_NAMES | ({"sink": "sinks"} if kind == "sliding" else {}))
     return oracle, layer.eval()
 
@@ -187,6 +167,3 @@ def oracle_in_pieces(oracle: Any, tokens: Tensor, sizes: list[int]) -> Tensor:
 def some_tokens(model: arch.Model, count: int, batch: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     return torch.randint(model.record.vocab, (batch, count), generator=generator)
-
-
-__all__ = ["in_pieces"]

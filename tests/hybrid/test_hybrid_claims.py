@@ -55,6 +55,6 @@ def test_another_model_gets_another_verdict(swap, verdict, monkeypatch):
 
 
 def test_what_the_articles_say_is_in_the_catalog():
-    known = catalog.load().claims
+    known = catalog.tables().claims
     assert known["swa-1-to-7"].articles == ("B", "D")
     assert known["swa-60-layers"].articles == ("D",)

@@ -14,6 +14,7 @@ import torch
 from attention import dims as d
 from hybrid import mimo
 from transformers import DynamicCache
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from costlab import arch
 from costlab.nn.decoder import Block, in_pieces
@@ -114,7 +115,7 @@ def test_layer_is_mimo(number):
     assert isinstance(block, Block)
     kind = oracle.config.layer_types[number]
     at = torch.arange(40).expand(2, -1)
-    make = mimo.create_sliding_window_causal_mask if "sliding" in kind else mimo.create_causal_mask
+    make = create_sliding_window_causal_mask if "sliding" in kind else create_causal_mask
     mask = make(oracle.config, hidden, None, None, at, allow_is_causal_skip=False)
     angles = oracle.model.rotary_emb(hidden, at, kind)
     agree(block(hidden), theirs(hidden, attention_mask=mask, position_embeddings=angles))

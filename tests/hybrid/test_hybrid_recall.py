@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from costlab import arch
-from costlab.nn.experiments import recall
-from costlab.nn.experiments.recall import FACT, QUESTION, VARIANTS, Reader, Task, Variant
+from costlab.nn.experiments import recall, training
+from costlab.nn.experiments.recall import FACT, QUESTION, VARIANTS, RecallReader, RecallTask, Variant
 
-GUESS = 1 / Task().keys
+GUESS = 1 / RecallTask().keys
 
 
 @pytest.fixture(scope="module")
 def readers():
-    return recall.load()
+    return recall.trained_stacks()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def distances(readers):
 
 def test_texts_hold_every_answer_and_nothing_gives_it_away():
     """Read as a person would: walk from fact to fact, note where each stands."""
-    task = Task(tokens=48, keys=6, questions=12, steps=3)
+    task = RecallTask(tokens=48, keys=6, questions=12, steps=3)
     texts = task.texts(20, torch.Generator().manual_seed(0))
     for t in range(20):
         row = list(zip(texts.kind[t].tolist(), texts.key[t].tolist(), texts.value[t].tolist(), strict=True))
@@ -58,7 +58,7 @@ def test_texts_hold_every_answer_and_nothing_gives_it_away():
 
 def test_answers_are_even_and_distances_spread():
     """No answer is likelier than another, and each octave of distance is asked about."""
-    texts = Task().texts(300, torch.Generator().manual_seed(0))
+    texts = RecallTask().texts(300, torch.Generator().manual_seed(0))
     counts = torch.bincount(texts.answer[texts.answerable], minlength=16)
     assert counts.max() < 1.25 * counts.min()
     far = texts.farthest[texts.answerable & (texts.steps == 1)]
@@ -68,7 +68,7 @@ def test_answers_are_even_and_distances_spread():
 
 
 def test_same_seed_same_texts():
-    one, two = (Task().texts(3, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (RecallTask().texts(3, torch.Generator().manual_seed(5)) for _ in range(2))
     assert all(torch.equal(getattr(one, f.name), getattr(two, f.name)) for f in dataclasses.fields(one))
 
 
@@ -76,7 +76,7 @@ def test_same_seed_same_texts():
 
 
 def test_weights_are_small():
-    assert recall.WEIGHTS.stat().st_size < 1_000_000
+    assert recall.RECALL_WEIGHTS.stat().st_size < 1_000_000
 
 
 def test_variants_are_hybrids_shaped_like_mimo():
@@ -114,20 +114,20 @@ def test_rows_are_reproducible_and_count_their_questions(readers):
     some = {v: readers[v] for v in VARIANTS[:1]}
     assert recall.by_steps(some, texts=32) == recall.by_steps(some, texts=32)
     rows = recall.by_distance(some, edges=(0, 8, 127), texts=32)
-    asked = Task().texts(32, torch.Generator().manual_seed(1))
+    asked = RecallTask().texts(32, torch.Generator().manual_seed(1))
     assert sum(row.questions for row in rows) == int((asked.answerable & (asked.steps == 1)).sum())
 
 
 def test_a_reader_learns():
     torch.manual_seed(0)
-    task = Task(tokens=16, keys=3, questions=6, steps=1)
-    losses = recall.train(Reader(task, Variant("FF", 4).layers()), 100, batch=16, rate=1e-2)
+    task = RecallTask(tokens=16, keys=3, questions=6, steps=1)
+    losses = training.train(RecallReader(task, Variant("FF", 4).layers()), 100, batch=16, rate=1e-2)
     assert sum(losses[-10:]) / 10 < 0.5 < math.log(3) - 0.1 < losses[0]
 
 
 def test_bad_input(readers):
-    with pytest.raises(ValueError, match="no trained stack 'FF'; there are FFFFFF"):
-        recall.load([Variant("FF", 16)])
+    with pytest.raises(ValueError, match="unknown trained stack 'FF'; known: FFFFFF"):
+        recall.trained_stacks([Variant("FF", 16)])
     with pytest.raises(ValueError, match="no question of 1 steps asks 128 to 200 tokens back"):
         recall.by_distance({v: readers[v] for v in VARIANTS[:1]}, edges=(127, 200), texts=2)
 

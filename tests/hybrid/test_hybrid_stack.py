@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import randomise
 from effort import examples
 from hybrid import mimo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import randomise
 from torch.utils.flop_counter import FlopCounterMode
 
 from costlab import arch, hybrid
 from costlab.catalog import Running
-from costlab.nn.attention import Rope, build
-from costlab.nn.decoder import Decoder, Scale, Stack, StackCache, allocated_bytes, in_pieces, scaled
+from costlab.nn.attention import Rope, build_layer
+from costlab.nn.decoder import Decoder, DecoderCache, DecoderStack, Scale, allocated_bytes, in_pieces, scaled
 
 MODELS = ["mimo-v2-flash", "mimo-v2.5", "mimo-v2.5-pro"]
 TOY = mimo.of_layers(mimo.small("mimo-v2-flash", window=5), slice(0, 6))
@@ -30,7 +30,7 @@ def toy():
     return randomise(Decoder(TOY)).double()  # float64: chunks differ by rounding far below what routing could notice
 
 
-def stored(cache: StackCache) -> dict[str, int]:
+def stored(cache: DecoderCache) -> dict[str, int]:
     sizes = cache.nbytes(filled=True)
     return {"growing": sizes.get("main", 0), "fixed": sizes.get("window", 0)}
 
@@ -52,7 +52,7 @@ def counted(model: arch.Model, tokens: int) -> dict[str, int]:
     ],
 )
 def test_layers_run_in_the_published_order(model, full):
-    """V2-Flash: paper.pdf Table 1 and sec. 2; Pro: arXiv 2607.13095 sec. 2.1 and the mirrored configuration."""
+    """V2-Flash: paper.pdf KVTable 1 and sec. 2; Pro: arXiv 2607.13095 sec. 2.1 and the mirrored configuration."""
     with torch.device("meta"):
         decoder = Decoder(scaled(arch.load(model), Scale()))
     windows = [block.attention.window for block in decoder.stack.blocks]
@@ -147,11 +147,11 @@ def test_a_window_forgets_and_a_full_layer_does_not(toy):
     x = torch.randn(1, 40, TOY.record.hidden, generator=torch.Generator().manual_seed(0))
     changed = x.clone()
     changed[:, 39 - reach - 1] += 1
-    sliding = randomise(Stack(layers, TOY.record.hidden))
+    sliding = randomise(DecoderStack(layers, TOY.record.hidden))
     assert torch.equal(sliding(x)[:, -1], sliding(changed)[:, -1])
     changed[:, 39 - reach] += 1
     assert not torch.equal(sliding(x)[:, -1], sliding(changed)[:, -1])
-    hybrid = randomise(Stack([TOY.layers[5], *layers], TOY.record.hidden))
+    hybrid = randomise(DecoderStack([TOY.layers[5], *layers], TOY.record.hidden))
     changed = x.clone()
     changed[:, 0] += 1
     assert not torch.equal(hybrid(x)[:, -1], hybrid(changed)[:, -1])
@@ -167,7 +167,7 @@ def test_sliding_prefill_computes_what_arch_counts(prefix, monkeypatch):
     model = arch.load("mimo-v2.5-pro")
     real = next(a for a, _ in model.layers if isinstance(a, arch.SlidingWindow))
     dims = dataclasses.replace(real, heads=16, kv_heads=8, window=7)  # its head dimensions as they are
-    layer = build(dims, 64, Rope(1e4))
+    layer = build_layer(dims, 64, Rope(1e4))
     monkeypatch.setattr(layer, "query_block", 1)
     cache, hidden = layer.new_cache(1, 40), d.hidden_states(40, 1, hidden=64)
     if prefix:
@@ -206,7 +206,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"only full and sliding layers .* not MLA"):
         scaled(arch.load("deepseek-v3"), Scale())
     with pytest.raises(ValueError, match="at least one layer"):
-        Stack([], 8)
+        DecoderStack([], 8)
     decoder = Decoder(TOY)
     with pytest.raises(ValueError, match=r"tokens \(3,\) should be \(batch, tokens\)"):
         decoder(torch.zeros(3, dtype=torch.long))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from attention import dims as d
-from attention.oracles import V4_NAMES, V4_TYPES, randomise
+from attention.oracles import V4_NAMES, V4_TYPES
+from oracles import randomise
 from torch import Tensor
 from transformers.models.deepseek_v4 import modeling_deepseek_v4 as hf
 

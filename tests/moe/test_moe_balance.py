@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mended import MendedRouter
 
 from costlab import moe
 from costlab.claims import articles
@@ -17,7 +18,6 @@ def test_entropy_and_violation_at_both_ends() -> None:
     assert moe.load_entropy(np.ones(16)) == pytest.approx(1)
     assert moe.load_entropy([7, 0, 0, 0]) == 0
     assert moe.load_entropy([1, 1, 0, 0]) == pytest.approx(0.5)
-    assert (moe.max_violation([3, 3]), moe.max_violation([4, 0])) == (0, 1)
 
 
 def test_switch_loss_is_1_when_even_and_e_at_collapse() -> None:
@@ -42,11 +42,6 @@ def test_sequence_loss_is_the_formula_of_the_report() -> None:
     f = [total / (k * 12) * sum(i in row for row in chosen.tolist()) for i in range(total)]
     p = [np.mean([s[t, i] / s[t].sum() for t in range(12)]) for i in range(total)]
     assert moe.sequence_loss(s, chosen, 1) == pytest.approx(sum(a * b for a, b in zip(f, p, strict=True)))
-
-
-def test_z_loss_of_equal_logits_is_log_e_squared() -> None:
-    assert moe.z_loss(np.zeros((3, 16))) == pytest.approx(math.log(16) ** 2)
-    assert moe.z_loss(np.full((3, 16), 1e4)) == pytest.approx((1e4 + math.log(16)) ** 2)
 
 
 def test_bias_falls_where_overloaded_by_one_step_whatever_the_excess() -> None:
@@ -77,15 +72,6 @@ def test_article_losses_are_0_only_when_even(loads: list[int]) -> None:
     assert (kl.text > 1e-9) == (len(set(loads)) > 1)
 
 
-class MendedRouter(articles.ArticleRouter):
-    """The article's router, with the counters that its loss reads kept."""
-
-    def route(self, loads):
-        super().route(loads)
-        self.expert_loads += np.asarray(loads)
-        self.total_routes += np.sum(loads)
-
-
 def test_the_articles_router_counts_where_its_loss_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
     router = articles.ArticleRouter(4)
     router.route([6, 2, 0, 0])
@@ -111,11 +97,10 @@ def test_article_figures_at_collapse() -> None:
 
 BAD = {
     "no load": (lambda: moe.load_entropy([0, 0]), "not all 0"),
-    "negative load": (lambda: moe.max_violation([-1, 2]), "at least 0"),
+    "negative load": (lambda: moe.load_entropy([-1, 2]), "at least 0"),
     "one expert": (lambda: moe.load_entropy([1]), "at least 2 experts"),
     "empty batch": (lambda: moe.switch_loss(np.zeros((0, 4)), np.zeros((0, 1))), r"\(0, 4\)"),
     "sequences": (lambda: moe.sequence_loss(np.ones((6, 4)), np.zeros((6, 1)), 4), "6 tokens don't divide into 4"),
-    "no logits": (lambda: moe.z_loss(np.zeros((0, 4))), "at least one token"),
     "shapes": (lambda: moe.update_bias([0, 0], [1, 2, 3]), r"bias \(2,\), loads \(3,\)"),
     "negative speed": (lambda: moe.update_bias([0], [1], -1.0), "speed -1"),
     "no routes": (lambda: articles.article_kl([1, 2], 0), "routes = 0"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab import arch, moe
+from costlab import arch, moe, roofline
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,13 @@ def test_one_rank_sends_nothing_and_one_copy_per_rank_sends_less() -> None:
     assert moe.exchange("deepseek-v4-pro", 1).bytes_per_token == 0
     each, merged = (moe.exchange("deepseek-v4-pro", 8, copy=copy).copies for copy in ("expert", "rank"))
     assert merged < each == 6 * 7 / 8
+
+
+@pytest.mark.parametrize("model", ["deepseek-v3", "deepseek-v4-flash", "mixtral-8x7b"])
+def test_a_deployment_within_a_node_sends_what_the_exchange_says(model: str) -> None:
+    node = roofline.deployment(model, "h800", 8)
+    sent = moe.exchange(model, 8)
+    assert node.decode(8 * 32, 1000).link_s == pytest.approx(sent.layers * sent.stage_s(32, node.chip.link_bytes_s))
 
 
 def test_summary_agrees_with_its_parts() -> None:

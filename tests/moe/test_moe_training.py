@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from costlab.nn.experiments.collapse import Setup, TrainingRun, train
+from costlab.nn.experiments.collapse import Setup, TrainingRun, train_layer
 
 METHODS = ("none", "switch", "sequence", "bias", "article")
 
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, TrainingRun]:
-    return {method: train(method) for method in METHODS}
+    return {method: train_layer(method) for method in METHODS}
 
 
 def test_without_balancing_most_experts_fall_idle(runs: dict[str, TrainingRun]) -> None:
@@ -32,11 +32,11 @@ def test_a_loss_of_counts_changes_nothing(runs: dict[str, TrainingRun]) -> None:
 def test_a_seed_fixes_the_run_and_leaves_torch_alone() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     short = Setup(steps=5, seed=3)
-    assert train("bias", short) == train("bias", short)
-    assert train("bias", short) != train("bias", Setup(steps=5, seed=4))
+    assert train_layer("bias", short) == train_layer("bias", short)
+    assert train_layer("bias", short) != train_layer("bias", Setup(steps=5, seed=4))
     assert torch.equal(state, torch.get_rng_state()) and torch.get_num_threads() == threads
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="method 'hope' should be one of none, bias, switch"):
-        train("hope")
+    with pytest.raises(ValueError, match="unknown method 'hope'; known: article, bias, none"):
+        train_layer("hope")

@@ -134,6 +134,6 @@ def test_counts_of_tens_of_millions_are_legal():
 )
 def test_qwen_plus_over_v4_pro_by_the_dollar_lists(scenario, ratio):
     """1.28, 2.09, 1.60 and 2.00 while its hits were billed as misses."""
-    load = Workload.from_scenario(catalog.load().scenarios[scenario])
+    load = Workload.from_scenario(catalog.tables().scenarios[scenario])
     bills = [prices.bill(name, load, "2026-06-01").total for name in ("qwen-plus", "deepseek-v4-pro")]
     assert bills[0] / bills[1] == pytest.approx(ratio, abs=0.005)

@@ -120,7 +120,7 @@ SCENARIOS = {
 
 
 def scenario_bill(scenario, product):
-    load = Workload.from_scenario(catalog.load().scenarios[scenario])
+    load = Workload.from_scenario(catalog.tables().scenarios[scenario])
     return prices.bill(product, load, "2026-06-01", currency="CNY", published_by="article-e").total
 
 

@@ -12,7 +12,7 @@ from costlab import arch, catalog, roofline
 from costlab.roofline import Deployment, Efficiency
 
 KEYS = list(arch.models())
-CHIPS = list(catalog.load().chips)
+CHIPS = list(catalog.tables().chips)
 H800 = catalog.chip("h800")
 
 

@@ -1,12 +1,14 @@
 """Numbers for people; the chapters' table: the same cells as text and as HTML, and one column in bold."""
 
+import json
 import math
 import re
+from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 
 import pytest
 
-from costlab.text import Table, bytes_text, count_text, tokens_text
+from costlab.text import Table, bytes_text, count_text, plain, tokens_text
 
 ROWS = [
     {"model": "A & <B>", "GB": 5.28, "tokens": 1048576, "hit": None},
@@ -88,3 +90,20 @@ SAID = {
 def test_sizes_round_into_the_next_unit(number, said) -> None:
     assert bytes_text(number) == said
     assert count_text(number) == said.removesuffix("B").strip().replace("K", "k")
+
+
+def test_plain_values_are_json():
+    """What is infinite or not a number is null, dates are ISO text, all else stays."""
+    value = {
+        "a": [1, 2.5, math.inf, (math.nan, None)],
+        "b": date(2026, 6, 1),
+        "c": datetime(2026, 6, 1, 12, tzinfo=UTC),
+    }
+    found = plain({**value, "d": {"e": -math.inf, "f": True, "g": "inf"}})
+    assert found == {
+        "a": [1, 2.5, None, [None, None]],
+        "b": "2026-06-01",
+        "c": "2026-06-01T12:00:00+00:00",
+        "d": {"e": None, "f": True, "g": "inf"},
+    }
+    json.dumps(found, allow_nan=False)

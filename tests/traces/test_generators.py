@@ -50,7 +50,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_unlimited_hit_rate_is_the_published_one(name, made):
     """Within 0.03; Mooncake's 40% of the conversation trace replays as 0.366 in blocks, so 0.366 is asked for."""
-    wanted = 0.366 if name == "chat" else catalog.load().traces[PUBLISHED[name]].hit_rate
+    wanted = 0.366 if name == "chat" else catalog.tables().traces[PUBLISHED[name]].hit_rate
     found = np.mean([lru_curve(trace).hit_rate(np.inf) for trace in made(name)])
     assert found == pytest.approx(wanted, abs=0.03)
 
@@ -58,7 +58,7 @@ def test_unlimited_hit_rate_is_the_published_one(name, made):
 @pytest.mark.parametrize("name", ["chat", "tools", "documents"])
 def test_lengths_are_the_published_ones(name, made):
     """Within 6% of the mean input and output."""
-    published = catalog.load().traces[PUBLISHED[name]]
+    published = catalog.tables().traces[PUBLISHED[name]]
     assert mean(made(name), lambda r: r.input_tokens) == pytest.approx(published.input_tokens, rel=0.06)
     assert mean(made(name), lambda r: r.output_tokens) == pytest.approx(published.output_tokens, rel=0.06)
     assert all(len(trace) == published.requests for trace in made(name))
@@ -72,7 +72,7 @@ def test_chats_need_as_much_cache_as_the_real_ones(made):
 
 def test_agents_hit_as_published(made):
     """WEKA's conversations: median hit rate 96.9%, mean 93.6%, 121,910 tokens a prompt, 4,458 of them new."""
-    published = catalog.load().traces["weka-claude-code"]
+    published = catalog.tables().traces["weka-claude-code"]
     assert mean(made("agent"), lambda r: r.input_tokens) == pytest.approx(published.input_tokens, rel=0.06)
     new, rates = [], []
     for trace in made("agent"):

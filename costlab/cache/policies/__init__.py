@@ -7,20 +7,6 @@ from costlab.cache.policies.lru import FIFO, LFU, LRU, SLRU
 from costlab.cache.policies.sieve import S3FIFO, SIEVE
 
 __all__ = [
-    "EVICTIONS",
-    "FIFO",
-    "LFU",
-    "LRU",
-    "POLICIES",
-    "S3FIFO",
-    "SIEVE",
-    "SLRU",
-    "Belady",
-    "Future",
-    "Key",
-    "Policy",
-    "belady_hits",
-    "count_hits",
-    "make",
-    "replay_keys",
-]
+    "EVICTIONS", "FIFO", "LFU", "LRU", "POLICIES", "S3FIFO", "SIEVE", "SLRU", "Belady", "Future", "Key", "Policy",
+    "belady_hits", "count_hits", "make", "replay_keys",
+]  # fmt: skip

@@ -12,19 +12,12 @@ from costlab.cache.policies.base import Key
 
 
 class Lookup(NamedTuple):
-    """Where each page of a prompt is.
+    """Where each page of a prompt is."""
 
-    Attributes:
-        pages: ids of the pages, root first.
-        fastest: of each page the index of the fastest tier that has it; the number of tiers where none has.
-        held: of each tier the pages that it has, root first.
-        lacking: of each tier the pages that it lacks, root first.
-    """
-
-    pages: Sequence[Key]
-    fastest: list[int]
-    held: list[Sequence[Key]]
-    lacking: list[Sequence[Key]]
+    pages: Sequence[Key]  # ids of the pages, root first
+    fastest: list[int]  # of each page the index of the fastest tier that has it; the number of tiers where none has
+    held: list[Sequence[Key]]  # of each tier the pages that it has, root first
+    lacking: list[Sequence[Key]]  # of each tier the pages that it lacks, root first
 
     @property
     def found(self) -> int:
@@ -71,18 +64,12 @@ def lookup(tiers: Sequence[Callable[[Key], bool]], pages: Sequence[Key]) -> Look
 
 
 class Match(NamedTuple):
-    """How far a prompt is cached.
+    """How far a prompt is cached."""
 
-    Attributes:
-        pages: how many of the first pages can be used; with windows it may stop short of `found`.
-        found: how many of the first pages some tier has.
-        at: of the pages that can be used, how many each tier is the fastest to have.
-        window_at: index of the fastest tier that has the window behind the last of them; None without windows.
-    """
-
-    pages: int
-    found: int
-    at: tuple[int, ...]
+    pages: int  # how many of the first pages can be used; with windows it may stop short of `found`
+    found: int  # how many of the first pages some tier has
+    at: tuple[int, ...]  # of the pages that can be used, how many each tier is the fastest to have
+    # index of the fastest tier that has the window behind the last of them; None without windows
     window_at: int | None = None
 
 
@@ -92,26 +79,14 @@ NOTHING = Match(0, 0, ())
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A sequence's hold on its pages: while it runs they are in the first tier and stay there.
+    """A sequence's hold on its pages: while it runs they are in the first tier and stay there."""
 
-    Attributes:
-        pages: ids of its pages, root first.
-        tokens: length of the sequence, as far as its pages hold it.
-        match: what could be used of the cache when it was last admitted or resumed.
-        window: the page whose window it uses; None without one.
-        state: "running", "preempted" or "released".
-        resident: how many of its pages any tier had when it was last admitted or resumed.
-        uncached: pages that did not fit and are kept nowhere.
-        admitted: how many pages it had when it was last admitted or resumed.
-        extended: whether it has grown since it was admitted.
-    """
-
-    pages: list[Key]
-    tokens: int
-    match: Match = NOTHING
-    window: Key | None = None
-    state: Literal["running", "preempted", "released"] = "running"
-    resident: int = 0
-    uncached: int = 0
-    admitted: int = 0
-    extended: bool = False
+    pages: list[Key]  # ids of its pages, root first
+    tokens: int  # length of the sequence, as far as its pages hold it
+    match: Match = NOTHING  # what could be used of the cache when it was last admitted or resumed
+    window: Key | None = None  # the page whose window it uses; None without one
+    state: Literal["running", "preempted", "released"] = "running"  # "running", "preempted" or "released"
+    resident: int = 0  # how many of its pages any tier had when it was last admitted or resumed
+    uncached: int = 0  # pages that did not fit and are kept nowhere
+    admitted: int = 0  # how many pages it had when it was last admitted or resumed
+    extended: bool = False  # whether it has grown since it was admitted

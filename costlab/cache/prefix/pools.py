@@ -75,33 +75,20 @@ class LeavesFirst(Policy):
 
 @dataclass
 class Pool:
-    """Pages of one size in one tier, and the account of those that came and went.
+    """Pages of one size in one tier, and the account of those that came and went."""
 
-    Attributes:
-        name: of the tier, with the kind of page.
-        page_bytes: bytes of a page.
-        capacity: pages that fit; infinity is unlimited.
-        policy: which pages are there, and who goes next.
-        there: ids of the pages that are there now.
-        added: pages that ever came in, by each of `CAUSES`.
-        evicted: pages that went to make room.
-        discarded: pages that went because nothing could use them any more.
-        refused: pages that found no room, since those there were in use.
-        peak: the most pages that were there at one time.
-    """
-
-    name: str
-    page_bytes: float
-    capacity: float
-    policy: Policy
+    name: str  # of the tier, with the kind of page
+    page_bytes: float  # bytes of a page
+    capacity: float  # pages that fit; infinity is unlimited
+    policy: Policy  # which pages are there, and who goes next
 
     def __post_init__(self) -> None:
-        self.there = self.policy.keys()
-        self.added = dict.fromkeys(CAUSES, 0)
-        self.evicted = 0
-        self.discarded = 0
-        self.refused = 0
-        self.peak = 0
+        self.there = self.policy.keys()  # ids of the pages that are there now
+        self.added = dict.fromkeys(CAUSES, 0)  # pages that ever came in
+        self.evicted = 0  # pages that went to make room
+        self.discarded = 0  # pages that went because nothing could use them any more
+        self.refused = 0  # pages that found no room, since those there were in use
+        self.peak = 0  # the most pages that were there at one time
 
     @property
     def pages(self) -> int:

@@ -24,20 +24,13 @@ class HitCost:
     """A cached prefix against its recomputation, in seconds and, where a rent is given, dollars.
 
     Nothing is hidden behind compute here: this is the worst case of a hit, its whole load waited for.
-
-    Attributes:
-        tokens: length of the prefix.
-        load_bytes: bytes that are loaded.
-        load_s: seconds that loading takes.
-        recompute_s: seconds that computing the prefix again takes.
-        usd_per_s: rent of the chips in US dollars per second; None where none is given.
     """
 
-    tokens: int
-    load_bytes: float
-    load_s: float
-    recompute_s: float
-    usd_per_s: float | None = None
+    tokens: int  # length of the prefix
+    load_bytes: float  # bytes that are loaded
+    load_s: float  # seconds that loading takes
+    recompute_s: float  # seconds that computing the prefix again takes
+    usd_per_s: float | None = None  # rent of the chips in US dollars per second; None where none is given
 
     @property
     def ratio(self) -> float:

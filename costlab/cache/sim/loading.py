@@ -39,38 +39,23 @@ MODES: tuple[LoadingMode, ...] = ("serial", "streamed", "look-ahead")
 
 @dataclass(frozen=True)
 class Event:
-    """When one layer's load and compute start and end, in seconds from the start of the request's service.
+    """When one layer's load and compute start and end, in seconds from the start of the request's service."""
 
-    Attributes:
-        layer: index of the layer.
-        load_start_s: when its load starts, s.
-        load_end_s: when its cache is there, s.
-        compute_start_s: when it starts to compute, s.
-        compute_end_s: when it has computed, s.
-    """
-
-    layer: int
-    load_start_s: float
-    load_end_s: float
-    compute_start_s: float
-    compute_end_s: float
+    layer: int  # index of the layer
+    load_start_s: float  # when its load starts, s
+    load_end_s: float  # when its cache is there, s
+    compute_start_s: float  # when it starts to compute, s
+    compute_end_s: float  # when it has computed, s
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A prefill behind a cached prefix.
+    """A prefill behind a cached prefix."""
 
-    Attributes:
-        mode: one of `MODES`.
-        events: of each layer, in order.
-        load_s: seconds that all loads take together.
-        compute_s: seconds that all layers compute together.
-    """
-
-    mode: LoadingMode
-    events: tuple[Event, ...]
-    load_s: float
-    compute_s: float
+    mode: LoadingMode  # one of `MODES`
+    events: tuple[Event, ...]  # of each layer, in order
+    load_s: float  # seconds that all loads take together
+    compute_s: float  # seconds that all layers compute together
 
     @property
     def finish_s(self) -> float:

@@ -31,43 +31,25 @@ KEEPS: tuple[WindowKeeping, ...] = ("windows", "everything")
 
 @dataclass(frozen=True)
 class Plan:
-    """One configuration to replay; plain data, so that it can be sent to another process.
+    """One configuration to replay; plain data, so that it can be sent to another process."""
 
-    Attributes:
-        model: key in the catalog.
-        tiers: fastest first.
-        block_tokens: tokens of a page: those of the trace's blocks.
-        eviction: one of `POLICIES`, or "belady", the offline bound.
-        leaves_first: pages go before those they build on; False: plain policy over blocks.
-        write: "through", "selective" or "back".
-        prefetch: "best-effort", "wait" or "timeout".
-        loading: "streamed", "look-ahead" or "serial".
-        checkpoint_tokens: distance of window checkpoints besides each prompt's end; None: end only.
-        branch_points: windows also where a prompt leaves a cached one.
-        window_ratio: window tokens per cached token for which tiers are split; 1/15 gives MiMo-V2.5-Pro 5x.
-        keep: "windows", or "everything": window layers keep every token.
-        chip: key in the catalog.
-        chips: chips of the instance.
-        compute_efficiency: share of the chips' peak that prefill reaches: an assumption, stated.
-        usd_per_chip_hour: rent, for what a hit saves and for the price of HBM; None leaves both out.
-    """
-
-    model: str
-    tiers: tuple[Tier, ...]
-    block_tokens: int = 512
-    eviction: str = "lru"
-    leaves_first: bool = True
-    write: WriteMode = "through"
-    prefetch: PrefetchMode = "wait"
-    loading: LoadingMode = "streamed"
-    checkpoint_tokens: int | None = None
-    branch_points: bool = False
+    model: str  # key in the catalog
+    tiers: tuple[Tier, ...]  # fastest first
+    block_tokens: int = 512  # tokens of a page: those of the trace's blocks
+    eviction: str = "lru"  # one of `POLICIES`, or "belady", the offline bound
+    leaves_first: bool = True  # pages go before those they build on; False: plain policy over blocks
+    write: WriteMode = "through"  # "through", "selective" or "back"
+    prefetch: PrefetchMode = "wait"  # "best-effort", "wait" or "timeout"
+    loading: LoadingMode = "streamed"  # "streamed", "look-ahead" or "serial"
+    checkpoint_tokens: int | None = None  # distance of window checkpoints besides each prompt's end; None: end only
+    branch_points: bool = False  # windows also where a prompt leaves a cached one
+    # window tokens per cached token for which tiers are split; 1/15 gives MiMo-V2.5-Pro 5x
     window_ratio: float = 1 / 15
-    keep: WindowKeeping = "windows"
-    chip: str = "h800"
-    chips: int = 8
-    compute_efficiency: float = 0.4
-    usd_per_chip_hour: float | None = None
+    keep: WindowKeeping = "windows"  # "windows", or "everything": window layers keep every token
+    chip: str = "h800"  # key in the catalog
+    chips: int = 8  # chips of the instance
+    compute_efficiency: float = 0.4  # share of the chips' peak that prefill reaches: an assumption, stated
+    usd_per_chip_hour: float | None = None  # rent, for what a hit saves and for the price of HBM; None leaves both out
 
     def __post_init__(self) -> None:
         for field, what, known in (
@@ -102,7 +84,7 @@ class Plan:
     @property
     def prefetch_rule(self) -> PrefetchRule:
         """When pages are fetched from below the second tier, and how often a page is used before it is written."""
-        return catalog.load().prefetch["hicache"]
+        return catalog.tables().prefetch["hicache"]
 
     def cache(self, future: Future | None = None) -> PrefixCache:
         """Return an empty cache of this configuration."""

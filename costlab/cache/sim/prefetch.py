@@ -17,17 +17,11 @@ from costlab.traces import Request
 
 @dataclass
 class Link:
-    """The link from a tier to the next faster one, which carries one transfer at a time.
+    """The link from a tier to the next faster one, which carries one transfer at a time."""
 
-    Attributes:
-        tier: the slower one.
-        free_s: when it has carried everything so far, s.
-        busy_s: seconds that it has been carrying something.
-    """
-
-    tier: Tier
-    free_s: float = 0.0
-    busy_s: float = 0.0
+    tier: Tier  # the slower one
+    free_s: float = 0.0  # when it has carried everything so far, s
+    busy_s: float = 0.0  # seconds that it has been carrying something
 
 
 class Prefetcher:

@@ -10,24 +10,17 @@ from typing import Any
 import numpy as np
 
 from costlab.cache.sim.costs import HitCost
-from costlab.text import bytes_text, count_text
+from costlab.text import bytes_text, count_text, plain
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """A distribution of seconds.
+    """A distribution of seconds."""
 
-    Attributes:
-        mean_s: mean, s.
-        p50_s: what half of the values do not exceed, s.
-        p90_s: what 90% of them do not exceed, s.
-        p99_s: what 99% of them do not exceed, s.
-    """
-
-    mean_s: float
-    p50_s: float
-    p90_s: float
-    p99_s: float
+    mean_s: float  # mean, s
+    p50_s: float  # what half of the values do not exceed, s
+    p90_s: float  # what 90% of them do not exceed, s
+    p99_s: float  # what 99% of them do not exceed, s
 
 
 def percentiles(seconds: list[float]) -> Percentiles:
@@ -41,82 +34,66 @@ def percentiles(seconds: list[float]) -> Percentiles:
 
 @dataclass(frozen=True)
 class PoolReport:
-    """The account of one kind of page in one tier.
+    """The account of one kind of page in one tier."""
 
-    Attributes:
-        kind: "full" or "window".
-        page_bytes: bytes of a page.
-        capacity: pages that fit; infinity is unlimited.
-        computed: pages that were computed.
-        loaded: pages that came from a slower tier.
-        written: pages that were written from a faster tier.
-        evicted: pages that went to make room.
-        discarded: pages that went because nothing could use them any more.
-        refused: pages that found no room, since those there were in use.
-        peak: the most pages that were there at one time.
-        resident: pages that are there at the end.
-    """
-
-    kind: str
-    page_bytes: float
-    capacity: float
-    computed: int
-    loaded: int
-    written: int
-    evicted: int
-    discarded: int
-    refused: int
-    peak: int
-    resident: int
+    kind: str  # "full" or "window"
+    page_bytes: float  # bytes of a page
+    capacity: float  # pages that fit; infinity is unlimited
+    computed: int  # pages that were computed
+    loaded: int  # pages that came from a slower tier
+    written: int  # pages that were written from a faster tier
+    evicted: int  # pages that went to make room
+    discarded: int  # pages that went because nothing could use them any more
+    refused: int  # pages that found no room, since those there were in use
+    peak: int  # the most pages that were there at one time
+    resident: int  # pages that are there at the end
 
     @property
     def peak_bytes(self) -> float:
         """The most bytes that were there at one time."""
         return self.peak * self.page_bytes
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything under keys that say what is counted: pages."""
+        counts = [f.name for f in dataclasses.fields(self) if f.name not in ("kind", "page_bytes")]
+        return {"page_bytes": self.page_bytes, **{f"{name}_pages": getattr(self, name) for name in counts}}
+
 
 @dataclass(frozen=True)
 class TierReport:
-    """One tier: what it held, and the tokens that were found there rather than in a faster tier.
+    """One tier: what it held, and the tokens that were found there rather than in a faster tier."""
 
-    Attributes:
-        name: of the tier.
-        hit_tokens: input tokens found there.
-        hit_rate: the same as a share of all input tokens.
-        capacity_bytes: bytes that fit; infinity is unlimited.
-        capacity_tokens: tokens whose full pages fit; infinity is unlimited.
-        full: its full pages.
-        window: its window pages; None for a model without windows.
-        usd_per_million_tokens_hour: US dollars for keeping a million tokens there for an hour; None without a price.
-        hit: the mean hit's prefix loaded from here, against computing it again; None without a hit.
-    """
-
-    name: str
-    hit_tokens: int
-    hit_rate: float
-    capacity_bytes: float
-    capacity_tokens: float
-    full: PoolReport
-    window: PoolReport | None
+    name: str  # of the tier
+    hit_tokens: int  # input tokens found there
+    hit_rate: float  # the same as a share of all input tokens
+    capacity_bytes: float  # bytes that fit; infinity is unlimited
+    capacity_tokens: float  # tokens whose full pages fit; infinity is unlimited
+    full: PoolReport  # its full pages
+    window: PoolReport | None  # its window pages; None for a model without windows
+    # US dollars for keeping a million tokens there for an hour; None without a price
     usd_per_million_tokens_hour: float | None
-    hit: HitCost | None
+    hit: HitCost | None  # the mean hit's prefix loaded from here, against computing it again; None without a hit
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the name, and what follows from the mean hit."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
+        full, window, hit = (own.pop(name) for name in ("full", "window", "hit"))
+        pools = {"full_pool": full.as_dict(), "window_pool": window and window.as_dict()}
+        return {**own, **pools, "mean_hit": hit and _hit(hit)}
 
 
 @dataclass(frozen=True)
 class LinkReport:
-    """The link between two tiers, in one direction.
+    """The link between two tiers, in one direction."""
 
-    Attributes:
-        name: from where to where, e.g. "DRAM to HBM".
-        moved_bytes: bytes that crossed it.
-        busy_s: seconds that this took.
-        busy_share: the same as a share of the whole time; above 1 the link cannot keep up.
-    """
+    name: str  # from where to where, e.g. "DRAM to HBM"
+    moved_bytes: float  # bytes that crossed it
+    busy_s: float  # seconds that this took
+    busy_share: float  # the same as a share of the whole time; above 1 the link cannot keep up
 
-    name: str
-    moved_bytes: float
-    busy_s: float
-    busy_share: float
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the name."""
+        return {"moved_bytes": self.moved_bytes, "busy_s": self.busy_s, "busy_share": self.busy_share}
 
 
 @dataclass(frozen=True)
@@ -125,57 +102,33 @@ class Report:
 
     Rates are shares of input tokens (`token_hit_rate`) or of block references (`block_hit_rate`: the block was in some
     tier, usable or not). A reference is one block of one request's prompt.
-
-    Attributes:
-        model: key in the catalog.
-        requests: requests served.
-        references: block references.
-        resident_references: block references whose block was in some tier.
-        input_tokens: tokens of all prompts.
-        output_tokens: tokens of all answers.
-        hit_tokens: input tokens that were found and not computed.
-        computed_tokens: input tokens that were computed.
-        wholly_cached: requests whose whole prompt was found; their last token is computed all the same.
-        oversize: requests with more pages than the first tier holds.
-        uncached_pages: pages of such requests that were kept nowhere.
-        lost_pages: pages that left the last tier that held them.
-        recomputed_for_windows_tokens: input tokens that were found but computed, since no window behind them was kept.
-        prefetch_given_up: pages below the second tier that a request did not wait for.
-        compute_s: seconds that prefills computed.
-        stall_s: seconds that they waited for loads, the waits for a prefetch among them.
-        prefetch_wait_s: seconds that they waited for a prefetch.
-        queue_s: seconds that requests waited for their turn, together.
-        makespan_s: seconds from the first arrival to the last prefill's end.
-        ttft: time to first token, from arrival.
-        service: the same from the start of a request's turn, so without queueing.
-        tiers: of each tier, fastest first.
-        links: of each pair of neighbouring tiers, upwards and then downwards.
-        multiplier: tokens that a byte of cache held, against every layer keeping every token; NaN if nothing was kept.
     """
 
-    model: str
-    requests: int
-    references: int
-    resident_references: int
-    input_tokens: int
-    output_tokens: int
-    hit_tokens: int
-    computed_tokens: int
-    wholly_cached: int
-    oversize: int
-    uncached_pages: int
-    lost_pages: int
+    model: str  # key in the catalog
+    requests: int  # requests served
+    references: int  # block references
+    resident_references: int  # block references whose block was in some tier
+    input_tokens: int  # tokens of all prompts
+    output_tokens: int  # tokens of all answers
+    hit_tokens: int  # input tokens that were found and not computed
+    computed_tokens: int  # input tokens that were computed
+    wholly_cached: int  # requests whose whole prompt was found; their last token is computed all the same
+    oversize: int  # requests with more pages than the first tier holds
+    uncached_pages: int  # pages of such requests that were kept nowhere
+    lost_pages: int  # pages that left the last tier that held them
+    # input tokens that were found but computed, since no window behind them was kept
     recomputed_for_windows_tokens: int
-    prefetch_given_up: int
-    compute_s: float
-    stall_s: float
-    prefetch_wait_s: float
-    queue_s: float
-    makespan_s: float
-    ttft: Percentiles
-    service: Percentiles
-    tiers: tuple[TierReport, ...]
-    links: tuple[LinkReport, ...]
+    prefetch_given_up: int  # pages below the second tier that a request did not wait for
+    compute_s: float  # seconds that prefills computed
+    stall_s: float  # seconds that they waited for loads, the waits for a prefetch among them
+    prefetch_wait_s: float  # seconds that they waited for a prefetch
+    queue_s: float  # seconds that requests waited for their turn, together
+    makespan_s: float  # seconds from the first arrival to the last prefill's end
+    ttft: Percentiles  # time to first token, from arrival
+    service: Percentiles  # the same from the start of a request's turn, so without queueing
+    tiers: tuple[TierReport, ...]  # of each tier, fastest first
+    links: tuple[LinkReport, ...]  # of each pair of neighbouring tiers, upwards and then downwards
+    # tokens that a byte of cache held, against every layer keeping every token; NaN if nothing was kept
     multiplier: float
 
     @property
@@ -214,14 +167,39 @@ class Report:
         return [{"what": what, "value": value} for what, value in pairs.items()]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types; what is infinite or unknown becomes None."""
-        plain = dataclasses.asdict(self)
-        plain |= {"token_hit_rate": self.token_hit_rate, "block_hit_rate": self.block_hit_rate}
-        for tier, entry in zip(self.tiers, plain["tiers"], strict=True):
-            if tier.hit is not None:
-                entry["hit"] |= {name: getattr(tier.hit, name) for name in ("ratio", "load_usd", "recompute_usd")}
-        cleaned: dict[str, Any] = _finite(plain)
+        """Return everything as plain JSON types in base units, tiers and links by name, each key with its unit.
+
+        What is infinite or unknown becomes None.
+        """
+        own = {_KEYS.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("ttft", "service"):
+            own |= {f"{name}_{part}": value for part, value in dataclasses.asdict(own.pop(name)).items()}
+        own |= {
+            "hit_rate": self.token_hit_rate,
+            "block_hit_rate": self.block_hit_rate,
+            "moved_bytes": sum(link.moved_bytes for link in self.links),
+            "tiers": {tier.name: tier.as_dict() for tier in self.tiers},
+            "links": {link.name: link.as_dict() for link in self.links},
+        }
+        cleaned: dict[str, Any] = plain(own)
         return cleaned
+
+
+#: Keys that say what is counted, where the field's name leaves it to its class.
+_KEYS = {
+    "references": "block_references",
+    "resident_references": "resident_block_references",
+    "wholly_cached": "wholly_cached_requests",
+    "oversize": "oversize_requests",
+    "prefetch_given_up": "prefetch_given_up_pages",
+    "compute_s": "prefill_compute_s",
+}
+
+
+def _hit(hit: HitCost) -> dict[str, Any]:
+    fields = dataclasses.asdict(hit)
+    more = {name: getattr(hit, name) for name in ("ratio", "load_usd", "recompute_usd")}
+    return {"prefix_tokens": fields.pop("tokens"), **fields, **more}
 
 
 def _row(tier: TierReport) -> dict[str, Any]:
@@ -248,14 +226,3 @@ def _usd(hit: HitCost | None) -> str:
 
 def _three(times: Percentiles) -> str:
     return " / ".join(f"{s:.3g} s" for s in (times.p50_s, times.p90_s, times.p99_s))
-
-
-def _finite(value: Any) -> Any:
-    """Return nested values with None for numbers that JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -32,7 +32,7 @@ from costlab.cache.sim.plan import Plan
 from costlab.cache.sim.prefetch import Link, Prefetcher
 from costlab.cache.sim.report import LinkReport, PoolReport, Report, TierReport, percentiles
 from costlab.cache.tiers import Tier
-from costlab.traces import Request
+from costlab.traces import Request, Trace, TraceError
 
 #: A prompt that is wholly cached still computes its last token: the first answer comes out of it.
 LAST_TOKENS = 1
@@ -63,15 +63,30 @@ def replay(requests: Iterable[Request], plan: Plan, progress: Callable[[int], ob
     return state.report()
 
 
+@dataclass(frozen=True)
+class ReplayTask:
+    """Replays a trace under the plan that it is called with; many at once may, as threads or, pickled, as processes.
+
+    Raises:
+        TraceError: a trace that can be read only once.
+    """
+
+    trace: Trace  # replayed anew for each plan
+
+    def __post_init__(self) -> None:
+        if self.trace.is_stream:
+            name = self.trace.name
+            raise TraceError(f"{name}: each worker reads the trace for itself; save the stream to a file first")
+
+    def __call__(self, plan: Plan) -> tuple[Report, tuple[str, ...]]:
+        """Return the report, and what was met in the trace (`Trace.notes`)."""
+        own = self.trace.apart()  # threads share one trace, and each would count what all of them met
+        return replay(own, plan), tuple(own.notes())
+
+
 @dataclass
 class Totals:
-    """What a replay has counted so far; the fields are those of `Report`.
-
-    Attributes:
-        requests, references, resident_references, input_tokens, output_tokens: as in `Report`.
-        wholly_cached, oversize, uncached_pages, recomputed_for_windows_tokens: as in `Report`.
-        compute_s, stall_s, prefetch_wait_s, queue_s: as in `Report`.
-    """
+    """What a replay has counted so far; the fields are those of `Report`."""
 
     requests: int = 0
     references: int = 0

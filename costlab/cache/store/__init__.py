@@ -22,22 +22,6 @@ from costlab.cache.store.pages import Array, Geometry, Page, PageKey, Spec
 from costlab.cache.store.store import Stats, Store, WritePolicy
 
 __all__ = [
-    "Array",
-    "Disk",
-    "DiskFull",
-    "FolderInUse",
-    "Geometry",
-    "GeometryMismatch",
-    "Page",
-    "PageKey",
-    "ReadOnly",
-    "Spec",
-    "Speeds",
-    "Stats",
-    "Store",
-    "StoreError",
-    "WritePolicy",
-    "cool",
-    "predicted_ttft_s",
-    "speeds",
-]
+    "Array", "Disk", "DiskFull", "FolderInUse", "Geometry", "GeometryMismatch", "Page", "PageKey", "ReadOnly",
+    "Spec", "Speeds", "Stats", "Store", "StoreError", "WritePolicy", "cool", "predicted_ttft_s", "speeds",
+]  # fmt: skip

@@ -47,17 +47,11 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a page file says of itself.
+    """What a page file says of itself."""
 
-    Attributes:
-        key: of the page.
-        arrays: name, dtype and shape of each array.
-        digest: of the page's row, 128 bits.
-    """
-
-    key: bytes
-    arrays: list[Any]
-    digest: bytes
+    key: bytes  # of the page
+    arrays: list[Any]  # name, dtype and shape of each array
+    digest: bytes  # of the page's row, 128 bits
 
     def encode(self) -> bytes:
         """Return the bytes that stand before the row."""

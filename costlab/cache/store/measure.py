@@ -23,19 +23,12 @@ from costlab.cache.store.store import Store
 
 @dataclass(frozen=True)
 class Speeds:
-    """How fast `Store.load` is, by where the pages are.
+    """How fast `Store.load` is, by where the pages are."""
 
-    Attributes:
-        memory_bytes_per_s: from the memory pool, bytes per second.
-        ram_bytes_per_s: from the RAM tier, bytes per second.
-        warm_file_bytes_per_s: from files that the system still holds in memory, bytes per second.
-        cold_file_bytes_per_s: from files that only the disk holds, bytes per second.
-    """
-
-    memory_bytes_per_s: float
-    ram_bytes_per_s: float
-    warm_file_bytes_per_s: float
-    cold_file_bytes_per_s: float
+    memory_bytes_per_s: float  # from the memory pool, bytes per second
+    ram_bytes_per_s: float  # from the RAM tier, bytes per second
+    warm_file_bytes_per_s: float  # from files that the system still holds in memory, bytes per second
+    cold_file_bytes_per_s: float  # from files that only the disk holds, bytes per second
 
     def of(self, tier: str) -> float:
         """Return the speed of "memory", "ram", "warm file" or "cold file"."""

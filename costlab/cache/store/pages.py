@@ -62,17 +62,11 @@ def canonical(key: PageKey) -> bytes:
 
 @dataclass(frozen=True)
 class Spec:
-    """One array of a page.
+    """One array of a page."""
 
-    Attributes:
-        name: of the array.
-        dtype: NumPy's name of its type.
-        shape: its shape.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+    name: str  # of the array
+    dtype: str  # NumPy's name of its type
+    shape: tuple[int, ...]  # its shape
 
     def __post_init__(self) -> None:
         try:
@@ -93,13 +87,9 @@ class Spec:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What every page of one store looks like; `pack` and `views` turn a page into a row of bytes and back.
+    """What every page of one store looks like; `pack` and `views` turn a page into a row of bytes and back."""
 
-    Attributes:
-        arrays: the arrays of a page, in order.
-    """
-
-    arrays: tuple[Spec, ...]
+    arrays: tuple[Spec, ...]  # the arrays of a page, in order
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.arrays]

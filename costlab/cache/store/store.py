@@ -44,35 +44,20 @@ _Unsaved = Literal["waiting", "queued", "failed", "aged"]
 
 @dataclass(frozen=True)
 class Stats:
-    """What a store has done since it was opened.
+    """What a store has done since it was opened."""
 
-    Attributes:
-        served_memory: pages found in the memory pool.
-        served_ram: pages found in RAM.
-        served_file: pages read from files.
-        missed: pages asked for that no tier held.
-        put: pages that were new.
-        refused: pages not stored, since every slot was in use.
-        written: pages that became durable.
-        failed: attempts to write a page that failed.
-        lost: pages that left RAM without ever reaching the disk.
-        evicted_files: files that made room for others.
-        damaged: files that failed their check and were removed.
-        waited_s: seconds that `put` and `flush` waited for the disk.
-    """
-
-    served_memory: int
-    served_ram: int
-    served_file: int
-    missed: int
-    put: int
-    refused: int
-    written: int
-    failed: int
-    lost: int
-    evicted_files: int
-    damaged: int
-    waited_s: float
+    served_memory: int  # pages found in the memory pool
+    served_ram: int  # pages found in RAM
+    served_file: int  # pages read from files
+    missed: int  # pages asked for that no tier held
+    put: int  # pages that were new
+    refused: int  # pages not stored, since every slot was in use
+    written: int  # pages that became durable
+    failed: int  # attempts to write a page that failed
+    lost: int  # pages that left RAM without ever reaching the disk
+    evicted_files: int  # files that made room for others
+    damaged: int  # files that failed their check and were removed
+    waited_s: float  # seconds that `put` and `flush` waited for the disk
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 >>> from costlab import arch
 >>> from costlab.nn import attention
 >>> dims = arch.MLA(heads=4, rope_dim=8, entry=((40, "fp32"),), nope_dim=16, v_dim=16, q_rank=32, kv_rank=32)
->>> layer = attention.build(dims, hidden=64)
+>>> layer = attention.build_layer(dims, hidden=64)
 >>> cache = layer.new_cache(capacity=100)
 >>> prompt = layer(torch.zeros(1, 99, 64), cache)
 >>> layer(torch.zeros(1, 1, 64), cache).shape, cache.nbytes()
@@ -21,47 +21,23 @@ from typing import Any
 from costlab import arch
 from costlab.nn.attention.compressed import CSA, HCA, GroupedOutput, SharedWindow
 from costlab.nn.attention.compressor import Compressor
-from costlab.nn.attention.core import KeySet, Layer, RMSNorm, attend, top_k, weigh
+from costlab.nn.attention.core import AttentionLayer, KeySet, RMSNorm, attend, unordered_top_k, weigh
 from costlab.nn.attention.dsa import DSA
-from costlab.nn.attention.formats import Format, fp4_indices, fp4_values
+from costlab.nn.attention.formats import EntryFormat, fp4_indices, fp4_values
 from costlab.nn.attention.full import Full
 from costlab.nn.attention.indexer import IndexQuery, hadamard
-from costlab.nn.attention.kv import Cache, Ring, Table
+from costlab.nn.attention.kv import Cache, KVTable, RingBuffer
 from costlab.nn.attention.mla import MLA
 from costlab.nn.attention.rope import Rope, Yarn, rotate
 
 __all__ = [
-    "CSA",
-    "DSA",
-    "HCA",
-    "LAYERS",
-    "MLA",
-    "Cache",
-    "Compressor",
-    "Format",
-    "Full",
-    "GroupedOutput",
-    "IndexQuery",
-    "KeySet",
-    "Layer",
-    "RMSNorm",
-    "Ring",
-    "Rope",
-    "SharedWindow",
-    "Table",
-    "Yarn",
-    "attend",
-    "build",
-    "fp4_indices",
-    "fp4_values",
-    "hadamard",
-    "rotate",
-    "top_k",
-    "weigh",
-]
+    "CSA", "DSA", "HCA", "LAYERS", "MLA", "AttentionLayer", "Cache", "Compressor", "EntryFormat", "Full",
+    "GroupedOutput", "IndexQuery", "KVTable", "KeySet", "RMSNorm", "RingBuffer", "Rope", "SharedWindow", "Yarn",
+    "attend", "build_layer", "fp4_indices", "fp4_values", "hadamard", "rotate", "unordered_top_k", "weigh",
+]  # fmt: skip
 
 #: The running layer of each attention kind of `costlab.arch`.
-LAYERS: Mapping[type[arch.Attention], type[Layer[Any]]] = {
+LAYERS: Mapping[type[arch.Attention], type[AttentionLayer[Any]]] = {
     arch.FullAttention: Full,
     arch.SlidingWindow: Full,
     arch.MLA: MLA,
@@ -72,7 +48,7 @@ LAYERS: Mapping[type[arch.Attention], type[Layer[Any]]] = {
 }
 
 
-def build(dims: arch.Attention, hidden: int, rope: Rope | None = None, **options: Any) -> Layer[Any]:
+def build_layer(dims: arch.Attention, hidden: int, rope: Rope | None = None, **options: Any) -> AttentionLayer[Any]:
     """Build the running layer of an attention kind, with the dimensions that `costlab.arch` counts.
 
     Args:
@@ -89,5 +65,5 @@ def build(dims: arch.Attention, hidden: int, rope: Rope | None = None, **options
         known = ", ".join(kind.__name__ for kind in LAYERS)
         raise TypeError(f"no running layer for {type(dims).__name__}; known: {known}")
     make: Any = LAYERS[type(dims)]
-    layer: Layer[Any] = make(dims, hidden, rope or Rope(), **options)
+    layer: AttentionLayer[Any] = make(dims, hidden, rope or Rope(), **options)
     return layer

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from costlab import arch
 from costlab.nn.attention.compressor import Compressor
 from costlab.nn.attention.core import (
+    AttentionLayer,
     KeySet,
-    Layer,
     RMSNorm,
     Span,
     Window,
@@ -26,19 +26,20 @@ from costlab.nn.attention.core import (
     check_rotary,
     linear,
     remember_window,
-    top_k,
+    unordered_top_k,
 )
 from costlab.nn.attention.indexer import IndexQuery
-from costlab.nn.attention.kv import Cache, Ring, Table
+from costlab.nn.attention.kv import Cache, KVTable, RingBuffer
 from costlab.nn.attention.rope import Rope
 
 
 @dataclass(frozen=True)
 class SharedKeys:
-    """What the queries of a call read: the window, the compressed entries, their index keys."""
+    """What the queries of a call read."""
 
-    window: Window
-    entries: Table | None = None
+    window: Window  # raw entries of recent tokens
+    entries: KVTable | None = None  # compressed entries; None: a layer without them
+    # index keys of the compressed entries, shape (batch, n, index_dim); None: a layer without indexer
     index: Tensor | None = None
 
 
@@ -66,7 +67,7 @@ class GroupedOutput(nn.Module):
         return self.up(torch.einsum("bngi,goi->bngo", groups, self.down).flatten(2))  # (batch, n, hidden)
 
 
-class SharedWindow(Layer[SharedKeys]):
+class SharedWindow(AttentionLayer[SharedKeys]):
     """V4's base layer: shared key-value heads over the last `window` tokens, with sinks.
 
     Args:
@@ -90,9 +91,9 @@ class SharedWindow(Layer[SharedKeys]):
         self.sink = nn.Parameter(torch.zeros(dims.heads))
         self.output = GroupedOutput(dims.heads * dims.head_dim, dims.groups, dims.group_dim, hidden)
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         slots = min(self.dims.window, capacity)
-        return {"window": Ring(self.dims.entry, self.dims.head_dim, (batch,), slots, device)}
+        return {"window": RingBuffer(self.dims.entry, self.dims.head_dim, (batch,), slots, device)}
 
     def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> SharedKeys:
         raw = self._rotated(self.window_norm(self.window(hidden)), positions.at)
@@ -149,8 +150,8 @@ class HCA(SharedWindow):
         super().__init__(dims, hidden, rope)
         self.compressor = Compressor(hidden, dims.head_dim, dims.block, dims.series)
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
-        entries = Table(self.dims.entry, self.dims.head_dim, (batch,), capacity // self.dims.block, device)
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
+        entries = KVTable(self.dims.entry, self.dims.head_dim, (batch,), capacity // self.dims.block, device)
         state = self.compressor.new_state(batch, capacity, device)
         return {"main": entries, **super()._tables(batch, capacity, device), "state": state}
 
@@ -200,8 +201,8 @@ class CSA(HCA):
         self.index = IndexQuery(hidden, dims.q_rank, dims.index_heads, dims.index_dim, dims.index_key)
         self.index_compressor = Compressor(hidden, dims.index_dim, dims.block, dims.series)
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
-        index = Table(self.dims.index_key, self.dims.index_dim, (batch,), capacity // self.dims.block, device)
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
+        index = KVTable(self.dims.index_key, self.dims.index_dim, (batch,), capacity // self.dims.block, device)
         state = self.index_compressor.new_state(batch, capacity, device)
         return {**super()._tables(batch, capacity, device), "index": index, "index_state": state}
 
@@ -230,7 +231,7 @@ class CSA(HCA):
         scores = self.index_scores(hidden, latent, positions, keys.index[:, : positions.stop // self.dims.block])
         if scores.shape[-1] <= self.dims.top_k:  # every entry is read, whatever its score
             return [self._all_entries(positions, keys, hidden.dtype)]
-        places = top_k(scores, self.dims.top_k)  # (batch, queries, top_k)
+        places = unordered_top_k(scores, self.dims.top_k)  # (batch, queries, top_k)
         entries = keys.entries.gather(places, hidden.dtype)
         return [KeySet(entries, entries, places < self.closed(positions)[:, None])]
 

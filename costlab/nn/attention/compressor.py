@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from costlab.nn.attention.core import RMSNorm, Span, linear
-from costlab.nn.attention.kv import Ring
+from costlab.nn.attention.kv import RingBuffer
 
 
 class Compressor(nn.Module):
@@ -37,13 +37,13 @@ class Compressor(nn.Module):
         self.bias = nn.Parameter(torch.zeros(block, series * width))
         self.norm = RMSNorm(width)
 
-    def new_state(self, batch: int, capacity: int, device: torch.device) -> Ring:
+    def new_state(self, batch: int, capacity: int, device: torch.device) -> RingBuffer:
         """Return room for content and gate of the open block, and of the one before if blocks overlap."""
         width = 2 * self.series * self.width
         slots = min(self.series * self.block, capacity)
-        return Ring(((width, "fp32"),), width, (batch,), slots, device)
+        return RingBuffer(((width, "fp32"),), width, (batch,), slots, device)
 
-    def forward(self, hidden: Tensor, positions: Span, state: Ring) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden: Tensor, positions: Span, state: RingBuffer) -> tuple[Tensor, Tensor]:
         """Read tokens and return the entries of the blocks that they close.
 
         Args:
@@ -70,7 +70,7 @@ class Compressor(nn.Module):
         slots = torch.cat([self.content(hidden), gate], -1)  # (batch, n, 2*series*width)
         return slots.to(torch.promote_types(slots.dtype, torch.float32))
 
-    def _known(self, slots: Tensor, positions: Span, state: Ring) -> Tensor:
+    def _known(self, slots: Tensor, positions: Span, state: RingBuffer) -> Tensor:
         """Return the slots of whole blocks: those that the state has kept, and the new ones."""
         first, closed = positions.start // self.block, positions.stop // self.block
         # a copy: whether a slice is contiguous hangs on the length, which a graph leaves open

@@ -1,4 +1,4 @@
-"""What every attention kind shares: a softmax over several sets of keys, a top-k that breaks ties, a skeleton.
+"""What all attention kinds share: a softmax over several sets of keys, a top-k that breaks ties, a base class.
 
 Chapter: attention
 """
@@ -14,26 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.nn.attention.kv import Cache, Ring, Table, all_or_nothing
+from costlab.nn.attention.kv import Cache, KVTable, RingBuffer, all_or_nothing
 from costlab.nn.attention.rope import Pairing, Rope, rotate
 
-EPS = 1e-6
+_EPS = 1e-6
 Keys = TypeVar("Keys")
 
 
 @dataclass(frozen=True)
 class KeySet:
-    """Keys and values that queries read, and which of them each may see.
+    """Keys and values that queries read, and which of them each may see."""
 
-    Args:
-        keys: shape (batch, n, width), the same for every query; or (batch, queries, n, width), chosen by each.
-        values: the same with the values' width.
-        visible: shape (queries, n) or (batch, queries, n); None: all.
-    """
-
-    keys: Tensor
-    values: Tensor
-    visible: Tensor | None = None
+    keys: Tensor  # shape (batch, n, width), the same for every query; or (batch, queries, n, width), chosen by each
+    values: Tensor  # the same with the values' width
+    visible: Tensor | None = None  # shape (queries, n) or (batch, queries, n); None: all
 
 
 def attend(q: Tensor, sets: Sequence[KeySet], scale: float, sink: Tensor | None = None) -> Tensor:
@@ -89,7 +83,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return (left.flatten(1, 2) @ right).unflatten(1, left.shape[1:3])  # (batch, queries, heads, b)
 
 
-def top_k(scores: Tensor, k: int) -> Tensor:
+def unordered_top_k(scores: Tensor, k: int) -> Tensor:
     """Return the places of the k best scores, the earlier place winning a tie; their order is not defined.
 
     `torch.topk` takes any of equal scores, and which depends on shape and machine. Rows where that matters are
@@ -132,19 +126,19 @@ class RMSNorm(nn.Module):
 
         Source: arXiv 1910.07467 eq. 4.
         """
-        return F.rms_norm(x, x.shape[-1:], self.weight, EPS)
+        return F.rms_norm(x, x.shape[-1:], self.weight, _EPS)
 
 
 @dataclass(frozen=True)
 class Span:
-    """Positions start … stop-1 of consecutive tokens, as numbers and, `at`, as a tensor of shape (stop-start,).
+    """Positions start … stop-1 of consecutive tokens, as numbers and as a tensor.
 
     Numbers read back from the tensor would make a GPU wait, and could not be traced into a graph.
     """
 
-    start: int
-    stop: int
-    at: Tensor
+    start: int  # first position
+    stop: int  # one after the last position
+    at: Tensor  # all of them, shape (stop-start,)
 
     @staticmethod
     def of(start: int, stop: int, device: torch.device) -> Span:
@@ -159,11 +153,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """Entries of recent tokens: in order from position `first`, or (`first` None) just the ones to read."""
+    """Entries of recent tokens, some of which each query may read."""
 
-    entries: Tensor
+    entries: Tensor  # shape (…, n, width)
+    # position of the first entry, the others following in order; None: just the ones to read, in any order
     first: int | None
-    size: int
+    size: int  # tokens back that a query looks, itself included
 
     def near(self, positions: Span) -> tuple[Tensor, Tensor | None]:
         """Return the entries that consecutive queries may read, and which each may see.
@@ -197,7 +192,7 @@ def causal(positions: Span, low: int, stop: int, window: int | None = None) -> T
     return past if window is None else past & (keys > at - window)
 
 
-def remember_window(ring: Ring, new: Tensor) -> Window:
+def remember_window(ring: RingBuffer, new: Tensor) -> Window:
     """Push new entries into a window's ring and return what the queries of these tokens read.
 
     Args:
@@ -214,15 +209,18 @@ def remember_window(ring: Ring, new: Tensor) -> Window:
     return Window(entries, first, ring.slots)
 
 
-class Layer(nn.Module, ABC, Generic[Keys]):
+class AttentionLayer(nn.Module, ABC, Generic[Keys]):
     """One attention layer: `forward` reads new tokens, all of a prompt or a single one, and remembers them.
 
     Args:
         hidden: width of its input and output.
         rope: its rotary embedding.
+
+    Attributes:
+        query_block: queries that are worked on at once, at most.
+        float_budget: numbers that their logits and gathered keys may take at once.
     """
 
-    #: Queries that are worked on at once, at most; and the floats their logits and gathered keys may take.
     query_block: int = 128
     float_budget: int = 2**24
 
@@ -293,7 +291,7 @@ class Layer(nn.Module, ABC, Generic[Keys]):
             raise ValueError(f"hidden {tuple(hidden.shape)} has another batch than its cache, {cache.batch}")
 
     @abstractmethod
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         """Return empty storage by part."""
 
     @abstractmethod

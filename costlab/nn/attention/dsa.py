@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from costlab import arch
-from costlab.nn.attention.core import KeySet, Layer, Span, causal, linear, top_k
+from costlab.nn.attention.core import AttentionLayer, KeySet, Span, causal, linear, unordered_top_k
 from costlab.nn.attention.indexer import IndexQuery
-from costlab.nn.attention.kv import Cache, Table
+from costlab.nn.attention.kv import Cache, KVTable
 from costlab.nn.attention.mla import MLA
 from costlab.nn.attention.rope import Rope
 
 
 @dataclass(frozen=True)
 class TokenKeys:
-    """Where DSA's queries look: all index keys, and the table to take chosen latents from."""
+    """What DSA's queries read."""
 
-    index: Tensor
-    latents: Table
+    index: Tensor  # index keys of all tokens, shape (batch, n, index_dim)
+    latents: KVTable  # table to take chosen latents from
 
 
-class DSA(Layer[TokenKeys]):
+class DSA(AttentionLayer[TokenKeys]):
     """MLA in its absorbed form over the tokens that the lightning indexer picks.
 
     Args:
@@ -50,8 +50,8 @@ class DSA(Layer[TokenKeys]):
         self.index_key = linear(hidden, dims.index_dim)
         self.index_norm = nn.LayerNorm(dims.index_dim, eps=1e-6)
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
-        index = Table(self.dims.index_key, self.dims.index_dim, (batch,), capacity, device)
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
+        index = KVTable(self.dims.index_key, self.dims.index_dim, (batch,), capacity, device)
         return {**self.mla._tables(batch, capacity, device), "index": index}
 
     def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> TokenKeys:
@@ -84,12 +84,12 @@ class DSA(Layer[TokenKeys]):
         q = self.mla._queries(latent, positions)
         return self.mla.output(self.mla._absorbed(q, latents).flatten(2))
 
-    def _chosen(self, scores: Tensor, positions: Span, latents: Table, dtype: torch.dtype) -> KeySet:
+    def _chosen(self, scores: Tensor, positions: Span, latents: KVTable, dtype: torch.dtype) -> KeySet:
         seen = scores.shape[-1]
         if seen <= self.dims.top_k:  # every token is read, whatever its score
             entries = latents.read(seen, dtype)
             return KeySet(entries, entries[..., : self.dims.kv_rank], causal(positions, 0, seen))
-        places = top_k(scores, self.dims.top_k)  # (batch, queries, top_k)
+        places = unordered_top_k(scores, self.dims.top_k)  # (batch, queries, top_k)
         entries = latents.gather(places, dtype)
         return KeySet(entries, entries[..., : self.dims.kv_rank], places <= positions.at[:, None])
 

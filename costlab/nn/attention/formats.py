@@ -1,4 +1,4 @@
-"""How a cached entry is stored: real dtypes, real scales, real bytes.
+"""How a cached entry is stored: as tensors of the very dtypes and scales that its layout names.
 
 A layout such as `((448, "fp8"), (64, "bf16"), (7, "ue8m0"), (1, "pad"))` says what one entry holds. Values in FP8
 or FP4 are stored in blocks that share a scale; the scales are the later "ue8m0" or "fp32" parts of the layout.
@@ -51,13 +51,13 @@ def fp4_values(patterns: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A run of values in one dtype; `block` values share a scale, 0: unscaled."""
+class EntryPart:
+    """A run of values of an entry in one dtype."""
 
-    count: int
-    dtype: str
-    block: int = 0
-    scale: str = ""
+    count: int  # values
+    dtype: str  # as in the catalog, e.g. "fp8"
+    block: int = 0  # values that share a scale; 0: unscaled
+    scale: str = ""  # dtype of the scales; "": none
 
     def empty(self, lead: Sequence[int], device: torch.device) -> list[Tensor]:
         """Return zeroed storage for entries of shape `lead`: values, and scales where there are any."""
@@ -93,10 +93,10 @@ class Part:
         return (blocks * stored[1].to(dtype)[..., None]).flatten(-2)  # (…, count)
 
 
-class Format:
+class EntryFormat:
     """One entry's layout, ready to encode and decode tensors of its width.
 
-    >>> Format(((448, "fp8"), (64, "bf16"), (7, "ue8m0"), (1, "pad")), 512).bytes_per_entry
+    >>> EntryFormat(((448, "fp8"), (64, "bf16"), (7, "ue8m0"), (1, "pad")), 512).bytes_per_entry
     584
     """
 
@@ -141,9 +141,9 @@ class Format:
         return self.decode(self.encode(x), x.dtype)
 
 
-def _parts(layout: Layout) -> list[Part]:
+def _parts(layout: Layout) -> list[EntryPart]:
     """Pair each 8- or 4-bit run with the next run of scales."""
-    parts: list[Part] = []
+    parts: list[EntryPart] = []
     for count, dtype in layout:
         waiting = next((i for i, p in enumerate(parts) if p.dtype in LARGEST and not p.block), None)
         if dtype == "ue8m0" or (dtype == "fp32" and waiting is not None):
@@ -151,30 +151,30 @@ def _parts(layout: Layout) -> list[Part]:
                 raise ValueError(f"layout {layout}: {count} scales in {dtype} follow no fp8 or fp4 values")
             parts[waiting] = _scaled(parts[waiting], count, dtype, layout)
         elif dtype in PLAIN or dtype in LARGEST:
-            parts.append(Part(count, dtype))
+            parts.append(EntryPart(count, dtype))
         elif dtype != "pad":
             raise ValueError(f"layout {layout}: {dtype!r} should be one of fp32, bf16, fp16, fp8, fp4, ue8m0, pad")
     return [part for part in parts if _even_fp4(part, layout)]
 
 
-def _scaled(part: Part, scales: int, dtype: str, layout: Layout) -> Part:
+def _scaled(part: EntryPart, scales: int, dtype: str, layout: Layout) -> EntryPart:
     if part.count % scales:
         raise ValueError(f"layout {layout}: {part.count} values don't divide among {scales} scales")
-    return Part(part.count, part.dtype, part.count // scales, dtype)
+    return EntryPart(part.count, part.dtype, part.count // scales, dtype)
 
 
-def _even_fp4(part: Part, layout: Layout) -> bool:
+def _even_fp4(part: EntryPart, layout: Layout) -> bool:
     if part.dtype == "fp4" and part.count % 2:
         raise ValueError(f"layout {layout}: {part.count} fp4 values don't fill whole bytes, an even number would")
     return part.count > 0
 
 
-def _merged(parts: list[Part]) -> list[Part]:
+def _merged(parts: list[EntryPart]) -> list[EntryPart]:
     """Join neighbours of one plain dtype, so that keys and values in BF16 are one tensor."""
-    merged: list[Part] = []
+    merged: list[EntryPart] = []
     for part in parts:
         if merged and part.dtype in PLAIN and merged[-1].dtype == part.dtype:
-            merged[-1] = Part(merged[-1].count + part.count, part.dtype)
+            merged[-1] = EntryPart(merged[-1].count + part.count, part.dtype)
         else:
             merged.append(part)
     return merged

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from costlab import arch
 from costlab.nn.attention.core import (
+    AttentionLayer,
     KeySet,
-    Layer,
     RMSNorm,
     Span,
     Window,
@@ -20,11 +20,11 @@ from costlab.nn.attention.core import (
     linear,
     remember_window,
 )
-from costlab.nn.attention.kv import Cache, Ring, Table
+from costlab.nn.attention.kv import Cache, KVTable, RingBuffer
 from costlab.nn.attention.rope import Rope
 
 
-class Full(Layer[Window]):
+class Full(AttentionLayer[Window]):
     """Attention of `heads` query heads to `kv_heads` keys and values per token, rotary on the first channels.
 
     Keys and values may differ in width, and rotary embedding may cover only part of a head.
@@ -57,11 +57,11 @@ class Full(Layer[Window]):
             self.window = dims.window
             self.sink = nn.Parameter(torch.zeros(dims.heads)) if dims.sink else None
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         width, lead = self.dims.qk_dim + self.dims.v_dim, (batch, self.dims.kv_heads)
         if self.window is None:
-            return {"main": Table(self.dims.entry, width, lead, capacity, device)}
-        return {"window": Ring(self.dims.entry, width, lead, min(self.window, capacity), device)}
+            return {"main": KVTable(self.dims.entry, width, lead, capacity, device)}
+        return {"window": RingBuffer(self.dims.entry, width, lead, min(self.window, capacity), device)}
 
     def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> Window:
         keys = self.key_norm(self.key(hidden).unflatten(-1, (self.dims.kv_heads, -1)))

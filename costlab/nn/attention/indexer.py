@@ -1,7 +1,7 @@
 """The lightning indexer: many small heads score every key cheaply, and the best few are read in full.
 
 Score of a key s for a query t: sum over heads of w_th · ReLU(q_th · k_s). ReLU makes exact zeros, and with few heads
-many keys tie at zero; `core.top_k` decides those by place.
+many keys tie at zero; `core.unordered_top_k` decides those by place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from costlab.arch import Layout
 from costlab.nn.attention.core import linear
-from costlab.nn.attention.formats import Format
+from costlab.nn.attention.formats import EntryFormat
 
 
 class IndexQuery(nn.Module):
@@ -30,7 +30,7 @@ class IndexQuery(nn.Module):
     def __init__(self, hidden: int, q_rank: int, heads: int, width: int, layout: Layout) -> None:
         super().__init__()
         self.heads = heads
-        self.format = Format(layout, width)
+        self.format = EntryFormat(layout, width)
         self.query = linear(q_rank, heads * width)
         self.weights = linear(hidden, heads)
         if self.format.quantised and width & (width - 1):

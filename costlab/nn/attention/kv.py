@@ -1,4 +1,4 @@
-"""What a layer remembers: a table that grows, a ring that forgets, and both measured in bytes of real tensors.
+"""The cache of a layer: tables of all entries and ring buffers of the last ones, measured in bytes of real tensors.
 
 Chapter: attention
 """
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from costlab.arch import Layout
-from costlab.nn.attention.formats import Format
+from costlab.nn.attention.formats import EntryFormat
 
 
-class Table:
+class KVTable:
     """Entries in stored precision, appended one after another.
 
     Args:
@@ -27,7 +27,7 @@ class Table:
     """
 
     def __init__(self, layout: Layout, width: int, lead: tuple[int, ...], slots: int, device: torch.device) -> None:
-        self.format = Format(layout, width)
+        self.format = EntryFormat(layout, width)
         self.slots = slots
         self.length = 0
         self.stored = self.format.empty((*lead, slots), device)  # each (*lead, slots, …)
@@ -125,7 +125,7 @@ def _floats(bits: Tensor, like: Tensor) -> Tensor:
     return bits if bits.dtype == like.dtype else bits.view(like.dtype)
 
 
-class Ring(Table):
+class RingBuffer(KVTable):
     """The last `slots` entries: entry number i lives in slot i mod slots, over the one it pushes out."""
 
     def append(self, x: Tensor) -> None:
@@ -172,7 +172,7 @@ class Ring(Table):
         return self.format.decode([_floats(_bits(t)[..., places, :], t) for t in self.stored], dtype)
 
     def read_all(self, dtype: torch.dtype) -> Tensor:
-        """Return all held entries in slot order, shape (*lead, held, width): softmax does not mind the order."""
+        """Return all held entries in slot order, shape (*lead, held, width), which a softmax does not depend on."""
         return self.read(min(self.length, self.slots), dtype)
 
     @property
@@ -191,7 +191,7 @@ class Cache:
         capacity: tokens it has room for.
     """
 
-    def __init__(self, tables: Mapping[str, Table], batch: int, capacity: int) -> None:
+    def __init__(self, tables: Mapping[str, KVTable], batch: int, capacity: int) -> None:
         self.tables = tables
         self.batch = batch
         self.capacity = capacity
@@ -202,14 +202,14 @@ class Cache:
         parts = ", ".join(f"{part} {size:,} B" for part, size in self.nbytes().items())
         return f"Cache({self.length} of {self.capacity} tokens, batch {self.batch}: {parts})"
 
-    def ring(self, part: str) -> Ring:
+    def ring(self, part: str) -> RingBuffer:
         """Return a part that is a ring.
 
         Raises:
             TypeError: a part that grows.
         """
         table = self.tables[part]
-        if not isinstance(table, Ring):
+        if not isinstance(table, RingBuffer):
             raise TypeError(f"{part!r} is a table that grows, not a ring")
         return table
 

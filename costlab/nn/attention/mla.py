@@ -9,20 +9,21 @@ Chapter: attention
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from costlab import arch
-from costlab.nn.attention.core import KeySet, Layer, RMSNorm, Span, attend, causal, check_rotary, linear
-from costlab.nn.attention.kv import Cache, Table
+from costlab.checks import one_of
+from costlab.nn.attention.core import AttentionLayer, KeySet, RMSNorm, Span, attend, causal, check_rotary, linear
+from costlab.nn.attention.kv import Cache, KVTable
 from costlab.nn.attention.rope import Rope
 
 Form = Literal["auto", "naive", "absorbed"]
 
 
-class MLA(Layer[KeySet]):
+class MLA(AttentionLayer[KeySet]):
     """Attention over latents, in the naive or the absorbed form.
 
     Args:
@@ -37,10 +38,8 @@ class MLA(Layer[KeySet]):
     def __init__(self, dims: arch.MLA, hidden: int, rope: Rope, form: Form = "auto") -> None:
         super().__init__(hidden, rope)
         check_rotary(dims.rope_dim, dims.rope_dim, "rope_dim")
-        if form not in ("auto", "naive", "absorbed"):
-            raise ValueError(f"form = {form!r} should be 'auto', 'naive' or 'absorbed'")
         self.dims = dims
-        self.form = form
+        self.form: Form = one_of(get_args(Form), form, "form")
         self.query_down = linear(hidden, dims.q_rank)
         self.query_norm = RMSNorm(dims.q_rank)
         self.query_up = linear(dims.q_rank, dims.heads * (dims.nope_dim + dims.rope_dim))
@@ -54,8 +53,8 @@ class MLA(Layer[KeySet]):
         """Factor on the dot products: the naive form's key width decides in both forms."""
         return (self.dims.nope_dim + self.dims.rope_dim) ** -0.5 * self.rope.softmax_gain
 
-    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, Table]:
-        return {"main": Table(self.dims.entry, self.dims.kv_rank + self.dims.rope_dim, (batch,), capacity, device)}
+    def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
+        return {"main": KVTable(self.dims.entry, self.dims.kv_rank + self.dims.rope_dim, (batch,), capacity, device)}
 
     def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> KeySet:
         self._store_latents(hidden, positions, cache)

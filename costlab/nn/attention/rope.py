@@ -23,10 +23,10 @@ class Yarn:
     Source: arXiv 2309.00071 sec. 3.2.
     """
 
-    factor: float
-    original_context: int
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
+    factor: float  # by which the slow frequencies are divided
+    original_context: int  # tokens of the context that the model was trained on
+    beta_fast: float = 32.0  # turns within that context from which a frequency stays as it is
+    beta_slow: float = 1.0  # turns within that context up to which a frequency is divided by the whole factor
 
     def stretch(self, frequencies: Tensor, theta: float) -> Tensor:
         """Return the frequencies, the slow ones divided by `factor`, with a linear ramp between.
@@ -51,17 +51,12 @@ class Yarn:
 
 @dataclass(frozen=True)
 class Rope:
-    """Which frequencies a layer turns with.
+    """Which frequencies a layer turns with."""
 
-    Args:
-        theta: base of the geometric series of wavelengths.
-        yarn: stretch for contexts beyond the trained one.
-        softmax_gain: factor on the softmax scale that goes with `yarn` in some models
-            (DeepSeek-V3: (0.1 ln 40 + 1)**2; DeepSeek-V4: none).
-    """
-
-    theta: float = 10_000.0
-    yarn: Yarn | None = None
+    theta: float = 10_000.0  # base of the geometric series of wavelengths
+    yarn: Yarn | None = None  # stretch for contexts beyond the trained one
+    # factor on the softmax scale that goes with `yarn` in some models (DeepSeek-V3: (0.1 ln 40 + 1)**2; DeepSeek-V4:
+    # none)
     softmax_gain: float = 1.0
 
     def frequencies(self, width: int) -> Tensor:

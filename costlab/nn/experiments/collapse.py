@@ -1,4 +1,4 @@
-"""Expert collapse and its cures, on a CPU in seconds: a small layer learns while we watch who gets the work.
+"""Expert collapse and its cures: a small layer trained on a CPU in seconds, the load of its experts kept of each step.
 
 The task is regression with hidden topics: each topic has its own linear map, so experts pay. All inputs share a large
 common component, as hidden states of language models do; it makes an untrained gate prefer the same few experts for
@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from costlab.arch import MoE
 from costlab.catalog import Routing
+from costlab.checks import one_of
 from costlab.nn.moe import Choice, MoELayer
 
 #: "article" adds article E's KL loss, which is made of counts.
@@ -31,33 +32,33 @@ Method = Literal["none", "switch", "sequence", "bias", "article"]
 class Setup:
     """The experiment; the defaults run in about a second and a half per method."""
 
-    experts: int = 16
-    top_k: int = 2
-    hidden: int = 32
-    inner: int = 4
-    topics: int = 16
-    common: float = 6.0
-    steps: int = 300
-    sequences: int = 16
-    sequence_length: int = 32
-    learning_rate: float = 3e-3
-    coefficient: float = 0.02
-    bias_speed: float = 0.005
-    seed: int = 0
+    experts: int = 16  # routed experts of the layer
+    top_k: int = 2  # experts that a token visits
+    hidden: int = 32  # width of the layer
+    inner: int = 4  # width inside an expert
+    topics: int = 16  # hidden topics, each with a linear map of its own
+    common: float = 6.0  # size of the component that all inputs share, in standard deviations of a topic's centre
+    steps: int = 300  # of the optimiser
+    sequences: int = 16  # per step
+    sequence_length: int = 32  # tokens
+    learning_rate: float = 3e-3  # of the optimiser
+    coefficient: float = 0.02  # factor on an auxiliary loss
+    bias_speed: float = 0.005  # change of the selection bias per step
+    seed: int = 0  # of weights and data
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One method's course: per step the task loss (mean square over variance) and the load entropy (1 is even)."""
+    """What one method did, step by step."""
 
-    method: Method
-    losses: tuple[float, ...]
-    entropies: tuple[float, ...]
-    loads: tuple[int, ...]
+    method: Method  # how the load was balanced
+    losses: tuple[float, ...]  # task loss of each step, mean square error over variance
+    entropies: tuple[float, ...]  # load entropy of each step, 0 to 1 (even)
+    loads: tuple[int, ...]  # assignments per expert in the last 20 steps
 
     @property
     def loss(self) -> float:
-        """Mean task loss of the last 20 steps; each step sees fresh data, so this is not memory."""
+        """Mean task loss of the last 20 steps; each step has fresh data, so none of it was learned by heart."""
         return sum(self.losses[-20:]) / len(self.losses[-20:])
 
     @property
@@ -110,7 +111,7 @@ _AUXILIARY: Mapping[str, Callable[[Choice, Setup], Tensor | float]] = {
 }
 
 
-def train(method: Method, setup: Setup | None = None) -> TrainingRun:
+def train_layer(method: Method, setup: Setup | None = None) -> TrainingRun:
     """Train the layer with one balancing method, or "none", and return its course.
 
     The global random state of torch is left as it was.
@@ -122,8 +123,7 @@ def train(method: Method, setup: Setup | None = None) -> TrainingRun:
     Raises:
         ValueError: another method.
     """
-    if method not in _AUXILIARY:
-        raise ValueError(f"method {method!r} should be one of {', '.join(_AUXILIARY)}")
+    method = one_of(get_args(Method), method, "method")
     setup = setup or Setup()
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(setup.seed)

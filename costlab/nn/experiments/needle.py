@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,21 +22,21 @@ from costlab import arch
 from costlab.nn.attention.compressed import CSA, HCA, SharedWindow
 from costlab.nn.attention.core import KeySet, RMSNorm, Span, weigh
 from costlab.nn.attention.rope import Rope
-from costlab.nn.experiments.training import descent, packed, unpack
+from costlab.nn.experiments.training import WEIGHTS, Reader, load_weights
 
-WEIGHTS = Path(__file__).parent / "weights" / "needle.npz"
+NEEDLE_WEIGHTS = WEIGHTS / "needle.npz"
 
 
 @dataclass(frozen=True)
-class Task:
+class NeedleTask:
     """How much hay, how many keys hidden in how many parts. A guess is right one time in `values`."""
 
-    hay: int = 128
-    needles: int = 4
-    parts: int = 4
-    keys: int = 32
-    values: int = 16
-    kinds_of_hay: int = 16
+    hay: int = 128  # tokens of a text before its questions, needles included
+    needles: int = 4  # keys hidden in a text, each asked for once
+    parts: int = 4  # tokens that one key's answer is spread over
+    keys: int = 32  # different keys
+    values: int = 16  # different values of a part
+    kinds_of_hay: int = 16  # different tokens that say nothing
 
     @property
     def tokens(self) -> int:
@@ -73,8 +72,8 @@ class Task:
         return torch.cat([text, self.first_question + keys], 1), values
 
 
-class Reader(nn.Module):
-    """Embeds tokens, attends once, thinks once, and names a value.
+class NeedleReader(Reader):
+    """A model of one attention layer and one MLP that answers each question with the values of its key's parts.
 
     Args:
         task: what it reads.
@@ -82,7 +81,7 @@ class Reader(nn.Module):
         hidden: its width.
     """
 
-    def __init__(self, task: Task, dims: arch.SharedWindow, hidden: int = 64) -> None:
+    def __init__(self, task: NeedleTask, dims: arch.SharedWindow, hidden: int = 64) -> None:
         super().__init__()
         kinds: dict[type[arch.SharedWindow], type[SharedWindow]] = {arch.CSA: CSA, arch.HCA: HCA}
         self.task = task
@@ -114,6 +113,17 @@ class Reader(nn.Module):
         x = (x + self.attention(x))[:, self.task.hay :]
         logits: Tensor = self.mlp(self.norms[1](x))
         return logits.unflatten(-1, (self.task.parts, -1))  # (count, needles, parts, values)
+
+    def losses(self, texts: int, generator: torch.Generator) -> tuple[Tensor, Tensor | float]:
+        """Return the cross-entropy of its answers to new texts, and the indexer's loss if there is one.
+
+        Args:
+            texts: how many.
+            generator: seeded source of chance.
+        """
+        text, answers = self.task.texts(texts, generator)
+        loss = F.cross_entropy(self(text).flatten(0, 2), answers.flatten())
+        return loss, index_loss(self.attention, self.embed(text)) if isinstance(self.attention, CSA) else 0.0
 
 
 def index_loss(layer: CSA, hidden: Tensor) -> Tensor:
@@ -152,7 +162,7 @@ _ENTRY: arch.Layout = ((32, "bf16"),)
 _INDEX_KEY: arch.Layout = ((16, "bf16"),)
 
 
-def variants(task: Task) -> Mapping[str, arch.SharedWindow]:
+def variants(task: NeedleTask) -> Mapping[str, arch.SharedWindow]:
     """Return the layers that are compared: all raw tokens, HCA with blocks of 4, 16 and 64, CSA of 4 and 16."""
     small = {**_SMALL, "window": 8}
     index = {"index_heads": 8, "index_dim": 16, "index_key": _INDEX_KEY, "top_k": task.tokens}
@@ -163,23 +173,20 @@ def variants(task: Task) -> Mapping[str, arch.SharedWindow]:
 
 
 @dataclass(frozen=True)
-class Recall:
-    """What share of the parts one variant finds, and at what cost.
+class NeedleRow:
+    """What share of the parts one variant finds, and at what cost."""
 
-    kept_bytes: what its cache holds after a text; read_bytes: entries and index keys that one question reads.
-    """
-
-    variant: str
-    tokens_per_entry: int
-    top_k: int | None
-    recall: float
-    kept_bytes: int
-    read_bytes: int
+    variant: str  # name of the attention layer
+    tokens_per_entry: int  # tokens that one entry of its cache stands for
+    top_k: int | None  # entries that a question reads; None: as many as there are
+    recall: float  # share of right answers, 0 to 1
+    kept_bytes: int  # bytes that its cache holds after a text
+    read_bytes: int  # bytes of entries and index keys that one question reads
 
 
-def recall(
-    name: str, reader: Reader, top_k: int | None = None, texts: int = 128, rng: torch.Generator | None = None
-) -> Recall:
+def ask(
+    name: str, reader: NeedleReader, top_k: int | None = None, texts: int = 128, rng: torch.Generator | None = None
+) -> NeedleRow:
     """Return the share of right answers of a trained reader, which stays as it is.
 
     Args:
@@ -202,7 +209,7 @@ def recall(
     cache = layer.new_cache(1, reader.task.tokens)
     kept = sum(size for part, size in cache.nbytes().items() if part != "state")
     block = layer.dims.block if isinstance(layer, HCA) else 1
-    return Recall(name, block, top_k, right, kept, read)
+    return NeedleRow(name, block, top_k, right, kept, read)
 
 
 @contextmanager
@@ -229,57 +236,26 @@ def _read_bytes(dims: arch.SharedWindow, tokens: int) -> int:
     return int(total)
 
 
-def train(reader: Reader, steps: int, batch: int = 32, seed: int = 0, rate: float = 3e-3) -> list[float]:
-    """Train a reader, its indexer too if it has one, and return the loss of each step.
-
-    Args:
-        reader: changed in place.
-        steps: texts are fresh in each.
-        batch: texts per step.
-        seed: of the texts.
-        rate: highest learning rate; it rises for a tenth of the steps, then falls to zero.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    losses = []
-    for descend in descent(reader, steps, rate):
-        text, answers = reader.task.texts(batch, generator)
-        loss = F.cross_entropy(reader(text).flatten(0, 2), answers.flatten())
-        losses.append(loss.item())
-        if isinstance(reader.attention, CSA):
-            loss = loss + index_loss(reader.attention, reader.embed(text))
-        descend(loss)
-    return losses
-
-
-def save(readers: Mapping[str, Reader], path: Path = WEIGHTS) -> None:
-    """Write the weights of trained readers, as float16, into one file."""
-    np.savez_compressed(path, **packed(readers))
-
-
-def load(task: Task | None = None, path: Path = WEIGHTS) -> dict[str, Reader]:
-    """Return the readers that `tools/train_needle.py` trained.
+def trained_readers(task: NeedleTask | None = None, path: Path = NEEDLE_WEIGHTS) -> dict[str, NeedleReader]:
+    """Return the readers that `tools/train_needle.py` trained, by variant.
 
     Args:
         task: what they were trained for.
-        path: file of `save`.
+        path: file of `save_weights`.
     """
-    task, readers = task or Task(), {}
-    with np.load(path) as file:
-        for name, dims in variants(task).items():
-            readers[name] = Reader(task, dims)
-            unpack(readers[name], name, file)
-    return readers
+    task = task or NeedleTask()
+    return load_weights(path, {name: NeedleReader(task, dims) for name, dims in variants(task).items()})
 
 
-def sweep(
-    readers: Mapping[str, Reader], top_ks: Iterable[int] = (1, 2, 4, 8, 16), texts: int = 128
-) -> Sequence[Recall]:
+def ask_all(
+    readers: Mapping[str, NeedleReader], top_ks: Iterable[int] = (1, 2, 4, 8, 16), texts: int = 128
+) -> Sequence[NeedleRow]:
     """Return recall and bytes of every variant, CSA at each k, all asked about the same texts."""
     rows = []
     for name, reader in readers.items():
         if isinstance(reader.attention, CSA):
             every = reader.task.tokens // reader.attention.dims.block
-            rows += [recall(name, reader, k, texts) for k in sorted({every, *(k for k in top_ks if k < every)})]
+            rows += [ask(name, reader, k, texts) for k in sorted({every, *(k for k in top_ks if k < every)})]
         else:
-            rows.append(recall(name, reader, None, texts))
+            rows.append(ask(name, reader, None, texts))
     return rows

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.arrays import Floats
+from costlab.checks import unknown
 from costlab.nn.attention import Rope
-from costlab.nn.decoder import Stack
-from costlab.nn.experiments.training import descent, packed, unpack
+from costlab.nn.decoder import DecoderStack
+from costlab.nn.experiments.training import WEIGHTS, Reader, load_weights, save_weights
 
-WEIGHTS = Path(__file__).parent / "weights" / "recall.npz"
+RECALL_WEIGHTS = WEIGHTS / "recall.npz"
 HIDDEN = 32
 HAY, FACT, QUESTION = range(3)
 _BY_SEED = "by seed"
@@ -37,14 +38,14 @@ _HEADS |= {"entry": ((24, "bf16"), (16, "bf16"))}
 
 
 @dataclass(frozen=True)
-class Task:
+class RecallTask:
     """Texts of `tokens` tokens with one fact per key; a guess is right one time in `keys`."""
 
-    tokens: int = 128
-    keys: int = 16
-    questions: int = 48
-    steps: int = 2
-    kinds_of_hay: int = 8
+    tokens: int = 128  # of a text
+    keys: int = 16  # different keys, each with one fact in every text
+    questions: int = 48  # tokens of a text that ask, those that cannot be answered included
+    steps: int = 2  # look-ups that a question needs, at most
+    kinds_of_hay: int = 8  # different tokens that say nothing
 
     def texts(self, count: int, generator: torch.Generator) -> Texts:
         """Return random texts.
@@ -99,25 +100,21 @@ def _chosen(nearest: Tensor, farthest: Tensor, generator: torch.Generator) -> tu
 
 @dataclass(frozen=True)
 class Texts:
-    """Token by token: its kind, its key (or which hay), and its second number (goal of a fact, steps less 1).
+    """Random texts, token by token, and their questions."""
 
-    Question by question: where it stands, whether it can be answered, its steps, the answer, and how many tokens back
-    the nearest and the farthest fact on its way lie.
-    """
-
-    kind: Tensor
-    key: Tensor
-    value: Tensor
-    asked_at: Tensor
-    answerable: Tensor
-    steps: Tensor
-    answer: Tensor
-    nearest: Tensor
-    farthest: Tensor
+    kind: Tensor  # HAY, FACT or QUESTION, shape (count, tokens)
+    key: Tensor  # number of the key, or which hay, shape (count, tokens)
+    value: Tensor  # goal of a fact, or a question's steps less 1, shape (count, tokens)
+    asked_at: Tensor  # position of each question, shape (count, questions), as all that follow
+    answerable: Tensor  # whether all facts that it needs stand before it
+    steps: Tensor  # look-ups that it needs
+    answer: Tensor  # number of the key where they lead
+    nearest: Tensor  # tokens back to the nearest fact that it needs
+    farthest: Tensor  # tokens back to the farthest fact that it needs
 
 
-class Reader(nn.Module):
-    """Embeds tokens, runs them through a stack, and names a key at each question.
+class RecallReader(Reader):
+    """A model of several layers that names a key at each question.
 
     Args:
         task: what it reads.
@@ -125,7 +122,9 @@ class Reader(nn.Module):
         hidden: its width.
     """
 
-    def __init__(self, task: Task, layers: Sequence[tuple[arch.Attention, FeedForward]], hidden: int = HIDDEN) -> None:
+    def __init__(
+        self, task: RecallTask, layers: Sequence[tuple[arch.Attention, FeedForward]], hidden: int = HIDDEN
+    ) -> None:
         super().__init__()
         self.task = task
         self.kind = nn.Embedding(3, hidden)
@@ -134,7 +133,7 @@ class Reader(nn.Module):
         self.goal = nn.Linear(hidden, hidden, bias=False)
         self.question = nn.Linear(hidden, hidden, bias=False)
         self.steps = nn.Embedding(task.steps, hidden)
-        self.stack = Stack(layers, hidden, {"full": Rope(1e7), "sliding": Rope(1e4)})
+        self.stack = DecoderStack(layers, hidden, {"full": Rope(1e7), "sliding": Rope(1e4)})
         self.head = nn.Linear(hidden, task.keys, bias=False)
 
     def embed(self, texts: Texts) -> Tensor:
@@ -152,25 +151,15 @@ class Reader(nn.Module):
         logits: Tensor = self.head(x.gather(1, at))
         return logits
 
+    def losses(self, texts: int, generator: torch.Generator) -> tuple[Tensor, float]:
+        """Return the cross-entropy of its answers to those questions of new texts that can be answered, and 0.
 
-def train(reader: Reader, steps: int, batch: int = 16, seed: int = 0, rate: float = 3e-3) -> list[float]:
-    """Train a reader on fresh texts and return the loss of each step.
-
-    Args:
-        reader: changed in place.
-        steps: of the optimiser.
-        batch: texts per step.
-        seed: of the texts.
-        rate: highest learning rate; it rises for a tenth of the steps, then falls to zero.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    losses = []
-    for descend in descent(reader, steps, rate):
-        texts = reader.task.texts(batch, generator)
-        loss = F.cross_entropy(reader(texts)[texts.answerable], texts.answer[texts.answerable])
-        losses.append(loss.item())
-        descend(loss)
-    return losses
+        Args:
+            texts: how many.
+            generator: seeded source of chance.
+        """
+        asked = self.task.texts(texts, generator)
+        return F.cross_entropy(self(asked)[asked.answerable], asked.answer[asked.answerable]), 0.0
 
 
 # --- what is compared ------------------------------------------------------------------------------------------
@@ -178,10 +167,10 @@ def train(reader: Reader, steps: int, batch: int = 16, seed: int = 0, rate: floa
 
 @dataclass(frozen=True)
 class Variant:
-    """Layers in order, "F" full and "S" sliding, and the window of the sliding ones."""
+    """The layers of one stack."""
 
-    pattern: str
-    window: int
+    pattern: str  # kinds of the layers in order, "F" full and "S" sliding
+    window: int  # tokens that a sliding layer sees
 
     @property
     def name(self) -> str:
@@ -207,38 +196,34 @@ DECISIVE: tuple[Variant, ...] = tuple(v for v in VARIANTS if v.pattern in ("FSSF
 
 
 @dataclass(frozen=True)
-class Recall:
-    """The share of right answers of one variant, for questions of so many steps and so many tokens back.
+class RecallRow:
+    """The share of right answers of one variant, for questions of so many steps and so many tokens back."""
 
-    back: the range, ends included, of what was asked for; questions: how many there were; kept_bytes: what all layers'
-    caches hold of one text, measured.
-    """
-
-    variant: Variant
-    steps: int
-    back: tuple[int, int]
-    recall: float
-    questions: int
-    kept_bytes: int
+    variant: Variant  # which stack
+    steps: int  # look-ups that a question needs
+    back: tuple[int, int]  # tokens back to the facts that are asked for, from and to, both included
+    recall: float  # share of right answers, 0 to 1
+    questions: int  # how many there were
+    kept_bytes: int  # bytes that all layers' caches hold of one text, measured
 
 
-def kept_bytes(reader: Reader) -> int:
+def kept_bytes(reader: RecallReader) -> int:
     """Return what a reader's caches hold of one text."""
     return sum(reader.stack.new_cache(1, reader.task.tokens).nbytes().values())
 
 
-def _answered(reader: Reader, texts: int, seed: int) -> tuple[Texts, Tensor]:
+def _answered(reader: RecallReader, texts: int, seed: int) -> tuple[Texts, Tensor]:
     asked = reader.task.texts(texts, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         return asked, reader(asked).argmax(-1) == asked.answer
 
 
 def by_distance(
-    readers: Mapping[Variant, Reader],
+    readers: Mapping[Variant, RecallReader],
     edges: Sequence[int] = (0, 4, 8, 16, 32, 64, 127),
     texts: int = 128,
     seed: int = 1,
-) -> list[Recall]:
+) -> list[RecallRow]:
     """Return the recall of one-step questions by how far back the fact lies.
 
     Args:
@@ -256,7 +241,9 @@ def by_distance(
     return rows
 
 
-def by_steps(readers: Mapping[Variant, Reader], beyond: int = 16, texts: int = 128, seed: int = 1) -> list[Recall]:
+def by_steps(
+    readers: Mapping[Variant, RecallReader], beyond: int = 16, texts: int = 128, seed: int = 1
+) -> list[RecallRow]:
     """Return the recall of questions all of whose facts lie beyond a distance, by number of steps.
 
     Args:
@@ -274,28 +261,28 @@ def by_steps(readers: Mapping[Variant, Reader], beyond: int = 16, texts: int = 1
     return rows
 
 
-def _row(variant: Variant, reader: Reader, steps: int, back: tuple[int, int], right: Tensor) -> Recall:
+def _row(variant: Variant, reader: RecallReader, steps: int, back: tuple[int, int], right: Tensor) -> RecallRow:
     if not len(right):
         raise ValueError(f"no question of {steps} steps asks {back[0]} to {back[1]} tokens back: ask about more texts")
-    return Recall(variant, steps, back, right.double().mean().item(), len(right), kept_bytes(reader))
+    return RecallRow(variant, steps, back, right.double().mean().item(), len(right), kept_bytes(reader))
 
 
-def save(seeds: Sequence[Mapping[Variant, Reader]], path: Path = WEIGHTS) -> None:
+def save_stacks(seeds: Sequence[Mapping[Variant, RecallReader]], path: Path = RECALL_WEIGHTS) -> None:
     """Write the first seed's weights, as float16, and every seed's far recall by steps, into one file.
 
     Args:
         seeds: trained readers, one mapping per seed; later ones may hold fewer variants.
         path: where.
     """
-    arrays = packed({variant.name: reader for variant, reader in seeds[0].items()})
+    recalls = {}
     for variant in seeds[0]:
         again = [{variant: readers[variant]} for readers in seeds if variant in readers]
         rows = [[row.recall for row in by_steps(readers)] for readers in again]
-        arrays[f"{_BY_SEED}/{variant.name}"] = np.array(rows)
-    np.savez_compressed(path, **arrays)
+        recalls[f"{_BY_SEED}/{variant.name}"] = np.array(rows)
+    save_weights(path, {variant.name: reader for variant, reader in seeds[0].items()}, recalls)
 
 
-def by_seed(path: Path = WEIGHTS) -> dict[str, Floats]:
+def by_seed(path: Path = RECALL_WEIGHTS) -> dict[str, Floats]:
     """Return the recall of far questions as `by_steps` found it, by variant's name, shape (seeds, steps).
 
     How much of a difference between two stacks is chance: weights and texts differ from seed to seed. The decisive
@@ -305,25 +292,23 @@ def by_seed(path: Path = WEIGHTS) -> dict[str, Floats]:
         return {key.removeprefix(f"{_BY_SEED}/"): file[key] for key in file.files if key.startswith(_BY_SEED)}
 
 
-def load(
-    variants: Iterable[Variant] = VARIANTS, task: Task | None = None, path: Path = WEIGHTS
-) -> dict[Variant, Reader]:
+def trained_stacks(
+    variants: Iterable[Variant] = VARIANTS, task: RecallTask | None = None, path: Path = RECALL_WEIGHTS
+) -> dict[Variant, RecallReader]:
     """Return the readers that `tools/train_recall.py` trained.
 
     Args:
         variants: which of them.
         task: what they were trained for.
-        path: file of `save`.
+        path: file of `save_stacks`.
 
     Raises:
         ValueError: a variant that was not trained.
     """
-    readers = {}
-    with np.load(path) as file:
-        names = sorted({key.split("/")[0] for key in file.files} - {_BY_SEED})
-        for variant in variants:
-            if variant.name not in names:
-                raise ValueError(f"no trained stack {variant.name!r}; there are {', '.join(names)}")
-            readers[variant] = Reader(task or Task(), variant.layers())
-            unpack(readers[variant], variant.name, file)
+    stored, task = by_seed(path), task or RecallTask()
+    readers = {variant: RecallReader(task, variant.layers()) for variant in variants}
+    for variant in readers:
+        if variant.name not in stored:
+            raise ValueError(unknown("trained stack", variant.name, stored))
+    load_weights(path, {variant.name: reader for variant, reader in readers.items()})
     return readers

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.arch import MoE
+from costlab.arch.experts import BIAS_SPEED
 
 #: How the experts multiply: a loop over blocks of rows, or torch's grouped matrix kernel.
 Multiply = Literal["loop", "kernel"]
@@ -59,16 +60,26 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 class Choice(NamedTuple):
-    """A gate's answer: `experts` and `weights` are [tokens, top_k], `scores` (unbiased) and `logits` [tokens, all]."""
+    """A gate's answer."""
 
-    experts: Tensor
-    weights: Tensor
-    scores: Tensor
-    logits: Tensor
+    experts: Tensor  # chosen experts, [tokens, top_k]
+    weights: Tensor  # their weights, [tokens, top_k]
+    scores: Tensor  # scores of all experts without bias, [tokens, experts]
+    logits: Tensor  # the gate's output, [tokens, experts]
 
 
 class Gate(nn.Module):
-    """Scores every expert for every token, and chooses by the rule of the layer."""
+    """Scores every expert for every token, and chooses by the rule of the layer.
+
+    Args:
+        hidden: width of its input.
+        ffn: experts, and how they are chosen.
+        vocabulary: for experts that are chosen by token.
+
+    Attributes:
+        bias: added to the scores for the choice alone, [experts]; there only where the rule has one.
+        table: experts of each token, [vocabulary, top_k]; there only where they are chosen by token.
+    """
 
     bias: Tensor
     table: Tensor
@@ -120,12 +131,12 @@ class Gate(nn.Module):
         return top_k(steered, self.ffn.top_k)
 
     @torch.no_grad()
-    def update_bias(self, loads: Tensor, speed: float = 0.001) -> None:
+    def update_bias(self, loads: Tensor, speed: float = BIAS_SPEED) -> None:
         """Move the selection bias down where an expert is overloaded and up where it is not (arXiv 2408.15664).
 
         Args:
             loads: assignments per expert in the last step.
-            speed: V3's and V4's 0.001.
+            speed: change per step.
         """
         self.bias += speed * torch.sign(loads.float().mean() - loads)
 

@@ -49,11 +49,11 @@ def _exchange(rows: Tensor, sent: list[int], received: list[int], group: Any) ->
 
 @dataclass(frozen=True)
 class Traffic:
-    """Rows of `hidden` elements that one rank sent to other ranks, in dispatch and in combine."""
+    """Rows that one rank sent to other ranks."""
 
-    dispatched: int
-    combined: int
-    hidden: int
+    dispatched: int  # rows of tokens sent to their experts
+    combined: int  # rows of results sent back
+    hidden: int  # elements of a row
 
     def bytes(self, dispatch: float = 4.0, combine: float = 4.0) -> float:
         """Return the bytes sent at so many bytes per element: 4 is the FP32 of this code, 1 FP8, 2 BF16."""
@@ -131,10 +131,11 @@ def check_divides(experts: int, ranks: int) -> None:
 
 @dataclass(frozen=True)
 class ParallelRun:
-    """What several processes computed together, put back in order; gradients only if a backward pass was asked for."""
+    """What several processes computed together, put back in order."""
 
-    output: Tensor
-    traffic: tuple[Traffic, ...]
+    output: Tensor  # of all tokens, [tokens, hidden]
+    traffic: tuple[Traffic, ...]  # rows that each rank sent
+    # of the layer's parameters by name, and of the input as "x"; empty without a backward pass
     gradients: Mapping[str, Tensor]
 
 

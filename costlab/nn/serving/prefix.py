@@ -34,42 +34,40 @@ import torch
 from torch import Tensor
 
 from costlab import arch
-from costlab.nn.attention import Table
-from costlab.nn.decoder import Decoder, StackCache
+from costlab.nn.attention import KVTable
+from costlab.nn.decoder import Decoder, DecoderCache
 
-Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
-Page = Mapping[str, Array]
+KVArray = np.ndarray[tuple[Any, ...], np.dtype[Any]]
+#: What one key of a pool stands for: stored entries of several layers, by name.
+KVPage = Mapping[str, KVArray]
 
 
 class PageStore(Protocol):
     """What a pool must be able to do; `costlab.cache.store.Store` can."""
 
-    def put(self, keys: Sequence[bytes], pages: Sequence[Page], /) -> int:
+    def put(self, keys: Sequence[bytes], pages: Sequence[KVPage], /) -> int:
         """Store pages under keys."""
 
     def match(self, keys: Sequence[bytes], /) -> int:
         """Return how many leading keys are held."""
 
-    def borrow(self, keys: Sequence[bytes], /) -> AbstractContextManager[Sequence[Page]]:
+    def borrow(self, keys: Sequence[bytes], /) -> AbstractContextManager[Sequence[KVPage]]:
         """Give the pages of leading keys for reading."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """A prompt's first-token logits, shape (vocab,), and where its time went.
+    """A prompt's answer and where its time went."""
 
-    `reused_tokens` came from the store; `chunks` are (tokens, tokens before them) of each piece that was computed.
-    """
-
-    logits: Tensor
-    cache: StackCache
-    reused_tokens: int
-    chunks: tuple[tuple[int, int], ...]
-    loaded_bytes: int
-    match_s: float
-    load_s: float
-    compute_s: float
-    put_s: float
+    logits: Tensor  # of the first new token, shape (vocab,)
+    cache: DecoderCache  # after the prompt
+    reused_tokens: int  # tokens that came from the store
+    chunks: tuple[tuple[int, int], ...]  # (tokens, tokens before them) of each piece that was computed
+    loaded_bytes: int  # bytes of the pages that were loaded
+    match_s: float  # seconds of finding what is stored
+    load_s: float  # seconds of loading it
+    compute_s: float  # seconds of reading the rest
+    put_s: float  # seconds of storing what is new
 
     @property
     def ttft_s(self) -> float:
@@ -145,7 +143,7 @@ def block_keys(tokens: Sequence[int], block_tokens: int, salt: bytes = b"") -> l
     return keys
 
 
-def page_examples(model: Decoder, block_tokens: int) -> tuple[dict[str, Array], dict[str, Array]]:
+def page_examples(model: Decoder, block_tokens: int) -> tuple[dict[str, KVArray], dict[str, KVArray]]:
     """Return an empty page of the full pool and one of the window pool: their arrays' names, dtypes and shapes.
 
     Raises:
@@ -157,7 +155,7 @@ def page_examples(model: Decoder, block_tokens: int) -> tuple[dict[str, Array], 
     return full, window
 
 
-def _zeros(layer: int, table: Table, entries: int) -> Iterator[tuple[str, Array]]:
+def _zeros(layer: int, table: KVTable, entries: int) -> Iterator[tuple[str, KVArray]]:
     for number, stored in enumerate(table.stored):
         array = _array(stored[:, :, :1])
         yield f"layer{layer}.{number}", np.zeros((array.shape[0], entries, *array.shape[2:]), array.dtype)
@@ -172,18 +170,18 @@ def _window(model: Decoder) -> int:
     return max(dims.window for dims, _ in model.model.layers if isinstance(dims, arch.SlidingWindow))
 
 
-def _tables(cache: StackCache, part: str) -> list[tuple[int, Table]]:
+def _tables(cache: DecoderCache, part: str) -> list[tuple[int, KVTable]]:
     return [(n, layer.tables[part]) for n, layer in enumerate(cache.layers) if part in layer.tables]
 
 
-def _array(stored: Tensor) -> Array:
+def _array(stored: Tensor) -> KVArray:
     """Return stored entries of one sequence, shape (1, kv_heads, n, …), as NumPy has them; other dtypes as bits."""
     plain = stored.detach()[0].cpu()
     bits = {torch.bfloat16: torch.int16}.get(plain.dtype, plain.dtype)
     return plain.contiguous().view(bits).numpy()
 
 
-def _tensor(array: Array, like: Tensor) -> Tensor:
+def _tensor(array: KVArray, like: Tensor) -> Tensor:
     """Return a page's array as stored entries (1, kv_heads, n, …) like those of a table, without copying on a CPU."""
     alias = array.view()
     alias.flags.writeable = True  # torch has no read-only tensors and warns of them; nothing writes to this one
@@ -254,7 +252,7 @@ class Server:
         known = self.full.match(keys)
         return known, next((n for n in range(known, 0, -1) if self.windows.match([keys[n - 1]])), 0)
 
-    def _load(self, cache: StackCache, keys: Sequence[bytes], usable: int, tokens: int) -> int:
+    def _load(self, cache: DecoderCache, keys: Sequence[bytes], usable: int, tokens: int) -> int:
         """Load a prefix into the cache and return its blocks: fewer where a page turned out to be damaged."""
         while usable:
             with self.windows.borrow([keys[usable - 1]]) as window, self.full.borrow(keys[:usable]) as pages:
@@ -265,7 +263,7 @@ class Server:
             usable = self._match(keys[:whole])[1]
         return 0
 
-    def _restore(self, cache: StackCache, pages: Sequence[Page], window: Page, length: int) -> None:
+    def _restore(self, cache: DecoderCache, pages: Sequence[KVPage], window: KVPage, length: int) -> None:
         """Fill all layers as if `length` tokens had been read: all of the pages' tokens, or all but the last."""
         end, block = len(pages) * self.block_tokens, self.block_tokens
         for layer, table in _tables(cache, "main"):
@@ -280,13 +278,13 @@ class Server:
             kept.length = length
 
     def _compute(
-        self, cache: StackCache, tokens: Sequence[int], held: int, known: int
-    ) -> tuple[Tensor, dict[int, Page], list[tuple[int, int]]]:
+        self, cache: DecoderCache, tokens: Sequence[int], held: int, known: int
+    ) -> tuple[Tensor, dict[int, KVPage], list[tuple[int, int]]]:
         """Read the rest of the prompt, stopping where a window is to be stored."""
         ids = torch.as_tensor(np.asarray(tokens, np.int64), device=self.model.head.weight.device)[None]
         ends = self._checkpoints(len(tokens), held, known)
         stops = [cache.length, *sorted({end * self.block_tokens for end in ends} | {len(tokens)})]
-        windows: dict[int, Page] = {}
+        windows: dict[int, KVPage] = {}
         for start, stop in pairwise(stops):
             hidden = self.model.read(ids[:, start:stop], cache)
             end, rest = divmod(stop, self.block_tokens)
@@ -300,9 +298,9 @@ class Server:
         every = range(0, last + 1, self.checkpoint_blocks) if self.checkpoint_blocks else ()
         return {n for n in (*every, known, last) if n > held}
 
-    def _window_page(self, cache: StackCache) -> Page:
+    def _window_page(self, cache: DecoderCache) -> KVPage:
         """Return the last entries of every sliding layer; where fewer were read, the page begins with zeros."""
-        page: dict[str, Array] = {}
+        page: dict[str, KVArray] = {}
         for layer, table in _tables(cache, "window"):
             count = min(table.slots, table.length)
             for number, span in enumerate(table.span(table.length - count, table.length)):
@@ -311,17 +309,17 @@ class Server:
                 page[f"layer{layer}.{number}"] = np.concatenate([lead, entries], 1)
         return page
 
-    def _put(self, cache: StackCache, keys: Sequence[bytes], held: int, windows: Mapping[int, Page]) -> None:
+    def _put(self, cache: DecoderCache, keys: Sequence[bytes], held: int, windows: Mapping[int, KVPage]) -> None:
         """Store new blocks, then the windows that make them usable."""
         self.full.put(keys[held:], [self._block_page(cache, number) for number in range(held, len(keys))])
         self.windows.put([keys[end - 1] for end in windows], list(windows.values()))
 
-    def _block_page(self, cache: StackCache, number: int) -> Page:
+    def _block_page(self, cache: DecoderCache, number: int) -> KVPage:
         span = (number * self.block_tokens, (number + 1) * self.block_tokens)
         spans = [(n, i, part) for n, table in _tables(cache, "main") for i, part in enumerate(table.span(*span))]
         return {f"layer{n}.{i}": _array(part) for n, i, part in spans}
 
-    def _bytes(self, cache: StackCache, blocks: int) -> int:
+    def _bytes(self, cache: DecoderCache, blocks: int) -> int:
         """Return the bytes of the pages that a prefix of so many blocks is loaded from."""
         if not blocks:
             return 0
@@ -329,5 +327,5 @@ class Server:
         return full * blocks * self.block_tokens + sum(t.nbytes for _, t in _tables(cache, "window"))
 
 
-def _pieces(page: Page, layer: int, table: Table, entries: slice) -> list[Tensor]:
+def _pieces(page: KVPage, layer: int, table: KVTable, entries: slice) -> list[Tensor]:
     return [_tensor(page[f"layer{layer}.{i}"][:, entries], like) for i, like in enumerate(table.stored)]

@@ -23,12 +23,12 @@ PROBES = ((64, 0), (256, 0), (1024, 0), (64, 1024), (256, 2048))
 
 @dataclass(frozen=True)
 class PrefillSpeed:
-    """The constants of one model on one machine."""
+    """How fast one model reads tokens on one machine."""
 
-    model: arch.Model
-    overhead_s: float
-    linear_s_per_flop: float
-    core_s_per_flop: float
+    model: arch.Model  # whose FLOPs are counted
+    overhead_s: float  # seconds of any prefill
+    linear_s_per_flop: float  # seconds per FLOP of matrices
+    core_s_per_flop: float  # seconds per FLOP of attention
 
     def seconds(self, new: ArrayLike, prefix: ArrayLike = 0) -> Floats:
         """Return the time to read `new` tokens behind `prefix` cached ones.
