@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from itertools import islice
+from itertools import filterfalse, islice
 
 from costlab.cache.policies.base import NOTHING_PINNED, Key, Policy, first_free
 
@@ -51,21 +51,13 @@ class FIFO(Policy):
         """Leave the queue as it is: uses do not count."""
 
     def evict(self, count: int, pinned: AbstractSet[Key] = NOTHING_PINNED) -> list[Key]:
-        """Remove up to `count` pages from the front; those in use go back to it."""
-        front = self._order.popitem
-        gone = [front(False)[0] for _ in range(min(count, len(self._order)))]
-        return gone if pinned.isdisjoint(gone) else self._pass_over(gone, pinned)
-
-    def _pass_over(self, taken: list[Key], pinned: AbstractSet[Key]) -> list[Key]:
-        """Put the pages in use among those taken back to the front, and take others for them."""
-        order, gone = self._order, [key for key in taken if key not in pinned]
-        for key in reversed([key for key in taken if key in pinned]):
-            order[key] = None
-            order.move_to_end(key, last=False)
-        more = islice((key for key in order if key not in pinned), len(taken) - len(gone))
-        for key in list(more):
+        """Remove up to `count` pages from the front, passing over those in use."""
+        order = self._order
+        gone = list(islice(order, count))
+        if not pinned.isdisjoint(gone):
+            gone = list(islice(filterfalse(pinned.__contains__, order), count))
+        for key in gone:
             del order[key]
-            gone.append(key)
         return gone
 
 

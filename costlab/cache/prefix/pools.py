@@ -187,16 +187,19 @@ class PageTiers:
             loaded: how many of the first pages come from a slower tier.
             moving: pages on their way from one tier to the next, which must stay as pages in use must.
         """
-        pool, there = self.pools[level], self.pools[level].there
+        pool = self.pools[level]
+        there, added = pool.there, pool.added
         over = len(there) + len(keys) - pool.capacity
         if over > 0:
             keys = self._make_room(level, keys, int(over), moving)
         count = len(keys)
         if count:
             pool.policy.add_all(reversed(keys) if self.leaves_first else keys)
-            first = loaded if loaded < count else count
-            pool.added["loaded"] += first
-            pool.added[cause] += count - first
+            added[cause] += count
+            if loaded:
+                first = min(loaded, count)
+                added["loaded"] += first
+                added[cause] -= first
             if len(there) > pool.peak:
                 pool.peak = len(there)
         return count
@@ -234,28 +237,31 @@ class PageTiers:
         pool = self.pools[level]
         evicted = pool.policy.evict(over, self.pins.keys() | moving if moving else self.pins.keys())
         pool.evicted += len(evicted)
-        if evicted:
-            self._on_evicted(level, evicted, moving)
+        if evicted and self.write == "back" and level + 1 < len(self.pools):
+            self._write_down(level + 1, evicted, moving)
+        if evicted and self.on_lost is not None:
+            self._report_lost(level, evicted, self.on_lost)
         if len(evicted) == over:
             return keys
         fit = int(pool.capacity - pool.pages)
         pool.refused += len(keys) - fit
         return keys[:fit]
 
-    def _on_evicted(self, level: int, keys: list[Key], moving: frozenset[Key]) -> None:
-        """Write evicted pages down a tier if that is the mode, and report those that no tier holds any more."""
-        below = level + 1
-        if self.write == "back" and below < len(self.pools):
-            down = list(filterfalse(self.has[below], keys))
-            if self.leaves_first:
-                down.reverse()
-            self.put(below, down, "written", moving=moving.union(down))
+    def _write_down(self, level: int, keys: list[Key], moving: frozenset[Key]) -> None:
+        """Write pages that were evicted from the tier above into a tier, where it lacks them."""
+        down = list(filterfalse(self.has[level], keys))
+        if self.leaves_first:
+            down.reverse()
+        self.put(level, down, "written", moving=moving.union(down))
+
+    def _report_lost(self, level: int, keys: list[Key], on_lost: Callable[[list[Key]], None]) -> None:
+        """Report those of the pages evicted from a tier that no tier holds any more."""
         slowest = self.pools[-1]
-        if self.on_lost is None or (self.write == "through" and not slowest.evicted and not slowest.refused):
-            return  # nobody asks, or the slowest tier was given every page and still has them all
-        for has in (*self.has[below:], *self.has[:level]):  # the next tier most likely has them
+        if self.write == "through" and not slowest.evicted and not slowest.refused:
+            return  # the slowest tier was given every page and still has them all
+        for has in (*self.has[level + 1 :], *self.has[:level]):  # the next tier most likely has them
             if keys:
                 keys = list(filterfalse(has, keys))
         if keys:
             self.lost += len(keys)
-            self.on_lost(keys)
+            on_lost(keys)
