@@ -75,7 +75,7 @@ class PrefixCache:
             raise ValueError(
                 f"{selective_uses} uses, checkpoints every {checkpoint_tokens} tokens: should be at least 1"
             )
-        eviction = checks.pick({each: each for each in EVICTIONS}, eviction, "eviction policy")
+        eviction = checks.one_of(EVICTIONS, eviction, "eviction policy")
         if eviction == "belady" and future is None:
             raise ValueError("eviction 'belady' needs the future: what will be asked for")
         if capacities is None:
@@ -83,7 +83,7 @@ class PrefixCache:
                 raise ValueError("capacities should say how each tier is split between full and window pages")
             capacities = [(_pages(tier.capacity_bytes, page_bytes), 0) for tier in tiers]
         self.tiers = tuple(tiers)
-        self.write: WriteMode = checks.pick({w: w for w in WRITES}, write, "write mode")
+        self.write: WriteMode = checks.one_of(WRITES, write, "write mode")
         self.page_tokens, self.checkpoint_tokens, self.branch_points = page_tokens, checkpoint_tokens, branch_points
         self.leaves_first, self.selective_uses, self.future = leaves_first, selective_uses, future
         # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.

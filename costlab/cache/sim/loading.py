@@ -99,7 +99,7 @@ def timeline(load_s: ArrayLike, compute_s: ArrayLike, mode: str = "streamed") ->
     Source: sgl-project/sglang 0.5.23 managers/cache_controller.py (one event per layer: "streamed"); arXiv
     2607.13095 Fig. 3.
     """
-    chosen = checks.pick({m: m for m in MODES}, mode, "way to load")
+    chosen = checks.one_of(MODES, mode, "way to load")
     loads, computes = _seconds(load_s, "load_s"), _seconds(compute_s, "compute_s")
     if loads.shape != computes.shape:
         raise ValueError(f"{loads.size} load times for {computes.size} layers")

@@ -59,7 +59,7 @@ class Plan:
             ("loading", "way to load", MODES),
             ("keep", "way to keep windows", KEEPS),
         ):
-            word = checks.pick({each: each for each in known}, getattr(self, field), what)
+            word = checks.one_of(known, getattr(self, field), what)
             object.__setattr__(self, field, word)  # as in `known`: case does not matter, here as elsewhere
         for count in ("block_tokens", "chips"):
             object.__setattr__(self, count, whole(getattr(self, count), count))

@@ -105,7 +105,7 @@ class Store:
     ) -> None:
         _check_sizes(memory_pages, ram_pages, file_pages, queue_pages)
         self.geometry = geometry
-        self.write: WritePolicy = checks.pick({each: each for each in get_args(WritePolicy)}, write, "way of writing")
+        self.write: WritePolicy = checks.one_of(get_args(WritePolicy), write, "way of writing")
         self._changed = Condition()
         self._closed = False
         self._counts: Counter[str] = Counter()
