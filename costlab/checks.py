@@ -30,6 +30,8 @@ def whole(value: float, what: str) -> int:
     Raises:
         ValueError: quoting what is no whole number.
     """
+    if type(value) is int:  # as almost always, and this is asked for each request of a replay
+        return value
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
