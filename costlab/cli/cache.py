@@ -17,7 +17,7 @@ from costlab.cache import tiers as storage
 from costlab.cache.policies import POLICIES
 from costlab.cache.prefix.pools import WRITES
 from costlab.cache.sim.loading import MODES
-from costlab.cache.sim.plan import PREFETCHES, Plan
+from costlab.cache.sim.plan import PREFETCH_RULE, PREFETCHES, Plan
 from costlab.cache.sim.report import Report
 from costlab.cache.sim.run import ReplayTask, replay
 from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
@@ -31,7 +31,7 @@ _Swept = Outcome[Plan, tuple[Report, tuple[str, ...]]]
 
 
 def _replay(args: argparse.Namespace) -> Answer:
-    draw = _drawing(args.plot)
+    draw = _figure_writer(args.plot)
     watched = Watched(_trace(args))
     plan = _plan(args, watched.trace, {name: getattr(args, name) for name in _AXES})
     args.block_tokens = plan.block_tokens
@@ -40,7 +40,7 @@ def _replay(args: argparse.Namespace) -> Answer:
         answer = _replayed(report, watched.trace, plan)
         watched.raise_if_stopped(answer)
         if draw:
-            _written(draw, report, args.plot)
+            _write_figure(draw, report, args.plot)
     return answer
 
 
@@ -55,7 +55,7 @@ def _sweep(args: argparse.Namespace) -> Answer:
     points = grid(**{name: getattr(args, name) for name in _AXES})
     plans = [_plan(args, trace, point) for point in points]
     args.block_tokens = plans[0].block_tokens
-    outcomes = _swept(args, plans, trace)
+    outcomes = _run_plans(args, plans, trace)
     varied = [name for name in _AXES if len(getattr(args, name)) > 1] or ["model"]
     rows = [
         {**plain({name: point[name] for name in ("model", *varied)}), **_outcome_row(outcome)}
@@ -104,11 +104,11 @@ def _used(plans: Sequence[Plan]) -> list[tuple[str, str, Any]]:
         media = [tier.name.lower() for tier in plan.tiers[1:]]
         found += [("model", plan.model, known.models[plan.model]), ("chip", plan.chip, known.chips[plan.chip])]
         found += [("storage medium", medium, known.media[medium]) for medium in media]
-        found += [("prefetch rule", "hicache", known.prefetch["hicache"])] if len(media) > 1 else []
+        found += [("prefetch rule", PREFETCH_RULE, plan.prefetch_rule)] if len(media) > 1 else []
     return found
 
 
-def _swept(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[_Swept]:
+def _run_plans(args: argparse.Namespace, plans: Sequence[Plan], trace: traces.Trace) -> list[_Swept]:
     done = 0
 
     def progress(count: int) -> None:
@@ -183,7 +183,7 @@ def _tiers(point: Mapping[str, Any], args: argparse.Namespace) -> tuple[storage.
     return storage.standard(hbm, dram or None, ssd or None, chips=args.chips, drives=args.drives)
 
 
-def _drawing(path: str | None) -> Callable[..., object] | None:
+def _figure_writer(path: str | None) -> Callable[..., object] | None:
     """Return what draws the figure; say before the replay, not after it, what is in the way."""
     if path is None:
         return None
@@ -201,7 +201,7 @@ def _drawing(path: str | None) -> Callable[..., object] | None:
     return replay_figure
 
 
-def _written(draw: Callable[..., object], report: Report, path: str) -> None:
+def _write_figure(draw: Callable[..., object], report: Report, path: str) -> None:
     try:
         draw(report, path)
     except OSError as error:
@@ -271,7 +271,9 @@ def _add_trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
     verb.add_argument("--chain", action="store_true", help="block ids name tokens alone: make them name the prefix")
     verb.add_argument("--seed", type=size_arg, default=0, help="of a generator (default 0)")
-    verb.add_argument("--chip", default="h800", help=f"{', '.join(catalog.tables().chips)} (default h800)")
+    verb.add_argument(
+        "--chip", type=str.lower, default="h800", help=f"{', '.join(catalog.tables().chips)} (default h800)"
+    )
     verb.add_argument("--chips", type=count_arg, default=8, help="that share the work (default 8)")
     verb.add_argument("--drives", type=count_arg, default=8, help="SSDs that share the lowest tier (default 8)")
 
@@ -286,7 +288,7 @@ def _option(name: str) -> str:
 
 #: What a plan is made of and a sweep varies, by JSON key: its default, its reader, its help.
 _AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
-    "model": (..., str, "see `costlab models`"),
+    "model": (..., str.lower, "see `costlab models`"),
     "hbm_bytes": (..., capacity_arg, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
     "dram_bytes": (0.0, capacity_arg, "cache in host memory (default 0: none)"),
     "ssd_bytes": (0.0, capacity_arg, "cache on drives (default 0: none)"),

@@ -19,13 +19,13 @@ def add_verbs(verbs: Any) -> None:
 
     example = "kv deepseek-v3.2 deepseek-v4-pro --tokens 128K --batch 64"
     kv = add_verb(verbs, "kv", _kv, "bytes of KV cache at a context length", example)
-    kv.add_argument("model", nargs="+", metavar="MODEL", help="see `costlab models`")
+    kv.add_argument("model", nargs="+", type=str.lower, metavar="MODEL", help="see `costlab models`")
     kv.add_argument("--tokens", type=count_arg, required=True, help="context length, e.g. 131072, 128K or 1M")
     kv.add_argument("--batch", type=count_arg, default=1, help="sequences of that length together (default 1)")
 
     example = "flops mimo-v2.5-pro --tokens 8192 --phase prefill"
     flops = add_verb(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt", example)
-    flops.add_argument("model", nargs="+", metavar="MODEL", help="see `costlab models`")
+    flops.add_argument("model", nargs="+", type=str.lower, metavar="MODEL", help="see `costlab models`")
     flops.add_argument("--tokens", type=count_arg, required=True, help="context or prompt length")
     phase = "decode: one token at that context; prefill: the whole prompt (default decode)"
     flops.add_argument("--phase", choices=("prefill", "decode"), default="decode", help=phase)

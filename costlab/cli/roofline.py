@@ -96,8 +96,8 @@ def add_verbs(verbs: Any) -> None:
     """Add roofline."""
     example = "roofline deepseek-v3 --chip h800 --chips 144 --batch 12672 --tokens 4989 --rent 2"
     roof = add_verb(verbs, "roofline", _roofline, "seconds, tokens per second and cost on chips", example)
-    roof.add_argument("model", metavar="MODEL", help="see `costlab models`")
-    roof.add_argument("--chip", required=True, help=", ".join(catalog.tables().chips))
+    roof.add_argument("model", type=str.lower, metavar="MODEL", help="see `costlab models`")
+    roof.add_argument("--chip", type=str.lower, required=True, help=", ".join(catalog.tables().chips))
     roof.add_argument("--chips", type=count_arg, required=True, help="that share the work")
     roof.add_argument("--batch", type=count_arg, required=True, help="sequences decoded together, on all chips")
     roof.add_argument("--tokens", type=count_arg, required=True, help="prompt length and context")

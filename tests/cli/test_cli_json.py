@@ -318,6 +318,15 @@ def test_inputs_are_filled_in(document):
     assert document(BASE["roofline"])["inputs"]["usd_per_chip_hour"] == 2
 
 
+@pytest.mark.parametrize("verb", [verb for verb in BASE if verb != "models"])
+def test_names_in_capitals_are_the_same_names(verb, document):
+    """Models, chips and products, wherever a verb takes them; the answer has the catalog's."""
+    line = f"bill deepseek-v4-pro {BASE['bill'][5:]}" if verb == "bill" else in_process(BASE[verb])
+    capitals = re.sub(r"deepseek-[\w-]+|h800", lambda name: name[0].upper(), line)
+    assert capitals != line
+    assert document(capitals) == document(line)
+
+
 # --- help ------------------------------------------------------------------------------------------------------
 
 

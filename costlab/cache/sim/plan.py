@@ -24,6 +24,8 @@ from costlab.checks import whole
 PrefetchMode = Literal["best-effort", "wait", "timeout"]
 #: How long a request whose turn has come waits for pages still on their way from SSD: not, to the end, to a deadline.
 PREFETCHES: tuple[PrefetchMode, ...] = ("best-effort", "wait", "timeout")
+#: The rule in the catalog that says when pages are fetched from storage.
+PREFETCH_RULE = "hicache"
 WindowKeeping = Literal["windows", "everything"]
 #: What window layers keep: windows at boundaries, or every token, as a cache does that knows no windows.
 KEEPS: tuple[WindowKeeping, ...] = ("windows", "everything")
@@ -52,7 +54,10 @@ class Plan:
     usd_per_chip_hour: float | None = None  # rent, for what a hit saves and for the price of HBM; None leaves both out
 
     def __post_init__(self) -> None:
+        known_here = catalog.tables()
         for field, what, known in (
+            ("model", "model", known_here.models),
+            ("chip", "chip", known_here.chips),
             ("eviction", "eviction policy", EVICTIONS),
             ("write", "write mode", WRITES),
             ("prefetch", "prefetch", PREFETCHES),
@@ -84,7 +89,7 @@ class Plan:
     @property
     def prefetch_rule(self) -> PrefetchRule:
         """When pages are fetched from below the second tier, and how often a page is used before it is written."""
-        return catalog.tables().prefetch["hicache"]
+        return catalog.tables().prefetch[PREFETCH_RULE]
 
     def cache(self, future: Future | None = None) -> PrefixCache:
         """Return an empty cache of this configuration."""
