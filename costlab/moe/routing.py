@@ -289,8 +289,9 @@ def moe_layer(model: arch.Model | str, layer: int = -1) -> arch.MoE:
     ffn = loaded.layers[layer][1]
     if not isinstance(ffn, arch.MoE):
         sparse = [i for i, (_, f) in enumerate(loaded.layers) if isinstance(f, arch.MoE)]
-        known = f"layers {sparse[0]} to {sparse[-1]} have" if sparse else "no layer of it has"
-        raise ValueError(f"layer {layer} of {loaded.key} has no experts; {known} some")
+        if not sparse:
+            raise ValueError(f"{loaded.key} has no layer with experts")
+        raise ValueError(f"layer {layer} of {loaded.key} has no experts; layers {sparse[0]} to {sparse[-1]} have some")
     return ffn
 
 

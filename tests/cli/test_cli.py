@@ -364,7 +364,7 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         (f"{MOE} --redundant 31", ["287 slots", "144 ranks", "32 redundant"]),
         (f"{MOE} --redundant -1", ["--redundant", "'-1'", "from 0"]),
         ("moe deepseek-v3 --redundant 1", ["257 slots per rank for 256 experts"]),
-        ("moe llama-2-7b", ["llama-2-7b", "no layer of it has"]),
+        ("moe llama-2-7b", ["llama-2-7b", "has no layer with experts"]),
         (f"{BILL} --currency XYZ", ["'XYZ'", "CNY, EUR, USD"]),
         (f"{BILL} --date 2026-13-01", ["'2026-13-01'", "2026-06-01"]),
         (f"{BILL} --date 0001-01-01T00:00+10:00", ["'0001-01-01T00:00+10:00'", "2026-06-01"]),

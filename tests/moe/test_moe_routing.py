@@ -155,7 +155,7 @@ BAD = {
         "takes no bias",
     ),
     "a dense layer": (lambda: moe.router("deepseek-v3", 0), "layer 0 of deepseek-v3 has no experts; layers 3 to 60"),
-    "a dense model": (lambda: moe.router("llama-3.1-70b"), "no layer of it has some"),
+    "a dense model": (lambda: moe.router("llama-3.1-70b"), "llama-3.1-70b has no layer with experts"),
     "no such layer": (lambda: moe.router("deepseek-v3", 61), "layer 61 .* between 0 and 60"),
     "negative tokens": (lambda: moe.skewed_logits(-1, [0.5, 0.5], np.random.default_rng(0)), "tokens = -1"),
     "no popularity": (lambda: moe.skewed_logits(1, [1.0, 0.0], np.random.default_rng(0)), "one positive number"),
