@@ -16,19 +16,10 @@ class Lookup(NamedTuple):
 
     pages: Sequence[Key]  # ids of the pages, root first
     fastest: list[int]  # of each page the index of the fastest tier that has it; the number of tiers where none has
+    found: int  # how many of the first pages some tier has
+    resident: int  # how many pages some tier has, wherever they stand
     held: list[Sequence[Key]]  # of each tier the pages that it has, root first
     lacking: list[Sequence[Key]]  # of each tier the pages that it lacks, root first
-
-    @property
-    def found(self) -> int:
-        """How many of the first pages some tier has."""
-        nowhere = len(self.held)
-        return self.fastest.index(nowhere) if nowhere in self.fastest else len(self.fastest)
-
-    @property
-    def resident(self) -> int:
-        """How many pages some tier has, wherever they stand."""
-        return len(self.fastest) - self.fastest.count(len(self.held))
 
     def at(self, count: int) -> tuple[int, ...]:
         """Return how many of the first `count` pages each tier is the fastest to have."""
@@ -46,7 +37,8 @@ def lookup(tiers: Sequence[Callable[[Key], bool]], pages: Sequence[Key]) -> Look
         tiers: fastest first, each given as the question whether it has a page.
         pages: ids of the pages, root first.
     """
-    fastest = [len(tiers)] * len(pages)
+    nowhere, counts = len(tiers), [0]
+    fastest = [nowhere] * len(pages)
     held: list[Sequence[Key]] = []
     lacking: list[Sequence[Key]] = []
     for level in range(len(tiers) - 1, -1, -1):  # a faster tier overwrites what a slower one has said
@@ -56,11 +48,16 @@ def lookup(tiers: Sequence[Callable[[Key], bool]], pages: Sequence[Key]) -> Look
             fastest[:count] = [level] * count
             held.append(pages[:count])
             lacking.append(pages[count:])
+            counts.append(count)
         else:
             fastest = [level if here else slower for here, slower in zip(there, fastest, strict=True)]
             held.append(list(compress(pages, there)))
             lacking.append(list(compress(pages, map(not_, there))))
-    return Lookup(pages, fastest, held[::-1], lacking[::-1])
+    found = resident = max(counts)
+    if len(counts) <= len(tiers):  # some tier has pages with gaps between them
+        found = next((at for at, tier in enumerate(fastest) if tier == nowhere), len(pages))
+        resident = len(pages) - fastest.count(nowhere)
+    return Lookup(pages, fastest, found, resident, held[::-1], lacking[::-1])
 
 
 class Match(NamedTuple):

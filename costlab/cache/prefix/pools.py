@@ -145,6 +145,8 @@ class PageTiers:
         #: Pages that crossed the link from tier i to tier i - 1; index 0 stays 0.
         self.read = [0] * len(self.pools)
         self.lost = 0
+        # where a page evicted from each tier may still be: in the next tier most likely
+        self._elsewhere = [(*self.has[level + 1 :], *self.has[:level]) for level in range(len(self.pools))]
 
     def fitting(self, keys: Sequence[Key]) -> int:
         """Return how many of the first pages fit into the first tier beside all that are in use."""
@@ -259,7 +261,7 @@ class PageTiers:
         slowest = self.pools[-1]
         if self.write == "through" and not slowest.evicted and not slowest.refused:
             return  # the slowest tier was given every page and still has them all
-        for has in (*self.has[level + 1 :], *self.has[:level]):  # the next tier most likely has them
+        for has in self._elsewhere[level]:
             if keys:
                 keys = list(filterfalse(has, keys))
         if keys:
