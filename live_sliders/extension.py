@@ -75,6 +75,9 @@ def prepare(app: Sphinx) -> None:
         return
     target = Path(app.outdir, FOLDER)
     copytree(WEB, target, dirs_exist_ok=True)
+    # a module, not a file to fetch: whoever imports it waits for no further answer before the widgets appear
+    allowed = WEB.joinpath("allowed.json").read_text(encoding="utf-8")
+    target.joinpath("allowed.mjs").write_text(f"export default {allowed.strip()};\n", encoding="utf-8")
     projects = _read_projects(app)
     lock = runtime.read_lock()
     app.live_available = Available(  # type: ignore[attr-defined]

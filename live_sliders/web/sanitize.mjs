@@ -1,10 +1,11 @@
 /**
  * HTML from a cell's output, made safe to put into the page by DOMPurify; the build does the same with nh3.
- * What may stay is one list for both, `allowed.json`. The result is never turned into text again.
+ * What may stay is one list for both, `allowed.json`, which the build writes as a module too. The result is never
+ * turned into text again.
  */
+import ALLOWED from './allowed.mjs';
 import DOMPurify from './vendor/dompurify/purify.es.mjs';
 
-const ALLOWED = await (await fetch(new URL('allowed.json', import.meta.url))).json();
 const IMAGE = new RegExp(`^data:image/(${ALLOWED.image_types.join('|').replaceAll('+', '\\+')})[;,]`, 'i');
 const LINK = new RegExp(`^((${ALLOWED.link_schemes.join('|')}):|[^:]*([/?#]|$))`, 'i');
 const purify = DOMPurify(window); // an instance of our own, for its hook

@@ -66,10 +66,12 @@ class Firefox:
         self.call("WebDriver:Navigate", {"url": address})
 
     def run(self, script: str) -> Any:
-        """Run the body of an async function in the page and return its value."""
-        answer = "then(arguments[arguments.length - 1], (error) => arguments[arguments.length - 1](String(error)))"
-        body = f"(async () => {{ {script} }})().{answer};"
-        return self.call("WebDriver:ExecuteAsyncScript", {"script": body, "args": []})["value"]
+        """Run the body of an async function in the page and return its value; what it throws is an error here."""
+        answer = "then((value) => done([value, null]), (error) => done([null, `${error}\\n${error.stack}`]))"
+        body = f"const done = arguments[arguments.length - 1]; (async () => {{ {script} }})().{answer};"
+        value, error = self.call("WebDriver:ExecuteAsyncScript", {"script": body, "args": []})["value"]
+        assert error is None, error
+        return value
 
     def _read(self) -> Any:
         digits = b""

@@ -193,7 +193,7 @@ BAD = {
     "reached: top-k": (lambda: moe.reached(4, 5, 2), "top_k = 5"),
     "count_reached": (lambda: moe.count_reached([[0]], 4, 3), "4 experts don't divide among 3 ranks"),
     "exchange: ranks": (lambda: moe.exchange("deepseek-v4-pro", 5), "384 experts don't divide among 5 ranks"),
-    "exchange: dense": (lambda: moe.exchange("llama-2-7b", 1), "no layer of it has"),
+    "exchange: dense": (lambda: moe.exchange("llama-2-7b", 1), "llama-2-7b has no layer with experts"),
     "exchange: precision": (lambda: moe.exchange("deepseek-v3", 8, dispatch="fp7"), "unknown precision 'fp7'"),
     "exchange: copy": (lambda: moe.exchange("deepseek-v3", 8, copy="node"), "unknown kind of copy 'node'"),
     "exchange: block": (lambda: moe.exchange("deepseek-v3", 8, scale_block=0), "scale_block = 0"),
