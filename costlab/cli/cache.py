@@ -292,7 +292,11 @@ _AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
     "hbm_bytes": (..., capacity_arg, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
     "dram_bytes": (0.0, capacity_arg, "cache in host memory (default 0: none)"),
     "ssd_bytes": (0.0, capacity_arg, "cache on drives (default 0: none)"),
-    "policy": (Plan.eviction, str, f"who leaves first: {', '.join(POLICIES)} (default {Plan.eviction})"),
+    "policy": (
+        Plan.eviction,
+        str,
+        f"who leaves first: {', '.join(POLICIES)}, or belady, which knows the future (default {Plan.eviction})",
+    ),
     "write": (Plan.write, str, f"to slower tiers: {', '.join(WRITES)} (default {Plan.write})"),
     "prefetch": (Plan.prefetch, str, f"from drives: {', '.join(PREFETCHES)} (default {Plan.prefetch})"),
     "loading": (Plan.loading, str, f"of layers: {', '.join(MODES)} (default {Plan.loading})"),
