@@ -20,7 +20,7 @@ T = TypeVar("T")
 Name = TypeVar("Name", bound=str)
 
 
-def whole(value: float, what: str) -> int:
+def whole(value: object, what: str) -> int:
     """Return a count as an int; a whole float such as 8.0 and NumPy's integers are taken, True is not.
 
     Args:
@@ -45,10 +45,13 @@ def count(value: object, what: str) -> int:
     Raises:
         ValueError: quoting what is no whole number from 1 to `MAX_COUNT`.
     """
-    given = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
-    if not given or not 1 <= value <= MAX_COUNT or value != int(value):  # type: ignore[operator,call-overload]
+    try:
+        found = whole(value, what)
+    except ValueError:
+        found = 0
+    if not 1 <= found <= MAX_COUNT:
         raise ValueError(f"{what} should be a whole number from 1 to 2**53, got {value!r}")
-    return int(value)  # type: ignore[call-overload,no-any-return]
+    return found
 
 
 def indices(values: ArrayLike, what: str) -> Ints:

@@ -20,7 +20,7 @@ import numpy as np
 
 from costlab import catalog, checks
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import FxRate, PriceRow, PriceWindow, Scenario, Succession
+from costlab.catalog import FxRate, Offer, PriceRow, PriceWindow, Scenario, Succession
 from costlab.checks import MAX_COUNT
 
 Publisher = Literal["provider", "article-e"]
@@ -81,6 +81,18 @@ class Bill:
     def total(self) -> float:
         """The sum of the four parts."""
         return self.hit + self.miss + self.write + self.output
+
+
+def chip_rent(chip: str) -> Offer:
+    """Return the latest rent of a chip in the catalog, in dollars per chip-hour; of several on one day the lowest.
+
+    Raises:
+        ValueError: an unknown chip, or one that nobody in the catalog rents out for dollars.
+    """
+    rents = [o for o in catalog.chip(chip).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
+    if not rents:
+        raise ValueError(f"the catalog has no rent of {chip!r}")
+    return max(rents, key=lambda offer: (offer.date, -offer.amount))
 
 
 def moment(when: str | date | datetime) -> datetime:

@@ -177,6 +177,16 @@ def test_no_modules_import_one_another_in_a_circle():
     assert circles({"a": ["b", "c"], "b": [], "c": ["a"]}) == [{"a", "c"}]
 
 
+@pytest.mark.parametrize("name", list(MODULES))
+def test_no_module_imports_a_private_name(name):
+    """What another module needs is public there, and documented."""
+    found = (
+        node for node in ast.walk(tree(name)) if isinstance(node, ast.ImportFrom) and "costlab" in str(node.module)
+    )
+    private = [alias.name for node in found for alias in node.names if re.match("_[a-z]", alias.name)]
+    assert not private, f"{name} imports {private}"
+
+
 @pytest.mark.parametrize("text", [ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text())), "README.md"])
 def test_the_map_shows_the_rooms_on_their_floors(text):
     """README's map of the code and the package's own name each room once, higher floors first."""

@@ -231,7 +231,7 @@ class Model:
     def weight_bytes(self, active: bool = False) -> Mapping[str, float]:
         """Return the stored bytes of the parameters by component; with `active`, of those one token multiplies."""
         counts = self.params.active_by_component if active else self.params.by_component
-        return {name: n * DTYPE_BYTES[self._precision(self.record.weights, name)] for name, n in counts.items()}
+        return {name: n * DTYPE_BYTES[_precision(self.record.weights, name)] for name, n in counts.items()}
 
     def shares_on_chip(self, tensor_parallel: int) -> Mapping[str, float]:
         """Return the share of each component's weights and FLOPs that falls to each chip of a tensor-parallel group.
@@ -261,6 +261,10 @@ class Model:
             **dict.fromkeys(("embedding", "head", "dense", "shared", "core"), 1 / tensor_parallel),
             **dict.fromkeys(("router", "residual", "norm", "indexer"), 1.0),
         }
+
+    def math_precision(self, component: str) -> str:
+        """Return the precision in which a component's multiplications run."""
+        return _precision(self.record.math, component)
 
     def with_layouts(self, entry: Layout | None = None, index_key: Layout | None = None) -> Model:
         """Return the same model with other cached layouts, for every attention kind that has the part.
@@ -304,11 +308,11 @@ class Model:
             for read in attention.reads(phase):
                 per_layer = read.flops_per_entry * read.entries.summed(prefix, new)
                 flops[read.component] = flops[read.component] + count * per_layer
-        return Flops(flops, {name: self._precision(self.record.math, name) for name in flops})
+        return Flops(flops, {name: self.math_precision(name) for name in flops})
 
-    @staticmethod
-    def _precision(table: Mapping[str, str], component: str) -> str:
-        return table.get(component, table["default"])
+
+def _precision(table: Mapping[str, str], component: str) -> str:
+    return table.get(component, table["default"])
 
 
 def load(model: str | Model) -> Model:

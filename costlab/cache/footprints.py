@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from costlab import arch
 from costlab.arch import Attention
-from costlab.checks import whole
+from costlab.checks import count, whole
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class Footprint:
         Raises:
             ValueError: a negative ratio or capacity, or a page below 1 token.
         """
-        if not capacity_bytes >= 0 or whole(page_tokens, "page_tokens") < 1:
-            raise ValueError(f"{capacity_bytes} bytes, pages of {page_tokens} tokens: at least 0, at least 1")
-        per_page = page_tokens * self.bytes_per_token(ratio)
+        if not capacity_bytes >= 0:
+            raise ValueError(f"capacity_bytes = {capacity_bytes} should be at least 0")
+        per_page = count(page_tokens, "page_tokens") * self.bytes_per_token(ratio)
         if math.isinf(capacity_bytes) or per_page == 0:
             return math.inf, math.inf if self.window_tokens else 0
         pages = math.floor(capacity_bytes / per_page + 1e-9)
@@ -167,17 +167,13 @@ def boundaries(tokens: int, page_tokens: int, checkpoint_tokens: int | None = No
     Raises:
         ValueError: a page or checkpoint distance below 1.
     """
-    tokens, page_tokens = whole(tokens, "tokens"), whole(page_tokens, "page_tokens")
+    tokens, page_tokens = whole(tokens, "tokens"), count(page_tokens, "page_tokens")
     if tokens < 0:
         raise ValueError(f"tokens = {tokens} should be at least 0")
-    if page_tokens < 1 or (checkpoint_tokens is not None and whole(checkpoint_tokens, "checkpoint_tokens") < 1):
-        raise ValueError(f"page and checkpoint distance should be at least 1 token: {page_tokens}, {checkpoint_tokens}")
     pages = tokens // page_tokens
-    if not pages:
-        return ()
     if checkpoint_tokens is None:
-        return (pages,)
-    step = math.ceil(checkpoint_tokens / page_tokens)
+        return (pages,) if pages else ()
+    step = math.ceil(count(checkpoint_tokens, "checkpoint_tokens") / page_tokens)
     marks = range(step, pages + 1, step)
     return (*marks, pages) if pages % step else tuple(marks)
 

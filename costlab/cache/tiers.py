@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from costlab import catalog, checks
-from costlab.checks import whole
+from costlab.checks import count
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _SIZE = re.compile(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([KMGTP]?)(i?)B?\s*", re.IGNORECASE)
@@ -113,8 +113,7 @@ def standard(
 
     Source: catalog/storage.toml.
     """
-    if whole(chips, "chips") < 1 or whole(drives, "drives") < 1:
-        raise ValueError(f"chips and drives should be at least 1, got {chips} and {drives}")
+    chips, drives = count(chips, "chips"), count(drives, "drives")
     levels = [Tier("HBM", parse_bytes(hbm), usd_per_gb_hour=hbm_usd_per_gb_hour)]
     levels += [medium("dram", dram, chips)] if dram is not None else []
     levels += [medium("ssd", ssd, drives)] if ssd is not None else []

@@ -6,6 +6,7 @@ Sizes are in bytes, bandwidths in bytes per second, FLOP/s dense (no sparsity), 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -56,6 +57,26 @@ class Published:
     total: str  # all parameters, as printed, e.g. "671B"
     active: str | None = None  # parameters that a token multiplies, as printed; None where not printed
     active_counts: Literal["layers", "head", "head+embedding"] = "head"  # the tables that figure counts
+
+    def __post_init__(self) -> None:
+        _ = self.total_params, self.active_params  # refuses what cannot be read
+
+    @property
+    def total_params(self) -> int:
+        """All parameters as a plain number."""
+        return _params(self.total)
+
+    @property
+    def active_params(self) -> int | None:
+        """Parameters that a token multiplies as a plain number; None where not printed."""
+        return None if self.active is None else _params(self.active)
+
+
+def _params(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([BT])", text)
+    if not found:
+        raise ValueError(f"{text!r} parameters should look like 671B or 1.6T")
+    return round(float(found[1]) * {"B": 1e9, "T": 1e12}[found[2]])
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from costlab.arrays import ArrayLike, Floats
-from costlab.moe.balance import _shares
-from costlab.moe.dispatch import _check_capacity
+from costlab.moe.balance import load_shares
+from costlab.moe.dispatch import check_capacity
 
 L1, L2, L3 = range(3)
 
@@ -120,7 +120,7 @@ def article_variance(loads: ArrayLike) -> ArticleLoss:
     Raises:
         ValueError: no load, or a negative one.
     """
-    shares = _shares(loads)
+    shares = load_shares(loads)
     router = ArticleRouter(shares.size)
     router.route(loads)
     even = np.full(shares.size, shares.mean())
@@ -143,7 +143,7 @@ def article_kl(loads: ArrayLike, routes: int | None = None) -> ArticleLoss:
     Raises:
         ValueError: no load, a negative one, or fewer than one route.
     """
-    counts, shares = np.asarray(loads, dtype=np.float64), _shares(loads)
+    counts, shares = np.asarray(loads, dtype=np.float64), load_shares(loads)
     total = counts.sum() if routes is None else float(routes)
     if not 1 <= total < np.inf:
         raise ValueError(f"routes = {routes} should be at least 1")
@@ -167,5 +167,5 @@ def article_capacity(tokens: int, experts: int, factor: float = 1.25) -> int:
     Raises:
         ValueError: a negative or endless factor, or counts out of range.
     """
-    _check_capacity(tokens, experts, 1, factor)
+    check_capacity(tokens, experts, 1, factor)
     return int(tokens / experts * factor)

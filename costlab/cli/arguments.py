@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import decimal
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from costlab import arch, prices
+from costlab import prices
 from costlab.cache import tiers as storage
 from costlab.checks import MAX_COUNT
 from costlab.cli.output import Answer
@@ -102,8 +102,3 @@ def several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 #: No page is as small; who gives less has left out the unit, or parted digits by a comma.
 _LEAST_TIER_BYTES = 1e4
-
-
-def chosen(names: Sequence[str]) -> list[arch.Model]:
-    """Return the models of these names."""
-    return [arch.load(name) for name in names]

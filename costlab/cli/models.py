@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from costlab import arch
-from costlab.cli.arguments import add_verb, chosen, count_arg
+from costlab.cli.arguments import add_verb, count_arg
 from costlab.cli.output import GB, GFLOP, MB, Answer, Column, Row, sources, view, with_ratio
 
 #: `models` gives a token's share of the cache at this context.
@@ -58,16 +58,11 @@ def _model_row(model: arch.Model) -> dict[str, Any]:
         "attention": sorted({a.kind for a, _ in model.layers}),
         "total_params": counts.total,
         "active_params": counts.active,
-        "published_total_params": _params(said.total),
-        "published_active_params": said.active and _params(said.active),
+        "published_total_params": said.total_params,
+        "published_active_params": said.active_params,
         "kv_bytes_per_token": float(model.kv_bytes(_CONTEXT).growing) / _CONTEXT,
         "context_tokens": model.record.context,
     }
-
-
-def _params(text: str) -> int:
-    """Return a published count such as 49B or 1.6T as a plain number."""
-    return round(float(text[:-1]) * {"B": 1e9, "T": 1e12}[text[-1]])
 
 
 def _published(row: Row) -> str:
@@ -76,7 +71,7 @@ def _published(row: Row) -> str:
 
 
 def _kv(args: argparse.Namespace) -> Answer:
-    found = chosen(args.model)
+    found = [arch.load(name) for name in args.model]
     rows = with_ratio([_kv_row(model, args.tokens, args.batch) for model in found], "total_bytes")
     table = view(
         rows,
@@ -111,7 +106,7 @@ def _kv_row(model: arch.Model, tokens: int, batch: int) -> dict[str, Any]:
 
 
 def _flops(args: argparse.Namespace) -> Answer:
-    found = chosen(args.model)
+    found = [arch.load(name) for name in args.model]
     rows = with_ratio([_flops_row(model, args.tokens, args.phase) for model in found], "fp8_equivalent_flops")
     table = view(
         rows,

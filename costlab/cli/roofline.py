@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from costlab import catalog, roofline
+from costlab import catalog, prices, roofline
 from costlab.cli.arguments import add_verb, count_arg
 from costlab.cli.output import MS, Answer, Column, Row, sources, view
 
@@ -16,7 +16,7 @@ def _roofline(args: argparse.Namespace) -> Answer:
     parallel = args.tensor_parallel
     node = roofline.deployment(args.model, args.chip, args.chips, tensor_parallel=parallel, efficiency=efficiency)
     node.check_room(args.batch, args.tokens)
-    offer = None if args.usd_per_chip_hour is not None else _offer(args.chip)
+    offer = _rent(args.chip) if args.usd_per_chip_hour is None else None
     if offer:
         args.usd_per_chip_hour = offer.amount
     steps = {
@@ -64,16 +64,11 @@ def _row(phase: str, step: roofline.Step, node: roofline.Deployment, args: argpa
     }
 
 
-def _offer(chip: str) -> catalog.Offer:
-    """Return the latest rent of a chip in the catalog; of several on one day the lowest.
-
-    Raises:
-        ValueError: a chip that nobody in the catalog rents out for dollars.
-    """
-    rents = [o for o in catalog.chip(chip).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
-    if not rents:
-        raise ValueError(f"the catalog has no rent of {chip!r}: give --rent, in USD per chip-hour")
-    return max(rents, key=lambda offer: (offer.date, -offer.amount))
+def _rent(chip: str) -> catalog.Offer:
+    try:
+        return prices.chip_rent(chip)
+    except ValueError as error:
+        raise ValueError(f"{error}; give --rent, in USD per chip-hour") from None
 
 
 def _lines(row: Row, node: roofline.Deployment, offer: catalog.Offer | None) -> list[str]:

@@ -24,14 +24,19 @@ def load_entropy(loads: ArrayLike) -> float:
     Raises:
         ValueError: no load, a negative one, or fewer than two experts.
     """
-    shares = _shares(loads)
+    shares = load_shares(loads)
     if shares.size < 2:
         raise ValueError("load entropy needs at least 2 experts")
     busy = shares[shares > 0]
     return float(-(busy * np.log(busy)).sum() / np.log(shares.size))
 
 
-def _shares(loads: ArrayLike) -> Floats:
+def load_shares(loads: ArrayLike) -> Floats:
+    """Return each expert's share of all assignments.
+
+    Raises:
+        ValueError: no load, or a negative one.
+    """
     counts = np.asarray(loads, dtype=np.float64)
     if counts.ndim != 1 or (counts < 0).any() or not 0 < counts.sum() < np.inf:
         raise ValueError("loads should be one number of at least 0 per expert, not all 0")
@@ -80,7 +85,7 @@ def sequence_loss(scores: ArrayLike, experts: ArrayLike, sequences: int) -> floa
 
 
 def _product(probability: Floats, chosen: ArrayLike) -> float:
-    shares = _shares(count_loads(chosen, probability.shape[-1]))
+    shares = load_shares(count_loads(chosen, probability.shape[-1]))
     return float(probability.shape[-1] * (shares * probability.mean(axis=0)).sum())
 
 

@@ -36,11 +36,16 @@ def capacity(tokens: int, experts: int, k: int, factor: float) -> int:
 
     Source: arXiv 2101.03961 eq. 3, times k.
     """
-    _check_capacity(tokens, experts, k, factor)
+    check_capacity(tokens, experts, k, factor)
     return math.ceil(round(tokens * k * factor / experts, 9))  # round: 1.1 x 10 is 11, not 11.000000000000002
 
 
-def _check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
+def check_capacity(tokens: int, experts: int, k: int, factor: float) -> None:
+    """Refuse numbers that no capacity follows from.
+
+    Raises:
+        ValueError: a count or factor out of range.
+    """
     for what, count in {"tokens": tokens, "experts": experts, "top_k": k}.items():
         whole(count, what)
     if not 0 <= factor < math.inf:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from costlab import arch
@@ -104,16 +104,16 @@ def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> Prefil
     spread_s = _between_layers_s(built, seconds_per_flop) / len(built.layers)
     kinds = tuple(_layer_cost(built, pair, seconds_per_flop, spread_s) for pair in pairs)
     order = tuple(pairs.index(pair) for pair in built.layers)
-    head = 2.0 * built.params.active_by_component["head"] * seconds_per_flop(_precision(built, "head"))
+    head = 2.0 * built.params.active_by_component["head"] * seconds_per_flop(built.math_precision("head"))
     return PrefillCost(kinds, order, head)
 
 
 def _layer_cost(model: Model, pair: LayerPair, seconds_per_flop: Callable[[str], float], spread_s: float) -> LayerCost:
     attention, _ = pair
-    new_s = sum(2.0 * n * seconds_per_flop(_precision(model, name)) for name, n in _multiplied(model, pair).items())
-    cached_s = attention.reexpansion_flops() * seconds_per_flop(_precision(model, "latent_up"))
+    new_s = sum(2.0 * n * seconds_per_flop(model.math_precision(name)) for name, n in _multiplied(model, pair).items())
+    cached_s = attention.reexpansion_flops() * seconds_per_flop(model.math_precision("latent_up"))
     reads = tuple(
-        (r.flops_per_entry * seconds_per_flop(_precision(model, r.component)), r.entries.stride, r.entries.cap)
+        (r.flops_per_entry * seconds_per_flop(model.math_precision(r.component)), r.entries.stride, r.entries.cap)
         for r in attention.reads("prefill")
     )
     return LayerCost(new_s + spread_s, cached_s, reads)
@@ -134,9 +134,4 @@ def _between_layers_s(model: Model, seconds_per_flop: Callable[[str], float]) ->
     for pair, count in Counter(model.layers).items():
         rest.subtract({name: n * count for name, n in _multiplied(model, pair).items()})
     del rest["head"]
-    return sum(2.0 * n * seconds_per_flop(_precision(model, name)) for name, n in rest.items())
-
-
-def _precision(model: Model, component: str) -> str:
-    math_of: Mapping[str, str] = model.record.math
-    return math_of.get(component, math_of["default"])
+    return sum(2.0 * n * seconds_per_flop(model.math_precision(name)) for name, n in rest.items())

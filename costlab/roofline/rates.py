@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from costlab import catalog
 from costlab.catalog import ChipRecord, FrozenDict
-from costlab.checks import whole
+from costlab.checks import count
 
 #: Where a chip has no unit for a precision, the next one in the list runs it.
 FALLBACK: Mapping[str, tuple[str, ...]] = FrozenDict(
@@ -61,7 +61,7 @@ def chip_rate(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[s
 
     Source: catalog/chips.toml.
     """
-    if whole(chips, "chips") < 1 or not 0 < efficiency <= 1:
-        raise ValueError(f"chips should be at least 1 and efficiency in (0, 1], got {chips} and {efficiency}")
-    record = catalog.chip(chip)
+    record, chips = catalog.chip(chip), count(chips, "chips")
+    if not 0 < efficiency <= 1:
+        raise ValueError(f"efficiency should be above 0 and at most 1, got {efficiency}")
     return lambda precision: 1.0 / (rate(record, precision) * chips * efficiency)

@@ -170,9 +170,9 @@ def test_a_hit_in_hbm_moves_nothing() -> None:
     ("call", "message"),
     [
         (lambda: roofline.flat_rate(0), "flops_per_s should be above 0"),
-        (lambda: roofline.chip_rate("h800", 0), "chips should be at least 1"),
-        (lambda: roofline.chip_rate("h800", 1.5), "chips = 1.5 should be a whole number"),
-        (lambda: roofline.chip_rate("h800", True), "chips = True should be a whole number"),
+        (lambda: roofline.chip_rate("h800", 0), "chips should be a whole number from 1 to 2..53, got 0"),
+        (lambda: roofline.chip_rate("h800", 1.5), "chips should be a whole number from 1 to 2..53, got 1.5"),
+        (lambda: roofline.chip_rate("h800", True), "chips should be a whole number from 1 to 2..53, got True"),
         (lambda: roofline.chip_rate("h8000"), "unknown chip 'h8000'"),
         (lambda: roofline.chip_rate("h800")("int3"), "no unit for 'int3'"),
         (lambda: costs.hit_cost(PRO, 0, bandwidth_bytes_per_s=1.0), "tokens and bandwidth should be above 0"),

@@ -28,7 +28,7 @@ from costlab.cache.policies.belady import Belady, Future
 from costlab.cache.prefix.match import Lease, Lookup, Match, lookup
 from costlab.cache.prefix.pools import WRITES, LeavesFirst, PageTiers, Pool, WriteMode
 from costlab.cache.tiers import Tier
-from costlab.checks import whole
+from costlab.checks import count
 
 
 class PrefixCache:
@@ -68,13 +68,11 @@ class PrefixCache:
         selective_uses: int = 2,
         future: Future | None = None,
     ) -> None:
-        page_tokens, selective_uses = whole(page_tokens, "page_tokens"), whole(selective_uses, "selective_uses")
-        if not tiers or not page_bytes >= 0 or not window_bytes >= 0 or page_tokens < 1:
-            raise ValueError(f"{len(tiers)} tiers, pages of {page_bytes} bytes and {page_tokens} tokens: none may be 0")
-        if selective_uses < 1 or (checkpoint_tokens is not None and whole(checkpoint_tokens, "checkpoint_tokens") < 1):
-            raise ValueError(
-                f"{selective_uses} uses, checkpoints every {checkpoint_tokens} tokens: should be at least 1"
-            )
+        if not tiers or not page_bytes >= 0 or not window_bytes >= 0:
+            sizes = f"pages of {page_bytes} and windows of {window_bytes} bytes"
+            raise ValueError(f"{len(tiers)} tiers, {sizes}: there should be a tier, and no size below 0")
+        if checkpoint_tokens is not None:
+            checkpoint_tokens = count(checkpoint_tokens, "checkpoint_tokens")
         eviction = checks.one_of(EVICTIONS, eviction, "eviction policy")
         if eviction == "belady" and future is None:
             raise ValueError("eviction 'belady' needs the future: what will be asked for")
@@ -84,8 +82,12 @@ class PrefixCache:
             capacities = [(_pages(tier.capacity_bytes, page_bytes), 0) for tier in tiers]
         self.tiers = tuple(tiers)
         self.write: WriteMode = checks.one_of(WRITES, write, "write mode")
-        self.page_tokens, self.checkpoint_tokens, self.branch_points = page_tokens, checkpoint_tokens, branch_points
-        self.leaves_first, self.selective_uses, self.future = leaves_first, selective_uses, future
+        self.page_tokens, self.selective_uses = (
+            count(page_tokens, "page_tokens"),
+            count(selective_uses, "selective_uses"),
+        )
+        self.checkpoint_tokens, self.branch_points = checkpoint_tokens, branch_points
+        self.leaves_first, self.future = leaves_first, future
         # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.
         self._parents: dict[Key, Key | None] | None = {} if leaves_first and eviction != "lru" else None
         self._uses: dict[Key, int] = {}
@@ -301,8 +303,8 @@ class PrefixCache:
         """Bring what the first tier lacks into it: the first `loaded` pages from slower tiers, the others computed."""
         keys = found.lacking[0]
         if keys:
-            count = self.full.put(0, keys, "computed", loaded)
-            assert count == len(keys), "room was promised"
+            came = self.full.put(0, keys, "computed", loaded)
+            assert came == len(keys), "room was promised"
 
     def _copy_down(self, found: Lookup, match: Match) -> None:
         """Copy pages into slower tiers: those that pass on their way up, and those the write mode wants there."""

@@ -19,7 +19,7 @@ from costlab.cache.prefix.pools import WRITES, WriteMode
 from costlab.cache.sim.loading import MODES, LoadingMode
 from costlab.cache.tiers import Tier
 from costlab.catalog import PrefetchRule
-from costlab.checks import whole
+from costlab.checks import count
 
 PrefetchMode = Literal["best-effort", "wait", "timeout"]
 #: How long a request whose turn has come waits for pages still on their way from SSD: not, to the end, to a deadline.
@@ -66,14 +66,10 @@ class Plan:
         ):
             word = checks.one_of(known, getattr(self, field), what)
             object.__setattr__(self, field, word)  # as in `known`: case does not matter, here as elsewhere
-        for count in ("block_tokens", "chips"):
-            object.__setattr__(self, count, whole(getattr(self, count), count))
-        if not self.tiers or self.block_tokens < 1:
-            raise ValueError(
-                f"a plan needs a tier and blocks of at least 1 token, got {self.tiers}, {self.block_tokens}"
-            )
-        if self.checkpoint_tokens is not None and whole(self.checkpoint_tokens, "checkpoint_tokens") < 1:
-            raise ValueError(f"checkpoint_tokens = {self.checkpoint_tokens} should be at least 1, or None")
+        for field in ("block_tokens", "chips", *(["checkpoint_tokens"] if self.checkpoint_tokens is not None else [])):
+            object.__setattr__(self, field, count(getattr(self, field), field))
+        if not self.tiers:
+            raise ValueError("a plan needs a tier")
         rent = self.usd_per_chip_hour
         if rent is not None and not 0 <= rent < math.inf:
             raise ValueError(f"usd_per_chip_hour = {rent} should be at least 0 and finite, or None")
