@@ -1,12 +1,4 @@
-"""Eviction policies: who leaves when room is needed. Each is the same four methods: add, hit, remove, victim.
-
-A policy only keeps an order; capacity is its owner's business. `victim` names the page to go next and does not remove
-it; pages in `pinned` are in use and are passed over. All operations take constant time, amortised, apart from passing
-over pinned pages; Belady's also pays a heap.
-
->>> from costlab.cache import policies
->>> policies.count_hits("abcabd", "lru", capacity=2), policies.count_hits("abcabd", "fifo", capacity=3)
-(0, 2)
+"""Policies by name.
 
 Chapter: cache
 """
