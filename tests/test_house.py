@@ -1,6 +1,7 @@
 """House rules: NumPy is enough, floors import downwards, what is public is documented, no machine's paths."""
 
 import ast
+import doctest
 import importlib.util
 import json
 import os
@@ -226,6 +227,12 @@ def test_everything_public_is_documented(name):
     assert ast.get_docstring(tree(name)), f"{name} has no docstring"
     for path, node in public(tree(name).body):
         assert ast.get_docstring(node), f"{name}.{path} has no docstring"
+
+
+@pytest.mark.parametrize("name", [name for name, path in MODULES.items() if ">>> " in path.read_text()])
+def test_examples_in_docstrings_give_what_they_say(name):
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted and not found.failed
 
 
 def chapters():
