@@ -246,9 +246,9 @@ FIND = """async ([how, html]) => {
   return { text: box.textContent, found: [...box.querySelectorAll('*')].flatMap(found).sort() };
 }"""
 ACTS = re.compile(
-    r"(script|style|svg|math|iframe|object|embed|base|meta|link|form|template|noscript|title|xmp)$"
-    r"|\S+ (on|id=|name=|data-|srcset=|src=(?!data:image/)|href=(?!https://example|#|mailto))"
-    r"|.*(url\(|expression|position|z-index|var\(|evil|hit\(|]>)"
+    r"(script|style|use|image|animate|set|math|iframe|object|embed|base|meta|link|form|template|noscript|title|xmp)$"
+    r"|(?!clipPath id=[\w-]+$)\S+ (on|id=|name=|data-|srcset=|src=(?!data:image/)|href=(?!https://example|#|mailto))"
+    r"|.*(url\((?!#p1\)$)|URL|\\\\|expression|position|z-index|var\(|evil|hit\(|]>)"
 )
 
 
