@@ -50,8 +50,8 @@ COLOURS: Mapping[str, str] = {
     "dropped": "#A33B3B",
 }
 INK = "#000000"  # the page's own text colour: dark on white, light on black
-DARK = "#111111"  # on a light bar, whatever the page's ground
-LIGHT = "#FDFDFD"  # on a dark bar
+DARK = "#010101"  # on a light bar, whatever the page's ground
+LIGHT = "#FEFEFE"  # on a dark bar
 
 STYLE = Path(__file__).with_name("costlab.mplstyle")
 
