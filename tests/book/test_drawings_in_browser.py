@@ -21,7 +21,8 @@ ILLEGIBLE = """() => [...document.querySelectorAll('.drawing svg')].flatMap((svg
   const small = texts.filter(({ size }) => size < 11.5).map(({ words, size }) => `${size.toFixed(1)} px: ${words}`);
   const across = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left);
   const down = (a, b) => Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-  const upon = texts.flatMap((a, i) => texts.slice(i + 1).filter((b) => across(a.box, b.box) > 2 && down(a.box, b.box) > 4)
+  const upon = texts.flatMap((a, i) => texts.slice(i + 1)
+    .filter((b) => across(a.box, b.box) > 2 && down(a.box, b.box) > 4)
     .map((b) => `one on another: ${a.words} | ${b.words}`));
   return [...outside, ...small, ...upon].slice(0, 3).map((text) => `${title.slice(0, 50)}: ${text}`);
 })"""
