@@ -8,16 +8,18 @@ from costlab.explore.cache import hit_curve, keeping, more_tokens, prefix_tree, 
 from costlab.explore.drawing import Drawing, Frames, Swatch, Words, drawn, value
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ten_layers, window_saving
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
-from costlab.explore.prices import bill_parts, blended_price, price_steps
-from costlab.explore.roofline import batch_curve, published_day, roofline_chart
+from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
+from costlab.explore.request import request_life
+from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
 from costlab.explore.style import COLOURS, colour_key, label_ends, new_figure, spread_labels
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
     "COLOURS", "Drawing", "Frames", "Swatch", "Table", "Words", "batch_curve", "bill_parts", "blended_price",
-    "bytes_text", "cache_per_model", "capacity_waste", "colour_key", "decode_flops", "drawn", "expert_collapse",
-    "experts_touched", "growth", "hit_curve", "keeping", "label_ends", "layer_stack", "more_tokens", "new_figure",
-    "prefix_tree", "price_steps", "published_day", "read_overlap", "recall_by_distance", "recall_by_ratio",
-    "recall_points", "roofline_chart", "spread_labels", "store_times", "ten_layers", "tokens_text", "two_pools",
-    "value", "weights_per_token", "which_ratio", "window_saving",
+    "bytes_text", "cache_per_model", "capacity_waste", "chip_pipes", "colour_key", "decode_flops", "drawn",
+    "expert_collapse", "experts_touched", "growth", "hit_curve", "keeping", "label_ends", "layer_stack",
+    "more_tokens", "new_figure", "prefix_tree", "price_steps", "published_day", "read_overlap",
+    "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "roofline_chart", "spread_labels",
+    "store_times", "ten_layers", "token_costs", "tokens_text", "two_pools", "value", "weights_per_token",
+    "which_ratio", "window_saving",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from costlab.roofline.rates import rate
 DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
 
 Number = TypeVar("Number", float, Floats)
+Term = Literal["compute", "memory", "link"]
 
 
 def share_of_experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
@@ -68,20 +69,20 @@ class Step:
     cache_bytes: float = 0.0  # of its sequences on the fullest chip, which has to hold them beside the weights
 
     @property
-    def seconds(self) -> float:
-        """The longest part if they overlap, else the sum."""
-        parts = (self.compute_s, self.memory_s, self.link_s)
-        return max(parts) if self.overlap else sum(parts)
+    def terms(self) -> dict[Term, float]:
+        """Seconds of each of the three parts."""
+        return {"compute": self.compute_s, "memory": self.memory_s, "link": self.link_s}
 
     @property
-    def bound(self) -> Literal["compute", "memory", "link"]:
+    def seconds(self) -> float:
+        """The longest part if they overlap, else the sum."""
+        return max(self.terms.values()) if self.overlap else sum(self.terms.values())
+
+    @property
+    def bound(self) -> Term:
         """The part that takes longest."""
-        parts: dict[Literal["compute", "memory", "link"], float] = {
-            "compute": self.compute_s,
-            "memory": self.memory_s,
-            "link": self.link_s,
-        }
-        return max(parts, key=lambda name: parts[name])
+        terms = self.terms
+        return max(terms, key=lambda term: terms[term])
 
     @property
     def tokens_per_s(self) -> float:

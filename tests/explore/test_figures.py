@@ -2,17 +2,14 @@
 
 import inspect
 from dataclasses import dataclass
-from datetime import date
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.dates import date2num
 
-from costlab import arch, explore, moe, prices, roofline
+from costlab import arch, explore, moe
 from costlab.explore import style
-from costlab.explore.prices import catalog_day
 
 matplotlib.use("Agg")
 
@@ -51,26 +48,6 @@ ENDS = {
         {"tokens": 1, "fp4": 0.25, "bf16": 1.0, "fp32": 1.0, "fp4_weights": 0.5},
         {"tokens": 4_194_304, "fp4": 2.0, "bf16": 4.0, "fp32": 8.0, "fp4_weights": 2.0},
     ],
-    "blended_price": [{"hit_rate": 0.0}, {"hit_rate": 1.0}],
-    "bill_parts": [
-        {"input_tokens": 0, "output_tokens": 0, "hit_rate": 0.0},
-        {"input_tokens": 1_000_000, "output_tokens": 0, "hit_rate": 1.0},
-        {"input_tokens": 1, "output_tokens": 100_000, "hit_rate": 0.0},
-    ],
-    "price_steps": [{"product": name} for name in ("deepseek-v3", "deepseek-v4-flash", "mimo-v2.5-pro", "gpt-5.5")],
-    "batch_curve": [
-        {"context": 1, "chips": 1, "model": "llama-2-7b", "chip": "a100-80g"},
-        {"context": 1_048_576, "chips": 8},
-        {"context": 1024, "chips": 320},
-        {"model": "deepseek-v4-pro", "chip": "b200", "context": 1_048_576, "chips": 64},
-    ],
-    "roofline_chart": [
-        {"context": 1},
-        {"context": 1_048_576},
-        {"model": "llama-2-7b", "chip": "ascend-910b"},
-        {"model": "deepseek-v4-pro", "chip": "b200"},
-    ],
-    "published_day": [],
     "experts_touched": [{"batch": 1, "skew": 0.0}, {"batch": 4096, "skew": 2.0}],
     "capacity_waste": [{"factor": 0.5, "skew": 0.0, "tokens": 64}, {"factor": 4.0, "skew": 2.0, "tokens": 8192}],
     "expert_collapse": [{"curves": {"free": [0.9, 0.5] * 20, "balanced": [1.0] * 40}}, {"curves": {"one": [0.5] * 12}}],
@@ -199,42 +176,6 @@ def test_layer_stack_draws_every_layer(capsys):
     assert "full at 0, 7, 15, 23, 31, 39, 47, 55, 62, 69; 3 x 6, 6 x 7 sliding" in capsys.readouterr().out
 
 
-def test_blended_price_prints_what_it_marks(capsys):
-    explore.blended_price(0.5)
-    out = capsys.readouterr().out
-    row = prices.price_at("deepseek-v4-pro")
-    assert f"deepseek-v4-pro: {(row.hit + row.miss) / 2:.12g} USD" in out
-    assert "50.0% hits" in out
-
-
-def test_bill_parts_fill_the_bar(capsys):
-    explore.bill_parts(32_768, 8_192, 0.5)
-    widths = [patch.get_width() for patch in plt.gca().patches]
-    assert sum(widths) == pytest.approx(len(widths) / 3)
-    expected = prices.bill("deepseek-v4-pro", prices.Workload(32_768, 8_192, 0.5)).total
-    assert f"deepseek-v4-pro: {expected:.12g} USD" in capsys.readouterr().out
-
-
-def drawn(product):
-    """Days and amounts of the three lines of a product's history: hit, miss, output."""
-    explore.price_steps(product)
-    return [line.get_data() for line in plt.gca().lines]
-
-
-def test_price_steps_draw_no_hit_price_where_none_is_listed():
-    """Qwen-Plus before 2026-01-29: a line at the miss price would be an invention."""
-    (_, hits), (_, misses), _ = drawn("qwen-plus")
-    assert np.isnan(hits[0])
-    assert hits[-1] == 0.08
-    assert np.all(misses == 0.4)
-
-
-def test_price_steps_end_where_the_product_ended():
-    for product, end in (("deepseek-v4-flash", "2026-09-10"), ("mimo-v2.5-pro", "2026-10-21"), ("gpt-5.5", None)):
-        ends = {days[-1] for days, _ in drawn(product)}
-        assert ends == {date2num(date.fromisoformat(end) if end else catalog_day())}
-
-
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.25, 4.0])
 def test_capacity_waste_is_what_dispatching_finds(factor, capsys):
     explore.capacity_waste(factor, 0.5, 1024)
@@ -257,24 +198,6 @@ def test_two_pools_finds_up_to_the_last_window(branch, every, shown, capsys):
     assert shown in capsys.readouterr().out
 
 
-def test_batch_curve_stops_where_memory_is_full(capsys):
-    explore.batch_curve(context=100_000)
-    fits = roofline.deployment("deepseek-v3", "h800", 32).max_batch(100_000)
-    assert max(line.get_xdata()[-1] for line in plt.gca().lines) == fits
-    assert f"memory holds {fits} sequences" in capsys.readouterr().out
-
-
-def test_batch_curve_says_when_nothing_fits(capsys):
-    explore.batch_curve(chips=8)
-    assert "no room for one sequence" in texts()
-    out = capsys.readouterr().out
-    assert "memory holds 0 sequences: 100.8" in out
-    assert "USD" not in out
-    explore.batch_curve(chips=1, model="llama-2-7b", context=110_000)
-    assert "memory holds 1 sequences; at 1 a step" in capsys.readouterr().out
-    assert [line.get_color() for line in plt.gca().lines] == [style.COLOURS["compute"], style.COLOURS["memory"]]
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
@@ -282,12 +205,6 @@ def test_batch_curve_says_when_nothing_fits(capsys):
         ("growth", {"models": ["nope"]}, "unknown model 'nope'"),
         ("decode_flops", {"models": ["nope"]}, "unknown model 'nope'"),
         ("which_ratio", {"tokens": -1}, "at least 1"),
-        ("blended_price", {"hit_rate": 1.5}, "between 0 and 1"),
-        ("bill_parts", {"hit_rate": -1}, "between 0 and 1"),
-        ("bill_parts", {"input_tokens": -1}, "input_tokens"),
-        ("price_steps", {"product": "nope"}, "'nope'"),
-        ("batch_curve", {"context": 0}, "at least 1"),
-        ("batch_curve", {"chip": "nope"}, "unknown chip 'nope'"),
         ("window_saving", {"full": 0}, "between 1 and layers = 70"),
         ("window_saving", {"context": 0}, "at least 1"),
         ("ten_layers", {"model": "deepseek-v3"}, "has layers of MLA"),
@@ -295,7 +212,6 @@ def test_batch_curve_says_when_nothing_fits(capsys):
         ("two_pools", {"branch": 17}, "branch 17"),
         ("two_pools", {"every": -1}, "every -1"),
         ("two_pools", {"model": "deepseek-v3"}, "a hybrid"),
-        ("roofline_chart", {"model": "nope"}, "unknown model 'nope'"),
     ],
 )
 def test_bad_input(name, arguments, words):
