@@ -32,7 +32,7 @@ SHOWN: Mapping[str, str] = FrozenDict(
 )
 #: Deployments of `token_costs`: chips of each model.
 SERVED: Mapping[str, int] = FrozenDict({"deepseek-v4-flash": 8, "deepseek-v4-pro": 64})
-KINDS = ("hit", "miss", "output")
+TOKENS = ("hit", "miss", "output")
 _MONEY = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
@@ -222,10 +222,10 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
     load = prices.Workload(input_tokens, output_tokens, hit_rate)
     bills = sorted((prices.bill(product, load) for product in SHOWN), key=lambda due: -due.total)
     axes = new_figure("Which tokens make up the bill?", "share of the bill", "", wide=(7.2, 3.2), narrow=(3.6, 3.4))
-    colour_key((kind, COLOURS[kind]) for kind in KINDS)
+    colour_key((kind, COLOURS[kind]) for kind in TOKENS)
     for place, due in enumerate(bills):
         left = 0.0
-        for kind in KINDS:
+        for kind in TOKENS:
             share = getattr(due, kind) / due.total if due.total else 0.0
             axes.barh(place, share, left=left, color=COLOURS[kind], height=0.64)
             if share > (0.16 if is_narrow() else 0.09):
@@ -254,7 +254,7 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
 
 
 def _split(due: prices.Bill) -> str:
-    parts = ", ".join(f"{kind} {usd_text(getattr(due, kind))}" for kind in KINDS)
+    parts = ", ".join(f"{kind} {usd_text(getattr(due, kind))}" for kind in TOKENS)
     return f"{product_name(due.row.product)}: {usd_text(due.total)}, of it {parts}"
 
 
@@ -266,7 +266,7 @@ def _percent_axis(axes: Axes, ticks: int = 6) -> None:
 # --- history ---------------------------------------------------------------------------------------------------
 
 
-class Span(NamedTuple):
+class PricePeriod(NamedTuple):
     """A time in which a product's list did not change; its day may be split into two prices."""
 
     start: datetime  # first moment
@@ -275,7 +275,7 @@ class Span(NamedTuple):
     high: PriceRow  # peak, or the whole day's
 
 
-def spans(product: str) -> tuple[Span, ...]:
+def price_periods(product: str) -> tuple[PricePeriod, ...]:
     """Return a product's dollar list over time, of its lowest context tier.
 
     Raises:
@@ -288,7 +288,7 @@ def spans(product: str) -> tuple[Span, ...]:
     for start in dict.fromkeys(row.valid_from for row in rows):
         mine = sorted((row for row in rows if row.valid_from == start), key=lambda row: row.miss)
         end = mine[0].valid_to
-        found.append(Span(prices.moment(start), None if end is None else prices.moment(end), mine[0], mine[-1]))
+        found.append(PricePeriod(prices.moment(start), None if end is None else prices.moment(end), mine[0], mine[-1]))
     return tuple(found)
 
 
@@ -304,14 +304,14 @@ def price_steps(product: str = "deepseek-v4-pro") -> Words:
     Raises:
         ValueError: an unknown product, or one without prices in USD.
     """
-    found = spans(product)
+    found = price_periods(product)
     axes = new_figure(
         f"What has a million tokens of {product_name(product)} cost?",
         "price list from (not to scale)",
         "USD per million tokens",
     )
     edges = [*range(len(found)), len(found) - 1 + (1.3 if found[-1].low is not found[-1].high else 1)]
-    for kind in KINDS:
+    for kind in TOKENS:
         for place, span in enumerate(found):
             before = found[place - 1] if place else None
             _price_step(axes, kind, span, before, edges[place], edges[place + 1])
@@ -319,11 +319,13 @@ def price_steps(product: str = "deepseek-v4-pro") -> Words:
     axes.set(xlim=(-0.02, edges[-1]), ylim=(0.002, max(span.high.output for span in found) * 2.2))
     axes.set_xticks(edges[:-1], [_date_text(span, place) for place, span in enumerate(found)], ha="left")
     axes.grid(axis="x", visible=False)
-    colour_key(((kind, COLOURS[kind]) for kind in KINDS), "solid")
+    colour_key(((kind, COLOURS[kind]) for kind in TOKENS), "solid")
     return Words(alt=_history_alt(product, found), note=_history_note(found))
 
 
-def _price_step(axes: Axes, kind: str, span: Span, before: Span | None, left: float, right: float) -> None:
+def _price_step(
+    axes: Axes, kind: str, span: PricePeriod, before: PricePeriod | None, left: float, right: float
+) -> None:
     low, high = getattr(span.low, kind), getattr(span.high, kind)
     if low is None:
         return
@@ -344,7 +346,7 @@ def _range_text(low: float, high: float) -> str:
     return list_text(low) if low == high else f"{list_text(low)}–{list_text(high)[1:]}"
 
 
-def _date_text(span: Span, place: int) -> str:
+def _date_text(span: PricePeriod, place: int) -> str:
     year = f"{span.start:%Y}" if not place or span.start.month == 1 else ""
     if is_narrow():
         return f"{span.start:%-d}\n{span.start:%b}\n{year}"
@@ -352,25 +354,25 @@ def _date_text(span: Span, place: int) -> str:
     return f"{span.start:%-d %b} {year}\n{event}"
 
 
-def _prices_text(span: Span) -> str:
-    listed = ((kind, getattr(span.low, kind), getattr(span.high, kind)) for kind in KINDS)
+def _prices_text(span: PricePeriod) -> str:
+    listed = ((kind, getattr(span.low, kind), getattr(span.high, kind)) for kind in TOKENS)
     return ", ".join(f"{kind} {_range_text(low, high)}" for kind, low, high in listed if low is not None)
 
 
-def _history_alt(product: str, found: Sequence[Span]) -> str:
+def _history_alt(product: str, found: Sequence[PricePeriod]) -> str:
     steps = "; ".join(f"from {span.start:%-d %B %Y} {_prices_text(span)}" for span in found)
     ended = f" It ended on {found[-1].end:%-d %B %Y}." if found[-1].end else ""
     return f"List prices of {product_name(product)}, USD per million tokens: {steps}.{ended}"
 
 
-def _history_note(found: Sequence[Span]) -> str:
+def _history_note(found: Sequence[PricePeriod]) -> str:
     last = found[-1]
     split = "Bands reach from the off-peak to the peak price. " if any(s.low is not s.high for s in found) else ""
     until = f"ended on {last.end:%-d %B %Y}" if last.end else f"still so on {last.low.date:%-d %B %Y}"
     amounts = ", ".join(
         f"{kind} {value(getattr(row, kind), list_text(getattr(row, kind)))}{when}"
         for row, when in ((last.low, ""), *([(last.high, " (peak)")] if last.low is not last.high else []))
-        for kind in KINDS
+        for kind in TOKENS
         if getattr(row, kind) is not None
     )
     return f"{split}The last list, from {last.start:%-d %B %Y} and {until}: {amounts}."

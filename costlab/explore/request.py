@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from costlab import prices
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.prices import KINDS, list_text, product_name
+from costlab.explore.prices import TOKENS, list_text, product_name
 from costlab.explore.shapes import across, arrow, box, diagram, line, text
 from costlab.explore.style import COLOURS, on
 
@@ -61,7 +61,7 @@ def request_life(product: str = "deepseek-v4-pro") -> Words:
         raise ValueError(f"{product!r} has no hit price on {prices.LESSON_DAY}")
     hits, misses, outputs = (5, 3, 4) if is_narrow() else (8, 4, 5)
     lanes = _Lanes(hits, misses, outputs, across() / (hits + misses + outputs))
-    shapes = [s for kind in KINDS for s in _tokens(lanes, kind, list_text(getattr(row, kind)))]
+    shapes = [s for kind in TOKENS for s in _tokens(lanes, kind, list_text(getattr(row, kind)))]
     shapes += _loading(lanes) + _prefill(lanes)
     shapes += [s for i in lanes.groups["output"][1:] for s in _decode(lanes, i)]
     diagram("What happens to a request?", 246, shapes)
@@ -73,7 +73,7 @@ def request_life(product: str = "deepseek-v4-pro") -> Words:
         f"reads all entries of the cache. {product_name(product)} lists a hit at {list_text(row.hit)}, a miss at "
         f"{list_text(row.miss)} and an output token at {list_text(row.output)} a million.",
         note=f"{product_name(product)}'s list prices of {prices.LESSON_DAY:%-d %B %Y}, each for a million tokens: "
-        + ", ".join(f"{kind} {value(getattr(row, kind), list_text(getattr(row, kind)))}" for kind in KINDS),
+        + ", ".join(f"{kind} {value(getattr(row, kind), list_text(getattr(row, kind)))}" for kind in TOKENS),
     )
 
 

@@ -1,5 +1,6 @@
 """The figures of the chapter on prices: drawn whole at both ends of their arguments, and their numbers."""
 
+import dataclasses
 import math
 import re
 
@@ -8,7 +9,7 @@ import pytest
 from figures import axes_of, check, lines, numbers
 
 from costlab import catalog, explore, prices, roofline
-from costlab.explore.prices import SERVED, SHOWN, list_text, loading_usd, spans, usd_text
+from costlab.explore.prices import SERVED, SHOWN, list_text, loading_usd, price_periods, usd_text
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -112,6 +113,13 @@ def test_request_life_shows_the_list():
         assert f">{list_text(amount)}</text>" in shown.narrow
 
 
+def test_request_life_needs_a_hit_price(monkeypatch):
+    without = dataclasses.replace(prices.price_at("deepseek-v4-pro"), hit=None)
+    monkeypatch.setattr(prices, "price_at", lambda product: without)
+    with pytest.raises(ValueError, match="'deepseek-v4-pro' has no hit price on 2026-06-01"):
+        explore.request_life()
+
+
 # --- bills -----------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +180,7 @@ def test_price_steps_show_peak_and_off_peak():
 
 def test_price_steps_draw_no_hit_price_where_none_is_listed():
     """Qwen-Plus before 2026-01-29: a line at the miss price would be an invention."""
-    first, last = spans("qwen-plus")
+    first, last = price_periods("qwen-plus")
     assert first.low.hit is None
     assert last.low.hit == 0.08
     drawn = lines(explore.price_steps, "qwen-plus")
