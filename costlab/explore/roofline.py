@@ -211,7 +211,7 @@ def roofline_chart(model: str = "deepseek-v3", chip: str = "h800", context: int 
     marks["prefill"] = (node.prefill(context, batch=node.replicas), whole * node.replicas)
     for name, (step, flops) in marks.items():
         _mark(axes, node, step, flops, name)
-    log_axis(axes, "x", [1, 10, 100, 1000, 10_000], "{:,.0f}".format)
+    log_axis(axes, "x", [1, 100, 10_000] if is_narrow() else [1, 10, 100, 1000, 10_000], "{:,.0f}".format)
     log_axis(axes, "y", [1, 10, 100, 1000], "{:,.0f}".format)
     axes.set(xlim=(0.5, 200_000 if is_narrow() else 60_000), ylim=(0.5, peak / 1e12 * 3))
     reached = {name: flops / step.seconds / node.chips for name, (step, flops) in marks.items()}
@@ -302,13 +302,8 @@ def _capacity_end(axes: Axes, fits: int, span: tuple[float, float], model: str) 
     )
     if asked := list_price(model):
         axes.axhline(asked, color=INK, linewidth=1, linestyle=":")
-        axes.annotate(
-            f"list price {usd_text(asked)}",
-            (axes.get_xlim()[0], asked),
-            (3, 7),
-            textcoords="offset points",
-            va="center",
-        )
+        words = f"list price {usd_text(asked)}"
+        axes.annotate(words, (fits, asked), (-5, 7), textcoords="offset points", ha="right", va="center")
 
 
 def list_price(model: str) -> float | None:
