@@ -5,7 +5,7 @@ environment; while they are empty the pages are complete but for what would need
 
 | setting | environment | gives |
 |---|---|---|
-| `site_address` | `COSTLAB_SITE` | canonical addresses, picture and address on social cards, `sitemap.xml`, `robots.txt` |
+| `site_address` | `COSTLAB_SITE` | canonical addresses, pictures on social cards, `sitemap.xml`, `robots.txt` |
 | `site_repository` | `COSTLAB_REPOSITORY` | links to the repository and to each page's source |
 """
 
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from card import CARD, CARD_SIZE, card_text, draw_card
+from costlab import catalog
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from costlab import catalog
+from card import CARD, CARD_SIZE, card_text, draw_card
 
 LOST = "404"
 LOST_TEXT = """<h1>No such page</h1>
