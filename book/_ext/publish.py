@@ -75,6 +75,8 @@ def complete_page(
     if pagename in (LOST, "search"):
         context["pageurl"] = None
     context["metatags"] = head(app, pagename, context, doctree)
+    if pagename == "search":
+        app.add_js_file("search-sections.js", loading_method="defer", priority=900)
     if "kernelspec" in app.env.metadata.get(pagename, {}):
         context["body"] += run_offer(context)
 
