@@ -252,7 +252,8 @@ def kept(link: DictionaryObject, path: str, writer: PdfWriter, pages: dict[str, 
 
 def place_of(page: Printed, name: str) -> tuple[int, NumberObject | NullObject]:
     """Return the sheet of the joined file, and the height on it, where a page's anchor lies; else where it begins."""
-    place = page.reader.named_destinations.get(unquote(name))
+    places = page.reader.named_destinations  # keys are PDF names, with a slash, in links as in lists
+    place = places.get(f"/{unquote(name).removeprefix('/')}")
     if place is None or place.top is None:
         return page.first, NullObject()
     return page.first + (page.reader.get_destination_page_number(place) or 0), NumberObject(int(place.top))

@@ -17,7 +17,7 @@ from datetime import date
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from costlab import catalog
 from docutils import nodes
@@ -77,6 +77,8 @@ def complete_page(
     context["metatags"] = head(app, pagename, context, doctree)
     if pagename == "search":
         app.add_js_file("search-sections.js", loading_method="defer", priority=900)
+    if 'class="math ' in context.get("body", ""):
+        app.add_js_file("formulas.js", loading_method="defer")
     if "kernelspec" in app.env.metadata.get(pagename, {}):
         context["body"] += run_offer(context)
 
@@ -138,7 +140,7 @@ def shortened(text: str, length: int) -> str:
 
 def card(app: Sphinx, context: dict[str, Any], said: str) -> list[str]:
     """Return Open Graph's elements, which other sites and chats draw a card of a link from."""
-    title = escape(re.sub(r"<[^>]+>", "", context["title"]))
+    title = re.sub(r"<[^>]+>", "", context["title"]).replace('"', "&quot;")  # is HTML already
     elements = {"og:type": "article", "og:site_name": escape(app.config.html_title), "og:title": title}
     elements |= {"og:description": said} if said else {}
     if context.get("pageurl"):
@@ -205,8 +207,13 @@ def moved(html: str, place: str) -> str:
     A place that begins with "/" makes them begin there, too; else they become relative to the site's root.
     """
 
+    folder = posixpath.dirname(place)
+
     def again(found: re.Match[str]) -> str:
-        return f'{found[1]}="{urljoin(place, found[2]) or "./"}"'
+        path, rest = re.fullmatch(r"([^?#]*)(.*)", found[2], re.DOTALL).groups()  # type: ignore[union-attr]
+        joined = posixpath.normpath(posixpath.join(folder, path))
+        slash = "/" if path.endswith("/") and not joined.endswith("/") else ""
+        return f'{found[1]}="{joined}{slash}{rest}"'
 
     return ADDRESS.sub(again, html)
 
