@@ -19,7 +19,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urldefrag
 
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, ViewportSize, sync_playwright
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NullObject, NumberObject
 
@@ -58,7 +58,7 @@ FIT = """() => document.querySelectorAll('article pre').forEach((pre) => {
   pre.style.fontSize = `${size * parseFloat(getComputedStyle(pre).fontSize)}px`;
   pre.style.removeProperty('white-space');
 })"""
-SHEET = {"width": 665, "height": 980}  # CSS pixels between the margins of print.css on A4
+SHEET: ViewportSize = {"width": 665, "height": 980}  # CSS pixels between the margins of print.css on A4
 LINKS = "() => [...document.querySelectorAll('#pst-primary-sidebar nav a')].map((link) => link.href)"
 FOOT = "() => [...document.querySelectorAll('.bd-footer-content p:not(.foot-source)')].map((p) => p.innerText.trim())"
 

@@ -64,8 +64,7 @@ def as_bibtex(citation: dict[str, Any], address: str = "") -> str:
 
 def wrapped(row: str) -> str:
     """Return a row on as many lines as it needs, with its words and addresses whole."""
-    options = {"break_long_words": False, "break_on_hyphens": False, "drop_whitespace": True}
-    return textwrap.fill(row, WIDTH, subsequent_indent=18 * " ", **options)
+    return textwrap.fill(row, WIDTH, subsequent_indent=18 * " ", break_long_words=False, break_on_hyphens=False)
 
 
 WIDTH = 72  # characters: what the page's column holds; BibTeX takes the end of a line for a space

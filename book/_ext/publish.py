@@ -86,7 +86,10 @@ def complete_page(
 def newest_source() -> date:
     """Return the date of the newest source of a price, a model's configuration or a chip's data sheet."""
     tables = catalog.tables()
-    return max(row.date for row in [*tables.prices, *tables.models.values(), *tables.chips.values()])
+    dates = [row.date for row in tables.prices]
+    dates += [row.date for row in tables.models.values()]
+    dates += [row.date for row in tables.chips.values()]
+    return max(dates)
 
 
 def spoken(day: date) -> str:
