@@ -51,11 +51,13 @@ TITLES = r"""() => [...document.querySelectorAll('article :is(h1, h2, h3, h4, h5
   copy.querySelectorAll('.headerlink').forEach((link) => link.remove());
   return [copy.textContent.trim().replace(/\s+/g, ' '), Number(heading.tagName[1]) - 1];
 })"""
-# Printed tables of commands are wide: they get a smaller type, to a point, before their lines wrap.
+# Printed tables of commands are wide: a smaller type, to a point, keeps their lines whole; longer lines wrap.
 FIT = """() => document.querySelectorAll('article pre').forEach((pre) => {
   pre.style.setProperty('white-space', 'pre', 'important');
-  const size = Math.max(0.66, Math.min(1, pre.clientWidth / pre.scrollWidth));
-  pre.style.fontSize = `${size * parseFloat(getComputedStyle(pre).fontSize)}px`;
+  const { fontSize, paddingLeft, paddingRight } = getComputedStyle(pre);
+  const padding = parseFloat(paddingLeft) + parseFloat(paddingRight);
+  const share = (pre.clientWidth - padding) / (pre.scrollWidth - padding + 2);
+  if (share < 1 && share > 0.66) pre.style.fontSize = `${0.99 * share * parseFloat(fontSize)}px`;
   pre.style.removeProperty('white-space');
 })"""
 SHEET: ViewportSize = {"width": 665, "height": 980}  # CSS pixels between the margins of print.css on A4
