@@ -42,7 +42,8 @@ def ipython_python(source: str) -> str:
     if COMMAND_LINE.fullmatch(text.strip()) and not _is_python(text):
         text = f"%{text.strip()}"
     blank = len(text) - len(text.lstrip("\n"))  # which IPython drops
-    return "\n" * blank + TransformerManager().transform_cell(text).rstrip("\n")
+    python: str = TransformerManager().transform_cell(text)  # type: ignore[no-untyped-call]
+    return "\n" * blank + python.rstrip("\n")
 
 
 def magics(source: str) -> list[str]:
@@ -118,7 +119,9 @@ def _what_runs(node: ast.AST) -> str:
     if method != "run_cell_magic":
         return ""
     code = "\n" + plain_python(body) if name in RUNS_ITS_BODY else ""
-    results = [word for word in line.split() if word.isidentifier()] if name == "capture" else RESULT_OPTION.findall(line)
+    results = (
+        [word for word in line.split() if word.isidentifier()] if name == "capture" else RESULT_OPTION.findall(line)
+    )
     call = f"get_ipython().run_cell_magic({name!r}, {line!r}, '')"
     return "; ".join(f"{result} = {call}" for result in results) + code
 

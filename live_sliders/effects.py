@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -186,8 +186,7 @@ class Names:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 self._bind_code(node)
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr():
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                self._bind_data(targets, node.value)
+                self._bind_data(node.targets if isinstance(node, ast.Assign) else [node.target], node.value)
             case ast.For() | ast.AsyncFor() | ast.comprehension():
                 self._bind_data([node.target], node.iter)
             case ast.withitem():
@@ -231,7 +230,7 @@ class Names:
         changed = {name for statement in function.body for each in inside.read(statement) for name in each}
         return (changed - own) | outer, bool(changed & set(parameters))
 
-    def _bind_data(self, targets: list[ast.expr] | list[ast.pattern], value: ast.expr | None) -> None:
+    def _bind_data(self, targets: Sequence[ast.AST], value: ast.expr | None) -> None:
         """Note that targets hold a value, or a part of it."""
         same, parts = set(self._references(value)), set(self._origins(value))
         for name in {name for target in targets for name in _bound(target)}:
@@ -248,7 +247,7 @@ class Names:
         for name in names:
             self._forget(name)
             self.kinds[name] = self._kind(node.value)
-        self._bind_data(list(node.targets), node.value)
+        self._bind_data(node.targets, node.value)
 
     def _share(self, name: str, others: set[str]) -> None:
         for other in others - {name}:
