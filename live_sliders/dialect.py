@@ -92,7 +92,7 @@ def _written(node: ast.AST) -> str:
     method, (first, second, *_) = _parts(node)
     if method in ("system", "getoutput"):
         return f"!{first}"
-    return f"{'%' if method == 'run_line_magic' else '%%'}{first} {second}".rstrip()
+    return f"{'%' if method == 'run_line_magic' else '%%'}{first} {second.strip()}".rstrip()
 
 
 def _replacements(text: str) -> Iterator[Edit]:

@@ -99,7 +99,8 @@ def _statement(cell: Cell, node: ast.stmt, names: Names) -> Statement:
     defines, uses = _scope(node)
     changes, may_change = names.read(node)
     chance = (changes | may_change) & CHANCE
-    return Statement(cell, node, defines, changes, may_change - changes, uses | chance, foreign(node))
+    uses |= names.mentioned(uses) | chance
+    return Statement(cell, node, defines, changes, may_change - changes, uses, foreign(node))
 
 
 def _scope(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
@@ -210,7 +211,7 @@ class Names:
         for method in methods:
             outer, fills = self._read_body(method)
             changed |= outer
-            mentions |= {each.id for each in ast.walk(method) if isinstance(each, ast.Name)}
+            mentions |= _scope(method)[1]
             if fills:
                 self.filling.add(node.name)
         self.changed[node.name] = frozenset(changed)
@@ -328,16 +329,20 @@ class Names:
             waiting += new
         return found
 
-    def _effects(self, code: str) -> set[str]:
-        """Return what calling a function or class of the notebook changes, through those that it calls."""
-        found, waiting, changed = {code}, [code], set[str]()
+    def mentioned(self, names: Iterable[str]) -> set[str]:
+        """Return the names that the notebook's own code among `names` uses when it is called, through all it calls."""
+        found, waiting = set[str](), list(names)
         while waiting:
             name = waiting.pop()
-            changed |= self.changed.get(name, frozenset())
-            new = {each for each in self.mentions.get(name, ()) if self._is(each, "code")} - found
+            new = set(self.mentions.get(name, ())) - found if self._is(name, "code") else set()
             found |= new
             waiting += new
-        return self._related(changed)
+        return found
+
+    def _effects(self, code: str) -> set[str]:
+        """Return what calling a function or class of the notebook changes, through those that it calls."""
+        codes = {code} | self.mentioned([code])
+        return self._related({name for each in codes for name in self.changed.get(each, ())})
 
     # -- changing --
 

@@ -32,7 +32,9 @@ def live_role(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, *_: Any
 ) -> tuple[list[nodes.Node], list[Any]]:
     """Make a place for a named number."""
-    return [live_number(rawtext, text, number=text.strip())], []
+    place = live_number(rawtext, text, number=text.strip())
+    place.line = lineno
+    return [place], []
 
 
 class LiveNumbers(SphinxTransform):
