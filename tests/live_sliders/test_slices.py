@@ -74,6 +74,14 @@ CHANGES = {
     "by a passed method": (["rows = []", "list(map(rows.append, [3]))", "rows"], [3]),
     "a global": (["n = 0", "def step():\n    global n\n    n += 1", "step()", "n"], 1),
     "by a decorator": (["names = []", "@names.append\ndef f(): ...", "len(names)"], 1),
+    "by a decorator of a function's own": (
+        [
+            "from functools import singledispatch\n@singledispatch\ndef f(x):\n    return 1",
+            "@f.register\ndef _(x: int):\n    return 2",
+            "f(0)",
+        ],
+        2,
+    ),
     "unpacked": (["a, (b, *c) = [], ([], [])", "b.append(1)", "c[0].append(2)", "a, b, c"], ([], [1], [[2]])),
     "by walrus": (["if (x := []) is not None:\n    y = 1", "x.append(1)", "x"], [1]),
     "with": (
@@ -156,12 +164,13 @@ DIALECT = {
     "%time": (["%time table = sum(range(10))", "k = 3", "k * table"], 135),
     "%time for its value": (["x = %time sum(range(10))", "x"], 45),
     "%time in a block": (["for i in range(3):\n    %time x = i\n    !ls", "x"], 2),
+    "a command alone in a block": (["x = 3\nif x:\n    !ls", "x"], 3),
     "%prun": (["%prun -l 5 x = 3", "x"], 3),
     "%timeit": (["x = 3", "%timeit x = 4", "x"], 3),
     "%%time": (["%%time\nx = [1]\n%time y = 2\nx.append(y)", "x"], [1, 2]),
     "%%capture": (["%%capture out\nx = [1]", "x"], [1]),
     "prompts": ([">>> x = 1\n>>> y = x + 1", "y"], 2),
-    "a command without %": (["x = 3", "ls -l", "x"], 3),
+    "a command without %": (["x = 3", "cd ..", "x"], 3),
     "a magic in the slider's own cell": (["x = 3", "%time x\nanswer = x\nfiles = !ls\nx"], 3),
 }
 
@@ -194,6 +203,12 @@ def test_what_only_a_shell_can_give_is_refused_where_it_is_needed(sources: list[
         kept(*sources)
     assert message in str(error.value)
     assert "not-live" in str(error.value)
+
+
+def test_a_sliders_own_cell_may_not_give_what_only_a_shell_can_to_the_next() -> None:
+    with pytest.raises(SliceError, match="needs 'files' from cell 1, line 1"):
+        kept("files = !ls\nshow(1)", "files", tags={0: "live"})
+    assert kept("files = !ls\nshow(1)", "x", tags={0: "live"})[0].source == "\nshow(1)"
 
 
 def test_tags_count_before_the_source_is_read() -> None:
