@@ -134,7 +134,7 @@ def _is_expression(code: str) -> bool:
     return True
 
 
-def _span(text: str, node: ast.expr | ast.stmt | ast.AST) -> tuple[int, int]:
+def _span(text: str, node: ast.AST) -> tuple[int, int]:
     """Return the bytes of `text` that a node takes."""
     assert isinstance(node, ast.expr | ast.stmt)
     assert node.end_lineno is not None and node.end_col_offset is not None

@@ -129,7 +129,7 @@ def named_numbers(htmls: Iterable[str]) -> dict[str, str]:
     """Return the text of the first `<data class="live-NAME">` of each name."""
     found: dict[str, str] = {}
     for html in htmls:
-        if f"{PREFIX}" in html:
+        if PREFIX in html:
             parser = _Numbers()
             parser.feed(html)
             found = {name: " ".join(text.split()) for name, text in parser.found.items()} | found
