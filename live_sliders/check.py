@@ -35,9 +35,9 @@ NEARLY = 1e-9  # of a number's size: what another processor may give
 LONGEST = 160  # characters of a line that a message quotes
 MEND = (
     "Something that changes it is not among the statements that the page runs: move it into the slider's cell, or tag "
-    "its cell 'live'; or tag the slider's cell 'not-live'. Where the notebook's outputs are older than the packages that "
-    "it imports, execute it again: a cache of executed notebooks looks at their text alone. A cell whose result is meant "
-    f"to differ from run to run is tagged {UNCHECKED_TAG!r}"
+    "its cell 'live'; or tag the slider's cell 'not-live'. Where the notebook's outputs are older than the packages "
+    "that it imports, execute it again: a cache of executed notebooks looks at their text alone. A cell whose result "
+    f"is meant to differ from run to run is tagged {UNCHECKED_TAG!r}"
 )
 
 

@@ -14,9 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from .dialect import foreign, plain_python
-from .notebook import Cell
-
 # Calls on an imported module that change how later code computes or draws; all others are taken for output.
 SETTING_CALLS = frozenset(
     """
@@ -49,61 +46,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 ANY = "*"  # what a star import defines
 
 
-@dataclass(frozen=True)
-class Statement:
-    """One top-level statement of a cell.
-
-    changes: names whose data it changes for certain. may_change: names whose data a call in it may change.
-    foreign: what in it only IPython can run, as its author wrote it.
-    """
-
-    cell: Cell
-    node: ast.stmt
-    defines: frozenset[str]
-    changes: frozenset[str]
-    may_change: frozenset[str]
-    uses: frozenset[str]
-    foreign: str = ""
-
-    @property
-    def is_import(self) -> bool:
-        """Whether the statement only imports."""
-        return isinstance(self.node, ast.Import | ast.ImportFrom)
-
-    @property
-    def replaces(self) -> bool:
-        """Whether what it defines takes nothing over from an earlier value."""
-        return self.is_import or isinstance(self.node, (ast.Assign, ast.AnnAssign, *CODE))
-
-
-def read_statements(cells: Iterable[Cell]) -> dict[int, list[Statement]]:
-    """Return the statements of cells, by their index.
-
-    Raises SyntaxError, with the cell's number, where one is not Python. Of a cell that never runs in the browser, or
-    that is meant to fail, nothing is expected: it then has no statements.
-    """
-    names = Names()
-    return {cell.index: [_statement(cell, node, names) for node in _body(cell)] for cell in cells}
-
-
-def _body(cell: Cell) -> list[ast.stmt]:
-    try:
-        return ast.parse(plain_python(cell.source)).body
-    except SyntaxError as error:
-        if cell.not_live or "raises-exception" in cell.tags:
-            return []
-        raise SyntaxError(f"cell {cell.index + 1} is not Python: {error}") from error
-
-
-def _statement(cell: Cell, node: ast.stmt, names: Names) -> Statement:
-    defines, uses = _scope(node)
-    changes, may_change = names.read(node)
-    chance = (changes | may_change) & CHANCE
-    uses |= names.mentioned(uses) | chance
-    return Statement(cell, node, defines, changes, may_change - changes, uses, foreign(node))
-
-
-def _scope(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
+def scope(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """Return the notebook's names that a statement binds, and those that it reads, in function bodies too."""
     if isinstance(node, ast.AnnAssign) and node.value is None:
         return frozenset(), frozenset()
@@ -211,7 +154,7 @@ class Names:
         for method in methods:
             outer, fills = self._read_body(method)
             changed |= outer
-            mentions |= _scope(method)[1]
+            mentions |= scope(method)[1]
             if fills:
                 self.filling.add(node.name)
         self.changed[node.name] = frozenset(changed)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .dialect import plain_python, without
-from .effects import ANY, Statement, read_statements
+from .effects import ANY
 from .notebook import Cell
+from .statements import Statement, read_statements
 
 Lacks = Callable[[ast.stmt], bool]
 """Whether a statement imports what the browser does not have."""
