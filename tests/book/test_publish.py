@@ -175,6 +175,7 @@ def test_descriptions_end_with_a_sentence_or_a_word(publish: ModuleType) -> None
     text = "One sentence. Another, longer one! And a third that does not fit."
     assert publish.shortened(text, 100) == text
     assert publish.shortened(text, 40) == "One sentence. Another, longer one!"
+    assert publish.shortened(text, 33) == "One sentence."
     assert publish.shortened("A $0.5 price of words, and more of them", 24) == "A $0.5 price of words …"
 
 
