@@ -123,12 +123,13 @@ def head(app: Sphinx, pagename: str, context: dict[str, Any], doctree: nodes.doc
 
 
 def description(metadata: dict[str, Any], doctree: nodes.document) -> str:
-    """Return what the page's metadata say under `description`, or the beginning of its first paragraph."""
+    """Return what the page's metadata say under `description`, or the beginning of its first paragraph, or its title."""
     given = metadata.get("description")
     if given:
         return " ".join(str(given).split())
     paragraphs = (each for each in doctree.findall(nodes.paragraph) if isinstance(each.parent, nodes.section))
-    text = next((each.astext() for each in paragraphs), "")
+    titles = (each.astext() for each in doctree.findall(nodes.title))
+    text = next((each.astext() for each in paragraphs), "") or next(titles, "")
     text = " ".join(re.sub(r"\s*\[[^\[\]]*\d{4}[a-z]?\]", "", text).split())  # without citations
     return shortened(text, DESCRIPTION_LENGTH)
 
