@@ -123,7 +123,7 @@ def head(app: Sphinx, pagename: str, context: dict[str, Any], doctree: nodes.doc
 
 
 def description(metadata: dict[str, Any], doctree: nodes.document) -> str:
-    """Return what the page's metadata say under `description`, or the beginning of its first paragraph, or its title."""
+    """Return what the metadata say under `description`, or the beginning of the first paragraph, or the title."""
     given = metadata.get("description")
     if given:
         return " ".join(str(given).split())
