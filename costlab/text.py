@@ -51,7 +51,7 @@ _ADDRESS = re.compile(
 
 
 @dataclass(frozen=True)
-class Link:
+class Anchor:
     """A cell that leads somewhere; as text it is what it shows."""
 
     text: str  # what is shown
@@ -65,7 +65,7 @@ def linked(text: str) -> str:
     """Return a text as HTML in which addresses and arXiv numbers are links."""
     parts, end = [], 0
     for found in _ADDRESS.finditer(text):
-        parts += [escape(text[end : found.start()]), _anchor(Link(found[0], _address(found[0])))]
+        parts += [escape(text[end : found.start()]), _anchor(Anchor(found[0], _address(found[0])))]
         end = found.end()
     return "".join([*parts, escape(text[end:])])
 
@@ -75,7 +75,7 @@ def _address(found: str) -> str:
     return found if found.startswith("http") else f"https://{f'arxiv.org/abs/{paper}' if paper != found else found}"
 
 
-def _anchor(link: Link) -> str:
+def _anchor(link: Anchor) -> str:
     return f'<a href="{escape(link.address)}">{escape(link.text)}</a>'
 
 
@@ -157,12 +157,13 @@ class Table:
         return self._role("columnheader") + (" data-filter" if head in self.filters else "")
 
     def _cell(self, head: str, value: Any) -> str:
-        text = _anchor(value) if isinstance(value, Link) else linked(cell(value))
+        text = _anchor(value) if isinstance(value, Anchor) else linked(cell(value))
         inner = f"<strong>{text}</strong>" if head == self.bold else text
         start = f"<td{' class=num' if _is_number(value) else ''}"
         if not self.stacked:
             return f"{start}>{inner}</td>"
-        return f'{start} role="cell" data-label="{escape(head)}"><span>{inner}</span></td>'
+        empty = " data-empty" if value is None else ""  # a card leaves it out
+        return f'{start} role="cell" data-label="{escape(head)}"{empty}><span>{inner}</span></td>'
 
 
 def _is_number(value: Any) -> bool:

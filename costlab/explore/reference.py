@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from costlab import arch, catalog, checks, claims
 from costlab.catalog import Article, ModelRecord, PriceRow
 from costlab.catalog.records import Day, Moment
-from costlab.text import Link, Table, linked, tokens_text
+from costlab.text import Anchor, Table, linked, tokens_text
 
 #: Chapters that settle claims, by slug.
 CHAPTERS: Mapping[str, str] = {
@@ -50,7 +50,9 @@ class Sourced:
         return "\n".join([repr(self.table), *(f"[{i}] {text}" for i, text in enumerate(self.sources, 1))])
 
     def _repr_html_(self) -> str:
-        items = "".join(f'<li id="{_place(self.slug, i)}">{linked(text)}</li>' for i, text in enumerate(self.sources, 1))
+        items = "".join(
+            f'<li id="{_place(self.slug, i)}">{linked(text)}</li>' for i, text in enumerate(self.sources, 1)
+        )
         return f'{self.table._repr_html_()}<ol class="sources" aria-label="Sources">{items}</ol>'
 
 
@@ -73,7 +75,7 @@ def _sourced(
         if text not in texts:
             texts.append(text)
         number = texts.index(text) + 1
-        cells.append({**row, "source": Link(f"{entry.date} [{number}]", f"#{_place(slug, number)}")})
+        cells.append({**row, "source": Anchor(f"{entry.date} [{number}]", f"#{_place(slug, number)}")})
     return Sourced(Table(cells, bold, caption, stacked=True, filters=filters), tuple(texts), slug)
 
 
@@ -85,8 +87,7 @@ def model_sizes() -> Sourced:
     return _sourced(
         "models",
         ((_size(model), model.record) for model in arch.models().values()),
-        "Models of the catalog. Parameters are counted from the dimensions, without prediction modules; in brackets "
-        f"what the maker prints. Cache: bytes a token keeps, on average over {tokens_text(CONTEXT)} tokens",
+        f"Models of the catalog; in brackets what the maker prints; cache bytes of a token at {tokens_text(CONTEXT)}",
         bold="model",
     )
 
@@ -102,7 +103,7 @@ def _size(model: arch.Model) -> dict[str, Any]:
         "attention": ", ".join(dict.fromkeys(attention.label for attention, _ in model.layers)),
         "experts visited": f"{moe.top_k} of {moe.experts}" if moe else None,
         "cache, bytes": round(float(model.kv_bytes(CONTEXT).total) / CONTEXT),
-        "longest context": tokens_text(record.context),
+        "context": tokens_text(record.context),
     }
 
 
@@ -401,7 +402,7 @@ def article_list() -> Table:
 def _article(article: Article) -> dict[str, Any]:
     online = article.source.startswith("http")
     return {
-        "article": Link(article.title, article.source) if online else article.title,
+        "article": Anchor(article.title, article.source) if online else article.title,
         "author": article.author,
         "day": str(article.date),
         "note": "; ".join(filter(None, ["" if online else article.source, article.note])) or None,
@@ -414,7 +415,7 @@ def ledger() -> Table:
         {
             "claim": found.claim.says,
             "article": ", ".join(found.claim.articles),
-            "lever": Link(CHAPTERS[found.chapter], f"{found.chapter}.ipynb"),
+            "lever": Anchor(CHAPTERS[found.chapter], f"{found.chapter}.ipynb"),
             "verdict": found.verdict,
             "computed": f"{found.computed}. {found.why}",
         }
