@@ -99,11 +99,9 @@ def _size(model: arch.Model) -> dict[str, Any]:
         "model": record.name,
         "parameters": f"{model.params.total / 1e9:,.1f}B ({printed.total})",
         "a token multiplies": f"{model.params.active / 1e9:.1f}B" + (f" ({printed.active})" if printed.active else ""),
-        "layers": len(model.layers),
-        "attention": ", ".join(dict.fromkeys(attention.label for attention, _ in model.layers)),
+        "layers": f"{len(model.layers)}: {', '.join(dict.fromkeys(attention.label for attention, _ in model.layers))}",
         "experts visited": f"{moe.top_k} of {moe.experts}" if moe else None,
         "cache, bytes": round(float(model.kv_bytes(CONTEXT).total) / CONTEXT),
-        "context": tokens_text(record.context),
     }
 
 
