@@ -4,11 +4,12 @@ from datetime import date
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from costlab import prices
 from costlab.catalog import PriceRow
 from costlab.explore.style import COLOURS
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 CARD = "card.png"
 CARD_SIZE = (1200, 630)  # pixels, as Open Graph's readers expect

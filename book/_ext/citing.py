@@ -61,7 +61,7 @@ def as_bibtex(citation: dict[str, Any], address: str = "") -> str:
     return f"@misc{{{word}{year},\n{rows}\n}}"
 
 
-MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 
 
 class CiteThis(SphinxDirective):

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from costlab import catalog
+from card import CARD, CARD_SIZE, card_text, draw_card
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from card import CARD, CARD_SIZE, card_text, draw_card
+from costlab import catalog
 
 LOST = "404"
 LOST_TEXT = """<h1>No such page</h1>
