@@ -67,15 +67,17 @@ def _sourced(
     filters: Sequence[str] = (),
     bold: str | None = None,
 ) -> Sourced:
-    """The table of (cells, entry) pairs, to which each entry's day and source are added; its note goes below."""
-    cells, texts = [], list[str]()
-    for row, entry in rows:
+    """The table of (cells, entry) pairs, to which each entry's day and source are added; its note goes below, columns without values go."""
+    listed, cells, texts = list(rows), [], list[str]()
+    empty = {head for head in listed[0][0] if all(row[head] is None for row, _ in listed)}
+    for row, entry in listed:
         note = getattr(entry, "note", "")
         text = f"{entry.source}. Note: {note}" if note else entry.source
         if text not in texts:
             texts.append(text)
         number = texts.index(text) + 1
-        cells.append({**row, "source": Anchor(f"{entry.date} [{number}]", f"#{_place(slug, number)}")})
+        kept = {head: value for head, value in row.items() if head not in empty}
+        cells.append({**kept, "source": Anchor(f"{entry.date} [{number}]", f"#{_place(slug, number)}")})
     return Sourced(Table(cells, bold, caption, stacked=True, filters=filters), tuple(texts), slug)
 
 
@@ -217,7 +219,7 @@ def price_list(provider: str) -> Sourced:
         f"prices-{provider.lower().replace(' ', '-')}",
         ((_priced(row), row) for row in sorted(rows, key=lambda row: (row.product, row.currency))),
         f"{provider}: money per million tokens",
-        filters=("product", "currency"),
+        filters=("product", "in"),
         bold="product",
     )
 
@@ -225,7 +227,7 @@ def price_list(provider: str) -> Sourced:
 def _priced(row: PriceRow) -> dict[str, Any]:
     return {
         "product": row.product,
-        "currency": row.currency,
+        "in": row.currency,
         "valid": _validity(row.valid_from, row.valid_to),
         "for": _condition(row),
         **{kind: _amount(getattr(row, kind)) for kind in ("hit", "miss", "write", "output")},
@@ -430,11 +432,10 @@ def article_models() -> Sourced:
                 "model": claimed.says,
                 "parameters": claimed.total,
                 "active": claimed.active,
-                "experts": claimed.experts,
-                "visited": claimed.top_k,
+                "experts visited": f"{claimed.top_k} of {claimed.experts}",
                 "width": claimed.hidden,
-                "width of an expert": claimed.expert_inner,
-                "an expert's parameters": claimed.expert_params,
+                "expert's width": claimed.expert_inner,
+                "expert's size": claimed.expert_params,
                 "capacity factor": claimed.capacity_factor,
             },
             claimed,

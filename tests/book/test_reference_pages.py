@@ -102,7 +102,7 @@ def test_a_page_shows_the_source_and_the_day_of_every_entry(name):
 
 def amounts(row):
     """A row's prices as its page shows them."""
-    return {"–" if price is None else f"{price:,.10g}" for price in (row.hit, row.miss, row.write, row.output)}
+    return {f"{price:,.10g}" for price in (row.hit, row.miss, row.write, row.output) if price is not None}
 
 
 #: What stands in the row of an entry.
