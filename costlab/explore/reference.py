@@ -430,8 +430,7 @@ def article_models() -> Sourced:
         (
             {
                 "model": claimed.says,
-                "parameters": claimed.total,
-                "active": claimed.active,
+                "parameters": f"{claimed.total}, {claimed.active} active",
                 "experts visited": f"{claimed.top_k} of {claimed.experts}",
                 "width": claimed.hidden,
                 "expert's width": claimed.expert_inner,

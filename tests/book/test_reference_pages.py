@@ -118,7 +118,7 @@ CELLS = {
     "media": lambda e: {e.name, f"{e.read_bytes_s / 1e9:g}"},
     "prefetch": lambda e: {e.name, f"{e.least_tokens}"},
     "articles": lambda e: {e.title, e.author},
-    "claimed_models": lambda e: {e.says, e.total},
+    "claimed_models": lambda e: {e.says, f"{e.total}, {e.active} active"},
     "scenarios": lambda e: {e.name, f"{e.input_tokens:,}"},
 }
 
