@@ -202,9 +202,13 @@ def test_each_page_says_what_day_its_data_are_of(site: Site) -> None:
 
 
 def test_the_last_chapter_leads_on(site: Site) -> None:
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    last = [part for part in toc["parts"] if part.get("numbered")][-1]["chapters"][-1]["file"]
-    assert re.search(r'class="right-next"\s+href="further.html"', (site.folder / f"{last}.html").read_text())
+    """To the part that says what to do with what one has read, not into the reference pages."""
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    nth = max(n for n, part in enumerate(parts) if part.get("numbered"))
+    last, after = parts[nth]["chapters"][-1]["file"], [page["file"] for page in parts[nth + 1]["chapters"]]
+    assert "book/further" in after
+    onward = re.search(r'class="right-next"\s+href="([^"]*)"', (site.folder / f"{last}.html").read_text())
+    assert onward and f"book/{onward[1]}" == f"{after[0]}.html"
 
 
 # --- citation ------------------------------------------------------------------------------------------------------
