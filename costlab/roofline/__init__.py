@@ -14,9 +14,9 @@ Chapter: roofline
 from costlab.roofline.deployments import Deployment, Efficiency, Step, deployment, share_of_experts_touched
 from costlab.roofline.layers import PrefillCost, prefill_cost
 from costlab.roofline.published import DayCheck, check_day
-from costlab.roofline.rates import FALLBACK, chip_rate, flat_rate, rate
+from costlab.roofline.rates import FALLBACK, rate, seconds_per_flop_at, seconds_per_flop_on
 
 __all__ = [
-    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "PrefillCost", "Step", "check_day", "chip_rate",
-    "deployment", "flat_rate", "prefill_cost", "rate", "share_of_experts_touched",
+    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "PrefillCost", "Step", "check_day", "deployment",
+    "prefill_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched",
 ]  # fmt: skip

@@ -65,6 +65,7 @@ class Step:
     link_s: float  # seconds of sending between chips
     tokens: float  # that the step yields, on all chips
     overlap: bool = True  # whether the three hide behind one another
+    cache_bytes: float = 0.0  # of its sequences on the fullest chip, which has to hold them beside the weights
 
     @property
     def seconds(self) -> float:
@@ -89,12 +90,13 @@ class Step:
 
 
 class _Work(NamedTuple):
-    """What each of `batch` sequences does in a step: compute `new` tokens, move so many bytes of cache on each chip."""
+    """What each of `batch` sequences does in a step: compute `new` tokens, move and keep cache on each chip."""
 
     batch: int
     new: int
     flops: Flops
-    cache_bytes: float
+    moved_bytes: float
+    kept_bytes: float  # of a sequence on each chip of its replica, when the step is done
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,32 @@ class Deployment:
         """Bytes of weights on each chip."""
         return sum(self._split.values()) + self._experts_held * self._expert_bytes
 
+    @property
+    def usable_bytes_per_chip(self) -> float:
+        """Bytes of each chip's memory that weights and cache may use."""
+        return self.chip.memory_bytes * self.memory_share
+
+    def fits(self, cache_bytes: float = 0.0) -> bool:
+        """Return whether the weights fit, with so many bytes of cache beside them on each chip."""
+        # a sum of floats may be off in its last places
+        return self.weight_bytes_per_chip + cache_bytes <= self.usable_bytes_per_chip * (1 + 1e-9)
+
+    def require_fit(self, cache_bytes: float = 0.0) -> None:
+        """Refuse a deployment whose memory does not hold its weights and so many bytes of cache on each chip.
+
+        Raises:
+            ValueError: they do not fit; the message names the bytes of weights, cache and memory.
+        """
+        if self.fits(cache_bytes):
+            return
+        cache = f" and {cache_bytes / 1e9:,.4g} GB of cache" if self.fits() else ""
+        split = f" with tensor_parallel = {self.tensor_parallel}" if self.tensor_parallel > 1 else ""
+        raise ValueError(
+            f"{self.model.name} does not fit on {self.chips} {self.chip.name}{split}: each chip would hold "
+            f"{self.weight_bytes_per_chip / 1e9:,.4g} GB of weights{cache}, and of its "
+            f"{self.chip.memory_bytes / 1e9:,.4g} GB of memory {self.usable_bytes_per_chip / 1e9:,.4g} GB may be used"
+        )
+
     def cache_bytes_per_chip(self, context: int) -> float:
         """Return the bytes that one running sequence of `context` tokens keeps on each chip of its replica.
 
@@ -175,6 +203,7 @@ class Deployment:
             ValueError: `batch` sequences of `context` tokens do not fit beside the weights; what would is said.
         """
         fits = self.max_batch(context)
+        self.require_fit()
         if batch > fits:
             raise ValueError(
                 f"batch {batch} of {context} tokens does not fit on {self.chips} {self.chip.name}, at most {fits} "
@@ -186,7 +215,7 @@ class Deployment:
     @property
     def _free_bytes(self) -> float:
         """Usable memory of a chip beside the weights; negative where they do not fit."""
-        return self.chip.memory_bytes * self.memory_share - self.weight_bytes_per_chip
+        return self.usable_bytes_per_chip - self.weight_bytes_per_chip
 
     def experts_touched(self, batch: float) -> float:
         """Return the expected share of a layer's experts that `batch` tokens visit, choosing evenly: 1-(1-k/E)^B.
@@ -204,7 +233,7 @@ class Deployment:
     def decode(self, batch: int, context: int) -> Step:
         """Return the time of one decode step: one new token for each of `batch` sequences.
 
-        Whether they fit into memory is `max_batch`'s question.
+        A time, also where memory would not hold them: that is refused by `check_room`, and by `usd_per_million`.
 
         Args:
             batch: sequences in the whole deployment.
@@ -252,31 +281,34 @@ class Deployment:
         return self._step(self._decoding(batch, context), self._reading(prompts, new, prefix))
 
     def usd_per_million(self, step: Step, usd_per_chip_hour: float) -> float:
-        """Return dollars per million tokens of a step, at a rent per chip and hour.
+        """Return dollars per million tokens of a step of this deployment, at a rent per chip and hour.
 
         Raises:
-            ValueError: a rent that is negative or no finite number.
+            ValueError: a rent that is negative or no finite number; weights, or the step's cache beside them, that
+                memory does not hold: what cannot run has no price.
         """
         if not 0 <= usd_per_chip_hour < math.inf:
             raise ValueError(f"rent should be a finite number of at least 0, got {usd_per_chip_hour} USD per chip-hour")
+        self.require_fit(step.cache_bytes)
         return usd_per_chip_hour * self.chips / 3600 / step.tokens_per_s * 1e6
 
     # --- the three terms, on the fullest replica ---------------------------------------------------------------
 
     def _decoding(self, batch: int, context: int) -> _Work:
         read = self.model.decode_read_bytes(context, self.tensor_parallel)
-        return _Work(batch, 1, self.model.decode_flops(context), float(read))
+        return _Work(batch, 1, self.model.decode_flops(context), float(read), self.cache_bytes_per_chip(context))
 
     def _reading(self, prompts: int, new: int, prefix: int) -> _Work:
         flops = self.model.prefill_flops(new, prefix)
-        kept = self.model.kv_bytes(prefix + new, self.tensor_parallel).total  # written once, the cached part read once
-        return _Work(prompts, new, flops, float(kept))
+        kept = self.model.kv_bytes(prefix + new, self.tensor_parallel)
+        # written once, the cached part read once
+        return _Work(prompts, new, flops, float(kept.total), float(kept.resident))
 
     def _step(self, *works: _Work) -> Step:
         """The step that does all of it at once."""
         mine = [self.on_fullest(work.batch) for work in works]
         tokens = float(sum(work.batch * work.new for work in works))
-        cache_bytes = sum(work.cache_bytes * count for work, count in zip(works, mine, strict=True))
+        cache_bytes = sum(work.moved_bytes * count for work, count in zip(works, mine, strict=True))
         sent = sum(float(count) * work.new for work, count in zip(works, mine, strict=True))
         return Step(
             compute_s=sum(self._compute_s(work, count) for work, count in zip(works, mine, strict=True)),
@@ -284,6 +316,7 @@ class Deployment:
             link_s=self._link_s(sent / self.tensor_parallel),
             tokens=tokens,
             overlap=self.overlap,
+            cache_bytes=sum(work.kept_bytes * count for work, count in zip(works, mine, strict=True)),
         )
 
     def _compute_s(self, work: _Work, mine: int) -> float:

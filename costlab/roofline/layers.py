@@ -92,7 +92,7 @@ def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> Prefil
 
     Args:
         model: key in the catalog.
-        seconds_per_flop: of a precision, e.g. `flat_rate(400e12)` or `chip_rate("h800", 8, 0.4)`.
+        seconds_per_flop: of a precision, e.g. `seconds_per_flop_at(400e12)` or `seconds_per_flop_on("h800", 8, 0.4)`.
 
     Raises:
         ValueError: an unknown model.

@@ -37,7 +37,7 @@ def rate(chip: ChipRecord, precision: str) -> float:
     raise ValueError(f"{chip.name} has no unit for {precision!r}; it has {', '.join(chip.flops)}")
 
 
-def flat_rate(flops_per_s: float) -> Callable[[str], float]:
+def seconds_per_flop_at(flops_per_s: float) -> Callable[[str], float]:
     """Return seconds per FLOP at one stated rate for every precision.
 
     Raises:
@@ -48,7 +48,7 @@ def flat_rate(flops_per_s: float) -> Callable[[str], float]:
     return lambda precision: 1.0 / flops_per_s
 
 
-def chip_rate(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[str], float]:
+def seconds_per_flop_on(chip: str, chips: int = 1, efficiency: float = 1.0) -> Callable[[str], float]:
     """Return seconds per FLOP on catalogued chips, by precision, at the rates of `roofline.rate`.
 
     Args:

@@ -11,7 +11,7 @@ from costlab.cache.sim import costs, loading
 
 # Assumptions of shared/facts/mimo_hicache.md section 3: 50 GB/s from host to device, 400 TFLOP/s, the KV of a request
 # on one GPU.
-PRO, LINK, RATE = "mimo-v2.5-pro", 50e9, roofline.flat_rate(400e12)
+PRO, LINK, RATE = "mimo-v2.5-pro", 50e9, roofline.seconds_per_flop_at(400e12)
 
 
 def prefill(prefix: int, new: int, mode: str, everything: bool = False) -> loading.Timeline:
@@ -108,7 +108,7 @@ def test_bad_input_is_refused() -> None:
 @pytest.mark.parametrize(("new", "prefix"), [(1, 0), (1, 777), (1000, 0), (1024, 65_536), (333, 12_345)])
 def test_layers_add_up_to_the_models_flops(model: str, new: int, prefix: int) -> None:
     """The oracle is costlab.arch, which counts in arrays and by component."""
-    cost = roofline.prefill_cost(model, roofline.flat_rate(1.0))
+    cost = roofline.prefill_cost(model, roofline.seconds_per_flop_at(1.0))
     total = float(arch.load(model).prefill_flops(new, prefix).total)
     assert cost.total_s(new, prefix) == pytest.approx(total, rel=1e-12)
     assert sum(cost.layer_s(new, prefix)) == pytest.approx(total, rel=1e-12)
@@ -128,10 +128,10 @@ def test_layers_add_up_to_the_models_cache(model: str, tokens: int) -> None:
 
 
 def test_chip_rates_follow_the_data_sheet() -> None:
-    h800 = roofline.chip_rate("h800", 8, 0.5)
+    h800 = roofline.seconds_per_flop_on("h800", 8, 0.5)
     assert 1 / h800("fp8") == pytest.approx(8 * 0.5 * 2 / h800_bf16_s())
     assert h800("bf16") == 2 * h800("fp8") == 2 * h800("fp4xfp8") == 2 * h800("fp4")
-    a100 = roofline.chip_rate("a100-80g")
+    a100 = roofline.seconds_per_flop_on("a100-80g")
     assert a100("fp8") == a100("bf16") == pytest.approx(1 / 312e12)
 
 
@@ -143,7 +143,7 @@ def h800_bf16_s() -> float:
 def test_a_chip_has_one_speed(chip) -> None:
     """The simulator's prefill of a prompt takes what the roofline's compute does, on every chip in every precision."""
     for model in (PRO, "deepseek-v4-pro"):  # the latter mixes residual streams in FP32
-        ours = roofline.prefill_cost(model, roofline.chip_rate(chip)).total_s(1000, 500)
+        ours = roofline.prefill_cost(model, roofline.seconds_per_flop_on(chip)).total_s(1000, 500)
         node = roofline.deployment(model, chip, 1)
         assert ours == pytest.approx(node.prefill(1000, 500).compute_s, rel=1e-12)
 
@@ -169,12 +169,15 @@ def test_a_hit_in_hbm_moves_nothing() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: roofline.flat_rate(0), "flops_per_s should be above 0"),
-        (lambda: roofline.chip_rate("h800", 0), "chips should be a whole number from 1 to 2..53, got 0"),
-        (lambda: roofline.chip_rate("h800", 1.5), "chips should be a whole number from 1 to 2..53, got 1.5"),
-        (lambda: roofline.chip_rate("h800", True), "chips should be a whole number from 1 to 2..53, got True"),
-        (lambda: roofline.chip_rate("h8000"), "unknown chip 'h8000'"),
-        (lambda: roofline.chip_rate("h800")("int3"), "no unit for 'int3'"),
+        (lambda: roofline.seconds_per_flop_at(0), "flops_per_s should be above 0"),
+        (lambda: roofline.seconds_per_flop_on("h800", 0), "chips should be a whole number from 1 to 2..53, got 0"),
+        (lambda: roofline.seconds_per_flop_on("h800", 1.5), "chips should be a whole number from 1 to 2..53, got 1.5"),
+        (
+            lambda: roofline.seconds_per_flop_on("h800", True),
+            "chips should be a whole number from 1 to 2..53, got True",
+        ),
+        (lambda: roofline.seconds_per_flop_on("h8000"), "unknown chip 'h8000'"),
+        (lambda: roofline.seconds_per_flop_on("h800")("int3"), "no unit for 'int3'"),
         (lambda: costs.hit_cost(PRO, 0, bandwidth_bytes_per_s=1.0), "tokens and bandwidth should be above 0"),
     ],
 )

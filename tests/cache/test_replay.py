@@ -238,7 +238,7 @@ def test_a_hit_in_dram_waits_for_its_layers(mode: str) -> None:
     footprint = footprints.footprint(PRO).everything()
     loads = [size / 50e9 for size in costs.layer_load_bytes(footprint, 1536)]
     loads[0] += 1e-3
-    cost = roofline.prefill_cost(PRO, roofline.chip_rate("h800", 8, 0.4))
+    cost = roofline.prefill_cost(PRO, roofline.seconds_per_flop_on("h800", 8, 0.4))
     assert run.service_s[2] == pytest.approx(loading.timeline(loads, cost.layer_s(512, 1536), mode).finish_s)
     down, up = page * (3 + 4 + 1), page * 3
     assert [link.moved_bytes for link in run.report().links] == [up, down]

@@ -346,7 +346,10 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         (ROOF.replace("--chips 16", "--chips 0"), ["--chips", "'0'", "from 1"]),
         (ROOF.replace("--batch 1", "--batch -4"), ["--batch", "'-4'", "from 1"]),
         (f"{ROOF} --tensor-parallel 3", ["16 chips", "tensor_parallel = 3"]),
-        (ROOF.replace("--chips 16", "--chips 8"), ["batch 1 of 10 tokens", "at most 0 would", " 0 GB free"]),
+        (
+            ROOF.replace("--chips 16", "--chips 8"),
+            ["DeepSeek-V3 does not fit on 8", "100.8 GB of weights", "80 GB of memory 72 GB may"],
+        ),
         (ROOF_1M, ["batch 4", "at most 0 would", "25.2", "50.4 GB on each chip of its replica"]),
         (ROOF_128K, ["batch 17", "at most 16 would", "26.08 GB free", "9.21"]),
         (f"{ROOF} --compute-efficiency 1.5", ["compute efficiency", "1.5"]),

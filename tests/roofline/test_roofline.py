@@ -376,6 +376,49 @@ def test_weights_too_large_leave_no_room():
     assert node.max_batch(1000) == 0
 
 
+def test_what_does_not_fit_has_no_price():
+    """V4-Pro on 8 H800: 851 GB of weights, of which each chip holds 822 / 8 GB of experts and the other 29 GB whole."""
+    node = on("deepseek-v4-pro", "h800", 8)
+    words = (
+        r"DeepSeek-V4-Pro does not fit on 8 NVIDIA H800 SXM5: each chip would hold 131.4 GB of weights, "
+        r"and of its 80 GB of memory 72 GB may be used"
+    )
+    assert not node.fits()
+    for step in (node.decode(8, 1000), node.prefill(1000, batch=8), roofline.Step(1.0, 1.0, 0.0, tokens=1)):
+        with pytest.raises(ValueError, match=words):
+            node.usd_per_million(step, 2.0)
+    with pytest.raises(ValueError, match=words):
+        node.check_room(1, 1000)
+    assert on("deepseek-v4-pro", "h800", 64).fits()
+
+
+@pytest.mark.parametrize("width", [1, 8])
+@pytest.mark.parametrize("model", ["deepseek-v3", "mimo-v2.5-pro", "llama-3.1-70b"])
+def test_a_batch_that_does_not_fit_has_no_price(model, width):
+    """The largest batch that fits has a price, one sequence more has none: its cache is the reason."""
+    node = on(model, "b200", 32, tensor_parallel=width)
+    fits = node.max_batch(50_000)
+    assert node.usd_per_million(node.decode(fits, 50_000), 2.0) > 0
+    with pytest.raises(ValueError, match=r"GB of weights and \S+ GB of cache, and of its 1\d\d GB of memory"):
+        node.usd_per_million(node.decode(fits + 1, 50_000), 2.0)
+    with pytest.raises(ValueError, match="GB of cache"):
+        node.usd_per_million(node.prefill(1, 49_999, batch=fits + 1), 2.0)
+    with pytest.raises(ValueError, match="GB of cache"):  # neither part alone is too much
+        node.usd_per_million(node.mixed(fits, 50_000, 500, 49_500, prompts=node.replicas), 2.0)
+    with pytest.raises(ValueError, match=f"at most {fits} would"):
+        node.check_room(fits + 1, 50_000)
+
+
+def test_weights_that_fill_the_usable_memory_fit():
+    model = arch.load("llama-2-7b")
+    weights = sum(model.weight_bytes().values())
+    exact = Deployment(model, H800, 1, memory_share=weights / H800.memory_bytes)
+    assert exact.fits()
+    assert not exact.fits(1e6)
+    with pytest.raises(ValueError, match=r"13.48 GB of weights and 0.001 GB of cache, .* 13.48 GB may be used"):
+        exact.require_fit(1e6)
+
+
 def test_weights_per_chip_by_hand():
     """V3: experts over all chips, the rest whole on each."""
     weights = dict(arch.load("deepseek-v3").weight_bytes())

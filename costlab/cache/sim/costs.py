@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from costlab.cache import footprints
 from costlab.cache.footprints import Footprint
 from costlab.roofline.layers import prefill_cost
-from costlab.roofline.rates import chip_rate, flat_rate
+from costlab.roofline.rates import seconds_per_flop_at, seconds_per_flop_on
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def hit_cost(
     """
     if tokens < 1 or not bandwidth_bytes_per_s > 0:
         raise ValueError(f"tokens and bandwidth should be above 0, got {tokens} and {bandwidth_bytes_per_s}")
-    rate = flat_rate(flops_per_s) if flops_per_s is not None else chip_rate(chip, chips, efficiency)
+    rate = seconds_per_flop_at(flops_per_s) if flops_per_s is not None else seconds_per_flop_on(chip, chips, efficiency)
     moved = prefix_bytes(footprint or footprints.footprint(model), tokens)
     load_s = 0.0 if math.isinf(bandwidth_bytes_per_s) else latency_s + moved / bandwidth_bytes_per_s
     usd_per_s = None if usd_per_chip_hour is None else usd_per_chip_hour * chips / 3600

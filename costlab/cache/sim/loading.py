@@ -144,7 +144,11 @@ def prefill_behind(
             f"prefix, new and bandwidth should be above 0, got {prefix}, {new} and {bandwidth_bytes_per_s}"
         )
     kept = footprint(model) if windows else footprint(model).everything()
-    rate = roofline.flat_rate(flops_per_s) if flops_per_s is not None else roofline.chip_rate(chip, chips, efficiency)
+    rate = (
+        roofline.seconds_per_flop_at(flops_per_s)
+        if flops_per_s is not None
+        else roofline.seconds_per_flop_on(chip, chips, efficiency)
+    )
     loads = [moved / bandwidth_bytes_per_s for moved in costs.layer_load_bytes(kept, prefix)]
     return timeline(loads, roofline.prefill_cost(model, rate).layer_s(new, prefix), loading)
 

@@ -73,7 +73,7 @@ class Plan:
         rent = self.usd_per_chip_hour
         if rent is not None and not 0 <= rent < math.inf:
             raise ValueError(f"usd_per_chip_hour = {rent} should be at least 0 and finite, or None")
-        roofline.chip_rate(self.chip, self.chips, self.compute_efficiency)
+        roofline.seconds_per_flop_on(self.chip, self.chips, self.compute_efficiency)
         self.footprint.bytes_per_token(self.window_ratio)
 
     @property

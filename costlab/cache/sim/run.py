@@ -121,7 +121,7 @@ class Replay:
         self._server_free = self._last_arrival = self._first_arrival = 0.0
         self._footprint = plan.footprint
         self._cost = roofline.prefill_cost(
-            plan.model, roofline.chip_rate(plan.chip, plan.chips, plan.compute_efficiency)
+            plan.model, roofline.seconds_per_flop_on(plan.chip, plan.chips, plan.compute_efficiency)
         )
         kinds = list(dict.fromkeys(self._footprint.layers))
         self._kinds = [(kind.full, kind.window_bytes * kind.window) for kind in kinds]
