@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from costlab import cache, traces
 from costlab.cache.sim.report import Percentiles, Report
 from costlab.explore import shapes
-from costlab.explore.drawing import Drawing, Frames, Words, drawn, is_narrow, value
+from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, STYLE, colour_key, label_ends, log_axis, new_figure, on
 from costlab.text import bytes_text
 from costlab.traces import replacing
@@ -48,7 +48,8 @@ def prefix_tree(prompts: Sequence[str] = CALLS, room: int = 7) -> Frames:
     if len(chains) < 2 or not all(1 <= len(chain) <= min(room, 5) for chain in chains):
         raise ValueError(f"prompts = {prompts!r} should be two or more, each of one to {min(room, 5)} blocks")
     held = cache.PrefixCache([cache.Tier("HBM", room)], page_bytes=1.0)
-    places, used, steps = _places(chains), {}, []
+    places, steps = _places(chains), []
+    used: dict[_Prefix, int] = {}  # the call that used each block last
     for call, chain in enumerate(chains):
         pages = tuple(chain[: depth + 1] for depth in range(len(chain)))
         before = {page for page in places if held.full.has[0](page)}
@@ -138,9 +139,8 @@ def _block(x: float, y: float, wide: float, page: _Prefix, state: _TreeState) ->
     at = state.asked.index(page) if page in state.asked else -1
     colour = COLOURS["other" if at < 0 else "hit" if at < state.found else "miss"]
     fade = 1.0 if at >= 0 else max(0.6 - 0.15 * state.ages[page], 0.12)
-    edge = {"edge": COLOURS["other"]} if at < 0 else {}
-    ink = on(colour) if at >= 0 else ""
-    box = shapes.box(x, y, wide, 26, colour, opacity=fade, round=4, **edge)
+    edge, ink = (COLOURS["other"], "") if at < 0 else ("", on(colour))
+    box = shapes.box(x, y, wide, 26, colour, opacity=fade, round=4, edge=edge)
     return [box, shapes.text(*middle, page[-1], anchor="middle", colour=ink)]
 
 

@@ -96,10 +96,9 @@ def _ring(read: int, places: int, text: int) -> Words:
 
 def _token(left: float, top: float, width: float, token: int, held: bool, unread: bool) -> list[str]:
     """Return one token of the text: filled while the ring holds it, dotted before it is read."""
-    colour = COLOURS["sliding"]
-    look = {"edge": colour, "dash": "2 3" if unread else "", "round": 3}
+    colour, dash = COLOURS["sliding"], "2 3" if unread else ""
     return [
-        shapes.box(left + 1, top, width - 2, 24, colour if held else "none", **look),
+        shapes.box(left + 1, top, width - 2, 24, colour if held else "none", edge=colour, dash=dash, round=3),
         shapes.text(
             left + width / 2, top + 16, str(token), anchor="middle", size=10, colour=on(colour) if held else ""
         ),
@@ -184,7 +183,7 @@ def window_saving(full: int = 10, window: int = 128, context: int = 131_072, lay
     text = tokens_text(context)
     return Words(
         f"How many times smaller the cache of {full} full and {layers - full} sliding layers is than that of {layers} "
-        f"full ones, against context: it rises to {limit:.3g}. At {text} tokens it is {marked:.3g} times smaller; it is "
+        f"full ones, by context: it rises to {limit:.3g}. At {text} tokens it is {marked:.3g} times smaller; it is "
         f"within 5% of the limit from {close:,.0f} tokens on.",
         f"At {text} tokens {value(marked, f'{marked:.2f} times smaller', 'hybrid_times')}, "
         f"{value(1 / marked, f'{1 / marked:.1%}', 'hybrid_share')} of the cache of {layers} full layers. Limit: "
@@ -224,9 +223,9 @@ def ten_layers(context: int = 32_768, model: str = "mimo-v2.5-pro") -> Words:
     attention, everything = float(here.attention_only), float(here.with_matrices)
     share, text = float(here.hybrid.attention_share), tokens_text(context)
     return Words(
-        f"Prefill work of {name} over that of its {order.full} full layers alone, against the prompt's length: all work "
-        f"falls from {float(ratio.with_matrices[0]):.2g} times towards 1, attention alone is soon near 1. At {text} "
-        f"tokens: {everything:.3g} and {attention:.3g} times.",
+        f"Prefill work of {name} over that of its {order.full} full layers alone, against the prompt's length: all "
+        f"work falls from {float(ratio.with_matrices[0]):.2g} times towards 1, attention alone is soon near 1. At "
+        f"{text} tokens: {everything:.3g} and {attention:.3g} times.",
         f"{name}, {text} tokens: attention {value(attention, f'{attention:.2f} times')}, all work "
         f"{value(everything, f'{everything:.2f} times', 'hybrid_all_work')}; attention is "
         f"{value(share, f'{share:.0%}')} of the work.",
