@@ -5,7 +5,7 @@
 >>> dram.name, dram.capacity_bytes
 ('DRAM', 1000000000000.0)
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def ten_layers(context: int = 32_768, model: str = "mimo-v2.5-pro") -> Words:
     attention, everything = float(here.attention_only), float(here.with_matrices)
     share, text = float(here.hybrid.attention_share), tokens_text(context)
     return Words(
-        f"Prefill work of {name} over that of its {order.full} full layers alone, against the prompt's length: all "
+        f"Prefill work of {name} over that of its {order.full} full layers alone, by the length of the prompt: all "
         f"work falls from {float(ratio.with_matrices[0]):.2g} times towards 1, attention alone is soon near 1. At "
         f"{text} tokens: {everything:.3g} and {attention:.3g} times.",
         f"{name}, {text} tokens: attention {value(attention, f'{attention:.2f} times')}, all work "
@@ -361,7 +361,7 @@ def recall_by_distance(results: Sequence[_Found]) -> Words:
     )
 
 
-_STYLES = (":", "--", "-")
+_STYLES = (":", "--", "-.", "-")
 
 
 def _falling(results: Sequence[_Found], kind: _Kind) -> str:

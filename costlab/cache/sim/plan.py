@@ -1,6 +1,6 @@
 """A plan: one configuration of model, tiers and rules to replay.
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations
