@@ -56,10 +56,9 @@ def prefix_tree(prompts: Sequence[str] = CALLS, room: int = 7) -> Frames:
         found = held.match(pages).pages
         held.release(held.admit(pages))
         used |= dict.fromkeys(pages, call)
-        there = {page for page in places if held.full.has[0](page)}
-        dropped = before - there
-        state = _TreeState(pages, found, {page: call - used[page] for page in there}, dropped)
-        steps.append((_tree(places, state, set(used), room), _said(call, state, len(there), room)))
+        ages = {page: call - used[page] for page in places if held.full.has[0](page)}
+        state = _TreeState(pages, found, ages, before - ages.keys())
+        steps.append((_tree(places, state, set(used), room), _said(call, state, len(ages), room)))
     return Frames("What do the calls share, and what is dropped?", tuple(steps))
 
 

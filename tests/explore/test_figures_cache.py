@@ -65,7 +65,7 @@ def test_the_tree_is_one():
         assert len(fills) == 10
         lines = [part for part in parts if part.tag.endswith("polyline")]
         assert len(lines) == 9 + 3  # one to each block but the root, and three crossed out
-    assert "Found: S. Computed: B1, B2, B3. Kept: " in drawing.words.alt
+    assert "Found: S. Computed: B1, B2, B3. Kept: C1, C2, C3." in drawing.words.alt  # in the order of the tree
     assert "Dropped: A1, A2, A3." in drawing.words.alt
 
 
