@@ -3,7 +3,7 @@
  *
  * @typedef {{index: number, source: string, shows: boolean}} LiveCell
  * @typedef {{kind: 'start', runtime: string, wheels: string[], packages: string[], figure: object,
- *   cells: LiveCell[]}} StartMessage
+ *   cells: LiveCell[], width: number}} StartMessage
  * @typedef {{kind: 'run', moves: object[], again: boolean}} RunMessage
  */
 import { startPython } from './python.mjs';
@@ -12,9 +12,9 @@ const KERNEL_FILES = ['__init__.py', 'shell.py', 'figures.py', 'speed.py', 'kern
 const began = performance.now();
 let kernel;
 
-/** @param {string} step */
-function progress(step) {
-  postMessage({ kind: 'progress', step, ms: Math.round(performance.now() - began) });
+/** @param {string} step @param {number} [at] The how many-th of how many of its kind. @param {number} [of] */
+function progress(step, at = 0, of = 1) {
+  postMessage({ kind: 'progress', progress: { step, at, of, ms: Math.round(performance.now() - began) } });
 }
 
 /** @type {Map<string, Promise<Response>>} Files on their way before Pyodide asks for them. */
@@ -70,7 +70,7 @@ function installKernel(python, files) {
 }
 
 /** @param {StartMessage} message */
-async function start({ runtime, wheels, packages, figure, cells }) {
+async function start({ runtime, wheels, packages, figure, cells, width }) {
   progress('Python');
   const files = Promise.all(KERNEL_FILES.map((name) => load(`python/${name}`)));
   const archives = Promise.all(wheels.map(load));
@@ -81,15 +81,15 @@ async function start({ runtime, wheels, packages, figure, cells }) {
   (await archives).forEach((archive) => python.unpackArchive(archive, 'wheel'));
   installKernel(python, await files);
   progress('widgets');
-  kernel = python.pyimport('live_kernel.kernel').start(JSON.stringify(figure));
+  kernel = python.pyimport('live_kernel.kernel').start(JSON.stringify(figure), width);
   return { events: runCells(cells), keep };
 }
 
 /** @param {LiveCell[]} cells */
 function runCells(cells) {
   const events = [];
-  for (const { index, source } of cells) {
-    progress(`cell ${index + 1}`);
+  for (const [at, { index, source }] of cells.entries()) {
+    progress('cells', at, cells.length);
     const report = JSON.parse(kernel.run_cell(index, source));
     if (report.error) throw new Error(report.error);
     events.push(...report.events);
@@ -110,7 +110,7 @@ self.onmessage = async ({ data: message }) => {
   try {
     if (message.kind === 'run') return run(message);
     const { events, keep } = await start(message);
-    postMessage({ kind: 'ready', events });
+    postMessage({ kind: 'ready', events, ms: Math.round(performance.now() - began) });
     setTimeout(keep, 3000); // the reader's first result comes first
   } catch (error) {
     postMessage({ kind: 'crash', text: String(error?.message ?? error) });

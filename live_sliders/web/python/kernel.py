@@ -85,6 +85,7 @@ class Kernel:
         """Apply one move: new values of a widget, or a click."""
         import comm
 
+        set_width(move["width"])
         peer = comm.get_comm_manager().comms[move["id"]]
         state = move.get("state")
         data = (
@@ -172,9 +173,16 @@ class Stream(io.TextIOBase):
         return len(text)
 
 
-def start(options: str) -> Kernel:
+def set_width(pixels: int) -> None:
+    """Tell figures how wide their place in the page is, in CSS pixels; 0, of a place not shown, tells nothing."""
+    if pixels:
+        os.environ["LIVE_WIDTH"] = str(pixels)
+
+
+def start(options: str, width: int) -> Kernel:
     """Make the kernel: stand-ins first, then the real ipywidgets with comms that post to the page."""
     os.environ["MPLBACKEND"] = "Agg"
+    set_width(width)
     warnings.simplefilter("ignore")  # a reader cannot act on them; the build shows them to the author
     kernel = Kernel(Figures(**json.loads(options)))
     shell_module.install(kernel.shell, kernel.display, kernel.clear_output)
