@@ -18,6 +18,7 @@ DATA_LINK = re.compile(r"[\x00-\x20]*".join("data:"), re.IGNORECASE)
 BREAKOUT = re.compile(r"(--!?|\])>|</(style|script|title|xmp|textarea|noscript|iframe|noembed|noframes)", re.IGNORECASE)
 # nh3 parses as a browser that runs scripts, for which <noscript> holds text; the page's parser sees elements in it.
 NOSCRIPT = re.compile(r"(?<=<)noscript|(?<=</)noscript", re.IGNORECASE)
+LOADING = re.compile(r"url\s*\(|\\", re.IGNORECASE)  # in an attribute such as SVG's fill: it would fetch something
 UNSCRIPTED = "noscript-x"
 
 
@@ -30,8 +31,11 @@ def _attribute(element: str, name: str, value: str) -> str | None:
     """Return an allowed attribute's value, or None to leave it out."""
     if name == "style":
         value = ";".join(_declaration(*part.partition(":")) for part in value.split(";"))
+    form = ALLOWED["attribute_values"].get(name)
     refused = (
-        (name == "src" and not IMAGE.match(value.strip()))
+        (form and not re.search(form, value))
+        or (not form and LOADING.search(value) and name in ALLOWED["attributes"]["*"])
+        or (name == "src" and not IMAGE.match(value.strip()))
         or (name == "href" and DATA_LINK.search(value))
         or BREAKOUT.search(value)
     )

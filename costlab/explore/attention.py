@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from costlab import arch
 from costlab.arrays import Floats
+from costlab.explore.drawing import Words, drawn, say
 from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
 from costlab.text import bytes_text, tokens_text
 
@@ -28,7 +28,8 @@ def _family(model: arch.Model) -> str:
     return "sliding" if "sliding" in kinds else "full"
 
 
-def cache_per_model(tokens: int = 1_048_576) -> None:
+@drawn
+def cache_per_model(tokens: int = 1_048_576) -> Words | None:
     """Draw the KV cache of every catalogued model at one context length, smallest last.
 
     Args:
@@ -40,7 +41,7 @@ def cache_per_model(tokens: int = 1_048_576) -> None:
     sizes = {m.name: (float(m.kv_bytes(tokens).total), _family(m)) for m in arch.models().values()}
     ranked = sorted(sizes.items(), key=lambda item: item[1][0])
     axes = new_figure(
-        f"How much does one sequence of {tokens_text(tokens)} tokens keep?", "KV cache", "", size=(7.2, 4.6)
+        f"How much does one sequence of {tokens_text(tokens)} tokens keep?", "KV cache", "", wide=(7.2, 4.6)
     )
     names = [name for name, _ in ranked]
     values = [size for _, (size, _) in ranked]
@@ -56,13 +57,15 @@ def cache_per_model(tokens: int = 1_048_576) -> None:
             "sliding": "sliding-window hybrid",
             "compressed": "compressed (CSA, HCA)",
         }
-        colour_key(axes, 0.05 + 0.06 * place, words[family], COLOURS[family])
-    plt.show()
-    print(f"{names[0]}: {values[0]:.0f} bytes")
-    print(f"{names[-1]}: {values[-1]:.0f} bytes, {values[-1] / values[0]:.1f} times as many")
+        colour_key([(words[family], COLOURS[family])])
+    say(f"{names[0]}: {values[0]:.0f} bytes")
+    say(f"{names[-1]}: {values[-1]:.0f} bytes, {values[-1] / values[0]:.1f} times as many")
 
 
-def growth(models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "mimo-v2.5-pro", "deepseek-v4-pro")) -> None:
+@drawn
+def growth(
+    models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "mimo-v2.5-pro", "deepseek-v4-pro"),
+) -> Words | None:
     """Draw KV cache against context length for some models, log-log.
 
     Raises:
@@ -73,7 +76,10 @@ def growth(models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "mimo-v2.5-p
     _against_context(axes, {key: np.asarray(arch.load(key).kv_bytes(CONTEXTS).total) for key in models})
 
 
-def decode_flops(models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "deepseek-v4-pro", "mimo-v2.5-pro")) -> None:
+@drawn
+def decode_flops(
+    models: Sequence[str] = ("deepseek-v3", "deepseek-v3.2", "deepseek-v4-pro", "mimo-v2.5-pro"),
+) -> Words | None:
     """Draw the FLOPs of one decoded token against its context, raw count.
 
     Raises:
@@ -96,16 +102,16 @@ def _against_context(axes: Axes, curves: Mapping[str, Floats]) -> None:
     log_axis(axes, "x", _TICKS, tokens_text)
     axes.set_xlim(1024, 2**22)
     label_ends(axes, CONTEXTS[-1], ends)
-    plt.show()
 
 
+@drawn
 def which_ratio(
     tokens: int = 1_048_576,
     fp4: float = 0.5,
     bf16: float = 2.0,
     fp32: float = 4.0,
     fp4_weights: float = 1.0,
-) -> None:
+) -> Words | None:
     """Draw one token's FLOPs in FP8-equivalents, V3.2 beside V4-Pro and V4-Flash, under stated weights.
 
     Args:
@@ -120,7 +126,7 @@ def which_ratio(
     """
     weights = {"fp4": fp4, "fp4xfp8": fp4_weights, "fp8": 1.0, "bf16": bf16, "fp32": fp32}
     title = f"FP8-equivalent work of one token at {tokens_text(tokens)}"
-    axes = new_figure(title, "TFLOP (FP8-equivalent)", "", size=(7.2, 3.0))
+    axes = new_figure(title, "TFLOP (FP8-equivalent)", "", wide=(7.2, 3.0))
     keys = ("deepseek-v4-flash", "deepseek-v4-pro", "deepseek-v3.2")
     totals = {key: _stack(axes, row, _in_groups(key, tokens, weights)) for row, key in enumerate(keys)}
     base = totals["deepseek-v3.2"]
@@ -131,10 +137,9 @@ def which_ratio(
     axes.set_xlim(0, base * 1.18)
     axes.grid(axis="y", visible=False)
     for place, (words, colour) in enumerate(_GROUPS.values()):
-        colour_key(axes, 0.06 + 0.11 * place, words, colour)
-    plt.show()
+        colour_key([(words, colour)])
     for key in keys[:2]:
-        print(f"{arch.load(key).name} / V3.2 = {totals[key] / base:.12g}")
+        say(f"{arch.load(key).name} / V3.2 = {totals[key] / base:.12g}")
 
 
 _GROUPS = {
@@ -175,7 +180,8 @@ class _Point(Protocol):
     def kept_bytes(self) -> int: ...
 
 
-def recall_points(results: Sequence[_Point]) -> None:
+@drawn
+def recall_points(results: Sequence[_Point]) -> Words | None:
     """Draw the share of needles found against the bytes kept, one point per layer and number of entries read.
 
     Args:
@@ -193,4 +199,3 @@ def recall_points(results: Sequence[_Point]) -> None:
     log_axis(axes, "x", [500, 1000, 2000, 4000, 8000], bytes_text)
     axes.set(xlim=(500, 16000), ylim=(0, 1.08))
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
-    plt.show()

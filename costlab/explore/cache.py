@@ -11,13 +11,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from costlab import cache, prices, traces
 from costlab.arrays import Floats
 from costlab.cache.sim.report import Percentiles, Report
+from costlab.explore.drawing import Words, drawn, say
 from costlab.explore.style import COLOURS, STYLE, label_ends, log_axis, new_figure
 from costlab.text import bytes_text
 from costlab.traces import replacing
@@ -25,7 +27,10 @@ from costlab.traces import replacing
 _TICKS_S = (10.0 ** np.arange(-4, 8)).tolist()
 
 
-def prefix_tree(prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5), (0, 1, 6), (0, 7, 8, 9))) -> None:
+@drawn
+def prefix_tree(
+    prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5), (0, 1, 6), (0, 7, 8, 9)),
+) -> Words | None:
     """Draw prompts as paths of a tree: each block stands once, in the row of the prompt that first brought it.
 
     Args:
@@ -36,7 +41,7 @@ def prefix_tree(prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5
     """
     if not prompts or not all(prompts):
         raise ValueError(f"prompts = {prompts!r} should be at least one, each of at least one block")
-    axes = new_figure("What do the prompts share?", "block of the prompt", "", size=(7.2, 0.9 + 0.5 * len(prompts)))
+    axes = new_figure("What do the prompts share?", "block of the prompt", "", wide=(7.2, 0.9 + 0.5 * len(prompts)))
     row_of: dict[int, int] = {}
     hits = 0
     for row, blocks in enumerate(prompts):
@@ -54,8 +59,7 @@ def prefix_tree(prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5
     axes.set_xticks(range(longest), [str(place + 1) for place in range(longest)])
     axes.set_yticks(range(len(prompts)), [f"prompt {row + 1}" for row in range(len(prompts))])
     axes.grid(visible=False)
-    plt.show()
-    print(f"{sum(map(len, prompts))} blocks asked for, {len(row_of)} computed, {hits} found")
+    say(f"{sum(map(len, prompts))} blocks asked for, {len(row_of)} computed, {hits} found")
 
 
 # --- hit rates -------------------------------------------------------------------------------------------------
@@ -67,7 +71,10 @@ def _chat_curve(turns: float, requests: int) -> cache.LruCurve:
     return cache.lru_curve(traces.sessions("chat", requests, np.random.default_rng(0), shape))
 
 
-def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro") -> None:
+@drawn
+def hit_curve(
+    turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro"
+) -> Words | None:
     """Draw LRU hit rates at all capacities for chats, with window layers kept whole, at boundaries, and not at all.
 
     Args:
@@ -91,12 +98,11 @@ def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, 
         marked = float(curve.hit_rate(terabytes * 1e12 / (512 * per_token)))
         axes.plot(terabytes, marked, "o", color=colour)
         ends.append((float(rates[-1]), name, colour))
-        print(f"{name}: {marked:.12g} found in {terabytes:g} TB")
+        say(f"{name}: {marked:.12g} found in {terabytes:g} TB")
     log_axis(axes, "x", [0.01, 0.1, 1.0, 10.0], "{:g}".format)
     axes.set(xlim=(0.01, 300), ylim=(0, max(1.05 * best, 0.1)))
     label_ends(axes, sizes[-1], ends)
-    plt.show()
-    print(f"unlimited: {best:.12g}")
+    say(f"unlimited: {best:.12g}")
 
 
 def _ways(footprint: cache.Footprint) -> list[tuple[str, float, str]]:
@@ -108,7 +114,8 @@ def _ways(footprint: cache.Footprint) -> list[tuple[str, float, str]]:
     ]
 
 
-def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> None:
+@drawn
+def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> Words | None:
     """Draw what a prompt of 16 pages leaves in the two pools, and what a second prompt that branches off it finds.
 
     Args:
@@ -128,7 +135,7 @@ def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> 
     match = held.match((*first[:branch], *range(pages, 2 * pages - branch)))
     windows = held.windows.keys() if held.windows is not None else ()
     ends = sorted(place + 1 for place in windows if isinstance(place, int))
-    axes = new_figure("How much of the second prompt is found?", "tokens", "", size=(7.2, 2.6))
+    axes = new_figure("How much of the second prompt is found?", "tokens", "", wide=(7.2, 2.6))
     _row(axes, 0, [at * page for at in first], page, COLOURS["full"])
     _row(axes, 1, [at * page - footprint.window_tokens for at in ends], footprint.window_tokens, COLOURS["sliding"])
     _row(axes, 2, [at * page for at in first[: match.pages]], page, COLOURS["hit"])
@@ -141,10 +148,9 @@ def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> 
     axes.set_xticks([at * page for at in range(0, pages + 1, 4)])
     axes.set(xlim=(0, pages * page), ylim=(2.6, -0.6))
     axes.grid(visible=False)
-    plt.show()
-    print(f"{match.found * page} tokens shared, {match.pages * page} found, {(pages - match.pages) * page} computed")
+    say(f"{match.found * page} tokens shared, {match.pages * page} found, {(pages - match.pages) * page} computed")
     share = len(ends) * footprint.window_bytes / (pages * page * footprint.full_bytes_per_token)
-    print(f"{len(ends)} windows kept, {share:.12g} of the full pages' bytes")
+    say(f"{len(ends)} windows kept, {share:.12g} of the full pages' bytes")
 
 
 def _row(axes: Axes, row: int, starts: list[int], width: int, colour: str) -> None:
@@ -154,7 +160,8 @@ def _row(axes: Axes, row: int, starts: list[int], width: int, colour: str) -> No
     )
 
 
-def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
+@drawn
+def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> Words | None:
     """Draw how many times more tokens a cache holds against how many tokens share one kept window.
 
     Args:
@@ -177,15 +184,13 @@ def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
     log_axis(axes, "x", [128, 1024, 8192, 65536, 1048576], "{:,.0f}".format)
     axes.set(xlim=(100, 2**22), ylim=(0, limit * 1.1))
     label_ends(axes, spacings[-1], [(limit, "no window kept", COLOURS["other"])])
-    plt.show()
-    print(
-        f"one window per {spacing} tokens: {times:.12g} times as many, {1 - 1 / times:.12g} saved; limit {limit:.12g}"
-    )
+    say(f"one window per {spacing} tokens: {times:.12g} times as many, {1 - 1 / times:.12g} saved; limit {limit:.12g}")
 
 
 # --- seconds ---------------------------------------------------------------------------------------------------
 
 
+@drawn
 def read_overlap(
     prefix: int = 65_536,
     new: int = 1024,
@@ -193,7 +198,7 @@ def read_overlap(
     loading: str = "streamed",
     windows: bool = True,
     model: str = "mimo-v2.5-pro",
-) -> None:
+) -> Words | None:
     """Draw each layer's load and compute of a prefill behind a cached prefix, at 400 TFLOP/s.
 
     Args:
@@ -209,7 +214,7 @@ def read_overlap(
     """
     run = cache.prefill_behind(model, prefix, new, gb_per_s * 1e9, loading=loading, windows=windows, flops_per_s=400e12)
     events = run.events
-    axes = new_figure("Does compute hide the load?", "milliseconds since the start", "", size=(7.2, 2.6))
+    axes = new_figure("Does compute hide the load?", "milliseconds since the start", "", wide=(7.2, 2.6))
     loads = [(e.load_start_s * 1e3, (e.load_end_s - e.load_start_s) * 1e3) for e in events]
     computes = [(e.compute_start_s * 1e3, (e.compute_end_s - e.compute_start_s) * 1e3) for e in events]
     style = {"edgecolor": "white", "linewidth": 0.4}
@@ -218,15 +223,15 @@ def read_overlap(
     axes.set_yticks([0, 1], ["compute", "load"])
     axes.set(xlim=(0, run.finish_s * 1e3), ylim=(-0.6, 1.6))
     axes.grid(axis="y", visible=False)
-    plt.show()
-    print(f"load {run.load_s * 1e3:.12g} ms, compute {run.compute_s * 1e3:.12g} ms")
-    print(f"done after {run.finish_s * 1e3:.12g} ms; waiting is {run.stall_share:.12g} of it")
+    say(f"load {run.load_s * 1e3:.12g} ms, compute {run.compute_s * 1e3:.12g} ms")
+    say(f"done after {run.finish_s * 1e3:.12g} ms; waiting is {run.stall_share:.12g} of it")
 
 
 # --- money -----------------------------------------------------------------------------------------------------
 
 
-def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mimo-v2.5-pro") -> None:
+@drawn
+def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mimo-v2.5-pro") -> Words | None:
     """Draw the cost of keeping a million tokens per reading of them, against readings per hour, beside the list prices.
 
     Args:
@@ -250,7 +255,7 @@ def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mim
         axes.plot(reads_per_hour, hourly / reads_per_hour, "o", color=COLOURS[key])
         ends.append((float(hourly / reads[-1]), key.upper(), COLOURS[key]))
         pays = f"; pays from {hourly / row.hit:.12g} readings" if row.hit else ""
-        print(f"{key.upper()}: {hourly / reads_per_hour:.12g} USD{pays}")
+        say(f"{key.upper()}: {hourly / reads_per_hour:.12g} USD{pays}")
     _prices(
         axes, reads, {"hit price": (row.hit or 0.0, COLOURS["hit"]), "miss price": (row.miss, COLOURS["miss"])}, ends
     )
@@ -258,8 +263,7 @@ def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mim
     log_axis(axes, "y", [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0], "{:g}".format)
     axes.set(xlim=(0.01, 3e4), ylim=(1e-5, 50))
     label_ends(axes, reads[-1], ends)
-    plt.show()
-    print(f"{bytes_text(gigabytes * 1e9)} per million tokens")
+    say(f"{bytes_text(gigabytes * 1e9)} per million tokens")
 
 
 def _prices(axes: Axes, reads: Floats, lines: dict[str, tuple[float, str]], ends: list[tuple[float, str, str]]) -> None:
@@ -269,13 +273,14 @@ def _prices(axes: Axes, reads: Floats, lines: dict[str, tuple[float, str]], ends
         ends.append((usd, name, colour))
 
 
-def store_times(rows: Sequence[tuple[str, float, float | None]]) -> None:
+@drawn
+def store_times(rows: Sequence[tuple[str, float, float | None]]) -> Words | None:
     """Draw measured times to the first token by where the prefix lay, with the predicted ones as marks.
 
     Args:
         rows: (where, measured seconds, predicted seconds or None).
     """
-    axes = new_figure("How soon does the first token come?", "milliseconds", "", size=(7.2, 0.8 + 0.45 * len(rows)))
+    axes = new_figure("How soon does the first token come?", "milliseconds", "", wide=(7.2, 0.8 + 0.45 * len(rows)))
     names = [name for name, _, _ in rows]
     measured = [seconds * 1e3 for _, seconds, _ in rows]
     axes.barh(names, measured, color=COLOURS["compute"], height=0.6)
@@ -285,7 +290,6 @@ def store_times(rows: Sequence[tuple[str, float, float | None]]) -> None:
     axes.grid(axis="y", visible=False)
     axes.invert_yaxis()
     axes.set_xlim(0, max(measured) * 1.1)
-    plt.show()
 
 
 # --- a whole replay --------------------------------------------------------------------------------------------
@@ -304,15 +308,13 @@ def replay_figure(report: Report, path: str | os.PathLike[str]) -> None:
         OSError: the folder cannot be written to.
         ValueError: an ending that matplotlib does not know.
     """
-    plt.style.use(STYLE)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")
-    try:
+    with rc_context(fname=STYLE, rc={"savefig.facecolor": "white", "figure.dpi": 100}):
+        figure = Figure(figsize=(9.6, 3.6))
+        left, right = figure.subplots(1, 2)
         _hits(left, report)
         _waits(right, report)
         with replacing(Path(path)) as file:
-            plt.savefig(file, format=Path(path).suffix[1:])
-    finally:
-        plt.close(figure)
+            figure.savefig(file, format=Path(path).suffix[1:])
 
 
 def _hits(axes: Axes, report: Report) -> None:

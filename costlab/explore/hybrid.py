@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from costlab import arch, hybrid
 from costlab.arrays import Floats
+from costlab.explore.drawing import Words, drawn, say
 from costlab.explore.style import COLOURS, label_ends, label_inside, log_axis, new_figure
 from costlab.text import bytes_text, tokens_text
 
@@ -23,7 +23,8 @@ _SHARES = np.linspace(0, 1, 6)
 _FALL = 0.75
 
 
-def window_saving(full: int = 10, window: int = 128, context: int = 131_072, layers: int = 70) -> None:
+@drawn
+def window_saving(full: int = 10, window: int = 128, context: int = 131_072, layers: int = 70) -> Words | None:
     """Draw how many times smaller a hybrid's cache is, against context, with its limit and where it comes within 5%.
 
     Args:
@@ -52,12 +53,12 @@ def window_saving(full: int = 10, window: int = 128, context: int = 131_072, lay
     axes.set(xlim=(64, 2**23), ylim=(0, limit * 1.12))
     ends = [(float(ratios[-1]) - 0.05 * limit, "hybrid", COLOURS["sliding"])]
     label_ends(axes, _CONTEXTS[-1], [*ends, (limit, f"{layers} / {full} layers", COLOURS["other"])])
-    plt.show()
-    print(f"{context} tokens: {marked:.12g} times smaller, {1 / marked:.12g} of the all-full cache")
-    print(f"limit {limit:.12g}; within 5% of {full}/{layers} from {close:.12g} tokens")
+    say(f"{context} tokens: {marked:.12g} times smaller, {1 / marked:.12g} of the all-full cache")
+    say(f"limit {limit:.12g}; within 5% of {full}/{layers} from {close:.12g} tokens")
 
 
-def ten_layers(context: int = 32_768, model: str = "mimo-v2.5-pro") -> None:
+@drawn
+def ten_layers(context: int = 32_768, model: str = "mimo-v2.5-pro") -> Words | None:
     """Draw a hybrid's prefill over that of its full layers alone: attention only, and with the matrix work.
 
     Args:
@@ -85,12 +86,12 @@ def ten_layers(context: int = 32_768, model: str = "mimo-v2.5-pro") -> None:
     log_axis(axes, "x", [1024, 8192, 65536, 1048576], tokens_text)
     axes.set(xlim=(1024, 2**22.3), ylim=(0, 7.5))
     label_ends(axes, _PROMPTS[-1], ends)
-    plt.show()
-    print(f"{context} tokens: attention {float(here.attention_only):.12g} times, all {float(here.with_matrices):.12g}")
-    print(f"attention is {float(here.hybrid.attention_share):.12g} of the work")
+    say(f"{context} tokens: attention {float(here.attention_only):.12g} times, all {float(here.with_matrices):.12g}")
+    say(f"attention is {float(here.hybrid.attention_share):.12g} of the work")
 
 
-def layer_stack(models: Sequence[str] = ("mimo-v2.5-pro", "mimo-v2-flash")) -> None:
+@drawn
+def layer_stack(models: Sequence[str] = ("mimo-v2.5-pro", "mimo-v2-flash")) -> Words | None:
     """Draw each model's layers as squares in reading order, a new row at each full layer.
 
     Args:
@@ -101,7 +102,7 @@ def layer_stack(models: Sequence[str] = ("mimo-v2.5-pro", "mimo-v2-flash")) -> N
     """
     patterns = {arch.load(key).name: hybrid.pattern(key) for key in models}
     rows = max(p.full for p in patterns.values())
-    axes = new_figure("Which layers see everything?", "", "number of the full layer", size=(7.2, 0.8 + 0.36 * rows))
+    axes = new_figure("Which layers see everything?", "", "number of the full layer", wide=(7.2, 0.8 + 0.36 * rows))
     left, at, names = 0.0, [], []
     for name, order in patterns.items():
         at.append(left + _squares(axes, order, left) / 2)
@@ -113,9 +114,8 @@ def layer_stack(models: Sequence[str] = ("mimo-v2.5-pro", "mimo-v2-flash")) -> N
     axes.grid(visible=False)
     for side in axes.spines.values():
         side.set_visible(False)
-    plt.show()
     for name, order in patterns.items():
-        print(f"{name}: full at {', '.join(map(str, order.full_at))}; {_counts(order.gaps)} sliding between")
+        say(f"{name}: full at {', '.join(map(str, order.full_at))}; {_counts(order.gaps)} sliding between")
 
 
 def _squares(axes: Axes, order: hybrid.Pattern, left: float) -> float:
@@ -161,7 +161,8 @@ class _Found(Protocol):
     def kept_bytes(self) -> int: ...
 
 
-def recall_by_distance(results: Sequence[_Found]) -> None:
+@drawn
+def recall_by_distance(results: Sequence[_Found]) -> Words | None:
     """Draw the share of facts found against how far back they lie, one line per stack.
 
     Args:
@@ -184,9 +185,8 @@ def recall_by_distance(results: Sequence[_Found]) -> None:
             label_inside(axes, name, _falls_at(back, shares), _FALL, color=colour)
     if ends:
         label_ends(axes, ticks[-1], ends)
-    plt.show()
     for found in results:
-        print(f"{_recall_name(found.variant)}: {found.back[0]}-{found.back[1]} back {found.recall:.12g}")
+        say(f"{_recall_name(found.variant)}: {found.back[0]}-{found.back[1]} back {found.recall:.12g}")
 
 
 def _falls_at(back: Floats, shares: Floats) -> float:
@@ -205,7 +205,8 @@ def _recall_name(kind: _Kind) -> str:
     return f"W = {kind.window}" if not full else f"{full} full of {layers}" if full < layers else "all full"
 
 
-def recall_by_ratio(results: Sequence[_Found]) -> None:
+@drawn
+def recall_by_ratio(results: Sequence[_Found]) -> Words | None:
     """Draw the share of far questions answered against the number of full layers, one line per look-ups in a row.
 
     Args:
@@ -224,7 +225,6 @@ def recall_by_ratio(results: Sequence[_Found]) -> None:
     axes.set(xlim=(min(sizes) - 0.3, last + 0.3 * max(last, 1)), ylim=(0, 1.08))
     axes.set_yticks(_SHARES, [f"{share:.0%}" for share in _SHARES])
     label_ends(axes, last, ends)
-    plt.show()
     for found in results:
         name = f"{found.variant.pattern.count('F')} full, {found.steps} in a row"
-        print(f"{name}: {found.recall:.12g} answered, {found.kept_bytes} bytes kept")
+        say(f"{name}: {found.recall:.12g} answered, {found.kept_bytes} bytes kept")

@@ -8,18 +8,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from costlab import arch, moe
 from costlab.arrays import Floats
+from costlab.explore.drawing import Words, drawn, say
 from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure
 
 _BATCHES = np.unique(np.round(np.geomspace(1, 16384, 57)))
 _SHOWN = ("mixtral-8x7b", "deepseek-v3", "deepseek-v4-pro", "mimo-v2.5-pro")
 
 
-def experts_touched(batch: int = 64, skew: float = 0.0) -> None:
+@drawn
+def experts_touched(batch: int = 64, skew: float = 0.0) -> Words | None:
     """Draw the share of a layer's experts that a decode step visits against its batch, and mark one batch.
 
     Args:
@@ -45,9 +46,8 @@ def experts_touched(batch: int = 64, skew: float = 0.0) -> None:
     axes.set(xlim=(1, 16384 * 12), ylim=(0, 1.05))
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     label_ends(axes, _BATCHES[-1], ends)
-    plt.show()
     for name, share in found.items():
-        print(f"{name}: {share:.12g} of the experts at batch {batch}")
+        say(f"{name}: {share:.12g} of the experts at batch {batch}")
 
 
 @functools.lru_cache(32)  # a move of the batch leaves them as they are
@@ -59,7 +59,8 @@ def _visits(experts: int, k: int, skew: float, tokens: int = 2048) -> Floats | N
     return np.asarray(moe.count_loads(routes, experts) / tokens, dtype=np.float64)
 
 
-def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) -> None:
+@drawn
+def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) -> Words | None:
     """Draw what a capacity factor drops and what it pads, for 64 experts and top-6 on a skewed load.
 
     Args:
@@ -91,13 +92,13 @@ def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) 
     axes.set(xlim=(0.25, 4.8), ylim=(0, 1))
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     label_ends(axes, grid[-1], ends)
-    plt.show()
     dropped, padded = wasted(factor)
-    print(f"factor {factor:g}: {dropped:.12g} of assignments dropped")
-    print(f"{padded:.12g} of the experts' rows empty")
+    say(f"factor {factor:g}: {dropped:.12g} of assignments dropped")
+    say(f"{padded:.12g} of the experts' rows empty")
 
 
-def weights_per_token(model: str = "deepseek-v4-pro", batch: int = 256) -> None:
+@drawn
+def weights_per_token(model: str = "deepseek-v4-pro", batch: int = 256) -> Words | None:
     """Draw the weight bytes that each token of a decode step costs to read, split into experts and the rest.
 
     Args:
@@ -122,13 +123,13 @@ def weights_per_token(model: str = "deepseek-v4-pro", batch: int = 256) -> None:
     log_axis(axes, "y", 10.0 ** np.arange(-4, 3), "{:g}".format)
     axes.set_xlim(1, 16384 * 8)
     label_ends(axes, _BATCHES[-1], [(float(v[-1]), name, colour) for name, (v, colour) in parts.items()])
-    plt.show()
     marked = moe.decode_step(model, batch)
-    print(f"batch {batch}: {float(marked.bytes_per_token) / 1e9:.12g} GB of weights per token")
-    print(f"{float(marked.touched):.12g} of the routed experts read")
+    say(f"batch {batch}: {float(marked.bytes_per_token) / 1e9:.12g} GB of weights per token")
+    say(f"{float(marked.touched):.12g} of the routed experts read")
 
 
-def expert_collapse(curves: Mapping[str, Sequence[float]]) -> None:
+@drawn
+def expert_collapse(curves: Mapping[str, Sequence[float]]) -> Words | None:
     """Draw how evenly a layer's experts are used while it trains, one line per method.
 
     Args:
@@ -142,4 +143,3 @@ def expert_collapse(curves: Mapping[str, Sequence[float]]) -> None:
     last = max(len(values) for values in curves.values()) - 10
     axes.set(xlim=(0, last * 1.35), ylim=(0, 1.05))
     label_ends(axes, last, [(float(np.mean(v[-10:])), name, palette[name]) for name, v in curves.items()])
-    plt.show()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from datetime import date
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.dates import date2num
 
 from costlab import catalog, prices
-from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure
+from costlab.explore.drawing import Words, drawn, say, value
+from costlab.explore.style import COLOURS, INK, label_ends, log_axis, new_figure
 
 SHOWN = ("deepseek-v4-pro", "mimo-v2.5-pro", "qwen-plus", "gpt-5.5", "claude-opus-4.8")
 _MONEY = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -22,7 +22,8 @@ def _dollars(amount: float) -> str:
     return f"${amount:g}"
 
 
-def blended_price(hit_rate: float = 0.9) -> None:
+@drawn
+def blended_price(hit_rate: float = 0.9) -> Words:
     """Draw the average price of a million input tokens against the hit rate, and mark one rate.
 
     Args:
@@ -33,8 +34,7 @@ def blended_price(hit_rate: float = 0.9) -> None:
     """
     axes = new_figure("What does input cost once most of it is cached?", "hit rate", "USD per million input tokens")
     rates = np.linspace(0, 1, 201)
-    marked = {}
-    ends = []
+    ends, marked = [], {}
     for product in SHOWN:
         row = prices.price_at(product)
         colour = COLOURS.get(row.provider, COLOURS["other"])
@@ -42,18 +42,22 @@ def blended_price(hit_rate: float = 0.9) -> None:
         marked[product] = float(prices.blended_input(row, hit_rate))
         axes.plot(hit_rate, marked[product], "o", color=colour)
         ends.append((float(prices.blended_input(row, 1.0)), product, colour))
-    axes.axvline(hit_rate, color="#999999", linewidth=1, linestyle=":")
+    axes.axvline(hit_rate, color=INK, linewidth=1, linestyle=":")
     log_axis(axes, "y", _MONEY, _dollars)
-    axes.set_xlim(0, 1.3)
-    axes.set_ylim(0.002, 10)
+    axes.set(xlim=(0, 1), ylim=(0.002, 10))
     axes.set_xticks(np.linspace(0, 1, 6), [f"{r:.0%}" for r in np.linspace(0, 1, 6)])
     label_ends(axes, 1.0, ends)
-    plt.show()
-    for product, value in marked.items():
-        print(f"{product}: {value:.12g} USD per million input tokens at {hit_rate:.1%} hits")
+    first = marked[SHOWN[0]]
+    return Words(
+        alt=f"Average input price against hit rate, falling from left to right; at {hit_rate:.0%} hits a million input "
+        f"tokens of {SHOWN[0]} cost ${first:.3g}.",
+        note=f"A million input tokens at {hit_rate:.0%} hits: "
+        + ", ".join(f"{product} {value(price, f'${price:.3g}')}" for product, price in marked.items()),
+    )
 
 
-def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate: float = 0.5) -> None:
+@drawn
+def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate: float = 0.5) -> Words | None:
     """Draw the bill of one call split into hit, miss and output, at every shown product's price on the course's day.
 
     Args:
@@ -66,7 +70,7 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
     """
     load = prices.Workload(input_tokens, output_tokens, hit_rate)
     bills = {name: prices.bill(name, load) for name in SHOWN}
-    axes = new_figure("Which tokens make up the bill?", "share of the bill", "", size=(7.2, 3.4))
+    axes = new_figure("Which tokens make up the bill?", "share of the bill", "", wide=(7.2, 3.4))
     for row, due in enumerate(bills.values()):
         left = 0.0
         for part in ("hit", "miss", "output"):
@@ -83,12 +87,12 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
     for place, part in enumerate(("hit", "miss", "output")):
         axes.text(0.2 + 0.25 * place, len(bills) - 0.35, part, color=COLOURS[part], weight="bold")
     axes.set_ylim(-0.5, len(bills))
-    plt.show()
     for name, due in bills.items():
-        print(f"{name}: {due.total:.12g} USD")
+        say(f"{name}: {due.total:.12g} USD")
 
 
-def price_steps(product: str = "deepseek-v4-pro") -> None:
+@drawn
+def price_steps(product: str = "deepseek-v4-pro") -> Words | None:
     """Draw a product's three prices over time, off-peak where the day is split; no line where no price is listed.
 
     Args:
@@ -114,7 +118,6 @@ def price_steps(product: str = "deepseek-v4-pro") -> None:
     axes.margins(x=0.02)
     axes.tick_params(axis="x", rotation=30)
     label_ends(axes, end, ends)
-    plt.show()
 
 
 def catalog_day() -> date:

@@ -5,16 +5,17 @@ Chapter: roofline
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from costlab import catalog, roofline
+from costlab.explore.drawing import Words, drawn, say
 from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure
 from costlab.text import tokens_text
 
 
-def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3", chip: str = "h800") -> None:
+@drawn
+def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3", chip: str = "h800") -> Words | None:
     """Draw the decode step's compute, memory and link time against the batch, up to what memory holds.
 
     Args:
@@ -44,11 +45,10 @@ def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3"
     log_axis(axes, "y", 10.0 ** np.arange(-5, 4), "{:g}".format)
     axes.set_xlim(batches[0], batches[-1] * 2.2)
     label_ends(axes, batches[-1], [(values[-1], part, COLOURS[part]) for part, values in times.items()])
-    plt.show()
     best = steps[-1]
     cost = node.usd_per_million(best, 2.0)
-    print(f"memory holds {fits} sequences; at {batches[-1]} a step takes {best.seconds * 1e3:.12g} ms ({best.bound}),")
-    print(
+    say(f"memory holds {fits} sequences; at {batches[-1]} a step takes {best.seconds * 1e3:.12g} ms ({best.bound}),")
+    say(
         f"{best.tokens_per_s / chips:.12g} tokens/s per chip, {cost:.12g} USD per million tokens at 2 USD per chip-hour"
     )
 
@@ -56,11 +56,11 @@ def batch_curve(context: int = 4096, chips: int = 32, model: str = "deepseek-v3"
 def _say_it_does_not_fit(axes: Axes, node: roofline.Deployment) -> None:
     weights, memory = node.weight_bytes_per_chip / 1e9, node.chip.memory_bytes / 1e9
     axes.text(0.5, 0.5, "no room for one sequence", transform=axes.transAxes, ha="center", fontsize=14)
-    plt.show()
-    print(f"memory holds 0 sequences: {weights:.12g} GB of weights on each chip of {memory:.12g} GB")
+    say(f"memory holds 0 sequences: {weights:.12g} GB of weights on each chip of {memory:.12g} GB")
 
 
-def roofline_chart(model: str = "deepseek-v3", chip: str = "h800", context: int = 4096) -> None:
+@drawn
+def roofline_chart(model: str = "deepseek-v3", chip: str = "h800", context: int = 4096) -> Words | None:
     """Draw a chip's roofline with a model's prefill and its decode at several batches on it.
 
     Args:
@@ -90,8 +90,7 @@ def roofline_chart(model: str = "deepseek-v3", chip: str = "h800", context: int 
     _mark(axes, node, step, float(node.model.prefill_flops(context).total) * 32, "prefill")
     log_axis(axes, "x", [1, 10, 100, 1000, 10000], "{:g}".format)
     log_axis(axes, "y", [1, 10, 100, 1000], "{:g}".format)
-    plt.show()
-    print(f"ridge at {peak / record.memory_bandwidth_bytes_s:.12g} FLOP per byte")
+    say(f"ridge at {peak / record.memory_bandwidth_bytes_s:.12g} FLOP per byte")
 
 
 def _mark(axes: Axes, node: roofline.Deployment, step: roofline.Step, flops: float, text: str) -> None:
@@ -102,11 +101,12 @@ def _mark(axes: Axes, node: roofline.Deployment, step: roofline.Step, flops: flo
     axes.annotate(f"{text}\n({step.bound}-bound)", (x, y), (8, -4), textcoords="offset points", color=colour, va="top")
 
 
-def published_day() -> None:
+@drawn
+def published_day() -> Words | None:
     """Draw DeepSeek's published day: where the cost went, and how far its decode was from the roofline."""
     found = roofline.check_day()
     ideal = found.decode_ideal
-    axes = new_figure("A decode step of February 2025", "milliseconds", "", size=(7.2, 2.8))
+    axes = new_figure("A decode step of February 2025", "milliseconds", "", wide=(7.2, 2.8))
     rows = {
         "measured (implied)": (found.decode_step_s, COLOURS["other"]),
         "link": (ideal.link_s, COLOURS["link"]),
@@ -119,4 +119,3 @@ def published_day() -> None:
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_xlim(0, found.decode_step_s * 1e3 * 1.2)
     axes.grid(axis="y", visible=False)
-    plt.show()

@@ -7,46 +7,84 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-#: Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), which colour-blind readers can tell apart.
+from costlab.explore.drawing import Swatch, is_narrow, sheet
+
+#: One colour for one thing, no hex twice. Kinds of attention, and hits and misses, have Okabe and Ito's colours
+#: (https://jfly.uni-koeln.de/color/); the other families are picked so that colour-blind readers tell them apart.
 COLOURS: Mapping[str, str] = {
+    # kinds of attention
     "full": "#0072B2",
     "compressed": "#D55E00",
     "sliding": "#009E73",
+    "recurrent": "#CC79A7",
+    # kinds of tokens
     "hit": "#56B4E9",
     "miss": "#E69F00",
-    "output": "#CC79A7",
-    "hbm": "#D55E00",
-    "dram": "#E69F00",
-    "ssd": "#56B4E9",
-    "compute": "#0072B2",
-    "memory": "#E69F00",
-    "link": "#009E73",
-    "DeepSeek": "#0072B2",
-    "Xiaomi": "#D55E00",
-    "other": "#6B6B6B",
+    "output": "#8B3A8B",
+    # where pages lie
+    "hbm": "#5B4FC4",
+    "dram": "#B59B1D",
+    "ssd": "#3FA79A",
+    # terms of the roofline
+    "compute": "#C4566B",
+    "memory": "#7D8B2A",
+    "link": "#4F86C6",
+    # makers
+    "DeepSeek": "#3D5AFE",
+    "Xiaomi": "#E4572E",
+    "Alibaba": "#7A4FBF",
+    "OpenAI": "#0E8A7D",
+    "Anthropic": "#9C6240",
+    "Meta": "#2F7FD0",
+    "Mistral": "#C98A00",
+    "Moonshot": "#5A6B7B",
+    "Z.ai": "#B03A78",
+    # everything else
+    "other": "#767676",
+    "dropped": "#A33B3B",
 }
+INK = "#000000"  # the page's own text colour: dark on white, light on black
+DARK = "#010101"  # on a light bar, whatever the page's ground
+LIGHT = "#FEFEFE"  # on a dark bar
 
 STYLE = Path(__file__).with_name("costlab.mplstyle")
 
 
-def new_figure(title: str, x: str, y: str, *, size: tuple[float, float] = (7.2, 4.0)) -> Axes:
-    """Return the axes of a new figure in the house style.
+def new_figure(
+    title: str, x: str, y: str, *, wide: tuple[float, float] = (7.2, 3.8), narrow: tuple[float, float] = (3.6, 3.2)
+) -> Axes:
+    """Return the axes of a new figure in the house style, as wide as the view at hand.
 
     Args:
         title: the question that the figure answers.
         x: label of the horizontal axis, with unit.
         y: label of the vertical axis, with unit.
-        size: inches.
+        wide: inches, on a desk.
+        narrow: inches, on a phone.
     """
-    plt.style.use(STYLE)
-    axes: Axes = plt.figure(figsize=size).subplots()
-    axes.set(title=title, xlabel=x, ylabel=y)
+    style.use(STYLE)
+    done = sheet()
+    done.title = title
+    done.figure = Figure(figsize=narrow if done.narrow else wide)
+    axes: Axes = done.figure.subplots()
+    axes.set(xlabel=x, ylabel=y)
     return axes
+
+
+def colour_key(entries: Iterable[tuple[str, str]], line: str = "area") -> None:
+    """Explain colours above the figure.
+
+    Args:
+        entries: (what it means, colour).
+        line: how the figure shows them: "area", "solid", "dashed" or "dotted".
+    """
+    sheet().key.extend(Swatch(text, colour, line) for text, colour in entries)
 
 
 def log_axis(axes: Axes, which: str, ticks: Iterable[float], text: Callable[[float], str]) -> None:
@@ -65,23 +103,43 @@ def log_axis(axes: Axes, which: str, ticks: Iterable[float], text: Callable[[flo
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
 
 
-def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write each line's name beside its end instead of into a legend, moved apart where names would overlap.
+def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]], lines: Sequence[str] = ()) -> None:
+    """Write each line's name, in ink after a dash of its colour, at its end; on a phone into the key above.
 
-    Call it last: it needs the axes' final scales and limits.
+    Call it last: it needs the axes' final scales and limits, and makes room on the right.
 
     Args:
         axes: where.
         x: where the lines end.
         ends: (y, name, colour) of each line.
+        lines: "solid", "dashed" or "dotted", one each; all solid if left out.
     """
+    styles = list(lines) or ["solid"] * len(ends)
+    sheet().narrow_key.extend(Swatch(text, colour, how) for (_, text, colour), how in zip(ends, styles, strict=True))
+    if is_narrow():
+        return _end_at(axes, x, 0.0)
+    size = float(axes.xaxis.label.get_fontsize())
+    _end_at(axes, x, max((len(text) for _, text, _ in ends), default=0) * 0.56 * size + 30)
     place = axes.transData.transform
     heights = [float(place((x, y))[1]) for y, _, _ in ends]
-    line_height = 1.25 * plt.rcParams["font.size"] * axes.figure.dpi / 72
-    for (y, text, colour), height, wanted in zip(ends, heights, spread_labels(heights, line_height), strict=True):
-        shift = (wanted - height) * 72 / axes.figure.dpi
-        options: dict[str, Any] = {"va": "center", "annotation_clip": False, "color": colour}
-        axes.annotate(text, (x, y), xytext=(7, shift), textcoords="offset points", **options)
+    dpi = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    wanted = spread_labels(heights, 1.25 * size * dpi / 72)
+    for (y, text, colour), height, high, how in zip(ends, heights, wanted, styles, strict=True):
+        shift = (high - height) * 72 / dpi
+        dash = {"solid": "—", "dashed": "--", "dotted": "··"}[how]
+        options: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        axes.annotate(dash, (x, y), (5, shift), color=colour, weight="bold", in_layout=False, **options)
+        axes.annotate(text, (x, y), (20, shift), in_layout=False, **options)
+
+
+def _end_at(axes: Axes, x: float, points: float) -> None:
+    """Put the axes' right end so that x lies that many points left of it."""
+    width = axes.get_window_extent().width * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    scale = axes.transScale
+    left = float(scale.transform((axes.get_xlim()[0], 1))[0])
+    end = float(scale.transform((x, 1))[0])
+    right = left + (end - left) / max(1 - points / width, 0.3)
+    axes.set_xlim(right=float(scale.inverted().transform((right, 1))[0]))
 
 
 def label_inside(axes: Axes, text: str, x: float, y: float, **look: Any) -> None:
@@ -99,16 +157,10 @@ def label_inside(axes: Axes, text: str, x: float, y: float, **look: Any) -> None
     axes.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", in_layout=False, **look)
 
 
-def colour_key(axes: Axes, height: float, text: str, colour: str) -> None:
-    """Say in the right margin, in a colour, what that colour means.
-
-    Args:
-        axes: where.
-        height: 0 at the axes' bottom, 1 at their top.
-        text: what the colour means.
-        colour: which.
-    """
-    axes.text(0.99, height, text, color=colour, transform=axes.transAxes, ha="right", in_layout=False)
+def on(colour: str) -> str:
+    """Return the ink that reads on a bar of that colour, on either ground."""
+    red, green, blue = ((int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
+    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else LIGHT  # where both contrasts are equal
 
 
 def spread_labels(values: Sequence[float], gap: float) -> list[float]:

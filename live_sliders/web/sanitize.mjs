@@ -8,13 +8,17 @@ import DOMPurify from './vendor/dompurify/purify.es.mjs';
 
 const IMAGE = new RegExp(`^data:image/(${ALLOWED.image_types.join('|').replaceAll('+', '\\+')})[;,]`, 'i');
 const LINK = new RegExp(`^((${ALLOWED.link_schemes.join('|')}):|[^:]*([/?#]|$))`, 'i');
+const LOADING = /url\s*\(|\\/i; // in an attribute such as SVG's fill: it would fetch something
+/** Names as DOMPurify compares them. @type {Record<string, string[]>} */
+const OF_ELEMENT = Object.fromEntries(Object.entries(ALLOWED.attributes)
+  .map(([element, names]) => [element.toLowerCase(), names.map((name) => name.toLowerCase())]));
 const purify = DOMPurify(window); // an instance of our own, for its hook
 purify.setConfig({
   ALLOWED_TAGS: ALLOWED.elements,
   FORBID_CONTENTS: ALLOWED.dropped,
   ALLOWED_ATTR: ALLOWED.attributes['*'],
-  ADD_ATTR: (name, element) => ALLOWED.attributes[element]?.includes(name) ?? false,
-  ADD_URI_SAFE_ATTR: ALLOWED.attributes['*'],
+  ADD_ATTR: (name, element) => OF_ELEMENT[element]?.includes(name) ?? false,
+  ADD_URI_SAFE_ATTR: [...ALLOWED.attributes['*'], ...Object.keys(ALLOWED.attribute_values)],
   ALLOWED_URI_REGEXP: LINK,
   ALLOW_DATA_ATTR: false,
   FORCE_BODY: true, // as a fragment, like the build
@@ -22,6 +26,9 @@ purify.setConfig({
 });
 purify.addHook('uponSanitizeAttribute', (_, attribute) => {
   if (attribute.attrName === 'style') attribute.attrValue = safeStyle(attribute.attrValue);
+  const form = ALLOWED.attribute_values[attribute.attrName];
+  if (form) attribute.keepAttr = new RegExp(form).test(attribute.attrValue);
+  else if (LOADING.test(attribute.attrValue) && OF_ELEMENT['*'].includes(attribute.attrName)) attribute.keepAttr = false;
   if (attribute.attrName === 'src') attribute.keepAttr = IMAGE.test(attribute.attrValue);
 });
 

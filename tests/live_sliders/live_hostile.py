@@ -51,6 +51,15 @@ HOSTILE = {
     "<xmp><p title='</xmp><img src=x onerror=hit()>'>a": "'>a",
     "<custom-element onclick=hit()>a</custom-element><video src=x onerror=hit()>b</video>": "ab",
     "<b title='</noscript><img src=x onerror=hit()>' alt='a]>b'>a</b>": "a",
+    "<svg><rect fill='url(//evil.example/#x)' stroke='URL (//evil.example)' width=2></rect></svg>a": "a",
+    "<svg><path d='M 0 0' clip-path='url(https://evil.example/#c)' id=top></path></svg>a": "a",
+    "<svg><clipPath id='x y'></clipPath><g id=g clip-path='url(#a)' fill='\\75rl(//evil.example)'></g></svg>a": "a",
+    "<svg><use href='//evil.example/#x'></use><image href='//evil.example/x.png'></image></svg>a": "a",
+    "<svg><a href='javascript:hit()'><text>x</text></a><set attributeName=href to='javascript:hit()'></set></svg>a": "xa",
+    "<svg><animate onbegin=hit() attributeName=x></animate><desc><img src=x onerror=hit()></desc></svg>a": "a",
+    "<svg><text style='fill: url(//evil.example)'>a<tspan onclick=hit()>b</tspan></text></svg>": "ab",
+    "<svg><title><style><img src=x onerror=hit()></style></title></svg>a": "a",
+    "<data value='1' onclick=hit() name=n>a</data>": "a",
 }
 HARMLESS = {
     "<scr<script>ipt>hit()</script>a": "ipt>hit()a",
@@ -62,5 +71,10 @@ HARMLESS = {
     "<div aria-label=l aria-x-y=z role=img class='a:b c'>a</div><details open><summary>b</summary></details>": "ab",
     "<table><caption>a</caption><tr><th scope=row colspan=2 headers=x:y>b<tr><td align=left>c</table>": "abc",
     "<center>a <font color=red>b</font></center><ol start=3><li lang=de dir=ltr>c</ol>": "a bc",
+    "<svg viewBox='0 0 9 9' role=img aria-label=l class=c><defs><clipPath id=p1><rect x=1 y=1 width=2 height=2 rx=1>"
+    "</rect></clipPath></defs><path d='M 0 0 L 1 1' clip-path='url(#p1)' fill=none stroke=currentColor></path>"
+    "<text x=1 y=2 text-anchor=middle font-size=9>a<tspan x=2>b</tspan></text></svg>": "ab",
+    "<svg><circle cx=1 cy=1 r=1 /><polygon points='1,2 3,4' /><g transform='translate(1 2)' opacity='.5'><line x1=1 /></g></svg>": "",
+    "<p><data class=live-x value=17351.1>17,351</data></p>": "17,351",
     "1 < 2 &amp; &lt;b&gt; 3\n<pre>\n x</pre>": "1 < 2 & <b> 3\n x",
 }
