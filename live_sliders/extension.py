@@ -88,7 +88,10 @@ def prepare(app: Sphinx) -> None:
     runtime_place = _assemble(app, lock, target)
     if runtime_place:
         wheels = [_write_wheel(project, target) for project in projects]
-        app.live_places = {"runtime": runtime_place, "wheels": wheels}  # type: ignore[attr-defined]
+        cache = Path(app.confdir, app.config.live_cache)
+        memory = runtime.write_memory(target / runtime_place, target, cache)
+        places = {"runtime": runtime_place, "memory": memory.name if memory else "", "wheels": wheels}
+        app.live_places = places  # type: ignore[attr-defined]
 
 
 def _read_projects(app: Sphinx) -> list[wheel.Project]:

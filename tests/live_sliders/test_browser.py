@@ -16,6 +16,17 @@ PAGES = ("figure", "controls")
 FIRST_LOAD_BYTES = 1_500_000
 
 
+METERED = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
+PYTHON = "document.documentElement.dataset.livePython"
+COUNT_WORKERS = """window.workers = 0;
+window.Worker = class extends Worker { constructor(...more) { super(...more); window.workers += 1; } };"""
+# Whether some view is less than a screen away, asked after the page has asked the same.
+NEAR_SEEN = """() => new Promise((resolve) => {
+  const eye = new IntersectionObserver((seen) => resolve(seen.some((each) => each.isIntersecting)), {rootMargin: '100% 0px'});
+  document.querySelectorAll('[data-live-view]').forEach((view) => eye.observe(view));
+})"""
+
+
 def move_first(opened: Visit, **state: object) -> dict:
     """Move the first slider of a page's first view."""
     view = opened.plan()["views"][0]["model"]
@@ -53,14 +64,19 @@ def test_keyboard_moves_a_slider(visitor: BrowserContext, site: str) -> None:
     with visit(visitor, site) as opened:
         opened.open("controls.html")
         view = opened.plan()["views"][0]["model"]
-        opened.page.get_by_label("whole").focus()
+        opened.page.get_by_role("slider", name="whole").focus()
         opened.page.keyboard.press("ArrowRight")
         assert opened.answer(view)["text"].startswith("6 ")
+        for key, value in (("End", "10 "), ("Home", "0 ")):
+            opened.page.keyboard.press(key)
+            assert opened.answer(view)["text"].startswith(value)
 
 
-def test_light_before_the_first_touch(browser: Browser, site: str) -> None:
+def test_light_before_the_first_touch_where_each_byte_is_paid_for(browser: Browser, site: str) -> None:
     with visit(browser, site) as opened:
+        opened.page.add_init_script(METERED)
         opened.open("figure.html")
+        opened.page.evaluate(NEAR_SEEN)
         assert opened.weight() < FIRST_LOAD_BYTES
         status = opened.page.get_by_role("status").first
         assert "Move a control" in status.inner_text()
@@ -70,6 +86,22 @@ def test_light_before_the_first_touch(browser: Browser, site: str) -> None:
             for url in opened.page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
             if "pyodide" in url
         ]
+
+
+def test_python_starts_once_when_a_view_comes_near(browser: Browser, site: str) -> None:
+    with visit(browser, site, viewport={"width": 1280, "height": 60}) as opened:
+        opened.page.add_init_script(COUNT_WORKERS)
+        opened.open("slow.html")
+        assert not opened.page.evaluate(NEAR_SEEN)
+        assert opened.page.evaluate(PYTHON) == "off"
+        view = opened.page.locator("[data-live-view]").first
+        view.scroll_into_view_if_needed()
+        opened.page.wait_for_function(f"() => {PYTHON} === 'idle'")
+        assert view.get_attribute("data-live-status") == "saved"
+        opened.page.evaluate("scrollTo(0, 0)")
+        assert move_first(opened, value=1)["text"].strip() == "1 s, run 2"
+        assert opened.page.evaluate("window.workers") == 1
+        opened.assert_clean()
 
 
 def test_an_error_keeps_the_last_good_result_and_offers_another_try(visitor: BrowserContext, site: str) -> None:
@@ -123,7 +155,7 @@ def test_a_move_is_shown_once_its_picture_is(visitor: BrowserContext, site: str)
     with visit(visitor, site) as opened:
         opened.page.add_init_script(HOLD_PICTURES)
         opened.open("figure.html")
-        view, knee = opened.page.locator("[data-live-view]"), opened.page.get_by_label("knee")
+        view, knee = opened.page.locator("[data-live-view]"), opened.page.get_by_role("slider", name="knee")
 
         def seen() -> tuple[list[str], list[str]]:
             return view.evaluate(STATE), opened.page.locator(".live-output").evaluate(WORDS_AND_PICTURES)
@@ -319,6 +351,7 @@ def test_from_a_file_the_saved_figure_stays(browser: Browser, built: Built) -> N
 
 def test_the_second_page_starts_from_kept_memory(browser: Browser, site: str) -> None:
     with visit(browser, site) as opened:
+        opened.page.context.route("**/memory-*.bin", lambda route: route.fulfill(body="no memory"))
         opened.open("errors.html")
         move_first(opened, value=1)
         opened.page.wait_for_function(
