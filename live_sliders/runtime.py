@@ -184,7 +184,12 @@ def write_memory(runtime: Path, scripts: Path, cache: Path) -> Path | None:
 
     runtime: an assembled runtime. scripts: the folder with the page's scripts, `prepare.mjs` among them.
     """
-    inputs = [runtime / "pyodide-lock.json", MEMORY_SCRIPT, scripts / "prepare.mjs", *sorted(scripts.glob("python/*.py"))]
+    inputs = [
+        runtime / "pyodide-lock.json",
+        MEMORY_SCRIPT,
+        scripts / "prepare.mjs",
+        *sorted(scripts.glob("python/*.py")),
+    ]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:8]
     kept = cache / f"memory-{digest}.bin"
     if not kept.is_file() and not _make_memory(runtime, kept):
@@ -200,7 +205,10 @@ def _make_memory(runtime: Path, target: Path) -> bool:
     partial = target.with_suffix(".partial")
     try:
         subprocess.run(
-            [node, str(MEMORY_SCRIPT), str(runtime), str(partial)], check=True, capture_output=True, timeout=MEMORY_TIMEOUT_S
+            [node, str(MEMORY_SCRIPT), str(runtime), str(partial)],
+            check=True,
+            capture_output=True,
+            timeout=MEMORY_TIMEOUT_S,
         )
     except (subprocess.SubprocessError, OSError):
         return False

@@ -3,7 +3,7 @@ import { element } from './dom.mjs';
 import { expectedSeconds } from './estimate.mjs';
 import { Veil } from './veil.mjs';
 
-const WELCOME = 'Saved figure. Move a control to compute it anew, in Python, in this page.';
+const WELCOME = 'Saved figure. Move a control to compute it anew.';
 
 /**
  * Shows one view's state, in words and in the view's attributes: `data-live-move` is the number of the reader's last
@@ -67,12 +67,12 @@ export class StatusLine {
   loading(progress) {
     const seconds = expectedSeconds();
     const left = Math.max(1, Math.round(seconds - progress.ms / 1000));
-    if (!this.isLoading) this.#show('loading', `Python is starting: the first move takes about ${left} s, later ones come at once.`);
+    if (!this.isLoading) this.#show('loading', `Python is starting: about ${left} s, once per page.`);
     if (this.isWaiting) this.veil.progress(`First move: about ${left} s, after that at once`, progress, seconds);
   }
 
   ready() {
-    this.#show('ready', 'Python is ready. Move a control to compute the figure anew.');
+    this.#show('ready', 'Python is ready. Move a control.');
   }
 
   running() {
@@ -112,7 +112,7 @@ export class StatusLine {
   async #copied(copying) {
     const link = await copying;
     this.link.hidden = !link;
-    this.line.textContent = link ? 'Copy this link:' : 'Link copied: it opens this view as it is set now.';
+    this.line.textContent = link ? 'Copy this link:' : 'Link to this view, as it is set, copied.';
     this.link.value = link;
     if (link) this.link.select();
   }

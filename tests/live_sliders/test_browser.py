@@ -306,7 +306,7 @@ def test_both_sanitizers_agree_and_leave_nothing_that_acts(visitor: BrowserConte
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "numbers"])
 def test_accessible_and_inside_the_window(browser: Browser, site: str, page: str, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
@@ -319,6 +319,25 @@ def test_accessible_and_inside_the_window(browser: Browser, site: str, page: str
             "Math.max(...[...document.querySelectorAll('.live')].map((e) => e.getBoundingClientRect().right))"
         )
         assert widest <= width
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_accessible_while_python_starts_and_a_value_is_put_right(
+    browser: Browser, site: str, width: int, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with visit(browser, site, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True) as opened:
+        held: list = []
+        opened.page.context.route("**/pyodide.mjs", lambda route: held.append(route))
+        opened.open("numbers.html")
+        opened.page.get_by_label("Type a value for cache").fill("9")
+        opened.page.get_by_label("Type a value for cache").press("Enter")
+        opened.page.locator(".live-card").first.wait_for(state="visible")
+        assert opened.page.locator(".live-hint").first.is_visible()
+        found = Axe().run(opened.page, context=".live", options={"resultTypes": ["violations"]}).response["violations"]
+        assert not [(v["id"], v["nodes"][0]["html"]) for v in found]
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -86,7 +86,9 @@ def test_the_address_carries_what_was_changed_and_brings_it_back(visitor: Browse
         second = opened.plan()["views"][1]["model"]
         assert opened.read(second)["status"] == "saved"
         opened.page.evaluate("location.hash = 'hit-rate-2=7'")
-        opened.page.wait_for_function("(id) => document.querySelector(`[data-live-view='${id}']`).dataset.liveMove", arg=second)
+        opened.page.wait_for_function(
+            "(id) => document.querySelector(`[data-live-view='${id}']`).dataset.liveMove", arg=second
+        )
         assert opened.answer(second)["text"].strip() == "14"
         opened.assert_clean()
 
@@ -105,7 +107,7 @@ def test_what_no_control_could_be_set_to_is_passed_over(visitor: BrowserContext,
 def test_links_inside_the_page_still_lead_there(browser: Browser, site: str) -> None:
     with visit(browser, site, viewport={"width": 1280, "height": 200}) as opened:
         opened.open(PAGE)
-        opened.page.get_by_role("link", name="the end").click()
+        opened.page.get_by_role("link", name="the end", exact=True).click()
         assert opened.page.url.endswith("#the-end")
         opened.page.wait_for_function("() => scrollY > 0")
         assert opened.page.locator("[data-live-move]").count() == 0
@@ -122,7 +124,7 @@ def test_a_link_to_the_view_is_copied_or_offered(visitor: BrowserContext, site: 
         type_in(opened, "cache (TB)", "1")
         opened.page.get_by_role("button", name="Copy link").first.click()
         said = opened.page.get_by_role("status").first
-        said.filter(has_text="Link copied" if clipboard else "Copy this link").wait_for()
+        said.filter(has_text="copied." if clipboard else "Copy this link").wait_for()
         offered = opened.page.get_by_label("Link to this view as it is set").first
         link = opened.page.evaluate("window.copied") if clipboard else offered.input_value()
         assert link == f"{site}{PAGE}#numbers-with-units-in-prose-and-in-the-address&cache=1"
@@ -145,9 +147,9 @@ def test_prose_and_figures_follow_the_page(browser: Browser, site: str) -> None:
 def test_progress_lies_on_the_figure_and_moves_nothing(browser: Browser, site: str, motion: str) -> None:
     with visit(browser, site, reduced_motion=motion) as opened:
         held: list = []
-        opened.page.context.route(PATHS, held.append)
+        opened.page.context.route(PATHS, lambda route: held.append(route))
         opened.open("figure.html")
-        places = "() => [...document.querySelectorAll('.live *')].filter((e) => !e.closest('.live-veil')).map((e) => e.getBoundingClientRect().top)"
+        places = "() => [...document.querySelectorAll('.live *')].filter((e) => !e.closest('.live-veil')).map((e) => e.getBoundingClientRect().top + scrollY)"
         area, line = opened.page.locator(".live-output"), opened.page.locator(".live-status")
         assert line.bounding_box()["y"] < area.bounding_box()["y"]  # type: ignore[index]
         before = opened.page.evaluate(places)
