@@ -22,7 +22,8 @@ COUNT_WORKERS = """window.workers = 0;
 window.Worker = class extends Worker { constructor(...more) { super(...more); window.workers += 1; } };"""
 # Whether some view is less than a screen away, asked after the page has asked the same.
 NEAR_SEEN = """() => new Promise((resolve) => {
-  const eye = new IntersectionObserver((seen) => resolve(seen.some((each) => each.isIntersecting)), {rootMargin: '100% 0px'});
+  const tell = (seen) => resolve(seen.some((each) => each.isIntersecting));
+  const eye = new IntersectionObserver(tell, {rootMargin: '100% 0px'});
   document.querySelectorAll('[data-live-view]').forEach((view) => eye.observe(view));
 })"""
 

@@ -11,7 +11,16 @@ from playwright.sync_api import Browser, BrowserContext, Locator
 
 PAGE = "numbers.html"
 BYTES = "[data-live-number=bytes]"
-PATHS = re.compile(r"/pyodide\.mjs$")
+MOVED = "(id) => document.querySelector(`[data-live-view='${id}']`).dataset.liveMove"
+# Where each part of the view lies in the document, but for the veil's own.
+PLACES = """() => [...document.querySelectorAll('.live *')].filter((each) => !each.closest('.live-veil'))
+  .map((each) => each.getBoundingClientRect().top + scrollY)"""
+# How far the veil begins below the figure, and by how much it is higher.
+OFF = """() => {
+  const [veil, area] = ['.live-veil', '.live-output']
+    .map((each) => document.querySelector(each).getBoundingClientRect());
+  return [veil.top - area.top, veil.height - area.height];
+}"""
 
 
 def first_view(opened: Visit) -> str:
@@ -86,9 +95,7 @@ def test_the_address_carries_what_was_changed_and_brings_it_back(visitor: Browse
         second = opened.plan()["views"][1]["model"]
         assert opened.read(second)["status"] == "saved"
         opened.page.evaluate("location.hash = 'hit-rate-2=7'")
-        opened.page.wait_for_function(
-            "(id) => document.querySelector(`[data-live-view='${id}']`).dataset.liveMove", arg=second
-        )
+        opened.page.wait_for_function(MOVED, arg=second)
         assert opened.answer(second)["text"].strip() == "14"
         opened.assert_clean()
 
@@ -147,22 +154,17 @@ def test_prose_and_figures_follow_the_page(browser: Browser, site: str) -> None:
 def test_progress_lies_on_the_figure_and_moves_nothing(browser: Browser, site: str, motion: str) -> None:
     with visit(browser, site, reduced_motion=motion) as opened:
         held: list = []
-        opened.page.context.route(PATHS, lambda route: held.append(route))
+        opened.page.context.route("**/pyodide.mjs", lambda route: held.append(route))
         opened.open("figure.html")
-        places = "() => [...document.querySelectorAll('.live *')].filter((e) => !e.closest('.live-veil')).map((e) => e.getBoundingClientRect().top + scrollY)"
         area, line = opened.page.locator(".live-output"), opened.page.locator(".live-status")
         assert line.bounding_box()["y"] < area.bounding_box()["y"]  # type: ignore[index]
-        before = opened.page.evaluate(places)
+        before = opened.page.evaluate(PLACES)
         opened.page.get_by_role("slider", name="knee").fill("128")
         opened.page.locator(".live-card").wait_for(state="visible")
-        assert opened.page.evaluate(places) == before
+        assert opened.page.evaluate(PLACES) == before
         assert "First move: about" in opened.page.locator(".live-card").inner_text()
         assert "Starting Python" in opened.page.locator(".live-card").inner_text()
-        ratio = opened.page.evaluate(
-            """() => { const [veil, area] = ['.live-veil', '.live-output'].map((each) => document.querySelector(each).getBoundingClientRect());
-            return [veil.top - area.top, veil.height - area.height]; }"""
-        )
-        assert ratio == [0, 0]
+        assert opened.page.evaluate(OFF) == [0, 0]
         name = opened.page.locator(".live-fill").evaluate("(e) => getComputedStyle(e).animationName")
         assert name == ("none" if motion == "reduce" else "live-fill")
         held[0].continue_()

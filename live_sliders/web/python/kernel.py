@@ -204,7 +204,7 @@ _kernel: Kernel | None = None
 
 
 def open_page(figure: str, width: int) -> Kernel:
-    """Return the kernel, started where it is not, set up for one page: how it draws figures, and how wide they may be."""
+    """Return the kernel, started where it is not, set up for one page: how it draws figures, how wide they may be."""
     kernel = _kernel or start()
     kernel.figures = Figures(**json.loads(figure))
     sys.stdout = Stream(kernel, "stdout")
