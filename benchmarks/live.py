@@ -7,8 +7,8 @@ Chromium on loopback, each time with a fresh profile; the rounds alternate. Ours
 moved. JupyterLite: the notebook is opened in its Lab and all cells are run. The clock stops when a new picture stands
 in the page. It starts when the page is opened, and the reader moves at once; or, for a reader who has had the page in
 view for four seconds, at the move; or at a later move (JupyterLite: all cells run again). Bytes are those of all files
-sent for the first figure, uncompressed (a host may compress some). JupyterLite's kernel needs IPython and what that needs;
-pip fetches those.
+sent for the first figure, uncompressed (a host may compress some). JupyterLite's kernel needs IPython and what that
+needs; pip fetches those.
 """
 
 from __future__ import annotations
