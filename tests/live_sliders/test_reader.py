@@ -13,7 +13,8 @@ PAGE = "numbers.html"
 BYTES = "[data-live-number=bytes]"
 MOVED = "(id) => document.querySelector(`[data-live-view='${id}']`).dataset.liveMove"
 # Where each part of the view lies in the document, but for the veil's own.
-PLACES = """() => [...document.querySelectorAll('.live *')].filter((each) => each.getClientRects().length && !each.closest('.live-veil'))
+PLACES = """() => [...document.querySelectorAll('.live *')]
+  .filter((each) => each.getClientRects().length && !each.closest('.live-veil'))
   .map((each) => each.getBoundingClientRect().top + scrollY)"""
 # How far the veil begins below the figure, and by how much it is higher.
 OFF = """() => {
