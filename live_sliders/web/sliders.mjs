@@ -79,7 +79,7 @@ function readout(model, text) {
 /** A field that shows a slider's number and takes a typed one. @param {Model} model @param {Context} context @param {() => string} text @param {() => [number, number]} limits */
 function typedValue(model, context, text, limits) {
   const field = element('input', {
-    type: 'text', inputMode: 'decimal', className: 'live-number', autocomplete: 'off', 'aria-label': `Type a value for ${nameOf(model)}`,
+    type: 'text', inputMode: 'decimal', className: 'live-field', autocomplete: 'off', 'aria-label': `Type a value for ${nameOf(model)}`,
   });
   const unit = element('span', { className: 'live-unit', textContent: unitOf(model.state) });
   let typing = false;

@@ -22,7 +22,7 @@ await new Promise((resolve) => {
 });
 """
 TYPE = """
-const field = document.querySelector('.live-number');
+const field = document.querySelector('.live-field');
 field.value = '1.5 TB';
 for (const name of ['input', 'change']) field.dispatchEvent(new Event(name, {bubbles: true}));
 """

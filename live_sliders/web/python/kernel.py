@@ -91,7 +91,7 @@ class Kernel:
         """Apply one move: new values of a widget, or a click."""
         import comm
 
-        set_width(move["width"])
+        set_width(move.get("width", 0))
         peer = comm.get_comm_manager().comms[move["id"]]
         state = move.get("state")
         data = (
