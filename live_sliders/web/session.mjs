@@ -134,8 +134,9 @@ export class Session {
     else if (message.kind === 'crash') this.#fail(message.text);
   }
 
-  /** @param {{events: PythonEvent[], ms: number}} message All that the cells sent while they ran, and what the start took. */
-  #becomeReady({ events, ms }) {
+  /** @param {{events: PythonEvent[], restored: boolean, ms: number}} message All that the cells sent while they ran; whether Python began from a memory; what the start took. */
+  #becomeReady({ events, restored, ms }) {
+    if (restored) performance.mark('live:restored');
     const shown = new Map();
     for (const event of events) {
       if (event.kind !== 'display') this.#apply(event);

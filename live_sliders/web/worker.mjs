@@ -57,7 +57,7 @@ async function start({ runtime, memory, wheels, packages, figure, cells, width }
   unpack(python, [...(restored ? await pure : []), ...(await others), ...(await own)]);
   progress('widgets');
   kernel = python.pyimport('live_kernel.kernel').open_page(JSON.stringify(figure), width);
-  return { events: runCells(cells), keep };
+  return { events: runCells(cells), restored, keep };
 }
 
 /** @param {LiveCell[]} cells */
@@ -84,8 +84,8 @@ guardFetch();
 self.onmessage = async ({ data: message }) => {
   try {
     if (message.kind === 'run') return run(message);
-    const { events, keep } = await start(message);
-    postMessage({ kind: 'ready', events, ms: Math.round(performance.now() - began) });
+    const { events, restored, keep } = await start(message);
+    postMessage({ kind: 'ready', events, restored, ms: Math.round(performance.now() - began) });
     setTimeout(keep, 3000); // the reader's first result comes first
   } catch (error) {
     postMessage({ kind: 'crash', text: String(error?.message ?? error) });

@@ -379,4 +379,5 @@ def test_the_second_page_starts_from_kept_memory(browser: Browser, site: str) ->
         )
         opened.open("controls.html")
         assert move_first(opened, value=1)["status"] == "done"
+        assert opened.page.evaluate("performance.getEntriesByName('live:restored').length") == 1
         opened.assert_clean()
