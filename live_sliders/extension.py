@@ -98,8 +98,12 @@ def prepare(app: Sphinx) -> None:
         wheels = [_write_wheel(project, target) for project in projects]
         cache = Path(app.confdir, app.config.live_cache)
         memory = runtime.write_memory(target / runtime_place, target, cache)
-        places = {"runtime": runtime_place, "memory": memory.name if memory else "", "wheels": wheels}
-        app.live_places = places  # type: ignore[attr-defined]
+        app.live_places = {  # type: ignore[attr-defined]
+            "runtime": runtime_place,
+            "memory": memory.name if memory else "",
+            "memory_key": runtime.memory_key(target / runtime_place, target),
+            "wheels": wheels,
+        }
 
 
 def _checker(app: Sphinx, projects: list[wheel.Project]) -> Checker:

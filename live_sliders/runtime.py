@@ -177,21 +177,22 @@ def _pyodide_entry(package: Package, build: Build) -> tuple[str, dict[str, Any]]
     }
 
 
-def write_memory(runtime: Path, scripts: Path, cache: Path) -> Path | None:
-    """Have node start the assembled runtime and write its memory into `scripts`; return None where that fails.
-
-    Pages then start from it, seconds sooner. Its name holds a hash of all that went into it, and `cache` keeps it.
+def memory_key(runtime: Path, scripts: Path) -> str:
+    """Return a hash of all that a page's Python does before its own cells: memories of others must not be used.
 
     runtime: an assembled runtime. scripts: the folder with the page's scripts, `prepare.mjs` among them.
     """
-    inputs = [
-        runtime / "pyodide-lock.json",
-        MEMORY_SCRIPT,
-        scripts / "prepare.mjs",
-        *sorted(scripts.glob("python/*.py")),
-    ]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:8]
-    kept = cache / f"memory-{digest}.bin"
+    inputs = [runtime / "pyodide-lock.json", MEMORY_SCRIPT, scripts / "prepare.mjs"]
+    parts = [path.read_bytes() for path in [*inputs, *sorted(scripts.glob("python/*.py"))]]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
+
+
+def write_memory(runtime: Path, scripts: Path, cache: Path) -> Path | None:
+    """Have node start the assembled runtime and write its memory into `scripts`; return None where that fails.
+
+    Pages then start from it, seconds sooner. Its name holds its key, and `cache` keeps it.
+    """
+    kept = cache / f"memory-{memory_key(runtime, scripts)}.bin"
     if not kept.is_file() and not _make_memory(runtime, kept):
         return None
     return Path(shutil.copy(kept, scripts))

@@ -11,17 +11,18 @@ const STORE = 'live-sliders-memory';
 
 /**
  * @param {string} indexURL The folder with Pyodide's files.
- * @param {string} shipped The address of the memory that the book brings, or "".
+ * @param {{shipped: string, key: string}} from The address of the memory that the book brings, or ""; what a kept one must be of.
  * @param {string[]} packages
  * @param {() => Promise<[ArrayBuffer[], ArrayBuffer[]]>} parts The kernel's files, and the pure wheels of the packages.
  * @returns {Promise<{python: any, restored: boolean, keep: () => Promise<void>}>} Python; whether from memory, and so without
  *   the files that it was made from; and what saves its memory when there is time.
  */
-export async function startPython(indexURL, shipped, packages, parts) {
+export async function startPython(indexURL, { shipped, key }, packages, parts) {
+  const place = `${indexURL}?${key}`;
   const bringing = shipped ? shippedMemory(shipped) : null;
   const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
   const quiet = { indexURL, env: { HOME: '/home/pyodide' }, stdout() {}, stderr() {} };
-  const memory = (await bringing) ?? (await savedMemory(indexURL));
+  const memory = (await bringing) ?? (await savedMemory(place));
   if (memory) {
     try {
       const python = await loadPyodide({ ...quiet, _loadSnapshot: memory });
@@ -33,7 +34,7 @@ export async function startPython(indexURL, shipped, packages, parts) {
   }
   const python = await loadPyodide({ ...quiet, _makeSnapshot: true });
   prepare(python, ...(await parts()), packages);
-  return { python, restored: false, keep: keeper(python, indexURL) };
+  return { python, restored: false, keep: keeper(python, place) };
 }
 
 /** @param {string} address @returns {Promise<Uint8Array | null>} */
@@ -48,18 +49,18 @@ async function shippedMemory(address) {
   }
 }
 
-/** @param {string} key @returns {Promise<Uint8Array | null>} */
-async function savedMemory(key) {
+/** @param {string} place @returns {Promise<Uint8Array | null>} */
+async function savedMemory(place) {
   try {
-    const answer = await (await caches.open(STORE)).match(key);
+    const answer = await (await caches.open(STORE)).match(place);
     return answer ? new Uint8Array(await answer.arrayBuffer()) : null;
   } catch {
     return null;
   }
 }
 
-/** Take the memory now, before packages with machine code are loaded; write it later. @param {any} python @param {string} key */
-function keeper(python, key) {
+/** Take the memory now, before packages with machine code are loaded; write it later. @param {any} python @param {string} place */
+function keeper(python, place) {
   let memory;
   try {
     memory = python.makeMemorySnapshot();
@@ -69,7 +70,7 @@ function keeper(python, key) {
   return async () => {
     try {
       await caches.delete(STORE); // of an earlier release
-      await (await caches.open(STORE)).put(key, new Response(memory));
+      await (await caches.open(STORE)).put(place, new Response(memory));
     } catch { /* no room, or not allowed: the next page starts from the beginning */ }
     memory = undefined;
   };

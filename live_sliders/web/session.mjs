@@ -7,7 +7,7 @@
  * @typedef {import('./queue.mjs').Move} Move
  * @typedef {{model: string, cell: number, nth: number, alt: string}} PlannedView
  * @typedef {{views: PlannedView[], models: Record<string, {kind: string, state: State}>, cells: object[],
- *   packages: string[], figure: object, runtime: string, memory: string, wheels: string[],
+ *   packages: string[], figure: object, runtime: string, memory: string, memory_key: string, wheels: string[],
  *   stop_after_s: number}} Plan
  * @typedef {{kind: string, id?: string, cell?: number, state?: State, output?: any}} PythonEvent
  * @typedef {{entered(phase: string): void, loading(progress: Progress): void, ready(ms: number): void, running(): void,
@@ -114,9 +114,9 @@ export class Session {
     this.#worker = new Worker(new URL('./worker.mjs', import.meta.url), { type: 'module' });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     this.#worker.onerror = (event) => this.#fail(event.message || 'the worker could not be started');
-    const { runtime, memory, wheels, packages, figure, cells } = this.plan;
+    const { runtime, memory, memory_key: key, wheels, packages, figure, cells } = this.plan;
     const width = this.widthOf(null);
-    this.#worker.postMessage({ kind: 'start', runtime, memory, wheels, packages, figure, cells, width });
+    this.#worker.postMessage({ kind: 'start', runtime, memory, key, wheels, packages, figure, cells, width });
   }
 
   /** @param {Progress} progress */

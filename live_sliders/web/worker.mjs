@@ -2,7 +2,7 @@
  * The worker that holds Python. It answers `start` with steps and then `ready`, each `run` with one `result`.
  *
  * @typedef {{index: number, source: string, shows: boolean}} LiveCell
- * @typedef {{kind: 'start', runtime: string, memory: string, wheels: string[], packages: string[], figure: object,
+ * @typedef {{kind: 'start', runtime: string, memory: string, key: string, wheels: string[], packages: string[], figure: object,
  *   cells: LiveCell[], width: number}} StartMessage
  * @typedef {{kind: 'run', moves: object[], again: boolean}} RunMessage
  */
@@ -44,14 +44,14 @@ async function fetchPackages(runtime, packages) {
 }
 
 /** @param {StartMessage} message */
-async function start({ runtime, memory, wheels, packages, figure, cells, width }) {
+async function start({ runtime, memory, key, wheels, packages, figure, cells, width }) {
   progress('Python');
   const files = Promise.all(KERNEL_FILES.map((name) => load(`python/${name}`)));
   const fetching = fetchPackages(runtime, packages);
   const own = Promise.all(wheels.map(load));
   const parts = async () => Promise.all([files, (await fetching).pure]);
   const place = (name) => name && new URL(name, import.meta.url).href;
-  const { python, restored, keep } = await startPython(place(runtime), place(memory), packages, parts);
+  const { python, restored, keep } = await startPython(place(runtime), { shipped: place(memory), key }, packages, parts);
   progress('packages');
   const { pure, others } = await fetching;
   unpack(python, [...(restored ? await pure : []), ...(await others), ...(await own)]);

@@ -369,14 +369,19 @@ def test_from_a_file_the_saved_figure_stays(browser: Browser, built: Built) -> N
         assert "Saved figure" in opened.page.inner_text(".live")
 
 
+# Waits until the browser has stored something.
+KEPT = """async () => {
+  const kept = async () => (await (await caches.open('live-sliders-memory')).keys()).length;
+  while (!(await kept())) await new Promise((next) => setTimeout(next, 50));
+}"""
+
+
 def test_the_second_page_starts_from_kept_memory(browser: Browser, site: str) -> None:
     with visit(browser, site) as opened:
         opened.page.context.route("**/memory-*.bin", lambda route: route.fulfill(body="no memory"))
         opened.open("errors.html")
         move_first(opened, value=1)
-        opened.page.wait_for_function(
-            "() => caches.open('live-sliders-memory').then((c) => c.keys()).then((k) => k.length)"
-        )
+        opened.page.evaluate(KEPT)
         opened.open("controls.html")
         assert move_first(opened, value=1)["status"] == "done"
         assert opened.page.evaluate("performance.getEntriesByName('live:restored').length") == 1
