@@ -29,7 +29,7 @@ export async function startPython(indexURL, { shipped, key }, packages, parts) {
       python.runPython('import sys; "random" in sys.modules and sys.modules["random"].seed()');
       return { python, restored: true, keep: async () => undefined };
     } catch {
-      await caches.delete(STORE);
+      await globalThis.caches?.delete(STORE); // not there without https
     }
   }
   const python = await loadPyodide({ ...quiet, _makeSnapshot: true });
