@@ -92,7 +92,7 @@ def tiered(name: str, trace: Trace, reader: Any, keys: Ints) -> Iterator[Row]:
     capacity = max(1, np.unique(keys).size // 20)
     theirs_s, _ = timed(lambda: libcachesim_hits(reader, keys.size, capacity))
     for model, sizes in TIERS:
-        configuration = Plan(model=model, tiers=tiers.standard(*sizes), block_tokens=block)
+        configuration = Plan(model=model, tiers=tiers.standard(*sizes), block_tokens=block, chips=64)
         took, _ = timed(partial(replay, held, configuration))
         given = [size for size in sizes if size]
         name_of_row = "-".join(["replay", name, model, *given])

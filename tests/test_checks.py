@@ -118,7 +118,7 @@ def test_numpys_small_counts_do_not_overflow():
     small = moe.summary("deepseek-v3", np.int8(4), np.int16(144), np.int8(32))
     assert small == moe.summary("deepseek-v3", 4, 144, 32)
     assert all(type(n) is int for n in (small.batch, small.ranks, small.redundant, small.experts_per_rank))
-    assert plan(chips=np.int8(8)) == plan()
+    assert plan(chips=np.int8(16)) == plan()
 
 
 def test_one_of_a_few_words():

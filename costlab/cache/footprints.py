@@ -11,7 +11,7 @@ boundaries (the end of each prompt, a checkpoint every so many tokens) keeps mos
 >>> round(mimo.multiplier(0), 2), round(mimo.multiplier(1 / 15), 2), round(mimo.multiplier(0.8), 2)
 (7.0, 5.0, 1.21)
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 >>> dram.name, dram.capacity_bytes
 ('DRAM', 1000000000000.0)
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def standard(
     dram: str | float | None = None,
     ssd: str | float | None = None,
     *,
-    chips: int = 8,
+    chips: int = 16,
     drives: int = 8,
     hbm_usd_per_gb_hour: float | None = None,
 ) -> tuple[Tier, ...]:

@@ -1,7 +1,7 @@
 """The ledger: every number that the source articles give, recomputed from the catalog, with a verdict.
 
 What an article says stands in catalog/claims.toml; how it is settled stands here, a module per lever with one short
-function per claim (`moe`, `attention`, `hybrid`, `cache`, `prices`) and the ledger that calls them (`ledger`). What the
+function per claim (`moe`, `attention`, `hybrid`, `tiers`, `prices`) and the ledger that calls them (`ledger`). What the
 articles print as code is written anew in `articles`, faults and all, so that its results can be checked.
 
 >>> from costlab import claims
@@ -11,9 +11,9 @@ articles print as code is written anew in `articles`, faults and all, so that it
 Chapter: moe
 """
 
-from costlab.claims import articles, attention, cache, hybrid, moe, prices  # each registers its settlers
+from costlab.claims import articles, attention, hybrid, moe, prices, tiers  # each registers its settlers
 from costlab.claims.ledger import Finding, Verdict, findings, rows, settle
 
 __all__ = [
-    "Finding", "Verdict", "articles", "attention", "cache", "findings", "hybrid", "moe", "prices", "rows", "settle",
+    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "rows", "settle", "tiers",
 ]  # fmt: skip

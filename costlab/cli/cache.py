@@ -274,7 +274,7 @@ def _add_trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--chip", type=str.lower, default="h800", help=f"{', '.join(catalog.tables().chips)} (default h800)"
     )
-    verb.add_argument("--chips", type=count_arg, default=8, help="that share the work (default 8)")
+    verb.add_argument("--chips", type=count_arg, default=16, help="that share the work (default 16)")
     verb.add_argument("--drives", type=count_arg, default=8, help="SSDs that share the lowest tier (default 8)")
 
 

@@ -4,14 +4,15 @@ The same functions serve the notebooks' `interact` cells and the published pages
 """
 
 from costlab.explore.attention import cache_per_model, decode_flops, growth, recall_points, which_ratio
-from costlab.explore.cache import hit_curve, keeping, more_tokens, prefix_tree, read_overlap, store_times, two_pools
+from costlab.explore.cache import hit_curve, prefix_tree
 from costlab.explore.drawing import Drawing, Frames, Swatch, Words, drawn, value
-from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ten_layers, window_saving
+from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ring, ten_layers, window_saving
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
 from costlab.explore.style import COLOURS, colour_key, label_ends, new_figure, spread_labels
+from costlab.explore.tiers import keeping, more_tokens, read_overlap, store_times, three_tiers, two_pools
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
@@ -19,7 +20,7 @@ __all__ = [
     "bytes_text", "cache_per_model", "capacity_waste", "chip_pipes", "colour_key", "decode_flops", "drawn",
     "expert_collapse", "experts_touched", "growth", "hit_curve", "keeping", "label_ends", "layer_stack",
     "more_tokens", "new_figure", "prefix_tree", "price_steps", "published_day", "read_overlap",
-    "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "roofline_chart", "spread_labels",
-    "store_times", "ten_layers", "token_costs", "tokens_text", "two_pools", "value", "weights_per_token",
-    "which_ratio", "window_saving",
+    "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "ring", "roofline_chart",
+    "spread_labels", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text", "two_pools", "value",
+    "weights_per_token", "which_ratio", "window_saving",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figures of the chapter `cache`: the prefix tree, hit rates, loads behind compute, money, and whole replays.
+"""Figures of the chapter `cache`: a tree of prefixes as requests come, hit rates, and whole replays.
 
 Chapter: cache
 """
@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,50 +17,130 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from costlab import cache, prices, traces
-from costlab.arrays import Floats
+from costlab import cache, traces
 from costlab.cache.sim.report import Percentiles, Report
-from costlab.explore.drawing import Words, drawn, say
-from costlab.explore.style import COLOURS, STYLE, label_ends, log_axis, new_figure
+from costlab.explore import shapes
+from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
+from costlab.explore.style import COLOURS, STYLE, colour_key, label_ends, log_axis, new_figure, on
 from costlab.text import bytes_text
 from costlab.traces import replacing
 
 _TICKS_S = (10.0 ** np.arange(-4, 8)).tolist()
+_Prefix = tuple[str, ...]  # a block's name: itself and all before it
+
+# --- the tree --------------------------------------------------------------------------------------------------
+
+#: Two chats behind one system prompt, the first goes on, a third comes, and the second goes on.
+CALLS = ("S A1 A2", "S B1 B2", "S A1 A2 A3", "S C1 C2 C3", "S B1 B2 B3")
+
+
+def prefix_tree(prompts: Sequence[str] = CALLS, room: int = 7) -> Frames:
+    """Draw a tree of prefixes call by call: what is found, what is computed, and what LRU drops when it is full.
+
+    Args:
+        prompts: each with the names of its blocks between blanks, at most five; equal beginnings are shared.
+        room: blocks that the cache holds.
+
+    Raises:
+        ValueError: fewer than two prompts, one without blocks or with more than fit, or a room below 1.
+    """
+    chains = [tuple(prompt.split()) for prompt in prompts]
+    if len(chains) < 2 or not all(1 <= len(chain) <= min(room, 5) for chain in chains):
+        raise ValueError(f"prompts = {prompts!r} should be two or more, each of one to {min(room, 5)} blocks")
+    held = cache.PrefixCache([cache.Tier("HBM", room)], page_bytes=1.0)
+    places, steps = _places(chains), []
+    used: dict[_Prefix, int] = {}  # the call that used each block last
+    for call, chain in enumerate(chains):
+        pages = tuple(chain[: depth + 1] for depth in range(len(chain)))
+        before = {page for page in places if held.full.has[0](page)}
+        found = held.match(pages).pages
+        held.release(held.admit(pages))
+        used |= dict.fromkeys(pages, call)
+        ages = {page: call - used[page] for page in places if held.full.has[0](page)}
+        state = _TreeState(pages, found, ages, before - ages.keys())
+        steps.append((_tree(places, state, set(used), room), _said(call, state, len(ages), room)))
+    return Frames("What do the calls share, and what is dropped?", tuple(steps))
+
+
+@dataclass(frozen=True)
+class _TreeState:
+    """The tree after one call."""
+
+    asked: tuple[_Prefix, ...]  # blocks of the call
+    found: int  # how many of them were there
+    ages: dict[_Prefix, int]  # of each block that is held: calls since its last use
+    dropped: set[_Prefix]  # blocks that had to go for this call
+
+
+def _places(chains: Sequence[_Prefix]) -> dict[_Prefix, tuple[int, int]]:
+    """Return (depth, row) of each block: a child stands right of its parent, a second child in a row of its own."""
+    places: dict[_Prefix, tuple[int, int]] = {}
+    rows = 0
+    for chain in chains:
+        for depth in range(len(chain)):
+            page = chain[: depth + 1]
+            if page not in places:
+                parent = places.get(chain[:depth], (-1, -1))
+                first = not any(other[:-1] == page[:-1] for other in places)
+                rows += not (first and depth)
+                places[page] = (depth, parent[1] if first and depth else rows - 1)
+    return places
+
+
+def _said(call: int, state: _TreeState, there: int, room: int) -> str:
+    """Return the sentence of one step."""
+    asked, computed = " ".join(page[-1] for page in state.asked), len(state.asked) - state.found
+    gone = ", ".join(sorted(page[-1] for page in state.dropped))
+    drops = f"LRU drops {gone}, used longest ago and last in their chats" if gone else "nothing has to go"
+    return (
+        f"Call {call + 1} asks for {asked}: {state.found} found, {computed} computed, {drops}. "
+        f"{there} of {room} places are taken."
+    )
 
 
 @drawn
-def prefix_tree(
-    prompts: Sequence[Sequence[int]] = ((0, 1, 2, 3), (0, 1, 2, 4, 5), (0, 1, 6), (0, 7, 8, 9)),
-) -> Words | None:
-    """Draw prompts as paths of a tree: each block stands once, in the row of the prompt that first brought it.
+def _tree(places: dict[_Prefix, tuple[int, int]], state: _TreeState, seen: set[_Prefix], room: int) -> Words:
+    """Draw the blocks seen so far as a tree, in the colours of what the call did to them."""
+    colour_key([("found", COLOURS["hit"]), ("computed", COLOURS["miss"]), ("kept, paler the older", COLOURS["other"])])
+    depths = max(depth for depth, _ in places.values()) + 1
+    step, tall = shapes.across() / depths, 40
+    wide, parts = min(step - (14 if is_narrow() else 34), 76), []
+    for page, (depth, row) in places.items():
+        if page in seen and depth:
+            above, y = places[page[:-1]][1] * tall + 17, row * tall + 17
+            start, end = (depth - 1) * step + wide, depth * step
+            bend = start + (end - start) / 2
+            parts.append(shapes.line([(start, above), (bend, above), (bend, y), (end, y)], COLOURS["other"], 1.2))
+    for page, (depth, row) in places.items():
+        if page in seen:
+            parts += _block(depth * step, row * tall + 4, wide, page, state)
+    shapes.diagram("", (max(row for _, row in places.values()) + 1) * tall, parts)
+    groups = {
+        "found": [page[-1] for page in state.asked[: state.found]],
+        "computed": [page[-1] for page in state.asked[state.found :]],
+        "kept": [page[-1] for page in state.ages if page not in state.asked],
+        "dropped": sorted(page[-1] for page in state.dropped),
+    }
+    return Words(
+        f"A tree of blocks in a cache of {room}. "
+        + " ".join(f"{name.capitalize()}: {', '.join(blocks)}." for name, blocks in groups.items() if blocks)
+    )
 
-    Args:
-        prompts: ids of each prompt's blocks; an id names its whole prefix, so one id has one parent.
 
-    Raises:
-        ValueError: no prompt, or a prompt without blocks.
-    """
-    if not prompts or not all(prompts):
-        raise ValueError(f"prompts = {prompts!r} should be at least one, each of at least one block")
-    axes = new_figure("What do the prompts share?", "block of the prompt", "", wide=(7.2, 0.9 + 0.5 * len(prompts)))
-    row_of: dict[int, int] = {}
-    hits = 0
-    for row, blocks in enumerate(prompts):
-        new = [place for place, block in enumerate(blocks) if block not in row_of]
-        hits += len(blocks) - len(new)
-        row_of |= {blocks[place]: row for place in new}
-        if new and new[0]:
-            above = row_of[blocks[new[0] - 1]]
-            axes.plot([new[0] - 0.5, new[0]], [above, row], color=COLOURS["other"], linewidth=1.2, zorder=0)
-        axes.barh([row] * len(new), 0.84, 0.62, [place - 0.42 for place in new], color=COLOURS["miss"])
-        for place in new:
-            axes.text(place, row, str(blocks[place]), ha="center", va="center", in_layout=False)
-    longest = max(map(len, prompts))
-    axes.set(xlim=(-0.6, longest - 0.4), ylim=(len(prompts) - 0.4, -0.6))
-    axes.set_xticks(range(longest), [str(place + 1) for place in range(longest)])
-    axes.set_yticks(range(len(prompts)), [f"prompt {row + 1}" for row in range(len(prompts))])
-    axes.grid(visible=False)
-    say(f"{sum(map(len, prompts))} blocks asked for, {len(row_of)} computed, {hits} found")
+def _block(x: float, y: float, wide: float, page: _Prefix, state: _TreeState) -> list[str]:
+    """Return one block: filled while it is held, crossed out when it goes, dashed once it is gone."""
+    middle = (x + wide / 2, y + 17)
+    if page not in state.ages:
+        parts = [shapes.box(x, y, wide, 26, edge=COLOURS["other"], dash="3 3", round=4)]
+        if page in state.dropped:
+            parts += [shapes.line([(x, y + 26), (x + wide, y)], COLOURS["dropped"], 1.6)]
+        return [*parts, shapes.text(*middle, page[-1], anchor="middle")]
+    at = state.asked.index(page) if page in state.asked else -1
+    colour = COLOURS["other" if at < 0 else "hit" if at < state.found else "miss"]
+    fade = 1.0 if at >= 0 else max(0.6 - 0.15 * state.ages[page], 0.12)
+    edge, ink = (COLOURS["other"], "") if at < 0 else ("", on(colour))
+    box = shapes.box(x, y, wide, 26, colour, opacity=fade, round=4, edge=edge)
+    return [box, shapes.text(*middle, page[-1], anchor="middle", colour=ink)]
 
 
 # --- hit rates -------------------------------------------------------------------------------------------------
@@ -72,9 +153,7 @@ def _chat_curve(turns: float, requests: int) -> cache.LruCurve:
 
 
 @drawn
-def hit_curve(
-    turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro"
-) -> Words | None:
+def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, model: str = "mimo-v2.5-pro") -> Words:
     """Draw LRU hit rates at all capacities for chats, with window layers kept whole, at boundaries, and not at all.
 
     Args:
@@ -91,205 +170,40 @@ def hit_curve(
     curve, footprint = _chat_curve(turns, requests), cache.footprint(model)
     sizes = 10.0 ** np.linspace(-2, 1.5, 71)
     axes = new_figure("What does a larger cache find?", "cache (TB)", "share of blocks found")
-    best, ends = float(curve.hit_rate(np.inf)), []
-    for name, per_token, colour in _ways(footprint):
+    best, ends, found = float(curve.hit_rate(np.inf)), [], []
+    for name, per_token, colour, style in _ways(footprint):
         rates = curve.hit_rate(sizes * 1e12 / (512 * per_token))
-        axes.plot(sizes, rates, color=colour)
+        axes.plot(sizes, rates, style, color=colour)
         marked = float(curve.hit_rate(terabytes * 1e12 / (512 * per_token)))
         axes.plot(terabytes, marked, "o", color=colour)
         ends.append((float(rates[-1]), name, colour))
-        say(f"{name}: {marked:.12g} found in {terabytes:g} TB")
+        found.append((name, marked))
     log_axis(axes, "x", [0.01, 0.1, 1.0, 10.0], "{:g}".format)
-    axes.set(xlim=(0.01, 300), ylim=(0, max(1.05 * best, 0.1)))
-    label_ends(axes, sizes[-1], ends)
-    say(f"unlimited: {best:.12g}")
+    axes.set(xlim=(0.01, sizes[-1]), ylim=(0, max(1.08 * best, 0.1)))
+    rates_at = np.linspace(0, 1, 11)[np.linspace(0, 1, 11) <= max(1.05 * best, 0.1)]
+    axes.set_yticks(rates_at, [f"{rate:.0%}" for rate in rates_at])
+    label_ends(axes, sizes[-1], ends, [_LINES[style] for _, _, _, style in _ways(footprint)])
+    size = bytes_text(terabytes * 1e12)
+    told = ", ".join(f"{name} {value(rate, f'{rate:.1%}')}" for name, rate in found)
+    return Words(
+        f"Share of blocks found against the size of the cache, rising to {best:.0%}. In {size}: "
+        + ", ".join(f"{name} {rate:.0%}" for name, rate in found)
+        + ".",
+        f"Found in {size}: {told}; in an unlimited cache {value(best, f'{best:.1%}')}. "
+        f"{requests:,} calls, so a step in a curve is a single long chat.",
+    )
 
 
-def _ways(footprint: cache.Footprint) -> list[tuple[str, float, str]]:
-    """(name, bytes per cached token, colour) of three ways to keep a hybrid's windows."""
+_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
+
+
+def _ways(footprint: cache.Footprint) -> list[tuple[str, float, str, str]]:
+    """(name, bytes per cached token, colour, line) of three ways to keep a hybrid's windows."""
     return [
-        ("every layer whole", footprint.all_bytes_per_token, COLOURS["full"]),
-        ("a window per 1,920", footprint.bytes_per_token(1 / 15), COLOURS["miss"]),
-        ("no windows", footprint.bytes_per_token(0), COLOURS["sliding"]),
+        ("all layers whole", footprint.all_bytes_per_token, COLOURS["full"], "-"),
+        ("a window per 1,920", footprint.bytes_per_token(1 / 15), COLOURS["sliding"], "-"),
+        ("no windows", footprint.bytes_per_token(0), COLOURS["sliding"], ":"),
     ]
-
-
-@drawn
-def two_pools(branch: int = 9, every: int = 0, model: str = "mimo-v2.5-pro") -> Words | None:
-    """Draw what a prompt of 16 pages leaves in the two pools, and what a second prompt that branches off it finds.
-
-    Args:
-        branch: pages that both prompts begin with, 0 to 16; the second then goes on for 16 pages in all.
-        every: tokens from one kept window to the next, beside the one at the prompt's end; 0 for none.
-        model: a hybrid of the catalog.
-
-    Raises:
-        ValueError: a branch outside 0 … 16, a negative distance, a model without sliding windows.
-    """
-    page, pages, footprint = 512, 16, cache.footprint(model)
-    if not 0 <= branch <= pages or every < 0 or not footprint.window_bytes:
-        raise ValueError(f"branch {branch}, every {every}, {model!r}: should be 0-{pages}, at least 0, and a hybrid")
-    held = cache.Plan(model, cache.standard("unlimited"), checkpoint_tokens=every or None).cache()
-    first = tuple(range(pages))
-    held.release(held.admit(first))
-    match = held.match((*first[:branch], *range(pages, 2 * pages - branch)))
-    windows = held.windows.keys() if held.windows is not None else ()
-    ends = sorted(place + 1 for place in windows if isinstance(place, int))
-    axes = new_figure("How much of the second prompt is found?", "tokens", "", wide=(7.2, 2.6))
-    _row(axes, 0, [at * page for at in first], page, COLOURS["full"])
-    _row(axes, 1, [at * page - footprint.window_tokens for at in ends], footprint.window_tokens, COLOURS["sliding"])
-    _row(axes, 2, [at * page for at in first[: match.pages]], page, COLOURS["hit"])
-    _row(axes, 2, [at * page for at in first[match.pages :]], page, COLOURS["miss"])
-    for start, stop, text in ((0, match.pages, "found"), (match.pages, pages, "computed")):
-        if start < stop:
-            axes.text((start + stop) / 2 * page, 2, text, ha="center", va="center", in_layout=False)
-    axes.axvline(branch * page, color=COLOURS["other"], linewidth=1, linestyle=":")
-    axes.set_yticks(range(3), ["full pages", "window pages", "second prompt"])
-    axes.set_xticks([at * page for at in range(0, pages + 1, 4)])
-    axes.set(xlim=(0, pages * page), ylim=(2.6, -0.6))
-    axes.grid(visible=False)
-    say(f"{match.found * page} tokens shared, {match.pages * page} found, {(pages - match.pages) * page} computed")
-    share = len(ends) * footprint.window_bytes / (pages * page * footprint.full_bytes_per_token)
-    say(f"{len(ends)} windows kept, {share:.12g} of the full pages' bytes")
-
-
-def _row(axes: Axes, row: int, starts: list[int], width: int, colour: str) -> None:
-    """Draw bars of one width in one row."""
-    axes.broken_barh(
-        [(start, width) for start in starts], (row - 0.35, 0.7), facecolors=colour, edgecolor="white", linewidth=0.8
-    )
-
-
-@drawn
-def more_tokens(spacing: int = 1920, model: str = "mimo-v2.5-pro") -> Words | None:
-    """Draw how many times more tokens a cache holds against how many tokens share one kept window.
-
-    Args:
-        spacing: cached tokens per kept window.
-        model: a hybrid of the catalog.
-
-    Raises:
-        ValueError: an unknown model, or a spacing below 1.
-    """
-    if spacing < 1:
-        raise ValueError(f"spacing = {spacing} should be at least 1 token")
-    footprint = cache.footprint(model)
-    spacings = 2.0 ** np.linspace(7, 20, 53)
-    limit = footprint.multiplier(0)
-    axes = new_figure("How many more tokens fit?", "cached tokens per kept window", "times as many")
-    axes.plot(spacings, [footprint.multiplier(footprint.window_tokens / s) for s in spacings], color=COLOURS["sliding"])
-    axes.axhline(limit, color=COLOURS["other"], linewidth=1, linestyle="--")
-    times = footprint.multiplier(footprint.window_tokens / spacing)
-    axes.plot(spacing, times, "o", color=COLOURS["sliding"])
-    log_axis(axes, "x", [128, 1024, 8192, 65536, 1048576], "{:,.0f}".format)
-    axes.set(xlim=(100, 2**22), ylim=(0, limit * 1.1))
-    label_ends(axes, spacings[-1], [(limit, "no window kept", COLOURS["other"])])
-    say(f"one window per {spacing} tokens: {times:.12g} times as many, {1 - 1 / times:.12g} saved; limit {limit:.12g}")
-
-
-# --- seconds ---------------------------------------------------------------------------------------------------
-
-
-@drawn
-def read_overlap(
-    prefix: int = 65_536,
-    new: int = 1024,
-    gb_per_s: float = 50.0,
-    loading: str = "streamed",
-    windows: bool = True,
-    model: str = "mimo-v2.5-pro",
-) -> Words | None:
-    """Draw each layer's load and compute of a prefill behind a cached prefix, at 400 TFLOP/s.
-
-    Args:
-        prefix: cached tokens.
-        new: tokens to compute.
-        gb_per_s: from the tier to the chip, 1e9 bytes a second.
-        loading: "serial", "streamed" or "look-ahead".
-        windows: sliding layers load their window only; False: every token.
-        model: key in the catalog.
-
-    Raises:
-        ValueError: an unknown model or way to load; counts below 1.
-    """
-    run = cache.prefill_behind(model, prefix, new, gb_per_s * 1e9, loading=loading, windows=windows, flops_per_s=400e12)
-    events = run.events
-    axes = new_figure("Does compute hide the load?", "milliseconds since the start", "", wide=(7.2, 2.6))
-    loads = [(e.load_start_s * 1e3, (e.load_end_s - e.load_start_s) * 1e3) for e in events]
-    computes = [(e.compute_start_s * 1e3, (e.compute_end_s - e.compute_start_s) * 1e3) for e in events]
-    style = {"edgecolor": "white", "linewidth": 0.4}
-    axes.broken_barh(loads, (0.6, 0.8), facecolors=COLOURS["dram"], **style)
-    axes.broken_barh(computes, (-0.4, 0.8), facecolors=COLOURS["compute"], **style)
-    axes.set_yticks([0, 1], ["compute", "load"])
-    axes.set(xlim=(0, run.finish_s * 1e3), ylim=(-0.6, 1.6))
-    axes.grid(axis="y", visible=False)
-    say(f"load {run.load_s * 1e3:.12g} ms, compute {run.compute_s * 1e3:.12g} ms")
-    say(f"done after {run.finish_s * 1e3:.12g} ms; waiting is {run.stall_share:.12g} of it")
-
-
-# --- money -----------------------------------------------------------------------------------------------------
-
-
-@drawn
-def keeping(reads_per_hour: float = 10.0, spacing: int = 1920, model: str = "mimo-v2.5-pro") -> Words | None:
-    """Draw the cost of keeping a million tokens per reading of them, against readings per hour, beside the list prices.
-
-    Args:
-        reads_per_hour: to mark.
-        spacing: cached tokens per kept window.
-        model: a product of the price list with dollars for hits.
-
-    Raises:
-        ValueError: an unknown model, or readings or a spacing that are not above 0.
-    """
-    if not reads_per_hour > 0 or spacing < 1:
-        raise ValueError(f"readings should be above 0 and spacing at least 1, got {reads_per_hour} and {spacing}")
-    footprint, row = cache.footprint(model), prices.price_at(model)
-    gigabytes = 1e6 * footprint.bytes_per_token(footprint.window_tokens / spacing) / 1e9
-    axes = new_figure("When does the hit price pay for keeping?", "readings per hour", "USD per million tokens read")
-    reads = 10.0 ** np.linspace(-2, 3, 51)
-    ends = []
-    for key in ("dram", "ssd"):
-        hourly = gigabytes * (cache.medium(key, np.inf).usd_per_gb_hour or 0.0)
-        axes.plot(reads, hourly / reads, color=COLOURS[key])
-        axes.plot(reads_per_hour, hourly / reads_per_hour, "o", color=COLOURS[key])
-        ends.append((float(hourly / reads[-1]), key.upper(), COLOURS[key]))
-        pays = f"; pays from {hourly / row.hit:.12g} readings" if row.hit else ""
-        say(f"{key.upper()}: {hourly / reads_per_hour:.12g} USD{pays}")
-    _prices(
-        axes, reads, {"hit price": (row.hit or 0.0, COLOURS["hit"]), "miss price": (row.miss, COLOURS["miss"])}, ends
-    )
-    log_axis(axes, "x", [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0], "{:g}".format)
-    log_axis(axes, "y", [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0], "{:g}".format)
-    axes.set(xlim=(0.01, 3e4), ylim=(1e-5, 50))
-    label_ends(axes, reads[-1], ends)
-    say(f"{bytes_text(gigabytes * 1e9)} per million tokens")
-
-
-def _prices(axes: Axes, reads: Floats, lines: dict[str, tuple[float, str]], ends: list[tuple[float, str, str]]) -> None:
-    """Draw list prices as level lines and note their ends."""
-    for name, (usd, colour) in lines.items():
-        axes.plot(reads[[0, -1]], [usd, usd], color=colour, linestyle="--")
-        ends.append((usd, name, colour))
-
-
-@drawn
-def store_times(rows: Sequence[tuple[str, float, float | None]]) -> Words | None:
-    """Draw measured times to the first token by where the prefix lay, with the predicted ones as marks.
-
-    Args:
-        rows: (where, measured seconds, predicted seconds or None).
-    """
-    axes = new_figure("How soon does the first token come?", "milliseconds", "", wide=(7.2, 0.8 + 0.45 * len(rows)))
-    names = [name for name, _, _ in rows]
-    measured = [seconds * 1e3 for _, seconds, _ in rows]
-    axes.barh(names, measured, color=COLOURS["compute"], height=0.6)
-    for place, (_, _, predicted) in enumerate(rows):
-        if predicted is not None:
-            axes.plot([predicted * 1e3] * 2, [place - 0.38, place + 0.38], color=COLOURS["miss"], linewidth=3)
-    axes.grid(axis="y", visible=False)
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(measured) * 1.1)
 
 
 # --- a whole replay --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ What is read is opened once and nothing of it is lost: the first bytes tell how 
 format, and both go on to who reads the rows. Then all rows pass the same checks: each row's own (`formats`), the
 order of times, ids that are chained. A file can be read again, a pipe or stream cannot.
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """LRU curves: a brute-force stack, libcachesim at many capacities, and the replayed conversation trace."""
 
+import itertools
 from pathlib import Path
 
 import libcachesim as lcs
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab.cache import curves
+from costlab.cache import POLICIES, count_hits, curves
 from costlab.traces import Request, generators, read
 
 TRACE = Path(__file__).parents[3] / "shared" / "traces" / "conversation_trace.jsonl"
@@ -72,6 +73,44 @@ def test_conversation_trace():
     assert curve.hit_rate(np.inf) == pytest.approx(0.366, abs=5e-4)
     assert curve.hit_rate([1_000, 10_000, 50_000]) == pytest.approx([0.045, 0.212, 0.355], abs=1e-3)
     assert curve.hits(10_000) == libcachesim_hits(keys, 10_000)
+
+
+def used_again(keys):
+    """Of the blocks used at least k times, the share used at least k + 1 times; k = 1 to 4."""
+    uses = np.unique(keys, return_counts=True)[1]
+    least = [np.count_nonzero(uses >= k) for k in range(1, 6)]
+    return [more / some for some, more in itertools.pairwise(least)]
+
+
+def test_in_generated_chats_past_uses_say_little():
+    """Why policies that protect used blocks lose to LRU there: a third is used once more, whatever the count."""
+    keys = curves.block_ids(generators.generate("chat", 1500, np.random.default_rng(0)))
+    shares = used_again(keys)
+    assert shares == pytest.approx([0.34, 0.38, 0.36, 0.29], abs=0.01)
+    for capacity in (1000, 2000, 4000):
+        hits = {name: count_hits(keys.tolist(), name, capacity) for name in POLICIES}
+        assert max(hits, key=hits.get) == "lru"
+
+
+@pytest.mark.parametrize("kind", ["documents", "agent"])
+def test_where_use_predicts_use_a_small_s3_fifo_wins(kind):
+    """Popular documents and agents' histories: who was used twice is likelier to be used again than who was not."""
+    count = {"documents": 1500, "agent": 300}[kind]
+    keys = curves.block_ids(generators.generate(kind, count, np.random.default_rng(0))).tolist()
+    once, twice, *_ = used_again(keys)
+    assert twice > once
+    assert count_hits(keys, "s3-fifo", 500) > count_hits(keys, "lru", 500)
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason="the conversation trace is not here")
+def test_on_the_published_trace_use_predicts_use():
+    """So S3-FIFO finds more than LRU in small caches, and less in a large one, where LRU has room for both."""
+    keys = curves.block_ids(read(TRACE))
+    shares = used_again(keys)
+    assert all(b > a for a, b in itertools.pairwise(shares))
+    flat = keys.tolist()
+    more = [count_hits(flat, "s3-fifo", size) > count_hits(flat, "lru", size) for size in (1_000, 5_000, 15_000)]
+    assert more == [True, True, False]
 
 
 def test_requests_touch_their_blocks_in_order():

@@ -36,7 +36,7 @@ def conversation() -> list[Request]:
 def blocks_of(model: str, count: float, **rules) -> Plan:
     """A plan with one tier that holds so many blocks, every layer keeping every token."""
     page = footprints.footprint(model).all_bytes_per_token * 512
-    return Plan(model, (Tier("HBM", count * page),), keep="everything", **rules)
+    return Plan(model, (Tier("HBM", count * page),), keep="everything", chips=256, **rules)
 
 
 # --- the trace -------------------------------------------------------------------------------------------------
@@ -86,7 +86,8 @@ def test_full_reuse_of_the_trace(conversation) -> None:
 def test_equal_bytes_hold_more_tokens(conversation) -> None:
     """Section 3, equal bytes, plain LRU: 1 TB keeps 0.124 with all layers full, 0.319 at 5x, 0.349 at 7x."""
     full, five = (
-        replay(conversation[:4000], Plan(PRO, (Tier("HBM", 1e12),), keep=keep)) for keep in ("everything", "windows")
+        replay(conversation[:4000], Plan(PRO, (Tier("HBM", 1e12),), keep=keep, chips=64))
+        for keep in ("everything", "windows")
     )
     assert five.tiers[0].capacity_tokens / full.tiers[0].capacity_tokens == pytest.approx(5, rel=0.002)
     assert five.token_hit_rate > 1.5 * full.token_hit_rate
@@ -95,7 +96,7 @@ def test_equal_bytes_hold_more_tokens(conversation) -> None:
 @pytest.mark.parametrize(("size", "hit"), [(0.5e12, 0.061), (1e12, 0.124), (2e12, 0.220)])
 def test_equal_bytes_with_every_layer_full(conversation, size, hit) -> None:
     """Section 3, equal bytes, first column; the facts' replay counts tokens of a plain LRU."""
-    report = replay(conversation, Plan(PRO, (Tier("HBM", size),), keep="everything"))
+    report = replay(conversation, Plan(PRO, (Tier("HBM", size),), keep="everything", chips=64))
     assert report.token_hit_rate == pytest.approx(hit, abs=0.005)
 
 
@@ -238,7 +239,7 @@ def test_a_hit_in_dram_waits_for_its_layers(mode: str) -> None:
     footprint = footprints.footprint(PRO).everything()
     loads = [size / 50e9 for size in costs.layer_load_bytes(footprint, 1536)]
     loads[0] += 1e-3
-    cost = roofline.prefill_cost(PRO, roofline.seconds_per_flop_on("h800", 8, 0.4))
+    cost = roofline.prefill_cost(PRO, roofline.seconds_per_flop_on(plan.chip, plan.chips, 0.4))
     assert run.service_s[2] == pytest.approx(loading.timeline(loads, cost.layer_s(512, 1536), mode).finish_s)
     down, up = page * (3 + 4 + 1), page * 3
     assert [link.moved_bytes for link in run.report().links] == [up, down]
@@ -423,6 +424,38 @@ def test_bad_plans_are_refused(change, message) -> None:
         Plan(**{"model": PRO, "tiers": (HBM,), **change})
 
 
+@pytest.mark.parametrize(
+    ("chips", "hbm", "message"),
+    [
+        # 8 x 80 GB for 1,031 GB of weights, as the first example of this course once had it
+        (
+            8,
+            HBM,
+            r"MiMo-V2.5-Pro does not fit on 8 .*H800.*: each chip would hold 129.4 GB of weights, .* 72 GB may be",
+        ),
+        (
+            16,
+            Tier("HBM", 100e9),
+            r"hold 66.89 GB of weights and 6.25 GB of cache, and of its 80 GB of memory 72 GB may",
+        ),
+    ],
+)
+def test_a_plan_that_memory_does_not_hold_is_refused(chips, hbm, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Plan(PRO, (hbm,), chips=chips)
+
+
+def test_a_plan_may_fill_what_the_weights_leave() -> None:
+    """5 GB of each of 16 chips beside 66.9 GB of weights; a tier below, or one without limit, takes nothing of it."""
+    for levels in ((Tier("HBM", 80e9),), (Tier("HBM", 20e9), Tier("DRAM", 1e13)), (HBM,)):
+        assert Plan(PRO, levels).chips == 16
+    served = roofline.deployment(PRO, "h800", 16, tensor_parallel=8)
+    free = served.usable_bytes_per_chip - served.weight_bytes_per_chip
+    Plan(PRO, (Tier("HBM", 16 * free),))
+    with pytest.raises(ValueError, match="GB of cache"):
+        Plan(PRO, (Tier("HBM", 16 * free + 1e6),))
+
+
 def test_words_are_taken_in_any_case() -> None:
     """By a plan as by the cache that it makes, and one plan is equal to the other."""
     words = {"eviction": "LRU", "write": "Through", "prefetch": "WAIT", "loading": "Look-Ahead", "keep": "Windows"}
@@ -491,7 +524,7 @@ def test_every_catalogued_model_can_be_cached(model: str) -> None:
     used = full * 512 * footprint.full_bytes_per_token + kept * footprint.window_bytes
     assert 0.98 * 1e12 < used <= 1e12
     assert (kept > 0) == (footprint.window_tokens > 0)
-    report = replay([prompt(0, 1, 2), prompt(9, 1, 2, 3)], Plan(model, tiers.standard("80GB", "1TB")))
+    report = replay([prompt(0, 1, 2), prompt(9, 1, 2, 3)], Plan(model, tiers.standard("80GB", "1TB"), chips=32))
     assert report.hit_tokens == 1024
 
 

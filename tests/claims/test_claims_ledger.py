@@ -288,7 +288,7 @@ WORLDS = {
     "cache-tiers": (chip(memory_bandwidth_bytes_s=4e12), "wrong", "4,000 GB/s"),
     "cache-block-bytes": ([("costlab.cache.footprint", lambda _: EVEN)], "wrong", "against 512,000: 6.27 times"),
     "cache-table": (
-        [("costlab.claims.cache._tiers_of_article", lambda: {**KNOWN["cache-tiers"].values, "hbm_usd_gb": 0.05})],
+        [("costlab.claims.tiers._tiers_of_article", lambda: {**KNOWN["cache-tiers"].values, "hbm_usd_gb": 0.05})],
         "holds with a condition",
         "1 of 6 figures follow from the tiers; E's own $0.05",
     ),

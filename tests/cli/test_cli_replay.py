@@ -75,11 +75,11 @@ def test_table_is_the_report(run):
         ("--prefetch best-effort", {"prefetch": "best-effort"}),
         ("--loading serial", {"loading": "serial"}),
         ("--checkpoint 2K", {"checkpoint_tokens": 2048}),
-        ("--chip h200 --chips 4", {"chip": "h200", "chips": 4}),
+        ("--chip h200 --chips 12", {"chip": "h200", "chips": 12}),
     ],
 )
 def test_options_reach_the_plan(options, plan, document):
-    tiers = standard("20GB", "1TB", "30TB", chips=plan.get("chips", 8))
+    tiers = standard("20GB", "1TB", "30TB", chips=plan.get("chips", 16))
     wanted = replay(chats(), Plan("mimo-v2.5-pro", tiers, **plan)).as_dict()
     assert document(f"{LINE} {options}")["rows"] == [wanted]
 
@@ -105,8 +105,8 @@ def test_seed(document):
 @pytest.mark.parametrize("name", list(generators.SHAPES))
 def test_every_generator(name, document):
     trace = generators.generate(name, 30, np.random.default_rng(0))
-    found = document(f"replay {name}:30 --model mimo-v2.5-pro --hbm 200GB")
-    assert found["rows"] == [expected(trace, "200GB", block_tokens=trace.block_tokens)]
+    found = document(f"replay {name}:30 --model mimo-v2.5-pro --hbm 80GB")
+    assert found["rows"] == [expected(trace, "80GB", block_tokens=trace.block_tokens)]
 
 
 def test_files_plain_and_packed(trace_file, document):
@@ -269,20 +269,28 @@ def test_plot(tmp_path, run):
 
 
 def test_a_plot_that_fails_leaves_nothing(tmp_path, run, monkeypatch):
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     path = tmp_path / "out.svg"
     path.write_text("before")
 
-    def full(file, **_):
+    def full(self, file, **_):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plt, "savefig", full)
+    monkeypatch.setattr(Figure, "savefig", full)
     status, out, err = run(f"{LINE} --plot {path}")
     assert (status, out) == (2, "")
     assert f"--plot {str(path)!r} cannot be written: No space left on device" in err
     assert (os.listdir(tmp_path), path.read_text()) == (["out.svg"], "before")
+
+
+@pytest.mark.parametrize("verb", ["replay", "sweep"])
+def test_weights_that_do_not_fit_are_refused(verb, run):
+    status, out, err = run(f"{verb} chat:10 --model mimo-v2.5-pro --hbm 20GB --chips 8")
+    assert (status, out) == (2, "")
+    assert "MiMo-V2.5-Pro does not fit on 8" in err
+    assert "129.4 GB of weights" in err and "72 GB may be used" in err
 
 
 def test_without_matplotlib():

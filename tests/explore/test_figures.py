@@ -24,21 +24,6 @@ class Found:
     kept_bytes: int
 
 
-@dataclass(frozen=True)
-class Stacked:
-    pattern: str
-    window: int
-
-
-@dataclass(frozen=True)
-class Looked:
-    variant: Stacked
-    steps: int
-    back: tuple[int, int]
-    recall: float
-    kept_bytes: int
-
-
 # Arguments at both ends of the range a slider can have, beside the defaults.
 ENDS = {
     "cache_per_model": [{"tokens": 1}, {"tokens": 1024}, {"tokens": 2**24}],
@@ -52,34 +37,6 @@ ENDS = {
     "capacity_waste": [{"factor": 0.5, "skew": 0.0, "tokens": 64}, {"factor": 4.0, "skew": 2.0, "tokens": 8192}],
     "expert_collapse": [{"curves": {"free": [0.9, 0.5] * 20, "balanced": [1.0] * 40}}, {"curves": {"one": [0.5] * 12}}],
     "recall_points": [{"results": [Found("full", None, 1.0, 8448), Found("CSA 4", 1, 0.3, 3680)]}],
-    "window_saving": [
-        {"full": 1, "window": 1, "context": 64},
-        {"full": 70, "window": 4096, "context": 1_048_576},
-        {"full": 35, "window": 4096, "context": 1},
-    ],
-    "ten_layers": [{"context": 1024}, {"context": 1_048_576, "model": "mimo-v2-flash"}],
-    "layer_stack": [{"models": ["mimo-v2-flash"]}, {"models": ["mimo-v2.5", "llama-3.1-70b"]}],
-    "recall_by_distance": [
-        {"results": [Looked(Stacked("SS", 8), 1, (1, 4), 1.0, 640), Looked(Stacked("SS", 8), 1, (5, 16), 0.1, 640)]},
-        {"results": [Looked(Stacked("FF", 8), 1, (1, 4), 1.0, 640)]},
-    ],
-    "recall_by_ratio": [
-        {"results": [Looked(Stacked("FS", 8), 1, (9, 16), 1.0, 640), Looked(Stacked("FF", 8), 1, (9, 16), 1.0, 1280)]},
-        {"results": [Looked(Stacked("FS", 8), 4, (9, 16), 0.0, 640)]},
-    ],
-    "prefix_tree": [{"prompts": [[5]]}, {"prompts": [[1, 2], [1, 2], [1, 3], [4, 6]]}],
-    "hit_curve": [
-        {"turns": 1.0, "terabytes": 0.01, "requests": 50},
-        {"turns": 6.0, "terabytes": 31.6, "requests": 300, "model": "deepseek-v3"},
-    ],
-    "more_tokens": [{"spacing": 1}, {"spacing": 1_048_576}, {"model": "mimo-v2.5"}],
-    "two_pools": [{"branch": 0}, {"branch": 16, "every": 1, "model": "mimo-v2.5"}, {"branch": 5, "every": 10**9}],
-    "read_overlap": [
-        {"prefix": 4096, "new": 128, "gb_per_s": 5.0, "loading": "serial", "windows": False},
-        {"prefix": 524_288, "new": 4096, "gb_per_s": 200.0, "loading": "look-ahead", "model": "deepseek-v4-pro"},
-    ],
-    "keeping": [{"reads_per_hour": 0.01, "spacing": 128}, {"reads_per_hour": 1000.0, "spacing": 32_768}],
-    "store_times": [{"rows": [("no store", 2.0, 1.9), ("memory", 0.1, None)]}],
     "weights_per_token": [{"batch": 1}, {"model": "mixtral-8x7b", "batch": 4096}],
 }
 HELPERS = {"label_ends", "new_figure", "spread_labels", "bytes_text", "tokens_text"}
@@ -152,30 +109,6 @@ def test_which_ratio_says_27_percent(capsys):
     assert "DeepSeek-V4-Pro / V3.2 = 0.2619" in capsys.readouterr().out
 
 
-def test_window_saving_says_seven(capsys):
-    explore.window_saving()
-    assert "from 15,360" in texts()
-    out = capsys.readouterr().out
-    assert "131072 tokens: 6.9592233" in out
-    assert "limit 7; within 5% of 10/70 from 15360 tokens" in out
-
-
-def test_ten_layers_prints_both_ways_of_counting(capsys):
-    explore.ten_layers(8192)
-    out = capsys.readouterr().out
-    assert "8192 tokens: attention 1.186" in out
-    assert "all 5.682" in out
-
-
-def test_layer_stack_draws_every_layer(capsys):
-    explore.layer_stack(["mimo-v2.5-pro"])
-    colours = [matplotlib.colors.to_hex(patch.get_facecolor()).upper() for patch in plt.gca().patches]
-    assert colours.count(style.COLOURS["full"]) == 10
-    assert colours.count(style.COLOURS["sliding"]) == 60
-    assert len({(patch.get_x(), patch.get_y()) for patch in plt.gca().patches}) == 70
-    assert "full at 0, 7, 15, 23, 31, 39, 47, 55, 62, 69; 3 x 6, 6 x 7 sliding" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.25, 4.0])
 def test_capacity_waste_is_what_dispatching_finds(factor, capsys):
     explore.capacity_waste(factor, 0.5, 1024)
@@ -186,32 +119,12 @@ def test_capacity_waste_is_what_dispatching_finds(factor, capsys):
 
 
 @pytest.mark.parametrize(
-    ("branch", "every", "shown"),
-    [
-        (9, 0, "4608 tokens shared, 0 found, 8192 computed\n1 windows kept, 0.09375 of"),  # 6 x 128 of 8192 tokens
-        (9, 2048, "4608 tokens shared, 4096 found, 4096 computed\n4 windows kept, 0.375 of"),
-        (16, 0, "8192 tokens shared, 8192 found, 0 computed"),
-    ],
-)
-def test_two_pools_finds_up_to_the_last_window(branch, every, shown, capsys):
-    explore.two_pools(branch, every)
-    assert shown in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
         ("cache_per_model", {"tokens": 0}, "at least 1"),
         ("growth", {"models": ["nope"]}, "unknown model 'nope'"),
         ("decode_flops", {"models": ["nope"]}, "unknown model 'nope'"),
         ("which_ratio", {"tokens": -1}, "at least 1"),
-        ("window_saving", {"full": 0}, "between 1 and layers = 70"),
-        ("window_saving", {"context": 0}, "at least 1"),
-        ("ten_layers", {"model": "deepseek-v3"}, "has layers of MLA"),
-        ("layer_stack", {"models": ["nope"]}, "unknown model 'nope'"),
-        ("two_pools", {"branch": 17}, "branch 17"),
-        ("two_pools", {"every": -1}, "every -1"),
-        ("two_pools", {"model": "deepseek-v3"}, "a hybrid"),
     ],
 )
 def test_bad_input(name, arguments, words):

@@ -16,7 +16,7 @@ Layer l can compute once its own cache is there and layer l-1 has computed. Thre
 >>> [round(seconds * 1e3) for seconds in (prefill.load_s, prefill.compute_s, prefill.finish_s)]
 [68, 345, 352]
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A plan: one configuration of model, tiers and rules to replay.
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ KEEPS: tuple[WindowKeeping, ...] = ("windows", "everything")
 
 @dataclass(frozen=True)
 class Plan:
-    """One configuration to replay; plain data, so that it can be sent to another process."""
+    """One configuration to replay; plain data, so that it can be sent to another process.
+
+    Raises:
+        ValueError: an unknown name or a count out of range; weights, or the first tier beside them, that the chips'
+            memory does not hold.
+    """
 
     model: str  # key in the catalog
     tiers: tuple[Tier, ...]  # fastest first
@@ -49,7 +54,7 @@ class Plan:
     window_ratio: float = 1 / 15
     keep: WindowKeeping = "windows"  # "windows", or "everything": window layers keep every token
     chip: str = "h800"  # key in the catalog
-    chips: int = 8  # chips of the instance
+    chips: int = 16  # chips of the instance: two nodes of eight, which MiMo-V2.5-Pro's weights need
     compute_efficiency: float = 0.4  # share of the chips' peak that prefill reaches: an assumption, stated
     usd_per_chip_hour: float | None = None  # rent, for what a hit saves and for the price of HBM; None leaves both out
 
@@ -74,7 +79,19 @@ class Plan:
         if rent is not None and not 0 <= rent < math.inf:
             raise ValueError(f"usd_per_chip_hour = {rent} should be at least 0 and finite, or None")
         roofline.seconds_per_flop_on(self.chip, self.chips, self.compute_efficiency)
+        self._require_room()
         self.footprint.bytes_per_token(self.window_ratio)
+
+    def _require_room(self) -> None:
+        """Refuse chips whose memory does not hold the weights, and beside them the first tier.
+
+        The chips of a node split attention, all chips share the experts: so the fewest bytes lie twice. A first tier
+        without limit asks what would be found, and needs no room.
+        """
+        group = math.gcd(self.chips, catalog.chip(self.chip).chips_per_node)
+        cache = self.tiers[0].capacity_bytes
+        served = roofline.deployment(self.model, self.chip, self.chips, tensor_parallel=group)
+        served.require_fit(cache / self.chips if math.isfinite(cache) else 0.0)
 
     @property
     def footprint(self) -> Footprint:

@@ -1,6 +1,6 @@
 """Prefetch: from a request's arrival on, its pages below the second tier are fetched into it, until its turn has come.
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

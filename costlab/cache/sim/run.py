@@ -12,7 +12,7 @@ Bytes move in whole pages. Writes delay nobody; a link that they keep busy for m
 >>> report.hit_tokens, report.computed_tokens
 (1024, 1536)
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ thread to the disk), `files` (the folder), `store` (the three tiers together), `
 ...     store.match([b"block 0", b"block 1", b"block 2"]), float(store.load([b"block 1"])[0]["layer0"].sum())
 (2, 2560.0)
 
-Chapter: cache
+Chapter: tiers
 """
 
 from costlab.cache.store.disk import Disk, DiskFull, FolderInUse, ReadOnly, StoreError

@@ -1,6 +1,6 @@
 """How fast a store's tiers are on this machine, by loading real pages, and what that predicts for a prompt.
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

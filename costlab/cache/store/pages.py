@@ -10,7 +10,7 @@ compute SHA-256 in hardware.
 >>> print(geometry)
 2 arrays, 20,480 bytes: layer0 float32 2x16x80, layer4 float32 2x16x80
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ containers cap at 64 MB unless told otherwise, and buys nothing where the folder
 One lock guards all bookkeeping and the copies within memory; reading, checking and writing files happen without it.
 A page that somebody reads, or that waits to be written, is pinned in its slot: no copy is made for the queue.
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations

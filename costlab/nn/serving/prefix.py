@@ -15,7 +15,7 @@ prefix that the full pool knows already but no window stands behind (a branch).
 >>> {name: array.shape for name, array in full.items()}
 {'layer0.0': (4, 16, 20)}
 
-Chapter: cache
+Chapter: tiers
 """
 
 from __future__ import annotations
