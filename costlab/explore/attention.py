@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from costlab import arch
 from costlab.arrays import Floats
 from costlab.checks import one_of
-from costlab.explore.drawing import Drawing, Frames, Words, drawn, is_narrow, value
+from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
 from costlab.text import bytes_text, tokens_text
 
@@ -64,7 +64,7 @@ def cache_per_model(tokens: int = 1_048_576) -> Words:
     v4 = float(arch.load("deepseek-v4-pro").kv_bytes(tokens).total)
     pale = "; * longer than the context that the model is made for" if tokens > min(_contexts(ranked)) else ""
     return Words(
-        f"KV cache of one sequence of {tokens_text(tokens)} tokens for {len(ranked)} models, from {ranked[0].name} with "
+        f"KV cache of one sequence of {tokens_text(tokens)} tokens for {len(ranked)} models, {ranked[0].name} with "
         f"{bytes_text(sizes[0])} to {ranked[-1].name} with {bytes_text(sizes[-1])}, {times:.3g} times as much.",
         f"DeepSeek-V4-Pro {value(v4, bytes_text(v4), name='attention_v4')}; from {ranked[0].name} "
         f"{value(sizes[0], bytes_text(sizes[0]))} to {ranked[-1].name} {value(sizes[-1], bytes_text(sizes[-1]))}{pale}",
@@ -109,8 +109,8 @@ def decode_flops(
     if {"deepseek-v3.2", "deepseek-v4-pro"} <= set(models):
         high, low = (float(curves[key][-1]) for key in ("deepseek-v3.2", "deepseek-v4-pro"))
         axes.annotate("", (CONTEXTS[-1], low), (CONTEXTS[-1], high), arrowprops={"arrowstyle": "<->", "shrinkA": 0})
-        axes.annotate(f"{low / high:.0%}", (CONTEXTS[-1], (low * high) ** 0.5), (-6, 0),
-                      textcoords="offset points", ha="right", va="center", weight="bold")  # fmt: skip
+        words = {"textcoords": "offset points", "ha": "right", "weight": "bold"}
+        axes.annotate(f"{low / high:.0%} of V3.2", (CONTEXTS[-1], low), (-4, -18), **words)
     _against_context(axes, curves)
     ends = {arch.load(key).name: (float(curve[0]), float(curve[-1])) for key, curve in curves.items()}
     alt = "; ".join(f"{name} {a:,.0f} at 1K, {b:,.0f} at 1M" for name, (a, b) in ends.items())
@@ -171,7 +171,8 @@ def which_ratio(
     return Words(
         f"Stacked bars of one token's work at {tokens_text(tokens)}: V3.2 {base:.3g} TFLOP in FP8-equivalents, V4-Pro "
         f"{pro:.1%} of it, V4-Flash {flash:.1%}. Parts: matrices, index scores, attention to keys.",
-        f"of V3.2's work: V4-Pro {value(pro, f'{pro:.2%}', name='attention_ratio')} · V4-Flash {value(flash, f'{flash:.2%}')}",
+        f"of V3.2's work: V4-Pro {value(pro, f'{pro:.2%}', name='attention_ratio')} · "
+        f"V4-Flash {value(flash, f'{flash:.2%}')}",
     )
 
 
@@ -194,9 +195,9 @@ def _in_groups(key: str, tokens: int, weights: Mapping[str, float]) -> Mapping[s
 def _stack(axes: Axes, row: int, parts: Mapping[str, float]) -> float:
     """Draw one stacked bar and return its length."""
     left = 0.0
-    for part, value in parts.items():
-        axes.barh(row, value, left=left, color=_GROUPS[part][1], height=0.6)
-        left += value
+    for part, work in parts.items():
+        axes.barh(row, work, left=left, color=_GROUPS[part][1], height=0.6)
+        left += work
     return left
 
 
@@ -247,9 +248,10 @@ def recall_against(results: Sequence[_Point], bytes_are: Literal["kept", "read"]
     for family, look in _LOOKS.items():
         _points(axes, [r for r in results if r.variant.split()[0] == family], bytes_are, **look)
     log_axis(axes, "x", [500, 1000, 2000, 4000, 8000], bytes_text)
-    axes.set(xlim=(480, 20000), ylim=(0, 1.1))
+    axes.set(xlim=(330, 10500), ylim=(0, 1.1))
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
-    colour_key([("every token (full)", COLOURS["full"]), ("HCA", COLOURS["other"]), ("CSA, by entries read k", COLOURS["compressed"])])
+    names = ("every token (full)", "HCA, by block", "CSA, by entries read k")
+    colour_key([(text, look["colour"]) for text, look in zip(names, _LOOKS.values(), strict=True)])
     each = [f"{_named(r)} {r.recall:.0%} at {getattr(r, f'{bytes_are}_bytes'):,}" for r in results]
     return Words(f"Share of needles found against bytes {bytes_are}: {'; '.join(each)}.")
 
@@ -270,13 +272,22 @@ def _points(axes: Axes, results: Sequence[_Point], bytes_are: str, colour: str, 
     groups: dict[str, list[_Point]] = {}
     for found in results:
         groups.setdefault(found.variant if found.top_k else found.variant.split()[0], []).append(found)
-    for name, members in groups.items():
+    for members in groups.values():
         places = [(getattr(r, f"{bytes_are}_bytes"), r.recall) for r in members]
         axes.plot(*zip(*places, strict=True), color=colour, marker=marker, linestyle=line)
         for found, place in zip(members, places, strict=True):
-            if found.top_k is None or found is members[0] or (found.top_k in (2, 4) and name == "CSA 4"):
-                text = found.variant if found.top_k is None else f"{found.variant}, k = {found.top_k}"
-                axes.annotate(text, place, _OFFSETS.get(text, (7, -3)), textcoords="offset points", fontsize=9)
+            _name_point(axes, found, place, first=found is members[0])
 
 
-_OFFSETS: dict[str, tuple[float, float]] = {}
+def _name_point(axes: Axes, found: _Point, place: tuple[float, float], first: bool) -> None:
+    """Name a point where there is room: HCA and full on the left, CSA on the right, no k above 4."""
+    small = found.variant == "CSA 16"
+    if found.top_k is None:
+        text, offset, side = found.variant, (-7, 4), "right"
+    elif first:
+        text, offset, side = _named(found), (0 if small else 7, -13 if small else -3), "left"
+    elif found.top_k in (2, 4) and not small:
+        text, offset, side = f"k={found.top_k}", (7, -11 if found.top_k == 4 else -3), "left"
+    else:
+        return
+    axes.annotate(text, place, offset, textcoords="offset points", ha=side, fontsize=9)

@@ -84,11 +84,11 @@ _KINDS = (
     _Kind(
         "CSA", "compressed sparse", "compressed", ("deepseek-v4-pro", "csa"), block=4, entries=4, read=(0, 2),
         index=True, window=4,
-        tells="One entry and one index key stand for 4 tokens. The best 2 entries are read, and a window of raw tokens.",
+        tells="One entry and one index key stand for 4 tokens. The best 2 entries are read, and a window of tokens.",
     ),
     _Kind(
         "HCA", "heavily compressed", "compressed", ("deepseek-v4-pro", "hca"), block=8, entries=2, window=4,
-        tells="One entry stands for many tokens, 8 here and 128 in V4. So few are left that all are read, and a window.",
+        tells="One entry stands for many tokens, 8 here and 128 in V4. So few remain that all are read, and a window.",
     ),
     _Kind(
         "SWA", "sliding window", "sliding", ("mimo-v2.5-pro", "sliding"), vectors=2, entries=0, window=4,
@@ -238,7 +238,9 @@ def _key(kinds: Sequence[_Kind]) -> list[tuple[str, str]]:
 def _real(kind: _Kind) -> str:
     """Return what a layer of a published model keeps and reads, as HTML."""
     growing, fixed, read = kept_and_read(kind.attention())
-    token = f"{value(growing, f'{growing:,.0f}' if growing > 10 else f'{growing:.2f}')} bytes per token" if growing else ""
+    token = (
+        f"{value(growing, f'{growing:,.0f}' if growing > 10 else f'{growing:.2f}')} bytes per token" if growing else ""
+    )
     window = f"{value(fixed, f'{fixed:,.0f}')} bytes of window" if fixed else ""
     kept = " and ".join(part for part in (token, window) if part)
     name = arch.load(kind.layer[0]).name
@@ -301,9 +303,9 @@ def compressor() -> Words:
     shapes.diagram("How do 8 tokens become one entry?", top + 24 * channels + 8, parts)
     strongest = ", ".join(f"channel {c + 1} token {int(weights[:, c].argmax()) + 1}" for c in range(channels))
     return Words(
-        f"A grid of {tokens} tokens, four of the block before and four of this block, by {channels} channels; each cell is "
-        f"shaded by its weight, and each row of weights sums to 1. Largest weights: {strongest}. The weighted sum of a row "
-        "is one channel of the entry.",
+        f"A grid of {tokens} tokens, four of the block before and four of this block, by {channels} channels; each "
+        f"cell is shaded by its weight, and each row of weights sums to 1. Largest: {strongest}. The weighted sum "
+        "of a row is one channel of the entry.",
         f"each row of weights sums to {value(float(weights[:, 0].sum()), '1')}; the next entry averages tokens 5 to 12",
     )
 
@@ -327,7 +329,9 @@ def _entry(x: float, top: float, channels: int, narrow: bool) -> list[str]:
     """Return the arrows from each row to its channel of the entry."""
     gap = 12 if narrow else 34
     colour = COLOURS["compressed"]
-    parts = [shapes.arrow([(x + 2, top + 12 + 24 * c), (x + gap - 2, top + 12 + 24 * c)], head=5) for c in range(channels)]
+    parts = [
+        shapes.arrow([(x + 2, top + 12 + 24 * c), (x + gap - 2, top + 12 + 24 * c)], head=5) for c in range(channels)
+    ]
     parts += [shapes.box(x + gap, top + 1 + 24 * c, 18, 22, colour, edge="currentColor") for c in range(channels)]
     if narrow:
         return [*parts, shapes.text(x + gap + 18, top - 8, "entry", anchor="end", bold=True, size=10.5)]
