@@ -6,7 +6,7 @@ Chapter: attention
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,7 +109,7 @@ def decode_flops(
     if {"deepseek-v3.2", "deepseek-v4-pro"} <= set(models):
         high, low = (float(curves[key][-1]) for key in ("deepseek-v3.2", "deepseek-v4-pro"))
         axes.annotate("", (CONTEXTS[-1], low), (CONTEXTS[-1], high), arrowprops={"arrowstyle": "<->", "shrinkA": 0})
-        words = {"textcoords": "offset points", "ha": "right", "weight": "bold"}
+        words: Mapping[str, Any] = {"textcoords": "offset points", "ha": "right", "weight": "bold"}
         axes.annotate(f"{low / high:.0%} of V3.2", (CONTEXTS[-1], low), (-4, -18), **words)
     _against_context(axes, curves)
     ends = {arch.load(key).name: (float(curve[0]), float(curve[-1])) for key, curve in curves.items()}
