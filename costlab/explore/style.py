@@ -52,8 +52,8 @@ COLOURS: Mapping[str, str] = {
     "dropped": "#A33B3B",
 }
 INK = "#000000"  # the page's own text colour: dark on white, light on black
-DARK = "#111111"  # on a light bar, whatever the page's ground
-LIGHT = "#FDFDFD"  # on a dark bar
+DARK = "#010101"  # on a light bar, whatever the page's ground
+LIGHT = "#FEFEFE"  # on a dark bar
 
 STYLE = Path(__file__).with_name("costlab.mplstyle")
 
@@ -161,8 +161,8 @@ def label_inside(axes: Axes, text: str, x: float, y: float, **look: Any) -> None
 
 def on(colour: str) -> str:
     """Return the ink that reads on a bar of that colour, on either ground."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 125 else LIGHT
+    red, green, blue = ((int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
+    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else LIGHT  # where both contrasts are equal
 
 
 def spread_labels(values: Sequence[float], gap: float) -> list[float]:
