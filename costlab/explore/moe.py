@@ -90,6 +90,7 @@ def weights_per_token(model: str = "deepseek-v4-pro", batch: int = 256) -> Words
     Raises:
         ValueError: an unknown model or one without experts, or a batch below 1.
     """
+    moe.moe_layer(model)  # raises where there are no experts
     name, step, marked = arch.load(model).name, moe.decode_step(model, _BATCHES), moe.decode_step(model, batch)
     axes = new_figure(f"What must {name} read for one token?", "tokens in one decode step", "GB per token")
     parts = {
@@ -220,7 +221,7 @@ def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) 
     label_ends(axes, grid[-1], ends, [style for *_, style in looks])
     return Words(
         f"Against the capacity factor, the share of visits dropped falls and the share of rows padded rises. At a "
-        f"factor of {factor:g}, with a skew of {skew:g} over {experts} experts, {dropped:.1%} of the visits are dropped "
+        f"factor of {factor:g}, with skew {skew:g} over {experts} experts, {dropped:.1%} of the visits are dropped "
         f"and {padded:.1%} of the rows computed hold no token.",
         f"factor {factor:g}: {value(dropped, f'{dropped:.1%}')} of visits dropped, {value(padded, f'{padded:.1%}')} of "
         "rows padded",

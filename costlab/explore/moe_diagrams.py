@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from costlab import arch, moe
+from costlab.checks import count
 from costlab.explore import shapes
 from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS
 
 
-def experts_light_up(batches: Sequence[int] = (1, 2, 8, 64, 256)) -> Frames:
+def experts_light_up(batches: Sequence[int] = (2, 8, 64, 256)) -> Frames:
     """Return the steps from one token's way through V4-Pro's experts to a batch that visits them all.
 
     Args:
@@ -29,7 +30,7 @@ def experts_light_up(batches: Sequence[int] = (1, 2, 8, 64, 256)) -> Frames:
     layer = moe.moe_layer("deepseek-v4-pro")
     routes = _routes(max(batches))
     steps = [(one_token(), _one_token_words(layer))]
-    for batch in batches[1:] if batches[0] == 1 else batches:
+    for batch in (count(size, "batch") for size in batches):
         loads = moe.count_loads(routes.experts[:batch], layer.experts)
         expected = layer.experts * float(moe.touched_share(layer.experts, layer.top_k, batch))
         visits, reached = batch * layer.top_k, np.count_nonzero(loads)

@@ -10,21 +10,13 @@ import numpy as np
 import pytest
 from matplotlib.dates import date2num
 
-from costlab import arch, explore, moe, prices, roofline
+from costlab import explore, prices, roofline
 from costlab.explore import style
 from costlab.explore.prices import catalog_day
 
 matplotlib.use("Agg")
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-@dataclass(frozen=True)
-class Found:
-    variant: str
-    top_k: int | None
-    recall: float
-    kept_bytes: int
 
 
 @dataclass(frozen=True)
@@ -44,13 +36,6 @@ class Looked:
 
 # Arguments at both ends of the range a slider can have, beside the defaults.
 ENDS = {
-    "cache_per_model": [{"tokens": 1}, {"tokens": 1024}, {"tokens": 2**24}],
-    "growth": [{"models": ["llama-2-7b"]}, {"models": list(arch.models())}],
-    "decode_flops": [{"models": ["llama-2-7b"]}, {"models": list(arch.models())}],
-    "which_ratio": [
-        {"tokens": 1, "fp4": 0.25, "bf16": 1.0, "fp32": 1.0, "fp4_weights": 0.5},
-        {"tokens": 4_194_304, "fp4": 2.0, "bf16": 4.0, "fp32": 8.0, "fp4_weights": 2.0},
-    ],
     "blended_price": [{"hit_rate": 0.0}, {"hit_rate": 1.0}],
     "bill_parts": [
         {"input_tokens": 0, "output_tokens": 0, "hit_rate": 0.0},
@@ -71,10 +56,6 @@ ENDS = {
         {"model": "deepseek-v4-pro", "chip": "b200"},
     ],
     "published_day": [],
-    "experts_touched": [{"batch": 1, "skew": 0.0}, {"batch": 4096, "skew": 2.0}],
-    "capacity_waste": [{"factor": 0.5, "skew": 0.0, "tokens": 64}, {"factor": 4.0, "skew": 2.0, "tokens": 8192}],
-    "expert_collapse": [{"curves": {"free": [0.9, 0.5] * 20, "balanced": [1.0] * 40}}, {"curves": {"one": [0.5] * 12}}],
-    "recall_points": [{"results": [Found("full", None, 1.0, 8448), Found("CSA 4", 1, 0.3, 3680)]}],
     "window_saving": [
         {"full": 1, "window": 1, "context": 64},
         {"full": 70, "window": 4096, "context": 1_048_576},
@@ -103,7 +84,6 @@ ENDS = {
     ],
     "keeping": [{"reads_per_hour": 0.01, "spacing": 128}, {"reads_per_hour": 1000.0, "spacing": 32_768}],
     "store_times": [{"rows": [("no store", 2.0, 1.9), ("memory", 0.1, None)]}],
-    "weights_per_token": [{"batch": 1}, {"model": "mixtral-8x7b", "batch": 4096}],
 }
 HELPERS = {"label_ends", "new_figure", "spread_labels", "bytes_text", "tokens_text"}
 
@@ -154,25 +134,6 @@ def test_figure(name, arguments, capsys):
 def texts():
     plt.gcf().canvas.draw()  # tick labels are written then
     return " ".join(text.get_text() for text in plt.gcf().findobj(matplotlib.text.Text))
-
-
-def test_cache_per_model_marks_every_model(capsys):
-    explore.cache_per_model()
-    shown = texts()
-    for model in arch.models().values():
-        assert model.name in shown
-    assert "5.28 GB" in shown
-    assert "4K" not in shown
-    bars = sorted(patch.get_width() for patch in plt.gca().patches)
-    assert bars == pytest.approx(sorted(float(m.kv_bytes(1_048_576).total) for m in arch.models().values()))
-
-
-def test_which_ratio_says_27_percent(capsys):
-    explore.which_ratio()
-    assert "27.0%" in texts()
-    assert "DeepSeek-V4-Pro / V3.2 = 0.27025693" in capsys.readouterr().out
-    explore.which_ratio(fp4=1.0, bf16=1.0, fp32=1.0)
-    assert "DeepSeek-V4-Pro / V3.2 = 0.2619" in capsys.readouterr().out
 
 
 def test_window_saving_says_seven(capsys):
@@ -235,15 +196,6 @@ def test_price_steps_end_where_the_product_ended():
         assert ends == {date2num(date.fromisoformat(end) if end else catalog_day())}
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.25, 1.25, 4.0])
-def test_capacity_waste_is_what_dispatching_finds(factor, capsys):
-    explore.capacity_waste(factor, 0.5, 1024)
-    routes = moe.sample_routes(1024, 6, moe.zipf_shares(64, 0.5), np.random.default_rng(0))
-    done = moe.dispatch_with_capacity(routes, 64, moe.capacity(1024, 64, 6, factor))
-    dropped, padded = (float(line.split(": ")[-1].split()[0]) for line in capsys.readouterr().out.splitlines())
-    assert (dropped, padded) == pytest.approx((done.dropped_share, done.padding_share), abs=1e-12)
-
-
 @pytest.mark.parametrize(
     ("branch", "every", "shown"),
     [
@@ -278,10 +230,6 @@ def test_batch_curve_says_when_nothing_fits(capsys):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("cache_per_model", {"tokens": 0}, "at least 1"),
-        ("growth", {"models": ["nope"]}, "unknown model 'nope'"),
-        ("decode_flops", {"models": ["nope"]}, "unknown model 'nope'"),
-        ("which_ratio", {"tokens": -1}, "at least 1"),
         ("blended_price", {"hit_rate": 1.5}, "between 0 and 1"),
         ("bill_parts", {"hit_rate": -1}, "between 0 and 1"),
         ("bill_parts", {"input_tokens": -1}, "input_tokens"),
