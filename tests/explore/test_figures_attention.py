@@ -7,6 +7,7 @@ import pytest
 from figures import axes_of, check, lines, numbers, rises
 
 from costlab import arch, attention, explore
+from costlab.explore.attention import recall_against
 from costlab.explore.attention_diagrams import _KINDS, attention_kind, kept_and_read, weights_of_two_blocks
 from costlab.explore.style import COLOURS
 
@@ -86,7 +87,9 @@ def test_what_is_kept_is_filled_and_what_is_read_outlined(kind):
 def test_the_overview_counts_fewer_from_kind_to_kind():
     kept = [kind.kept for kind in _KINDS[:-1]]
     assert kept == sorted(kept, reverse=True)
-    assert (_KINDS[0].kept, _KINDS[-2].kept) == (64, 6)
+    assert [(kind.kept, kind.reads) for kind in _KINDS] == [
+        (64, 64), (32, 32), (16, 16), (16, 4), (8, 6), (6, 6), (8, 8),
+    ]  # fmt: skip
     for kind in _KINDS:
         assert f"{kind.name} keeps {kind.kept}" in explore.attention_overview().words.alt
 
@@ -169,6 +172,9 @@ def test_recall_is_drawn_against_what_is_kept_and_what_is_read():
     assert "CSA 4 k=4 80% at 1,824" in read.words.alt
     assert "HCA 4 88% at 2,624" in kept.words.alt
     assert "HCA 4 88% at 2,624" in read.words.alt
+    for what in ("kept", "read"):
+        points = np.concatenate([line.T for line in lines(recall_against, RESULTS, what)]).tolist()
+        assert sorted(points) == sorted([getattr(r, f"{what}_bytes"), r.recall] for r in RESULTS)
 
 
 @pytest.mark.parametrize(
