@@ -110,7 +110,7 @@ def decode_flops(
         high, low = (float(curves[key][-1]) for key in ("deepseek-v3.2", "deepseek-v4-pro"))
         axes.annotate("", (CONTEXTS[-1], low), (CONTEXTS[-1], high), arrowprops={"arrowstyle": "<->", "shrinkA": 0})
         words: Mapping[str, Any] = {"textcoords": "offset points", "ha": "right", "weight": "bold"}
-        axes.annotate(f"{low / high:.0%} of V3.2", (CONTEXTS[-1], low), (-4, -18), **words)
+        axes.annotate(f"{low / high:.0%} of V3.2", (CONTEXTS[-1], low), (-4, -38), **words)
     _against_context(axes, curves)
     ends = {arch.load(key).name: (float(curve[0]), float(curve[-1])) for key, curve in curves.items()}
     alt = "; ".join(f"{name} {a:,.0f} at 1K, {b:,.0f} at 1M" for name, (a, b) in ends.items())

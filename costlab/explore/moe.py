@@ -58,7 +58,7 @@ def experts_touched(batch: int = 64, skew: float = 0.0) -> Words:
         styles.append(style)
     axes.axvline(batch, color=COLOURS["other"], linewidth=1, linestyle=":")
     log_axis(axes, "x", 4.0 ** np.arange(0, 7), "{:g}".format)
-    axes.set(xlim=(0.9, _LARGEST), ylim=(0, 1.05))
+    axes.set(xlim=(0.9, _LARGEST), ylim=(0, 1.05 if is_narrow() else 1.22))  # room for names of lines that meet
     axes.set_yticks(_PER_CENT, [f"{share:.0%}" for share in _PER_CENT])
     label_ends(axes, _LARGEST, ends, styles)
     listed = "; ".join(f"{name} {share:.1%}" for name, share in found.items())
@@ -256,7 +256,7 @@ def expert_collapse(curves: Mapping[str, Sequence[float]]) -> Words:
         ends.append((float(np.mean(values[-10:])), name, COLOURS[colour]))
         styles.append(style)
     last = max(len(values) for values in curves.values()) - 10
-    axes.set(xlim=(0, last), ylim=(0, 1.05), xticks=np.linspace(0, 100 * (last // 100), last // 100 + 1))
+    axes.set(xlim=(0, last), ylim=(0, 1.2), xticks=np.linspace(0, 100 * (last // 100), last // 100 + 1))
     label_ends(axes, last, ends, styles)
     each = " · ".join(f"{name} {value(end, f'{end:.2f}')}" for end, name, _ in ends)
     listed = "; ".join(f"{name} {end:.2f}" for end, name, _ in ends)
