@@ -68,7 +68,7 @@ test-all: PYTEST_ARGS += --hypothesis-profile=all
 test-all: test
 
 execute: $(STAMP)
-	$(BIN)/python tools/execute_notebooks.py book/*.ipynb
+	$(BIN)/python tools/execute_notebooks.py book/*.ipynb book/reference/*.ipynb
 
 serve: $(STAMP)
 	@test -f $(HTML)/index.html || $(MAKE) book

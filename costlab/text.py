@@ -6,6 +6,7 @@ Chapter: attention
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -41,6 +42,41 @@ def _scaled(number: float) -> tuple[str, str]:
     while power + 1 < len(prefixes) and abs(float(f"{number / 1000**power:.3g}")) >= 1000:  # as printed: 999.9 G is 1 T
         power += 1
     return f"{number / 1000**power:.3g}", prefixes[power]
+
+
+#: What of a source's text a page makes a link: addresses, and papers by their number.
+_ADDRESS = re.compile(
+    r"https?://[^\s;,)]*[^\s;,).]|(?:github\.com|huggingface\.co)/[\w.-]+/[\w.-]+\w|arXiv \d{4}\.\d{4,5}(?:v\d+)?"
+)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A cell that leads somewhere; as text it is what it shows."""
+
+    text: str  # what is shown
+    address: str  # where it leads: a file beside the page's, a place in it, or an address on the web
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def linked(text: str) -> str:
+    """Return a text as HTML in which addresses and arXiv numbers are links."""
+    parts, end = [], 0
+    for found in _ADDRESS.finditer(text):
+        parts += [escape(text[end : found.start()]), _anchor(Anchor(found[0], _address(found[0])))]
+        end = found.end()
+    return "".join([*parts, escape(text[end:])])
+
+
+def _address(found: str) -> str:
+    paper = found.removeprefix("arXiv ")
+    return found if found.startswith("http") else f"https://{f'arxiv.org/abs/{paper}' if paper != found else found}"
+
+
+def _anchor(link: Anchor) -> str:
+    return f'<a href="{escape(link.address)}">{escape(link.text)}</a>'
 
 
 def cell(value: Any, missing: str = "–") -> str:
@@ -80,6 +116,8 @@ class Table:
     rows: Sequence[Mapping[str, Any]]  # mappings with the same keys, already rounded or formatted as they should appear
     bold: str | None = None  # the key of the column to stress, or None
     caption: str = ""  # one sentence above the table
+    stacked: bool = False  # whether a narrow page shows each row as a card, its cells below one another
+    filters: Sequence[str] = ()  # columns by whose values the page's reader may choose rows; a cell "A, B" has two
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -89,6 +127,8 @@ class Table:
                 raise ValueError(f"row {dict(row)!r} should have the columns {self._heads}")
         if self.bold is not None and self.bold not in self._heads:
             raise ValueError(f"bold = {self.bold!r} should be one of {self._heads}")
+        if unknown := [head for head in self.filters if head not in self._heads]:
+            raise ValueError(f"filters = {unknown!r} should be among {self._heads}")
 
     @property
     def _heads(self) -> list[str]:
@@ -101,14 +141,29 @@ class Table:
 
     def _repr_html_(self) -> str:
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        head = "".join(f'<th scope="col">{escape(h)}</th>' for h in self._heads)
-        body = "".join(f"<tr>{''.join(self._cell(h, row[h]) for h in self._heads)}</tr>" for row in self.rows)
-        return f'<table class="costlab">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        head = "".join(f'<th scope="col"{self._head_says(h)}>{escape(h)}</th>' for h in self._heads)
+        body = "".join(
+            f"<tr{self._role('row')}>{''.join(self._cell(h, row[h]) for h in self._heads)}</tr>" for row in self.rows
+        )
+        group, kind = self._role("rowgroup"), "costlab stacked" if self.stacked else "costlab"
+        heads = f"<thead{group}><tr{self._role('row')}>{head}</tr></thead>"
+        return f'<table class="{kind}"{self._role("table")}>{caption}{heads}<tbody{group}>{body}</tbody></table>'
+
+    def _role(self, name: str) -> str:
+        """Cells below one another are no table to a screen reader, unless each part says what it is."""
+        return f' role="{name}"' if self.stacked else ""
+
+    def _head_says(self, head: str) -> str:
+        return self._role("columnheader") + (" data-filter" if head in self.filters else "")
 
     def _cell(self, head: str, value: Any) -> str:
-        text = escape(cell(value))
+        text = _anchor(value) if isinstance(value, Anchor) else linked(cell(value))
         inner = f"<strong>{text}</strong>" if head == self.bold else text
-        return f"<td{' class=num' if _is_number(value) else ''}>{inner}</td>"
+        start = f"<td{' class=num' if _is_number(value) else ''}"
+        if not self.stacked:
+            return f"{start}>{inner}</td>"
+        empty = " data-empty" if value is None else ""  # a card leaves it out
+        return f'{start} role="cell" data-label="{escape(head)}"{empty}><span>{inner}</span></td>'
 
 
 def _is_number(value: Any) -> bool:

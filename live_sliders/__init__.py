@@ -3,7 +3,8 @@
 The notebooks stay plain: `interact`, `interactive_output` and widgets with `observe`. At build time this
 Sphinx extension reads the executed notebook, keeps the saved figure as an ordinary image, and writes beside it
 what a browser needs to run the same Python: the statements that a slider depends on, and the packages they
-import. In the page, native inputs replace the widgets; the first touch starts Pyodide in a worker.
+import. It runs those statements once itself and compares what they show with the notebook. In the page, native
+inputs replace the widgets; the first touch starts Pyodide in a worker.
 
 Enable it with `extensions = ["live_sliders"]`; the options are in the README.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

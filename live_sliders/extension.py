@@ -18,8 +18,10 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
 from . import __version__, csp, fallback, runtime, wheel
+from .check import Checker, NotComparable
 from .notebook import read_cells
 from .plan import Available, Page, PageError, Plan, View, make_plan, problems
+from .prose import LiveNumbers, live_role, saved_state
 from .widgets import State
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("live_csp", True, "html", bool)
     app.add_config_value("live_run_hint", "", "html", str)
     app.add_config_value("live_stop_after_s", 10, "env", (int, float))
+    app.add_config_value("live_check", True, "html", bool)
     app.add_post_transform(LiveViews)
+    app.add_role("live", live_role)
+    app.add_transform(LiveNumbers)
     _keep_execution_from_stalling(app)
     app.connect("builder-inited", prepare)
     app.connect("html-page-context", finish_page, priority=900)
@@ -71,6 +76,7 @@ def prepare(app: Sphinx) -> None:
     """Put the page's scripts, the runtime and the wheels into the output folder."""
     app.live_places = None  # type: ignore[attr-defined]
     app.live_available = Available({})  # type: ignore[attr-defined]
+    app.live_checker = None  # type: ignore[attr-defined]
     if app.builder.format != "html":
         return
     target = Path(app.outdir, FOLDER)
@@ -85,10 +91,20 @@ def prepare(app: Sphinx) -> None:
         {project.package.name: project.package for project in projects},
         frozenset(path for project in projects for path in project.left_out()),
     )
+    if app.config.live_check:
+        app.live_checker = _checker(app, projects)  # type: ignore[attr-defined]
     runtime_place = _assemble(app, lock, target)
     if runtime_place:
         wheels = [_write_wheel(project, target) for project in projects]
         app.live_places = {"runtime": runtime_place, "wheels": wheels}  # type: ignore[attr-defined]
+
+
+def _checker(app: Sphinx, projects: list[wheel.Project]) -> Checker:
+    """Return what compares pages with the slices that they run; a page may take as long as its notebook may."""
+    timeout_s = getattr(app.config, "nb_execution_timeout", -1)
+    memory = Path(app.confdir, app.config.live_cache, "checked")
+    available: Available = app.live_available  # type: ignore[attr-defined]
+    return Checker(available, projects, memory, timeout_s if timeout_s > 0 else None)
 
 
 def _read_projects(app: Sphinx) -> list[wheel.Project]:
@@ -136,7 +152,7 @@ class LiveViews(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Transform one page."""
         shown = [(node, _model_id(node)) for node in self.document.findall(nodes.raw) if VIEW_TAG in node.astext()]
-        state = _saved_state(self.app, self.env.docname)
+        state = saved_state(self.app, self.env.docname)
         found = [(node, model_id) for node, model_id in shown if model_id in state]
         if not found:  # a notebook whose execution failed has no state; myst-nb has said so
             return
@@ -152,8 +168,13 @@ class LiveViews(SphinxPostTransform):
     def _plan(self, page: Page) -> Plan | None:
         try:
             plan = make_plan(page, self.app.live_available)  # type: ignore[attr-defined]
+            if plan and self.app.live_checker:  # type: ignore[attr-defined]
+                self.app.live_checker.check(page, plan)  # type: ignore[attr-defined]
         except PageError as error:
             raise ExtensionError(f"live_sliders: {error}") from error
+        except NotComparable as reason:
+            message = "live slider, its result was not compared with the notebook's: %s"
+            logger.warning(message, reason, location=page.name, type="live_sliders", subtype="check")
         return plan if self.app.live_places else None  # type: ignore[attr-defined]
 
 
@@ -177,15 +198,6 @@ def _cell_index(node: nodes.Node) -> int:
     while parent.get("nb_element") != "cell_code":
         parent = parent.parent
     return int(parent["cell_index"])
-
-
-def _saved_state(app: Sphinx, docname: str) -> State:
-    """Return the widget models that myst-nb keeps for a page; it would write them into the page as a script."""
-    from myst_nb.sphinx_ import NbMetadataCollector
-
-    files = NbMetadataCollector.get_js_files(app.env, docname)
-    _, attributes = files.get("ipywidgets_state", (None, {"body": '{"state": {}}'}))
-    return dict(json.loads(attributes["body"])["state"])
 
 
 def _warn(page: Page, document: nodes.document) -> None:

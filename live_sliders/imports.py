@@ -6,10 +6,20 @@ import ast
 import sys
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+
+from .dialect import plain_python
 
 PROVIDED = frozenset({"IPython", "myst_nb", "ipywidgets", "js", "pyodide"})
 """Modules that the page's own start-up code brings."""
+WITHOUT = frozenset(
+    """
+    curses dbm ensurepip idlelib lib2to3 tkinter turtle turtledemo venv
+    """.split()  # noqa: SIM905
+)
+"""Modules of the standard library that Pyodide leaves out."""
+STANDARD = frozenset(sys.stdlib_module_names) - WITHOUT
 
 
 @dataclass
@@ -26,7 +36,7 @@ class Found:
 
     def missing(self, available: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return the modules imported for certain that the browser does not have, those left out of a wheel first."""
-        known = set(available) | PROVIDED | set(sys.stdlib_module_names)
+        known = set(available) | PROVIDED | STANDARD
         return self.left_out | {name: chain for name, chain in self.chains.items() if name not in known}
 
 
@@ -41,7 +51,7 @@ class ImportWalker:
 
     def visit_cell(self, source: str, label: str) -> None:
         """Follow a cell's imports; those inside its functions count, since a slider will call them."""
-        for name in _imported(ast.walk(ast.parse(source))):
+        for name in _imported(ast.walk(ast.parse(plain_python(source)))):
             self._visit(name, (label,))
 
     def _visit(self, name: str, chain: tuple[str, ...]) -> None:
@@ -60,19 +70,25 @@ class ImportWalker:
 
     def _visit_file(self, path: Path, module: str, chain: tuple[str, ...]) -> None:
         """Follow what a module imports for certain, at its top level; note what its functions may import."""
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        certain = set(_imported(_module_level(tree), package))
+        certain, lazy = _imports_of(path, module, path.stat().st_mtime_ns)
         for name in sorted(certain):
             self._visit(name, chain)
-        for name in set(_imported(ast.walk(tree), package)) - certain:
-            self.found.lazy.add(name.split(".")[0])
+        self.found.lazy |= {name.split(".")[0] for name in lazy}
 
     def _file(self, module: str) -> Path | None:
         root, *rest = module.split(".")
         base = self._packages[root].joinpath(*rest)
         candidates = (base / "__init__.py", base.with_suffix(".py"))
         return next((path for path in candidates if path.is_file()), None)
+
+
+@lru_cache(maxsize=4096)
+def _imports_of(path: Path, module: str, changed_ns: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what a file imports for certain, and what only its functions or guarded lines import."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    certain = frozenset(_imported(_module_level(tree), package))
+    return certain, frozenset(_imported(ast.walk(tree), package)) - certain
 
 
 def _with_parents(name: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 NOT_LIVE_TAG = "not-live"  # this cell never runs in the browser, and its widgets stay static
 WHOLE_CELL_TAG = "live"  # this cell runs whole in the browser, for effects that no name shows
+UNCHECKED_TAG = "live-unchecked"  # what this cell's slider shows differs from run to run
 
 
 @dataclass(frozen=True)

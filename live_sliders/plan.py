@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from . import widgets
+from .dialect import magics
 from .imports import Found, ImportWalker
 from .notebook import Cell
-from .slicing import LiveCell, SliceError, slice_cells
+from .slicing import Lacks, LiveCell, SliceError, slice_cells
 from .widgets import State
 
 
@@ -83,7 +85,7 @@ def make_plan(page: Page, available: Available) -> Plan | None:
     if not views:
         return None
     try:
-        cells = slice_cells(page.cells, {view.cell.index for view in views})
+        cells = slice_cells(page.cells, {view.cell.index for view in views}, _lacks(available))
     except SliceError as error:
         raise PageError(f"{page.name}: {error}") from error
     found = _imports(cells, available)
@@ -108,12 +110,13 @@ def problems(page: Page) -> Iterable[tuple[str, str]]:
             yield "alt", f"{where}: the slider's figure has no alternative text (cell metadata mystnb.image.alt)"
         for error in widgets.errors(page.state, view.model_id):
             yield "error", f"{where}: the widget's callback raised {error}"
+    yield from _links(page)
 
 
 def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
     """Warn of `%matplotlib inline`: interact no longer recognises the backend, and figures land below the widget."""
     for cell in page.cells if page.live_views() else []:
-        if "%matplotlib inline" in cell.source:
+        if "%matplotlib inline" in magics(cell.source):
             yield (
                 "figure",
                 (
@@ -123,9 +126,38 @@ def _loose_figures(page: Page) -> Iterable[tuple[str, str]]:
             )
 
 
+def _links(page: Page) -> Iterable[tuple[str, str]]:
+    """Warn of links in the notebook's JavaScript, which the page does not run."""
+    cells = {
+        each: view.cell.index for view in page.live_views() for each in widgets.reachable(page.state, view.model_id)
+    }
+    for maker, source, target in widgets.script_links(page.state):
+        if cell := next((cells[end] + 1 for end in (source, target) if end in cells), None):
+            ends = [widgets.label(page.state, end) for end in (source, target)]
+            yield (
+                "link",
+                (
+                    f"cell {cell}: the page does not follow {maker} between {ends[0]} and {ends[1]}, since that works "
+                    f"in the notebook's own scripts; use ipywidgets.{maker.removeprefix('js')}, which works in Python"
+                ),
+            )
+
+
 def _nth(page: Page, view: View) -> int:
     """Return a view's place among the views of its cell."""
     return [each for each in page.views if each.cell is view.cell].index(view)
+
+
+def _lacks(available: Available) -> Lacks:
+    """Return a test for statements that import what the browser does not have."""
+    known = [*available.modules, *available.own]
+
+    def lacks(node: ast.stmt) -> bool:
+        walker = ImportWalker(available.own, available.left_out)
+        walker.visit_cell(ast.unparse(node), "")
+        return bool(walker.found.missing(known))
+
+    return lacks
 
 
 def _imports(cells: list[LiveCell], available: Available) -> Found:

@@ -90,6 +90,23 @@ def errors(state: State, model_id: str) -> list[str]:
     ]
 
 
+def script_links(state: State) -> Iterator[tuple[str, str, str]]:
+    """Yield the links that the notebook's own JavaScript follows: what made it, and the models at its ends."""
+    makers = {"LinkModel": "jslink", "DirectionalLinkModel": "jsdlink"}
+    for each in state:
+        if kind(state, each) in makers:
+            ends = [state[each]["state"][end][0].removeprefix(REFERENCE) for end in ("source", "target")]
+            yield makers[kind(state, each)], ends[0], ends[1]
+
+
+def label(state: State, model_id: str) -> str:
+    """Return how to call a widget in a message: its kind and description."""
+    if model_id not in state:
+        return "a widget"
+    description = state[model_id]["state"].get("description")
+    return kind(state, model_id).removesuffix("Model") + (f" {description!r}" if description else "")
+
+
 PAGE_KEYS = frozenset(
     """
     children value index min max step base description tooltip description_allow_html placeholder

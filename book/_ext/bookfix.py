@@ -69,6 +69,19 @@ def scrolling_tables(context: dict[str, Any]) -> None:
 _SCROLLER = '<div class="pst-scrollable-table-container" tabindex="0" role="group" aria-label="Table">'
 
 
+def links_to_pages(context: dict[str, Any]) -> None:
+    """Lead links that code printed as HTML to the pages that were built from the notebooks they name."""
+    body = context.get("body")
+    if body:
+        context["body"] = re.sub(r'<a href="([\w/-]+)\.ipynb(#[\w-]+)?">', r'<a href="\1.html\2">', body)
+
+
+def filters(app: Sphinx, context: dict[str, Any]) -> None:
+    """Add the script that filters tables to a page that has one to filter."""
+    if "<th " in context.get("body", "") and " data-filter>" in context["body"]:
+        app.add_js_file("filter.js", loading_method="defer")
+
+
 def copy_mathjax(app: Sphinx) -> None:
     """Copy the part of MathJax that the pages use (1.7 of 24 MB), so that no page asks a third party."""
     spec = find_spec("sphinx-mathjax-offline")
@@ -132,6 +145,8 @@ def repair_page(
     without_thebe(context)
     valid_bibliography_roles(context)
     scrolling_tables(context)
+    links_to_pages(context)
+    filters(app, context)
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:

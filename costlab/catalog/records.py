@@ -299,8 +299,9 @@ class Article:
     """A source article whose numbers the ledger recomputes."""
 
     title: str  # of the article
+    author: str  # who wrote it, and for whom
     source: str  # where it stands
-    date: date  # day it was read
+    date: date  # day it appeared
     note: str = ""  # what a reader should know
 
 

@@ -36,6 +36,7 @@ class Finding:
     verdict: Verdict  # one of five
     computed: str  # what costlab computes for it, in words
     why: str  # the reason in a sentence
+    chapter: str  # slug of the chapter that computes it
 
 
 _SETTLERS: dict[str, Callable[[Values], Settled]] = {}
@@ -54,8 +55,10 @@ def settle(key: str, /, **instead: float) -> Finding:
     claim = checks.pick(catalog.tables().claims, key, "claim")
     for name in instead:
         checks.pick(claim.numbers, name, f"number of {key}")
-    verdict, computed, why = checks.pick(_SETTLERS, key, "settled claim")({**claim.numbers, **instead})
-    return Finding(key, claim, verdict, computed, f"{why.rstrip('.')} ({claim.source})." if claim.source else why)
+    settler = checks.pick(_SETTLERS, key, "settled claim")
+    verdict, computed, why = settler({**claim.numbers, **instead})
+    why = f"{why.rstrip('.')} ({claim.source})." if claim.source else why
+    return Finding(key, claim, verdict, computed, why, settler.__module__.rpartition(".")[2])
 
 
 def findings(prefix: str = "") -> tuple[Finding, ...]:

@@ -94,6 +94,14 @@ def test_no_cell_failed(site: Site) -> None:
     assert not failed_cells(site.folder)
 
 
+def test_tables_with_menus_get_their_script_and_others_none(site: Site) -> None:
+    """The script stands on a page whose tables have menus, and a link to a notebook leads to its page."""
+    claims, glossary = ((site.folder / f"book/{page}.html").read_text() for page in ("claims", "reference/glossary"))
+    assert "_static/filter.js" in claims
+    assert 'href="moe.html">Mixture of experts</a>' in claims
+    assert "filter.js" not in glossary
+
+
 def test_the_checks_can_fail(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<a href="#here">no</a><a href="b.html#there">no</a><a href="c.html">no</a><p id="ok"></p><a href="#ok">yes</a>'

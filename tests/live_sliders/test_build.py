@@ -30,6 +30,17 @@ def test_a_page_that_needs_torch_fails_the_build(book: Path, runtime: Path) -> N
     assert "not-live" in result.output
 
 
+def test_a_slice_that_shows_something_else_stops_the_build(book: Path, runtime: Path) -> None:
+    toc = one_page_toc(book, "hidden")
+    result = build(book, runtime=runtime, toc=toc)
+    assert result.status != 0
+    assert "live_sliders: hidden: cell 4: the notebook shows '14', the page '0'. " in result.output
+    config = book / "_config.yml"
+    config.write_text(config.read_text().replace("live_wheels:", "live_check: false\n    live_wheels:"))
+    unchecked = build(book, runtime=runtime, toc=toc)
+    assert unchecked.status == 0, unchecked.output
+
+
 def test_a_file_with_a_wrong_hash_stops_the_build(book: Path, runtime: Path, tmp_path: Path) -> None:
     spoiled = tmp_path / "runtime"
     shutil.copytree(runtime, spoiled, copy_function=shutil.copyfile)
@@ -73,6 +84,24 @@ def test_only_what_the_slider_needs_travels(built: Built) -> None:
     assert plan["packages"] == ["ipywidgets", "matplotlib", "numpy"]
     assert [Path(wheel).name for wheel in plan["wheels"]] == ["toycost-0.1.0-py3-none-any.whl"]
     assert plan_of(built, "errors")["packages"] == ["ipywidgets"]
+
+
+def test_what_only_ipython_reads_stays_at_home(built: Built) -> None:
+    sources = [cell["source"] for cell in plan_of(built, "dialect")["cells"]]
+    assert sources[:2] == ["hours: list[int] = []", "hours.extend([3, 4])\ntable = sum(range(10))"]
+    assert "get_ipython" not in "".join(sources)
+    assert "21 135 0" in (built.site / "dialect.html").read_text()
+
+
+def test_prose_names_numbers_of_outputs(built: Built) -> None:
+    html = (built.site / "dialect.html").read_text()
+    assert '<p>It takes <span class="live-number" data-live-number="hours">21.0</span> hours, and no ' in html
+    assert html.count("data-live-number") == 1
+    assert re.search(r"dialect\.md:\d+: WARNING: live number, no output .*'live-days'", built.output)
+
+
+def test_links_in_javascript_are_reported(built: Built) -> None:
+    assert re.search(r"dialect\.md.*cell \d+: the page does not follow jslink between IntSlider 'slider'", built.output)
 
 
 def test_every_page_has_a_strict_policy_and_nothing_from_elsewhere(built: Built) -> None:

@@ -172,7 +172,7 @@ def test_nbclient_is_changed_only_while_a_build_lasts() -> None:
 
         def add_config_value(self, *_: Any) -> None: ...
 
-        add_post_transform = add_config_value
+        add_post_transform = add_role = add_transform = add_config_value
 
     plain = OutputWidget.send
     app = App()

@@ -4,11 +4,12 @@ import json
 import math
 import re
 from datetime import UTC, date, datetime
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
 
-from costlab.text import Table, bytes_text, count_text, plain, tokens_text
+from costlab.text import Anchor, Table, bytes_text, count_text, linked, plain, tokens_text
 
 ROWS = [
     {"model": "A & <B>", "GB": 5.28, "tokens": 1048576, "hit": None},
@@ -64,6 +65,53 @@ def test_text_and_html_hold_the_same_cells():
 def test_bad_rows(rows, bold, words):
     with pytest.raises(ValueError, match=words):
         Table(rows, bold)
+
+
+def test_a_stacked_table_says_what_its_parts_are():
+    """Cards on a phone: each cell names its column, and roles stand where the layout takes the table's own away."""
+    html = Table([{"a": 1, "b": None}], stacked=True)._repr_html_()
+    assert '<table class="costlab stacked" role="table">' in html
+    assert html.count('role="row"') == 2
+    assert '<td class=num role="cell" data-label="a"><span>1</span></td>' in html
+    assert 'data-label="b" data-empty><span>–</span>' in html
+    assert "role" not in Table([{"a": 1}])._repr_html_()
+
+
+def test_a_reader_may_choose_rows_by_the_named_columns():
+    html = Table([{"a": 1, "b": 2}], filters=("b",))._repr_html_()
+    assert '<th scope="col">a</th><th scope="col" data-filter>b</th>' in html
+    with pytest.raises(ValueError, match=r"filters = \['c'\] should be among \['a', 'b'\]"):
+        Table([{"a": 1, "b": 2}], filters=("c",))
+
+
+def test_cells_link():
+    table = Table([{"a": Anchor("chapter <1>", "moe.ipynb")}])
+    assert '<a href="moe.ipynb">chapter &lt;1&gt;</a>' in table._repr_html_()
+    assert repr(table) == "a\nchapter <1>"
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "shown"),
+    [
+        (
+            "seen at https://example.org/a?b=1&c=2.",
+            "https://example.org/a?b=1&amp;c=2",
+            "https://example.org/a?b=1&amp;c=2",
+        ),
+        ("(https://example.org/x, read 2026)", "https://example.org/x", "https://example.org/x"),
+        ("arXiv 2412.19437 sec. 4", "https://arxiv.org/abs/2412.19437", "arXiv 2412.19437"),
+        ("github.com/a/b-c issue 24", "https://github.com/a/b-c", "github.com/a/b-c"),
+    ],
+)
+def test_addresses_in_a_text_are_links(text, address, shown):
+    html = linked(text)
+    assert f'<a href="{address}">{shown}</a>' in html
+    assert re.sub("<[^>]*>", "", html) == escape(text)
+    assert html in Table([{"a": text}])._repr_html_()
+
+
+def test_a_text_without_an_address_is_itself():
+    assert linked("5 < 6 & 2412.19437") == "5 &lt; 6 &amp; 2412.19437"
 
 
 @pytest.mark.parametrize(("tokens", "text"), [(1024, "1K"), (131_072, "128K"), (2**20, "1M"), (100, "100")])

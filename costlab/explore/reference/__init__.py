@@ -1,0 +1,35 @@
+"""The catalog as tables that a page shows: every entry, with the day and the source of each.
+
+>>> from costlab.explore import reference
+>>> reference.chip_sheets().table.rows[0]["chip"]
+'NVIDIA A100 80 GB SXM4'
+"""
+
+from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
+from costlab.explore.reference.listing import Sourced
+from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
+from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
+from costlab.explore.reference.sheets import chip_offers, chip_sheets, chip_speeds, model_dimensions, model_sizes
+
+__all__ = [
+    "CHAPTERS",
+    "Sourced",
+    "article_list",
+    "article_models",
+    "article_workloads",
+    "chip_offers",
+    "chip_sheets",
+    "chip_speeds",
+    "exchange_rates",
+    "ledger",
+    "model_dimensions",
+    "model_sizes",
+    "prefetch_rules",
+    "price_hours",
+    "price_list",
+    "price_providers",
+    "price_successions",
+    "serving_days",
+    "storage_media",
+    "trace_figures",
+]

@@ -1,0 +1,123 @@
+"""Price lists, what belongs to them, and exchange rates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from costlab import catalog, checks
+from costlab.catalog import PriceRow
+from costlab.catalog.records import Moment
+from costlab.explore.reference.listing import Sourced, number_text, sourced
+
+
+def price_list(provider: str) -> Sourced:
+    """Return every row of a provider's price lists, per million tokens.
+
+    Args:
+        provider: as the catalog names it, e.g. "DeepSeek".
+
+    Raises:
+        ValueError: a provider without prices.
+    """
+    if provider not in price_providers():
+        raise ValueError(checks.unknown("provider", provider, price_providers()))
+    rows = [row for row in catalog.tables().prices if row.provider == provider]
+    return sourced(
+        f"prices-{provider.lower().replace(' ', '-')}",
+        ((_priced(row), row) for row in sorted(rows, key=lambda row: (row.product, row.currency))),
+        f"{provider}: money per million tokens",
+        filters=("product", "in"),
+        bold="product",
+    )
+
+
+def _priced(row: PriceRow) -> dict[str, Any]:
+    return {
+        "product": row.product,
+        "in": row.currency,
+        "valid": _validity(row.valid_from, row.valid_to),
+        "for": _condition(row),
+        **{kind: _amount(getattr(row, kind)) for kind in ("hit", "miss", "write", "output")},
+    }
+
+
+def _amount(price: float | None) -> str | None:
+    return None if price is None else number_text(price)
+
+
+def _validity(start: Moment, end: Moment | None) -> str:
+    return f"from {_moment(start)}" if end is None else f"{_moment(start)} to {_moment(end)}"
+
+
+def _moment(when: Moment) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC" if isinstance(when, datetime) else f"{when}"
+
+
+def _condition(row: PriceRow) -> str | None:
+    low, high = row.min_input_tokens, row.max_input_tokens
+    tier = f"prompts from {low:,}" if high is None else f"prompts of {f'{low:,} to' if low else 'at most'} {high:,}"
+    words = [
+        tier if low or high else None,
+        row.window and f"{row.window} hours",
+        "announced as temporary" if row.promotion else None,
+        None if row.published_by == "provider" else "as article E prints it",
+    ]
+    return ", ".join(filter(None, words)) or None
+
+
+def price_providers() -> tuple[str, ...]:
+    """Return the providers whose prices the catalog holds, in its order."""
+    return tuple(dict.fromkeys(row.provider for row in catalog.tables().prices))
+
+
+def price_hours() -> Sourced:
+    """Return when peak and off-peak prices apply."""
+    rows = (
+        (
+            {
+                "provider": window.provider,
+                "name": window.name,
+                "hours, UTC": ", ".join(f"{start:%H:%M} to {end:%H:%M} {window.window}" for start, end in window.hours),
+                "days": "Monday to Friday" if window.weekdays_only else "every day",
+                "holidays": ", ".join(map(str, window.holidays)) or None,
+                "valid": _validity(window.valid_from, window.valid_to),
+            },
+            window,
+        )
+        for window in catalog.tables().windows
+    )
+    return sourced("hours", rows, "Hours of the day with a price of their own; all others have the other price")
+
+
+def price_successions() -> Sourced:
+    """Return what took the place of a product whose prices have ended."""
+    rows = (
+        (
+            {
+                "product": entry.product,
+                "superseded by": entry.superseded_by,
+                "billed as it": "yes" if entry.name_billed else "no",
+            },
+            entry,
+        )
+        for entry in catalog.tables().successions
+    )
+    return sourced("successions", rows, "Products that were withdrawn, and what took their place")
+
+
+def exchange_rates() -> Sourced:
+    """Return every exchange rate, with what it is good for."""
+    rows = (
+        (
+            {
+                "day": str(rate.date),
+                "rate": f"1 {rate.base} = {number_text(rate.rate)} {rate.quote}",
+                "kind": "an article's" if rate.claim else "implied by a price list" if rate.implied else "market",
+            },
+            rate,
+        )
+        for rate in catalog.tables().fx
+    )
+    caption = "Exchange rates. Money is converted at market rates only"
+    return sourced("rates", rows, caption, filters=("kind",), bold="rate")

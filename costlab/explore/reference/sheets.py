@@ -1,0 +1,122 @@
+"""Models and chips: dimensions, data sheets and rents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from costlab import arch, catalog
+from costlab.catalog import ModelRecord
+from costlab.explore.reference.listing import Sourced, number_text, sourced
+from costlab.text import Table, tokens_text
+
+CONTEXT = 131_072  # tokens at which the page on models gives the cache of each
+
+
+def model_sizes() -> Sourced:
+    """Return what each catalogued model is: its size as counted and as printed, its attention, experts and cache."""
+    return sourced(
+        "models",
+        ((_size(model), model.record) for model in arch.models().values()),
+        f"Models of the catalog; in brackets what the maker prints; cache bytes of a token at {tokens_text(CONTEXT)}",
+        bold="model",
+    )
+
+
+def _size(model: arch.Model) -> dict[str, Any]:
+    record, printed = model.record, model.record.published
+    moe = next((ffn for _, ffn in model.layers if isinstance(ffn, arch.MoE)), None)
+    return {
+        "model": record.name,
+        "parameters": f"{model.params.total / 1e9:,.1f}B ({printed.total})",
+        "a token multiplies": f"{model.params.active / 1e9:.1f}B" + (f" ({printed.active})" if printed.active else ""),
+        "layers": f"{len(model.layers)}: {', '.join(dict.fromkeys(attention.label for attention, _ in model.layers))}",
+        "experts visited": f"{moe.top_k} of {moe.experts}" if moe else None,
+        "cache, bytes": round(float(model.kv_bytes(CONTEXT).total) / CONTEXT),
+    }
+
+
+def model_dimensions() -> Table:
+    """Return each model's parts with all their dimensions, as the catalog holds them."""
+    rows = [row for record in catalog.tables().models.values() for row in _parts(record)]
+    return Table(rows, "part", "Dimensions of each part, by the names that the catalog gives them", True, ("model",))
+
+
+def _parts(record: ModelRecord) -> list[dict[str, Any]]:
+    whole = {
+        "hidden": record.hidden, "vocab": record.vocab, "context": record.context, "tied": record.tied,
+        "residual_streams": record.residual_streams,
+    }  # fmt: skip
+    runs = "; ".join(f"{run.repeat} x ({', '.join(' + '.join(pair) for pair in run.pairs)})" for run in record.layers)
+    parts = [("model", _fields(whole)), ("layers", runs)]
+    parts += [(f"attention {name}", _fields(table)) for name, table in record.attention.items()]
+    parts += [(f"feed-forward {name}", _fields(table)) for name, table in record.ffn.items()]
+    parts += [("weights stored in", _fields(record.weights)), ("multiplied in", _fields(record.math))]
+    return [{"model": record.name, "part": part, "dimensions": text} for part, text in parts]
+
+
+def _fields(table: Mapping[str, Any]) -> str:
+    """A table of the catalog in one line: heads 64, kv_heads 4, entry 128 bf16 + 128 bf16."""
+    return ", ".join(f"{name} {_field(value)}" for name, value in table.items() if name != "kind")
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_fields(value)})"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " + ".join(" ".join(map(str, pair)) for pair in value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def chip_sheets() -> Sourced:
+    """Return the data sheet of each chip: memory, links and power."""
+    rows = (
+        (
+            {
+                "chip": chip.name,
+                "memory, GB": round(chip.memory_bytes / 1e9),
+                "memory, TB/s": number_text(chip.memory_bandwidth_bytes_s / 1e12),
+                "link in the node, GB/s": number_text(chip.link_bytes_s / 1e9),
+                "network, GB/s": number_text(chip.network_bytes_s / 1e9),
+                "chips in a node": chip.chips_per_node,
+                "power, W": chip.power_w,
+                "node's power, W": chip.node_power_w,
+            },
+            chip,
+        )
+        for chip in catalog.tables().chips.values()
+    )
+    return sourced("chips", rows, "One chip: its memory, its links in one direction, its power", bold="chip")
+
+
+def chip_speeds() -> Table:
+    """Return the dense arithmetic of each chip by precision, from the same data sheets."""
+    names = ("fp4", "fp8", "int8", "bf16", "fp16", "tf32", "fp32")
+    rows = [
+        {"chip": chip.name, **{name.upper(): _tera(chip.flops.get(name)) for name in names}}
+        for chip in catalog.tables().chips.values()
+    ]
+    return Table(rows, "chip", "Dense TFLOP/s of one chip by precision; – where it has no such unit", stacked=True)
+
+
+def _tera(value: float | None) -> str | None:
+    return None if value is None else number_text(value / 1e12)
+
+
+def chip_offers() -> Sourced:
+    """Return what each chip was rented or sold for, and what an article says that it costs."""
+    kinds = {"rent": "rent", "price": "price", "claim-price": "price, an article's claim"}
+    rows = (
+        (
+            {
+                "chip": chip.name,
+                "offer": kinds[offer.kind],
+                "amount": f"{number_text(offer.amount)} {offer.currency}",
+                "per": offer.unit.replace("-", " and "),
+            },
+            offer,
+        )
+        for chip in catalog.tables().chips.values()
+        for offer in chip.offers
+    )
+    return sourced("offers", rows, "What a chip was offered for", filters=("chip", "offer"), bold="amount")
