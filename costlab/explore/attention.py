@@ -67,7 +67,8 @@ def cache_per_model(tokens: int = 1_048_576) -> Words:
         f"KV cache of one sequence of {tokens_text(tokens)} tokens for {len(ranked)} models, {ranked[0].name} with "
         f"{bytes_text(sizes[0])} to {ranked[-1].name} with {bytes_text(sizes[-1])}, {times:.3g} times as much.",
         f"DeepSeek-V4-Pro {value(v4, bytes_text(v4), name='attention_v4')}; from {ranked[0].name} "
-        f"{value(sizes[0], bytes_text(sizes[0]))} to {ranked[-1].name} {value(sizes[-1], bytes_text(sizes[-1]))}{pale}",
+        f"{value(sizes[0], bytes_text(sizes[0]))} to {ranked[-1].name} {value(sizes[-1], bytes_text(sizes[-1]))}, at "
+        f"{value(tokens, tokens_text(tokens), name='attention_context')} tokens{pale}",
     )
 
 
@@ -172,7 +173,7 @@ def which_ratio(
         f"Stacked bars of one token's work at {tokens_text(tokens)}: V3.2 {base:.3g} TFLOP in FP8-equivalents, V4-Pro "
         f"{pro:.1%} of it, V4-Flash {flash:.1%}. Parts: matrices, index scores, attention to keys.",
         f"of V3.2's work: V4-Pro {value(pro, f'{pro:.2%}', name='attention_ratio')} · "
-        f"V4-Flash {value(flash, f'{flash:.2%}')}",
+        f"V4-Flash {value(flash, f'{flash:.2%}')}, at {value(tokens, tokens_text(tokens), name='attention_at')} tokens",
     )
 
 

@@ -66,7 +66,8 @@ def experts_touched(batch: int = 64, skew: float = 0.0) -> Words:
     each = " · ".join(f"{name} {value(share, f'{share:.1%}')}" for name, share in found.items() if share != marked)
     return Words(
         f"Share of a layer's experts that a decode step visits, rising with its batch. At {_tokens(batch)}: {listed}.",
-        f"{_tokens(batch)}: DeepSeek-V4-Pro {value(marked, f'{marked:.1%}', name='moe_touched')} · {each}",
+        f"DeepSeek-V4-Pro {value(marked, f'{marked:.1%}', name='moe_touched')} · {each}, at "
+        f"{value(batch, _tokens(batch), name='moe_batch')}",
     )
 
 
@@ -179,8 +180,10 @@ def which_limit(context: int = 8192, chips: int = 64) -> Words:
         f"{kind}: {value(max(usd.values()), f'${max(usd.values()):.4f}', name=f'moe_{kind}')} per million"
         for kind, usd in (("miss", found.miss), ("output", found.output))
     )
+    each = value(context, tokens_text(context), name="moe_context")
+    hardware = f"{value(chips, f'{chips} H800s', name='moe_chips')}, {each} tokens each"
     sequences = value(found.batch, f"{found.batch:,} sequences")
-    return Words(f"Six bars for {chips} H800s. {' '.join(said)}", f"{prices} · {sequences} fit")
+    return Words(f"Six bars for {chips} H800s. {' '.join(said)}", f"{prices} · {sequences} fit on {hardware}")
 
 
 def _sentence(kind: str, usd: Mapping[str, float]) -> str:

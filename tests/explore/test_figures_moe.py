@@ -44,6 +44,7 @@ def test_experts_touched_marks_what_the_formula_says(batch, skew):
     if not skew:
         assert numbers(shown)[0] == pytest.approx(1 - (1 - 6 / 384) ** batch)
     assert f"DeepSeek-V4-Pro {numbers(shown)[0]:.1%}" in shown.words.alt
+    assert numbers(shown)[-1] == batch
     for line in lines(explore.experts_touched, batch, skew)[:-1:2]:
         assert rises(line[1])
 
@@ -84,7 +85,7 @@ def test_which_limit_names_the_price_at_the_roofline(context, chips):
     output = fleet.decode(fleet.max_batch(context), context)
     shown = explore.which_limit(context, chips)
     expected = [fleet.usd_per_million(step, rent) for step in (miss, output)]
-    assert numbers(shown) == pytest.approx([*expected, fleet.max_batch(context)])
+    assert numbers(shown) == pytest.approx([*expected, fleet.max_batch(context), chips, context])
     word = {"compute": "arithmetic"}.get(output.bound, output.bound)
     assert f"so {word} sets the price." in shown.words.alt.split("output tokens")[1]
 
@@ -92,7 +93,7 @@ def test_which_limit_names_the_price_at_the_roofline(context, chips):
 def test_a_miss_and_an_output_token_cost_the_same_on_64_chips():
     """6 x 7,168 x 3 bytes x 61 layers x 56/64 over 50 GB/s, at 2 USD an hour: counted by hand."""
     by_hand = 6 * 7168 * 3 * 61 * 56 / 64 / 50e9 * 2 / 3600 * 1e6
-    miss, output, _ = numbers(explore.which_limit())
+    miss, output, *_ = numbers(explore.which_limit())
     assert (miss, output) == pytest.approx((by_hand, by_hand), rel=1e-9)
     assert f"{by_hand:.4f}" == "0.0765"
 
