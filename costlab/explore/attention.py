@@ -111,7 +111,7 @@ def decode_flops(
         high, low = (float(curves[key][-1]) for key in ("deepseek-v3.2", "deepseek-v4-pro"))
         axes.annotate("", (CONTEXTS[-1], low), (CONTEXTS[-1], high), arrowprops={"arrowstyle": "<->", "shrinkA": 0})
         words: Mapping[str, Any] = {"textcoords": "offset points", "ha": "right", "weight": "bold"}
-        axes.annotate(f"{low / high:.0%} of V3.2", (CONTEXTS[-1], low), (-4, -38), **words)
+        axes.annotate(f"{low / high:.0%} of V3.2", (CONTEXTS[-1], low), (-4, -48), **words)
     _against_context(axes, curves)
     ends = {arch.load(key).name: (float(curve[0]), float(curve[-1])) for key, curve in curves.items()}
     alt = "; ".join(f"{name} {a:,.0f} at 1K, {b:,.0f} at 1M" for name, (a, b) in ends.items())
@@ -164,7 +164,7 @@ def which_ratio(
     for row, total in enumerate(totals.values()):
         label_inside(axes, f"{total / base:.1%}", total, row, weight="bold")
     axes.set_yticks(range(len(keys)), [arch.load(key).name.removeprefix("DeepSeek-") for key in keys])
-    axes.set_xlim(0, max(totals.values()) * (1.3 if is_narrow() else 1.15))
+    axes.set_xlim(0, max(totals.values()) * (1.42 if is_narrow() else 1.15))
     axes.locator_params("x", nbins=4 if is_narrow() else 8)
     axes.grid(axis="y", visible=False)
     colour_key(_GROUPS.values())
