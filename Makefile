@@ -9,20 +9,22 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 HTML := _build/html
+PDF := _build/why-tokens-got-cheap.pdf
 # What a chapter's outputs depend on beside its own cells, and what its page depends on.
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
-EXTENSIONS := $(shell find book/_ext book/_templates book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
+EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book test test-all execute serve lab labs bench lint format lock clean
+.PHONY: help book pdf test test-all execute serve lab lab-copies labs bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book     build the course into $(HTML)"
+	@echo "make pdf      the same as one file, $(PDF) (needs Chromium)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
 	@echo "make test-all the same with four times the examples of each property test"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
-	@echo "make lab      open JupyterLab on copies of the labs, yours to fill in (labs/work)"
+	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
 	@echo "make labs     derive the labs' student versions from the solved ones"
 	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
 	@echo "make lint / make format / make clean"
@@ -58,6 +60,10 @@ book: $(STAMP) _build/.package _build/.extensions
 	  || { rm -rf $(HTML) _build/.doctrees; exit 1; }
 	@echo "Built. Open it with 'make serve', or open $(CURDIR)/$(HTML)/index.html"
 
+# The built book, printed and joined.
+pdf: book
+	@$(BIN)/python tools/book_pdf.py --html $(HTML) --out $(PDF)
+
 # Test files run side by side, each on one thread. A file stays whole (its cells share a kernel,
 # its tests a browser); in the order of collection the short files come last, and both workers end together.
 test: $(STAMP) lint
@@ -75,12 +81,16 @@ serve: $(STAMP)
 	@echo "Serving on http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
-# What you wrote is never overwritten: only labs that labs/work lacks are copied there.
-lab: $(STAMP)
-	@mkdir -p labs/work
+lab: $(STAMP) lab-copies
+	$(BIN)/jupyter lab labs/work
+
+# What you wrote is never overwritten: only labs and chapters that labs/work lacks are copied there.
+lab-copies:
+	@mkdir -p labs/work/chapters
 	@for lab in labs/release/*/; do \
 	  test -e "labs/work/$$(basename "$$lab")" || cp -R "$$lab" "labs/work/$$(basename "$$lab")"; done
-	$(BIN)/jupyter lab labs/work
+	@for chapter in book/*.ipynb; do \
+	  test -e "labs/work/chapters/$$(basename "$$chapter")" || cp "$$chapter" labs/work/chapters/; done
 
 labs: $(STAMP)
 	@set -e; cd labs; for lab in source/*/; do \

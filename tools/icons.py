@@ -12,7 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 LOGO = ROOT / "book" / "web" / "logo.svg"
-TARGET = ROOT / "book" / "web" / "root"  # copied to the site's root
+TARGET = ROOT / "book" / "icons"  # copied to the site's root
 
 
 def drawn(page: Page, logo: Path, size: int, ground: str = "transparent") -> Image.Image:

@@ -4,6 +4,7 @@ Where the site's address is set it stands in both, as it would in a bibliography
 """
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,17 @@ def as_bibtex(citation: dict[str, Any], address: str = "") -> str:
         "note": f"{{Version {citation['version']}}}",
     }
     fields |= {"howpublished": f"{{\\url{{{address}}}}}"} if address else {}
-    rows = ",\n".join(f"  {key:<12} = {value}" for key, value in fields.items())
+    rows = ",\n".join(wrapped(f"  {key:<12} = {value}") for key, value in fields.items())
     return f"@misc{{{word}{year},\n{rows}\n}}"
 
 
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+def wrapped(row: str) -> str:
+    """Return a row on as many lines as it needs, with its words and addresses whole."""
+    return textwrap.fill(row, WIDTH, subsequent_indent=18 * " ", break_long_words=False, break_on_hyphens=False)
+
+
+WIDTH = 72  # characters: what the page's column holds; BibTeX takes the end of a line for a space
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 class CiteThis(SphinxDirective):

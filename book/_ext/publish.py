@@ -5,7 +5,7 @@ environment; while they are empty the pages are complete but for what would need
 
 | setting | environment | gives |
 |---|---|---|
-| `site_address` | `COSTLAB_SITE` | canonical addresses, picture and address on social cards, `sitemap.xml`, `robots.txt` |
+| `site_address` | `COSTLAB_SITE` | canonical addresses, pictures on social cards, `sitemap.xml`, `robots.txt` |
 | `site_repository` | `COSTLAB_REPOSITORY` | links to the repository and to each page's source |
 """
 
@@ -17,15 +17,15 @@ from datetime import date
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from card import CARD, CARD_SIZE, card_text, draw_card
+from costlab import catalog
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from costlab import catalog
+from card import CARD, CARD_SIZE, card_text, draw_card
 
 LOST = "404"
 LOST_TEXT = """<h1>No such page</h1>
@@ -75,6 +75,10 @@ def complete_page(
     if pagename in (LOST, "search"):
         context["pageurl"] = None
     context["metatags"] = head(app, pagename, context, doctree)
+    if pagename == "search":
+        app.add_js_file("search-sections.js", loading_method="defer", priority=900)
+    if 'class="math ' in context.get("body", ""):
+        app.add_js_file("formulas.js", loading_method="defer")
     if "kernelspec" in app.env.metadata.get(pagename, {}):
         context["body"] += run_offer(context)
 
@@ -82,7 +86,10 @@ def complete_page(
 def newest_source() -> date:
     """Return the date of the newest source of a price, a model's configuration or a chip's data sheet."""
     tables = catalog.tables()
-    return max(row.date for row in [*tables.prices, *tables.models.values(), *tables.chips.values()])
+    dates = [row.date for row in tables.prices]
+    dates += [row.date for row in tables.models.values()]
+    dates += [row.date for row in tables.chips.values()]
+    return max(dates)
 
 
 def spoken(day: date) -> str:
@@ -116,12 +123,13 @@ def head(app: Sphinx, pagename: str, context: dict[str, Any], doctree: nodes.doc
 
 
 def description(metadata: dict[str, Any], doctree: nodes.document) -> str:
-    """Return what the page's metadata say under `description`, or the beginning of its first paragraph."""
+    """Return what the metadata say under `description`, or the beginning of the first paragraph, or the title."""
     given = metadata.get("description")
     if given:
         return " ".join(str(given).split())
     paragraphs = (each for each in doctree.findall(nodes.paragraph) if isinstance(each.parent, nodes.section))
-    text = next((each.astext() for each in paragraphs), "")
+    titles = (each.astext() for each in doctree.findall(nodes.title))
+    text = next((each.astext() for each in paragraphs), "") or next(titles, "")
     text = " ".join(re.sub(r"\s*\[[^\[\]]*\d{4}[a-z]?\]", "", text).split())  # without citations
     return shortened(text, DESCRIPTION_LENGTH)
 
@@ -136,7 +144,7 @@ def shortened(text: str, length: int) -> str:
 
 def card(app: Sphinx, context: dict[str, Any], said: str) -> list[str]:
     """Return Open Graph's elements, which other sites and chats draw a card of a link from."""
-    title = escape(re.sub(r"<[^>]+>", "", context["title"]))
+    title = re.sub(r"<[^>]+>", "", context["title"]).replace('"', "&quot;")  # is HTML already
     elements = {"og:type": "article", "og:site_name": escape(app.config.html_title), "og:title": title}
     elements |= {"og:description": said} if said else {}
     if context.get("pageurl"):
@@ -203,8 +211,13 @@ def moved(html: str, place: str) -> str:
     A place that begins with "/" makes them begin there, too; else they become relative to the site's root.
     """
 
+    folder = posixpath.dirname(place)
+
     def again(found: re.Match[str]) -> str:
-        return f'{found[1]}="{urljoin(place, found[2]) or "./"}"'
+        path, rest = re.fullmatch(r"([^?#]*)(.*)", found[2], re.DOTALL).groups()  # type: ignore[union-attr]
+        joined = posixpath.normpath(posixpath.join(folder, path))
+        slash = "/" if path.endswith("/") and not joined.endswith("/") else ""
+        return f'{found[1]}="{joined}{slash}{rest}"'
 
     return ADDRESS.sub(again, html)
 

@@ -55,7 +55,8 @@ def broken_links(folder: Path) -> list[str]:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
-            target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            start = folder if parts.path.startswith("/") else file.parent  # of a page that is shown at any depth
+            target = (start / unquote(parts.path).lstrip("/")).resolve() if parts.path else file
             known = pages.get(target)
             if not target.is_file() or (known and unquote(parts.fragment) not in known.anchors):
                 broken.append(f"{file.relative_to(folder)}: {link}")
@@ -105,12 +106,13 @@ def test_tables_with_menus_get_their_script_and_others_none(site: Site) -> None:
 def test_the_checks_can_fail(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<a href="#here">no</a><a href="b.html#there">no</a><a href="c.html">no</a><p id="ok"></p><a href="#ok">yes</a>'
+        '<a href="/b.html">yes</a><a href="/d.html">no</a>'
         '<script src="https://example.org/x.js"></script><link rel="stylesheet" href="//example.org/x.css">'
         '<script type="application/json">{"output_type": "error"}</script>'
     )
     (tmp_path / "b.html").write_text('<a href="a.html#ok">yes</a><a href="https://example.org/">yes</a>')
     (tmp_path / "s.css").write_text("@import 'https://example.org/y.css'; p { background: url(b.png) }")
-    assert broken_links(tmp_path) == ["a.html: #here", "a.html: b.html#there", "a.html: c.html"]
+    assert broken_links(tmp_path) == ["a.html: #here", "a.html: /d.html", "a.html: b.html#there", "a.html: c.html"]
     assert third_parties(tmp_path) == [
         "a.html: //example.org/x.css",
         "a.html: https://example.org/x.js",

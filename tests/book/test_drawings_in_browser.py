@@ -88,7 +88,8 @@ def test_without_scripts_all_frames_stand_in_the_page(browser: Browser, site: Si
 BAD = """<!doctype html><html lang="en"><title>Bad</title><link rel="stylesheet" href="custom.css"><div class="drawing">
 <p class="drawing-title">What is wrong?</p><svg class="drawing-wide" viewBox="0 0 100 50">
 <text x="10" y="20" font-size="11">one name</text><text x="12" y="21" font-size="11">another</text>
-<text x="90" y="40" font-size="11">too far right</text><text x="1" y="48" font-size="1">tiny</text></svg></div></html>"""
+<text x="90" y="40" font-size="11">too far right</text>
+<text x="1" y="48" font-size="1">tiny</text></svg></div></html>"""
 
 
 def test_the_checks_can_fail(browser: Browser, serve: Callable[[Path], str], tmp_path: Path) -> None:

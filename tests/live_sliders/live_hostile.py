@@ -55,7 +55,9 @@ HOSTILE = {
     "<svg><path d='M 0 0' clip-path='url(https://evil.example/#c)' id=top></path></svg>a": "a",
     "<svg><clipPath id='x y'></clipPath><g id=g clip-path='url(#a)' fill='\\75rl(//evil.example)'></g></svg>a": "a",
     "<svg><use href='//evil.example/#x'></use><image href='//evil.example/x.png'></image></svg>a": "a",
-    "<svg><a href='javascript:hit()'><text>x</text></a><set attributeName=href to='javascript:hit()'></set></svg>a": "xa",
+    "<svg><a href='javascript:hit()'><text>x</text></a><set attributeName=href to='javascript:hit()'></set></svg>a": (
+        "xa"
+    ),
     "<svg><animate onbegin=hit() attributeName=x></animate><desc><img src=x onerror=hit()></desc></svg>a": "a",
     "<svg><text style='fill: url(//evil.example)'>a<tspan onclick=hit()>b</tspan></text></svg>": "ab",
     "<svg><title><style><img src=x onerror=hit()></style></title></svg>a": "a",
@@ -74,7 +76,8 @@ HARMLESS = {
     "<svg viewBox='0 0 9 9' role=img aria-label=l class=c><defs><clipPath id=p1><rect x=1 y=1 width=2 height=2 rx=1>"
     "</rect></clipPath></defs><path d='M 0 0 L 1 1' clip-path='url(#p1)' fill=none stroke=currentColor></path>"
     "<text x=1 y=2 text-anchor=middle font-size=9>a<tspan x=2>b</tspan></text></svg>": "ab",
-    "<svg><circle cx=1 cy=1 r=1 /><polygon points='1,2 3,4' /><g transform='translate(1 2)' opacity='.5'><line x1=1 /></g></svg>": "",
+    "<svg><circle cx=1 cy=1 r=1 /><polygon points='1,2 3,4' /><g transform='translate(1 2)' opacity='.5'>"
+    "<line x1=1 /></g></svg>": "",
     "<p><data class=live-x value=17351.1>17,351</data></p>": "17,351",
     "1 < 2 &amp; &lt;b&gt; 3\n<pre>\n x</pre>": "1 < 2 & <b> 3\n x",
 }
