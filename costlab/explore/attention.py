@@ -286,7 +286,7 @@ def _name_point(axes: Axes, found: _Point, place: tuple[float, float], first: bo
     if found.top_k is None:
         text, offset, side = found.variant, (-7, 4), "right"
     elif first:
-        text, offset, side = _named(found), (0 if small else 7, -13 if small else -3), "left"
+        text, offset, side = _named(found), (0 if small else 7, -21 if small else -3), "left"
     elif found.top_k in (2, 4) and not small:
         text, offset, side = f"k={found.top_k}", (7, -11 if found.top_k == 4 else -3), "left"
     else:
