@@ -4,9 +4,11 @@
 
 Both show the same notebook, one log-log figure under a slider, from the same Pyodide and the same wheels, to the same
 Chromium on loopback, each time with a fresh profile; the rounds alternate. Ours: the page is opened and its slider
-moved at once. JupyterLite: the notebook is opened in its Lab and all cells are run at once. The clock stops when a new
-picture stands in the page. Bytes are those of all files sent for the first figure, uncompressed (a host may compress
-some). JupyterLite's kernel needs IPython and what that needs; pip fetches those.
+moved. JupyterLite: the notebook is opened in its Lab and all cells are run. The clock stops when a new picture stands
+in the page. It starts when the page is opened, and the reader moves at once; or, for a reader who has had the page in
+view for four seconds, at the move; or at a later move (JupyterLite: all cells run again). Bytes are those of all files
+sent for the first figure, uncompressed (a host may compress some). JupyterLite's kernel needs IPython and what that
+needs; pip fetches those.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from live_sliders import runtime
 
 TIMEOUT_MS = 120_000
 PAUSE_MS = 6_000  # a reader's pause before the next page
+READING_MS = 4_000  # how long a reader looks before the first move
+LATER_MOVES = 5
 CELLS = (
     "import matplotlib.pyplot as plt\nimport numpy as np\nfrom ipywidgets import interact",
     "@interact(knee=(8, 512, 8))\n"
@@ -58,9 +62,12 @@ KERNEL_WHEELS = """
 FIGURES = {
     "seconds": ("from opening a page to the first figure", "s"),
     "again": ("the same in a second page", "s"),
+    "near": ("from the first move to its figure, after four seconds in view", "s"),
+    "later": ("from a later move to its figure", "s"),
     "megabytes": ("bytes sent for the first figure", "MB"),
 }
-Measure = Callable[[Page, str], float]
+Step = Callable[[Page, str], None]
+Side = tuple[Step, Callable[[Page], None]]  # opens the page, and asks for a new figure
 
 
 class NotMeasured(Exception):
@@ -177,46 +184,70 @@ def _lock_entry(wheel: Path) -> dict[str, Any]:
 
 SHOWN = """() => { const { liveMove, liveShown } = document.querySelector('[data-live-view]').dataset;
   return liveMove === liveShown; }"""
-MOVE = """(value) => { const input = document.querySelector('.live input[type=range]');
-  input.value = value; input.dispatchEvent(new Event('input', {bubbles: true})); }"""
+MOVE = """() => { const input = document.querySelector('.live input[type=range]');
+  input.value = input.value === '128' ? '256' : '128'; input.dispatchEvent(new Event('input', {bubbles: true})); }"""
 
 
-def measure_ours(page: Page, site: str) -> float:
-    """Return seconds from opening to the first new figure."""
-    began = time.perf_counter()
+def open_ours(page: Page, site: str) -> None:
+    """Open the page."""
     page.goto(site + "figure.html")
     page.wait_for_selector(".live input[type=range]")
-    page.evaluate(MOVE, 128)
+
+
+def move_ours(page: Page) -> None:
+    """Move the slider from where it stands and wait for the figure."""
+    page.evaluate(MOVE)
     page.wait_for_function(SHOWN, timeout=TIMEOUT_MS, polling=5)
-    return time.perf_counter() - began
 
 
 LITE_READY = "() => globalThis.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-LITE_FIGURE = "() => document.querySelector('.jp-OutputArea-output img[src^=\"data:image/png\"]')"
+LITE_OLD = """() => document.querySelectorAll('.jp-OutputArea-output img').forEach((e) => { e.dataset.old = 1; })"""
+LITE_RUN = "() => { globalThis.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+LITE_FIGURE = "() => document.querySelector('.jp-OutputArea-output img[src^=\"data:image/png\"]:not([data-old])')"
 
 
-def measure_lite(page: Page, site: str) -> float:
-    """Return seconds from opening to the first figure."""
-    began = time.perf_counter()
+def open_lite(page: Page, site: str) -> None:
+    """Open the notebook and wait for its kernel."""
     page.goto(site + "lab/index.html?path=figure.ipynb")
     page.wait_for_function(LITE_READY, timeout=TIMEOUT_MS)
-    page.evaluate("() => { globalThis.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-    page.wait_for_function(LITE_FIGURE, timeout=TIMEOUT_MS)
+
+
+def run_lite(page: Page) -> None:
+    """Run all cells and wait for a new figure."""
+    page.evaluate(LITE_OLD)
+    page.evaluate(LITE_RUN)
+    page.wait_for_function(LITE_FIGURE, timeout=TIMEOUT_MS, polling=5)
+
+
+def timed(step: Callable[..., None], *arguments: Any) -> float:
+    """Return the seconds that a step takes."""
+    began = time.perf_counter()
+    step(*arguments)
     return time.perf_counter() - began
 
 
-def one_round(browser: Browser, site: str, measure: Measure) -> dict[str, float]:
-    """Visit with a fresh profile: the page, and after a pause the page again in another tab."""
-    context = browser.new_context()
+def one_round(browser: Browser, site: str, side: Side) -> dict[str, float]:
+    """Visit with a fresh profile: the page, later moves, after a pause the page again in another tab.
+
+    Then, with another fresh profile, the page for four seconds before the first move.
+    """
+    show, ask = side
     CountingHandler.sent = 0
-    page = context.new_page()
-    seconds = measure(page, site)
-    sent = CountingHandler.sent
-    page.wait_for_timeout(PAUSE_MS)
-    page.close()
-    again = measure(context.new_page(), site)
-    context.close()
-    return {"seconds": seconds, "again": again, "megabytes": sent / 1e6}
+    with browser.new_context() as context:
+        page = context.new_page()
+        seconds = timed(show, page, site) + timed(ask, page)
+        sent = CountingHandler.sent
+        later = statistics.median(timed(ask, page) for _ in range(LATER_MOVES))
+        page.wait_for_timeout(PAUSE_MS)
+        page.close()
+        page = context.new_page()
+        again = timed(show, page, site) + timed(ask, page)
+    with browser.new_context() as context:
+        page = context.new_page()
+        show(page, site)
+        page.wait_for_timeout(READING_MS)
+        near = timed(ask, page)
+    return {"seconds": seconds, "again": again, "near": near, "later": later, "megabytes": sent / 1e6}
 
 
 def visits(rounds: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
@@ -236,8 +267,8 @@ def visits(rounds: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]
         found: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
         with served(ours) as our_site, served(lite) as lite_site:
             for _ in range(rounds):
-                found[0].append(one_round(browser, our_site, measure_ours))
-                found[1].append(one_round(browser, lite_site, measure_lite))
+                found[0].append(one_round(browser, our_site, (open_ours, move_ours)))
+                found[1].append(one_round(browser, lite_site, (open_lite, run_lite)))
         browser.close()
     return found
 

@@ -64,7 +64,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Run the cells, set the controls as saved, and return each view's widgets: their state, depth first."""
     from live_kernel import kernel as kernels  # type: ignore[import-not-found]
 
-    kernel = kernels.start(json.dumps(job["figure"]))
+    kernel = kernels.open_page(json.dumps(job["figure"]), 0)
     shown: dict[int, list[str]] = {}
     for cell in job["cells"]:
         report = json.loads(kernel.run_cell(cell["index"], cell["source"]))

@@ -96,7 +96,14 @@ def prepare(app: Sphinx) -> None:
     runtime_place = _assemble(app, lock, target)
     if runtime_place:
         wheels = [_write_wheel(project, target) for project in projects]
-        app.live_places = {"runtime": runtime_place, "wheels": wheels}  # type: ignore[attr-defined]
+        cache = Path(app.confdir, app.config.live_cache)
+        memory = runtime.write_memory(target / runtime_place, target, cache)
+        app.live_places = {  # type: ignore[attr-defined]
+            "runtime": runtime_place,
+            "memory": memory.name if memory else "",
+            "memory_key": runtime.memory_key(target / runtime_place, target),
+            "wheels": wheels,
+        }
 
 
 def _checker(app: Sphinx, projects: list[wheel.Project]) -> Checker:

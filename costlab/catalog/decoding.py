@@ -6,6 +6,7 @@ Chapter: prices
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import tomllib
 import types
@@ -69,16 +70,24 @@ class TomlFile:
         names = tuple(p for p in path if isinstance(p, str))
         index = next((p for p in path if isinstance(p, int)), 0)
         for depth in range(len(names), 0, -1):
-            lines = _header_lines(self.text, names[:depth])
-            if lines:
+            if lines := _header_lines(self.text).get(names[:depth]):
                 return Place(self.file, names, lines[min(index, len(lines) - 1)])
         return Place(self.file, names, 1)
 
 
-def _header_lines(text: str, names: tuple[str, ...]) -> list[int]:
-    keys = r"\s*\.\s*".join(rf"(?:{re.escape(n)}|\"{re.escape(n)}\")" for n in names)
-    header = re.compile(rf"^\s*\[\[?\s*{keys}\s*\]\]?")
-    return [i for i, line in enumerate(text.splitlines(), 1) if header.match(line)]
+_HEADER = re.compile(r"\s*\[\[?([^\]]*)\]")
+_KEY = re.compile(r'"([^"]*)"|([\w-]+)')
+
+
+@functools.cache
+def _header_lines(text: str) -> Mapping[tuple[str, ...], list[int]]:
+    """Return the lines of each table's headers, by the names in them."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for line, words in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(words):
+            names = tuple(quoted or bare for quoted, bare in _KEY.findall(header[1]))
+            found.setdefault(names, []).append(line)
+    return found
 
 
 def read_toml(path: Path) -> TomlFile:
@@ -112,7 +121,7 @@ def decode(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
         CatalogError: an unknown or missing key, or a value of the wrong type or range. The message
             quotes the key and value, file and line, and what would be right.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     _check_keys(cls, table, fields, place)
     values = {k: _convert(v, hints[k], k, place) for k, v in table.items()}
@@ -120,6 +129,9 @@ def decode(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
         return cls(**values)
     except ValueError as error:
         raise CatalogError(f"{place}: {error}") from error
+
+
+_hints = functools.cache(typing.get_type_hints)  # a file holds many tables of one class
 
 
 def _check_keys(

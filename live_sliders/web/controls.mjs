@@ -4,15 +4,15 @@
  * @typedef {import('./model.mjs').Model} Model
  * @typedef {import('./model.mjs').State} State
  * @typedef {{store: import('./model.mjs').ModelStore, drawing: import('./outputs.mjs').Drawing, alt: string,
- *   send(model: Model, state: State): void, click(model: Model): void, takeSaved(model: Model): Node[]}} Context
+ *   send(model: Model, state: State): void, click(model: Model): void, takeSaved(model: Model): Node[],
+ *   redrawn(): void}} Context
  * @typedef {(model: Model, context: Context) => HTMLElement} Draw
  */
 import { element } from './dom.mjs';
-import { formatNumber } from './format.mjs';
 import { renderOutput } from './outputs.mjs';
+import { follow, group, nextSerial, row } from './row.mjs';
 import { sanitize } from './sanitize.mjs';
-
-let serial = 0;
+import { logSlider, numberField, rangeSlider, selectionSlider, slider } from './sliders.mjs';
 
 /** @type {Record<string, Draw>} */
 const DRAW = {
@@ -55,122 +55,6 @@ export function drawWidget(model, context) {
   const drawn = draw(model, context);
   drawn.dataset.liveModel = model.id;
   return drawn;
-}
-
-/** Draw now and at every change. @param {Model} model @param {() => void} show */
-function follow(model, show) {
-  model.onChange(show);
-  show();
-}
-
-/** A labelled row. @param {Model} model @param {HTMLElement} control @param {...Node} more */
-function row(model, control, ...more) {
-  control.id = `live-control-${(serial += 1)}`;
-  const name = element('label', { htmlFor: control.id, textContent: model.state.description || model.kind });
-  const title = model.state.tooltip || undefined;
-  return element('div', { className: 'live-row', title }, name, control, ...more);
-}
-
-/**
- * A range input with its value beside it.
- *
- * @param {Model} model
- * @param {Context} context
- * @param {{bounds: () => [number, number, number], read: (position: number) => State, position: () => number,
- *   text: () => string}} scale How positions and values belong together.
- */
-function rangeInput(model, context, { bounds, read, position, text }) {
-  const input = element('input', { type: 'range' });
-  const readout = element('output', { 'aria-hidden': 'true' }); // the input itself says its value
-  const event = model.state.continuous_update === false ? 'change' : 'input';
-  input.addEventListener(event, () => context.send(model, read(Number(input.value))));
-  follow(model, () => {
-    [input.min, input.max, input.step] = bounds().map(String);
-    if (Number(input.value) !== position()) input.value = String(position());
-    input.disabled = Boolean(model.state.disabled);
-    input.setAttribute('aria-valuetext', text());
-    readout.textContent = model.state.readout === false ? '' : text();
-  });
-  return row(model, input, readout);
-}
-
-/** @type {Draw} */
-function slider(model, context) {
-  const { state } = model;
-  return rangeInput(model, context, {
-    bounds: () => [state.min, state.max, state.step || 1e-9],
-    read: (value) => ({ value }),
-    position: () => state.value,
-    text: () => formatNumber(state.value, state.readout_format),
-  });
-}
-
-/** @type {Draw} */
-function logSlider(model, context) {
-  const { state } = model;
-  const exponent = (value) => Math.log(value) / Math.log(state.base);
-  return rangeInput(model, context, {
-    bounds: () => [state.min, state.max, state.step],
-    read: (position) => ({ value: state.base ** position }),
-    position: () => Number(exponent(state.value).toFixed(9)),
-    text: () => formatNumber(state.value, state.readout_format),
-  });
-}
-
-/** @type {Draw} */
-function selectionSlider(model, context) {
-  const { state } = model;
-  return rangeInput(model, context, {
-    bounds: () => [0, state._options_labels.length - 1, 1],
-    read: (index) => ({ index }),
-    position: () => state.index,
-    text: () => state._options_labels[state.index],
-  });
-}
-
-/** Two range inputs, one for each end. @type {Draw} */
-function rangeSlider(model, context) {
-  const { state } = model;
-  const ends = [0, 1].map((end) => element('input', {
-    type: 'range', 'aria-label': `${state.description} ${end ? 'to' : 'from'}`,
-  }));
-  const readout = element('output', { 'aria-hidden': 'true' });
-  const read = (moved) => {
-    const [low, high] = ends.map((end) => Number(end.value));
-    return { value: low <= high ? [low, high] : Array(2).fill(moved ? low : high).map((_, i) => (moved ? low : high)) };
-  };
-  ends.forEach((end, i) => end.addEventListener('input', () => context.send(model, read(i))));
-  follow(model, () => {
-    ends.forEach((end, i) => {
-      Object.assign(end, { min: state.min, max: state.max, step: state.step, disabled: Boolean(state.disabled) });
-      end.value = String(state.value[i]);
-    });
-    readout.textContent = state.value.map((each) => formatNumber(each, state.readout_format)).join(' – ');
-  });
-  return group(model, element('div', { className: 'live-ends' }, ...ends), readout);
-}
-
-/** A set of controls under one name. @param {Model} model @param {...Node} children */
-function group(model, ...children) {
-  const legend = element('legend', { textContent: model.state.description || model.kind });
-  return element('fieldset', { className: 'live-row' }, legend, ...children);
-}
-
-/** @type {Draw} */
-function numberField(model, context) {
-  const { state } = model;
-  const input = element('input', { type: 'number' });
-  const whole = model.kind.includes('Int');
-  input.addEventListener('change', () => {
-    const value = Number(input.value);
-    if (input.value !== '') context.send(model, { value: whole ? Math.trunc(value) : value });
-  });
-  follow(model, () => {
-    Object.assign(input, { min: state.min ?? '', max: state.max ?? '', step: state.step ?? (whole ? 1 : 'any') });
-    input.value = String(state.value);
-    input.disabled = Boolean(state.disabled);
-  });
-  return row(model, input);
 }
 
 /** @type {Draw} */
@@ -222,7 +106,7 @@ function multipleChoice(model, context) {
 /** @type {Draw} */
 function radioGroup(model, context) {
   const { state } = model;
-  const name = `live-group-${(serial += 1)}`;
+  const name = `live-group-${nextSerial()}`;
   const choices = element('div', { className: 'live-choices' });
   const choice = (text, i) => {
     const input = element('input', { type: 'radio', name, value: String(i), checked: i === state.index });
@@ -308,6 +192,7 @@ function html(model, context) {
 function outputArea(model, context) {
   const saved = context.takeSaved(model);
   const area = element('div', { className: 'live-output' }, ...saved);
+  const frame = element('div', { className: 'live-frame' }, area); // what is laid over the area stays when it is filled anew
   const draw = (id) => {
     const inner = context.store.get(id);
     return inner ? drawWidget(inner, context) : document.createTextNode('');
@@ -318,16 +203,19 @@ function outputArea(model, context) {
   };
   model.onChange((patch) => 'outputs' in patch && show());
   if (!saved.length) show();
-  return area;
+  return frame;
 }
 
 /** @type {Draw} */
 function box(model, context) {
   const made = element('div', { className: model.kind === 'HBox' ? 'live-hbox' : 'live-box' });
-  const show = () => made.replaceChildren(...model.state.children.flatMap((child) => {
-    const inner = context.store.get(child);
-    return inner ? [drawWidget(inner, context)] : [];
-  }));
+  const show = () => {
+    made.replaceChildren(...model.state.children.flatMap((child) => {
+      const inner = context.store.get(child);
+      return inner ? [drawWidget(inner, context)] : [];
+    }));
+    context.redrawn();
+  };
   model.onChange((patch) => 'children' in patch && show());
   show();
   return made;

@@ -26,3 +26,33 @@ function withCommas(text) {
   const [whole, ...rest] = text.split('.');
   return [whole.replace(/\B(?=(\d{3})+(?!\d))/g, ','), ...rest].join('.');
 }
+
+const UNIT = /\(([^()]{1,16})\)\s*$/;
+
+/** The unit that a control's description names in brackets at its end: "cache (TB)" gives "TB". @param {import('./model.mjs').State} state */
+export function unitOf({ description = '', readout_format: spec = '' }) {
+  return spec?.endsWith('%') ? '' : description?.match(UNIT)?.[1].trim() ?? '';
+}
+
+/** @param {string} text @param {import('./model.mjs').State} state */
+export function withUnit(text, state) {
+  return [text, unitOf(state)].filter(Boolean).join(' ');
+}
+
+/**
+ * The number that a reader typed: with or without the unit, with commas between thousands, as a percentage where the
+ * control shows one ("95%", "95" or "0.95"). NaN for anything else.
+ *
+ * @param {string} typed
+ * @param {import('./model.mjs').State} state
+ * @param {number} max The most that the control takes.
+ */
+export function readNumber(typed, state, max) {
+  const packed = (text) => text.replace(/[\s,_]/g, '');
+  const isPercent = state.readout_format?.endsWith('%');
+  const unit = isPercent ? '%' : packed(unitOf(state));
+  const hasUnit = unit !== '' && packed(typed).endsWith(unit);
+  const bare = packed(typed).slice(0, hasUnit ? -unit.length : undefined);
+  const number = bare === '' ? NaN : Number(bare);
+  return isPercent && (hasUnit || number > max) ? number / 100 : number;
+}

@@ -8,6 +8,7 @@
  */
 
 const REFERENCE = 'IPY_MODEL_';
+const SHOWN_ONLY = new Set(['Label', 'HTML', 'HTMLMath', 'IntProgress', 'FloatProgress']);
 
 /** One widget: its kind, its state, and who wants to know about changes. */
 export class Model {
@@ -23,6 +24,23 @@ export class Model {
   /** @param {string} id @param {string} kind @param {State} state */
   constructor(id, kind, state) {
     Object.assign(this, { id, kind, state });
+    /** What it was set to when it was made, to go back to. */ this.saved = this.setting;
+  }
+
+  /** The part of the state that a reader sets: an index into options, or a value. @returns {State} */
+  get setting() {
+    const key = '_options_labels' in this.state ? 'index' : 'value';
+    return key in this.state ? { [key]: this.state[key] } : {};
+  }
+
+  /** Whether it is one that a reader sets. */
+  get canBeSet() {
+    return !SHOWN_ONLY.has(this.kind) && Object.keys(this.setting).length > 0;
+  }
+
+  /** Whether it is set otherwise than at first. */
+  get isChanged() {
+    return this.canBeSet && !this.has(this.saved);
   }
 
   /** @param {(patch: State) => void} listener */
@@ -68,6 +86,12 @@ export class ModelStore {
   get(reference) {
     const id = reference.replace(REFERENCE, '');
     return this.#live.get(id) ?? this.#saved.get(id);
+  }
+
+  /** A model and all inside it, in the order shown. @param {string} reference @returns {Model[]} */
+  inside(reference) {
+    const model = this.get(reference);
+    return model ? [model, ...(model.state.children ?? []).flatMap((child) => this.inside(child))] : [];
   }
 
   /** All models that the reader has moved. @returns {Model[]} */

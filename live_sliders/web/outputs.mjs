@@ -5,6 +5,7 @@
  *   data?: Record<string, any>, metadata?: Record<string, any>}} Output
  */
 import { element } from './dom.mjs';
+import { fillNumbers } from './numbers.mjs';
 import { sanitize } from './sanitize.mjs';
 
 const IMAGES = ['image/png', 'image/svg+xml', 'image/jpeg'];
@@ -58,6 +59,7 @@ export class Drawing {
       if (turn < (this.#shown.get(area) ?? 0)) return;
       this.#shown.set(area, turn);
       area.replaceChildren(...nodes);
+      fillNumbers(area);
     }));
   }
 

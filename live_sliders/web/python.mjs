@@ -1,56 +1,66 @@
 /**
- * Starts Pyodide: from the memory of an earlier start where the browser kept one, else from the beginning.
+ * Starts Pyodide: from memory where there is some, else from the beginning.
  *
- * Most of a start is Python importing its own standard library. The memory after that is the same for every page,
- * so the first page of a visit saves it, and the next ones skip those seconds. Any trouble with that (an old
- * browser, a private window, no room) leads to the plain start.
+ * Most of a start is Python importing its own standard library and ipywidgets. The memory after that is the same for
+ * every page. A book that was built where node is brings it along; else the first page of a visit saves it for the
+ * next ones. Any trouble with it (an old browser, a private window, no room) leads to the plain start.
  */
+import { prepare } from './prepare.mjs';
 
 const STORE = 'live-sliders-memory';
-/** The parts of the standard library that ipywidgets and Matplotlib import in any case. */
-const EARLY = {
-  always: ['datetime', 'email', 'importlib.metadata', 'logging', 'numbers', 'tarfile', 'uuid', 'zipfile'],
-  matplotlib: ['argparse', 'calendar', 'ctypes', 'decimal', 'difflib', 'fractions', 'gzip', 'hashlib', 'html',
-    'importlib.resources', 'ipaddress', 'pickle', 'platform', 'plistlib', 'pprint', 'shlex', 'sysconfig',
-    'unicodedata', 'unittest', 'urllib.parse', 'xml.parsers.expat', 'zoneinfo'],
-};
 
 /**
  * @param {string} indexURL The folder with Pyodide's files.
+ * @param {{shipped: string, key: string}} from The address of the memory that the book brings, or ""; what a kept one must be of.
  * @param {string[]} packages
- * @returns {Promise<{python: any, keep: () => Promise<void>}>} Python, and what saves its memory when there is time.
+ * @param {() => Promise<[ArrayBuffer[], ArrayBuffer[]]>} parts The kernel's files, and the pure wheels of the packages.
+ * @returns {Promise<{python: any, restored: boolean, keep: () => Promise<void>}>} Python; whether from memory, and so without
+ *   the files that it was made from; and what saves its memory when there is time.
  */
-export async function startPython(indexURL, packages) {
+export async function startPython(indexURL, { shipped, key }, packages, parts) {
+  const place = `${indexURL}?${key}`;
+  const bringing = shipped ? shippedMemory(shipped) : null;
   const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
-  const quiet = { indexURL, stdout() {}, stderr() {} };
-  const memory = await savedMemory(indexURL);
+  const quiet = { indexURL, env: { HOME: '/home/pyodide' }, stdout() {}, stderr() {} };
+  const memory = (await bringing) ?? (await savedMemory(place));
   if (memory) {
     try {
       const python = await loadPyodide({ ...quiet, _loadSnapshot: memory });
       python.runPython('import sys; "random" in sys.modules and sys.modules["random"].seed()');
-      return { python, keep: async () => undefined };
+      return { python, restored: true, keep: async () => undefined };
     } catch {
-      await caches.delete(STORE);
+      await globalThis.caches?.delete(STORE); // not there without https
     }
   }
   const python = await loadPyodide({ ...quiet, _makeSnapshot: true });
-  const early = [...EARLY.always, ...(packages.includes('matplotlib') ? EARLY.matplotlib : [])];
-  python.runPython(`import ${early.join(', ')}`);
-  return { python, keep: keeper(python, indexURL) };
+  prepare(python, ...(await parts()), packages);
+  return { python, restored: false, keep: keeper(python, place) };
 }
 
-/** @param {string} key @returns {Promise<Uint8Array | null>} */
-async function savedMemory(key) {
+/** @param {string} address @returns {Promise<Uint8Array | null>} */
+async function shippedMemory(address) {
   try {
-    const answer = await (await caches.open(STORE)).match(key);
+    const answer = await fetch(address);
+    if (!answer.ok) return null;
+    const inflated = answer.body.pipeThrough(new DecompressionStream('gzip'));
+    return new Uint8Array(await new Response(inflated).arrayBuffer());
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} place @returns {Promise<Uint8Array | null>} */
+async function savedMemory(place) {
+  try {
+    const answer = await (await caches.open(STORE)).match(place);
     return answer ? new Uint8Array(await answer.arrayBuffer()) : null;
   } catch {
     return null;
   }
 }
 
-/** Take the memory now, before packages are loaded; write it later. @param {any} python @param {string} key */
-function keeper(python, key) {
+/** Take the memory now, before packages with machine code are loaded; write it later. @param {any} python @param {string} place */
+function keeper(python, place) {
   let memory;
   try {
     memory = python.makeMemorySnapshot();
@@ -60,7 +70,7 @@ function keeper(python, key) {
   return async () => {
     try {
       await caches.delete(STORE); // of an earlier release
-      await (await caches.open(STORE)).put(key, new Response(memory));
+      await (await caches.open(STORE)).put(place, new Response(memory));
     } catch { /* no room, or not allowed: the next page starts from the beginning */ }
     memory = undefined;
   };

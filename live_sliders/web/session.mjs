@@ -1,17 +1,21 @@
 /**
- * The life of a page's Python: started on first touch, one computation at a time, stopped by ending its worker.
+ * The life of a page's Python: started when a view comes near or is touched, one computation at a time, stopped by
+ * ending its worker.
  *
  * @typedef {import('./model.mjs').Model} Model
  * @typedef {import('./model.mjs').State} State
  * @typedef {import('./queue.mjs').Move} Move
  * @typedef {{model: string, cell: number, nth: number, alt: string}} PlannedView
  * @typedef {{views: PlannedView[], models: Record<string, {kind: string, state: State}>, cells: object[],
- *   packages: string[], figure: object, runtime: string, wheels: string[], stop_after_s: number}} Plan
+ *   packages: string[], figure: object, runtime: string, memory: string, memory_key: string, wheels: string[],
+ *   stop_after_s: number}} Plan
  * @typedef {{kind: string, id?: string, cell?: number, state?: State, output?: any}} PythonEvent
- * @typedef {{loading(step: string, ms: number): void, ready(): void, running(): void, slow(): void,
- *   done(ms: number, number: number): void, unchanged(number: number): void,
+ * @typedef {{entered(phase: string): void, loading(progress: Progress): void, ready(ms: number): void, running(): void,
+ *   slow(): void, done(ms: number, number: number): void, unchanged(number: number): void,
  *   failed(text: string, number: number): void, stopped(): void}} Reporter  Shows the reader what happens; the number
  *   is that of the last move that it happened to.
+ * @typedef {{step: string, at: number, of: number, ms: number}} Progress  A step of the start, the how many-th of how
+ *   many of its kind, and the time since the start.
  */
 import { MoveQueue } from './queue.mjs';
 import { ModelStore } from './model.mjs';
@@ -29,10 +33,13 @@ export class Session {
   /** Whether some move has no answer yet, or Python is gone and its answers with it. */ #behind = false;
   #hasComputed = false;
   #slowTimer = 0;
+  #hasStarted = false;
+  /** @type {Progress} */ #progress = { step: 'start', at: 0, of: 1, ms: 0 };
 
-  /** @param {Plan} plan @param {ModelStore} store @param {Reporter} report */
-  constructor(plan, store, report) {
-    Object.assign(this, { plan, store, report });
+  /** @param {Plan} plan @param {ModelStore} store @param {Reporter} report @param {(view: string | null) => number} widthOf A view's width for outputs, in CSS pixels. */
+  constructor(plan, store, report, widthOf) {
+    Object.assign(this, { plan, store, report, widthOf });
+    report.entered('off');
   }
 
   /** The reader makes a move: its number. */
@@ -40,18 +47,25 @@ export class Session {
     return (this.#moves += 1);
   }
 
+  /** A view comes near: start Python, once in the page's life, so that it is there when the reader reaches for it. */
+  foresee() {
+    if (!this.#hasStarted) this.#start();
+  }
+
   /** The reader reaches for a control: start loading, before the first value arrives. */
   prepare() {
     if (this.#phase === 'off') this.#start();
+    else if (this.#phase === 'loading') this.report.loading(this.#progress);
   }
 
-  /** The reader set a value. One that the model has already needs no computation. @param {Model} model @param {State} state */
-  move(model, state) {
-    const isNew = !model.has(state);
-    model.move(isNew ? state : {});
-    if (isNew) this.#push({ model, state });
+  /** The reader set values in one view. Those that the models have already need no computation. @param {...Move} moves */
+  move(...moves) {
+    const fresh = moves.filter(({ model, state }) => !model.has(state));
+    moves.forEach((move) => move.model.move(fresh.includes(move) ? move.state : {}));
+    const views = moves.map(({ model }) => model.view);
+    if (fresh.length) this.#push(...fresh);
     else if (this.#behind) this.#pump();
-    else if (this.#failed.some((move) => move.model.view === model.view)) this.report.failed(this.#error, this.#moves);
+    else if (this.#failed.some(({ model }) => views.includes(model.view))) this.report.failed(this.#error, this.#moves);
     else this.report.unchanged(this.#moves);
   }
 
@@ -81,11 +95,12 @@ export class Session {
 
   #pump() {
     if (this.#phase === 'off') this.#start();
+    else if (this.#phase === 'loading') this.report.loading(this.#progress);
     if (this.#phase !== 'idle') return;
     if (this.#queue.isEmpty) return this.#catchUp();
     this.#current = this.#queue.takeAll();
     this.#reached = this.#moves;
-    const moves = this.#current.map(({ model, state }) => ({ id: model.liveId, state }));
+    const moves = this.#current.map(({ model, state }) => ({ id: model.liveId, state, width: this.widthOf(model.view) }));
     this.#enter('running');
     this.report.running();
     this.#worker?.postMessage({ kind: 'run', moves, again: this.#again });
@@ -93,25 +108,35 @@ export class Session {
   }
 
   #start() {
+    this.#hasStarted = true;
     this.#enter('loading');
-    this.report.loading('start', 0);
+    this.#tell({ step: 'start', at: 0, of: 1, ms: 0 });
     this.#worker = new Worker(new URL('./worker.mjs', import.meta.url), { type: 'module' });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     this.#worker.onerror = (event) => this.#fail(event.message || 'the worker could not be started');
-    const { runtime, wheels, packages, figure, cells } = this.plan;
-    this.#worker.postMessage({ kind: 'start', runtime, wheels, packages, figure, cells });
+    const { runtime, memory, memory_key: key, wheels, packages, figure, cells } = this.plan;
+    const width = this.widthOf(null);
+    this.#worker.postMessage({ kind: 'start', runtime, memory, key, wheels, packages, figure, cells, width });
+  }
+
+  /** @param {Progress} progress */
+  #tell(progress) {
+    this.#progress = progress;
+    performance.mark(`live:${progress.step}`);
+    this.report.loading(progress);
   }
 
   /** @param {any} message */
   #hear(message) {
-    if (message.kind === 'progress') this.report.loading(message.step, message.ms);
-    else if (message.kind === 'ready') this.#becomeReady(message.events);
+    if (message.kind === 'progress') this.#tell(message.progress);
+    else if (message.kind === 'ready') this.#becomeReady(message);
     else if (message.kind === 'result') this.#take(message);
     else if (message.kind === 'crash') this.#fail(message.text);
   }
 
-  /** @param {PythonEvent[]} events All that the cells sent while they ran. */
-  #becomeReady(events) {
+  /** @param {{events: PythonEvent[], restored: boolean, ms: number}} message All that the cells sent while they ran; whether Python began from a memory; what the start took. */
+  #becomeReady({ events, restored, ms }) {
+    if (restored) performance.mark('live:restored');
     const shown = new Map();
     for (const event of events) {
       if (event.kind !== 'display') this.#apply(event);
@@ -123,7 +148,7 @@ export class Session {
     this.store.moved().forEach((model) => this.#queue.push({ model, state: { ...model.moved } }));
     this.#again = this.#hasComputed; // the page may show other values than those that this Python began with
     this.#enter('idle');
-    this.report.ready();
+    this.report.ready(ms);
     this.#pump();
   }
 
@@ -182,6 +207,8 @@ export class Session {
   /** @param {'off' | 'loading' | 'idle' | 'running'} phase */
   #enter(phase) {
     this.#phase = phase;
+    performance.mark(`live:${phase}`);
+    this.report.entered(phase);
     clearTimeout(this.#slowTimer);
     if (phase === 'running') this.#slowTimer = setTimeout(() => this.report.slow(), this.plan.stop_after_s * 1000);
   }

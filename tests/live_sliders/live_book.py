@@ -83,6 +83,9 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     daemon_threads = True
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a page that is closed while Python is on its way no longer reads the answer."""
+
 
 class serve:
     """Serve a folder while the context is open."""

@@ -37,10 +37,15 @@ MOVE = """([id, kind, state]) => {
 }"""
 READ = """(id) => {
   const view = document.querySelector(`[data-live-view="${id}"]`);
-  const parts = [...view.querySelectorAll('.live-output, .live-text')].filter((e) => !e.closest('.live-foot'));
+  const parts = [...view.querySelectorAll('.live-output, .live-text')];
+  const words = (part) => {
+    const found = [], walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) found.push(walker.currentNode.data);
+    return found.join(' ');
+  };
   const { liveStatus, liveMove, liveShown } = view.dataset;
   return { status: liveStatus, answer: Number(liveShown) >= Number(liveMove ?? 0) ? 'shown' : 'failed',
-    text: parts.map((part) => part.textContent).join('\\n'),
+    text: parts.map(words).join('\\n'),
     pictures: [...view.querySelectorAll('.live-output img')].map((picture) => picture.src.split(',')[1]) };
 }"""
 # What the page declares about itself (live_sliders/README.md): its controls answer; a view's last move has its answer.

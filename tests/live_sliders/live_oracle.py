@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def run_notebook(path: Path) -> Iterator[Oracle]:
     """
     notebook = read_notebook(path)
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}})
-    with client.setup_kernel():
+    with client.setup_kernel(env=os.environ | {"LIVE_WIDTH": "720"}):  # as in a wide page
         client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": OneWayOutput}}
         for index, cell in enumerate(notebook.cells):
             if "not-live" not in cell.metadata.get("tags", []):
@@ -98,7 +100,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 def plain(html: str) -> str:
     """HTML without its tags."""
-    return re.sub(r"<[^>]*>", " ", html)
+    return unescape(re.sub(r"<[^>]*>", " ", html))
 
 
 def assert_same_text(page: str, kernel: str, where: str) -> None:

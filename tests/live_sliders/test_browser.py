@@ -16,6 +16,18 @@ PAGES = ("figure", "controls")
 FIRST_LOAD_BYTES = 1_500_000
 
 
+METERED = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
+PYTHON = "document.documentElement.dataset.livePython"
+COUNT_WORKERS = """window.workers = 0;
+window.Worker = class extends Worker { constructor(...more) { super(...more); window.workers += 1; } };"""
+# Whether some view is less than a screen away, asked after the page has asked the same.
+NEAR_SEEN = """() => new Promise((resolve) => {
+  const tell = (seen) => resolve(seen.some((each) => each.isIntersecting));
+  const eye = new IntersectionObserver(tell, {rootMargin: '100% 0px'});
+  document.querySelectorAll('[data-live-view]').forEach((view) => eye.observe(view));
+})"""
+
+
 def move_first(opened: Visit, **state: object) -> dict:
     """Move the first slider of a page's first view."""
     view = opened.plan()["views"][0]["model"]
@@ -53,14 +65,19 @@ def test_keyboard_moves_a_slider(visitor: BrowserContext, site: str) -> None:
     with visit(visitor, site) as opened:
         opened.open("controls.html")
         view = opened.plan()["views"][0]["model"]
-        opened.page.get_by_label("whole").focus()
+        opened.page.get_by_role("slider", name="whole").focus()
         opened.page.keyboard.press("ArrowRight")
         assert opened.answer(view)["text"].startswith("6 ")
+        for key, value in (("End", "10 "), ("Home", "0 ")):
+            opened.page.keyboard.press(key)
+            assert opened.answer(view)["text"].startswith(value)
 
 
-def test_light_before_the_first_touch(browser: Browser, site: str) -> None:
+def test_light_before_the_first_touch_where_each_byte_is_paid_for(browser: Browser, site: str) -> None:
     with visit(browser, site) as opened:
+        opened.page.add_init_script(METERED)
         opened.open("figure.html")
+        opened.page.evaluate(NEAR_SEEN)
         assert opened.weight() < FIRST_LOAD_BYTES
         status = opened.page.get_by_role("status").first
         assert "Move a control" in status.inner_text()
@@ -70,6 +87,22 @@ def test_light_before_the_first_touch(browser: Browser, site: str) -> None:
             for url in opened.page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
             if "pyodide" in url
         ]
+
+
+def test_python_starts_once_when_a_view_comes_near(browser: Browser, site: str) -> None:
+    with visit(browser, site, viewport={"width": 1280, "height": 60}) as opened:
+        opened.page.add_init_script(COUNT_WORKERS)
+        opened.open("slow.html")
+        assert not opened.page.evaluate(NEAR_SEEN)
+        assert opened.page.evaluate(PYTHON) == "off"
+        view = opened.page.locator("[data-live-view]").first
+        view.scroll_into_view_if_needed()
+        opened.page.wait_for_function(f"() => {PYTHON} === 'idle'")
+        assert view.get_attribute("data-live-status") == "saved"
+        opened.page.evaluate("scrollTo(0, 0)")
+        assert move_first(opened, value=1)["text"].strip() == "1 s, run 2"
+        assert opened.page.evaluate("window.workers") == 1
+        opened.assert_clean()
 
 
 def test_an_error_keeps_the_last_good_result_and_offers_another_try(visitor: BrowserContext, site: str) -> None:
@@ -123,7 +156,7 @@ def test_a_move_is_shown_once_its_picture_is(visitor: BrowserContext, site: str)
     with visit(visitor, site) as opened:
         opened.page.add_init_script(HOLD_PICTURES)
         opened.open("figure.html")
-        view, knee = opened.page.locator("[data-live-view]"), opened.page.get_by_label("knee")
+        view, knee = opened.page.locator("[data-live-view]"), opened.page.get_by_role("slider", name="knee")
 
         def seen() -> tuple[list[str], list[str]]:
             return view.evaluate(STATE), opened.page.locator(".live-output").evaluate(WORDS_AND_PICTURES)
@@ -274,7 +307,7 @@ def test_both_sanitizers_agree_and_leave_nothing_that_acts(visitor: BrowserConte
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "numbers"])
 def test_accessible_and_inside_the_window(browser: Browser, site: str, page: str, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
@@ -287,6 +320,25 @@ def test_accessible_and_inside_the_window(browser: Browser, site: str, page: str
             "Math.max(...[...document.querySelectorAll('.live')].map((e) => e.getBoundingClientRect().right))"
         )
         assert widest <= width
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_accessible_while_python_starts_and_a_value_is_put_right(
+    browser: Browser, site: str, width: int, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with visit(browser, site, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True) as opened:
+        held: list = []
+        opened.page.context.route("**/pyodide.mjs", lambda route: held.append(route))
+        opened.open("numbers.html")
+        opened.page.get_by_label("Type a value for cache").fill("9")
+        opened.page.get_by_label("Type a value for cache").press("Enter")
+        opened.page.locator(".live-card").first.wait_for(state="visible")
+        assert opened.page.locator(".live-hint").first.is_visible()
+        found = Axe().run(opened.page, context=".live", options={"resultTypes": ["violations"]}).response["violations"]
+        assert not [(v["id"], v["nodes"][0]["html"]) for v in found]
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -317,13 +369,20 @@ def test_from_a_file_the_saved_figure_stays(browser: Browser, built: Built) -> N
         assert "Saved figure" in opened.page.inner_text(".live")
 
 
+# Waits until the browser has stored something.
+KEPT = """async () => {
+  const kept = async () => (await (await caches.open('live-sliders-memory')).keys()).length;
+  while (!(await kept())) await new Promise((next) => setTimeout(next, 50));
+}"""
+
+
 def test_the_second_page_starts_from_kept_memory(browser: Browser, site: str) -> None:
     with visit(browser, site) as opened:
+        opened.page.context.route("**/memory-*.bin", lambda route: route.fulfill(body="no memory"))
         opened.open("errors.html")
         move_first(opened, value=1)
-        opened.page.wait_for_function(
-            "() => caches.open('live-sliders-memory').then((c) => c.keys()).then((k) => k.length)"
-        )
+        opened.page.evaluate(KEPT)
         opened.open("controls.html")
         assert move_first(opened, value=1)["status"] == "done"
+        assert opened.page.evaluate("performance.getEntriesByName('live:restored').length") == 1
         opened.assert_clean()

@@ -231,6 +231,33 @@ def test_the_lock_can_be_had_from_public_releases_alone() -> None:
     assert all(set(package.depends) <= names for package in lock.packages)
 
 
+@pytest.mark.parametrize(("node", "made"), [("cat $1 > $3", True), ("exit 1", False), (None, False)])
+def test_a_memory_is_made_where_node_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str | None, made: bool
+) -> None:
+    for folder in ("bin", "runtime", "scripts"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "runtime" / "pyodide-lock.json").write_text("{}")
+    (tmp_path / "scripts" / "prepare.mjs").write_text("// one")
+    if node:
+        (tmp_path / "bin" / "node").write_text(f"#!/bin/sh\necho run >> {tmp_path}/runs\n{node}\n")
+        (tmp_path / "bin" / "node").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", "/usr/local/none" if node is None else "/bin")
+
+    def write() -> Path | None:
+        return runtime.write_memory(tmp_path / "runtime", tmp_path / "scripts", tmp_path / "cache")
+
+    first = write()
+    assert (first is not None) is made
+    if first:
+        assert first.read_bytes() == runtime.MEMORY_SCRIPT.read_bytes()
+        assert write() == first  # kept
+        assert (tmp_path / "runs").read_text() == "run\n"
+        (tmp_path / "scripts" / "prepare.mjs").write_text("// another")
+        assert write() not in (None, first)
+
+
 def test_policy_admits_the_themes_scripts_and_no_outputs() -> None:
     html = (
         '<html><head><meta charset="utf-8"><script>theme()</script></head><body><button onclick="go()">x</button>'

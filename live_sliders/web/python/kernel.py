@@ -33,6 +33,7 @@ class Kernel:
         self.events: list[Event] = []
         self.namespace: dict[str, Any] = {"__name__": "__main__", "display": self.display}
         self._cell: int | None = None
+        self.stale: dict[Any, tuple[Any, ...]] | None = None  # interact's callbacks to run once all moves are made
 
     # -- what the page asks for ---------------------------------------------------------------------------------
 
@@ -46,8 +47,12 @@ class Kernel:
         self._cell, self.figures.drawing = None, True
 
         def work() -> None:
+            self.stale = {}
             for move in json.loads(moves):
                 self._move(move, again)
+            stale, self.stale = self.stale, None
+            for view, arguments in stale.items():
+                view.update(*arguments)
 
         return self._report(work)
 
@@ -63,6 +68,7 @@ class Kernel:
             self.shell.showtraceback()
         finally:
             self.areas.clear()
+            self.stale = None
         return json.dumps({"events": self.events, "error": self.shell.error}, default=str)
 
     # -- cells --------------------------------------------------------------------------------------------------
@@ -85,6 +91,7 @@ class Kernel:
         """Apply one move: new values of a widget, or a click."""
         import comm
 
+        set_width(move.get("width", 0))
         peer = comm.get_comm_manager().comms[move["id"]]
         state = move.get("state")
         data = (
@@ -172,15 +179,36 @@ class Stream(io.TextIOBase):
         return len(text)
 
 
-def start(options: str) -> Kernel:
-    """Make the kernel: stand-ins first, then the real ipywidgets with comms that post to the page."""
+def set_width(pixels: int) -> None:
+    """Tell figures how wide their place in the page is, in CSS pixels; 0, of a place not shown, tells nothing."""
+    if pixels:
+        os.environ["LIVE_WIDTH"] = str(pixels)
+
+
+def start() -> Kernel:
+    """Make the page's kernel: stand-ins first, then the real ipywidgets with comms that post to the page.
+
+    Python's memory after this can be kept: nothing here belongs to one page.
+    """
+    global _kernel
     os.environ["MPLBACKEND"] = "Agg"
     warnings.simplefilter("ignore")  # a reader cannot act on them; the build shows them to the author
-    kernel = Kernel(Figures(**json.loads(options)))
+    _kernel = kernel = Kernel(Figures())
     shell_module.install(kernel.shell, kernel.display, kernel.clear_output)
     _install_comms(kernel)
     _install_widgets(kernel)
+    return kernel
+
+
+_kernel: Kernel | None = None
+
+
+def open_page(figure: str, width: int) -> Kernel:
+    """Return the kernel, started where it is not, set up for one page: how it draws figures, how wide they may be."""
+    kernel = _kernel or start()
+    kernel.figures = Figures(**json.loads(figure))
     sys.stdout = Stream(kernel, "stdout")
+    set_width(width)
     return kernel
 
 
@@ -209,7 +237,7 @@ def _event(kind: str, model_id: str, data: dict[str, Any]) -> Event | None:
 
 
 def _install_widgets(kernel: Kernel) -> None:
-    """Have Output widgets take what is shown inside them, and interact show figures when its callback ends."""
+    """Have Output widgets take what is shown inside them, and interact show figures and compute once for many moves."""
     from ipywidgets import Output
     from ipywidgets.widgets import interaction
 
@@ -228,3 +256,12 @@ def _install_widgets(kernel: Kernel) -> None:
 
     Output.__enter__, Output.__exit__, Output.live_clear = enter, leave, False
     interaction.show_inline_matplotlib_plots = kernel.show_figures
+    plain = interaction.interactive.update
+
+    def update(view: Any, *arguments: Any) -> None:
+        if kernel.stale is None:
+            plain(view, *arguments)
+        else:
+            kernel.stale[view] = arguments
+
+    interaction.interactive.update = update
