@@ -127,7 +127,6 @@ class _Sheet:
     svg: str = ""  # of a diagram, which needs no figure
     key: list[Swatch] = field(default_factory=list)
     narrow_key: list[Swatch] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
 
 
 _sheet: ContextVar[_Sheet] = ContextVar("sheet")
@@ -142,17 +141,12 @@ def sheet() -> _Sheet:
     return _sheet.get()
 
 
-def say(text: str) -> None:
-    """Add a line to the note; functions should return Words instead (goes away)."""
-    sheet().said.append(escape(text))
-
-
 def is_narrow() -> bool:
     """Return whether the drawing under way is the one for phones."""
     return sheet().narrow
 
 
-def drawn(function: Callable[_P, Words | None]) -> Callable[_P, Drawing]:
+def drawn(function: Callable[_P, Words]) -> Callable[_P, Drawing]:
     """Make a function that draws and returns `Words` one that returns a `Drawing`."""
 
     @functools.wraps(function)
@@ -160,7 +154,7 @@ def drawn(function: Callable[_P, Words | None]) -> Callable[_P, Drawing]:
         svgs = {False: "", True: ""}
         for narrow in _variants():
             with _new_sheet(narrow) as done:
-                words = function(*args, **kwargs) or Words(done.title, "<br>".join(done.said))
+                words = function(*args, **kwargs)
             svgs[narrow] = done.svg or _svg(done, words.alt)
         return Drawing(done.title, words, svgs[False], svgs[True], tuple(done.key), tuple(done.narrow_key))
 

@@ -23,6 +23,9 @@ COLOURS: Mapping[str, str] = {
     "compressed": "#D55E00",
     "sliding": "#009E73",
     "recurrent": "#CC79A7",
+    # what else a cache keeps
+    "latent": "#8E7CC3",
+    "index": "#B8860B",
     # kinds of tokens
     "hit": "#56B4E9",
     "miss": "#E69F00",

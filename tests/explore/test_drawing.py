@@ -2,12 +2,14 @@
 
 import itertools
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import figures
 import numpy as np
 import pytest
 
+from costlab import explore
 from costlab.explore import COLOURS, Drawing, Frames, Words, drawn, value
 from costlab.explore import drawing as core
 from costlab.explore.shapes import across, arrow, box, circle, diagram, text
@@ -51,6 +53,14 @@ def test_a_drawing_keeps_to_what_every_drawing_keeps_to():
     figures.check(
         Frames("Which way?", ((boxes(), "First it goes to the middle."), (sample(), "Then it rises from there.")))
     )
+
+
+def test_every_figure_function_is_tested():
+    """Each public function that draws occurs in its slug's tests."""
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_figures_*.py"))
+    drawing = [name for name in explore.__all__ if hasattr(getattr(explore, name), "__wrapped__")]
+    assert len(drawing) > 30
+    assert not [name for name in drawing if name not in tests]
 
 
 def test_words_and_numbers():
