@@ -131,7 +131,10 @@ def decode(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
         raise CatalogError(f"{place}: {error}") from error
 
 
-_hints = functools.cache(typing.get_type_hints)  # a file holds many tables of one class
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """Return a class's field types; a file holds many tables of one class."""
+    return typing.get_type_hints(cls)
 
 
 def _check_keys(

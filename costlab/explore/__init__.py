@@ -1,4 +1,4 @@
-"""The figures behind the sliders: each function takes plain numbers and returns one `Drawing`, or `Frames` to step through.
+"""The figures behind the sliders: each function takes plain numbers and returns one `Drawing`, or `Frames` of several.
 
 The same functions serve the notebooks' `interact` cells and the published pages: NumPy and matplotlib, nothing else.
 """
