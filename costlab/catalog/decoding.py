@@ -121,7 +121,7 @@ def decode(cls: type[T], table: Mapping[str, Any], place: Place) -> T:
         CatalogError: an unknown or missing key, or a value of the wrong type or range. The message
             quotes the key and value, file and line, and what would be right.
     """
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     _check_keys(cls, table, fields, place)
     values = {k: _convert(v, hints[k], k, place) for k, v in table.items()}

@@ -34,9 +34,9 @@ export function unitOf({ description = '', readout_format: spec = '' }) {
   return spec?.endsWith('%') ? '' : description?.match(UNIT)?.[1].trim() ?? '';
 }
 
-/** @param {string} text @param {import('./model.mjs').State} state */
+/** A quantity with its unit; an option in words ("at the end") takes none. @param {string} text @param {import('./model.mjs').State} state */
 export function withUnit(text, state) {
-  return [text, unitOf(state)].filter(Boolean).join(' ');
+  return /\d/.test(text) ? [text, unitOf(state)].filter(Boolean).join(' ') : text;
 }
 
 /**
