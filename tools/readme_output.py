@@ -20,7 +20,7 @@ from costlab.cli.main import build_parser, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "book" / "reference" / "cli.md"]
-BLOCK = re.compile(r"<!-- cli: (costlab .*?) -->\n(?:```\n.*?```\n)?", re.S)
+BLOCK = re.compile(r"<!-- cli: (costlab .*?) -->\n(?:```console\n.*?```\n)?", re.S)
 OPTIONS = re.compile(r"<!-- options: (\w+) -->\n.*?<!-- /options -->", re.S)
 QUOTED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.S)
 
@@ -69,7 +69,7 @@ def quoted(keys: str) -> str:
 
 def filled(text: str) -> str:
     """Return the text with every block renewed."""
-    text = BLOCK.sub(lambda found: f"<!-- cli: {found[1]} -->\n```\n$ {found[1]}\n{output_of(found[1])}```\n", text)
+    text = BLOCK.sub(lambda found: f"<!-- cli: {found[1]} -->\n```console\n$ {found[1]}\n{output_of(found[1])}```\n", text)
     text = OPTIONS.sub(lambda found: f"<!-- options: {found[1]} -->\n{options_of(found[1])}\n<!-- /options -->", text)
     return QUOTED.sub(lambda found: f"<!-- bench: {found[1]} -->\n{quoted(found[1])}<!-- /bench -->", text)
 

@@ -30,9 +30,6 @@ IMAGES_WITHOUT_TEXT = """() => [...document.querySelectorAll('main img')]
 ACCESSIBILITY = """async () => (await axe.run({resultTypes: ['violations'], preload: false})).violations
   .map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 3).join(' | ')}`)"""
 
-# What is known to be wrong and not mended yet, by page: an axe rule each.
-KNOWN_FAULTS = {"book/intro.html": ["empty-table-header"], "index.html": ["empty-table-header"]}
-
 
 def faults(context: BrowserContext, url: str) -> list[str]:
     """Open a page and list everything that is wrong with it."""
@@ -68,13 +65,7 @@ def test_every_page_is_sound(browser: Browser, site: Site, turn: int) -> None:
     found = {page: faults(readers[(nth + 2 * turn) % 4], site.url + page) for nth, page in enumerate(pages)}
     for each in readers:
         each.close()
-    new = {page: [text for text in list_ if not is_known(page, text)] for page, list_ in found.items()}
-    assert not {page: list_ for page, list_ in new.items() if list_}
-
-
-def is_known(page: str, fault: str) -> bool:
-    """Tell whether a fault of a page is listed."""
-    return any(fault.startswith(f"accessibility: {rule}:") for rule in KNOWN_FAULTS.get(page, ()))
+    assert not {page: list_ for page, list_ in found.items() if list_}
 
 
 BROKEN = """<!doctype html><html lang="en"><title>Broken</title><main><h1>Broken</h1>
