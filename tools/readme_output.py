@@ -69,7 +69,9 @@ def quoted(keys: str) -> str:
 
 def filled(text: str) -> str:
     """Return the text with every block renewed."""
-    text = BLOCK.sub(lambda found: f"<!-- cli: {found[1]} -->\n```console\n$ {found[1]}\n{output_of(found[1])}```\n", text)
+    text = BLOCK.sub(
+        lambda found: f"<!-- cli: {found[1]} -->\n```console\n$ {found[1]}\n{output_of(found[1])}```\n", text
+    )
     text = OPTIONS.sub(lambda found: f"<!-- options: {found[1]} -->\n{options_of(found[1])}\n<!-- /options -->", text)
     return QUOTED.sub(lambda found: f"<!-- bench: {found[1]} -->\n{quoted(found[1])}<!-- /bench -->", text)
 

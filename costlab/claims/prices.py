@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from costlab import prices
-from costlab.claims.ledger import MIMO_PRO, Settled, Values, agrees, graded, settles
+from costlab.claims.ledger import MIMO_PRO, Settled, Values, agrees, settles
 
 
 @settles("price-miss-over-hit")
@@ -12,5 +12,4 @@ def _price_miss_over_hit(given: Values) -> Settled:
     times = {row.product: row.miss / row.hit for row in rows if row.hit}
     computed = ", ".join(f"{r.miss:g} / {r.hit:g} = {times[r.product]:.3g} for {r.product}" for r in rows if r.hit)
     true = [name for name, ratio in times.items() if agrees(given["times"], ratio, 0.01)]
-    verdict = graded(name in true for name in times) if rows[0].product in true else "wrong"  # the article's example
-    return verdict, computed, f"True of {', '.join(true) or 'neither'}."
+    return "holds" if rows[0].product in true else "wrong", computed, f"True of {', '.join(true) or 'neither'}."

@@ -3,7 +3,14 @@
 The same functions serve the notebooks' `interact` cells and the published pages: NumPy and matplotlib, nothing else.
 """
 
-from costlab.explore.attention import bytes_per_token, cache_per_model, decode_flops, recall_points, which_ratio
+from costlab.explore.attention import (
+    bytes_per_token,
+    cache_per_model,
+    decode_flops,
+    recall_points,
+    two_models,
+    which_ratio,
+)
 from costlab.explore.attention_diagrams import attention_kinds, attention_overview, compressor
 from costlab.explore.cache import hit_curve, prefix_tree
 from costlab.explore.drawing import Drawing, Frames, Swatch, Words, drawn, value
@@ -24,5 +31,5 @@ __all__ = [
     "hit_curve", "keeping", "label_ends", "layer_stack", "more_tokens", "new_figure", "prefix_tree", "price_steps",
     "published_day", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "ring",
     "roofline_chart", "spread_labels", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text",
-    "two_pools", "value", "weights_per_token", "which_limit", "which_ratio", "window_saving",
+    "two_models", "two_pools", "value", "weights_per_token", "which_limit", "which_ratio", "window_saving",
 ]  # fmt: skip

@@ -11,10 +11,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 
-from costlab import arch
+from costlab import arch, prices, roofline
 from costlab.arrays import Floats
 from costlab.checks import one_of
 from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
+from costlab.explore.prices import usd_text
 from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
 from costlab.text import bytes_text, tokens_text
 
@@ -133,6 +134,65 @@ def _against_context(axes: Axes, curves: Mapping[str, Floats]) -> None:
     log_axis(axes, "x", _TICKS, tokens_text)
     axes.set_xlim(1024, CONTEXTS[-1])
     label_ends(axes, CONTEXTS[-1], ends, styles)
+
+
+@drawn
+def two_models(first: str = "deepseek-v3", second: str = "deepseek-v4-pro", context: int = 131_072) -> Words:
+    """Draw what a million output tokens cost with two models on 64 H800s against the context, memory full.
+
+    A curve ends where the model's own context does, or where not one sequence fits any more.
+
+    Args:
+        first: key in the catalog.
+        second: key in the catalog.
+        context: tokens of a sequence, to mark.
+
+    Raises:
+        ValueError: an unknown model, or a context below 1.
+    """
+    rent = prices.chip_rent("h800").amount
+    axes = new_figure("Which costs more, and from where on?", "context (tokens)", "USD per million output tokens")
+    log_axis(axes, "y", 10.0 ** np.arange(-2, 3), usd_text)
+    log_axis(axes, "x", _TICKS, tokens_text)
+    axes.set_xlim(_TICKS[0], _TICKS[-1])
+    looks = ((first, COLOURS["full"], "solid"), (second, COLOURS["compressed"], "dashed"))
+    costs, ends = [], []
+    for key, colour, style in looks:
+        node = roofline.deployment(key, "h800", 64)
+        curve = [_usd_when_full(node, int(n), rent) for n in CONTEXTS[::3]]
+        shown = [usd for usd in curve if usd is not None]
+        axes.plot(CONTEXTS[::3][: len(shown)], shown, color=colour, linestyle=style)
+        costs.append((node.model.name, _usd_when_full(node, context, rent)))
+        if (cost := costs[-1][1]) is not None:
+            axes.plot(context, cost, "o", color=colour)
+        if shown:
+            ends.append((shown[-1], node.model.name, colour, style))
+    label_ends(axes, CONTEXTS[-1], [end[:3] for end in ends], [end[3] for end in ends])
+    return _two_words(costs, context, rent)
+
+
+def _usd_when_full(node: roofline.Deployment, context: int, rent: float) -> float | None:
+    """Return the price of a million output tokens with as many sequences as fit; None where there can be none."""
+    fits = node.max_batch(context) if context <= node.model.record.context else 0
+    return node.usd_per_million(node.decode(fits, context), rent) if fits else None
+
+
+def _two_words(costs: Sequence[tuple[str, float | None]], context: int, rent: float) -> Words:
+    where = f"64 H800s at {usd_text(rent)} a chip-hour, memory full, {tokens_text(context)} tokens of context"
+    none = "none of that length"
+    told = [f"{name} {usd_text(usd)}" if usd else f"{name}: {none}" for name, usd in costs]
+    noted = [f"{name} {value(usd, usd_text(usd))}" if usd else f"{name}: {none}" for name, usd in costs]
+    (_, one), (_, other) = costs
+    compared = ""
+    if one and other:
+        dear, cheap = sorted(costs, key=lambda cost: -(cost[1] or 0))
+        times = (dear[1] or 0) / (cheap[1] or 1)
+        compared = f". {dear[0]} costs {value(times, f'{times:.3g}')} times as much"
+        told[-1] += f", {times:.3g} times apart"
+    return Words(
+        f"Price of a million output tokens against the context, two curves on {where}: {'; '.join(told)}.",
+        f"On {where}: {'; '.join(noted)}{compared}.",
+    )
 
 
 @drawn

@@ -70,8 +70,8 @@ def request_life(product: str = "deepseek-v4-pro") -> Words:
         "entries of those seen before are loaded into the KV cache from DRAM or SSD. One pass, prefill, takes in all "
         "new ones together, reads the loaded entries, leaves an entry of each in the cache and yields the first token "
         "of the answer. Each further token takes a pass of its own, decode, which takes in the token before it and "
-        f"reads all entries of the cache. {product_name(product)} lists a hit at {list_text(row.hit)}, a miss at "
-        f"{list_text(row.miss)} and an output token at {list_text(row.output)} a million.",
+        f"looks back at the entries of the cache. {product_name(product)} lists a hit at {list_text(row.hit)}, a miss "
+        f"at {list_text(row.miss)} and an output token at {list_text(row.output)} a million.",
         note=f"{product_name(product)}'s list prices of {prices.LESSON_DAY:%-d %B %Y}, each for a million tokens: "
         + ", ".join(f"{kind} {value(getattr(row, kind), list_text(getattr(row, kind)))}" for kind in TOKENS),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from figures import axes_of, check, lines, numbers, rises
 
-from costlab import arch, attention, explore
+from costlab import arch, attention, explore, roofline
 from costlab.explore.attention import recall_against
 from costlab.explore.attention_diagrams import _KINDS, attention_kind, kept_and_read, weights_of_two_blocks
 from costlab.explore.style import COLOURS
@@ -51,6 +51,9 @@ RESULTS = [
         ("which_ratio", {}),
         ("which_ratio", {"tokens": 1, "fp4": 0.25, "bf16": 1.0, "fp32": 1.0, "fp4_weights": 0.5}),
         ("which_ratio", {"tokens": 4_194_304, "fp4": 2.0, "bf16": 4.0, "fp32": 16.0, "fp4_weights": 2.0}),
+        ("two_models", {}),
+        ("two_models", {"first": "llama-2-7b", "second": "llama-2-7b", "context": 1}),
+        ("two_models", {"first": "mimo-v2.5-pro", "second": "kimi-k2", "context": 1_048_576}),
         ("recall_points", {"results": RESULTS}),
         ("recall_points", {"results": RESULTS[:1]}),
         ("attention_kinds", {}),
@@ -194,3 +197,19 @@ def test_bad_input(name, arguments, words):
 def test_an_unknown_kind_of_attention_is_named():
     with pytest.raises(ValueError, match="unknown kind of attention 'XYZ'"):
         attention_kind("XYZ")
+
+
+def test_two_models_are_priced_as_the_roofline_prices_them():
+    shown = explore.two_models("deepseek-v3", "deepseek-v4-pro", 131_072)
+    nodes = [roofline.deployment(key, "h800", 64) for key in ("deepseek-v3", "deepseek-v4-pro")]
+    costs = [node.usd_per_million(node.decode(node.max_batch(131_072), 131_072), 2.0) for node in nodes]
+    assert numbers(shown) == pytest.approx([*costs, costs[0] / costs[1]])
+    assert "DeepSeek-V3 costs 15.9 times as much" in repr(shown)
+    assert "MiMo-V2.5-Pro costs" in repr(explore.two_models("deepseek-v4-pro", "mimo-v2.5-pro", 131_072))
+
+
+def test_two_models_end_where_a_model_ends():
+    first, second = lines(explore.two_models, "deepseek-v3", "deepseek-v4-pro", 1024)[::2]
+    assert first[0].max() == 131_072
+    assert second[0].max() == 1_048_576
+    assert len(numbers(explore.two_models("deepseek-v3", "deepseek-v4-pro", 1_048_576))) == 1
