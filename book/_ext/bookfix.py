@@ -58,7 +58,7 @@ def scrolling_tables(context: dict[str, Any]) -> None:
     body = context.get("body")
     if body:
         body = re.sub(
-            r"(<table border=.*?</table>)",
+            r"(<table (?:border=|class=\"costlab).*?</table>)",
             _SCROLLER + r"\1</div>",
             body,
             flags=re.DOTALL,

@@ -350,7 +350,9 @@ def recall_by_distance(results: Sequence[_Found]) -> Words:
         if shares[-1] > _FALL:
             ends.append((float(shares[-1]), name, colour))
         else:  # named where it falls: at their ends such lines lie on one another
-            label_inside(axes, name, _falls_at(back, shares), _FALL)
+            # on a phone one below the other, lest they touch
+            at = 0.85 - 0.2 * windows.index(kind.window) if is_narrow() and kind.window in windows else _FALL
+            label_inside(axes, name, _falls_at(back, shares, at), at)
         told.append(f"{name}: " + ", ".join(value(s, f"{s:.0%} to {b}") for s, b in zip(shares, back, strict=True)))
     if ends:
         label_ends(axes, ticks[-1], ends)
@@ -372,11 +374,11 @@ def _falling(results: Sequence[_Found], kind: _Kind) -> str:
     return f"{_recall_name(kind)}: {near.recall:.0%} up to {near.back[1]} tokens back, {end}."
 
 
-def _falls_at(back: Floats, shares: Floats) -> float:
-    """Return where a line first falls through _FALL, on a logarithmic axis."""
-    after = int(np.argmax(shares <= _FALL))
+def _falls_at(back: Floats, shares: Floats, level: float) -> float:
+    """Return where a line first falls through a level, on a logarithmic axis."""
+    after = int(np.argmax(shares <= level))
     piece = slice(max(after - 1, 0), after + 1)
-    return float(np.exp(np.interp(-_FALL, -shares[piece], np.log(back[piece]))))
+    return float(np.exp(np.interp(-level, -shares[piece], np.log(back[piece]))))
 
 
 def _recall_name(kind: _Kind) -> str:

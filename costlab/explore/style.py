@@ -126,13 +126,21 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]], lin
     place = axes.transData.transform
     heights = [float(place((x, y))[1]) for y, _, _ in ends]
     dpi = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    wanted = spread_labels(heights, 1.25 * size * dpi / 72)
+    wanted = _inside(spread_labels(heights, 1.25 * size * dpi / 72), axes)
     for (y, text, colour), height, high, how in zip(ends, heights, wanted, styles, strict=True):
         shift = (high - height) * 72 / dpi
         dash = {"solid": "—", "dashed": "--", "dotted": "··"}[how]
         options: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
         axes.annotate(dash, (x, y), (5, shift), color=colour, weight="bold", in_layout=False, **options)
         axes.annotate(text, (x, y), (20, shift), in_layout=False, **options)
+
+
+def _inside(heights: Sequence[float], axes: Axes) -> list[float]:
+    """Move labels up or down together so that none lies below the axes, nor above them."""
+    box = axes.get_window_extent()
+    up = max(box.y0 - min(heights, default=box.y0), 0.0)
+    down = max(max(heights, default=box.y1) - box.y1, 0.0)
+    return [height + up - down for height in heights]
 
 
 def _end_at(axes: Axes, x: float, points: float) -> None:

@@ -312,7 +312,7 @@ def _lanes(axes: Axes, run: Timeline) -> None:
     for layer in long if len(long) < len(loads) else long[::10]:
         x, (left, width) = starts[layer] * 1e3, loads[layer]
         axes.plot([left + width, x], [0.65, 0.35], color=INK, linewidth=0.7)
-        axes.text(x, -0.72, str(layer), fontsize=9, in_layout=False)
+        axes.text(x, -0.72, str(layer), fontsize=10, in_layout=False)
 
 
 @drawn

@@ -128,7 +128,7 @@ def test_paper_shows_what_one_reads_and_not_what_one_clicks(page: Page, site: Si
         assert page.locator(CLICKED).evaluate_all(VISIBLE) == [], name
         assert page.locator("article pre").evaluate_all(TOO_WIDE) == [], name
         assert re.match(r"\d+\. ", page.locator("article h1").first.inner_text()), name
-        shown = page.locator("article .solution p, article .solution pre")
+        shown = page.locator("article .solution :is(p, pre):not(details *)")
         assert len(shown.evaluate_all(VISIBLE)) == shown.count() > 0, name
         assert page.evaluate("getComputedStyle(document.body).color") == "rgb(17, 17, 17)"
 

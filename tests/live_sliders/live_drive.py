@@ -9,10 +9,12 @@ import base64
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from live_oracle import Oracle, assert_same_text, run_notebook
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -38,15 +40,21 @@ MOVE = """([id, kind, state]) => {
 READ = """(id) => {
   const view = document.querySelector(`[data-live-view="${id}"]`);
   const parts = [...view.querySelectorAll('.live-output, .live-text')];
+  const isShown = (element) => getComputedStyle(element).display !== 'none';
   const words = (part) => {
-    const found = [], walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+    const found = [], filter = (node) => {
+      if (node.nodeType === Node.TEXT_NODE) return NodeFilter.FILTER_ACCEPT;
+      return isShown(node) ? NodeFilter.FILTER_SKIP : NodeFilter.FILTER_REJECT;
+    };
+    const walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT, filter);
     while (walker.nextNode()) found.push(walker.currentNode.data);
     return found.join(' ');
   };
   const { liveStatus, liveMove, liveShown } = view.dataset;
   return { status: liveStatus, answer: Number(liveShown) >= Number(liveMove ?? 0) ? 'shown' : 'failed',
     text: parts.map(words).join('\\n'),
-    pictures: [...view.querySelectorAll('.live-output img')].map((picture) => picture.src.split(',')[1]) };
+    pictures: [...view.querySelectorAll('.live-output img')].map((picture) => picture.src.split(',')[1]),
+    drawings: [...view.querySelectorAll('.live-output svg')].filter(isShown).map((drawing) => drawing.outerHTML) };
 }"""
 # What the page declares about itself (live_sliders/README.md): its controls answer; a view's last move has its answer.
 ALIVE = "() => [...document.querySelectorAll('[data-live-view]')].every((view) => 'liveShown' in view.dataset)"
@@ -166,15 +174,16 @@ def _check_view(opened: Visit, oracle: Oracle, plan: dict[str, Any], view: dict[
     for mine, their_model in pairs:
         kind, state = plan["models"][mine]["kind"], dict(plan["models"][mine]["state"])
         for move in ends(kind, state):
-            before, kernel_before = opened.read(view["model"]), oracle.pictures(theirs)
+            before, kernel_before = opened.read(view["model"]), oracle.pictures(theirs) + oracle.drawings(theirs)
             after = opened.move(view["model"], mine, kind, move)
             oracle.set(their_model, {key: value for key, value in move.items() if key != "position"})
             where = f"{opened.page.url}, {state.get('description')} at {move}"
             assert after["answer"] == "shown", f"{where}: {after}"
             assert_same_text(after["text"], oracle.text(theirs), where)
-            kernel_after = oracle.pictures(theirs)
-            _assert_like(after["pictures"], kernel_after, where)
-            changed = before["pictures"] != after["pictures"]
+            _assert_like(after["pictures"], oracle.pictures(theirs), where)
+            _assert_drawn_alike(after["drawings"], oracle.drawings(theirs), where)
+            kernel_after = oracle.pictures(theirs) + oracle.drawings(theirs)
+            changed = any(before[kind] != after[kind] for kind in ("pictures", "drawings"))
             assert changed == (kernel_before != kernel_after), f"{where}: the figure did not change with the kernel's"
             count += 1
     return count
@@ -201,6 +210,30 @@ def _assert_like(mine: list[str], theirs: list[str], where: str) -> None:
         difference = np.abs(one[:rows, :columns] - other[:rows, :columns])
         assert difference.mean() < 0.03, f"{where}: the figure differs from the notebook's"
         assert difference.max() < 0.5, f"{where}: part of the figure differs from the notebook's"
+
+
+NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
+PLACES = ("d", "points", "transform", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "viewBox")
+APART = 6.0  # units: how far another machine's fonts may move a part of a drawing
+
+
+def _assert_drawn_alike(mine: list[str], theirs: list[str], where: str) -> None:
+    """The same elements in the same looks, at the same places but for other fonts' widths."""
+    assert len(mine) == len(theirs), f"{where}: {len(mine)} drawings, the kernel has {len(theirs)}"
+    for pair in zip(mine, theirs, strict=True):
+        (looks, places), (kernel_looks, kernel_places) = (_parts(each) for each in pair)
+        assert looks == kernel_looks, f"{where}: the drawing has other parts than the kernel's"
+        far = [p for p in zip(places, kernel_places, strict=True) if abs(p[0] - p[1]) > APART]
+        assert not far, f"{where}: parts of the drawing lie elsewhere than the kernel's: {far[:5]}"
+
+
+def _parts(svg: str) -> tuple[list[Any], list[float]]:
+    """Return a drawing's elements without their places, and all numbers of their places."""
+    elements = list(ElementTree.fromstring(svg).iter())[1:]
+    words = [(e.tag.split("}")[-1], (e.text or "").strip()) for e in elements]
+    looks = [sorted(item for item in e.attrib.items() if item[0] not in PLACES) for e in elements]
+    places = [float(n) for e in elements for name in PLACES for n in NUMBERS.findall(e.get(name, ""))]
+    return [words, looks], places
 
 
 def _blocks(picture: str) -> Any:

@@ -19,7 +19,7 @@ MOVE = """
 const view = document.querySelectorAll('[data-live-view]')[%d], end = '%s', other = end === 'max' ? 'min' : 'max';
 const input = view.querySelector('input[type=range]') ?? view.querySelector('select');
 const errors = []; document.addEventListener('securitypolicyviolation', (e) => errors.push(e.blockedURI));
-const src = () => view.querySelector('img')?.src;
+const src = () => view.querySelector('.live-output img')?.src ?? view.querySelector('.live-output')?.innerHTML;
 const before = src();
 const list = input.localName === 'select', last = list ? input.options.length - 1 : 0;
 const place = { max: list ? last : input.max, min: list ? 0 : input.min };

@@ -62,6 +62,11 @@ class Oracle:
         outputs = [o for m in self.models(view) for o in self._client.widget_state[m].get("outputs", [])]
         return [o["data"]["image/png"].strip() for o in outputs if "image/png" in o.get("data", {})]
 
+    def drawings(self, view: str) -> list[str]:
+        """All drawings that a view shows: SVG inside HTML."""
+        outputs = [o for m in self.models(view) for o in self._client.widget_state[m].get("outputs", [])]
+        return [svg for o in outputs for svg in re.findall(r"<svg.*?</svg>", o.get("data", {}).get("text/html", ""))]
+
     def _texts(self, model: str) -> Iterator[str]:
         state = self._client.widget_state[model]
         for output in state.get("outputs", []):
