@@ -15,7 +15,7 @@ from costlab import arch, hybrid
 from costlab.arrays import Floats
 from costlab.checks import count
 from costlab.explore import shapes
-from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
+from costlab.explore.drawing import Frames, Swatch, Words, drawn, is_narrow, sheet, value
 from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, log_axis, new_figure, on
 from costlab.text import bytes_text, tokens_text
 
@@ -350,10 +350,10 @@ def recall_by_distance(results: Sequence[_Found]) -> Words:
         if shares[-1] > _FALL:
             ends.append((float(shares[-1]), name, colour))
         else:  # named where it falls: at their ends such lines lie on one another
-            # on a phone one below the other, lest they touch
-            at = 0.85 - 0.2 * windows.index(kind.window) if is_narrow() and kind.window in windows else _FALL
-            label_inside(axes, name, _falls_at(back, shares, at), at)
+            short = name.removeprefix("w = ") if is_narrow() else name  # on a phone the number alone has room
+            label_inside(axes, short, _falls_at(back, shares), _FALL)
         told.append(f"{name}: " + ", ".join(value(s, f"{s:.0%} to {b}") for s, b in zip(shares, back, strict=True)))
+    sheet().narrow_key.append(Swatch("a window of w tokens, with w at its curve", COLOURS["sliding"]))
     if ends:
         label_ends(axes, ticks[-1], ends)
     return Words(
@@ -374,11 +374,11 @@ def _falling(results: Sequence[_Found], kind: _Kind) -> str:
     return f"{_recall_name(kind)}: {near.recall:.0%} up to {near.back[1]} tokens back, {end}."
 
 
-def _falls_at(back: Floats, shares: Floats, level: float) -> float:
-    """Return where a line first falls through a level, on a logarithmic axis."""
-    after = int(np.argmax(shares <= level))
+def _falls_at(back: Floats, shares: Floats) -> float:
+    """Return where a line first falls through _FALL, on a logarithmic axis."""
+    after = int(np.argmax(shares <= _FALL))
     piece = slice(max(after - 1, 0), after + 1)
-    return float(np.exp(np.interp(-level, -shares[piece], np.log(back[piece]))))
+    return float(np.exp(np.interp(-_FALL, -shares[piece], np.log(back[piece]))))
 
 
 def _recall_name(kind: _Kind) -> str:

@@ -137,9 +137,9 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]], lin
 
 def _inside(heights: Sequence[float], axes: Axes) -> list[float]:
     """Move labels up or down together so that none lies below the axes, nor above them."""
-    box = axes.get_window_extent()
-    up = max(box.y0 - min(heights, default=box.y0), 0.0)
-    down = max(max(heights, default=box.y1) - box.y1, 0.0)
+    box, half = axes.get_window_extent(), float(axes.xaxis.label.get_fontsize()) * 0.7
+    up = max(box.y0 + half - min(heights, default=box.y1), 0.0)
+    down = max(max(heights, default=box.y0) - box.y1 + half, 0.0)
     return [height + up - down for height in heights]
 
 
