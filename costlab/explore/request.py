@@ -137,5 +137,5 @@ def _decode(lanes: _Lanes, i: int) -> list[str]:
         *shapes,
         line([(lanes.left(0), low + 5), (last, low + 5)]),
         text(last, low + 20, "decode: a pass a token,", anchor="end", size=10),
-        text(last, low + 33, "which reads every entry", anchor="end", size=10),
+        text(last, low + 33, "which looks back at them", anchor="end", size=10),
     ]
