@@ -8,7 +8,7 @@ from conftest import ROOT, Site
 from playwright.sync_api import Browser, Page
 
 # Texts that leave their drawing, lie on one another, or are too small: of the drawings that are shown now.
-ILLEGIBLE = """() => [...document.querySelectorAll('.drawing svg')].flatMap((svg) => {
+ILLEGIBLE = """(root) => [...(root ?? document).querySelectorAll('.drawing svg')].flatMap((svg) => {
   const frame = svg.getBoundingClientRect();
   if (!frame.width) return [];
   const title = svg.closest('.drawing').querySelector('.drawing-title')?.textContent ?? svg.getAttribute('aria-label');
@@ -69,7 +69,7 @@ def test_frames_step_by_button_and_key(browser: Browser, site: Site) -> None:
                 assert host.get_attribute("data-step") == str(step)
                 assert [each.is_visible() for each in steps.all()].count(True) == 1
                 assert f"Step {step} of {steps.count()}" in host.inner_text()
-                assert not page.evaluate(ILLEGIBLE), name
+                assert not host.evaluate(ILLEGIBLE), name
                 if step < steps.count():
                     forth.click() if step % 2 else host.press("ArrowRight")
             assert forth.is_disabled()
