@@ -67,7 +67,7 @@ pdf: book
 # Test files run side by side, each on one thread. A file stays whole (its cells share a kernel,
 # its tests a browser); in the order of collection the short files come last, and both workers end together.
 test: $(STAMP) lint
-	@echo "Testing: chapters, package, labs, and the book in browsers; about eight minutes on two cores."
+	@echo "Testing: chapters, package, labs, and the book in browsers; about twelve minutes on two cores."
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-all: PYTEST_ARGS += --hypothesis-profile=all

@@ -34,7 +34,7 @@ SHOWN = """() => [...document.querySelectorAll('.drawing svg')]
 def opened(browser: Browser, url: str, width: int, **how: object) -> Page:
     """Open a page in a window of its own."""
     page = browser.new_context(viewport={"width": width, "height": 900}, **how).new_page()
-    page.goto(url)
+    page.goto(url, wait_until="domcontentloaded")  # style and scripts are there; formulas need not be
     return page
 
 
