@@ -12,8 +12,8 @@ Chapter: moe
 """
 
 from costlab.claims import articles, attention, hybrid, moe, prices, tiers  # each registers its settlers
-from costlab.claims.ledger import Finding, Verdict, findings, rows, settle
+from costlab.claims.ledger import Finding, Verdict, findings, settle
 
 __all__ = [
-    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "rows", "settle", "tiers",
+    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "settle", "tiers",
 ]  # fmt: skip

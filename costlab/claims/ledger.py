@@ -73,22 +73,6 @@ def findings(prefix: str = "") -> tuple[Finding, ...]:
     return tuple(settle(key) for key in keys)
 
 
-def rows(prefix: str = "") -> list[dict[str, str]]:
-    """Return the ledger as rows for a table: claim and article, verdict, what was computed and why.
-
-    Raises:
-        ValueError: a prefix that no claim has.
-    """
-    return [
-        {
-            "claim (article)": f"{found.claim.says} ({', '.join(found.claim.articles)})",
-            "verdict": found.verdict,
-            "computed": f"{found.computed}. {found.why}",
-        }
-        for found in findings(prefix)
-    ]
-
-
 def settles(key: str) -> Callable[[Callable[[Values], Settled]], Callable[[Values], Settled]]:
     """Register the decorated function as what settles a claim."""
 
