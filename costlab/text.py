@@ -33,6 +33,26 @@ def count_text(number: float) -> str:
     return " ".join(filter(None, _scaled(number)))
 
 
+def usd_text(amount: float) -> str:
+    """Return an amount as people read it, to three digits: $0.0036, $0.87, $3.36."""
+    return _cents(f"{amount:,.0f}" if amount >= 1000 else f"{float(f'{amount:.3g}'):.10f}".rstrip("0").rstrip("."))
+
+
+def list_text(amount: float) -> str:
+    """Return a list price with all its digits: $0.003625."""
+    return _cents(f"{amount:g}")
+
+
+def _cents(digits: str) -> str:
+    whole, dot, rest = digits.partition(".")
+    return f"${whole}{dot}{rest.ljust(2, '0') if rest else ''}"
+
+
+def number_text(value: float) -> str:
+    """Return a figure of the catalog with all its digits, up to ten."""
+    return f"{value:,.10g}"
+
+
 def _scaled(number: float) -> tuple[str, str]:
     """Return a number's first three digits and the prefix of a thousand's power that goes with them."""
     if math.isinf(number):

@@ -13,23 +13,23 @@ from costlab.explore.attention import (
 )
 from costlab.explore.attention_diagrams import attention_kinds, attention_overview, compressor
 from costlab.explore.cache import hit_curve, prefix_tree
-from costlab.explore.drawing import Drawing, Frames, Swatch, Words, drawn, value
+from costlab.explore.drawing import Drawing, Frames, Words, drawn, value
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ring, ten_layers, window_saving
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token, which_limit
 from costlab.explore.moe_diagrams import experts_light_up
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
-from costlab.explore.style import COLOURS, colour_key, label_ends, new_figure, spread_labels
+from costlab.explore.style import COLOURS
 from costlab.explore.tiers import keeping, more_tokens, read_overlap, store_times, three_tiers, two_pools
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
-    "COLOURS", "Drawing", "Frames", "Swatch", "Table", "Words", "attention_kinds", "attention_overview", "batch_curve",
+    "COLOURS", "Drawing", "Frames", "Table", "Words", "attention_kinds", "attention_overview", "batch_curve",
     "bill_parts", "blended_price", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste", "chip_pipes",
-    "colour_key", "compressor", "decode_flops", "drawn", "expert_collapse", "experts_light_up", "experts_touched",
-    "hit_curve", "keeping", "label_ends", "layer_stack", "more_tokens", "new_figure", "prefix_tree", "price_steps",
-    "published_day", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "ring",
-    "roofline_chart", "spread_labels", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text",
-    "two_models", "two_pools", "value", "weights_per_token", "which_limit", "which_ratio", "window_saving",
+    "compressor", "decode_flops", "drawn", "expert_collapse", "experts_light_up", "experts_touched", "hit_curve",
+    "keeping", "layer_stack", "more_tokens", "prefix_tree", "price_steps", "published_day", "read_overlap",
+    "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "ring", "roofline_chart", "store_times",
+    "ten_layers", "three_tiers", "token_costs", "tokens_text", "two_models", "two_pools", "value", "weights_per_token",
+    "which_limit", "which_ratio", "window_saving",
 ]  # fmt: skip

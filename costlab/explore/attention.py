@@ -15,9 +15,8 @@ from costlab import arch, prices, roofline
 from costlab.arrays import Floats
 from costlab.checks import one_of
 from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
-from costlab.explore.prices import usd_text
-from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
-from costlab.text import bytes_text, tokens_text
+from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure, share_axis
+from costlab.text import bytes_text, tokens_text, usd_text
 
 CONTEXTS = np.floor(2.0 ** np.linspace(10, 20, 61))  # 1K to 1M
 _TICKS = [1024.0, 8192.0, 65536.0, 1048576.0]
@@ -310,7 +309,7 @@ def recall_against(results: Sequence[_Point], bytes_are: Literal["kept", "read"]
         _points(axes, [r for r in results if r.variant.split()[0] == family], bytes_are, **look)
     log_axis(axes, "x", [500, 1000, 2000, 4000, 8000], bytes_text)
     axes.set(xlim=(330, 10500), ylim=(0, 1.1))
-    axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
+    share_axis(axes, "y")
     names = ("every token (full)", "HCA, by block", "CSA, by entries read k")
     colour_key([(text, look["colour"]) for text, look in zip(names, _LOOKS.values(), strict=True)])
     each = [f"{_named(r)} {r.recall:.0%} at {getattr(r, f'{bytes_are}_bytes'):,}" for r in results]

@@ -21,7 +21,7 @@ from costlab import cache, traces
 from costlab.cache.sim.report import Percentiles, Report
 from costlab.explore import shapes
 from costlab.explore.drawing import Frames, Words, drawn, is_narrow, value
-from costlab.explore.style import COLOURS, STYLE, colour_key, label_ends, log_axis, new_figure, on
+from costlab.explore.style import COLOURS, STYLE, colour_key, label_ends, log_axis, new_figure, on, share_axis
 from costlab.text import bytes_text
 from costlab.traces import replacing
 
@@ -181,7 +181,7 @@ def hit_curve(turns: float = 1.6, terabytes: float = 0.05, requests: int = 500, 
     log_axis(axes, "x", [0.01, 0.1, 1.0, 10.0], "{:g}".format)
     axes.set(xlim=(0.01, sizes[-1]), ylim=(0, max(1.08 * best, 0.1)))
     rates_at = np.linspace(0, 1, 11)[np.linspace(0, 1, 11) <= max(1.05 * best, 0.1)]
-    axes.set_yticks(rates_at, [f"{rate:.0%}" for rate in rates_at])
+    share_axis(axes, "y", rates_at)
     label_ends(axes, sizes[-1], ends, [_LINES[style] for _, _, _, style in _ways(footprint)])
     size = bytes_text(terabytes * 1e12)
     told = ", ".join(f"{name} {value(rate, f'{rate:.1%}')}" for name, rate in found)
@@ -241,7 +241,7 @@ def _hits(axes: Axes, report: Report) -> None:
     axes.set_yticks(range(len(parts)), [name for name, _, _ in parts])
     axes.invert_yaxis()
     axes.set(title="Where were the input tokens?", xlabel="share of input tokens", xlim=(0, 1.15))
-    axes.set_xticks(np.linspace(0, 1, 5), [f"{share:.0%}" for share in np.linspace(0, 1, 5)])
+    share_axis(axes, "x", (0, 0.25, 0.5, 0.75, 1))
 
 
 def _waits(axes: Axes, report: Report) -> None:

@@ -16,12 +16,21 @@ from costlab.arrays import Floats
 from costlab.checks import count
 from costlab.explore import shapes
 from costlab.explore.drawing import Frames, Swatch, Words, drawn, is_narrow, sheet, value
-from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, log_axis, new_figure, on
+from costlab.explore.style import (
+    COLOURS,
+    INK,
+    colour_key,
+    label_ends,
+    label_inside,
+    log_axis,
+    new_figure,
+    on,
+    share_axis,
+)
 from costlab.text import bytes_text, tokens_text
 
 _CONTEXTS = np.floor(2.0 ** np.linspace(6, 20, 57))  # 64 to 1M
 _PROMPTS = np.floor(2.0 ** np.linspace(10, 20, 41))  # 1K to 1M
-_SHARES = np.linspace(0, 1, 6)
 _FALL = 0.75
 
 
@@ -338,7 +347,7 @@ def recall_by_distance(results: Sequence[_Found]) -> Words:
     ticks = sorted({found.back[1] for found in results})
     log_axis(axes, "x", ticks, "{:g}".format)
     axes.set(xlim=(ticks[0] * 0.9, ticks[-1]), ylim=(0, 1.08))
-    axes.set_yticks(_SHARES, [f"{share:.0%}" for share in _SHARES])
+    share_axis(axes, "y")
     ends, told = [], []
     windows = sorted({found.variant.window for found in results if "F" not in found.variant.pattern})
     for kind in dict.fromkeys(found.variant for found in results):
@@ -409,7 +418,7 @@ def recall_by_ratio(results: Sequence[_Found]) -> Words:
     text = bytes_text if not is_narrow() else lambda size: f"{size / 1000:.0f}K"
     axes.set_xticks(sorted(sizes), [f"{full}\n{text(sizes[full])}" for full in sorted(sizes)])
     axes.set(xlim=(min(sizes) - 0.3, max(sizes)), ylim=(0, 1.1))
-    axes.set_yticks(_SHARES, [f"{share:.0%}" for share in _SHARES])
+    share_axis(axes, "y")
     label_ends(axes, max(sizes), ends, styles)
     kept = ", ".join(f"{n} full keep {value(sizes[n], bytes_text(sizes[n]))}" for n in sorted(sizes))
     return Words(

@@ -14,13 +14,12 @@ import numpy as np
 from costlab import arch, moe, prices, roofline
 from costlab.arrays import Floats, Ints
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
+from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure, share_axis
 from costlab.text import tokens_text
 
 _LARGEST = 4096  # tokens in a step: the right end of the axes and of the sliders
 _BATCHES = np.unique(np.round(np.geomspace(1, _LARGEST, 49)))
 _SHOWN = ("mixtral-8x7b", "qwen3-235b-a22b", "mimo-v2.5-pro", "deepseek-v4-pro")
-_PER_CENT = np.linspace(0, 1, 6)
 
 
 def _maker_colour(model: arch.Model) -> str:
@@ -59,7 +58,7 @@ def experts_touched(batch: int = 64, skew: float = 0.0) -> Words:
     axes.axvline(batch, color=COLOURS["other"], linewidth=1, linestyle=":")
     log_axis(axes, "x", 4.0 ** np.arange(0, 7), "{:g}".format)
     axes.set(xlim=(0.9, _LARGEST), ylim=(0, 1.05 if is_narrow() else 1.22))  # room for names of lines that meet
-    axes.set_yticks(_PER_CENT, [f"{share:.0%}" for share in _PER_CENT])
+    share_axis(axes, "y")
     label_ends(axes, _LARGEST, ends, styles)
     listed = "; ".join(f"{name} {share:.1%}" for name, share in found.items())
     marked = found["DeepSeek-V4-Pro"]
@@ -219,7 +218,7 @@ def capacity_waste(factor: float = 1.25, skew: float = 0.5, tokens: int = 4096) 
     for share, (_, colour, _) in zip((dropped, padded), looks, strict=True):
         axes.plot(factor, share, "o", color=colour)
     axes.set(xlim=(0.25, 4), ylim=(-0.03, 1), xticks=range(1, 5))
-    axes.set_yticks(_PER_CENT, [f"{share:.0%}" for share in _PER_CENT])
+    share_axis(axes, "y")
     ends = [(float(curve[-1]), name, colour) for (name, colour, _), curve in zip(looks, curves, strict=True)]
     label_ends(axes, grid[-1], ends, [style for *_, style in looks])
     return Words(

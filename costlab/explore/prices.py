@@ -17,8 +17,18 @@ from costlab import catalog, checks, prices, roofline
 from costlab.arch import Model
 from costlab.catalog import FrozenDict, PriceRow
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, log_axis, new_figure, on
-from costlab.text import tokens_text
+from costlab.explore.style import (
+    COLOURS,
+    INK,
+    colour_key,
+    label_ends,
+    label_inside,
+    log_axis,
+    new_figure,
+    on,
+    share_axis,
+)
+from costlab.text import list_text, tokens_text, usd_text
 
 #: Products of the figures, and what they are called; each the one of its maker that the course compares.
 SHOWN: Mapping[str, str] = FrozenDict(
@@ -34,21 +44,6 @@ SHOWN: Mapping[str, str] = FrozenDict(
 SERVED: Mapping[str, int] = FrozenDict({"deepseek-v4-flash": 8, "deepseek-v4-pro": 64})
 TOKENS = ("hit", "miss", "output")
 _MONEY = (0.001, 0.01, 0.1, 1.0, 10.0)
-
-
-def usd_text(amount: float) -> str:
-    """Return an amount as people read it, to three digits: $0.0036, $0.87, $3.36."""
-    return _cents(f"{amount:,.0f}" if amount >= 1000 else f"{float(f'{amount:.3g}'):.10f}".rstrip("0").rstrip("."))
-
-
-def list_text(amount: float) -> str:
-    """Return a list price with all its digits: $0.003625."""
-    return _cents(f"{amount:g}")
-
-
-def _cents(digits: str) -> str:
-    whole, dot, rest = digits.partition(".")
-    return f"${whole}{dot}{rest.ljust(2, '0') if rest else ''}"
 
 
 def product_name(product: str) -> str:
@@ -173,7 +168,7 @@ def blended_price(hit_rate: float = 0.9) -> Words:
     axes.axvline(hit_rate, color=INK, linewidth=1, linestyle=":")
     log_axis(axes, "y", _MONEY[1:-1] if is_narrow() else _MONEY, list_text)
     axes.set(xlim=(0, 1), ylim=(0.002, 10))
-    _percent_axis(axes)
+    share_axis(axes, "x")
     label_ends(axes, 1.0, ends, lines)
     dearest = max(marked.values())
     return Words(
@@ -235,7 +230,7 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
         label_inside(axes, usd_text(due.total), 1.0, place, weight="bold")
     axes.set_yticks(range(len(bills)), [product_name(due.row.product) for due in bills])
     axes.set(xlim=(0, 1.65 if is_narrow() else 1.2), ylim=(-0.5, len(bills) - 0.5))
-    _percent_axis(axes, 3 if is_narrow() else 5)
+    share_axis(axes, "x", np.linspace(0, 1, 3 if is_narrow() else 5))
     axes.grid(axis="y", visible=False)
     first = next(due for due in bills if due.row.product == "deepseek-v4-pro")
     unwritten = [
@@ -256,11 +251,6 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
 def _split(due: prices.Bill) -> str:
     parts = ", ".join(f"{kind} {usd_text(getattr(due, kind))}" for kind in TOKENS)
     return f"{product_name(due.row.product)}: {usd_text(due.total)}, of it {parts}"
-
-
-def _percent_axis(axes: Axes, ticks: int = 6) -> None:
-    shares = np.linspace(0, 1, ticks)
-    axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
 
 
 # --- history ---------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from costlab import prices
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.prices import TOKENS, list_text, product_name
+from costlab.explore.prices import TOKENS, product_name
 from costlab.explore.shapes import across, arrow, box, diagram, line, text
 from costlab.explore.style import COLOURS, on
+from costlab.text import list_text
 
 
 @dataclass(frozen=True)

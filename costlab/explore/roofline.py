@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 
 from costlab import prices, roofline
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.prices import usd_text
 from costlab.explore.shapes import across, box, diagram, text
 from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, log_axis, new_figure, on
 from costlab.roofline import Deployment, Step, Term
-from costlab.text import tokens_text
+from costlab.text import tokens_text, usd_text
 
 _TERMS: tuple[Term, ...] = ("compute", "memory", "link")
 

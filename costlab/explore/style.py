@@ -106,6 +106,18 @@ def log_axis(axes: Axes, which: str, ticks: Iterable[float], text: Callable[[flo
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
 
 
+def share_axis(axes: Axes, which: str, shares: Iterable[float] | None = None) -> None:
+    """Write shares as per cent.
+
+    Args:
+        axes: where.
+        which: "x" or "y".
+        shares: positions; None for every fifth from 0 to 1.
+    """
+    ticks = np.linspace(0, 1, 6).tolist() if shares is None else list(shares)
+    getattr(axes, f"set_{which}ticks")(ticks, [f"{share:.0%}" for share in ticks])
+
+
 def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]], lines: Sequence[str] = ()) -> None:
     """Write each line's name, in ink after a dash of its colour, at its end; on a phone into the key above.
 

@@ -82,10 +82,8 @@ class PrefixCache:
             capacities = [(_pages(tier.capacity_bytes, page_bytes), 0) for tier in tiers]
         self.tiers = tuple(tiers)
         self.write: WriteMode = checks.one_of(WRITES, write, "write mode")
-        self.page_tokens, self.selective_uses = (
-            count(page_tokens, "page_tokens"),
-            count(selective_uses, "selective_uses"),
-        )
+        self.page_tokens = count(page_tokens, "page_tokens")
+        self.selective_uses = count(selective_uses, "selective_uses")
         self.checkpoint_tokens, self.branch_points = checkpoint_tokens, branch_points
         self.leaves_first, self.future = leaves_first, future
         # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.

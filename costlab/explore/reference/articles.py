@@ -16,7 +16,6 @@ CHAPTERS: Mapping[str, str] = {
     "moe": "Mixture of experts",
     "attention": "Attention",
     "hybrid": "Hybrid stacks",
-    "cache": "Cache",
     "tiers": "Tiers",
 }
 

@@ -71,8 +71,3 @@ def sourced(
         kept = {head: value for head, value in row.items() if head not in empty}
         cells.append({**kept, "source": Anchor(f"{entry.date} [{number}]", f"#{_place(slug, number)}")})
     return Sourced(Table(cells, bold, caption, stacked=True, filters=filters), tuple(texts), slug)
-
-
-def number_text(value: float) -> str:
-    """Return a figure of the catalog with all its digits, up to ten."""
-    return f"{value:,.10g}"

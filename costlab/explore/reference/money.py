@@ -8,7 +8,8 @@ from typing import Any
 from costlab import catalog, checks
 from costlab.catalog import PriceRow
 from costlab.catalog.records import Moment
-from costlab.explore.reference.listing import Sourced, number_text, sourced
+from costlab.explore.reference.listing import Sourced, sourced
+from costlab.text import number_text
 
 
 def price_list(provider: str) -> Sourced:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from costlab import catalog
-from costlab.explore.reference.listing import Sourced, number_text, sourced
+from costlab.explore.reference.listing import Sourced, sourced
+from costlab.text import number_text
 
 
 def serving_days() -> Sourced:

@@ -7,8 +7,8 @@ from typing import Any
 
 from costlab import arch, catalog
 from costlab.catalog import ModelRecord
-from costlab.explore.reference.listing import Sourced, number_text, sourced
-from costlab.text import Table, tokens_text
+from costlab.explore.reference.listing import Sourced, sourced
+from costlab.text import Table, number_text, tokens_text
 
 CONTEXT = 131_072  # tokens at which the page on models gives the cache of each
 
