@@ -119,6 +119,7 @@ export class ModelStore {
     const live = this.#live.get(liveId.replace(REFERENCE, ''));
     if (!saved || !live || saved.kind !== live.kind) return false;
     const [old, fresh] = [saved.state.children ?? [], live.state.children ?? []];
+    if (saved.canBeSet && !live.has(saved.setting)) Object.assign(saved.moved, saved.setting); // it begins elsewhere
     saved.liveId = live.liveId;
     this.#live.set(/** @type {string} */ (live.liveId), saved);
     const same = old.length === fresh.length && old.every((child, i) => this.bind(child, fresh[i]));

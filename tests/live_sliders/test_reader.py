@@ -51,6 +51,17 @@ def hint(opened: Visit) -> str:
     return " ".join(opened.page.locator(".live-hint:visible").all_inner_texts())
 
 
+def test_python_begins_where_the_saved_page_stands(visitor: BrowserContext, site: str) -> None:
+    """The cells make the slider at 1; the page was saved with it at 7."""
+    with visit(visitor, site) as opened:
+        opened.open(PAGE)
+        view = opened.plan()["views"][2]["model"]
+        assert opened.read(view)["text"].strip() == "digits 72"
+        opened.page.get_by_role("slider", name="second digit").fill("5")
+        assert opened.answer(view)["text"].strip() == "digits 75"
+        opened.assert_clean()
+
+
 def test_a_value_can_be_typed_with_its_unit_and_is_kept_in_bounds(visitor: BrowserContext, site: str) -> None:
     with visit(visitor, site) as opened:
         opened.open(PAGE)
