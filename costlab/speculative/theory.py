@@ -75,7 +75,8 @@ def survival(acceptance: ArrayLike, length: int | None = None) -> Floats:
     Raises:
         ValueError: as `by_position`.
     """
-    return np.asarray(np.cumprod(by_position(acceptance, length)))
+    survived: Floats = np.cumprod(by_position(acceptance, length))
+    return survived
 
 
 def expected_tokens(acceptance: ArrayLike, length: int | None = None) -> float:
