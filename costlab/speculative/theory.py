@@ -29,6 +29,9 @@ Cost = float | Sequence[float] | Floats | Callable[[int], float]
 #: Longest draft that `best_length` looks at where nothing else bounds it, in tokens.
 LONGEST = 64
 
+#: Halvings of 0 to 1 that leave nothing between two float64.
+_HALVINGS = 60
+
 
 # --- tokens of a round -----------------------------------------------------------------------------------------
 
@@ -75,7 +78,7 @@ def survival(acceptance: ArrayLike, length: int | None = None) -> Floats:
     Raises:
         ValueError: as `by_position`.
     """
-    return np.asarray(np.cumprod(by_position(acceptance, length)))
+    return np.cumprod(by_position(acceptance, length), dtype=np.float64)
 
 
 def expected_tokens(acceptance: ArrayLike, length: int | None = None) -> float:
@@ -98,7 +101,7 @@ def tokens_law(acceptance: ArrayLike, length: int | None = None) -> Floats:
         ValueError: as `by_position`.
     """
     reached = np.concatenate([[1.0], survival(acceptance, length), [0.0]])
-    return reached[:-1] - reached[1:]
+    return np.asarray(reached[:-1] - reached[1:])
 
 
 def conditional(accepted_lengths: ArrayLike, noise: float = 0.1) -> Floats:
@@ -170,9 +173,10 @@ def implied_acceptance(accepted_length: float, length: int) -> float:
             f"accepted length {accepted_length} at {drafted} drafted should be between 1 and {drafted + 1}"
         )
     low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if expected_tokens(middle, drafted) <= accepted_length else (low, middle)
-    return high if expected_tokens(high, drafted) <= accepted_length else low
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected_tokens(middle, drafted) < accepted_length else (low, middle)
+    return low
 
 
 # --- what a round costs, and gains -----------------------------------------------------------------------------

@@ -9,15 +9,14 @@ import itertools
 import numpy as np
 import pytest
 
-from costlab import arch, roofline
+from costlab import arch, catalog, roofline
 from costlab.arch import Drafter, SlidingWindow
 from costlab.speculative import plan, theory
 
-#: Conditional acceptances from published curves other than those that they are compared with:
-#: Kimi-K2.5's EAGLE-3 head, T=1, coding (InferenceX golden_al_distribution: accepted lengths 1.83, 2.43, 2.88), and
-#: EAGLE-1, 7B, T=0 (arXiv 2401.15077).
-EAGLE3 = (0.83, 0.72, 0.75)
-EAGLE1 = (0.79, 0.74, 0.72)
+MEASURED = catalog.tables()
+#: Conditional acceptances from published curves other than those that they are compared with.
+EAGLE3 = tuple(theory.conditional(MEASURED.curves["kimi-k2.5-thinking"].accepted_lengths)[:3].tolist())
+EAGLE1 = MEASURED.positions["vicuna-7b-eagle"].acceptance[:3]
 
 
 def spec(model, chip, chips, draft, acceptance, length, batch, context, **options):
@@ -131,14 +130,11 @@ def test_what_does_not_fit_has_no_price():
 
 # --- published: the decline with batch -------------------------------------------------------------------------
 
-#: arXiv 2503.01840 Table 3: SGLang, H100, Llama-3.1-8B, chain of 3; Table 5: vLLM, A100 by its caption, chain of 2.
-BATCHES_3 = (2, 4, 8, 16, 24, 32, 48, 56, 64)
-BATCHES_5 = (2, 4, 8, 16, 24, 32, 48, 56)
+#: Of Llama-3.1-8B, chains: arXiv 2503.01840 Table 3 (SGLang, H100) and 5 (vLLM, A100 by its caption), by our chip.
 DECLINES = [
-    ("h100-sxm", "eagle3", 3, BATCHES_3, (1.81, 1.82, 1.62, 1.48, 1.39, 1.32, 1.38, 1.34, 1.38)),
-    ("h100-sxm", "eagle1", 3, BATCHES_3, (1.40, 1.38, 1.23, 1.02, 0.93, 0.94, 0.88, 0.99, 0.99)),
-    ("a100-80g", "eagle3", 2, BATCHES_5, (1.75, 1.68, 1.58, 1.49, 1.42, 1.36, 1.21, 1.01)),
-    ("a100-80g", "eagle1", 2, BATCHES_5, (1.30, 1.25, 1.21, 1.10, 1.03, 0.93, 0.82, 0.71)),
+    (chip, drafter, MEASURED.speedups[f"llama-3.1-8b-{drafter}-{engine}"])
+    for chip, engine in (("h100-sxm", "sglang"), ("a100-80g", "vllm"))
+    for drafter in ("eagle3", "eagle")
 ]
 
 
@@ -171,46 +167,55 @@ def test_rank_correlation():
 
 
 @pytest.mark.parametrize("context", [128, 512])
-@pytest.mark.parametrize(("chip", "draft", "length", "batches", "published"), DECLINES)
-def test_the_decline_with_batch_if_parts_of_a_step_follow_one_another(chip, draft, length, batches, published, context):
-    """[E3 Tables 3 and 5] Where compute and reads do not overlap, rows cost time from the first batch on. The gain falls
-    at every step; the order is the published one (rank correlation at least .7: EAGLE's last two rows on H100 rise
-    again), and the last gain by the first is within .2 of the published ratio."""
-    ours = [found.speedup for found in decline(chip, draft, length, batches, context, overlap=False)]
+@pytest.mark.parametrize(("chip", "draft", "published"), DECLINES)
+def test_the_decline_with_batch_if_parts_of_a_step_follow_one_another(chip, draft, published, context):
+    """[E3 Tables 3 and 5] Where compute and reads do not overlap, rows cost time from the first batch on. The gain
+    falls at every step; the order is the published one (rank correlation at least .7: EAGLE's last two rows on H100
+    rise again), and the last gain by the first is within .2 of the published ratio."""
+    found = decline(chip, draft, published.draft_length, published.batches, context, overlap=False)
+    ours, theirs = [each.speedup for each in found], published.speedups
     assert all(before > after for before, after in itertools.pairwise(ours))
-    assert rank_correlation(ours, published) > 0.7
-    assert ours[-1] / ours[0] == pytest.approx(published[-1] / published[0], abs=0.2)
+    assert rank_correlation(ours, theirs) > 0.7
+    assert ours[-1] / ours[0] == pytest.approx(theirs[-1] / theirs[0], abs=0.2)
 
 
-@pytest.mark.parametrize(("chip", "draft", "length", "batches", "published"), DECLINES)
-def test_the_overlapped_roofline_declines_later_than_published(chip, draft, length, batches, published):
+@pytest.mark.parametrize(("chip", "draft", "published"), DECLINES)
+def test_the_overlapped_roofline_declines_later_than_published(chip, draft, published):
     """[E3 Tables 3 and 5] Does not come out at these batches: with full overlap the gain is flat until the pass that
-    checks is bound by compute. Only then it falls, monotonically and to below 1. Published gains fall from batch 4 on."""
-    wide = [*batches, 96, 128, 192, 256, 384, 512]
-    found = decline(chip, draft, length, wide, 128)
+    checks is bound by compute. Only then it falls, monotonically and below 1. Published gains fall from batch 4 on."""
+    wide = [*published.batches, 96, 128, 192, 256, 384, 512]
+    found = decline(chip, draft, published.draft_length, wide, 128)
     flat = [each.speedup for each in found if each.verify.bound == "memory"]
     bound = [each.speedup for each in found if each.verify.bound == "compute"]
     assert len(flat) >= 6 and max(flat) / min(flat) < 1.02
     assert all(before > 0.999 * after for before, after in itertools.pairwise(bound))  # level where all is compute
     assert bound[-1] < 1 < flat[0]
-    assert published[5] < 0.8 * published[0]  # at batch 32, where ours is flat
+    at_32 = published.speedups[published.batches.index(32)]
+    assert at_32 < 0.8 * published.speedups[0]  # where ours is flat
 
 
 def test_the_published_crossing_of_eagle_comes_earlier():
     """[E3 Tables 3 and 5] EAGLE falls below 1 at batch 24 and 32. That it does so comes out at short contexts, and that
     EAGLE-3 does so later; the batch does not come out: ours is several times larger, at any overlap."""
-    published = {"h100-sxm": 24, "a100-80g": 32}
-    for chip, length in (("h100-sxm", 3), ("a100-80g", 2)):
+    for chip, draft, published in DECLINES:
+        if draft != "eagle":
+            continue
+        crossing = next(b for b, gain in zip(published.batches, published.speedups, strict=True) if gain < 1)
         for overlap in (True, False):
-            (one,) = decline(chip, "eagle1", length, (1,), 128, overlap=overlap)
-            (three,) = decline(chip, "eagle3", length, (1,), 128, overlap=overlap)
-            assert 3 * published[chip] < one.losing_batch <= three.losing_batch
+            one, three = (
+                decline(chip, each, published.draft_length, (1,), 128, overlap=overlap)[0].losing_batch
+                for each in ("eagle", "eagle3")
+            )
+            assert 3 * crossing < one <= three
 
 
 # --- published: MiMo's constant round cost ---------------------------------------------------------------------
 
-#: XiaomiMiMo/MiMo-V2-Flash paper.pdf Table 10: 16K in, 1K out; speed-up at accepted length 3.0 by batch per node.
-MIMO_SPEEDUP = {32: 1.99, 48: 1.95, 64: 2.11, 96: 2.13, 128: 1.94}
+#: XiaomiMiMo/MiMo-V2-Flash paper.pdf Table 10, by batch per node, at each accepted length that is set.
+MIMO = {key: row for key, row in MEASURED.speedups.items() if key.startswith("mimo-v2-flash-")}
+MIMO_BATCHES = MIMO["mimo-v2-flash-3.0"].batches
+#: What a measured round costs in plain steps, whatever the accepted length: the mean over the table's columns.
+MIMO_COST = np.mean([row.accepted_length / np.array(row.speedups) for row in MIMO.values()], axis=0).tolist()
 
 
 def mimo(batch):
@@ -223,22 +228,22 @@ def test_mimos_round_cost_as_implied_efficiency():
     """[MIMO2 Table 10] Measured rounds cost 1.41 to 1.54 plain steps. At equal efficiency ours cost 1.53 at batch 32,
     where checking four times the rows reads more experts, and 1.11 at 128. So a round's efficiency is that of a plain
     step at batch 32, and .72 of it at 128. Chip and split are not published: one node of 8 is assumed."""
-    measured = {batch: 3.0 / gain for batch, gain in MIMO_SPEEDUP.items()}
-    assert [round(cost, 2) for cost in measured.values()] == [1.51, 1.54, 1.42, 1.41, 1.55]  # at 3.0, of two digits
-    ratio = {batch: mimo(batch).efficiency_ratio(cost) for batch, cost in measured.items()}
-    assert [round(mimo(batch).round_cost, 2) for batch in measured] == [1.53, 1.33, 1.22, 1.14, 1.11]
-    assert [round(each, 2) for each in ratio.values()] == [1.02, 0.86, 0.86, 0.81, 0.72]
+    assert [round(cost, 2) for cost in MIMO_COST] == [1.51, 1.54, 1.42, 1.41, 1.54]
+    found = [mimo(batch) for batch in MIMO_BATCHES]
+    assert [round(each.round_cost, 2) for each in found] == [1.53, 1.33, 1.22, 1.14, 1.11]
+    ratios = [each.efficiency_ratio(cost) for each, cost in zip(found, MIMO_COST, strict=True)]
+    assert [round(each, 2) for each in ratios] == [1.02, 0.86, 0.86, 0.81, 0.72]
 
 
 def test_mimo_does_not_decline_to_batch_128():
     """[MIMO2 Table 10] At 16K tokens checking costs little: 1.01 plain passes at batch 128, still bound by memory, and
     the cache is most of what a chip reads besides weights. That the round's cost is constant does not come out."""
-    found = {batch: mimo(batch) for batch in MIMO_SPEEDUP}
+    found = {batch: mimo(batch) for batch in MIMO_BATCHES}
     gains = [each.speedup for each in found.values()]
     assert gains == sorted(gains)
     assert all(each.verify.bound == "memory" for each in found.values())
     assert found[128].verify.seconds / found[128].plain.seconds < 1.02
-    assert min(MIMO_SPEEDUP.values()) > 0.9 * max(MIMO_SPEEDUP.values())
+    assert all(min(row.speedups) > 0.9 * max(row.speedups) for row in MIMO.values())
 
 
 def test_efficiency_ratio():
@@ -290,7 +295,8 @@ def test_magicdecs_window_gains_at_64k_as_published_but_does_not_lose_at_4k_with
     for overlap in (True, False):
         grows = [gain(batch, 65536, overlap) for batch in (1, 8, 16, 32, 64)]
         assert grows == sorted(grows)
-        assert grows[0] < 1.1 and grows[-1] > 1.58
+        assert grows[0] < 1.1 and grows[-1] > MEASURED.speedups["magicdec-64k"].speedups[0]
+    assert MEASURED.speedups["magicdec-4k"].speedups[0] < 1
     assert gain(64, 4096, overlap=False) < 1 < gain(64, 4096, overlap=True)
 
 
