@@ -91,6 +91,31 @@ class Speculation:
         """
         return _without_drafter(self.deployment).usd_per_million(self.plain, usd_per_chip_hour)
 
+    @property
+    def max_batch(self) -> int:
+        """Sequences of this context that fit on all replicas together, a round's drafts and the drafter beside them.
+
+        Of length 0, without the drafter.
+        """
+        return self._held.max_batch(self.context + self.length)
+
+    @property
+    def weight_bytes_per_chip(self) -> float:
+        """Weights on each chip, the drafter's own among them; of length 0, without the drafter."""
+        return self._held.weight_bytes_per_chip
+
+    @property
+    def _held(self) -> Deployment:
+        return self.deployment if self.length else _without_drafter(self.deployment)
+
+    def with_length(self, length: int) -> Speculation:
+        """Return the same with drafts of another length.
+
+        Raises:
+            ValueError: as `speculate`.
+        """
+        return self._at(length=length)
+
     @functools.cached_property
     def best_length(self) -> int:
         """The draft length with the largest speed-up at this batch and context; 0 where no draft pays.
