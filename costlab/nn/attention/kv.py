@@ -4,7 +4,7 @@ What has been read can be taken back to any of some announced lengths, exactly a
 table only shortens. A ring has overwritten entries by then, so it keeps aside, while that is announced, what it pushes
 out. Speculative decoding takes back its rejected rows so; and every call that fails takes back all of its own.
 
-Chapter: attention, speculative
+Chapter: attention
 """
 
 from __future__ import annotations
