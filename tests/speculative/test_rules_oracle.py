@@ -66,9 +66,9 @@ def test_what_differs_a_token_drafted_where_q_is_0() -> None:
 
 def test_argmax_drafts_with_raw_logits_lose_the_law_in_transformers_too() -> None:
     """transformers#47932: argmax tokens beside raw logits. The same through ours, and right with one-hot laws."""
-    count = 4000
+    count = 2000
     logits = np.array([1.0, 0.6, 0.2, -0.3])
-    p_logits = np.tile([*logits, 0.0, 0.4, -0.2, 0.3], (count, 2, 1))
+    p_logits = np.tile(np.add(logits, [0.0, 0.4, -0.2, 0.3]), (count, 2, 1))
     q_logits = np.tile(logits, (count, 1, 1))
     drafted = np.zeros((count, 1), dtype=np.int64)
     rng = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_argmax_drafts_with_raw_logits_lose_the_law_in_transformers_too() -> Non
         return float(np.abs(np.bincount(found[:, 0], minlength=4) / count - p[0, 0]).sum() / 2)
 
     assert off(wrong.tokens) > 0.2
-    assert off(right.tokens) < 0.03
+    assert off(right.tokens) < 0.04
     assert chances_of(drafted, one_hot(drafted, 4)).all()
 
 
