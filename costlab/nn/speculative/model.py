@@ -15,6 +15,7 @@ torch.Size([2, 4, 256])
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -324,6 +325,11 @@ class MTP(nn.Module):
         self._model = (model,)  # a tuple hides it from PyTorch, or its weights would be saved twice
         self.ahead = nn.ModuleList(MTPModule(model.size) for _ in range(depth))
 
+    @property
+    def model(self) -> ByteModel:
+        """The model whose embedding and head they share."""
+        return self._model[0]
+
     def new_caches(self, batch: int = 1, capacity: int | None = None) -> list[RaggedCache]:
         """Return an empty cache per module; arguments as `ByteModel.new_cache`'s."""
         return [module.new_cache(batch, capacity) for module in self.ahead]  # type: ignore[operator]
@@ -348,7 +354,7 @@ class MTP(nn.Module):
         Raises:
             ValueError: as `ByteModel.read`.
         """
-        return self.ahead[depth - 1](hidden, self._model[0].embedding(tokens), cache, counts)
+        return self.ahead[depth - 1](hidden, self.model.embedding(tokens), cache, counts)
 
     def logits(self, depth: int, hidden: Tensor) -> Tensor:
         """Return the logits of token i + depth + 1 for each row i, shape (…, vocabulary).
@@ -357,4 +363,26 @@ class MTP(nn.Module):
             depth: 1 for the first module.
             hidden: that module's residual, shape (…, hidden).
         """
-        return self._model[0].head(self.ahead[depth - 1].norm(hidden))  # type: ignore[operator]
+        return self.model.head(self.ahead[depth - 1].norm(hidden))  # type: ignore[operator]
+
+
+@torch.no_grad()
+def bits_by_position(model: ByteModel, text: bytes, length: int) -> Tensor:
+    """Return the bits that a model needs for each byte of a text cut into pieces, shape (pieces, length - 1).
+
+    Each piece is read by itself: column i is the byte after i + 1 bytes of context.
+
+    Args:
+        model: any.
+        text: cut into whole pieces; what is left over is not read.
+        length: bytes of a piece.
+
+    Raises:
+        ValueError: a text shorter than one piece.
+    """
+    if len(text) < length:
+        raise ValueError(f"a text of {len(text):,} bytes is shorter than one piece of {length:,}")
+    data = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
+    pieces = data[: len(data) // length * length].view(-1, length).split(4)
+    nats = [F.cross_entropy(model(piece[:, :-1]).transpose(1, 2), piece[:, 1:], reduction="none") for piece in pieces]
+    return torch.cat(nats) / math.log(2)

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.nn.experiments.training import save_weights
 from costlab.nn.speculative.family import DRAFT_SIZE, FAMILY_WEIGHTS, MTP_DEPTH, TARGET_SIZE
-from costlab.nn.speculative.model import MTP, ByteModel
+from costlab.nn.speculative.model import MTP, ByteModel, bits_by_position
 from costlab.nn.speculative.text import TRAINED_ON, TRAINING_SHA256, held_out_text, sha256, training_text
 
 MTP_WEIGHT = 0.5  # of the MTP modules' mean loss beside the target's own
@@ -105,20 +104,6 @@ def quieten(part: nn.Module) -> None:
             nn.init.zeros_(weight)
 
 
-@torch.no_grad()
-def bits_per_byte(model: ByteModel, text: bytes, length: int = 384) -> float:
-    """Return the mean bits that a model needs for each byte of a text, read in pieces that start afresh.
-
-    Args:
-        model: any.
-        text: cut into whole pieces.
-        length: bytes of a piece.
-    """
-    data = torch.from_numpy(np.frombuffer(text, np.uint8)[: len(text) // length * length].reshape(-1, length).copy())
-    losses = [F.cross_entropy(model(part[:, :-1])[0], part[0, 1:]) for part in data.long().split(1)]
-    return torch.stack(losses).mean().item() / math.log(2)
-
-
 def train_bytes(
     model: ByteModel, mtp: MTP | None, text: bytes, recipe: Recipe, save: dict[Path, dict[str, nn.Module]], seed: int
 ) -> None:
@@ -155,7 +140,7 @@ def train_bytes(
         if (step + 1) % 200 == 0 or step + 1 == recipe.steps:
             for path, modules in save.items():
                 save_weights(path, modules)
-            print(f"      held out: {bits_per_byte(model, judged):.3f} bits per byte", flush=True)
+            print(f"      held out: {bits_by_position(model, judged, 384).mean():.3f} bits per byte", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
