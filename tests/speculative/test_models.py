@@ -378,7 +378,7 @@ def test_weights_are_float16_and_below_two_megabytes(name):
 def test_what_is_loaded_answers_and_shares(family):
     assert not any(part.training for part in (family.target, family.draft, family.mtp))
     assert family.mtp.model is family.target
-    assert family.target.size.context == family.draft.size.context == max(train.TARGET_RECIPE.lengths)
+    assert family.target.size.context == family.draft.size.context == max(train.Recipe(1).lengths)
 
 
 def held_out_pieces(kind, length=768, pieces=24):
@@ -424,8 +424,8 @@ def test_the_draft_is_weaker_than_the_target(family, scored):
 def test_training_lowers_the_loss(tmp_path, capsys, monkeypatch):
     with torch.inference_mode(False):
         monkeypatch.setattr(train, "DRAFT_SIZE", ByteSize(layers=1, hidden=32, heads=4, inner=32))
-        train.main(["draft", "--steps", "50", "--folder", str(tmp_path)])
+        train.train_family(["draft", "--steps", "50", "--folder", str(tmp_path)])
     shown = capsys.readouterr().out
-    falling = [float(line.split(": ")[1].split()[0]) for line in shown.splitlines() if "steps" in line]
+    falling = [float(line.split(": ")[1].split()[0]) for line in shown.splitlines() if "step " in line]
     assert falling[0] > falling[1] + 0.5
     assert (tmp_path / "draft.npz").exists()

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.nn.moe import SwiGLU
-from costlab.nn.speculative.cache import Places, RaggedCache
+from costlab.nn.speculative.cache import RowPlaces, RaggedCache
 
 VOCABULARY = 256  # a token is a byte
 THETA = 10_000.0  # base of the rotary wavelengths
@@ -60,7 +60,7 @@ class ByteAttention(nn.Module):
         self.out = nn.Linear(size.hidden, size.hidden, bias=False)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], places: Places, cache: RaggedCache | None, layer: int
+        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RaggedCache | None, layer: int
     ) -> Tensor:
         """Return what each row reads from the rows that it sees, shape (batch, rows, hidden).
 
@@ -116,7 +116,7 @@ class ByteBlock(nn.Module):
         self.ffn = SwiGLU(size.hidden, size.inner)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], places: Places, cache: RaggedCache | None, layer: int = 0
+        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RaggedCache | None, layer: int = 0
     ) -> Tensor:
         """Return the residual with what the layer adds, shape (batch, rows, hidden); arguments as `ByteAttention`'s."""
         x = x + self.attention(self.attention_norm(x), turn, places, cache, layer)
@@ -145,7 +145,7 @@ class Positioned(nn.Module):
         cache: RaggedCache | None,
         counts: Sequence[int] | None,
         parents: Sequence[Sequence[int]] | None,
-    ) -> Places:
+    ) -> RowPlaces:
         """Return where new rows stand.
 
         Args:
@@ -167,9 +167,9 @@ class Positioned(nn.Module):
         room = self.size.context if cache is None else min(self.size.context, cache.capacity)
         if (end := max(start + count for start, count in zip(starts, counts, strict=True))) > room:
             raise ValueError(f"the last row would be token {end:,}, but there is room for {room:,} tokens")
-        return Places(starts, counts, rows, parents)
+        return RowPlaces(starts, counts, rows, parents)
 
-    def turn(self, places: Places) -> tuple[Tensor, Tensor]:
+    def turn(self, places: RowPlaces) -> tuple[Tensor, Tensor]:
         """Return cosines and sines of the rows' angles, each (batch or 1, 1, rows, width of a head)."""
         if places.even and places.trees is None:
             at = slice(places.starts[0], places.starts[0] + places.rows)
