@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.nn.moe import SwiGLU
-from costlab.nn.speculative.cache import RowPlaces, RaggedCache
+from costlab.nn.speculative.cache import RaggedCache, RowPlaces
 
 VOCABULARY = 256  # a token is a byte
 THETA = 10_000.0  # base of the rotary wavelengths
