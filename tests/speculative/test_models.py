@@ -266,8 +266,14 @@ def test_mtp_shares_embedding_and_head(mtp):
 
 # --- the text --------------------------------------------------------------------------------------------------
 
-SAME_PYTHON = text.sha256(training_text()) == text.TRAINING_SHA256
-needs_its_text = pytest.mark.skipif(not SAME_PYTHON, reason=f"the weights' text is the library of {text.TRAINED_ON}")
+
+@pytest.fixture(scope="module")
+def learnt():
+    """What the shipped weights learnt from, which only one Python holds."""
+    found = training_text()
+    if text.sha256(found) != text.TRAINING_SHA256:
+        pytest.skip(f"the weights were made from the library of {text.TRAINED_ON}, which is not the one that runs")
+    return found
 
 
 @pytest.mark.parametrize("kind", ["code", "prose"])
@@ -286,8 +292,7 @@ def test_another_kind_of_text_is_refused():
         held_out_text("poetry")
 
 
-def test_training_text_leaves_out_what_is_held_out_and_what_is_no_text():
-    learnt = training_text()
+def test_training_text_leaves_out_what_is_held_out_and_what_is_no_text(learnt):
     library = Path(sysconfig.get_path("stdlib"))
     for name in text.HELD_OUT_FILES:
         assert (library / name).read_bytes()[:2000] not in learnt
@@ -300,16 +305,14 @@ def test_a_folder_without_a_library_is_refused(tmp_path):
         training_text(tmp_path)
 
 
-@needs_its_text
-def test_few_held_out_lines_stand_in_the_training_text():
-    learnt = set(training_text().splitlines())
+def test_few_held_out_lines_stand_in_the_training_text(learnt):
+    known = set(learnt.splitlines())
     for kind in ("code", "prose"):
         lines = [line for line in held_out_text(kind).splitlines() if len(line) > 40]
-        assert sum(line in learnt for line in lines) / len(lines) < 0.05
+        assert sum(line in known for line in lines) / len(lines) < 0.05
 
 
-@needs_its_text
-def test_the_held_out_text_packs_to_what_ships(tmp_path):
+def test_the_held_out_text_packs_to_what_ships(tmp_path, learnt):
     text.pack_held_out(folder=tmp_path)
     shipped = Path(text.__file__).parent / "data"
     assert (tmp_path / "held_out_code.xz").read_bytes() == (shipped / "held_out_code.xz").read_bytes()
@@ -395,13 +398,17 @@ def scored(family):
     }
 
 
-@needs_its_text
+@pytest.fixture(scope="module")
+def table(learnt):
+    return NGrams(learnt, 5)
+
+
 @pytest.mark.parametrize(("kind", "margin"), [("code", 0.05), ("prose", 0.1)])
-def test_the_target_beats_a_5_gram_on_held_out_text(scored, kind, margin):
+def test_the_target_beats_a_5_gram_on_held_out_text(scored, table, kind, margin):
     """Both score the same bytes, behind at least 64 bytes of context; the 5-gram is counted on all of the text."""
     pieces, bits = scored[kind]
-    table = NGrams(training_text(), 5).bits(pieces).reshape(-1, 768)[:, 1:]
-    assert bits[:, 63:].mean() < table[:, 63:].mean() - margin
+    of_table = table.bits(pieces).reshape(-1, 768)[:, 1:]
+    assert bits[:, 63:].mean() < of_table[:, 63:].mean() - margin
 
 
 @pytest.mark.parametrize("kind", ["code", "prose"])
