@@ -479,6 +479,18 @@ def test_distillation_changes_the_student_alone(name, tmp_path, capsys):
     assert changed == {name}
 
 
+def test_the_target_stays_as_it_is_while_modules_that_share_its_head_learn():
+    with torch.inference_mode(False):
+        target = ByteModel(SMALL)
+        student = MTP(target, 2)
+        before = [weight.clone() for weight in (*target.parameters(), *student.parameters())]
+        list(train.distil(student, target, SAMPLE, train.Recipe(2, bytes=128, lengths=(64,)), 0))
+    same = list(map(torch.equal, before, (*target.parameters(), *student.parameters())))
+    frozen = len(list(target.parameters()))
+    assert all(same[:frozen])
+    assert not any(same[frozen:])
+
+
 def same_weights(one, other):
     with np.load(one) as first, np.load(other) as second:
         return all(np.array_equal(first[key], second[key]) for key in first.files)
