@@ -23,7 +23,10 @@ WRONG = {
     "G: always the residual": [(TESTED, "True")],
     "a row late": [("[len(text) - 1 :]", "[len(text) :]")],
     "a row early": [("[len(text) - 1 :]", "[len(text) - 2 :]")],
-    "one uniform for a round": [("    for i, token", "    u = rng.random()\n    for i, token"), ("rng.random() *", "u *")],
+    "one uniform for a round": [
+        ("    for i, token", "    u = rng.random()\n    for i, token"),
+        ("rng.random() *", "u *"),
+    ],
     "ratio the wrong way round": [(TESTED, "rng.random() * p[i][token] >= q[i][token]")],
     "bonus from the draft": [("draw(p[-1]", "draw(q[-1]")],
     "residual of the wrong sign": [("a - b", "b - a")],
@@ -33,7 +36,11 @@ WRONG = {
 FEWER = {
     "no token after an accepted draft": [("return [*drafted, draw(p[-1], rng.random())]", "return drafted")],
     "match and emit": [(TESTED, "(own := draw(p[i], rng.random())) != token"), (REDRAWN, "own")],
-    "plain decoding": [("for i, token in enumerate(drafted):", "for i in (0,):"), (TESTED, "True"), ("more, ", "p[0], ")],
+    "plain decoding": [
+        ("for i, token in enumerate(drafted):", "for i in (0,):"),
+        (TESTED, "True"),
+        ("more, ", "p[0], "),
+    ],
 }
 
 
@@ -52,7 +59,7 @@ def given(changes: list[tuple[str, str]]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", WRONG)
 def test_the_law_test_sees_wrong_rules(name: str) -> None:
     names = given(WRONG[name])
-    with pytest.raises(AssertionError, match="p-value|should be"):
+    with pytest.raises(AssertionError, match=r"p-value|should be"):
         exec(CELLS["mended-law"], names)
 
 
