@@ -213,12 +213,17 @@ def printed(page: Page) -> list[str]:
 FIRST_LOAD_BYTES = 1_500_000
 # A reader who pays for bytes: Python starts at a touch only, so that it computes nothing here.
 METERED = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
-# Formulas are set, the page has seen its new size and scheme, and its colours have arrived where they go.
+# Formulas are set, the page has seen its new size and scheme, its colours are where they go, and the theme, which takes
+# its time after a change of size, has made what scrolls a stop for Tab. All waits have an end: what is seen then tells.
 SETTLED = """async () => {
   await window.MathJax?.startup?.promise;
-  for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
-  const ends = document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime < Infinity);
-  await Promise.allSettled(ends.map((each) => each.finished));
+  const frame = () => Promise.race([new Promise(requestAnimationFrame), new Promise((go) => setTimeout(go, 1000))]);
+  for (let frames = 0; frames < 2; frames += 1) await frame();
+  document.getAnimations().filter((e) => e.effect.getComputedTiming().endTime < Infinity).forEach((e) => e.finish());
+  const scrolls = (e) => (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight) && e.clientWidth;
+  const may = [...document.querySelectorAll('pre, .cell_output > .output, .pst-scrollable-table-container')];
+  const isLate = () => may.some((e) => scrolls(e) && e.tabIndex < 0);
+  for (let left = 40; left && isLate(); left -= 1) await new Promise((go) => setTimeout(go, 50));
   return document.documentElement.dataset.theme;
 }"""
 
@@ -256,6 +261,7 @@ def faults(reader: BrowserContext, site: Site, name: str, looks: tuple[Looks, ..
             found.append(f"{reply.status}: {reply.url}")
 
     page = reader.new_page()
+    page.bring_to_front()
     page.on("console", lambda message: message.type == "error" and found.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: found.append(f"page error: {error}"))
     page.on("requestfailed", lambda request: found.append(f"failed request: {request.url}"))
