@@ -1,87 +1,424 @@
 """Where drafted tokens come from: a smaller model, MTP modules, the text itself, a counted table, or a token tree.
 
-Each draft says with which law it drew its tokens, for the rule that accepts them depends on it: a token that was chosen
-without chance (an argmax, a copy) has a one-hot law, whatever scores it was chosen by. What a draft has read it compares
-with the text before each round, and forgets what was rejected; so it makes no difference whether a round accepted all,
-some or none of its tokens, or drafted nothing at all.
+Each draft says by which law it drew its tokens, for the rule that accepts them depends on it: a token that was chosen
+without chance (an argmax, a copy) has a one-hot law, whatever scores it was chosen by. What a draft's model has read is
+compared with the text before each round and taken back from the first difference on; so it makes no difference whether
+a round accepted all of its tokens, some or none, or had none.
 
 Chapter: speculative
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.random import Generator
+from torch import Tensor
 
-from costlab.arrays import Floats
+from costlab.arrays import Floats, Ints
+from costlab.checks import count
+from costlab.nn.speculative.cache import RaggedCache
 from costlab.nn.speculative.model import MTP
+from costlab.nn.speculative.rounds import Law, Line, Proposal
 from costlab.nn.speculative.runners import ByteRunner, Runner, padded
-
-#: From logits (…, vocabulary) to the law that a token is drawn from.
-Law = Callable[[Floats], Floats]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What was drafted for one sequence."""
-
-    tokens: Sequence[int]  # in order, or of a tree's nodes, parents first
-    laws: Floats | None = None  # that each token was drawn from, (tokens, vocabulary); None: chosen without chance
-    parents: Sequence[int] | None = None  # the node above each node of a tree, -1 for the root; None: a chain
-
-
-NOTHING = Proposal(())
-
-
-@dataclass
-class Line:
-    """What a draft sees of one sequence of the batch."""
-
-    text: list[int]  # the prompt and what has been emitted
-    room: int  # most tokens to draft in this round
-    drawing: Generator  # the sequence's own stream of random numbers for drafts
+from costlab.speculative import check_vocabulary, draw
 
 
 class Draft(Protocol):
-    """What proposes tokens."""
+    """What proposes tokens for each sequence of a batch."""
 
-    rows: int  # of the target's pass beside that of the last token, at most
-    steps: int  # passes of the draft's model so far
+    rows: int  # most tokens that it proposes for a sequence
 
     def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
-        """Forget everything.
+        """Begin with new sequences.
 
         Args:
             target: whose tokens are drafted.
             batch: sequences.
-            capacity: tokens that each text can reach.
-            law: how tokens are drawn from logits; None: the likeliest is taken.
+            capacity: tokens that a text can reach, drafted ones included.
+            law: by which drafts are drawn from a model's logits; None: the likeliest token is taken.
+
+        Raises:
+            ValueError: a target that it can't draft for.
         """
 
     def propose(self, lines: Sequence[Line]) -> list[Proposal]:
-        """Return what each sequence should try next, at most `room` tokens deep."""
+        """Return what each sequence should try next; nothing is a proposal too."""
 
     def only(self, sequences: Sequence[int]) -> None:
         """Go on with these sequences of the batch, in this order."""
 
 
-def drawn(laws: Floats, uniforms: Sequence[float]) -> list[int]:
-    """Return one token from each law, shape (laws, vocabulary), by one uniform number in [0, 1) each."""
-    sums = laws.cumsum(-1)
-    found: list[int] = (sums <= np.asarray(uniforms)[:, None] * sums[:, -1:]).sum(-1).tolist()
-    return found
+class NoDraft:
+    """Proposes nothing: each pass of the target emits one token."""
+
+    rows = 0
+
+    def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
+        """Begin with new sequences; arguments as `Draft.start`'s."""
+
+    def propose(self, lines: Sequence[Line]) -> list[Proposal]:
+        """Return nothing for each sequence."""
+        return [Proposal()] * len(lines)
+
+    def only(self, sequences: Sequence[int]) -> None:
+        """Go on with these sequences of the batch, in this order."""
 
 
 def matching(drafted: Sequence[int], text: Sequence[int], start: int) -> int:
-    """Return how many of the drafted tokens, from the first on, stand in the text from a place on."""
-    count = 0
-    for token, real in zip(drafted, text[start:], strict=False):
-        if token != real:
-            break
-        count += 1
-    return count
+    """Return how many of the drafted tokens, from the first on, stand in a text from a place on."""
+    found = 0
+    while found < len(drafted) and start + found < len(text) and drafted[found] == text[start + found]:
+        found += 1
+    return found
+
+
+def likeliest(scores: Floats, k: int) -> Ints:
+    """Return the k likeliest tokens of each row, best first, of equal ones the lower, (…, k).
+
+    Args:
+        scores: logits or probabilities, (…, vocabulary).
+        k: how many.
+    """
+    if k == 1:
+        return scores.argmax(-1)[..., None]
+    return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
+
+
+class _Chains:
+    """Chains of drafted tokens, one by sequence, which grow together; with children, combs: each token has siblings."""
+
+    def __init__(self, lines: Sequence[Line], wanted: Sequence[int], law: Law | None, children: int = 1) -> None:
+        self.lines, self.wanted, self.children = lines, wanted, children
+        self.law = law if children == 1 else None  # several children are chosen without chance
+        self.tokens: list[list[int]] = [[] for _ in lines]
+        self.siblings: list[list[list[int]]] = [[] for _ in lines]
+        self._laws: list[list[Floats]] = [[] for _ in lines]
+
+    def going(self, step: int) -> list[int]:
+        """Return the sequences that want more than `step` tokens."""
+        return [sequence for sequence, wanted in enumerate(self.wanted) if wanted > step]
+
+    def extend(self, going: Sequence[int], logits: Floats) -> None:
+        """Add a token to the chains of some sequences, from logits, (sequences, vocabulary)."""
+        if self.law is not None:
+            laws = self.law(logits)
+            best = draw(laws, [self.lines[sequence].drawing.random() for sequence in going])[:, None]
+            for sequence, own in zip(going, laws, strict=True):
+                self._laws[sequence].append(own)
+        else:
+            best = likeliest(logits, self.children)
+        for sequence, (token, *others) in zip(going, best.tolist(), strict=True):
+            self.tokens[sequence].append(token)
+            self.siblings[sequence].append(others)
+
+    def proposals(self) -> list[Proposal]:
+        """Return what has been drafted."""
+        return [self._proposal(sequence) for sequence in range(len(self.lines))]
+
+    def _proposal(self, sequence: int) -> Proposal:
+        tokens, laws = self.tokens[sequence], self._laws[sequence]
+        if self.children == 1:
+            return Proposal(tokens, np.stack(laws) if laws else None, steps=len(tokens))
+        levels = zip(tokens, self.siblings[sequence], strict=True)
+        nodes = [node for token, others in levels for node in (token, *others)]
+        parents = [self.children * (node // self.children - 1) if node >= self.children else -1 for node in range(len(nodes))]
+        return Proposal(nodes, None, parents, len(tokens))
+
+
+def _nothing_drafted(batch: int) -> tuple[list[int], list[list[int]]]:
+    """Return, by sequence, how long its text was at its last drafts, and those drafts."""
+    return [0] * batch, [[] for _ in range(batch)]
+
+
+class ModelDraft:
+    """A smaller model that reads the text and goes on with it, token by token; after its own context, no more.
+
+    Args:
+        runner: the smaller model.
+        length: tokens to draft in a round.
+        children: tokens to try at each position; above 1 the likeliest ones, and the chain goes on behind the first.
+
+    Raises:
+        ValueError: a length or children below 1.
+    """
+
+    def __init__(self, runner: Runner, length: int = 3, children: int = 1) -> None:
+        self.runner = runner
+        self.length, self.children = count(length, "length"), count(children, "children")
+        self.rows = self.length * self.children
+
+    def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
+        """Begin with new sequences; arguments as `Draft.start`'s.
+
+        Raises:
+            ValueError: a vocabulary that is not the target's.
+        """
+        check_vocabulary(target.vocabulary.names, self.runner.vocabulary.names)
+        self.runner.start(batch, min(capacity, self.runner.context))
+        self.law = law
+        self._after, self._drafted = _nothing_drafted(batch)
+
+    def propose(self, lines: Sequence[Line]) -> list[Proposal]:
+        """Return a chain for each sequence, shorter where its room or the draft's context ends."""
+        self._forget(lines)
+        ends = [self.runner.context - len(line.text) + 1 for line in lines]  # the last token drafted need not be read
+        wanted = [max(0, min(self._depth(line), end)) for line, end in zip(lines, ends, strict=True)]
+        chains = _Chains(lines, wanted, self.law, self.children)
+        for step in range(max(chains.wanted)):
+            going = chains.going(step)
+            rows: list[Sequence[int]] = [()] * len(lines)
+            for sequence in going:
+                unread = lines[sequence].text[self.runner.lengths[sequence] :]
+                rows[sequence] = chains.tokens[sequence][-1:] or unread
+            logits = self.runner.read(rows)
+            chains.extend(going, logits[going, [len(rows[sequence]) - 1 for sequence in going]])
+        for sequence in chains.going(0):
+            self._after[sequence], self._drafted[sequence] = len(lines[sequence].text), chains.tokens[sequence]
+        return chains.proposals()
+
+    def _depth(self, line: Line) -> int:
+        return min(self.length, line.room, line.rows // self.children)
+
+    def _forget(self, lines: Sequence[Line]) -> None:
+        """Take back what has been read from the first token on that did not come to stand in the text."""
+        told = zip(self._after, self._drafted, lines, strict=True)
+        right = [after + matching(drafted, line.text, after) for after, drafted, line in told]
+        self.runner.rewind([min(pair) for pair in zip(self.runner.lengths, right, strict=True)])
+
+    def only(self, sequences: Sequence[int]) -> None:
+        """Go on with these sequences of the batch, in this order."""
+        self.runner.only(sequences)
+        self._after = [self._after[each] for each in sequences]
+        self._drafted = [self._drafted[each] for each in sequences]
+
+
+class MTPDraft:
+    """The target's own MTP modules, each of which drafts one token further than the one before it.
+
+    Module k reads, in row i, the target's residual of that row (through the modules before) and token i + k. Where
+    that token was a draft that was rejected, the row is read again: so modules read a few rows in each round.
+
+    Args:
+        mtp: the modules.
+        length: tokens to draft in a round; None: one by each module.
+        children: tokens to try at each position; above 1 the likeliest ones, and the chain goes on behind the first.
+
+    Raises:
+        ValueError: a length below 1 or above the number of modules, or children below 1.
+    """
+
+    def __init__(self, mtp: MTP, length: int | None = None, children: int = 1) -> None:
+        self.mtp = mtp.eval()
+        self.length, self.children = count(length or len(mtp.ahead), "length"), count(children, "children")
+        self.rows = self.length * self.children
+        if self.length > len(mtp.ahead):
+            raise ValueError(f"length = {length} is more than the {len(mtp.ahead)} modules, each of which drafts a token")
+
+    def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
+        """Begin with new sequences; arguments as `Draft.start`'s.
+
+        Raises:
+            ValueError: a target that is not the model whose modules these are.
+        """
+        if not isinstance(target, ByteRunner) or self.mtp.model is not target.model:
+            raise ValueError("MTP modules draft for the model that they were trained with, and for no other")
+        self.target, self.law = target, law
+        capacity = min(capacity, target.context)
+        self.caches = self.mtp.new_caches(batch, capacity)[: self.length]
+        self.hidden = target.model.head.weight.new_zeros(batch, capacity, target.model.size.hidden)
+        self._right = [0] * batch  # rows that every module has read with the right tokens
+        self._after, self._drafted = _nothing_drafted(batch)
+
+    @torch.inference_mode()
+    def propose(self, lines: Sequence[Line]) -> list[Proposal]:
+        """Return a chain for each sequence, shorter where its room ends; none behind a text of a single token."""
+        self._remember(lines)
+        ends = [len(line.text) - 1 for line in lines]  # rows that the target has read
+        wanted = [self._depth(line) if end else 0 for line, end in zip(lines, ends, strict=True)]
+        chains = _Chains(lines, wanted, self.law, self.children)
+        spans = [end - right if want else 0 for end, right, want in zip(ends, self._right, wanted, strict=True)]
+        hidden = self._rows(max(spans))
+        tokens = [line.text[len(line.text) - span :] for line, span in zip(lines, spans, strict=True)]
+        for depth, cache in enumerate(self.caches[: max(wanted)], 1):
+            going = chains.going(depth - 1)
+            counts = [span if want >= depth else 0 for span, want in zip(spans, wanted, strict=True)]
+            hidden = self.mtp.read(depth, hidden, padded(tokens)[0], cache, counts)  # (batch, most rows, hidden)
+            last = hidden[going, [spans[sequence] - 1 for sequence in going]]
+            chains.extend(going, self.mtp.logits(depth, last).numpy())
+            for sequence in going:  # each row's next token
+                tokens[sequence] = [*tokens[sequence][1:], chains.tokens[sequence][-1]]
+        for sequence in chains.going(0):
+            self._after[sequence], self._drafted[sequence] = len(lines[sequence].text), chains.tokens[sequence]
+        return chains.proposals()
+
+    def _depth(self, line: Line) -> int:
+        return min(self.length, line.room, line.rows // self.children)
+
+    def _remember(self, lines: Sequence[Line]) -> None:
+        """Keep the residuals of the target's last rows, and take back the modules' rows whose tokens were rejected."""
+        cache = self.target.cache
+        for sequence, (start, stop) in enumerate(zip(cache.starts, cache.lengths, strict=True)):
+            self.hidden[sequence, start:stop] = self.target.hidden[sequence, : stop - start]
+        for sequence, line in enumerate(lines):
+            after, drafted = self._after[sequence], self._drafted[sequence]
+            if len(drafted) == self.length:  # else the last module has not read, and knows what it knew before
+                right = after + matching(drafted, line.text, after) - self.length
+                self._right[sequence] = max(0, min(after - 1, right))
+        for cache in self.caches:
+            cache.rewind(self._right)
+
+    def _rows(self, most: int) -> Tensor:
+        """Return the residuals that the first module has to read, (batch, most, hidden); those behind are padding."""
+        at = (torch.tensor(self._right)[:, None] + torch.arange(most)).clamp(max=self.hidden.shape[1] - 1)
+        return self.hidden[torch.arange(len(at))[:, None], at]
+
+    def only(self, sequences: Sequence[int]) -> None:
+        """Go on with these sequences of the batch, in this order."""
+        for cache in self.caches:
+            cache.only(sequences)
+        self.hidden = self.hidden[list(sequences)]
+        self._right = [self._right[each] for each in sequences]
+        self._after = [self._after[each] for each in sequences]
+        self._drafted = [self._drafted[each] for each in sequences]
+
+
+class TreeDraft:
+    """A smaller model that drafts a token tree: several tokens behind the text, several behind each of them, and so on.
+
+    It reads the whole tree again for each level, in one pass with tree attention. The target reads it in one pass too.
+
+    Args:
+        runner: the smaller model; it must read trees.
+        widths: children of the text, of each of these, and so on.
+        drawn: draw the children without replacement, above temperature 0; else the likeliest are taken.
+
+    Raises:
+        ValueError: no width, or one below 1.
+    """
+
+    def __init__(self, runner: Runner, widths: Sequence[int] = (3, 2, 1), drawn: bool = False) -> None:
+        self.runner = runner
+        self.widths = [count(width, "width") for width in widths]
+        if not self.widths:
+            raise ValueError("a tree needs the width of a level at least")
+        self.drawn = drawn
+        self.rows = int(np.cumprod(self.widths).sum())
+
+    def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
+        """Begin with new sequences; arguments as `Draft.start`'s.
+
+        Raises:
+            ValueError: a vocabulary that is not the target's.
+        """
+        check_vocabulary(target.vocabulary.names, self.runner.vocabulary.names)
+        self.runner.start(batch, min(capacity, self.runner.context))
+        self.law = law if self.drawn else None
+
+    def propose(self, lines: Sequence[Line]) -> list[Proposal]:
+        """Return a tree for each sequence, smaller where its room or the draft's context ends."""
+        rooms = [min(line.rows, self.runner.context - len(line.text)) for line in lines]
+        trees = [_Tree(line, room, self.law) for line, room in zip(lines, rooms, strict=True)]
+        rows: list[Sequence[int]] = [
+            line.text[held:] if tree.wants(0) else () for line, tree, held in zip(lines, trees, self.runner.lengths, strict=True)
+        ]
+        for level, width in enumerate(self.widths):
+            if not any(tree.wants(level) for tree in trees):
+                break
+            before = self.runner.lengths
+            logits = self.runner.read(rows, [tree.parents for tree in trees] if level else None)
+            for tree, read, own in zip(trees, logits, rows, strict=True):
+                if tree.wants(level):
+                    tree.grow(read[len(own) - tree.leaves : len(own)], width)
+            if level:
+                self.runner.rewind(before)  # the text stays, its drafts do not
+            rows = [tree.tokens if tree.wants(level + 1) else () for tree in trees]
+        return [tree.proposal() for tree in trees]
+
+    def only(self, sequences: Sequence[int]) -> None:
+        """Go on with these sequences of the batch, in this order."""
+        self.runner.only(sequences)
+
+
+class _Tree:
+    """A token tree that grows level by level."""
+
+    def __init__(self, line: Line, room: int, law: Law | None) -> None:
+        self.line, self.room, self.law = line, room, law
+        self.tokens: list[int] = []
+        self.parents: list[int] = []
+        self.laws: list[Floats] = []
+        self.level = 0
+        self.leaves = 1  # nodes of the last level, at first the text
+
+    def wants(self, level: int) -> bool:
+        """Return whether there is room for another level."""
+        return level == self.level < self.line.room and len(self.tokens) < self.room
+
+    def grow(self, logits: Floats, width: int) -> None:
+        """Give each leaf children, from logits (leaves, vocabulary), as long as there is room."""
+        first = len(self.tokens) - self.leaves if self.tokens else -1
+        found = [self._children(each, width) for each in logits]
+        below = [(leaf, child) for leaf, children in enumerate(found) for child in range(len(children.tokens))]
+        below = below[: self.room - len(self.tokens)]
+        self.parents += [first + leaf for leaf, _ in below]
+        self.tokens += [int(found[leaf].tokens[child]) for leaf, child in below]
+        self.laws += [found[leaf].laws[child] for leaf, child in below]
+        self.leaves = len(below)
+        self.level += 1
+    ...
+
+
+class LookupDraft:
+    """Copies what followed the text's last tokens where they stood before: the last place of the longest match.
+
+    Where the copy reaches the text's end it goes on with what it has copied, so a loop is continued at any length.
+
+    Args:
+        length: tokens to draft in a round.
+        longest: tokens of the longest match that is looked for; shorter ones follow, down to one token.
+
+    Raises:
+        ValueError: a length or a longest match below 1.
+
+    Source: prompt lookup, https://github.com/apoorvumang/prompt-lookup-decoding
+    """
+
+    def __init__(self, length: int = 8, longest: int = 3) -> None:
+        self.rows = count(length, "length")
+        self.longest = count(longest, "longest")
+
+    def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
+        """Begin with new sequences; arguments as `Draft.start`'s."""
+        self._places: list[dict[tuple[int, ...], int]] = [{} for _ in range(batch)]  # behind the last of each n-gram
+        self._known = [0] * batch  # tokens of each text whose n-grams are known
+
+    def propose(self, lines: Sequence[Line]) -> list[Proposal]:
+        """Return a copy for each sequence whose last token has been seen before."""
+        return [Proposal(self._copied(sequence, line)) for sequence, line in enumerate(lines)]
+
+    def _copied(self, sequence: int, line: Line) -> list[int]:
+        text, places = line.text, self._places[sequence]
+        for end in range(self._known[sequence] + 1, len(text)):  # not the text's own last n-gram
+            for n in range(1, min(self.longest, end) + 1):
+                places[tuple(text[end - n : end])] = end
+        self._known[sequence] = len(text) - 1
+        for n in range(min(self.longest, len(text)), 0, -1):
+            if found := places.get(tuple(text[-n:])):
+                return continued(text, found, min(self.rows, line.room))
+        return []
+
+    def only(self, sequences: Sequence[int]) -> None:
+        """Go on with these sequences of the batch, in this order."""
+        self._places = [self._places[each] for each in sequences]
+        self._known = [self._known[each] for each in sequences]
+
+
+def continued(text: Sequence[int], place: int, length: int) -> list[int]:
+    """Return `length` tokens copied from a place of the text on, and behind its end from the copy itself."""
+    copy = list(text[place : place + length])
+    while copy and len(copy) < length:
+        copy += copy[: length - len(copy)]
+    return copy

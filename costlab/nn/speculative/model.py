@@ -324,6 +324,11 @@ class MTP(nn.Module):
         self._model = (model,)  # a tuple hides it from PyTorch, or its weights would be saved twice
         self.ahead = nn.ModuleList(MTPModule(model.size) for _ in range(depth))
 
+    @property
+    def model(self) -> ByteModel:
+        """The model whose embedding and head they share."""
+        return self._model[0]
+
     def new_caches(self, batch: int = 1, capacity: int | None = None) -> list[RaggedCache]:
         """Return an empty cache per module; arguments as `ByteModel.new_cache`'s."""
         return [module.new_cache(batch, capacity) for module in self.ahead]  # type: ignore[operator]

@@ -4,7 +4,6 @@ A runner is a model together with what it has read of each sequence of a batch. 
 a model: lengths, a pass over new rows, and which of those rows stay. `ByteRunner` reads a whole batch in one pass,
 whatever the lengths of its sequences; `DecoderRunner` runs any model of the catalog, one cache a sequence.
 
->>> import torch
 >>> from costlab.nn.speculative.model import ByteModel, ByteSize
 >>> runner = ByteRunner(ByteModel(ByteSize(layers=2, hidden=32, heads=4, inner=64)))
 >>> runner.start(batch=2, capacity=100)
@@ -18,6 +17,7 @@ whatever the lengths of its sequences; `DecoderRunner` runs any model of the cat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,8 @@ from costlab.nn.decoder import Decoder, DecoderCache
 from costlab.nn.speculative.cache import RaggedCache
 from costlab.nn.speculative.model import VOCABULARY, ByteModel
 
-Rows = Sequence[Sequence[int]]  # per sequence of a batch: new tokens, or numbers of rows
+#: Of each sequence of a batch: new tokens, or numbers of rows.
+Rows = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -42,40 +43,19 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def is_bytes(self) -> bool:
-        """Whether each token is the byte of its number."""
-        return self == BYTES
-
     def encode(self, text: str | bytes) -> list[int]:
-        """Return a text's tokens; only a vocabulary of bytes can tell.
+        """Return a text's tokens, which only a vocabulary of bytes can tell.
 
         Raises:
             ValueError: another vocabulary.
         """
-        if not self.is_bytes:
-            raise ValueError(f"{text!r} should be token numbers: only a model over bytes reads text")
+        if self != BYTES:
+            raise ValueError(f"prompt {text!r} should be token numbers: only a model over bytes reads text")
         return list(text.encode() if isinstance(text, str) else text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text that tokens stand for; bytes that are no UTF-8 show as the replacement character."""
         return b"".join(self.names[token] for token in tokens).decode(errors="replace")
-
-    def check_same(self, other: Vocabulary, whose: str) -> None:
-        """Refuse another vocabulary, also one of equal size.
-
-        Args:
-            other: of a draft.
-            whose: the word for it in the message.
-
-        Raises:
-            ValueError: naming the first token that differs.
-        """
-        if len(self) != len(other):
-            raise ValueError(f"{whose} has {len(other):,} tokens, the target {len(self):,}: their numbers mean different things")
-        for token, (mine, its) in enumerate(zip(self.names, other.names, strict=True)):
-            if mine != its:
-                raise ValueError(f"token {token} is {its!r} for {whose} and {mine!r} for the target")
 
 
 BYTES = Vocabulary(tuple(bytes([value]) for value in range(VOCABULARY)))
@@ -84,8 +64,8 @@ BYTES = Vocabulary(tuple(bytes([value]) for value in range(VOCABULARY)))
 class Runner(Protocol):
     """A model and what it has read of each sequence of a batch."""
 
-    vocabulary: Vocabulary  # what its tokens stand for
-    context: int  # tokens of a sequence that it can read
+    vocabulary: Vocabulary
+    context: int
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -96,7 +76,7 @@ class Runner(Protocol):
 
         Args:
             batch: sequences.
-            capacity: tokens that each will hold at most, the rows of a pass included.
+            capacity: tokens that each will hold at most, all rows of a pass included.
         """
 
     def read(self, rows: Rows, parents: Rows | None = None) -> Floats:
@@ -111,7 +91,11 @@ class Runner(Protocol):
         """
 
     def rewind(self, lengths: Sequence[int]) -> None:
-        """Take back each sequence's last tokens, so that these lengths remain."""
+        """Take back each sequence's last tokens, so that these lengths remain; none is shorter than at the last call.
+
+        Args:
+            lengths: tokens by sequence.
+        """
 
     def keep(self, rows: Rows) -> None:
         """Keep of the last pass's rows those with these numbers, rising, and take back the others."""
@@ -125,11 +109,11 @@ class ByteRunner:
 
     Args:
         model: the weights.
-        vocabulary: what its tokens stand for; bytes, unless a test says otherwise.
+        vocabulary: what its tokens stand for.
     """
 
     cache: RaggedCache
-    hidden: Tensor  # what the last pass's rows give to further heads, shape (batch, rows, width)
+    hidden: Tensor  # of the last pass's rows, what MTP modules read, shape (batch, rows, hidden)
 
     def __init__(self, model: ByteModel, vocabulary: Vocabulary = BYTES) -> None:
         self.model = model.eval()
@@ -144,14 +128,16 @@ class ByteRunner:
     def start(self, batch: int, capacity: int) -> None:
         """Forget everything and make room; arguments as `Runner.start`'s."""
         self.cache = self.model.new_cache(batch, min(capacity, self.context))
+        self.hidden = self.model.head.weight.new_zeros(batch, 0, self.model.size.hidden)
 
     @torch.inference_mode()
     def read(self, rows: Rows, parents: Rows | None = None) -> Floats:
         """Read new rows of each sequence and return logits; arguments and result as `Runner.read`'s."""
         tokens, counts = padded(rows)
-        trees = None if parents is None else padded(parents)[0].tolist()
+        trees = None if parents is None else padded(parents, -1)[0].tolist()
         self.hidden = self.model.read(tokens, self.cache, counts, trees)
-        return self.model.logits(self.hidden).numpy()
+        logits: Floats = self.model.logits(self.hidden).numpy()
+        return logits
 
     def rewind(self, lengths: Sequence[int]) -> None:
         """Take back each sequence's last tokens, so that these lengths remain."""
@@ -160,10 +146,27 @@ class ByteRunner:
     def keep(self, rows: Rows) -> None:
         """Keep of the last pass's rows those with these numbers, rising, and take back the others."""
         self.cache.keep(rows)
+        for sequence, kept in enumerate(rows):
+            if list(kept) != list(range(len(kept))):
+                self.hidden[sequence, : len(kept)] = self.hidden[sequence, list(kept)]
 
     def only(self, sequences: Sequence[int]) -> None:
         """Go on with these sequences of the batch, in this order."""
         self.cache.only(sequences)
+        self.hidden = self.hidden[list(sequences)]
+
+
+def padded(rows: Rows, filling: int = 0) -> tuple[Tensor, list[int]]:
+    """Return rows of unlike number as one tensor, (batch, most rows), and how many of each sequence are its own.
+
+    Args:
+        rows: whole numbers by sequence.
+        filling: what stands after a sequence's own.
+    """
+    counts = [len(each) for each in rows]
+    most = max(counts)
+    filled = [[*each, *[filling] * (most - len(each))] for each in rows]
+    return torch.tensor(filled, dtype=torch.long).view(len(rows), most), counts
 
 
 class DecoderRunner:
@@ -173,7 +176,7 @@ class DecoderRunner:
 
     Args:
         model: the weights.
-        vocabulary: what its tokens stand for; None: numbered by the model's key, so that only its own kind fits.
+        vocabulary: what its tokens stand for; None: numbers under the model's key, which fit no other model.
         context: tokens of a sequence; None: the longest that its maker offers.
 
     Raises:
@@ -197,23 +200,48 @@ class DecoderRunner:
 
     def start(self, batch: int, capacity: int) -> None:
         """Forget everything and make room; arguments as `Runner.start`'s."""
-        self.capacity = capacity
         self.caches = [self.model.new_cache(1, capacity) for _ in range(batch)]
-        self.open: list[ExitStack] = [ExitStack() for _ in range(batch)]  # where what was read can be taken back
+        self.capacity = capacity
+        self._starts: Sequence[int] = [0] * batch  # tokens that each had read before the last pass
+        self._open = [ExitStack() for _ in range(batch)]  # by sequence: while it is open, rows can be taken back
 
     @torch.inference_mode()
     def read(self, rows: Rows, parents: Rows | None = None) -> Floats:
         """Read new rows of each sequence and return logits; arguments and result as `Runner.read`'s.
 
         Raises:
-            ValueError: a token tree, whose rows would have to see some of one another only.
+            ValueError: a token tree, whose rows would have to be hidden from one another.
         """
         if parents is not None:
-            raise ValueError("a model of the catalog reads rows one after another, not a token tree; draft a chain")
-        logits = np.zeros((len(rows), max(map(len, rows)), len(self.vocabulary)), dtype=_floats_of(self.model))
-        for sequence, tokens in enumerate(rows):
+            raise ValueError("a model of the catalog reads a chain of tokens, not a token tree: draft a chain")
+        self._starts = self.lengths
+        logits = torch.zeros(len(rows), max(map(len, rows)), len(self.vocabulary), dtype=self.model.head.weight.dtype)
+        for sequence, (tokens, cache) in enumerate(zip(rows, self.caches, strict=True)):
             if tokens:
-                self._let_back(sequence)
-                read = self.model(torch.tensor([tokens]), self.caches[sequence])  # (1, rows, vocabulary)
-                logits[sequence, : len(tokens)] = read[0].numpy()
-        return logits
+                if cache.layers[0].reach is None:
+                    self._open[sequence].enter_context(cache.rewindable(self.capacity - cache.length))
+                logits[sequence, : len(tokens)] = self.model(torch.tensor([tokens]), cache)[0]
+        return np.asarray(logits.float() if logits.dtype.itemsize < 4 else logits)
+
+    def rewind(self, lengths: Sequence[int]) -> None:
+        """Take back each sequence's last tokens, so that these lengths remain."""
+        for cache, stack, length in zip(self.caches, self._open, lengths, strict=True):
+            if cache.length != length:
+                cache.rewind(length)
+            stack.close()
+
+    def keep(self, rows: Rows) -> None:
+        """Keep of the last pass's rows the first ones of each sequence.
+
+        Raises:
+            ValueError: others than the first ones.
+        """
+        if any(list(kept) != list(range(len(kept))) for kept in rows):
+            raise ValueError(f"rows {[list(kept) for kept in rows]} to keep should be each sequence's first ones")
+        self.rewind([start + len(kept) for start, kept in zip(self._starts, rows, strict=True)])
+
+    def only(self, sequences: Sequence[int]) -> None:
+        """Go on with these sequences of the batch, in this order."""
+        self.caches = [self.caches[each] for each in sequences]
+        self._open = [self._open[each] for each in sequences]
+        self._starts = [self._starts[each] for each in sequences]
