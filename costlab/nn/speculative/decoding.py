@@ -26,13 +26,16 @@ from numpy.random import SeedSequence, default_rng
 from costlab.arrays import Floats
 from costlab.checks import count, whole
 from costlab.nn.decoder import Decoder
-from costlab.nn.speculative.drafts import Draft, NoDraft
+from costlab.nn.speculative.drafts import NoDraft, Proposer
 from costlab.nn.speculative.model import ByteModel
 from costlab.nn.speculative.rounds import Line, Processor, Proposal, decide, trees
 from costlab.nn.speculative.runners import ByteRunner, DecoderRunner, Runner, Vocabulary
 from costlab.speculative import Streams, distribution
 from costlab.speculative.candidates import Walk
 from costlab.speculative.rules import check_tokens
+
+#: A text for a model over bytes, or token numbers.
+Prompt = str | bytes | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def _summed(counts: Sequence[Sequence[int]]) -> Floats:
 @torch.inference_mode()
 def generate(
     target: Runner | ByteModel | Decoder,
-    prompts: Sequence[str | bytes | Sequence[int]],
-    draft: Draft | None = None,
+    prompts: Sequence[Prompt],
+    draft: Proposer | None = None,
     *,
     tokens: int = 200,
     temperature: float = 0.0,
@@ -119,7 +122,9 @@ def generate(
             line.room = line.cap - len(line.text) - 1
             line.rows = min(capacity, runner.context) - len(line.text)
         proposals = drafts.propose(going)
-        logits = runner.read([[line.text[-1], *each.tokens] for line, each in zip(going, proposals, strict=True)], trees(proposals))
+        logits = runner.read(
+            [[line.text[-1], *each.tokens] for line, each in zip(going, proposals, strict=True)], trees(proposals)
+        )
         emitted = decide(going, proposals, logits, law, processor)
         runner.keep([[0, *(node + 1 for node in each.nodes)] for each in emitted])
         for line, proposal, each in zip(going, proposals, emitted, strict=True):
@@ -191,7 +196,7 @@ class _Running(Line):
         return Generation(tuple(tokens), vocabulary.decode(tokens), self.end, self.passes, self.steps, *counts)
 
 
-def _begun(runner: Runner, prompts: Sequence[str | bytes | Sequence[int]], seed: int | Sequence[int], tokens: int) -> list[_Running]:
+def _begun(runner: Runner, prompts: Sequence[Prompt], seed: int | Sequence[int], tokens: int) -> list[_Running]:
     texts = [_encoded(runner, prompt) for prompt in prompts]
     seeds = _seeds(seed, len(texts))
     return [_Running.begun(text, own, tokens, runner.context) for text, own in zip(texts, seeds, strict=True)]
@@ -205,7 +210,7 @@ def _read_prompts(runner: Runner, lines: Sequence[Line], capacity: int) -> None:
         runner.rewind(runner.lengths)  # all of it stays
 
 
-def _encoded(runner: Runner, prompt: str | bytes | Sequence[int]) -> list[int]:
+def _encoded(runner: Runner, prompt: Prompt) -> list[int]:
     tokens = runner.vocabulary.encode(prompt) if isinstance(prompt, str | bytes) else prompt
     found: list[int] = check_tokens(np.asarray(tokens), len(runner.vocabulary)).tolist()
     if not found:
@@ -214,7 +219,9 @@ def _encoded(runner: Runner, prompt: str | bytes | Sequence[int]) -> list[int]:
 
 
 def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
-    seeds = [seed + place for place in range(batch)] if isinstance(seed, int) else [whole(each, "seed") for each in seed]
+    seeds = (
+        [seed + place for place in range(batch)] if isinstance(seed, int) else [whole(each, "seed") for each in seed]
+    )
     if len(seeds) != batch or any(each < 0 for each in seeds):
         raise ValueError(f"seed = {seed!r} should be a number of at least 0, or one for each of {batch} prompts")
     return seeds

@@ -19,14 +19,13 @@ from torch import Tensor
 
 from costlab.arrays import Floats, Ints
 from costlab.checks import count
-from costlab.nn.speculative.cache import RaggedCache
 from costlab.nn.speculative.model import MTP
 from costlab.nn.speculative.rounds import Law, Line, Proposal
 from costlab.nn.speculative.runners import ByteRunner, Runner, padded
-from costlab.speculative import check_vocabulary, draw
+from costlab.speculative import check_vocabulary, distinct_candidates, draw
 
 
-class Draft(Protocol):
+class Proposer(Protocol):
     """What proposes tokens for each sequence of a batch."""
 
     rows: int  # most tokens that it proposes for a sequence
@@ -57,7 +56,7 @@ class NoDraft:
     rows = 0
 
     def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
-        """Begin with new sequences; arguments as `Draft.start`'s."""
+        """Begin with new sequences; arguments as `Proposer.start`'s."""
 
     def propose(self, lines: Sequence[Line]) -> list[Proposal]:
         """Return nothing for each sequence."""
@@ -124,7 +123,9 @@ class _Chains:
             return Proposal(tokens, np.stack(laws) if laws else None, steps=len(tokens))
         levels = zip(tokens, self.siblings[sequence], strict=True)
         nodes = [node for token, others in levels for node in (token, *others)]
-        parents = [self.children * (node // self.children - 1) if node >= self.children else -1 for node in range(len(nodes))]
+        parents = [
+            self.children * (node // self.children - 1) if node >= self.children else -1 for node in range(len(nodes))
+        ]
         return Proposal(nodes, None, parents, len(tokens))
 
 
@@ -151,7 +152,7 @@ class ModelDraft:
         self.rows = self.length * self.children
 
     def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
-        """Begin with new sequences; arguments as `Draft.start`'s.
+        """Begin with new sequences; arguments as `Proposer.start`'s.
 
         Raises:
             ValueError: a vocabulary that is not the target's.
@@ -215,10 +216,10 @@ class MTPDraft:
         self.length, self.children = count(length or len(mtp.ahead), "length"), count(children, "children")
         self.rows = self.length * self.children
         if self.length > len(mtp.ahead):
-            raise ValueError(f"length = {length} is more than the {len(mtp.ahead)} modules, each of which drafts a token")
+            raise ValueError(f"length = {length} is more than {len(mtp.ahead)} modules draft, each one token")
 
     def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
-        """Begin with new sequences; arguments as `Draft.start`'s.
+        """Begin with new sequences; arguments as `Proposer.start`'s.
 
         Raises:
             ValueError: a target that is not the model whose modules these are.
@@ -308,7 +309,7 @@ class TreeDraft:
         self.rows = int(np.cumprod(self.widths).sum())
 
     def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
-        """Begin with new sequences; arguments as `Draft.start`'s.
+        """Begin with new sequences; arguments as `Proposer.start`'s.
 
         Raises:
             ValueError: a vocabulary that is not the target's.
@@ -321,20 +322,22 @@ class TreeDraft:
         """Return a tree for each sequence, smaller where its room or the draft's context ends."""
         rooms = [min(line.rows, self.runner.context - len(line.text)) for line in lines]
         trees = [_Tree(line, room, self.law) for line, room in zip(lines, rooms, strict=True)]
-        rows: list[Sequence[int]] = [
-            line.text[held:] if tree.wants(0) else () for line, tree, held in zip(lines, trees, self.runner.lengths, strict=True)
-        ]
         for level, width in enumerate(self.widths):
-            if not any(tree.wants(level) for tree in trees):
+            wanting = [tree.wants(level) for tree in trees]
+            if not any(wanting):
                 break
-            before = self.runner.lengths
-            logits = self.runner.read(rows, [tree.parents for tree in trees] if level else None)
-            for tree, read, own in zip(trees, logits, rows, strict=True):
-                if tree.wants(level):
+            held = self.runner.lengths
+            rows = [
+                (tree.tokens or tree.line.text[length:]) if wants else []
+                for tree, length, wants in zip(trees, held, wanting, strict=True)
+            ]
+            parents = [tree.parents if wants else [] for tree, wants in zip(trees, wanting, strict=True)]
+            logits = self.runner.read(rows, parents if level else None)
+            for tree, read, own, wants in zip(trees, logits, rows, wanting, strict=True):
+                if wants:
                     tree.grow(read[len(own) - tree.leaves : len(own)], width)
             if level:
-                self.runner.rewind(before)  # the text stays, its drafts do not
-            rows = [tree.tokens if tree.wants(level + 1) else () for tree in trees]
+                self.runner.rewind(held)  # of the first pass, over the text, all stays
         return [tree.proposal() for tree in trees]
 
     def only(self, sequences: Sequence[int]) -> None:
@@ -350,25 +353,35 @@ class _Tree:
         self.tokens: list[int] = []
         self.parents: list[int] = []
         self.laws: list[Floats] = []
-        self.level = 0
-        self.leaves = 1  # nodes of the last level, at first the text
+        self.levels = 0
+        self.leaves = 1  # nodes of the last level, at first the text itself
 
     def wants(self, level: int) -> bool:
-        """Return whether there is room for another level."""
-        return level == self.level < self.line.room and len(self.tokens) < self.room
+        """Return whether it has so many levels, and room for another."""
+        return level == self.levels < self.line.room and len(self.tokens) < self.room
 
     def grow(self, logits: Floats, width: int) -> None:
-        """Give each leaf children, from logits (leaves, vocabulary), as long as there is room."""
-        first = len(self.tokens) - self.leaves if self.tokens else -1
-        found = [self._children(each, width) for each in logits]
-        below = [(leaf, child) for leaf, children in enumerate(found) for child in range(len(children.tokens))]
-        below = below[: self.room - len(self.tokens)]
-        self.parents += [first + leaf for leaf, _ in below]
-        self.tokens += [int(found[leaf].tokens[child]) for leaf, child in below]
-        self.laws += [found[leaf].laws[child] for leaf, child in below]
-        self.leaves = len(below)
-        self.level += 1
-    ...
+        """Give each leaf children, as long as there is room; logits behind each, (leaves, vocabulary)."""
+        before = len(self.tokens)
+        first = before - self.leaves if self.levels else -1
+        for leaf, (tokens, laws) in enumerate(self._children(logits, width)):
+            fitting = self.room - len(self.tokens)
+            self.tokens += tokens[:fitting]
+            self.parents += [first + leaf] * len(tokens[:fitting])
+            self.laws += laws[:fitting]
+        self.leaves = len(self.tokens) - before
+        self.levels += 1
+
+    def _children(self, logits: Floats, width: int) -> list[tuple[list[int], list[Floats]]]:
+        """Return for each leaf the children's tokens, and if they were drawn the law of each."""
+        if self.law is None:
+            return [(tokens, []) for tokens in likeliest(logits, width).tolist()]
+        drawn = [distinct_candidates(q, width, self.line.drawing) for q in self.law(logits)]
+        return [(each.tokens.tolist(), list(each.laws)) for each in drawn]
+
+    def proposal(self) -> Proposal:
+        """Return the tree."""
+        return Proposal(self.tokens, np.stack(self.laws) if self.laws else None, self.parents, self.levels)
 
 
 class LookupDraft:
@@ -391,7 +404,7 @@ class LookupDraft:
         self.longest = count(longest, "longest")
 
     def start(self, target: Runner, batch: int, capacity: int, law: Law | None) -> None:
-        """Begin with new sequences; arguments as `Draft.start`'s."""
+        """Begin with new sequences; arguments as `Proposer.start`'s."""
         self._places: list[dict[tuple[int, ...], int]] = [{} for _ in range(batch)]  # behind the last of each n-gram
         self._known = [0] * batch  # tokens of each text whose n-grams are known
 

@@ -137,9 +137,7 @@ def greedy(proposal: Proposal, likeliest: Sequence[int]) -> Walk:
     return Walk(np.array([likeliest[node + 1] for node in nodes]), tuple(nodes[1:]))
 
 
-def _processed(
-    lines: Sequence[Line], proposals: Sequence[Proposal], rows: Floats, processor: Processor
-) -> Floats:
+def _processed(lines: Sequence[Line], proposals: Sequence[Proposal], rows: Floats, processor: Processor) -> Floats:
     """Return logits as a processor changes them, each by the text and the drafted tokens above it."""
     given = iter(rows)
     return np.stack(
