@@ -6,6 +6,7 @@ one-hot and the rule comes down to this: go on as long as a drafted token is the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from costlab.arrays import Floats
-from costlab.speculative import Streams, Walk, one_hot, verify_many, walk
+from costlab.speculative import Streams, Walk, draw, one_hot, verify_many, walk
 
 #: From logits (…, vocabulary) to the laws that tokens are drawn from.
 Law = Callable[[Floats], Floats]
@@ -84,19 +85,24 @@ def decide(
     rows = _own_rows(proposals, logits)
     if processor is not None:
         rows = _processed(lines, proposals, rows, processor)
-    ends = np.cumsum([1 + len(proposal.tokens) for proposal in proposals])[:-1]
+    counts = [1 + len(proposal.tokens) for proposal in proposals]
+    starts = [0, *itertools.accumulate(counts)]
     if law is None:
-        likeliest = np.split(rows.argmax(-1), ends)
-        return [greedy(proposal, each.tolist()) for proposal, each in zip(proposals, likeliest, strict=True)]
-    p = np.split(law(rows), ends)
+        likeliest = rows.argmax(-1).tolist()
+        return [greedy(proposal, likeliest[start:]) for proposal, start in zip(proposals, starts, strict=False)]
+    p = law(rows)  # (rows, vocabulary)
     found: dict[int, Walk] = {}
+    alike: dict[int, list[int]] = {}  # chains of one length are verified together
     for number, (line, proposal) in enumerate(zip(lines, proposals, strict=True)):
-        if proposal.parents is not None:
-            q = proposal.q(rows.shape[-1])
-            found[number] = walk(proposal.tokens, proposal.parents, q, p[number], line.streams)
-    for length in {len(proposal.tokens) for proposal in proposals}:  # chains of one length are verified together
-        alike = [i for i, each in enumerate(proposals) if each.parents is None and len(each.tokens) == length]
-        found |= zip(alike, _verified(alike, lines, proposals, p), strict=True)
+        if proposal.parents is None:
+            alike.setdefault(counts[number], []).append(number)
+        else:
+            own = p[starts[number] : starts[number + 1]]
+            found[number] = walk(proposal.tokens, proposal.parents, proposal.q(p.shape[-1]), own, line.streams)
+    for count, numbers in alike.items():
+        laws = p[np.array([starts[number] for number in numbers])[:, None] + np.arange(count)]
+        verified = _verified([lines[i].streams for i in numbers], [proposals[i] for i in numbers], laws)
+        found |= zip(numbers, verified, strict=True)
     return [found[number] for number in range(len(lines))]
 
 
@@ -108,17 +114,14 @@ def _own_rows(proposals: Sequence[Proposal], logits: Floats) -> Floats:
     return np.concatenate([each[:own] for each, own in zip(logits, counts, strict=True)])
 
 
-def _verified(
-    alike: Sequence[int], lines: Sequence[Line], proposals: Sequence[Proposal], p: Sequence[Floats]
-) -> list[Walk]:
-    """Return what chains of one length emit, each by its own sequence's random numbers."""
-    if not alike:
-        return []
-    drafted = np.array([proposals[number].tokens for number in alike], dtype=np.int64)
-    laws, q = np.stack([p[number] for number in alike]), [proposals[number].q(p[0].shape[-1]) for number in alike]
-    accept = [lines[number].streams.accept.random(drafted.shape[1]) for number in alike]
-    last = [lines[number].streams.last.random() for number in alike]
-    rounds = verify_many(drafted, np.stack(q), laws, accept, last)
+def _verified(streams: Sequence[Streams], chains: Sequence[Proposal], p: Floats) -> list[Walk]:
+    """Return what chains of one length emit, each by its own sequence's random numbers; p: (chains, rows, vocabulary)."""
+    last = [each.last.random() for each in streams]
+    if p.shape[1] == 1:  # nothing was drafted: the target's own draw
+        return [Walk(token, ()) for token in draw(p, np.array(last)[:, None])]
+    accept = [each.accept.random(p.shape[1] - 1) for each in streams]
+    q = np.stack([each.q(p.shape[-1]) for each in chains])
+    rounds = verify_many([each.tokens for each in chains], q, p, accept, last)
     kept = zip(rounds.tokens, rounds.accepted.tolist(), strict=True)
     return [Walk(tokens[: accepted + 1], tuple(range(accepted))) for tokens, accepted in kept]
 
