@@ -115,7 +115,7 @@ def _own_rows(proposals: Sequence[Proposal], logits: Floats) -> Floats:
 
 
 def _verified(streams: Sequence[Streams], chains: Sequence[Proposal], p: Floats) -> list[Walk]:
-    """Return what chains of one length emit, each by its own sequence's random numbers; p: (chains, rows, vocabulary)."""
+    """Return what chains of one length emit, by each sequence's own random numbers; p: (chains, rows, vocabulary)."""
     last = [each.last.random() for each in streams]
     if p.shape[1] == 1:  # nothing was drafted: the target's own draw
         return [Walk(token, ()) for token in draw(p, np.array(last)[:, None])]

@@ -49,7 +49,7 @@ class Vocabulary:
         Raises:
             ValueError: another vocabulary.
         """
-        if self != BYTES:
+        if self != BYTE_VOCABULARY:
             raise ValueError(f"prompt {text!r} should be token numbers: only a model over bytes reads text")
         return list(text.encode() if isinstance(text, str) else text)
 
@@ -58,7 +58,7 @@ class Vocabulary:
         return b"".join(self.names[token] for token in tokens).decode(errors="replace")
 
 
-BYTES = Vocabulary(tuple(bytes([value]) for value in range(VOCABULARY)))
+BYTE_VOCABULARY = Vocabulary(tuple(bytes([value]) for value in range(VOCABULARY)))
 
 
 class Runner(Protocol):
@@ -115,7 +115,7 @@ class ByteRunner:
     cache: RaggedCache
     hidden: Tensor  # of the last pass's rows, what MTP modules read, shape (batch, rows, hidden)
 
-    def __init__(self, model: ByteModel, vocabulary: Vocabulary = BYTES) -> None:
+    def __init__(self, model: ByteModel, vocabulary: Vocabulary = BYTE_VOCABULARY) -> None:
         self.model = model.eval()
         self.vocabulary = vocabulary
         self.context = model.size.context
