@@ -9,8 +9,6 @@
 >>> plain, drafted = (generate(target, ["To be or not to be"], draft, tokens=60)[0] for draft in (None, LookupDraft(4)))
 >>> plain.tokens == drafted.tokens, plain.passes, drafted.passes < plain.passes
 (True, 60, True)
-
-Chapter: speculative
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.random import SeedSequence, default_rng
+from numpy.random import Generator, SeedSequence, default_rng
 
 from costlab.arrays import Floats
 from costlab.checks import count, whole
@@ -164,10 +162,9 @@ class _Running(Line):
     def begun(cls, text: list[int], seed: int, tokens: int, context: int) -> _Running:
         if len(text) >= context:
             raise ValueError(f"a prompt of {len(text):,} tokens leaves no room in a context of {context:,}")
-        drawing, accept, last = (default_rng(each) for each in SeedSequence(seed).spawn(3))
         cap = min(len(text) + tokens, context)
         full = "length" if cap == len(text) + tokens else "context"
-        return cls(list(text), 0, 0, drawing, Streams(accept, last), len(text), cap, full)
+        return cls(list(text), 0, 0, *streams_of(seed), len(text), cap, full)
 
     def emit(self, emitted: Walk, proposal: Proposal, stop: Collection[int]) -> None:
         """Add what a round emits, up to a stop token or the cap, and count no more than that."""
@@ -194,6 +191,12 @@ class _Running(Line):
         tokens = self.text[self.prompt :]
         counts = tuple(self.tried), tuple(self.accepted)
         return Generation(tuple(tokens), vocabulary.decode(tokens), self.end, self.passes, self.steps, *counts)
+
+
+def streams_of(seed: int) -> tuple[Generator, Streams]:
+    """Return a sequence's random numbers: those of its drafts, and those of the rule; all are streams of their own."""
+    drawing, accept, last = (default_rng(each) for each in SeedSequence(seed).spawn(3))
+    return drawing, Streams(accept, last)
 
 
 def _begun(runner: Runner, prompts: Sequence[Prompt], seed: int | Sequence[int], tokens: int) -> list[_Running]:

@@ -4,8 +4,6 @@ Each draft says by which law it drew its tokens, for the rule that accepts them 
 without chance (an argmax, a copy) has a one-hot law, whatever scores it was chosen by. What a draft's model has read is
 compared with the text before each round and taken back from the first difference on; so it makes no difference whether
 a round accepted all of its tokens, some or none, or had none.
-
-Chapter: speculative
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Drafts without a model: the text itself, and a table of n-grams that was counted before.
-
-Chapter: speculative
-"""
+"""Drafts without a model: the text itself, and a table of n-grams that was counted before."""
 
 from __future__ import annotations
 
