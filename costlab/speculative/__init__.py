@@ -20,6 +20,7 @@ from costlab.speculative.candidates import (
     walk,
 )
 from costlab.speculative.goodness import Goodness, chi_square, power
+from costlab.speculative.goodput import Admission, admit, batch_goodput, latency_per_token
 from costlab.speculative.lossy import distance, ensemble, lenient, typical
 from costlab.speculative.rules import (
     Round,
@@ -46,12 +47,37 @@ from costlab.speculative.simulate import (
     verify_many,
     write_texts,
 )
+from costlab.speculative.theory import (
+    arithmetic_factor,
+    best_length,
+    by_position,
+    conditional,
+    expected_tokens,
+    implied_acceptance,
+    pass_cost,
+    round_cost,
+    speedup,
+    survival,
+    tokens_law,
+)
+from costlab.speculative.trees import (
+    Tree,
+    best_tree,
+    fastest_tree,
+    node_survival,
+    rank_shares,
+    tree_cost,
+    tree_tokens,
+)
 
 __all__ = [
-    "Candidates", "Chosen", "Draft", "Goodness", "Pair", "Round", "Rounds", "Rule", "Streams", "Walk", "Written",
-    "acceptance", "best_candidates", "check_laws", "check_non_anticipating", "check_vocabulary", "chi_square",
-    "choose", "count_texts", "distance", "distinct_candidates", "distinct_laws", "distribution", "draft", "draw",
-    "ensemble", "exact", "independent_candidates", "lenient", "match", "one_hot", "power", "random_pair", "residual",
-    "text_law", "typical", "until_doubt", "verify", "verify_many", "walk", "while_likely", "while_sure",
+    "Admission", "Candidates", "Chosen", "Draft", "Goodness", "Pair", "Round", "Rounds", "Rule", "Streams", "Tree",
+    "Walk", "Written", "acceptance", "admit", "arithmetic_factor", "batch_goodput", "best_candidates", "best_length",
+    "best_tree", "by_position", "check_laws", "check_non_anticipating", "check_vocabulary", "chi_square", "choose",
+    "conditional", "count_texts", "distance", "distinct_candidates", "distinct_laws", "distribution", "draft", "draw",
+    "ensemble", "exact", "expected_tokens", "fastest_tree", "implied_acceptance", "independent_candidates",
+    "latency_per_token", "lenient", "match", "node_survival", "one_hot", "pass_cost", "power", "random_pair",
+    "rank_shares", "residual", "round_cost", "speedup", "survival", "text_law", "tokens_law", "tree_cost",
+    "tree_tokens", "typical", "until_doubt", "verify", "verify_many", "walk", "while_likely", "while_sure",
     "write_texts",
 ]  # fmt: skip
