@@ -12,7 +12,7 @@ from costlab.cli.output import Answer, facts
 def add_verbs(verbs: Any) -> None:
     """Add generate."""
     example = "generate 'def main(' --method lookup --tokens 60"
-    about = "text from a small model that ships with costlab, by speculative decoding (needs torch)"
+    about = "text of a small shipped model by speculative decoding; needs torch"
     text = add_verb(verbs, "generate", _generate, about, example)
     text.add_argument("prompt", metavar="PROMPT", help="what the model goes on with; it knows Python's library")
     methods = "plain, draft (a smaller model), mtp, lookup (copies), ngram (a table), tree (of tokens) (default draft)"
