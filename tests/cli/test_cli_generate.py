@@ -1,12 +1,12 @@
-"""The verb generate: text of the shipped models, the same by every method, what it counts, and where torch is missing."""
+"""The verb generate: text of the shipped models, the same by every method; what it counts; and a missing torch."""
 
 import subprocess
 import sys
 
 import pytest
-from costlab.nn.speculative import shipped
 
 from costlab.cli import generate
+from costlab.nn.speculative import shipped
 
 PROMPT = "def"
 METHODS = list(shipped.METHODS)

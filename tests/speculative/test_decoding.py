@@ -204,6 +204,12 @@ def test_stop_tokens_and_caps(plain, name):
             counted(each)
 
 
+def test_caps_of_their_own(plain):
+    caps = list(range(1, 9))
+    found = generate(TARGET, PROMPTS, DRAFTS["draft"], tokens=caps)
+    assert texts(found) == [each.tokens[:cap] for each, cap in zip(plain, caps, strict=True)]
+
+
 def counted(each: Generation) -> None:
     """A pass emits what it accepts and one token more, unless the text ended before that one."""
     assert len(each.tokens) - sum(each.accepted) in (each.passes, each.passes - 1)
@@ -329,6 +335,7 @@ def test_a_vocabulary_in_another_order_is_refused():
         ({"prompts": [[1, -1]]}, "-1"),
         ({"tokens": 0}, "tokens"),
         ({"tokens": 1.5}, "1.5"),
+        ({"tokens": [5, 6]}, "one for each of 1 prompts"),
         ({"temperature": -1}, "temperature = -1"),
         ({"temperature": float("nan")}, "temperature = nan"),
         ({"top_k": 0}, "top_k = 0"),

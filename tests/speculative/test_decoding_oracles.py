@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 from effort import examples
+from speculative.llama_peer import llama
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 from transformers.modeling_layers import MtpModel
 
 from costlab.nn.speculative import MTP, ByteModel, as_llama, held_out_text, load_family
@@ -24,16 +25,6 @@ from costlab.nn.speculative.runners import ByteRunner
 
 TOKENS = 60
 PROMPTS = [held_out_text(kind)[start : start + 64] for kind in ("code", "prose") for start in (100, 2000)]
-
-
-def llama(model: ByteModel, **options: Any) -> LlamaForCausalLM:
-    """transformers' Llama with a byte model's weights, in float64."""
-    dimensions, weights = as_llama(model)
-    dimensions["rope_parameters"] = {"rope_type": "default", "rope_theta": dimensions.pop("rope_theta")}
-    none = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-    theirs = LlamaForCausalLM(LlamaConfig(**dimensions, **none, **options)).double().eval()
-    theirs.load_state_dict(weights)
-    return theirs
 
 
 def their_modules(target: LlamaForCausalLM, ours: MTP) -> MtpModel:
@@ -60,7 +51,7 @@ def models():
     for module in (family.target, family.draft, family.mtp):
         module.double()
     target = llama(family.target, num_mtp_layers=3, mtp_hidden_states_first=True)
-    return family, target, llama(family.draft)
+    return family, target.double(), llama(family.draft).double()
 
 
 @torch.inference_mode()
