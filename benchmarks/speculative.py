@@ -19,7 +19,7 @@ from peers import Row, beside, best, from_tests, main, peer, timed
 
 from costlab.arrays import Floats, Ints
 from costlab.nn.speculative import ByteModel, Family, held_out_text, load_family
-from costlab.nn.speculative.decoding import Generation, conditional_acceptance, generate, streams_of
+from costlab.nn.speculative.decoding import Generation, conditional_acceptance, generate_texts, streams_of
 from costlab.nn.speculative.drafts import NoDraft, Proposer
 from costlab.nn.speculative.rounds import Line
 from costlab.nn.speculative.runners import ByteRunner
@@ -161,7 +161,9 @@ def raced(
     for first in range(0, len(prompts), batch):
         group = slice(first, first + batch)
         calls = {
-            name: partial(generate, target, prompts[group], draft, tokens=caps[group], temperature=heat, seed=first)
+            name: partial(
+                generate_texts, target, prompts[group], draft, tokens=caps[group], temperature=heat, seed=first
+            )
             for name, draft in drafts.items()
         }
         for name, call in calls.items():
@@ -179,7 +181,7 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
     drafts |= {name: proposer(name.split("-")[0], length, family) for name, length in METHODS.items()}
     count, tokens, few = (2, 24, 1) if options.quick else (32, 96, 2)
     prompts = some_prompts(count)
-    plain_texts = [each.tokens for each in generate(target, prompts, tokens=tokens)]
+    plain_texts = [each.tokens for each in generate_texts(target, prompts, tokens=tokens)]
     starts = [loop_start(text) for text in plain_texts]
     loops = 1 - sum(starts) / sum(map(len, plain_texts))
     parts = costs(family, drafts, 2 if options.quick else 40)
@@ -376,8 +378,8 @@ class Compiled:
         return self.model.logits(x)[0, -1].argmax()
 
     @torch.inference_mode()
-    def generate(self, prompt: bytes, tokens: int) -> tuple[int, ...]:
-        """Return the tokens behind a prompt; its prefill is the model's own, as in `generate`."""
+    def generate_texts(self, prompt: bytes, tokens: int) -> tuple[int, ...]:
+        """Return the tokens behind a prompt; its prefill is the model's own, as in `generate_texts`."""
         cache = self.model.new_cache()
         self.model.read(torch.tensor([list(prompt[:-1])]), cache)
         for own, read in zip((*self.keys, *self.values), (*cache.keys, *cache.values), strict=True):
@@ -418,7 +420,7 @@ def beside_compiled(
 def whole(target: ByteRunner, draft: Proposer, prompts: list[bytes], tokens: int, heat: float = 0.0) -> None:
     """Write a text behind each prompt, one after another."""
     for prompt in prompts:
-        generate(target, [prompt], draft, tokens=tokens, temperature=heat)
+        generate_texts(target, [prompt], draft, tokens=tokens, temperature=heat)
 
 
 def beside_transformers(

@@ -11,7 +11,7 @@ from speculative import toys
 
 from costlab.nn.speculative import drafts as drafting
 from costlab.nn.speculative import rounds
-from costlab.nn.speculative.decoding import conditional_acceptance, generate
+from costlab.nn.speculative.decoding import conditional_acceptance, generate_texts
 from costlab.nn.speculative.drafts import ModelDraft, TreeDraft
 from costlab.nn.speculative.lookups import LookupDraft
 from costlab.speculative import chi_square, power, random_pair, text_law
@@ -35,7 +35,7 @@ PROMPT = [0, 1, 2, 3, 1, 0, 2, 0]
 
 def p_value(draft, texts=TEXTS, **options):
     """How likely counts like these are under the exact law."""
-    found = generate(
+    found = generate_texts(
         toys.MarkovRunner(PAIR.target), [PROMPT] * texts, draft, tokens=TOKENS, temperature=1.0, seed=1, **options
     )
     counts = np.zeros(len(LAW))
@@ -89,7 +89,7 @@ def test_acceptance_is_the_overlap_of_the_laws():
 
     The pair accepts .6 in every context; shares lie within 4 standard errors.
     """
-    found = generate(
+    found = generate_texts(
         toys.MarkovRunner(PAIR.target),
         [PROMPT] * 500,
         ModelDraft(toys.MarkovRunner(PAIR.draft), 3),
@@ -107,7 +107,7 @@ def test_acceptance_is_the_overlap_of_the_laws():
 def test_one_hot_drafts_are_kept_with_the_targets_chance():
     """A copied token is kept with its own probability p(x), not with p/q of some score."""
     runner = toys.MarkovRunner(np.array([[0.3, 0.7], [0.5, 0.5]]))
-    found = generate(runner, [[0, 1, 0]] * 4000, LookupDraft(1), tokens=2, temperature=1.0)  # copies 1 behind 0
+    found = generate_texts(runner, [[0, 1, 0]] * 4000, LookupDraft(1), tokens=2, temperature=1.0)  # copies 1 behind 0
     tried, kept = sum(each.tried[0] for each in found), sum(each.accepted[0] for each in found)
     assert tried >= 4000
     assert abs(kept / tried - 0.7) < 4 * np.sqrt(0.21 / tried)

@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from transformers.modeling_layers import MtpModel
 
 from costlab.nn.speculative import MTP, ByteModel, as_llama, held_out_text, load_family
-from costlab.nn.speculative.decoding import generate
+from costlab.nn.speculative.decoding import generate_texts
 from costlab.nn.speculative.drafts import ModelDraft, MTPDraft
 from costlab.nn.speculative.lookups import LookupDraft
 from costlab.nn.speculative.runners import ByteRunner
@@ -63,20 +63,20 @@ def theirs(target: LlamaForCausalLM, prompt: bytes, **options: Any) -> tuple[int
 @pytest.mark.parametrize("prompt", PROMPTS[: examples(4) // 2], ids=lambda prompt: repr(prompt[:8]))
 def test_transformers_writes_the_same(models, prompt, monkeypatch):
     family, target, draft = models
-    (plain,) = generate(family.target, [prompt], tokens=TOKENS)
+    (plain,) = generate_texts(family.target, [prompt], tokens=TOKENS)
     assert theirs(target, prompt) == plain.tokens
 
     draft.generation_config.update(num_assistant_tokens=3, num_assistant_tokens_schedule="constant")
-    assisted = generate(family.target, [prompt], ModelDraft(ByteRunner(family.draft), 3), tokens=TOKENS)
+    assisted = generate_texts(family.target, [prompt], ModelDraft(ByteRunner(family.draft), 3), tokens=TOKENS)
     assert theirs(target, prompt, assistant_model=draft) == assisted[0].tokens == plain.tokens
 
-    copied = generate(family.target, [prompt], LookupDraft(5), tokens=TOKENS)
+    copied = generate_texts(family.target, [prompt], LookupDraft(5), tokens=TOKENS)
     assert theirs(target, prompt, prompt_lookup_num_tokens=5) == copied[0].tokens == plain.tokens
 
     calls = []
     monkeypatch.setattr(
         MtpModel, "from_pretrained", lambda main, **how: calls.append(1) or their_modules(main, family.mtp)
     )
-    ahead = generate(family.target, [prompt], MTPDraft(family.mtp), tokens=TOKENS)
+    ahead = generate_texts(family.target, [prompt], MTPDraft(family.mtp), tokens=TOKENS)
     assert theirs(target, prompt, use_mtp=True) == ahead[0].tokens == plain.tokens
     assert calls

@@ -1,12 +1,12 @@
 """The decoding loop: draft, one pass of the target over all drafted rows, the rule, and what is kept.
 
 >>> import torch
->>> from costlab.nn.speculative.drafts import LookupDraft
+>>> from costlab.nn.speculative.lookups import LookupDraft
 >>> from costlab.nn.speculative.model import ByteModel, ByteSize
 >>> from costlab.nn.speculative.runners import ByteRunner
 >>> seeded = torch.manual_seed(0)
 >>> target = ByteRunner(ByteModel(ByteSize(layers=2, hidden=32, heads=4, inner=64)).double())
->>> plain, drafted = (generate(target, ["To be or not to be"], draft, tokens=60)[0] for draft in (None, LookupDraft(4)))
+>>> plain, drafted = (generate_texts(target, ["To be or not"], each, tokens=60)[0] for each in (None, LookupDraft(4)))
 >>> plain.tokens == drafted.tokens, plain.passes, drafted.passes < plain.passes
 (True, 60, True)
 """
@@ -72,7 +72,7 @@ def _summed(counts: Sequence[Sequence[int]]) -> Floats:
 
 
 @torch.inference_mode()
-def generate(
+def generate_texts(
     target: Runner | ByteModel | Decoder,
     prompts: Sequence[Prompt],
     draft: Proposer | None = None,

@@ -13,7 +13,7 @@ from functools import cache
 from time import perf_counter
 
 from costlab.checks import pick
-from costlab.nn.speculative.decoding import Generation, generate
+from costlab.nn.speculative.decoding import Generation, generate_texts
 from costlab.nn.speculative.drafts import ModelDraft, MTPDraft, NoDraft, Proposer, TreeDraft
 from costlab.nn.speculative.family import Family, load_family
 from costlab.nn.speculative.lookups import LookupDraft, TableDraft
@@ -96,14 +96,14 @@ def continued(
         timed: whether to take the time; the shortest of several counts.
 
     Raises:
-        ValueError: an unknown method, or what `generate` refuses.
+        ValueError: an unknown method, or what `generate_texts` refuses.
     """
     family = load_family()
     target, draft = ByteRunner(family.target), proposer(method, length, family)
 
     def run(how: Proposer) -> tuple[Generation, float]:
         start = perf_counter()
-        (found,) = generate(target, [prompt], how, tokens=tokens, temperature=temperature, seed=seed)
+        (found,) = generate_texts(target, [prompt], how, tokens=tokens, temperature=temperature, seed=seed)
         return found, (perf_counter() - start) / len(found.tokens)
 
     generation, _ = run(draft)
