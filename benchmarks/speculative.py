@@ -174,7 +174,7 @@ def raced(
 
 
 def decoding(options: argparse.Namespace) -> Iterator[Row]:
-    """Each method beside plain decoding: by batch and temperature, greedy text whole and before it loops; and its parts."""
+    """Each method beside plain decoding, by batch and temperature, greedy text whole and loop-free; and parts."""
     family = load_family()
     target = ByteRunner(family.target)
     drafts: dict[str, Proposer] = {"plain": NoDraft()}
@@ -332,7 +332,8 @@ def flips(model: ByteModel, prompts: list[bytes], runs: dict[str, Run]) -> Row:
     texts = len(METHODS) * len(prompts)
     return Row(
         "flips", "greedy texts in float32 equal to plain ones", "all", "texts",
-        float(texts - len(margins)), float(texts), more=True, at={"margins": [round(each, 6) for each in sorted(margins)]},
+        float(texts - len(margins)), float(texts), more=True,
+        at={"margins": [round(each, 6) for each in sorted(margins)]},
     )  # fmt: skip
 
 
