@@ -105,6 +105,8 @@ TEMPERATURES = (0.0, 1.0)
 #: Smallest speed-up at batch 1 on text before it loops, at temperature 0 and at 1; and smallest tokens a pass.
 SPEED_GOALS = {"best": (2.0, 1.5), "draft": (1.3, 1.15), "mtp": (1.25, 1.1)}
 TOKEN_GOALS = {"draft": (3.0, 2.7), "mtp": (3.1, 2.9), "ngram": (3.5, 2.8)}
+#: Prompts at batches above 1, half of them at batch 1; tokens behind each; how often each is timed. And with --quick.
+SIZES = {False: (32, 96, 2), True: (2, 24, 1)}
 PROMPT, SHORTEST = 192, 16  # bytes of a prompt; texts that loop from fewer bytes on are left out of loop-free figures
 PERIOD, REPEATED = 48, 16  # a loop: a period of at most so many bytes that stays for two periods and so many bytes
 
@@ -160,16 +162,17 @@ def raced(
     texts: dict[str, list[Generation]] = {name: [] for name in drafts}
     for first in range(0, len(prompts), batch):
         group = slice(first, first + batch)
-        calls = {
-            name: partial(
-                generate_texts, target, prompts[group], draft, tokens=caps[group], temperature=heat, seed=first
-            )
-            for name, draft in drafts.items()
-        }
-        for name, call in calls.items():
-            texts[name] += call()
-        for name, best_s in zip(calls, best(*calls.values(), rounds=few, warm=0), strict=True):
-            seconds[name] += best_s
+        how: dict[str, Any] = {"tokens": caps[group], "temperature": heat, "seed": first}
+        rounds = [
+            {
+                name: timed(partial(generate_texts, target, prompts[group], draft, **how))
+                for name, draft in drafts.items()
+            }
+            for _ in range(few)
+        ]
+        for name in drafts:
+            seconds[name] += min(each[name][0] for each in rounds)
+            texts[name] += rounds[0][name][1]
     return {name: Run(seconds[name], texts[name]) for name in drafts}
 
 
@@ -179,7 +182,7 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
     target = ByteRunner(family.target)
     drafts: dict[str, Proposer] = {"plain": NoDraft()}
     drafts |= {name: proposer(name.split("-")[0], length, family) for name, length in METHODS.items()}
-    count, tokens, few = (2, 24, 1) if options.quick else (32, 96, 2)
+    count, tokens, few = SIZES[options.quick]
     prompts = some_prompts(count)
     plain_texts = [each.tokens for each in generate_texts(target, prompts, tokens=tokens)]
     starts = [loop_start(text) for text in plain_texts]
