@@ -20,6 +20,7 @@ from costlab.nn.speculative.lookups import LookupDraft, TableDraft
 from costlab.nn.speculative.ngram import NGrams
 from costlab.nn.speculative.runners import ByteRunner
 from costlab.nn.speculative.text import training_text
+from costlab.nn.threads import one_thread
 
 TIMED_ROUNDS = 3  # in which drafted and plain decoding take turns
 TABLE_ORDER = 5  # bytes of an n-gram
@@ -106,9 +107,10 @@ def continued(
         (found,) = generate_texts(target, [prompt], how, tokens=tokens, temperature=temperature, seed=seed)
         return found, (perf_counter() - start) / len(found.tokens)
 
-    generation, _ = run(draft)
-    if not timed:
-        return Continued(generation, None, None)
-    seconds = [(run(draft)[1], run(NoDraft())[1]) for _ in range(TIMED_ROUNDS)]
+    with one_thread():
+        generation, _ = run(draft)
+        if not timed:
+            return Continued(generation, None, None)
+        seconds = [(run(draft)[1], run(NoDraft())[1]) for _ in range(TIMED_ROUNDS)]
     token_s, plain_token_s = (min(each) for each in zip(*seconds, strict=True))
     return Continued(generation, token_s, plain_token_s)
