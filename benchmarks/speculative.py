@@ -395,8 +395,8 @@ class Compiled:
         return self.model.logits(x)[0, -1].argmax()
 
     @torch.inference_mode()
-    def generate_texts(self, prompt: bytes, tokens: int) -> tuple[int, ...]:
-        """Return the tokens behind a prompt; its prefill is the model's own, as in `generate_texts`."""
+    def write(self, prompt: bytes, tokens: int) -> tuple[int, ...]:
+        """Return the tokens behind a prompt; its prefill is the model's own, as everywhere here."""
         cache = self.model.new_cache()
         self.model.read(torch.tensor([list(prompt[:-1])]), cache)
         for own, read in zip((*self.keys, *self.values), (*cache.keys, *cache.values), strict=True):
@@ -423,7 +423,7 @@ def beside_compiled(
     compiled = None if why else Compiled(family.target, PROMPT + tokens)
     calls = {name: partial(whole, target, drafts[name], prompts, tokens) for name in ("plain", *METHODS)}
     if compiled:
-        calls["compiled"] = lambda: [compiled.generate(prompt, tokens) for prompt in prompts]
+        calls["compiled"] = lambda: [compiled.write(prompt, tokens) for prompt in prompts]
     seconds = dict(zip(calls, best(*calls.values(), rounds=2), strict=True)) if compiled else {}
     for name in ("plain", *METHODS):
         each = 1e3 / (tokens * len(prompts))
