@@ -9,9 +9,8 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -112,8 +111,7 @@ PROMPT, SHORTEST = 192, 16  # bytes of a prompt; texts that loop from fewer byte
 PERIOD, REPEATED = 48, 16  # a loop: a period of at most so many bytes that stays for two periods and so many bytes
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """What a method did with some prompts, from the end of each one's first round on: no prompt is read meanwhile."""
 
     seconds: float
@@ -121,9 +119,9 @@ class Run:
     passes: int
     generations: list[Generation]
 
-    def __add__(self, other: Run) -> Run:
-        sums = (getattr(self, part) + getattr(other, part) for part in ("seconds", "tokens", "passes"))
-        return Run(*sums, self.generations + other.generations)
+    def with_(self, other: Run) -> Run:
+        """Return both together."""
+        return Run(*(own + its for own, its in zip(self, other, strict=True)))
 
 
 class Clocked(ByteRunner):
@@ -185,7 +183,7 @@ def raced(
         turns = [{name: target.run(prompts[group], draft, **how) for name, draft in drafts.items()} for _ in range(few)]
         for name in drafts:
             best_run = min((turn[name] for turn in turns), key=lambda run: run.seconds)
-            total[name] = total[name] + best_run if name in total else best_run
+            total[name] = total[name].with_(best_run) if name in total else best_run
     return total
 
 
@@ -220,8 +218,9 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
                     yield from batch_one_rows(runs, heat, parts)
                 if batch == 1 and heat == 0 and kind == "whole":
                     yield flips(family.target, own, runs)
-    yield from falling(slower, options)
-    yield from beside_compiled(family, prompts[: count // 4 or 1], tokens, drafts, options)
+    if not options.quick:
+        yield from falling(slower)
+        yield from beside_compiled(family, prompts[: count // 4], tokens, drafts)
     yield from beside_transformers(family, prompts[: count // 4 or 1], tokens, drafts, few)
 
 
@@ -353,15 +352,14 @@ def flips(model: ByteModel, prompts: list[bytes], runs: dict[str, Run]) -> Row:
     )  # fmt: skip
 
 
-def falling(slower: dict[tuple[str, float], list[int]], options: argparse.Namespace) -> Iterator[Row]:
+def falling(slower: dict[tuple[str, float], list[int]]) -> Iterator[Row]:
     """Yield the smallest batch at which each method is slower than plain decoding."""
     for heat in TEMPERATURES:
         for name in METHODS:
             row = f"falls-{name}-{temperature_of(heat)}", f"batch from which {name} loses, temperature {heat:g}"
             batches = slower.get((name, heat))
-            last = BATCHES[0] if options.quick else BATCHES[-1]
-            why = "" if batches else f"faster than plain up to batch {last}"
-            values = (float(min(batches)), float(last)) if batches else (None, None)
+            why = "" if batches else f"faster than plain up to batch {BATCHES[-1]}"
+            values = (float(min(batches)), float(BATCHES[-1])) if batches else (None, None)
             yield Row(*row, "the largest measured", "sequences", *values, more=True, why_not=why)
 
 
@@ -413,12 +411,9 @@ def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return x * cos + torch.cat([-right, left], -1) * sin
 
 
-def beside_compiled(
-    family: Family, prompts: list[bytes], tokens: int, drafts: dict[str, Proposer], options: argparse.Namespace
-) -> Iterator[Row]:
+def beside_compiled(family: Family, prompts: list[bytes], tokens: int, drafts: dict[str, Proposer]) -> Iterator[Row]:
     """Yield each method, which is not compiled, beside a compiled plain decoder, greedy, batch 1, whole texts."""
     why = "" if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler, which torch.compile needs"
-    why = "not with --quick: compiling takes half a minute" if options.quick else why
     target = ByteRunner(family.target)
     compiled = None if why else Compiled(family.target, PROMPT + tokens)
     calls = {name: partial(whole, target, drafts[name], prompts, tokens) for name in ("plain", *METHODS)}

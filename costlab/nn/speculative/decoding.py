@@ -227,9 +227,8 @@ def _encoded(runner: Runner, prompt: Prompt) -> list[int]:
 
 
 def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
-    seeds = (
-        [seed + place for place in range(batch)] if isinstance(seed, int) else [whole(each, "seed") for each in seed]
-    )
+    given = seed if isinstance(seed, Sequence) else [whole(seed, "seed") + place for place in range(batch)]
+    seeds = [whole(each, "seed") for each in given]
     if len(seeds) != batch or any(each < 0 for each in seeds):
         raise ValueError(f"seed = {seed!r} should be a number of at least 0, or one for each of {batch} prompts")
     return seeds
