@@ -125,24 +125,36 @@ class Run(NamedTuple):
 
 
 class Clocked(ByteRunner):
-    """A byte model that knows when its first round after the prompts has ended, and what that emitted."""
+    """A byte model that notes when each round has ended, and what it emitted."""
 
     def start(self, batch: int, capacity: int) -> None:
         super().start(batch, capacity)
-        self.first: tuple[float, int] | None = None
+        self.rounds: list[tuple[float, int]] = []
 
     def keep(self, rows: Rows) -> None:
         super().keep(rows)
-        if self.first is None:
-            self.first = time.perf_counter(), sum(map(len, rows))
+        self.rounds.append((time.perf_counter(), sum(map(len, rows))))
 
-    def run(self, prompts: list[bytes], draft: Proposer, **how: Any) -> Run:
-        """Decode, and take the time."""
+    def run(self, prompts: list[bytes], draft: Proposer, until: int | None = None, **how: Any) -> Run:
+        """Decode, and take the time from the end of the first round.
+
+        Args:
+            prompts: a batch of them.
+            draft: what drafts.
+            until: of a single text the tokens after which the rounds that follow are not counted; None: all count.
+            how: what `generate_texts` takes besides.
+        """
         found = generate_texts(self, prompts, draft, **how)
-        end = time.perf_counter()
-        assert self.first is not None
-        tokens, passes = (sum(each) for each in zip(*((len(g.tokens), g.passes) for g in found), strict=True))
-        return Run(end - self.first[0], tokens - self.first[1], passes - len(found), found)
+        (start, first), *others = self.rounds
+        if until is None:
+            tokens, passes = (sum(each) for each in zip(*((len(g.tokens), g.passes) for g in found), strict=True))
+            return Run(self.rounds[-1][0] - start, tokens - first, passes - len(found), found)
+        run = Run(0.0, 0, 0, found)
+        for end, emitted in others:
+            if first + run.tokens >= until:
+                break
+            run = Run(end - start, run.tokens + emitted, run.passes + 1, found)
+        return run
 
 
 def some_prompts(count: int) -> list[bytes]:
@@ -174,12 +186,14 @@ def raced(
     batch: int,
     heat: float,
     few: int,
+    until: list[int] | None = None,
 ) -> dict[str, Run]:
     """Decode groups of prompts, all methods in turns; of each method and group the shortest time counts."""
     total: dict[str, Run] = {}
     for first in range(0, len(prompts), batch):
         group = slice(first, first + batch)
         how: dict[str, Any] = {"tokens": caps[group], "temperature": heat, "seed": first}
+        how |= {"until": until[first]} if until else {}
         turns = [{name: target.run(prompts[group], draft, **how) for name, draft in drafts.items()} for _ in range(few)]
         for name in drafts:
             best_run = min((turn[name] for turn in turns), key=lambda run: run.seconds)
@@ -209,7 +223,10 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
                 free = [i for i, start in enumerate(starts[: len(used)]) if start >= SHORTEST] or [0]
                 kinds = {"whole": kinds[""], "": ([used[i] for i in free], [max(1, starts[i]) for i in free])}
             for kind, (own, caps) in kinds.items():
-                runs = raced(target, drafts, own, caps, batch, heat, few)
+                until = None
+                if batch == 1 and heat == 0 and not kind:  # the rounds before a loop, as they are in the whole text
+                    caps, until = [tokens] * len(own), caps
+                runs = raced(target, drafts, own, caps, batch, heat, few, until)
                 yield from speed_rows(runs, heat, batch, kind, loops)
                 for name, run in runs.items():
                     if kind == "" and run.seconds / run.tokens > runs["plain"].seconds / runs["plain"].tokens:
@@ -244,6 +261,8 @@ def speed_rows(runs: dict[str, Run], heat: float, batch: int, kind: str, loops: 
             continue
         goals = SPEED_GOALS.get(name) if batch == 1 and not kind else None
         ms = [1e3 * each.seconds / each.tokens for each in (run, plain)]
+        cut = batch == 1 and heat == 0 and not kind  # what was counted is of the whole text
+        shares = [] if cut else [round(float(share), 3) for share in conditional_acceptance(run.generations)]
         yield Row(
             "-".join(filter(None, [name, temperature_of(heat), f"b{batch}", kind])),
             f"{name if name != 'best' else f'best method ({fastest})'}, temperature {heat:g}, batch {batch}, {text}",
@@ -252,8 +271,8 @@ def speed_rows(runs: dict[str, Run], heat: float, batch: int, kind: str, loops: 
             *ms,
             goal=(goals[heat > 0], None) if goals else None,
             at={
+                **({"acceptance": shares} if shares else {}),
                 "tokens_per_pass": round(run.tokens / run.passes, 3),
-                "acceptance": [round(float(share), 3) for share in conditional_acceptance(run.generations)],
                 "round_cost": round((run.seconds / run.passes) / (plain.seconds / plain.passes), 3),
             },
         )
