@@ -6,15 +6,15 @@ Chapter: speculative
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from costlab import speculative
+
 from costlab.arrays import Floats
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.style import COLOURS, INK, colour_key, label_ends, log_axis, new_figure, share_axis
+from costlab.explore.style import COLOURS, colour_key, label_ends, new_figure
+from costlab.speculative import theory
 
 # --- the rule --------------------------------------------------------------------------------------------------
 
@@ -88,18 +88,18 @@ def draft_length(acceptance: float = 0.8, length: int = 3, draft_cost: float = 0
         ValueError: an acceptance, length or cost out of range.
     """
     lengths = np.arange(17)
-    gains = [speculative.speedup(acceptance, int(k), draft_cost) for k in lengths]
+    gains = [theory.speedup(acceptance, int(k), draft_cost) for k in lengths]
     best = int(np.argmax(gains))
-    marked, tokens = gains[length], speculative.expected_tokens(acceptance, length)
+    marked, tokens = gains[length], theory.expected_tokens(acceptance, length)
     axes = new_figure("How many tokens should a draft have?", "drafted tokens", "speed-up")
-    axes.plot(lengths, [speculative.expected_tokens(acceptance, int(k)) for k in lengths], "--", color=COLOURS["draft"])
+    axes.plot(lengths, [theory.expected_tokens(acceptance, int(k)) for k in lengths], "--", color=COLOURS["draft"])
     axes.plot(lengths, gains, color=COLOURS["target"])
     axes.hlines(1, 0, 16, color=COLOURS["other"], linewidth=1.2, linestyle=":")
     axes.plot(best, gains[best], "o", color=COLOURS["target"], fillstyle="none", markersize=11)
     axes.plot(length, marked, "o", color=COLOURS["target"])
-    top = max(4.0, speculative.expected_tokens(acceptance, 16) * 1.08)
+    top = max(4.0, theory.expected_tokens(acceptance, 16) * 1.08)
     axes.set(xlim=(0, 16), ylim=(0, top), xticks=[0, 4, 8, 12, 16])
-    last = float(speculative.expected_tokens(acceptance, 16))
+    last = float(theory.expected_tokens(acceptance, 16))
     ends = [(last, "tokens per pass", COLOURS["draft"]), (gains[-1], "speed-up", COLOURS["target"])]
     label_ends(axes, 16, [*ends, (1, "plain", COLOURS["other"])], ["dashed", "solid", "dotted"])
     return Words(
@@ -110,3 +110,167 @@ def draft_length(acceptance: float = 0.8, length: int = 3, draft_cost: float = 0
         f"speed-up {value(marked, f'{marked:.2f}', 'speculative_gain')}. Best, ringed: "
         f"{value(best, str(best), 'speculative_best')} drafted, {value(gains[best], f'{gains[best]:.2f}')}.",
     )
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A published curve of accepted lengths."""
+
+    name: str  # of the model and its draft, as people say it
+    maker: str  # whose colour it has
+    line: str  # solid, dashed or dotted
+    lengths: tuple[float, ...]  # tokens per pass with drafts of 1, 2, 3 … tokens
+
+
+_PUBLISHED = {
+    "v4-on": _Curve("V4-Pro, thinking", "DeepSeek", "solid", (1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58)),
+    "v4-off": _Curve("V4-Pro, no thinking", "DeepSeek", "dashed", (1.92, 2.61, 2.97, 3.00, 3.10, 3.16, 3.00, 3.11)),
+    "dspark": _Curve("V4-Pro, DSpark", "DeepSeek", "dotted", (1.84, 2.51, 3.01, 3.36, 3.61, 3.77, 3.73, 3.47)),
+    "glm": _Curve("GLM-5.2", "Z.ai", "solid", (1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06)),
+    "qwen": _Curve("Qwen3.5-397B", "Alibaba", "solid", (1.93, 2.73, 3.39, 3.97, 4.41, 4.80, 5.04, 5.21)),
+    "kimi": _Curve("Kimi-K2.5, EAGLE-3", "Moonshot", "solid", (1.83, 2.43, 2.88, 3.24, 3.46, 3.62, 3.71, 3.77)),
+}
+
+
+@drawn
+def first_is_not_all(curve: str = "v4-on") -> Words:
+    """Draw a published curve of tokens per pass, and what its first position would give if all were like it.
+
+    Args:
+        curve: key of the published curve.
+
+    Raises:
+        ValueError: an unknown curve.
+    """
+    shown = _PUBLISHED[curve]
+    measured = np.array([1.0, *shown.lengths])
+    lengths = np.arange(len(measured))
+    first = float(measured[1] - 1)
+    constant = np.array([theory.expected_tokens(first, int(k)) for k in lengths])
+    axes = new_figure("Is every position like the first?", "drafted tokens", "tokens per pass")
+    axes.plot(lengths, constant, "--", color=COLOURS["other"])
+    axes.plot(lengths, measured, "o-", color=COLOURS[shown.maker])
+    axes.set(xlim=(0, lengths[-1]), ylim=(0.8, max(4.6, constant[-1] * 1.05)), xticks=lengths)
+    ends = [(constant[-1], "if all were", COLOURS["other"]), (measured[-1], "measured", COLOURS[shown.maker])]
+    label_ends(axes, lengths[-1], ends, ["dashed", "solid"])
+    over = {k: float(constant[k] / measured[k] - 1) for k in (3, 8)}
+    positions = theory.conditional(shown.lengths)[:4]
+    return Words(
+        f"Tokens per pass of {shown.name} against drafted tokens: measured "
+        + ", ".join(f"{x:.2f}" for x in measured[1:])
+        + f" with 1 to 8 drafted. If each position were accepted like the first, {first:.2f}, there would be "
+        f"{constant[3]:.2f} with 3 and {constant[8]:.2f} with 8.",
+        f"{shown.name}: with 3 drafted tokens {value(measured[3], f'{measured[3]:.2f} tokens per pass')}, where the "
+        f"first position promises {value(constant[3], f'{constant[3]:.2f}')} "
+        f"({value(over[3], f'{over[3]:+.0%}', 'speculative_over_3')}); with 8 "
+        f"{value(measured[8], f'{measured[8]:.2f}')} against {value(constant[8], f'{constant[8]:.2f}')} "
+        f"({value(over[8], f'{over[8]:+.0%}', 'speculative_over_8')}). Accepted, position by position: "
+        + ", ".join(value(float(a), f"{a:.2f}") for a in positions)
+        + ".",
+    )
+
+
+@drawn
+def published_lengths() -> Words:
+    """Draw the published tokens per pass of several models against the number of drafted tokens."""
+    axes = new_figure("How many tokens do real drafts give?", "drafted tokens", "tokens per pass")
+    ends = []
+    styles = {"solid": "-", "dashed": "--", "dotted": ":"}
+    for curve in _PUBLISHED.values():
+        measured = [1.0, *curve.lengths]
+        axes.plot(range(len(measured)), measured, styles[curve.line], color=COLOURS[curve.maker])
+        ends.append((measured[-1], curve.name, COLOURS[curve.maker]))
+    axes.set(xlim=(0, 8), ylim=(0.8, 5.5), xticks=range(9))
+    label_ends(axes, 8, ends, [curve.line for curve in _PUBLISHED.values()])
+    return Words(
+        "Tokens per pass against drafted tokens, 1 to 8, measured: "
+        + " ".join(f"{c.name}: {', '.join(f'{x:.2f}' for x in c.lengths)}." for c in _PUBLISHED.values()),
+        "With 1, 3 and 8 drafted: "
+        + "; ".join(
+            f"{c.name} " + ", ".join(value(c.lengths[k - 1], f"{c.lengths[k - 1]:.2f}") for k in (1, 3, 8))
+            for c in _PUBLISHED.values()
+        )
+        + ".",
+    )
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------
+
+_PAIRS, _TOKENS = 200, 16  # random pairs of laws; tokens of each
+
+
+def laws_alike(acceptance: float, seed: int = 0) -> tuple[Floats, Floats]:
+    """Return random targets and drafts, [pairs, tokens] each, whose mean acceptance is as wished.
+
+    Args:
+        acceptance: mean over the pairs, above 0.3 and below 1.
+        seed: of the laws.
+    """
+    rng = np.random.default_rng(seed)
+    scores, other = rng.normal(size=(2, _PAIRS, _TOKENS)) * 1.5
+    p = _law_of(scores)
+    low, high = 0.0, 4.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        near = float(np.minimum(p, _law_of(scores + middle * other)).sum(axis=1).mean()) > acceptance
+        low, high = (middle, high) if near else (low, middle)
+    return p, _law_of(scores + low * other)
+
+
+def _law_of(scores: Floats) -> Floats:
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+
+
+@drawn
+def variant_bias(acceptance: float = 0.8) -> Words:
+    """Draw how far from the target's law each wrong rule is, over random pairs of laws of 16 tokens.
+
+    Args:
+        acceptance: mean acceptance of a draft's sample, 0.4 to 0.95.
+
+    Raises:
+        ValueError: an acceptance outside that range.
+    """
+    if not 0.4 <= acceptance <= 0.95:
+        raise ValueError(f"acceptance = {acceptance} should lie between 0.4 and 0.95")
+    p, q = laws_alike(acceptance)
+    bias = {name: float(0.5 * np.abs(law - p).sum(axis=1).mean()) for name, law in _variants(p, q).items()}
+    axes = new_figure(
+        "How far from the target's law?", "total variation distance", "", wide=(7.2, 3.4), narrow=(3.6, 3.6)
+    )
+    for place, (name, distance) in enumerate(bias.items()):
+        colour = COLOURS["target" if name == "the rule" else "dropped"]
+        axes.barh(place, distance, 0.6, color=colour)
+        axes.text(distance + 0.01, place, f"{distance:.3f}", va="center", fontsize=10, in_layout=False)
+    axes.set_yticks(range(len(bias)), list(bias))
+    axes.set(xlim=(0, 1), ylim=(len(bias) - 0.4, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1])
+    axes.grid(axis="y", visible=False)
+    return Words(
+        f"Mean distance from the target's law over {_PAIRS} pairs of laws at an acceptance of {acceptance:.2f}: "
+        + ", ".join(f"{name} {distance:.3f}" for name, distance in bias.items())
+        + ".",
+        f"At an acceptance of {value(acceptance, f'{acceptance:.2f}')}: "
+        + ", ".join(f"{name} {value(distance, f'{distance:.3f}')}" for name, distance in bias.items())
+        + ". 0 is exact, 1 has nothing in common.",
+    )
+
+
+def _variants(p: Floats, q: Floats) -> dict[str, Floats]:
+    """Return the law of one emitted token by each rule, [pairs, tokens]."""
+    best = np.eye(p.shape[1])[q.argmax(axis=1)]
+    kept = np.minimum(p, q)
+    rate = kept.sum(axis=1, keepdims=True)
+    rest = np.maximum(p - q, 0)
+    rest /= rest.sum(axis=1, keepdims=True)
+    taken = np.minimum(1, (best * p).sum(axis=1) / (best * q).sum(axis=1))[:, None]
+    same = (p * q).sum(axis=1, keepdims=True)
+    return {
+        "A as written, two repairs": best,
+        "B + residual": taken * best + (1 - taken) * rest,
+        "C sampled draft, retry": kept / rate,
+        "D sampled draft, then p": kept + (1 - rate) * p,
+        "F match, else fresh": p * q + (1 - same) * p,
+        "G residual always": rest,
+        "the rule": kept + (1 - rate) * rest,
+    }
