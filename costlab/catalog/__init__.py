@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.decoding import CatalogError, FrozenDict, Place, TomlFile, decode, read_toml
 from costlab.catalog.records import (
     DTYPE_BYTES,
@@ -43,10 +44,11 @@ from costlab.catalog.records import (
 from costlab.checks import pick
 
 __all__ = [
-    "DTYPE_BYTES", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord", "ClaimedModel", "FrozenDict",
-    "FxRate", "LayerRun", "ModelRecord", "Mtp", "Offer", "Place", "PrefetchRule", "PriceRow", "PriceWindow",
-    "Published", "RopeStretch", "Routing", "Running", "Scenario", "ServingDay", "StorageMedium", "Succession",
-    "TraceStatistics", "chip", "decode", "model", "place_of", "tables",
+    "DTYPE_BYTES", "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord",
+    "ClaimedModel", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "MeasuredSpeedup", "ModelRecord", "Mtp", "Offer",
+    "Place", "PositionAcceptance", "PrefetchRule", "PriceRow", "PriceWindow", "Published", "RopeStretch", "Routing",
+    "Running", "Scenario", "ServingDay", "StorageMedium", "Succession", "TraceStatistics", "chip", "decode", "model",
+    "place_of", "tables",
 ]  # fmt: skip
 
 
@@ -70,10 +72,12 @@ def tables(folder: Path = FOLDER) -> Catalog:
     claims = read_toml(folder / "claims.toml")
     storage = read_toml(folder / "storage.toml")
     published = read_toml(folder / "published.toml")
+    accepted = read_toml(folder / "acceptance.toml")
     _only(prices, "price", "window", "succession")
     _only(rates, "rate")
     _only(claims, "article", "claim")
     _only(storage, "medium", "prefetch")
+    _only(accepted, "curve", "positions", "fit", "speedup")
     return Catalog(
         models=_tables(ModelRecord, read_toml(folder / "models.toml")),
         claimed_models=_tables(ClaimedModel, read_toml(folder / "claimed_models.toml")),
@@ -89,6 +93,10 @@ def tables(folder: Path = FOLDER) -> Catalog:
         successions=_rows(Succession, prices, "succession"),
         media=_tables(StorageMedium, storage, "medium"),
         prefetch=_tables(PrefetchRule, storage, "prefetch"),
+        curves=_tables(AcceptanceCurve, accepted, "curve"),
+        positions=_tables(PositionAcceptance, accepted, "positions"),
+        entropy_fits=_tables(EntropyFit, accepted, "fit"),
+        speedups=_tables(MeasuredSpeedup, accepted, "speedup"),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Literal
 
+from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.decoding import FrozenDict
 
 #: In the records a field is called `date`, so its type needs other names.
@@ -458,3 +459,7 @@ class Catalog:
     successions: tuple[Succession, ...]  # what took a product's place
     media: Mapping[str, StorageMedium]  # storage below a chip's memory
     prefetch: Mapping[str, PrefetchRule]  # engines' prefetch rules
+    curves: Mapping[str, AcceptanceCurve]  # accepted lengths of drafters, by draft length
+    positions: Mapping[str, PositionAcceptance]  # acceptance of drafted tokens, by position
+    entropy_fits: Mapping[str, EntropyFit]  # accepted length by the entropy of the next token
+    speedups: Mapping[str, MeasuredSpeedup]  # what drafting gained, by batch

@@ -5,7 +5,7 @@ measured once, or computed by `costlab.roofline`. So a drafted token is worth it
 emitted, and how likely depends on the load.
 
 The acceptances must be known before the tokens are drawn, from earlier rounds or a published curve. A choice that looks
-at a drafted token and then leaves it out changes the law of the output (`costlab.speculative.adaptive`).
+at a drafted token and then leaves it out changes the law of the output.
 
 >>> from costlab.speculative import goodput
 >>> goodput.admit([(0.9, 0.9, 0.9), (0.3, 0.3, 0.3)], lambda rows: 100 / max(rows, 4)).lengths.tolist()
@@ -78,7 +78,7 @@ def batch_goodput(
     return Admission(drafted, rows, tokens, tokens * _rate(steps_per_s, rows))
 
 
-def admit(acceptances: Sequence[ArrayLike], steps_per_s: Callable[[int], float]) -> Admission:
+def admit(acceptances: Sequence[ArrayLike], steps_per_s: Callable[[int], float], stop_early: bool = False) -> Admission:
     """Return the draft lengths with the most tokens per second.
 
     Rows are admitted in the order of their survival, the likeliest first; of each number of rows these are the best, so
@@ -87,11 +87,14 @@ def admit(acceptances: Sequence[ArrayLike], steps_per_s: Callable[[int], float])
     Args:
         acceptances: conditional, by position, of each request; as many positions as it has drafted tokens.
         steps_per_s: passes per second over so many rows.
+        stop_early: whether to admit no more once a row brings no gain. That may miss the best where the rate falls in
+            steps, but it decides on a token before it looks at the acceptance of those behind it, as an acceptance
+            that depends on the tokens drafted requires.
 
     Raises:
         ValueError: as `batch_goodput`.
 
-    Source: DSpark, arXiv 2607.05147, sec. 3.2.
+    Source: DSpark, arXiv 2607.05147, algorithm 1, which stops early, and appendix A, on what happens if it does not.
     """
     survivals = [survival(np.atleast_1d(acceptance)) for acceptance in acceptances]
     if not survivals:
@@ -101,9 +104,18 @@ def admit(acceptances: Sequence[ArrayLike], steps_per_s: Callable[[int], float])
     order = np.argsort(-flat, kind="stable")  # stable: equals of one request keep their order
     tokens = len(survivals) + np.concatenate([[0.0], np.cumsum(flat[order])])
     rates = [_rate(steps_per_s, len(survivals) + admitted) for admitted in range(tokens.size)]
-    admitted = int(np.argmax(tokens * rates))
+    goodputs = tokens * rates
+    if stop_early:
+        goodputs = goodputs[: 1 + _rising(goodputs)]
+    admitted = int(np.argmax(goodputs))
     lengths = np.bincount(owner[order[:admitted]], minlength=len(survivals))
     return batch_goodput(acceptances, lengths, steps_per_s)
+
+
+def _rising(values: Floats) -> int:
+    """Return how many steps of a row rise before the first that does not."""
+    stops = np.flatnonzero(np.diff(values) <= 0)
+    return int(stops[0]) if stops.size else values.size - 1
 
 
 def _rate(steps_per_s: Callable[[int], float], rows: int) -> float:

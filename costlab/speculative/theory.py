@@ -75,7 +75,7 @@ def survival(acceptance: ArrayLike, length: int | None = None) -> Floats:
     Raises:
         ValueError: as `by_position`.
     """
-    return np.asarray(np.cumprod(by_position(acceptance, length)))
+    return np.cumprod(by_position(acceptance, length), dtype=np.float64)
 
 
 def expected_tokens(acceptance: ArrayLike, length: int | None = None) -> float:
@@ -98,7 +98,7 @@ def tokens_law(acceptance: ArrayLike, length: int | None = None) -> Floats:
         ValueError: as `by_position`.
     """
     reached = np.concatenate([[1.0], survival(acceptance, length), [0.0]])
-    return reached[:-1] - reached[1:]
+    return np.asarray(reached[:-1] - reached[1:])
 
 
 def conditional(accepted_lengths: ArrayLike, noise: float = 0.1) -> Floats:
