@@ -5,13 +5,14 @@ Chapter: speculative
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-
+from costlab import catalog
 from costlab.arrays import Floats
+from costlab.checks import pick
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, colour_key, label_ends, new_figure
 from costlab.speculative import theory
@@ -113,27 +114,33 @@ def draft_length(acceptance: float = 0.8, length: int = 3, draft_cost: float = 0
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """A published curve of accepted lengths."""
+class _Look:
+    """How a published curve of accepted lengths is called and drawn."""
 
-    name: str  # of the model and its draft, as people say it
+    name: str  # of the model and its draft
     maker: str  # whose colour it has
     line: str  # solid, dashed or dotted
-    lengths: tuple[float, ...]  # tokens per pass with drafts of 1, 2, 3 … tokens
 
 
-_PUBLISHED = {
-    "v4-on": _Curve("V4-Pro, thinking", "DeepSeek", "solid", (1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58)),
-    "v4-off": _Curve("V4-Pro, no thinking", "DeepSeek", "dashed", (1.92, 2.61, 2.97, 3.00, 3.10, 3.16, 3.00, 3.11)),
-    "dspark": _Curve("V4-Pro, DSpark", "DeepSeek", "dotted", (1.84, 2.51, 3.01, 3.36, 3.61, 3.77, 3.73, 3.47)),
-    "glm": _Curve("GLM-5.2", "Z.ai", "solid", (1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06)),
-    "qwen": _Curve("Qwen3.5-397B", "Alibaba", "solid", (1.93, 2.73, 3.39, 3.97, 4.41, 4.80, 5.04, 5.21)),
-    "kimi": _Curve("Kimi-K2.5, EAGLE-3", "Moonshot", "solid", (1.83, 2.43, 2.88, 3.24, 3.46, 3.62, 3.71, 3.77)),
+_LOOKS = {
+    "v4-pro-thinking": _Look("V4-Pro, thinking", "DeepSeek", "solid"),
+    "v4-pro": _Look("V4-Pro, no thinking", "DeepSeek", "dashed"),
+    "v4-pro-dspark": _Look("V4-Pro with DSpark", "DeepSeek", "dotted"),
+    "glm-5.2": _Look("GLM-5.2", "Z.ai", "solid"),
+    "qwen3.5-397b-thinking": _Look("Qwen3.5-397B", "Alibaba", "solid"),
+    "kimi-k2.5-thinking": _Look("Kimi-K2.5, EAGLE-3", "Moonshot", "solid"),
 }
+#: Keys of the published curves by the names that readers see.
+ACCEPTED_CURVES: Mapping[str, str] = {look.name: key for key, look in _LOOKS.items()}
+
+
+def _published(key: str) -> list[float]:
+    """Return tokens per pass with 0, 1, 2 … drafted tokens."""
+    return [1.0, *catalog.tables().curves[pick(_LOOKS, key, "curve")].accepted_lengths]
 
 
 @drawn
-def first_is_not_all(curve: str = "v4-on") -> Words:
+def first_is_not_all(curve: str = "v4-pro-thinking") -> Words:
     """Draw a published curve of tokens per pass, and what its first position would give if all were like it.
 
     Args:
@@ -142,8 +149,8 @@ def first_is_not_all(curve: str = "v4-on") -> Words:
     Raises:
         ValueError: an unknown curve.
     """
-    shown = _PUBLISHED[curve]
-    measured = np.array([1.0, *shown.lengths])
+    measured = np.array(_published(curve))
+    shown = _LOOKS[curve]
     lengths = np.arange(len(measured))
     first = float(measured[1] - 1)
     constant = np.array([theory.expected_tokens(first, int(k)) for k in lengths])
@@ -154,7 +161,7 @@ def first_is_not_all(curve: str = "v4-on") -> Words:
     ends = [(constant[-1], "if all were", COLOURS["other"]), (measured[-1], "measured", COLOURS[shown.maker])]
     label_ends(axes, lengths[-1], ends, ["dashed", "solid"])
     over = {k: float(constant[k] / measured[k] - 1) for k in (3, 8)}
-    positions = theory.conditional(shown.lengths)[:4]
+    positions = theory.conditional(measured[1:])[:4]
     return Words(
         f"Tokens per pass of {shown.name} against drafted tokens: measured "
         + ", ".join(f"{x:.2f}" for x in measured[1:])
@@ -174,21 +181,21 @@ def first_is_not_all(curve: str = "v4-on") -> Words:
 def published_lengths() -> Words:
     """Draw the published tokens per pass of several models against the number of drafted tokens."""
     axes = new_figure("How many tokens do real drafts give?", "drafted tokens", "tokens per pass")
-    ends = []
+    ends, shown = [], {}
     styles = {"solid": "-", "dashed": "--", "dotted": ":"}
-    for curve in _PUBLISHED.values():
-        measured = [1.0, *curve.lengths]
-        axes.plot(range(len(measured)), measured, styles[curve.line], color=COLOURS[curve.maker])
-        ends.append((measured[-1], curve.name, COLOURS[curve.maker]))
+    for key, look in _LOOKS.items():
+        shown[look.name] = _published(key)
+        axes.plot(range(9), shown[look.name], styles[look.line], color=COLOURS[look.maker])
+        ends.append((shown[look.name][-1], look.name, COLOURS[look.maker]))
     axes.set(xlim=(0, 8), ylim=(0.8, 5.5), xticks=range(9))
-    label_ends(axes, 8, ends, [curve.line for curve in _PUBLISHED.values()])
+    label_ends(axes, 8, ends, [look.line for look in _LOOKS.values()])
     return Words(
         "Tokens per pass against drafted tokens, 1 to 8, measured: "
-        + " ".join(f"{c.name}: {', '.join(f'{x:.2f}' for x in c.lengths)}." for c in _PUBLISHED.values()),
+        + " ".join(f"{name}: {', '.join(f'{x:.2f}' for x in lengths[1:])}." for name, lengths in shown.items()),
         "With 1, 3 and 8 drafted: "
         + "; ".join(
-            f"{c.name} " + ", ".join(value(c.lengths[k - 1], f"{c.lengths[k - 1]:.2f}") for k in (1, 3, 8))
-            for c in _PUBLISHED.values()
+            f"{name} " + ", ".join(value(lengths[k], f"{lengths[k]:.2f}") for k in (1, 3, 8))
+            for name, lengths in shown.items()
         )
         + ".",
     )
