@@ -9,16 +9,16 @@ Chapter: attention
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from costlab.arch.entries import Entries
+from costlab.arch.entries import ALL_TOKENS, CachePart, Entries, Read
 from costlab.catalog import DTYPE_BYTES
 
 Layout = tuple[tuple[int, str], ...]
-Part = Literal["main", "index", "window", "state"]
 Phase = Literal["prefill", "decode"]
 
 
@@ -32,29 +32,6 @@ def layout_bytes(layout: Layout) -> float:
         if count < 0 or dtype not in DTYPE_BYTES:
             raise ValueError(f"cached part ({count}, {dtype!r}): count >= 0 and a dtype of {', '.join(DTYPE_BYTES)}")
     return sum(count * DTYPE_BYTES[dtype] for count, dtype in layout)
-
-
-#: One entry per token, without limit.
-ALL_TOKENS = Entries()
-
-
-@dataclass(frozen=True)
-class CachePart:
-    """A part of the cache: so many entries of so many bytes each."""
-
-    part: Part  # which part of the cache
-    bytes_per_entry: float  # of one entry, all heads together
-    entries: Entries = ALL_TOKENS  # how many there are after so many tokens
-
-
-@dataclass(frozen=True)
-class Read:
-    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each."""
-
-    component: Literal["core", "indexer"]  # attention proper, or the indexer's scores
-    flops_per_entry: float  # of all query heads together
-    bytes_per_entry: float  # read from memory
-    entries: Entries = ALL_TOKENS  # how many a query reads at a context
 
 
 @dataclass(frozen=True)
@@ -119,6 +96,7 @@ class FullAttention(Attention):
     qk_dim: int  # dims of a query or key head
     v_dim: int  # dims of a value head
     qk_norm: bool = False  # whether queries and keys are normed
+    inputs: int = 1  # vectors of the model's width that the projections read side by side
 
     kind = "full"
     label = "full (GQA)"
@@ -130,9 +108,9 @@ class FullAttention(Attention):
 
     def params(self, hidden: int) -> Mapping[str, int]:
         """Return query, key and value projections as "attention", the output projection as "output"."""
-        inputs = hidden * (self.heads * self.qk_dim + self.kv_heads * (self.qk_dim + self.v_dim))
+        each = hidden * (self.heads * self.qk_dim + self.kv_heads * (self.qk_dim + self.v_dim))
         norm = 2 * self.qk_dim if self.qk_norm else 0
-        return {"attention": inputs, "output": self.heads * self.v_dim * hidden, "norm": norm}
+        return {"attention": self.inputs * each, "output": self.heads * self.v_dim * hidden, "norm": norm}
 
     def stores(self) -> tuple[CachePart, ...]:
         """Return one key and one value per KV head and token."""
@@ -149,7 +127,7 @@ class FullAttention(Attention):
     def params_on_chip(self, hidden: int, group: int) -> Mapping[str, float]:
         """Return an even share of the query heads' matrices, and those of the KV heads that the chip holds."""
         counts = dict(super().params_on_chip(hidden, group))
-        keys = hidden * self.kv_heads * (self.qk_dim + self.v_dim)
+        keys = self.inputs * hidden * self.kv_heads * (self.qk_dim + self.v_dim)
         counts["attention"] += keys * (self.cache_share(group) - 1 / group)
         return counts
 
@@ -266,7 +244,7 @@ class DSA(MLA):
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return index scores of every token, then absorbed attention to the chosen ones, in both phases."""
         score = Read("indexer", 2.0 * self.index_heads * self.index_dim, layout_bytes(self.index_key))
-        chosen = Read("core", self._absorbed(), layout_bytes(self.entry), Entries(cap=self.top_k))
+        chosen = Read("core", self._absorbed(), layout_bytes(self.entry), Entries(cap=self.top_k), True)
         return (score, chosen)
 
     def reexpansion_flops(self) -> float:
@@ -391,7 +369,7 @@ class CSA(HCA):
         """Return index scores of every entry, then attention to the chosen ones and the window."""
         flops = 2.0 * self.index_heads * self.index_dim
         score = Read("indexer", flops, layout_bytes(self.index_key), Entries(self.block))
-        chosen = self._read(Entries(self.block, self.top_k))
+        chosen = dataclasses.replace(self._read(Entries(self.block, self.top_k)), chosen=True)
         return (score, chosen, *SharedWindow.reads(self, phase))
 
 

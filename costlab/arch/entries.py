@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from costlab.arrays import Floats
+
+Part = Literal["main", "index", "window", "state"]
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,39 @@ class Entries:
         r = free - q * self.stride
         rising: Floats = self.stride * q * (q - 1) / 2 + q * (r + 1)
         return rising if self.cap is None else rising + (tokens - free) * self.cap
+
+
+#: One entry per token, without limit.
+ALL_TOKENS = Entries()
+
+
+@dataclass(frozen=True)
+class CachePart:
+    """A part of the cache: so many entries of so many bytes each."""
+
+    part: Part  # which part of the cache
+    bytes_per_entry: float  # of one entry, all heads together
+    entries: Entries = ALL_TOKENS  # how many there are after so many tokens
+
+
+@dataclass(frozen=True)
+class Read:
+    """Work per query: so many entries, at so many FLOPs and so many bytes from memory each."""
+
+    component: Literal["core", "indexer"]  # attention proper, or the indexer's scores
+    flops_per_entry: float  # of all query heads together
+    bytes_per_entry: float  # read from memory
+    entries: Entries = ALL_TOKENS  # how many a query reads at a context
+    chosen: bool = False  # whether each query chooses its own, or all see the latest ones
+
+    def read_once(self, context: Floats, rows: int = 1) -> Floats:
+        """Return the entries that `rows` queries in a row read together, the first of them at `context` tokens.
+
+        Entries that several of them see count once. Each chooses its own anew, up to all there are.
+        """
+        there = Entries(self.entries.stride).at(context + (rows - 1))
+        if self.entries.cap is None:
+            return there
+        cap = self.entries.cap * rows if self.chosen else self.entries.cap + rows - 1
+        least: Floats = np.minimum(there, cap)
+        return least

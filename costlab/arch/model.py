@@ -21,112 +21,14 @@ import numpy as np
 
 from costlab import catalog, checks
 from costlab.arch.attention import KINDS, Attention, Layout, Phase
+from costlab.arch.counts import FP8_EQUIVALENTS, Flops, KVBytes, Params
 from costlab.arch.experts import FFN_KINDS, FeedForward
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import DTYPE_BYTES, FrozenDict, ModelRecord, Place
 from costlab.checks import tokens_array
 
-#: FLOPs of one operation in units of an FP8 operation, by the precision it runs in. The reasoning: a tensor core's
-#: rate halves with each doubling of width (data sheets in catalog/chips.toml), FP4 weights times FP8 activations run
-#: at FP8's rate on today's chips (arXiv 2606.19348 sec. 1), and FP32 is counted as two BF16.
-FP8_EQUIVALENTS: Mapping[str, float] = FrozenDict(
-    {
-        "fp4": 0.5,
-        "fp4xfp8": 1.0,
-        "fp8": 1.0,
-        "bf16": 2.0,
-        "fp32": 4.0,
-    }
-)
-
 #: Components that multiply nothing: a look-up table, and vectors.
 _NOT_MULTIPLIED = frozenset({"embedding", "norm"})
-
-
-@dataclass(frozen=True)
-class Params:
-    """Parameter counts by component: all of them, and those one token multiplies."""
-
-    by_component: Mapping[str, int]  # all parameters
-    active_by_component: Mapping[str, int]  # those that one token multiplies
-    mtp: int = 0  # parameters of the multi-token-prediction module, in neither of the two
-
-    @property
-    def total(self) -> int:
-        """Parameters of the backbone: embedding, layers, head; without multi-token-prediction modules."""
-        return sum(self.by_component.values())
-
-    @property
-    def active(self) -> int:
-        """Parameters one token multiplies: everything but the embedding table and the experts it does not visit."""
-        return sum(self.active_by_component.values())
-
-    def active_counting(self, tables: str) -> int:
-        """Return the active parameters as a maker counts them: "layers", "head" (= `active`) or "head+embedding".
-
-        Raises:
-            ValueError: another word.
-        """
-        head, embedding = self.active_by_component["head"], self.by_component["embedding"]
-        extra = {"layers": -head, "head": 0, "head+embedding": embedding}
-        return self.active + checks.pick(extra, tables, "way of counting")
-
-
-@dataclass(frozen=True)
-class KVBytes:
-    """Bytes that one sequence keeps, by part; each an array shaped like the contexts asked for."""
-
-    main: Floats  # keys and values, latents or compressed entries; bytes that grow with the context
-    index: Floats  # the indexer's keys; bytes that grow with the context
-    window: Floats  # raw entries of sliding windows; bytes that stop growing
-    state: Floats  # FP32 tails of open blocks; bytes of a running request that no prefix cache keeps
-
-    @property
-    def growing(self) -> Floats:
-        """The part proportional to the context: main + index."""
-        return self.main + self.index
-
-    @property
-    def fixed(self) -> Floats:
-        """The part that stops growing: the windows."""
-        return self.window
-
-    @property
-    def total(self) -> Floats:
-        """The KV cache: growing + fixed."""
-        return self.growing + self.fixed
-
-    @property
-    def resident(self) -> Floats:
-        """What a running request occupies: the cache and the open blocks' state."""
-        return self.total + self.state
-
-
-@dataclass(frozen=True)
-class Flops:
-    """FLOPs by component, with the precision each runs in."""
-
-    by_component: Mapping[str, Floats]  # FLOPs, each an array shaped like the contexts asked for
-    precision: Mapping[str, str]  # of each component's multiplications
-
-    @property
-    def total(self) -> Floats:
-        """The raw count: a multiply-add is two FLOPs, whatever its precision."""
-        return np.asarray(sum(self.by_component.values()), dtype=np.float64)
-
-    def weighted(self, weights: Mapping[str, float] = FP8_EQUIVALENTS) -> Floats:
-        """Return FP8-equivalent FLOPs: each component times the weight of its precision.
-
-        Raises:
-            ValueError: a precision without weight, named.
-        """
-        parts = (checks.pick(weights, self.precision[c], "precision") * f for c, f in self.by_component.items())
-        return np.asarray(sum(parts), dtype=np.float64)
-
-    def grouped(self) -> Mapping[str, Floats]:
-        """Return three sums: "linear" (matrices), "indexer" (index scores), "core" (attention to keys)."""
-        attention = {name: self.by_component[name] for name in ("indexer", "core")}
-        return {"linear": self.total - sum(attention.values()), **attention}
 
 
 @dataclass(frozen=True)
@@ -136,8 +38,9 @@ class Model:
     key: str  # in the catalog
     record: ModelRecord  # its dimensions
     layers: tuple[tuple[Attention, FeedForward], ...]  # (attention, feed-forward) pairs in order
-    # the pair of its multi-token-prediction module; None where it has none
+    # the pair of a multi-token-prediction module; None where it has none
     mtp_layer: tuple[Attention, FeedForward] | None = None
+    projection: int = 0  # parameters of matrices before the layers, which join what a draft module reads
 
     @property
     def name(self) -> str:
@@ -151,14 +54,25 @@ class Model:
         table = rec.vocab * rec.hidden
         ends = {"embedding": table, "norm": rec.hidden}
         # a tied head is the embedding table used again: no further parameters, but it multiplies
-        every = Counter({**ends, "head": 0 if rec.tied else table, "residual": self._final_residual()})
-        active = Counter({"head": table, "residual": self._final_residual()})
+        both = {"residual": self._final_residual(), "projection": self.projection}
+        every = Counter({**ends, "head": 0 if rec.tied else table, **both})
+        active = Counter({"head": table, **both})
         for layer, count in Counter(self.layers).items():
             for counter, counts in zip((every, active), self._layer_params(layer), strict=True):
                 counter.update({name: n * count for name, n in counts.items()})
         idle = {name: n for name, n in active.items() if name not in _NOT_MULTIPLIED and n}
         # the model is cached for the whole process: nobody may change its counts
         return Params(FrozenDict({k: n for k, n in every.items() if n}), FrozenDict(idle), self._mtp_params())
+
+    @functools.cached_property
+    def mtp_module(self) -> Model | None:
+        """One multi-token-prediction module as a model of one layer; embedding and head are this model's own."""
+        mtp = self.record.mtp
+        if self.mtp_layer is None or mtp is None:
+            return None
+        projection = mtp.projections * mtp.projection_inputs * self.record.hidden**2
+        layers = (self.mtp_layer,)
+        return dataclasses.replace(self, key=f"{self.key} mtp", layers=layers, mtp_layer=None, projection=projection)
 
     def kv_bytes(self, tokens: ArrayLike, tensor_parallel: int = 1) -> KVBytes:
         """Return the bytes that one sequence of `tokens` tokens keeps, on each chip of a tensor-parallel group.
@@ -180,18 +94,23 @@ class Model:
                 parts[store.part] += held * store.bytes_per_entry * store.entries.at(context)
         return KVBytes(**parts)
 
-    def decode_flops(self, context: ArrayLike) -> Flops:
+    def decode_flops(self, context: ArrayLike, rows: int = 1, logits: int | None = None) -> Flops:
         """Return the FLOPs of producing one token, whose context including itself is `context` tokens.
 
         Args:
             context: context lengths, any shape.
+            rows: tokens that one pass reads, the first at `context` and each with those before it; attention in the
+                form of decode.
+            logits: rows that the output head multiplies; None for all.
 
         Raises:
             ValueError: a length below 1 or not whole.
         """
         tokens = tokens_array(context)
-        flops = {name: np.full_like(tokens, 2.0 * n) for name, n in self.params.active_by_component.items()}
-        return self._with_attention(flops, "decode", tokens - 1, np.ones_like(tokens))
+        each = {**dict.fromkeys(self.params.active_by_component, rows), "head": rows if logits is None else logits}
+        active = self.params.active_by_component.items()
+        flops = {name: np.full_like(tokens, 2.0 * n * each[name]) for name, n in active}
+        return self._with_attention(flops, "decode", tokens - 1, np.full_like(tokens, rows))
 
     def prefill_flops(self, new: ArrayLike, prefix: ArrayLike = 0) -> Flops:
         """Return the FLOPs of reading `new` tokens causally after `prefix` tokens that are cached already.
@@ -213,12 +132,14 @@ class Model:
             flops["latent_up"] = flops["latent_up"] + again * cached
         return self._with_attention(flops, "prefill", cached, fresh)
 
-    def decode_read_bytes(self, context: ArrayLike, tensor_parallel: int = 1) -> Floats:
+    def decode_read_bytes(self, context: ArrayLike, tensor_parallel: int = 1, rows: int = 1) -> Floats:
         """Return the cache bytes that one decode step of one sequence reads: every index key, the chosen entries.
 
         Args:
             context: context lengths including the new token, any shape.
             tensor_parallel: chips in the group; the bytes are those that each of them reads.
+            rows: tokens of the sequence that the pass reads, the first at `context`. What all rows see is read once;
+                what each chooses for itself is read for each, as published kernels of sparse attention do.
 
         Raises:
             ValueError: a length below 1 or not whole.
@@ -226,7 +147,7 @@ class Model:
         tokens = tokens_array(context)
         held = {a: count * a.cache_share(tensor_parallel) for a, count in self._attention_counts.items()}
         reads = ((share, r) for a, share in held.items() for r in a.reads("decode"))
-        return np.asarray(sum(n * r.bytes_per_entry * r.entries.at(tokens) for n, r in reads), dtype=np.float64)
+        return np.asarray(sum(n * r.bytes_per_entry * r.read_once(tokens, rows) for n, r in reads), dtype=np.float64)
 
     def weight_bytes(self, active: bool = False) -> Mapping[str, float]:
         """Return the stored bytes of the parameters by component; with `active`, of those one token multiplies."""
@@ -259,7 +180,7 @@ class Model:
         return {
             **{name: mine[name] / n for name, n in whole.items() if n},
             **dict.fromkeys(("embedding", "head", "dense", "shared", "core"), 1 / tensor_parallel),
-            **dict.fromkeys(("router", "residual", "norm", "indexer"), 1.0),
+            **dict.fromkeys(("router", "residual", "projection", "norm", "indexer"), 1.0),
         }
 
     def math_precision(self, component: str) -> str:
@@ -296,11 +217,12 @@ class Model:
         return 0 if n == 1 else n * self.record.hidden * n
 
     def _mtp_params(self) -> int:
-        if self.mtp_layer is None or self.record.mtp is None:
+        """Parameters of all modules, without the embedding and head that they share with the model."""
+        if self.mtp_module is None or self.record.mtp is None:
             return 0
-        mtp, hidden = self.record.mtp, self.record.hidden
-        every, _ = self._layer_params(self.mtp_layer)
-        return sum(every.values()) + mtp.projections * mtp.projection_inputs * hidden * hidden + self._final_residual()
+        counts = self.mtp_module.params
+        shared = sum(counts.by_component.get(name, 0) for name in ("embedding", "head"))
+        return self.record.mtp.modules * (counts.total - shared)
 
     def _with_attention(self, flops: dict[str, Floats], phase: Phase, prefix: Floats, new: Floats) -> Flops:
         flops |= {"indexer": np.zeros_like(new), "core": np.zeros_like(new)}
@@ -355,7 +277,7 @@ def build(key: str, record: ModelRecord, place: Place) -> Model:
 
 def _check_precisions(model: Model, place: Place) -> None:
     """A misspelt component or precision would silently fall back to the default."""
-    parts = {*model.params.by_component, "default"}
+    parts = {*model.params.by_component, *({"projection"} if model.mtp_layer else ()), "default"}
     tables = (
         ("weights", model.record.weights, parts, DTYPE_BYTES),
         ("math", model.record.math, parts | {"core", "indexer"}, FP8_EQUIVALENTS),

@@ -23,6 +23,7 @@ from costlab.catalog.records import (
     ChipRecord,
     ClaimedModel,
     ClaimRecord,
+    DraftHead,
     FxRate,
     LayerRun,
     ModelRecord,
@@ -44,8 +45,8 @@ from costlab.catalog.records import (
 from costlab.checks import pick
 
 __all__ = [
-    "DTYPE_BYTES", "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord",
-    "ClaimedModel", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "MeasuredSpeedup", "ModelRecord", "Mtp", "Offer",
+    "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord", "ClaimedModel", "DTYPE_BYTES",
+    "DraftHead", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "MeasuredSpeedup", "ModelRecord", "Mtp", "Offer",
     "Place", "PositionAcceptance", "PrefetchRule", "PriceRow", "PriceWindow", "Published", "RopeStretch", "Routing",
     "Running", "Scenario", "ServingDay", "StorageMedium", "Succession", "TraceStatistics", "chip", "decode", "model",
     "place_of", "tables",
@@ -81,6 +82,7 @@ def tables(folder: Path = FOLDER) -> Catalog:
     return Catalog(
         models=_tables(ModelRecord, read_toml(folder / "models.toml")),
         claimed_models=_tables(ClaimedModel, read_toml(folder / "claimed_models.toml")),
+        draft_heads=_tables(DraftHead, read_toml(folder / "drafters.toml")),
         chips=_tables(ChipRecord, read_toml(folder / "chips.toml")),
         prices=_rows(PriceRow, prices, "price"),
         fx=_rows(FxRate, rates, "rate"),

@@ -82,12 +82,17 @@ def _params(text: str) -> int:
 
 @dataclass(frozen=True)
 class Mtp:
-    """A multi-token-prediction module: one more layer behind `projections` matrices of (inputs x hidden) -> hidden."""
+    """Multi-token-prediction modules: each one layer behind `projections` matrices of (inputs x hidden) -> hidden."""
 
     projections: int  # matrices in front of the layer
     projection_inputs: int  # inputs of each, in units of the model's width
     attention: str  # name of its attention table
     ffn: str  # name of its feed-forward table
+    modules: int = 1  # how many there are, of one shape, each for its own position
+
+    def __post_init__(self) -> None:
+        if min(self.projections, self.projection_inputs, self.modules) < 1:
+            raise ValueError(f"projections, projection_inputs and modules should be at least 1, got {self}")
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ class ModelRecord:
     math: Mapping[str, str]  # precision of the multiplications by component; "default" for the rest
     residual_streams: int = 1  # parallel residual streams (hyper-connections); 1 is a plain residual
     tied: bool = False  # whether the output head is the embedding table
-    mtp: Mtp | None = None  # multi-token-prediction module, if there is one
+    mtp: Mtp | None = None  # multi-token-prediction modules, if there are any
     running: Running = field(default_factory=Running)  # what running needs and no count does
     note: str = ""  # what a reader should know
 
@@ -159,6 +164,19 @@ class ModelRecord:
         for component, dtype in self.weights.items():
             if dtype not in DTYPE_BYTES:
                 raise ValueError(f"weights.{component} = {dtype!r} should be one of {', '.join(DTYPE_BYTES)}")
+
+
+@dataclass(frozen=True)
+class DraftHead:
+    """A head that drafts from a target's hidden states: one dense layer of the target's width, its own output head."""
+
+    name: str  # as its authors call it
+    features: int  # hidden states of the target that a matrix joins into one
+    inputs: int  # vectors that the layer's projections read side by side
+    vocab: int  # tokens that it can draft
+    weights: str  # stored precision, and that of its multiplications
+    source: str  # where the dimensions stand
+    date: date  # day they were read
 
 
 @dataclass(frozen=True)
@@ -447,6 +465,7 @@ class Catalog:
 
     models: Mapping[str, ModelRecord]  # dimensions by key
     claimed_models: Mapping[str, ClaimedModel]  # models as articles describe them
+    draft_heads: Mapping[str, DraftHead]  # heads that draft for a target
     chips: Mapping[str, ChipRecord]  # data sheets by key
     prices: tuple[PriceRow, ...]  # rows of the price lists
     fx: tuple[FxRate, ...]  # exchange rates

@@ -9,95 +9,18 @@ Chapter: roofline
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeVar
 
 from costlab import arch, catalog
-from costlab.arch import Flops, Model, MoE
-from costlab.arrays import Floats
+from costlab.arch import Drafter, Model, MoE
 from costlab.catalog import ChipRecord
 from costlab.checks import count
 from costlab.roofline.rates import rate
-
-#: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
-DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
-
-Number = TypeVar("Number", float, Floats)
-Term = Literal["compute", "memory", "link"]
-
-
-def share_of_experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
-    """Return the expected share of a layer's experts that so many tokens visit, each choosing evenly.
-
-    Args:
-        experts: E, routed experts of the layer.
-        top_k: k, experts that a token visits.
-        tokens: B, a number or an array of any shape.
-
-    Source: 1 - (1 - k/E)^B; a token misses an expert with chance 1 - k/E, and tokens choose independently.
-    """
-    missed: Number = (1.0 - top_k / experts) ** tokens
-    return 1.0 - missed
-
-
-@dataclass(frozen=True)
-class Efficiency:
-    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself."""
-
-    compute: float = 1.0  # share of the peak FLOP/s
-    memory: float = 1.0  # share of the memory bandwidth
-    link: float = 1.0  # share of the link and network bandwidth
-
-    def __post_init__(self) -> None:
-        for name in ("compute", "memory", "link"):
-            share = getattr(self, name)
-            if not 0 < share <= 1:
-                raise ValueError(f"{name} efficiency should be above 0 and at most 1, got {share}")
-
-
-@dataclass(frozen=True)
-class Step:
-    """Seconds of one step by cause, and the tokens it yields."""
-
-    compute_s: float  # seconds of arithmetic
-    memory_s: float  # seconds of reading weights and cache
-    link_s: float  # seconds of sending between chips
-    tokens: float  # that the step yields, on all chips
-    overlap: bool = True  # whether the three hide behind one another
-    cache_bytes: float = 0.0  # of its sequences on the fullest chip, which has to hold them beside the weights
-
-    @property
-    def terms(self) -> dict[Term, float]:
-        """Seconds of each of the three parts."""
-        return {"compute": self.compute_s, "memory": self.memory_s, "link": self.link_s}
-
-    @property
-    def seconds(self) -> float:
-        """The longest part if they overlap, else the sum."""
-        return max(self.terms.values()) if self.overlap else sum(self.terms.values())
-
-    @property
-    def bound(self) -> Term:
-        """The part that takes longest."""
-        terms = self.terms
-        return max(terms, key=lambda term: terms[term])
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens of the whole deployment per second."""
-        return self.tokens / self.seconds
-
-
-class _Work(NamedTuple):
-    """What each of `batch` sequences does in a step: compute `new` tokens, move and keep cache on each chip."""
-
-    batch: int
-    new: int
-    flops: Flops
-    moved_bytes: float
-    kept_bytes: float  # of a sequence on each chip of its replica, when the step is done
+from costlab.roofline.steps import Efficiency, Step, Work, exchange_bytes, reduce_bytes, share_of_experts_touched
 
 
 @dataclass(frozen=True)
@@ -110,7 +33,7 @@ class Deployment:
     parallel", as DeepSeek's published day serves V3. Within a group a cache splits over the KV heads that it has;
     a latent, or the one head that all query heads share, lies whole on each chip, and so does all that belongs to no
     head (`Model.shares_on_chip`). Experts too are whole: a chip holds `ceil(experts / chips)` of each layer, and
-    visits are even. `memory_share` of each chip's memory may be used.
+    visits are even. `memory_share` of each chip's memory may be used. A drafter runs on the same chips, split alike.
     """
 
     model: Model  # what is served
@@ -120,6 +43,7 @@ class Deployment:
     efficiency: Efficiency = field(default_factory=Efficiency)  # shares of the peaks that are reached
     overlap: bool = True  # whether compute, memory and link times hide behind one another
     memory_share: float = 0.9  # share of each chip's memory that weights and cache may use, 0 to 1
+    drafter: Drafter | None = None  # what proposes tokens: its weights and caches take memory too
 
     def __post_init__(self) -> None:
         count(self.chips, "chips")
@@ -130,6 +54,8 @@ class Deployment:
             node = self.chip.chips_per_node
             raise ValueError(f"tensor_parallel = {self.tensor_parallel} should stay within a node of {node} chips")
         self.model.shares_on_chip(self.tensor_parallel)
+        if self._drafting:
+            self._drafting.model.shares_on_chip(self.tensor_parallel)
         if not 0 < self.memory_share <= 1:
             raise ValueError(f"memory_share should be above 0 and at most 1, got {self.memory_share}")
 
@@ -150,8 +76,8 @@ class Deployment:
 
     @property
     def weight_bytes_per_chip(self) -> float:
-        """Bytes of weights on each chip."""
-        return sum(self._split.values()) + self._experts_held * self._expert_bytes
+        """Bytes of weights on each chip, those of the drafter's own included."""
+        return sum(self._held.values()) + self._draft_weight_bytes
 
     @property
     def usable_bytes_per_chip(self) -> float:
@@ -185,7 +111,11 @@ class Deployment:
         Raises:
             ValueError: a context below 1.
         """
-        return float(self.model.kv_bytes(context, self.tensor_parallel).resident)
+        kept = float(self.model.kv_bytes(context, self.tensor_parallel).resident)
+        if self.drafter is None or self.drafter.model is None:
+            return kept
+        drafts = float(self.drafter.model.kv_bytes(context, self.tensor_parallel).resident)
+        return kept + self.drafter.modules * drafts
 
     def max_batch(self, context: int) -> int:
         """Return the sequences of `context` tokens that fit beside the weights, on all replicas together.
@@ -247,6 +177,44 @@ class Deployment:
         """
         return self._step(self._decoding(batch, context))
 
+    def verify(self, batch: int, context: int, length: int) -> Step:
+        """Return the time of checking `length` drafted tokens of each of `batch` sequences in one pass.
+
+        The pass reads length + 1 tokens of a sequence, the last one known and the drafted ones; its cache is read once,
+        weights once, and the experts that any of these tokens visits. Without drafted tokens it is a decode step.
+
+        Args:
+            batch: sequences in the whole deployment.
+            context: tokens each has, the last one known included, the drafted ones not.
+            length: drafted tokens of a sequence.
+
+        Returns:
+            The step; its tokens are those that it reads, accepted or not.
+
+        Raises:
+            ValueError: a batch or context below 1, a negative length.
+        """
+        return self._step(self._decoding(batch, context, count(length + 1, "length + 1")))
+
+    def draft(self, batch: int, context: int, rows: int = 1) -> Step:
+        """Return the time in which the drafter proposes one token for each of `batch` sequences.
+
+        Args:
+            batch: sequences in the whole deployment.
+            context: tokens each has, the latest included.
+            rows: of them, those that the drafter reads now (`Drafter.rows`); its output head runs for the last.
+
+        Raises:
+            ValueError: a deployment without drafter; a batch or context below 1; rows not from 1 to `context`.
+        """
+        if self.drafter is None:
+            raise ValueError("the deployment has no drafter: give it one, e.g. drafter=arch.drafter('mtp', model)")
+        if not 1 <= rows <= context:
+            raise ValueError(f"rows = {rows} should be from 1 to the context of {context}")
+        if self._drafting is None:
+            return Step(0.0, 0.0, 0.0, tokens=float(count(batch, "batch")), overlap=self.overlap)
+        return self._drafting._step(self._drafting._decoding(batch, context - rows + 1, rows, logits=1))
+
     def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
         """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
 
@@ -288,24 +256,35 @@ class Deployment:
             ValueError: a rent that is negative or no finite number; weights, or the step's cache beside them, that
                 memory does not hold: what cannot run has no price.
         """
+        usd_per_s = self.usd_per_s(usd_per_chip_hour)
+        self.require_fit(step.cache_bytes)
+        return usd_per_s / step.tokens_per_s * 1e6
+
+    def usd_per_s(self, usd_per_chip_hour: float) -> float:
+        """Return the rent of all chips, in dollars per second.
+
+        Raises:
+            ValueError: a rent that is negative or no finite number.
+        """
         if not 0 <= usd_per_chip_hour < math.inf:
             raise ValueError(f"rent should be a finite number of at least 0, got {usd_per_chip_hour} USD per chip-hour")
-        self.require_fit(step.cache_bytes)
-        return usd_per_chip_hour * self.chips / 3600 / step.tokens_per_s * 1e6
+        return usd_per_chip_hour * self.chips / 3600
 
     # --- the three terms, on the fullest replica ---------------------------------------------------------------
 
-    def _decoding(self, batch: int, context: int) -> _Work:
-        read = self.model.decode_read_bytes(context, self.tensor_parallel)
-        return _Work(batch, 1, self.model.decode_flops(context), float(read), self.cache_bytes_per_chip(context))
+    def _decoding(self, batch: int, context: int, rows: int = 1, logits: int | None = None) -> Work:
+        """A pass over `rows` tokens of each sequence, the first of them at `context`."""
+        flops = self.model.decode_flops(context, rows, logits)
+        read = self.model.decode_read_bytes(context, self.tensor_parallel, rows)
+        return Work(batch, rows, flops, float(read), self.cache_bytes_per_chip(context + rows - 1))
 
-    def _reading(self, prompts: int, new: int, prefix: int) -> _Work:
+    def _reading(self, prompts: int, new: int, prefix: int) -> Work:
         flops = self.model.prefill_flops(new, prefix)
         kept = self.model.kv_bytes(prefix + new, self.tensor_parallel)
         # written once, the cached part read once
-        return _Work(prompts, new, flops, float(kept.total), float(kept.resident))
+        return Work(prompts, new, flops, float(kept.total), float(kept.resident))
 
-    def _step(self, *works: _Work) -> Step:
+    def _step(self, *works: Work) -> Step:
         """The step that does all of it at once."""
         mine = [self.on_fullest(work.batch) for work in works]
         tokens = float(sum(work.batch * work.new for work in works))
@@ -320,7 +299,7 @@ class Deployment:
             cache_bytes=sum(work.kept_bytes * count for work, count in zip(works, mine, strict=True)),
         )
 
-    def _compute_s(self, work: _Work, mine: int) -> float:
+    def _compute_s(self, work: Work, mine: int) -> float:
         """Seconds per chip: the replica's own sequences, and an even share of all visits to experts."""
         flops = work.flops
         seconds = {name: float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items()}
@@ -335,6 +314,26 @@ class Deployment:
         """Weight bytes that a chip reads in a step, whatever the batch; of its experts those visited, at least one."""
         read = sum(b for name, b in self._split.items() if name != "embedding")
         return read + max(1.0, self._experts_held * self.experts_touched(tokens)) * self._expert_bytes
+
+    @functools.cached_property
+    def _drafting(self) -> Deployment | None:
+        """The drafter's model on the same chips; None where it has none."""
+        if self.drafter is None or self.drafter.model is None:
+            return None
+        return dataclasses.replace(self, model=self.drafter.model, drafter=None)
+
+    @property
+    def _draft_weight_bytes(self) -> float:
+        """Bytes on each chip of what the drafter does not share with the model."""
+        if self.drafter is None or self._drafting is None:
+            return 0.0
+        held = self._drafting._held.items()
+        return self.drafter.modules * sum(b for name, b in held if name not in self.drafter.shared)
+
+    @property
+    def _held(self) -> Mapping[str, float]:
+        """Bytes of the model's weights on each chip, by component."""
+        return {**self._split, "experts": self._experts_held * self._expert_bytes}
 
     @property
     def _split(self) -> Mapping[str, float]:
@@ -357,8 +356,9 @@ class Deployment:
         inside, outside = self._peers()
         link = self.chip.link_bytes_s * self.efficiency.link
         network = self.chip.network_bytes_s * self.efficiency.link
-        exchange = max(inside * self._moe_bytes() / link, outside * self._moe_bytes() / network)
-        return mine * (exchange + self._reduce_bytes() / link)
+        visits = exchange_bytes(self.model)
+        exchange = max(inside * visits / link, outside * visits / network)
+        return mine * (exchange + reduce_bytes(self.model, self.tensor_parallel) / link)
 
     def _peers(self) -> tuple[float, float]:
         """Share of a token's expert visits that go to other replicas of the node, and to other nodes.
@@ -367,18 +367,6 @@ class Deployment:
         """
         near = min(self.chips, self.chip.chips_per_node)
         return (near - self.tensor_parallel) / self.chips, (self.chips - near) / self.chips
-
-    def _moe_bytes(self) -> float:
-        per_element = DISPATCH_BYTES + COMBINE_BYTES
-        visits = sum(ffn.top_k for _, ffn in self.model.layers if isinstance(ffn, MoE))
-        return visits * self.model.record.hidden * per_element
-
-    def _reduce_bytes(self) -> float:
-        # a ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer, and after
-        # the embedding, whose vocabulary is split: for all tokens of the tensor-parallel group
-        group = self.tensor_parallel
-        per_token = (2 * len(self.model.layers) + 1) * self.model.record.hidden * REDUCE_BYTES
-        return per_token * 2 * (group - 1) / group * group
 
     @property
     def _moe(self) -> MoE | None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from costlab import catalog, checks
 from costlab.catalog import ServingDay
-from costlab.roofline.deployments import Step, deployment
+from costlab.roofline.deployments import deployment
+from costlab.roofline.steps import Step
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""The parts of which a step's time is made: seconds by cause, shares of the peaks reached, experts visited.
+
+Chapter: roofline
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar
+
+from costlab.arch import Flops, Model, MoE
+from costlab.arrays import Floats
+
+#: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
+DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
+
+Number = TypeVar("Number", float, Floats)
+Term = Literal["compute", "memory", "link"]
+
+
+def share_of_experts_touched(experts: int, top_k: int, tokens: Number) -> Number:
+    """Return the expected share of a layer's experts that so many tokens visit, each choosing evenly.
+
+    Args:
+        experts: E, routed experts of the layer.
+        top_k: k, experts that a token visits.
+        tokens: B, a number or an array of any shape.
+
+    Source: 1 - (1 - k/E)^B; a token misses an expert with chance 1 - k/E, and tokens choose independently.
+    """
+    missed: Number = (1.0 - top_k / experts) ** tokens
+    return 1.0 - missed
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The share of each peak that a real system reaches, each above 0 and at most 1; 1 is the roofline itself."""
+
+    compute: float = 1.0  # share of the peak FLOP/s
+    memory: float = 1.0  # share of the memory bandwidth
+    link: float = 1.0  # share of the link and network bandwidth
+
+    def __post_init__(self) -> None:
+        for name in ("compute", "memory", "link"):
+            share = getattr(self, name)
+            if not 0 < share <= 1:
+                raise ValueError(f"{name} efficiency should be above 0 and at most 1, got {share}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of one step by cause, and the tokens it yields."""
+
+    compute_s: float  # seconds of arithmetic
+    memory_s: float  # seconds of reading weights and cache
+    link_s: float  # seconds of sending between chips
+    tokens: float  # that the step yields, on all chips
+    overlap: bool = True  # whether the three hide behind one another
+    cache_bytes: float = 0.0  # of its sequences on the fullest chip, which has to hold them beside the weights
+
+    @property
+    def terms(self) -> dict[Term, float]:
+        """Seconds of each of the three parts."""
+        return {"compute": self.compute_s, "memory": self.memory_s, "link": self.link_s}
+
+    @property
+    def seconds(self) -> float:
+        """The longest part if they overlap, else the sum."""
+        return max(self.terms.values()) if self.overlap else sum(self.terms.values())
+
+    @property
+    def bound(self) -> Term:
+        """The part that takes longest."""
+        terms = self.terms
+        return max(terms, key=lambda term: terms[term])
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens of the whole deployment per second."""
+        return self.tokens / self.seconds
+
+
+class Work(NamedTuple):
+    """What each of `batch` sequences does in a step: compute `new` tokens, move and keep cache on each chip."""
+
+    batch: int
+    new: int
+    flops: Flops
+    moved_bytes: float
+    kept_bytes: float  # of a sequence on each chip of its replica, when the step is done
+
+
+def exchange_bytes(model: Model) -> float:
+    """Return the bytes that a token sends to all experts that it visits and gets back from them."""
+    visits = sum(ffn.top_k for _, ffn in model.layers if isinstance(ffn, MoE))
+    return visits * model.record.hidden * (DISPATCH_BYTES + COMBINE_BYTES)
+
+
+def reduce_bytes(model: Model, group: int) -> float:
+    """Return the bytes that a chip sends in the all-reduces of one token of each chip of a tensor-parallel group.
+
+    A ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer, and after the
+    embedding, whose vocabulary is split.
+    """
+    per_token = (2 * len(model.layers) + 1) * model.record.hidden * REDUCE_BYTES
+    return per_token * 2 * (group - 1) / group * group
