@@ -29,6 +29,9 @@ Cost = float | Sequence[float] | Floats | Callable[[int], float]
 #: Longest draft that `best_length` looks at where nothing else bounds it, in tokens.
 LONGEST = 64
 
+#: Halvings of 0 to 1 that leave nothing between two float64.
+_HALVINGS = 60
+
 
 # --- tokens of a round -----------------------------------------------------------------------------------------
 
@@ -170,9 +173,10 @@ def implied_acceptance(accepted_length: float, length: int) -> float:
             f"accepted length {accepted_length} at {drafted} drafted should be between 1 and {drafted + 1}"
         )
     low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if expected_tokens(middle, drafted) <= accepted_length else (low, middle)
-    return high if expected_tokens(high, drafted) <= accepted_length else low
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected_tokens(middle, drafted) < accepted_length else (low, middle)
+    return low
 
 
 # --- what a round costs, and gains -----------------------------------------------------------------------------
