@@ -136,7 +136,8 @@ ACCEPTED_CURVES: Mapping[str, str] = {look.name: key for key, look in _LOOKS.ite
 
 def _published(key: str) -> list[float]:
     """Return tokens per pass with 0, 1, 2 … drafted tokens."""
-    return [1.0, *catalog.tables().curves[pick(_LOOKS, key, "curve")].accepted_lengths]
+    pick(_LOOKS, key, "curve")
+    return [1.0, *catalog.tables().curves[key].accepted_lengths]
 
 
 @drawn
