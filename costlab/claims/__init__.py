@@ -1,8 +1,9 @@
 """The ledger: every number that the source articles give, recomputed from the catalog, with a verdict.
 
 What an article says stands in catalog/claims.toml; how it is settled stands here, a module per lever with one short
-function per claim (`moe`, `attention`, `hybrid`, `tiers`, `prices`) and the ledger that calls them (`ledger`). What the
-articles print as code is written anew in `articles`, faults and all, so that its results can be checked.
+function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `prices`) and the ledger that calls them
+(`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its results can be
+checked; its loop of speculative decoding stands in `costlab.speculative.faulty`, beside the rules that it breaks.
 
 >>> from costlab import claims
 >>> claims.settle("moe-one-thirtieth").verdict, claims.settle("moe-one-thirtieth", times=40).verdict
@@ -11,9 +12,10 @@ articles print as code is written anew in `articles`, faults and all, so that it
 Chapter: moe
 """
 
-from costlab.claims import articles, attention, hybrid, moe, prices, tiers  # each registers its settlers
+from costlab.claims import articles, attention, hybrid, moe, prices, speculative, tiers  # each registers its settlers
 from costlab.claims.ledger import Finding, Verdict, findings, settle
 
 __all__ = [
-    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "settle", "tiers",
+    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "settle", "speculative",
+    "tiers",
 ]  # fmt: skip

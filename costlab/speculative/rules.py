@@ -208,7 +208,7 @@ def residual(p: ArrayLike, q: ArrayLike) -> Floats:
         p: the target's laws, [..., vocabulary].
         q: the draft's, of that shape.
 
-    Source: arXiv 2211.17192 sec. 2.3; arXiv 2302.01318 eq. (2).
+    Source: arXiv 2211.17192 sec. 2.3; arXiv 2302.01318 (modified rejection sampling).
     """
     law = np.asarray(p, dtype=np.float64)
     more = np.maximum(law - np.asarray(q, dtype=np.float64), 0.0)
@@ -226,7 +226,7 @@ class Rule(NamedTuple):
     def law(self, q: ArrayLike) -> Floats:
         """Return the law of the token emitted for one drafted from q: kept, or drawn instead, [..., vocabulary]."""
         kept = np.asarray(q, dtype=np.float64) * self.chance
-        return kept + (1 - kept.sum(axis=-1, keepdims=True)) * self.instead
+        return np.asarray(kept + (1 - kept.sum(axis=-1, keepdims=True)) * self.instead, dtype=np.float64)
 
 
 def exact(p: ArrayLike, q: ArrayLike) -> Rule:
@@ -273,7 +273,7 @@ def verify(drafted: ArrayLike, q: ArrayLike, p: ArrayLike, rng: np.random.Genera
     Raises:
         ValueError: laws that are none, or of another vocabulary; a drafted token that q rules out.
 
-    Source: arXiv 2211.17192 algorithm 1; arXiv 2302.01318 algorithm 2.
+    Source: arXiv 2211.17192 algorithm 1; arXiv 2302.01318 (the same, found at the same time).
     """
     p = check_laws(p, "p", (np.size(drafted) + 1, None))
     tokens = check_tokens(np.ravel(drafted), p.shape[-1])

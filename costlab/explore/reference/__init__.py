@@ -6,6 +6,7 @@
 """
 
 from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
+from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
@@ -14,14 +15,18 @@ from costlab.explore.reference.sheets import chip_offers, chip_sheets, chip_spee
 __all__ = [
     "CHAPTERS",
     "Sourced",
+    "accepted_lengths",
+    "accepted_positions",
     "article_list",
     "article_models",
     "article_workloads",
     "chip_offers",
     "chip_sheets",
     "chip_speeds",
+    "entropy_fits",
     "exchange_rates",
     "ledger",
+    "measured_speedups",
     "model_dimensions",
     "model_sizes",
     "prefetch_rules",

@@ -17,6 +17,7 @@ CHAPTERS: Mapping[str, str] = {
     "attention": "Attention",
     "hybrid": "Hybrid stacks",
     "tiers": "Tiers",
+    "speculative": "Speculative decoding",
 }
 
 
