@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costlab import catalog
+from costlab import catalog, speculative
 from costlab.arrays import Floats
 from costlab.checks import pick
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, colour_key, label_ends, new_figure
 from costlab.speculative import theory
+from costlab.speculative.faulty import MISTAKES
 
 # --- the rule --------------------------------------------------------------------------------------------------
 
@@ -204,81 +205,58 @@ def published_lengths() -> Words:
 
 # --- what goes wrong -------------------------------------------------------------------------------------------
 
-_PAIRS, _TOKENS = 200, 16  # random pairs of laws; tokens of each
-
-
-def laws_alike(acceptance: float, seed: int = 0) -> tuple[Floats, Floats]:
-    """Return random targets and drafts, [pairs, tokens] each, whose mean acceptance is as wished.
-
-    Args:
-        acceptance: mean over the pairs, above 0.3 and below 1.
-        seed: of the laws.
-    """
-    rng = np.random.default_rng(seed)
-    scores, other = rng.normal(size=(2, _PAIRS, _TOKENS)) * 1.5
-    p = _law_of(scores)
-    low, high = 0.0, 4.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        near = float(np.minimum(p, _law_of(scores + middle * other)).sum(axis=1).mean()) > acceptance
-        low, high = (middle, high) if near else (low, middle)
-    return p, _law_of(scores + low * other)
-
-
-def _law_of(scores: Floats) -> Floats:
-    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+#: What the figure shows of the wrong rounds, in few words; on a phone the part before the colon.
+_WRONG = {
+    "A": "A: sure draft, nothing instead",
+    "B": "B: sure draft, residual instead",
+    "C": "C: drawn draft, nothing instead",
+    "D": "D: drawn draft, p instead",
+    "F": "F: match, else a fresh draw",
+    "G": "G: the residual always",
+    "drops doubtful": "drops: doubtful drafts unseen",
+}
 
 
 @drawn
 def variant_bias(acceptance: float = 0.8) -> Words:
-    """Draw how far from the target's law each wrong rule is, over random pairs of laws of 16 tokens.
+    """Draw how far the law of an emitted token is from the target's for each wrong round, and for the right one.
 
     Args:
-        acceptance: mean acceptance of a draft's sample, 0.4 to 0.95.
+        acceptance: of a drawn draft, 0.4 to 0.95.
 
     Raises:
         ValueError: an acceptance outside that range.
     """
     if not 0.4 <= acceptance <= 0.95:
         raise ValueError(f"acceptance = {acceptance} should lie between 0.4 and 0.95")
-    p, q = laws_alike(acceptance)
-    bias = {name: float(0.5 * np.abs(law - p).sum(axis=1).mean()) for name, law in _variants(p, q).items()}
+    bias = _biases(acceptance)
     axes = new_figure(
-        "How far from the target's law?", "total variation distance", "", wide=(7.2, 3.4), narrow=(3.6, 3.6)
+        "How far from the target's law?", "total variation distance", "", wide=(7.2, 3.4), narrow=(3.6, 3.4)
     )
     for place, (name, distance) in enumerate(bias.items()):
-        colour = COLOURS["target" if name == "the rule" else "dropped"]
-        axes.barh(place, distance, 0.6, color=colour)
+        axes.barh(place, distance, 0.6, color=COLOURS["dropped" if distance > 1e-9 else "target"])
         axes.text(distance + 0.01, place, f"{distance:.3f}", va="center", fontsize=10, in_layout=False)
-    axes.set_yticks(range(len(bias)), list(bias))
-    axes.set(xlim=(0, 1), ylim=(len(bias) - 0.4, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1])
+    names = [name.partition(":")[0] for name in bias] if is_narrow() else list(bias)
+    axes.set_yticks(range(len(bias)), names)
+    axes.set(xlim=(0, 1.1), ylim=(len(bias) - 0.4, -0.6), xticks=[0, 0.5, 1])
     axes.grid(axis="y", visible=False)
+    told = [(name.replace(":", ","), distance) for name, distance in bias.items()]
     return Words(
-        f"Mean distance from the target's law over {_PAIRS} pairs of laws at an acceptance of {acceptance:.2f}: "
-        + ", ".join(f"{name} {distance:.3f}" for name, distance in bias.items())
+        f"Mean distance from the target's law over 16 pairs of laws with an acceptance of {acceptance:.2f}: "
+        + "; ".join(f"{name}: {distance:.3f}" for name, distance in told)
         + ".",
         f"At an acceptance of {value(acceptance, f'{acceptance:.2f}')}: "
-        + ", ".join(f"{name} {value(distance, f'{distance:.3f}')}" for name, distance in bias.items())
+        + "; ".join(f"{name} {value(distance, f'{distance:.3f}')}" for name, distance in told)
         + ". 0 is exact, 1 has nothing in common.",
     )
 
 
-def _variants(p: Floats, q: Floats) -> dict[str, Floats]:
-    """Return the law of one emitted token by each rule, [pairs, tokens]."""
-    best = np.eye(p.shape[1])[q.argmax(axis=1)]
-    kept = np.minimum(p, q)
-    rate = kept.sum(axis=1, keepdims=True)
-    rest = np.maximum(p - q, 0)
-    rest /= rest.sum(axis=1, keepdims=True)
-    taken = np.minimum(1, (best * p).sum(axis=1) / (best * q).sum(axis=1))[:, None]
-    same = (p * q).sum(axis=1, keepdims=True)
-    return {
-        "A as written, two repairs": best,
-        "B + residual": taken * best + (1 - taken) * rest,
-        "C sampled draft, retry": kept / rate,
-        "D sampled draft, then p": kept + (1 - rate) * p,
-        "F match, else fresh": p * q + (1 - same) * p,
-        "G residual always": rest,
-        "the rule": kept + (1 - rate) * rest,
+def _biases(acceptance: float) -> dict[str, float]:
+    """Return the mean distance of each wrong round's law, and of the right one's, over 16 pairs of laws."""
+    pair = speculative.random_pair(16, acceptance, np.random.default_rng(0))
+    laws = {
+        says: [MISTAKES[key].law(p, q) for p, q in zip(pair.target, pair.draft, strict=True)]
+        for key, says in _WRONG.items()
     }
+    laws["the rule"] = list(speculative.exact(pair.target, pair.draft).law(pair.draft))
+    return {name: float(speculative.distance(np.array(found), pair.target).mean()) for name, found in laws.items()}

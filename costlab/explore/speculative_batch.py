@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costlab import arch, catalog, prices, roofline, speculative
+from costlab import arch, catalog, prices, roofline
 from costlab.checks import count, pick
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure
 from costlab.roofline import Deployment
-from costlab.speculative import Speculation, theory
+from costlab.speculative import theory
+from costlab.speculative.plan import Speculation, speculate
 from costlab.text import tokens_text, usd_text
 
 # --- gain by batch ---------------------------------------------------------------------------------------------
@@ -59,7 +60,7 @@ def _round(key: str, length: int, batch: int, context: int) -> Speculation:
     served = pick(_SERVED, key, "deployment")
     node = served.node()
     drafter = arch.drafter(served.drafter, node.model)
-    return speculative.speculate(node, drafter, served.acceptance(), length, batch, context)
+    return speculate(node, drafter, served.acceptance(), length, batch, context)
 
 
 @functools.lru_cache(maxsize=32)
