@@ -169,13 +169,3 @@ def article_capacity(tokens: int, experts: int, factor: float = 1.25) -> int:
     """
     check_capacity(tokens, experts, 1, factor)
     return int(tokens / experts * factor)
-
-
-def article_speedup(rate: float, drafted: int) -> float:
-    """Return the speed-up of speculative decoding by article E's formula.
-
-    Args:
-        rate: what its loop calls the acceptance rate: the mean share of the drafted tokens that is accepted.
-        drafted: tokens a round.
-    """
-    return 1.0 / (1 - rate + rate / drafted)

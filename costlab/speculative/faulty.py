@@ -187,7 +187,12 @@ class ArticleRun:
     @property
     def reported_speedup(self) -> float:
         """What it calls its speed-up, from that rate alone; no draft's cost enters."""
-        return 1 / (1 - self.reported_rate + self.reported_rate / self.length)
+        return article_speedup(self.reported_rate, self.length)
+
+
+def article_speedup(rate: float, length: int) -> float:
+    """Return the article's speed-up from what it calls its acceptance rate and the drafted tokens of a pass."""
+    return 1 / (1 - rate + rate / length)
 
 
 def article_loop(

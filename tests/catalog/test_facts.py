@@ -339,3 +339,79 @@ def test_what_an_article_claims_is_marked():
     assert all(r.claim for r in CATALOG.fx if "article" in r.source)
     assert all(r.published_by == "article-e" for r in CATALOG.prices if r.source.startswith("article E"))
     assert not set(CATALOG.claimed_models) & set(CATALOG.models)
+
+
+# --- drafters --------------------------------------------------------------------------------------------------
+
+BY_BATCH = [key for key, row in CATALOG.speedups.items() if len(row.batches) > 1]
+
+
+def test_there_are_curves_and_speedups_to_build_on():
+    full = [curve for curve in CATALOG.curves.values() if len(curve.draft_lengths) == 8]
+    assert {curve.drafter for curve in full} == {"MTP", "EAGLE-3", "DSpark"}
+    assert len(CATALOG.speedups) > 40
+    assert sum(len(row.speedups) for row in CATALOG.speedups.values()) > 100
+    assert len(BY_BATCH) > 12
+
+
+@pytest.mark.parametrize("table", ["curves", "positions", "entropy_fits", "speedups"])
+def test_drafters_serve_known_models_and_say_where_they_were_read(table):
+    rows = getattr(CATALOG, table).values()
+    assert all(row.model is None or row.model in CATALOG.models for row in rows)
+    assert all(row.task if table != "entropy_fits" else row.target for row in rows)
+    notes = [row for row in rows if "in a research note" in row.source or "in summaries" in row.source]
+    assert all(row.read == "second hand" for row in notes)
+
+
+def test_thinking_is_harder_to_draft():
+    """With the same model and drafter, at each length: the text of a chain of thought is accepted less, or as much."""
+    for thinking, plain in (("v4-pro-thinking", "v4-pro"),):
+        pairs = zip(CATALOG.curves[thinking].accepted_lengths, CATALOG.curves[plain].accepted_lengths, strict=True)
+        assert all(a < b for a, b in pairs)
+
+
+@pytest.mark.parametrize("key", [key for key in BY_BATCH if not key.startswith("mimo")])
+def test_drafting_gains_less_in_a_large_batch(key):
+    """Short contexts: every published row falls from its smallest batch to its largest, though not at every step."""
+    gains = CATALOG.speedups[key].speedups
+    assert gains[-1] < gains[0]
+    assert max(gains) <= gains[0] + 0.011  # one row gains a hundredth before it falls
+
+
+def test_long_contexts_turn_it_round():
+    """MagicDec: at 64 sequences a loss at 4K becomes a gain at 64K."""
+    short, long = CATALOG.speedups["magicdec-4k"], CATALOG.speedups["magicdec-64k"]
+    assert short.batches == long.batches == (64,)
+    assert short.speedups[0] < 1 < long.speedups[0]
+
+
+def test_vllms_slowdowns_are_inverted():
+    """Published as 1.4 and 1.8 times slower."""
+    assert CATALOG.speedups["llama-3-70b-draft-busy"].speedups[0] == pytest.approx(1 / 1.4, abs=0.005)
+    assert CATALOG.speedups["llama-3-70b-ngram-busy"].speedups[0] == pytest.approx(1 / 1.8, abs=0.005)
+
+
+def test_papers_measure_more_than_one_machine_for_all():
+    """Spec-Bench on one A100 finds less than each method's own paper, in nearly the same order."""
+    own = {key[:-4]: row for key, row in CATALOG.speedups.items() if key.endswith("-own") and "vicuna" in key}
+    ratios = {key: CATALOG.speedups[key].speedups[0] / row.speedups[0] for key, row in own.items()}
+    assert len(ratios) == 8
+    assert all(0.5 < ratio < 0.95 for ratio in ratios.values()), ratios
+    assert CATALOG.speedups["vicuna-13b-eagle3"].accepted_length < own["vicuna-13b-eagle3"].accepted_length
+
+
+def test_no_speedup_exceeds_its_accepted_length():
+    """A pass that checks drafted tokens costs at least a plain one, so tokens of a pass bound the gain."""
+    for key, row in CATALOG.speedups.items():
+        if row.accepted_length:
+            assert max(row.speedups) < row.accepted_length, key
+
+
+def test_mimos_fit_passes_through_its_figure():
+    """Figure 7: about 3.6 tokens for WebDev, the surest, and 2.85 to 2.9 where the figure ends."""
+    fit = CATALOG.entropy_fits["mimo-v2-flash"]
+    assert fit.accepted_length(fit.lowest_entropy) == pytest.approx(3.6, abs=0.02)
+    assert fit.accepted_length(fit.highest_entropy) == pytest.approx(2.87, abs=0.03)
+    assert fit.accepted_length(0.0) == fit.draft_length + 1
+    with pytest.raises(ValueError, match=r"entropy = -0.1 should be at least 0"):
+        fit.accepted_length(-0.1)

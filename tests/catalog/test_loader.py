@@ -65,6 +65,10 @@ def test_not_text(folder):
         ("scenarios.toml", "[agent]"),
         ("published.toml", "[deepseek-day]"),
         ("claimed_models.toml", "[article-e-qwen-plus]"),
+        ("acceptance.toml", "[curve.v4-pro]"),
+        ("acceptance.toml", "[positions.deepseek-v3]"),
+        ("acceptance.toml", "[fit.mimo-v2-flash]"),
+        ("acceptance.toml", "[speedup.deepseek-v3]"),
     ],
 )
 @pytest.mark.parametrize("key", ["source", "date"])
@@ -108,6 +112,8 @@ def test_empty_source(folder):
         ("fx.toml", "quote = ", "qoute = ", ["[rate]", "'qoute'", "did you mean 'quote'"]),
         ("prices.toml", "\n[[price]]", "\n[[pirce]]", ["pirce", "unknown table"]),
         ("fx.toml", "[[rate]]", "[[rates]]", ["rates", "unknown table"]),
+        ("acceptance.toml", "[curve.v4-pro]", "[curves.v4-pro]", ["curves", "unknown table", "curve, positions"]),
+        ("acceptance.toml", "top_p = 0.95", "topp = 0.95", ["curve.glm-5.2", "'topp'", "did you mean 'top_p'"]),
     ],
 )
 def test_unknown_key_with_a_hint(folder, file, old, new, words):
@@ -133,6 +139,17 @@ def test_unknown_key_with_a_hint(folder, file, old, new, words):
         ("prices.toml", "promotion = true", 'promotion = "yes"', ["promotion = 'yes'", "true or false"]),
         ("prices.toml", "miss = 1.0", "miss = -1.0", ["miss = -1.0", "at least 0"]),
         ("prices.toml", "miss = 1.0", "miss = nan", ["miss = nan", "finite"]),
+        ("acceptance.toml", 'read = "source"\n', 'read = "rumour"\n', ["v4-pro-thinking", "'rumour'", "'second hand'"]),
+        ("acceptance.toml", "[1.79, ", "[2.79, ", ["v4-pro-thinking", "2.79 at 1 drafted", "between 1 and 2"]),
+        ("acceptance.toml", "[1.79, ", "[", ["v4-pro-thinking", "one for each of draft_lengths"]),
+        ("acceptance.toml", "[1, 2, 3, 4, 5,", "[1, 3, 2, 4, 5,", ["draft_lengths = (1, 3, 2, ", "should rise"]),
+        ("acceptance.toml", "[1, 2, 3, 4, 5,", "[0, 2, 3, 4, 5,", ["draft_lengths = (0, 2, ", "from 1 or more"]),
+        ("acceptance.toml", "acceptance = [0.85]", "acceptance = [1.85]", ["positions.deepseek-v3", "= 1.85"]),
+        ("acceptance.toml", "highest = [0.9]", "highest = [0.9, 0.9]", ["highest = (0.9, 0.9)", "one for each"]),
+        ("acceptance.toml", "speedups = [1.86,", "speedups = [-1.86,", ["speed-up -1.86", "above 0"]),
+        ("acceptance.toml", 'load = "1 query/s"\n', "", ["llama-3-70b-draft-idle", "should be one, with its load"]),
+        ("acceptance.toml", "accepted_length = 2.8", "accepted_length = 0.8", ["accepted_length = 0.8", "at least 1"]),
+        ("acceptance.toml", "acceptance = 0.75", "acceptance = 7.5", ["acceptance = 7.5", "between 0 and 1"]),
     ],
 )
 def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):

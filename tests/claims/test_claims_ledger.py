@@ -11,6 +11,7 @@ from mended import MendedRouter
 
 from costlab import arch, cache, catalog, claims, hybrid, moe, prices
 from costlab.claims import articles
+from costlab.speculative import faulty
 
 KNOWN = catalog.tables().claims
 GOOD = ("holds", "cannot be checked")
@@ -31,6 +32,7 @@ def corrections():
         "dram_bytes_s": media["dram"].read_bytes_s,
         "ssd_bytes_s": media["ssd"].read_bytes_s,
     }
+    gains = [gain for row in catalog.tables().speedups.values() for gain in row.speedups]
     paid = sum(tiers[f"{tier}_bytes"] * tiers[f"{tier}_usd_gb"] for tier in ("hbm", "dram", "ssd")) / whole
     return {
         "moe-256-experts": {
@@ -65,6 +67,8 @@ def corrections():
             "tiered_usd_gb": paid,
             "windows_usd_gb": paid,
         },
+        "spec-2-3x": {"low": min(gains), "high": max(gains)},
+        "spec-draft-size": {"draft": v4.params.mtp},
     }
 
 
@@ -80,6 +84,8 @@ CONDITIONAL = {
     "cache-tokens-5x",
     "cache-read-overlap",
     "cache-eviction-code",
+    "spec-formula",
+    "spec-lossless",
     "price-miss-over-hit",
 }
 
@@ -112,6 +118,10 @@ BEYOND = {
     ("cache-eviction-code", "hbm"): (10.0, 1e3),
     ("cache-eviction-code", "dram"): (10.0, 1e3),
     ("cache-eviction-code", "blocks"): (0.0, 0.2),
+    ("spec-2-3x", "low"): (2.0, 10.0, 1e3),
+    ("spec-2-3x", "high"): (0.0, 1e-3, 0.5),
+    ("spec-formula", "low"): (0.0, 1e-3),  # both say 1 where nothing is accepted
+    ("spec-formula", "high"): (0.0, 1e-3),
 }
 # Numbers on which the verdict does not rest, and why.
 FREE = {
@@ -124,6 +134,13 @@ FREE = {
     ("csa-article-code", "important"): "one unimportant token is enough",
     ("cache-read-overlap", "prefix"): "load and compute grow alike",
     ("cache-eviction-code", "ssd"): "with HBM and DRAM full the eviction loses a block",
+    ("spec-formula", "tokens"): "any number of drafted tokens",
+    ("spec-lossless", "drafted"): "any number of drafted tokens",
+    ("spec-lossless", "vocabulary"): "any vocabulary",
+    ("spec-lossless", "acceptance"): "any draft: the likeliest token of a perfect one is no draw either; tested below",
+    ("spec-lossless", "pairs"): "any number of pairs",
+    ("spec-lossless", "wanted"): "the law is lost at the first token",
+    ("spec-lossless", "passes"): "the law is lost at the first pass",
     ("cache-tiers", "hbm_latency_s"): "no source",
     ("cache-tiers", "hbm_usd_gb"): "no source; cache-table rests on it",
     ("cache-tiers", "dram_bytes"): "a choice; cache-table rests on it",
@@ -239,6 +256,14 @@ def pattern(kinds):
     return [("costlab.hybrid.pattern", lambda _: hybrid.Pattern(kinds))]
 
 
+def right_loop(*_, length, **__):
+    return faulty.ArticleRun((0,) * 100, True, (0, 2, 1), length)
+
+
+#: The published rule in the place of the article's: a residual in place of nothing, and drafts that are drawn.
+RIGHT_RULE = dataclasses.replace(faulty.MISTAKES["B"], greedy=False)
+TABLES = catalog.tables()
+T5 = TABLES.speedups["t5-small"]
 EVEN = cache.Footprint((cache.LayerBytes(51_200.0, 0.0, 0),) * 10)
 # claim: what is changed around it, the verdict then, and a part of the text that follows.
 WORLDS = {
@@ -297,6 +322,33 @@ WORLDS = {
         "holds",
         "4 in SSD's 4 places, 0 evictions. One eviction called by hand then leaves 2 blocks in HBM and counts 2",
     ),
+    "spec-2-3x": (
+        [("costlab.catalog.tables", lambda: dataclasses.replace(TABLES, speedups={"only": T5}))],
+        "holds",
+        "1 of 1 published speed-ups are from 2 to 3; all are from 2.60 to 2.60. The middle is 2.60 for a single "
+        "sequence and not published for a batch; in 0 rows",
+    ),
+    "spec-formula": (
+        [("costlab.speculative.faulty.article_speedup", lambda rate, drafted: 1 + rate * drafted)],
+        "holds",
+        "Off by 0% to 0%. With a single drafted token it says 1.50 to 1.90 where 1.50 to 1.90 follow; where all is "
+        "accepted it reaches 6, not 6",
+    ),
+    "spec-lossless": (
+        [
+            ("costlab.speculative.faulty.article_loop", right_loop),
+            ("costlab.speculative.faulty.MISTAKES", {"A": RIGHT_RULE}),
+        ],
+        "holds",
+        "0 of 5 runs of its code don't finish in 60 passes where about 34 are enough; 33% of the passes emit nothing. "
+        "With its row and its probabilities mended 0 of 5 don't, and the mean distance of what it emits at a position "
+        "to the target's law is 0.00",
+    ),
+    "spec-draft-size": (
+        [("costlab.arch.models", lambda: {"v4": V4}), *models(deepseek_v4_pro=half(V4))],
+        "wrong",
+        "draft: DeepSeek-V4-Pro 26B. V4-Pro's has 258 times the 100M that E names, for a target of 0.77T",
+    ),
     "price-miss-over-hit": (
         [("costlab.prices.price_at", lambda key, **_: dataclasses.replace(PRICE(key), miss=3.0, hit=0.025))],
         "holds",
@@ -335,6 +387,15 @@ def test_what_deepseek_reports_settles_the_capacity_factor():
     dropped = 1 - 1.25 / 6
     assert claims.settle("moe-capacity-factor", dropped=dropped).verdict == "holds with a condition"
     assert "reports 79% dropped (no token is dropped" in claims.settle("moe-capacity-factor", dropped=dropped).why
+
+
+@pytest.mark.parametrize("acceptance", [0.5, 0.9, 1.0])
+def test_no_draft_is_close_enough_for_the_articles_loop(acceptance):
+    """Unfinished runs grow rarer as the draft nears the target; the law stays lost."""
+    found = claims.settle("spec-lossless", acceptance=acceptance, drafted=1)
+    assert found.verdict == "wrong"
+    distance = float(re.search(r"law is (0\.\d+)", found.computed)[1])
+    assert distance == pytest.approx({0.5: 0.9, 0.9: 0.7, 1.0: 0.7}[acceptance], abs=0.1)
 
 
 def test_every_claim_meets_another_world_or_has_numbers_alone():
