@@ -21,14 +21,14 @@ from costlab.explore.prices import bill_parts, blended_price, price_steps, token
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
 from costlab.explore.speculative import ACCEPTED_CURVES, accepted_parts, draft_length, first_is_not_all, published_lengths, variant_bias
-from costlab.explore.speculative_batch import SERVED, gain_by_batch
+from costlab.explore.speculative_batch import SERVED, eagle_by_batch, gain_by_batch
 from costlab.explore.speculative_diagrams import one_round
 from costlab.explore.style import COLOURS
 from costlab.explore.tiers import keeping, more_tokens, read_overlap, store_times, three_tiers, two_pools
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
-    "ACCEPTED_CURVES", "COLOURS", "Drawing", "Frames", "SERVED", "Table", "Words", "gain_by_batch", "accepted_parts", "draft_length", "first_is_not_all", "published_lengths", "variant_bias","attention_kinds", "attention_overview", "batch_curve",
+    "ACCEPTED_CURVES", "COLOURS", "Drawing", "Frames", "SERVED", "Table", "Words", "eagle_by_batch", "gain_by_batch", "accepted_parts", "draft_length", "first_is_not_all", "published_lengths", "variant_bias","attention_kinds", "attention_overview", "batch_curve",
     "bill_parts", "blended_price", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste", "chip_pipes",
     "compressor", "decode_flops", "drawn", "expert_collapse", "experts_light_up", "experts_touched", "hit_curve",
     "keeping", "layer_stack", "more_tokens", "one_round", "prefix_tree", "price_steps", "published_day", "read_overlap",

@@ -51,8 +51,8 @@ def accepted_parts(second: float = 0.7) -> Words:
     axes.bar(places + 0.18, kept, width, color=COLOURS["draft"])
     axes.bar(places + 0.18, redrawn, width, bottom=kept, color=COLOURS["target"])
     for place, (x, y) in enumerate(zip(q, p, strict=True)):
-        axes.text(place - 0.18, x + 0.02, f"q {x:.2f}", ha="center", fontsize=10, in_layout=False)
-        axes.text(place + 0.18, y + 0.02, f"p {y:.2f}", ha="center", fontsize=10, in_layout=False)
+        axes.text(place - 0.02, x + 0.02, f"q {x:.2f}", ha="right", fontsize=10, in_layout=False)
+        axes.text(place + 0.02, y + 0.02, f"p {y:.2f}", ha="left", fontsize=10, in_layout=False)
     axes.set_xticks(places, ["token A", "token B", "token C"])
     axes.set(ylim=(0, 1.12), yticks=[0, 0.5, 1])
     axes.grid(axis="x", visible=False)

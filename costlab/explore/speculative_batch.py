@@ -122,3 +122,61 @@ def _said(key: str, marked: Speculation, batches: tuple[int, ...], gains: Mappin
         f"{value(after, usd_text(after), 'speculative_drafted_usd')}. At the {value(batches[-1], f'{batches[-1]:,}')} "
         f"sequences that memory holds: {value(last, f'{last:.2f}')}.",
     )
+
+
+# --- beside a published decline --------------------------------------------------------------------------------
+
+_EAGLE = {"EAGLE-3": "llama-3.1-8b-eagle3-sglang", "EAGLE": "llama-3.1-8b-eagle-sglang"}  # names, keys in the catalog
+_MT_BENCH = 512  # tokens of context that are assumed
+
+
+@functools.lru_cache(maxsize=1)
+def _round_costs() -> tuple[tuple[int, ...], Mapping[bool, tuple[float, ...]]]:
+    """Return batches, and what a round of three EAGLE-3 tokens costs, with and without overlap, in plain steps."""
+    batches = catalog.tables().speedups[_EAGLE["EAGLE-3"]].batches
+    found = {}
+    for overlap in (True, False):
+        node = roofline.deployment("llama-3.1-8b", "h100-sxm", 1, overlap=overlap)
+        head = arch.drafter("eagle3", node.model)
+        # the acceptance plays no part in a round's cost
+        found[overlap] = tuple(speculate(node, head, 1.0, 3, batch, _MT_BENCH).round_cost for batch in batches)
+    return batches, found
+
+
+@drawn
+def eagle_by_batch() -> Words:
+    """Draw published speed-ups of EAGLE-3 and EAGLE by batch, and the roofline's, each over its own at two sequences."""
+    batches, costs = _round_costs()
+    axes = new_figure("How does the gain fall with the batch?", "sequences", "gain, over that at 2 sequences")
+    ours = {overlap: np.array(found)[0] / np.array(found) for overlap, found in costs.items()}
+    published = {
+        name: np.array(catalog.tables().speedups[key].speedups) / catalog.tables().speedups[key].speedups[0]
+        for name, key in _EAGLE.items()
+    }
+    axes.fill_between(batches, ours[True], ours[False], color=COLOURS["target"], alpha=0.15, linewidth=0)
+    axes.plot(batches, ours[True], "--", color=COLOURS["target"])
+    axes.plot(batches, ours[False], color=COLOURS["target"])
+    axes.plot(batches, published["EAGLE-3"], "o", color=COLOURS["draft"])
+    axes.plot(batches, published["EAGLE"], "o", color=COLOURS["draft"], fillstyle="none")
+    log_axis(axes, "x", [2, 4, 8, 16, 32, 64], "{:g}".format)
+    axes.set(xlim=(1.8, 70), ylim=(0.5, 1.1), yticks=[0.6, 0.8, 1.0])
+    ends = [
+        (float(ours[True][-1]), "all at once", COLOURS["target"]),
+        (float(ours[False][-1]), "one after another", COLOURS["target"]),
+    ]
+    label_ends(axes, 64, ends, ["dashed", "solid"])
+    (three_first, *_, three_last), (one_first, *_, one_last) = (
+        catalog.tables().speedups[key].speedups for key in _EAGLE.values()
+    )
+    share, low, high = (float(line[-1]) for line in (published["EAGLE-3"], ours[False], ours[True]))
+    return Words(
+        "Speed-up by batch, over that at two sequences. Published for EAGLE-3, as dots: "
+        + ", ".join(f"{x:.2f}" for x in published["EAGLE-3"])
+        + f" at {', '.join(map(str, batches))} sequences; for EAGLE, as rings, falling to "
+        f"{published['EAGLE'][-1]:.2f}. The roofline falls to {low:.2f} if compute and memory follow one another, and "
+        f"stays at {high:.2f} if they overlap.",
+        f"Dots: EAGLE-3, from {value(three_first, f'{three_first:.2f}')} times at 2 sequences to "
+        f"{value(three_last, f'{three_last:.2f}')} at 64. Rings: EAGLE, from {value(one_first, f'{one_first:.2f}')} to "
+        f"{value(one_last, f'{one_last:.2f}')}. At 64 EAGLE-3's gain is {value(share, f'{share:.0%}')} of that at 2; by "
+        f"the roofline it is between {value(low, f'{low:.0%}')} and {value(high, f'{high:.0%}')}.",
+    )
