@@ -26,6 +26,10 @@ PAGES = {
     "traces": "reference/serving",
     "media": "reference/serving",
     "prefetch": "reference/serving",
+    "curves": "reference/serving",
+    "positions": "reference/serving",
+    "entropy_fits": "reference/serving",
+    "speedups": "reference/serving",
     "articles": "claims",
     "claims": "claims",
     "claimed_models": "claims",
@@ -117,6 +121,10 @@ CELLS = {
     "traces": lambda e: {e.what},
     "media": lambda e: {e.name, f"{e.read_bytes_s / 1e9:g}"},
     "prefetch": lambda e: {e.name, f"{e.least_tokens}"},
+    "curves": lambda e: {e.drafter, e.task, e.read, *(f"{tokens:.2f}" for tokens in e.accepted_lengths)},
+    "positions": lambda e: {e.target, e.drafter, ", ".join(map(str, e.positions)), e.read},
+    "entropy_fits": lambda e: {e.target, f"{e.longest:g} (1 - {e.factor:g} H^{e.exponent:g})"},
+    "speedups": lambda e: {e.target, e.drafter, e.task, e.read, f"{e.speedups[-1]:.2f}"},
     "articles": lambda e: {e.title, e.author},
     "claimed_models": lambda e: {e.says, f"{e.total}, {e.active} active"},
     "scenarios": lambda e: {e.name, f"{e.input_tokens:,}"},
@@ -136,6 +144,14 @@ def test_a_page_has_a_row_for_every_entry(name):
 def test_every_offer_of_a_chip_has_a_row():
     rows = [row for row in SHOWN["reference/chips"].rows if any("USD" in cell or "CNY" in cell for cell in row)]
     assert len(rows) == sum(len(chip.offers) for chip in CATALOG.chips.values())
+
+
+def test_every_batch_of_a_speedup_has_a_row():
+    rows = {tuple(row) for row in SHOWN["reference/serving"].rows}
+    for entry in CATALOG.speedups.values():
+        for batch, gain in zip(entry.batches or (0,), entry.speedups, strict=True):
+            load = f"batch {batch}" if batch else entry.load
+            assert any({entry.target, entry.drafter, load, f"{gain:.2f}"} <= set(row) for row in rows), entry
 
 
 def test_numbers_of_sources_lead_to_them():
