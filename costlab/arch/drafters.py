@@ -4,7 +4,7 @@
 >>> v3 = arch.load("deepseek-v3")
 >>> module = arch.drafter("mtp", v3)
 >>> round(module.own_params / 1e9, 1)  # beside the embedding and the head that it shares
-11.5
+11.6
 
 """
 

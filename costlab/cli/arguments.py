@@ -95,6 +95,17 @@ def capacity_arg(text: str) -> float:
     return value
 
 
+def share_arg(text: str) -> float:
+    """Read a share, 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number between 0 and 1")
+    return value
+
+
 def several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     """Return what reads values with commas between them."""
     return lambda text: [reader(part) for part in text.split(",")]

@@ -22,6 +22,7 @@ from costlab.speculative.candidates import (
 from costlab.speculative.goodness import Goodness, chi_square, power
 from costlab.speculative.goodput import Admission, admit, batch_goodput, latency_per_token
 from costlab.speculative.lossy import distance, ensemble, lenient, typical
+from costlab.speculative.plan import Speculation, speculate
 from costlab.speculative.rules import (
     Round,
     Rule,
@@ -71,13 +72,13 @@ from costlab.speculative.trees import (
 )
 
 __all__ = [
-    "Admission", "Candidates", "Chosen", "Draft", "Goodness", "Pair", "Round", "Rounds", "Rule", "Streams", "Tree",
-    "Walk", "Written", "acceptance", "admit", "arithmetic_factor", "batch_goodput", "best_candidates", "best_length",
-    "best_tree", "by_position", "check_laws", "check_non_anticipating", "check_vocabulary", "chi_square", "choose",
-    "conditional", "count_texts", "distance", "distinct_candidates", "distinct_laws", "distribution", "draft", "draw",
-    "ensemble", "exact", "expected_tokens", "fastest_tree", "implied_acceptance", "independent_candidates",
-    "latency_per_token", "lenient", "match", "node_survival", "one_hot", "pass_cost", "power", "random_pair",
-    "rank_shares", "residual", "round_cost", "speedup", "survival", "text_law", "tokens_law", "tree_cost",
-    "tree_tokens", "typical", "until_doubt", "verify", "verify_many", "walk", "while_likely", "while_sure",
-    "write_texts",
+    "Admission", "Candidates", "Chosen", "Draft", "Goodness", "Pair", "Round", "Rounds", "Rule", "Speculation",
+    "Streams", "Tree", "Walk", "Written", "acceptance", "admit", "arithmetic_factor", "batch_goodput",
+    "best_candidates", "best_length", "best_tree", "by_position", "check_laws", "check_non_anticipating",
+    "check_vocabulary", "chi_square", "choose", "conditional", "count_texts", "distance", "distinct_candidates",
+    "distinct_laws", "distribution", "draft", "draw", "ensemble", "exact", "expected_tokens", "fastest_tree",
+    "implied_acceptance", "independent_candidates", "latency_per_token", "lenient", "match", "node_survival",
+    "one_hot", "pass_cost", "power", "random_pair", "rank_shares", "residual", "round_cost", "speculate", "speedup",
+    "survival", "text_law", "tokens_law", "tree_cost", "tree_tokens", "typical", "until_doubt", "verify",
+    "verify_many", "walk", "while_likely", "while_sure", "write_texts",
 ]  # fmt: skip

@@ -125,6 +125,12 @@ def test_layers_of_mimo(key, full):
 CSA, HCA, SWA = "compressed_sparse_attention", "heavily_compressed_attention", "sliding_attention"
 
 
+def llama_8b():
+    return transformers.LlamaConfig(
+        vocab_size=128256, intermediate_size=14336, num_key_value_heads=8, hidden_size=4096, num_hidden_layers=32
+    )
+
+
 def llama_70b():
     return transformers.LlamaConfig(
         vocab_size=128256,
@@ -139,6 +145,7 @@ def llama_70b():
 ORACLES = {
     "llama-2-7b": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig()),
     "llama-3.1-70b": lambda: transformers.LlamaForCausalLM(llama_70b()),
+    "llama-3.1-8b": lambda: transformers.LlamaForCausalLM(llama_8b()),
     "mixtral-8x7b": lambda: transformers.MixtralForCausalLM(transformers.MixtralConfig()),
     "qwen3-235b-a22b": lambda: transformers.Qwen3MoeForCausalLM(
         transformers.Qwen3MoeConfig(

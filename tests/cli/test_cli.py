@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from costlab import __version__, arch, catalog, moe, prices, roofline
+from costlab import __version__, arch, catalog, moe, prices, roofline, speculative
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -136,6 +136,80 @@ def test_roofline(run, answer):
     _, out, _ = run(VERBS["roofline"])
     assert f"room for {node.max_batch(4989):,} sequences of 4,989 tokens" in out
     assert "efficiency 1 compute, 1 memory, 1 link; 2 USD/chip-h, as of 2025-02-28" in out
+
+
+V4_PRO = "speculate deepseek-v4-pro --chip h200 --chips 32 --batch 512 --tokens 32K --draft mtp"
+LLAMA = "speculate llama-3.1-8b --chip h100-sxm --chips 1 --batch 64 --tokens 512 --draft eagle3"
+
+
+def test_speculate(run, answer):
+    rows, notes = answer(f"{V4_PRO} --acceptance 0.79,0.61,0.46,0.23")
+    node = roofline.deployment("deepseek-v4-pro", "h200", 32)
+    known = (0.79, 0.61, 0.46, 0.23)
+    found = speculative.speculate(node, arch.drafter("mtp", node.model), known, 1, 512, 32768)
+    assert [row["length"] for row in rows] == [0, 1, found.best_length]
+    plain, one, best = rows
+    assert one["round_s"] == found.round_s == pytest.approx(one["draft_s"] + one["verify_s"])
+    assert one["tokens_per_round"] == 1.79
+    assert one["speedup"] == pytest.approx(1.79 / one["round_cost"])
+    assert one["speedup"] == pytest.approx(one["tokens_per_s"] / plain["tokens_per_s"])
+    rent = prices.chip_rent("h200").amount
+    assert one["usd_per_million_tokens"] == found.usd_per_million(rent)
+    assert plain["usd_per_million_tokens"] == node.usd_per_million(node.decode(512, 32768), rent)
+    assert plain["usd_per_million_tokens"] / one["usd_per_million_tokens"] == pytest.approx(one["speedup"])
+    assert plain["weight_bytes_per_chip"] == node.weight_bytes_per_chip < one["weight_bytes_per_chip"]
+    assert plain["max_batch"] == node.max_batch(32768) > one["max_batch"]
+    assert best["speedup"] >= one["speedup"]
+    assert {row["losing_batch"] for row in rows} == {found.losing_batch}
+    assert notes == [found.note]
+    _, out, _ = run(f"{V4_PRO} --acceptance 0.79")
+    assert "MTP of DeepSeek-V4-Pro: " in out and "one acceptance for all positions" in out
+
+
+def test_speculate_with_a_head_and_with_a_model(document):
+    eagle = document(f"{LLAMA} --acceptance 0.8 --length 3 --rent 2")
+    assert [each["kind"] for each in eagle["sources"]] == ["model", "draft head", "chip"]
+    assert eagle["inputs"]["acceptance"] == [0.8]
+    line = "speculate llama-3.1-70b --chip h100-sxm --chips 8 --tensor-parallel 8 --batch 8 --tokens 1K --rent 2"
+    small = document(f"{line} --draft LLAMA-3.1-8B --acceptance 0.8 --length 2")
+    assert [each["what"] for each in small["sources"]] == ["llama-3.1-70b", "llama-3.1-8b", "h100-sxm"]
+    assert [row["length"] for row in small["rows"]][:2] == [0, 2]
+
+
+def test_what_can_only_lose(answer, run):
+    """Nothing is accepted: the best length is none, and every batch loses."""
+    rows, _ = answer(f"{LLAMA} --acceptance 0 --length 3")
+    assert [row["length"] for row in rows] == [0, 3]
+    assert rows[1]["best_length"] == 0 and rows[1]["losing_batch"] == 1
+    assert rows[1]["usd_per_million_tokens"] > rows[0]["usd_per_million_tokens"]
+    _, out, _ = run(f"{LLAMA} --acceptance 0 --length 3")
+    assert "slower than plain decoding from batch 1 on" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (f"{LLAMA} --acceptance 1.2", ["'1.2' should be a number between 0 and 1"]),
+        (f"{LLAMA} --acceptance x", ["'x' should be a number between 0 and 1"]),
+        (f"{LLAMA} --acceptance 0.9,0.8 --length 3", ["length = 3 is more than the 2 positions"]),
+        (f"{LLAMA.replace('eagle3', 'mtp')} --acceptance 0.9", ["Llama-3.1-8B has no multi-token-prediction module"]),
+        (
+            f"{LLAMA.replace('eagle3', 'medusa')} --acceptance 0.9",
+            ["'medusa' should be mtp, eagle3, lookup or a model"],
+        ),
+        (f"{LLAMA.replace('eagle3', 'llama-2-7b')} --acceptance 0.9", ["32,000 tokens in its vocabulary"]),
+        (
+            f"{LLAMA.replace('64', '832')} --acceptance 0.9",
+            ["batch 832 of 513 tokens does not fit", "at most 789 would"],
+        ),
+        (V4_PRO.replace("h200 --chips 32", "h800 --chips 8") + " --acceptance 0.9", ["does not fit on 8 NVIDIA H800"]),
+    ],
+)
+def test_speculate_refuses(run, line, says):
+    """The largest batch that plain decoding holds is 833: with the drafter it does not fit."""
+    status, out, err = run(line)
+    assert (status, out) == (2, "")
+    assert all(each in err for each in says), err
 
 
 def test_roofline_options(run, answer):
@@ -302,7 +376,7 @@ def test_absurd_but_whole(answer):
 def test_help_and_version(run):
     status, out, err = run("--version")
     assert (status, out.strip(), err) == (0, f"costlab {__version__}", "")
-    for verb in ("", "models", "kv", "flops", "moe", "roofline", "bill"):
+    for verb in ("", "models", "kv", "flops", "moe", "roofline", "speculate", "bill"):
         status, out, _ = run(f"{verb} --help")
         assert status == 0
         assert out.startswith(f"usage: costlab {verb}".rstrip())

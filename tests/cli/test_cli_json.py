@@ -52,6 +52,7 @@ BASE = {  # the shortest line of each verb
     "flops": "flops deepseek-v3 --tokens 1",
     "moe": "moe deepseek-v3",
     "roofline": "roofline deepseek-v3 --chip h800 --chips 16 --batch 1 --tokens 1",
+    "speculate": "speculate deepseek-v3 --chip h800 --chips 16 --batch 1 --tokens 1 --draft mtp --acceptance 0.9",
     "bill": "bill --input 1 --output 1 --hit-rate 0",
     "replay": "replay chat:10 --model deepseek-v3 --hbm 1GB",
     "sweep": "sweep chat:10 --model deepseek-v3 --hbm 1GB",
@@ -215,7 +216,9 @@ def key_of(head):
     )
 
 
-TABLES = [line for line in COMMANDS if line.split()[0] in ("models", "kv", "flops", "roofline", "bill", "sweep")]
+TABLES = [
+    line for line in COMMANDS if line.split()[0] in ("models", "kv", "flops", "roofline", "speculate", "bill", "sweep")
+]
 
 
 @pytest.mark.parametrize("line", TABLES)
