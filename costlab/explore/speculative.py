@@ -60,8 +60,8 @@ def accepted_parts(second: float = 0.7) -> Words:
     rest = redrawn / redrawn.sum() if redrawn.sum() > 0 else redrawn
     return Words(
         f"Beside each other the draft's chance q and the target's p of tokens A, B and C: q is {_three(q)}, p is "
-        f"{_three(p)}. Kept are {_three(kept)}, together {rate:.2f}. The other {1 - rate:.2f} are rejected and redrawn, "
-        f"{_three(redrawn)} of them, so that each token comes out with chance p.",
+        f"{_three(p)}. Kept are {_three(kept)}, together {rate:.2f}. The other {1 - rate:.2f} are redrawn: "
+        f"{_three(redrawn)}, so that each token comes out with chance p.",
         f"Kept: {value(rate, f'{rate:.2f}', 'speculative_kept')} of all drafts. The other "
         f"{value(1 - rate, f'{1 - rate:.2f}', 'speculative_rejected')} are redrawn from the residual "
         + "("
@@ -89,6 +89,8 @@ def draft_length(acceptance: float = 0.8, length: int = 3, draft_cost: float = 0
     Raises:
         ValueError: an acceptance, length or cost out of range.
     """
+    if not 0 <= length <= 16:
+        raise ValueError(f"length = {length} should lie between 0 and 16")
     lengths = np.arange(17)
     gains = [theory.speedup(acceptance, int(k), draft_cost) for k in lengths]
     best = int(np.argmax(gains))
@@ -105,11 +107,12 @@ def draft_length(acceptance: float = 0.8, length: int = 3, draft_cost: float = 0
     ends = [(last, "tokens per pass", COLOURS["draft"]), (gains[-1], "speed-up", COLOURS["target"])]
     label_ends(axes, 16, [*ends, (1, "plain", COLOURS["other"])], ["dashed", "solid", "dotted"])
     return Words(
-        f"Tokens per pass and speed-up against drafted tokens, at an acceptance of {acceptance:.2f} and a draft step of "
+        f"Tokens per pass and speed-up by drafted tokens, at an acceptance of {acceptance:.2f} and a draft step of "
         f"{draft_cost:.2f} of a target's step. With {length} drafted tokens a pass gives {tokens:.2f} and the speed-up "
         f"is {marked:.2f}. The best length, ringed, is {best}, with {gains[best]:.2f}.",
-        f"{value(length, f'{length} drafted')}: {value(tokens, f'{tokens:.2f} tokens per pass', 'speculative_tokens')}, "
-        f"speed-up {value(marked, f'{marked:.2f}', 'speculative_gain')}. Best, ringed: "
+        f"{value(length, f'{length} drafted')}: "
+        f"{value(tokens, f'{tokens:.2f} tokens per pass', 'speculative_tokens')}, speed-up "
+        f"{value(marked, f'{marked:.2f}', 'speculative_gain')}. Best, ringed: "
         f"{value(best, str(best), 'speculative_best')} drafted, {value(gains[best], f'{gains[best]:.2f}')}.",
     )
 
@@ -233,7 +236,7 @@ def variant_bias(acceptance: float = 0.8) -> Words:
     axes = new_figure(
         "How far from the target's law?", "total variation distance", "", wide=(7.2, 3.4), narrow=(3.6, 3.4)
     )
-    for place, (name, distance) in enumerate(bias.items()):
+    for place, distance in enumerate(bias.values()):
         axes.barh(place, distance, 0.6, color=COLOURS["dropped" if distance > 1e-9 else "target"])
         axes.text(distance + 0.01, place, f"{distance:.3f}", va="center", fontsize=10, in_layout=False)
     names = [name.partition(":")[0] for name in bias] if is_narrow() else list(bias)

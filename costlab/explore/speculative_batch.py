@@ -16,8 +16,7 @@ from costlab.checks import count, pick
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, label_ends, log_axis, new_figure
 from costlab.roofline import Deployment
-from costlab.speculative import theory
-from costlab.speculative.plan import Speculation, speculate
+from costlab.speculative import Speculation, speculate, theory
 from costlab.text import tokens_text, usd_text
 
 # --- gain by batch ---------------------------------------------------------------------------------------------
@@ -67,7 +66,7 @@ def _round(key: str, length: int, batch: int, context: int) -> Speculation:
 def _gains(key: str, context: int) -> tuple[tuple[int, ...], Mapping[int, tuple[float, ...]]]:
     """Return batches, each twice the one before, up to what memory holds, and the speed-up of each draft length."""
     most = _round(key, 1, 1, context).deployment.max_batch(context)
-    batches = tuple(2**n for n in range(most.bit_length() - 1)) + (most,)
+    batches = (*(2**n for n in range(most.bit_length() - 1)), most)
     return batches, {k: tuple(_round(key, k, b, context).speedup for b in batches) for k in _LENGTHS}
 
 
@@ -145,7 +144,7 @@ def _round_costs() -> tuple[tuple[int, ...], Mapping[bool, tuple[float, ...]]]:
 
 @drawn
 def eagle_by_batch() -> Words:
-    """Draw published speed-ups of EAGLE-3 and EAGLE by batch, and the roofline's, each over its own at two sequences."""
+    """Draw published speed-ups of EAGLE-3 and EAGLE by batch, and the roofline's, each over its own at 2 sequences."""
     batches, costs = _round_costs()
     axes = new_figure("How does the gain fall with the batch?", "sequences", "gain, over that at 2 sequences")
     ours = {overlap: np.array(found)[0] / np.array(found) for overlap, found in costs.items()}
@@ -177,6 +176,6 @@ def eagle_by_batch() -> Words:
         f"stays at {high:.2f} if they overlap.",
         f"Dots: EAGLE-3, from {value(three_first, f'{three_first:.2f}')} times at 2 sequences to "
         f"{value(three_last, f'{three_last:.2f}')} at 64. Rings: EAGLE, from {value(one_first, f'{one_first:.2f}')} to "
-        f"{value(one_last, f'{one_last:.2f}')}. At 64 EAGLE-3's gain is {value(share, f'{share:.0%}')} of that at 2; by "
-        f"the roofline it is between {value(low, f'{low:.0%}')} and {value(high, f'{high:.0%}')}.",
+        f"{value(one_last, f'{one_last:.2f}')}. At 64 EAGLE-3's gain is {value(share, f'{share:.0%}')} of that at 2, "
+        f"by the roofline between {value(low, f'{low:.0%}')} and {value(high, f'{high:.0%}')}.",
     )

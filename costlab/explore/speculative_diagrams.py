@@ -129,7 +129,11 @@ def _table(state: _Round) -> Words:
     if state.stage > 2:
         parts.append(shapes.text(gives, 12, "round gives" if wide else "gives", size=10))
     if state.stage > 1:
-        parts.append(shapes.box(reads - 0, 18, box + 4, 32 * len(state.rows) - 1, "none", edge=COLOURS["target"], line=1.6, round=4))
+        parts.append(
+            shapes.box(
+                reads - 0, 18, box + 4, 32 * len(state.rows) - 1, "none", edge=COLOURS["target"], line=1.6, round=4
+            )
+        )
     for place, row in enumerate(state.rows):
         y = 20 + 32 * place
         lost = state.stage > 2 and place > state.accepted
@@ -160,7 +164,9 @@ def _told(state: _Round) -> str:
     """Return the picture in words."""
     rows = state.rows[:-1]
     drafts = ", ".join(row.drafted for row in rows)
-    text = f"The draft proposes {drafts} after {rows[0].reads}, with q of " + ", ".join(f"{r.q:.2f}" for r in rows) + "."
+    text = (
+        f"The draft proposes {drafts} after {rows[0].reads}, with q of " + ", ".join(f"{r.q:.2f}" for r in rows) + "."
+    )
     if state.stage > 1:
         text += f" The target's pass has {len(state.rows)} rows; p is " + ", ".join(f"{r.p:.2f}" for r in rows) + "."
     if state.stage > 2:
@@ -170,7 +176,9 @@ def _told(state: _Round) -> str:
     return text
 
 
-def _word(x: float, y: float, width: float, word: str, colour: str, *, cut: bool = False, faint: bool = False) -> list[str]:
+def _word(
+    x: float, y: float, width: float, word: str, colour: str, *, cut: bool = False, faint: bool = False
+) -> list[str]:
     """Return a word in a box: filled with its maker's colour, dashed where it is thrown away, empty in the text."""
     if cut or faint:
         edge = COLOURS["dropped"] if cut else COLOURS["other"]
