@@ -228,7 +228,7 @@ def article_loop(
         drafted, chances = _article_draft(draft, text, length)
         logits = target([*text, *drafted])
         rows = len(text) + np.arange(length) - right_row
-        scores = distribution(logits)[rows, drafted] if softmaxed else logits[rows, drafted]
+        scores = (distribution(logits[rows]) if softmaxed else logits[rows])[np.arange(length), drafted]
         kept = leading((rng.random(length) < scores / chances)[None])[0]
         accepted.append(int(kept))
         text += drafted[:kept]

@@ -53,7 +53,8 @@ def distribution(
         ValueError: logits that are NaN, +inf or -inf throughout; a temperature below 0, a top_k below 1 or a top_p
             outside 0 to 1.
     """
-    scores = _checked_logits(logits)
+    scores = np.asarray(logits, dtype=np.float64)
+    most = _largest(scores)
     if not 0 <= temperature < np.inf:
         raise ValueError(f"temperature = {temperature} should be a number of at least 0")
     if top_k is not None and whole(top_k, "top_k") < 1:
@@ -62,25 +63,32 @@ def distribution(
         raise ValueError(f"top_p = {top_p} should be above 0 and at most 1; None keeps all tokens")
     if temperature == 0:
         return one_hot(scores.argmax(axis=-1), scores.shape[-1])
-    scores = (scores - scores.max(axis=-1, keepdims=True)) / temperature
-    if top_k is not None and top_k < scores.shape[-1]:
-        least = np.partition(scores, -int(top_k), axis=-1)[..., -int(top_k), None]
-        scores = np.where(scores < least, -np.inf, scores)
-    law = _normalised(np.exp(scores))
-    return law if top_p is None or top_p == 1 else _normalised(np.where(_nucleus(law, top_p), law, 0.0))
+    with np.errstate(over="ignore"):  # to -inf: a probability of 0
+        law = scores - most
+        if temperature != 1:
+            law /= temperature
+    if top_k is not None and top_k < law.shape[-1]:
+        least = np.partition(law, -int(top_k), axis=-1)[..., -int(top_k), None]
+        law[law < least] = -np.inf
+    law = _normalise(np.exp(law, out=law))
+    if top_p is not None and top_p < 1:
+        law = _normalise(np.where(_nucleus(law, top_p), law, 0.0))
+    return law
 
 
-def _checked_logits(logits: ArrayLike) -> Floats:
-    scores = np.asarray(logits, dtype=np.float64)
-    if not scores.ndim or not scores.shape[-1]:
-        raise ValueError(f"logits of shape {scores.shape} should be (..., vocabulary)")
-    wrong = np.isnan(scores) | (scores == np.inf)
-    if wrong.any():
+def _largest(logits: Floats) -> Floats:
+    """Return each row's largest logit, [..., 1]; it is finite only where the row is in order."""
+    if not logits.ndim or not logits.shape[-1]:
+        raise ValueError(f"logits of shape {logits.shape} should be (..., vocabulary)")
+    most = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(most).all():
+        wrong = np.isnan(logits) | (logits == np.inf)
+        if not wrong.any():
+            row = np.argwhere(most == -np.inf)[0, :-1].tolist()
+            raise ValueError(f"logits rule out every token of row {row}: all are -inf")
         where = tuple(np.argwhere(wrong)[0].tolist())
-        raise ValueError(f"logit {scores[where]} at {where} should be a finite number, or -inf for a token ruled out")
-    if (scores.max(axis=-1, initial=-np.inf) == -np.inf).any():
-        raise ValueError("logits rule out every token of a row: all are -inf")
-    return scores
+        raise ValueError(f"logit {logits[where]} at {where} should be a finite number, or -inf for a token ruled out")
+    return np.asarray(most, dtype=np.float64)
 
 
 def _nucleus(law: Floats, top_p: float) -> Bools:
@@ -93,8 +101,10 @@ def _nucleus(law: Floats, top_p: float) -> Bools:
     return kept
 
 
-def _normalised(weights: Floats) -> Floats:
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float64)
+def _normalise(weights: Floats) -> Floats:
+    """Divide weights by their sums, in place."""
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
 
 
 def one_hot(token: ArrayLike, vocabulary: int) -> Floats:
@@ -212,9 +222,10 @@ def residual(p: ArrayLike, q: ArrayLike) -> Floats:
     """
     law = np.asarray(p, dtype=np.float64)
     more = np.maximum(law - np.asarray(q, dtype=np.float64), 0.0)
-    total = more.sum(axis=-1, keepdims=True)
-    none = total == 0
-    return np.asarray(np.where(none, law, more) / np.where(none, 1.0, total), dtype=np.float64)
+    none = np.logical_not(more.any(axis=-1, keepdims=True))
+    if none.any():
+        more = np.where(none, law, more)
+    return _normalise(more)
 
 
 class Rule(NamedTuple):
@@ -339,5 +350,5 @@ def draw(laws: Floats, uniforms: ArrayLike) -> Ints:
         Tokens, [...].
     """
     sums = np.cumsum(laws, axis=-1)
-    level = np.asarray(uniforms)[..., None] * sums[..., -1:]
-    return np.asarray((sums <= level).sum(axis=-1), dtype=np.int64)
+    level = np.asarray(uniforms)[..., None] * sums[..., -1:]  # below the last sum, so one sum is above it
+    return np.asarray((sums > level).argmax(axis=-1), dtype=np.int64)

@@ -27,7 +27,7 @@ from costlab.checks import whole
 Cost = float | Sequence[float] | Floats | Callable[[int], float]
 
 #: Longest draft that `best_length` looks at where nothing else bounds it, in tokens.
-LONGEST = 64
+LONGEST_DRAFT = 64
 
 #: Halvings of 0 to 1 that leave nothing between two float64.
 _HALVINGS = 60
@@ -267,12 +267,12 @@ def best_length(acceptance: ArrayLike, draft_cost: float, verify_cost: Cost = 1.
         acceptance: conditional, one number or one for each position.
         draft_cost: one drafted token's, in plain steps.
         verify_cost: of the target's pass, in plain steps, as in `round_cost`.
-        longest: draft length to look at most; None: as far as the sequences given reach, at most `LONGEST`.
+        longest: draft length to look at most; None: as far as the sequences given reach, at most `LONGEST_DRAFT`.
 
     Raises:
         ValueError: as `speedup`.
     """
-    reach = [LONGEST]
+    reach = [LONGEST_DRAFT]
     if np.ndim(acceptance):
         reach.append(np.size(acceptance))
     if not callable(verify_cost) and np.ndim(verify_cost):

@@ -359,7 +359,11 @@ def test_drafters_serve_known_models_and_say_where_they_were_read(table):
     rows = getattr(CATALOG, table).values()
     assert all(row.model is None or row.model in CATALOG.models for row in rows)
     assert all(row.task if table != "entropy_fits" else row.target for row in rows)
-    notes = [row for row in rows if "in a research note" in row.source or "in summaries" in row.source]
+    notes = [
+        row
+        for row in rows
+        if any(word in row.source for word in ("in a research note", "in summaries", "in a summary"))
+    ]
     assert all(row.read == "second hand" for row in notes)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costlab import catalog
-from costlab.speculative import theory
+from costlab.speculative import acceptance, theory, verify_many
 
 CATALOG = catalog.tables()
 SHARE = st.floats(0.0, 1.0)
@@ -103,6 +103,20 @@ def test_rounds_drawn_at_random_have_these_tokens():
     assert np.bincount(tokens, minlength=6)[1:] / 100_000 == pytest.approx(law, abs=0.01)
 
 
+def test_rounds_of_the_rule_yield_these_tokens():
+    """50,000 rounds of `verify_many`, another law and another acceptance at each position: five standard errors."""
+    rng, rounds, length, vocabulary = np.random.default_rng(5), 50_000, 4, 12
+    p, q = rng.dirichlet(np.full(vocabulary, 0.5), (2, length + 1))
+    drafted = np.stack([rng.choice(vocabulary, rounds, p=law) for law in q[:-1]], axis=1)
+    many = [np.broadcast_to(laws, (rounds, *laws.shape)) for laws in (q[:-1], p)]
+    tokens = verify_many(drafted, *many, rng.random((rounds, length)), rng.random(rounds)).emitted
+    acceptances = acceptance(p[:-1], q[:-1])
+    assert np.ptp(acceptances) > 0.1
+    assert abs(tokens.mean() - theory.expected_tokens(acceptances)) < 5 * tokens.std() / math.sqrt(rounds)
+    measured = [(tokens > i).sum() / (tokens >= i).sum() for i in range(1, length + 1)]
+    assert measured == pytest.approx(acceptances, abs=0.03)
+
+
 # --- properties ------------------------------------------------------------------------------------------------
 
 
@@ -169,12 +183,12 @@ def test_the_best_length_is_the_best_of_all_and_the_shortest_of_equals(acceptanc
 
 
 def test_the_best_length_ends_where_what_is_known_ends():
-    assert theory.best_length(1.0, 0.0) == theory.LONGEST
+    assert theory.best_length(1.0, 0.0) == theory.LONGEST_DRAFT
     assert theory.best_length([1.0] * 3, 0.0) == 3
     assert theory.best_length(1.0, 0.0, [1.0] * 5) == 4
     assert theory.best_length([1.0] * 3, 0.0, [1.0] * 3) == 2
     assert theory.best_length(1.0, 0.0, longest=9) == 9
-    assert theory.best_length(0.8, 0.0, 3.0) == theory.LONGEST  # up to five tokens for three steps
+    assert theory.best_length(0.8, 0.0, 3.0) == theory.LONGEST_DRAFT  # up to five tokens for three steps
     assert theory.best_length(0.8, 0.0, 5.0) == 0
     assert theory.best_length(0.2, 0.5) == 0
 

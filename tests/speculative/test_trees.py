@@ -11,7 +11,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab.speculative import theory, trees
+from costlab.speculative import acceptance, residual, theory, trees, walk
 from costlab.speculative.trees import Tree
 
 SHARES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=4).map(lambda c: trees.rank_shares(c).tolist())
@@ -148,6 +148,18 @@ def test_a_chain_is_what_the_theory_says(acceptances):
 def test_shares_may_differ_by_depth():
     tree = Tree((-1, -1, 0, 1))
     assert trees.tree_tokens(tree, [[0.5, 0.3], [0.4, 0.2]]) == pytest.approx(1 + 0.5 + 0.3 + 0.5 * 0.4 + 0.3 * 0.4)
+
+
+def test_walks_down_a_tree_yield_these_tokens():
+    """4,000 walks with independent candidates: what is accepted after a refusal is the residual's overlap."""
+    rng, tree = np.random.default_rng(2), Tree((-1, -1, 0, 0, 1, 2))
+    p, q = rng.dirichlet(np.full(8, 0.5), 2)
+    first = acceptance(p, q)
+    shares = trees.rank_shares([first, acceptance(residual(p, q), q)])
+    laws, targets = np.tile(q, (len(tree), 1)), np.tile(p, (len(tree) + 1, 1))
+    tokens = [len(walk(rng.choice(8, len(tree), p=q), tree.parents, laws, targets, rng).tokens) for _ in range(4000)]
+    assert abs(np.mean(tokens) - trees.tree_tokens(tree, shares)) < 5 * np.std(tokens) / math.sqrt(4000)
+    assert np.mean(tokens) > theory.expected_tokens(float(first), 3)  # a chain of that depth
 
 
 # --- the best tree ---------------------------------------------------------------------------------------------
