@@ -83,10 +83,10 @@ class Step:
 class Work(NamedTuple):
     """What each of `batch` sequences does in a step: compute `new` tokens, move and keep cache on each chip."""
 
-    batch: int
-    new: int
-    flops: Flops
-    moved_bytes: float
+    batch: int  # sequences in the whole deployment
+    new: int  # tokens of each that the step computes
+    flops: Flops  # of a sequence
+    moved_bytes: float  # of a sequence's cache, read or written on each chip of its replica
     kept_bytes: float  # of a sequence on each chip of its replica, when the step is done
 
 

@@ -17,6 +17,7 @@ CATALOG = catalog.tables()
 #: The page that shows each table of the catalog.
 PAGES = {
     "models": "reference/models",
+    "draft_heads": "reference/models",
     "chips": "reference/chips",
     "prices": "reference/price-lists",
     "windows": "reference/price-lists",
@@ -112,6 +113,7 @@ def amounts(row):
 #: What stands in the row of an entry.
 CELLS = {
     "models": lambda e: {e.name},
+    "draft_heads": lambda e: {e.name, f"{e.vocab:,}"},
     "chips": lambda e: {e.name, f"{e.memory_bytes / 1e9:.0f}", *(f"{w:,}" for w in (e.power_w, e.node_power_w) if w)},
     "prices": lambda e: {e.product, e.currency, *amounts(e)},
     "windows": lambda e: {e.provider, e.name},

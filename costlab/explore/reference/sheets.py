@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,8 +52,28 @@ def _parts(record: ModelRecord) -> list[dict[str, Any]]:
     parts = [("model", _fields(whole)), ("layers", runs)]
     parts += [(f"attention {name}", _fields(table)) for name, table in record.attention.items()]
     parts += [(f"feed-forward {name}", _fields(table)) for name, table in record.ffn.items()]
+    if record.mtp:
+        parts += [("multi-token prediction", _fields(dataclasses.asdict(record.mtp)))]
     parts += [("weights stored in", _fields(record.weights)), ("multiplied in", _fields(record.math))]
     return [{"model": record.name, "part": part, "dimensions": text} for part, text in parts]
+
+
+def draft_heads() -> Sourced:
+    """Return the heads that draft from a target's hidden states: what is not the target's own width."""
+    rows = (
+        (
+            {
+                "head": head.name,
+                "hidden states joined": head.features,
+                "vectors into the layer": head.inputs,
+                "vocabulary": head.vocab,
+                "weights stored in": head.weights,
+            },
+            head,
+        )
+        for head in catalog.tables().draft_heads.values()
+    )
+    return sourced("heads", rows, "Heads that draft for a model, with one dense layer of its width", bold="head")
 
 
 def _fields(table: Mapping[str, Any]) -> str:
