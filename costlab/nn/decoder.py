@@ -33,7 +33,7 @@ from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.catalog import Running
 from costlab.nn.attention import AttentionLayer, Cache, Rope, build_layer
-from costlab.nn.attention.kv import all_or_nothing
+from costlab.nn.attention.kv import rewind, rewindable
 from costlab.nn.attention.rope import Yarn
 from costlab.nn.moe import MoELayer, SwiGLU
 from costlab.nn.residual import Collapse, HyperConnection, Plain
@@ -65,6 +65,42 @@ class DecoderCache:
             for part, size in layer.nbytes(filled).items():
                 sizes[part] = sizes.get(part, 0) + size
         return sizes
+
+    def rewindable(self, rows: int = 0) -> AbstractContextManager[None]:
+        """Let all layers be rewound to their length now and after each of the next `rows` tokens.
+
+        An error or an interrupt that leaves the block takes back all that was read in it.
+
+        >>> from costlab.nn.serving.prefix import toy
+        >>> model = Decoder(toy(hidden=48, layers=4, window=8))
+        >>> cache, tokens = model.new_cache(), torch.arange(30)[None]
+        >>> with torch.no_grad():
+        ...     prompt = model(tokens[:, :25], cache)
+        ...     with cache.rewindable(rows=5):
+        ...         logits = model(tokens[:, 25:], cache)
+        ...         cache.rewind(27)  # two of the five rows were right
+        >>> cache.length
+        27
+
+        Args:
+            rows: tokens to choose among afterwards: all rows of a speculative round.
+
+        Raises:
+            ValueError: rows that are no whole number, or a negative one.
+        """
+        return rewindable(self.layers, rows)
+
+    def rewind(self, length: int) -> None:
+        """Leave all layers exactly as if only the first `length` tokens had been read, within `rewindable`.
+
+        Args:
+            length: tokens to keep, from the length at the block's start to `rows` more.
+
+        Raises:
+            ValueError: outside `rewindable`, a length that it has not announced, or more than has been read. No layer
+                is changed.
+        """
+        rewind(self.layers, length)
 
     def check(self) -> None:
         """Check that all layers have read the same tokens and that no ring holds more than its window.
@@ -199,7 +235,7 @@ class DecoderStack(nn.Module):
         """
         if self.streams > 1:
             x = x[:, :, None].expand(-1, -1, self.streams, -1)  # every stream begins as the embedding
-        with _guarded(cache, x.shape[1]):
+        with _guarded(cache):
             for block, layer_cache in zip(self.blocks, self._caches(cache), strict=True):
                 x = block(x, layer_cache, tokens)
             normed: Tensor = self.norm(self.collapse(x))
@@ -257,7 +293,7 @@ class Decoder(nn.Module):
         """
         if tokens.dim() != 2:
             raise ValueError(f"tokens {tuple(tokens.shape)} should be (batch, tokens)")
-        with _guarded(cache, tokens.shape[1]):
+        with _guarded(cache):
             logits: Tensor = self.head(self.read(tokens, cache))
             return logits
 
@@ -277,8 +313,8 @@ def _ropes(running: Running) -> dict[str, Rope]:
     return {kind: Rope(theta, stretches.get(kind)) for kind, theta in running.rope_theta.items()}
 
 
-def _guarded(cache: DecoderCache | None, tokens: int) -> AbstractContextManager[None]:
-    return nullcontext() if cache is None else all_or_nothing(cache.layers, tokens)
+def _guarded(cache: DecoderCache | None) -> AbstractContextManager[None]:
+    return nullcontext() if cache is None else cache.rewindable()
 
 
 @torch.no_grad()
@@ -299,7 +335,7 @@ def in_pieces(
     if sum(sizes) != x.shape[1]:
         raise ValueError(f"chunks of {list(sizes)} tokens sum to {sum(sizes)}, not to {x.shape[1]}")
     cache = cache or model.new_cache(x.shape[0], x.shape[1])
-    with _guarded(cache, x.shape[1]):
+    with _guarded(cache):
         return torch.cat([model(chunk, cache) for chunk in x.split(list(sizes), 1)], 1)
 
 

@@ -151,7 +151,8 @@ class HCA(SharedWindow):
         self.compressor = Compressor(hidden, dims.head_dim, dims.block, dims.series)
 
     def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
-        entries = KVTable(self.dims.entry, self.dims.head_dim, (batch,), capacity // self.dims.block, device)
+        block = self.dims.block
+        entries = KVTable(self.dims.entry, self.dims.head_dim, (batch,), capacity // block, device, block)
         state = self.compressor.new_state(batch, capacity, device)
         return {"main": entries, **super()._tables(batch, capacity, device), "state": state}
 
@@ -202,7 +203,8 @@ class CSA(HCA):
         self.index_compressor = Compressor(hidden, dims.index_dim, dims.block, dims.series)
 
     def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
-        index = KVTable(self.dims.index_key, self.dims.index_dim, (batch,), capacity // self.dims.block, device)
+        block = self.dims.block
+        index = KVTable(self.dims.index_key, self.dims.index_dim, (batch,), capacity // block, device, block)
         state = self.index_compressor.new_state(batch, capacity, device)
         return {**super()._tables(batch, capacity, device), "index": index, "index_state": state}
 

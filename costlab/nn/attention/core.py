@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.nn.attention.kv import Cache, KVTable, RingBuffer, all_or_nothing
+from costlab.nn.attention.kv import Cache, KVTable, RingBuffer
 from costlab.nn.attention.rope import Pairing, Rope, rotate
 
 _EPS = 1e-6
@@ -263,7 +263,7 @@ class AttentionLayer(nn.Module, ABC, Generic[Keys]):
         self._check(hidden, cache)
         if cache is None:
             return self._read(hidden, self.new_cache(hidden.shape[0], hidden.shape[1]))
-        with all_or_nothing([cache], hidden.shape[1]):
+        with cache.rewindable():
             return self._read(hidden, cache)
 
     def _read(self, hidden: Tensor, cache: Cache) -> Tensor:

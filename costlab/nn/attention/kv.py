@@ -1,17 +1,22 @@
 """The cache of a layer: tables of all entries and ring buffers of the last ones, measured in bytes of real tensors.
 
-Chapter: attention
+What has been read can be taken back to any of some announced lengths, exactly as if no later token had been read. A
+table only shortens. A ring has overwritten entries by then, so it keeps aside, while that is announced, what it pushes
+out. Speculative decoding takes back its rejected rows so; and every call that fails takes back all of its own.
+
+Chapter: attention, speculative
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
 
 from costlab.arch import Layout
+from costlab.checks import whole
 from costlab.nn.attention.formats import EntryFormat
 
 
@@ -24,11 +29,15 @@ class KVTable:
         lead: leading dimensions, (batch,) or (batch, kv_heads).
         slots: entries it has room for.
         device: where it lives.
+        block: tokens per entry.
     """
 
-    def __init__(self, layout: Layout, width: int, lead: tuple[int, ...], slots: int, device: torch.device) -> None:
+    def __init__(
+        self, layout: Layout, width: int, lead: tuple[int, ...], slots: int, device: torch.device, block: int = 1
+    ) -> None:
         self.format = EntryFormat(layout, width)
         self.slots = slots
+        self.block = block
         self.length = 0
         self.stored = self.format.empty((*lead, slots), device)  # each (*lead, slots, …)
 
@@ -51,14 +60,9 @@ class KVTable:
         if x.shape[:-2] != lead or x.shape[-1] != width:  # torch would spread one sequence's entry over a batch
             raise ValueError(f"entries {tuple(x.shape)} should be ({', '.join(map(str, lead))}, n, {width})")
 
-    def undo(self, entries: int) -> Callable[[], None]:
-        """Return a call that takes back what is appended from now on, `entries` entries at most."""
-        length = self.length
-
-        def back() -> None:
-            self.length = length
-
-        return back
+    def rewind(self, tokens: int) -> None:
+        """Hold what it held after `tokens` tokens; later entries are forgotten."""
+        self.length = tokens // self.block
 
     def read(self, stop: int, dtype: torch.dtype) -> Tensor:
         """Return entries 0 … stop-1, shape (*lead, stop, width); a view where nothing needs converting."""
@@ -126,7 +130,17 @@ def _floats(bits: Tensor, like: Tensor) -> Tensor:
 
 
 class RingBuffer(KVTable):
-    """The last `slots` entries: entry number i lives in slot i mod slots, over the one it pushes out."""
+    """The last `slots` entries, one per token: number i lives in slot i mod slots, over the one it pushes out.
+
+    Attributes:
+        limit: entries of lower numbers are kept aside when they are pushed out; 0: none.
+        aside: those entries in runs, each the first one's number and what `span` has returned.
+    """
+
+    def __init__(self, layout: Layout, width: int, lead: tuple[int, ...], slots: int, device: torch.device) -> None:
+        super().__init__(layout, width, lead, slots, device)
+        self.limit = 0
+        self.aside: list[tuple[int, list[Tensor]]] = []
 
     def append(self, x: Tensor) -> None:
         """Store new entries, shape (*lead, n, width); only the last `slots` survive.
@@ -135,25 +149,43 @@ class RingBuffer(KVTable):
             ValueError: another shape.
         """
         self._check(x)
+        if self.limit > self.length and x.shape[-2] > self.slots:  # some of the new ones are to be kept aside too
+            for piece in x.split(self.slots, -2):
+                self.append(piece)
+            return
         kept, length = min(x.shape[-2], self.slots), self.length + x.shape[-2]
+        if self.limit:
+            self._keep(max(0, self.length - self.slots), min(self.limit, self.length, length - self.slots))
         places = self._places(length - kept, length)
         for tensor, piece in zip(self.stored, self.format.encode(x[..., x.shape[-2] - kept :, :]), strict=False):
             _bits(tensor)[..., places, :] = _bits(piece)
         self.length = length
 
-    def undo(self, entries: int) -> Callable[[], None]:
-        """Return a call that takes back what is appended from now on; until then it holds what that overwrites."""
-        length, first = self.length, max(0, self.length - self.slots)
-        stop = min(length, length + entries - self.slots)
-        if stop <= first:  # nothing is overwritten before the ring is full
-            return super().undo(entries)
-        lost = [piece.clone() for piece in self.span(first, stop)]
+    def _keep(self, start: int, stop: int) -> None:
+        """Keep entries start … stop-1 aside, which are about to be pushed out."""
+        if start < stop:
+            self.aside.append((start, [piece.detach().clone() for piece in self.span(start, stop)]))
 
-        def back() -> None:
-            self.restore(first, lost)
-            self.length = length
+    def rewind(self, tokens: int) -> None:
+        """Hold what it held after `tokens` tokens, as far as it is kept aside; later entries are forgotten."""
+        first = max(0, tokens - self.slots)
+        for start, pieces in self.aside:
+            back = [piece[..., max(0, first - start) : max(0, tokens - start), :] for piece in pieces]
+            if back[0].shape[-2]:
+                self.restore(max(first, start), back)
+        self.length = tokens
+        self._forget(first)
 
-        return back
+    def keep_below(self, limit: int) -> None:
+        """Keep aside, from now on, entries of numbers below a limit, and none of those that lie there above it."""
+        self.limit = limit
+        self._forget(limit)
+
+    def _forget(self, limit: int) -> None:
+        """Drop entries of numbers from a limit on from what is kept aside."""
+        if self.aside:
+            kept = [(start, pieces) for start, pieces in self.aside if start < limit]
+            self.aside = [(start, [piece[..., : limit - start, :] for piece in pieces]) for start, pieces in kept]
 
     def _places(self, start: int, stop: int) -> slice | Tensor:
         if stop - start == 1:  # one token's, as in every decode step
@@ -196,7 +228,8 @@ class Cache:
         self.batch = batch
         self.capacity = capacity
         self.length = 0
-        self.guarded = False  # whether a caller takes back what fails
+        self.reach: range | None = None  # lengths that it can be rewound to
+        self._rings = [table for table in tables.values() if isinstance(table, RingBuffer)]
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part} {size:,} B" for part, size in self.nbytes().items())
@@ -238,37 +271,85 @@ class Cache:
             )
         self.length += tokens
 
-    def undo(self, tokens: int) -> list[Callable[[], None]]:
-        """Return calls that take back what is read from now on, `tokens` tokens at most."""
-        length = self.length
+    def rewindable(self, rows: int = 0) -> AbstractContextManager[None]:
+        """Return a context in which the next `rows` tokens, once read, can be taken back; see `rewindable`."""
+        return rewindable([self], rows)
 
-        def back() -> None:
-            self.length = length
+    def rewind(self, length: int) -> None:
+        """Be as it was after `length` tokens, within `rewindable`; see `rewind`."""
+        rewind([self], length)
 
-        return [back, *(table.undo(tokens) for table in self.tables.values())]
+    def check_reach(self, length: int) -> None:
+        """Check that it can be rewound to a length.
+
+        Raises:
+            ValueError: a length forward, too far back, or one that nothing has been kept for.
+        """
+        if self.reach is None:
+            raise ValueError(f"rewind to {length} tokens: only within `with cache.rewindable(rows)` is enough kept")
+        if length > self.length:
+            raise ValueError(f"rewind to {length} tokens: only {self.length} have been read")
+        if length not in self.reach and length != self.length:
+            raise ValueError(f"rewind to {length} tokens: should be from {self.reach[0]} to {self.reach[-1]}")
+
+    def announce(self, reach: range | None) -> None:
+        """Keep what going back to these lengths takes, and nothing else; None: nothing."""
+        self.reach = reach
+        for ring in self._rings:
+            ring.keep_below(reach[-1] if reach else 0)
+
+    def back(self, length: int) -> None:
+        """Be as it was after `length` tokens, whether or not that is in reach."""
+        self.length = length
+        for table in self.tables.values():
+            table.rewind(length)
 
 
 @contextmanager
-def all_or_nothing(caches: Sequence[Cache], tokens: int) -> Iterator[None]:
-    """Read into caches, or, after an error or an interrupt, leave all of them as they were.
+def rewindable(caches: Sequence[Cache], rows: int = 0) -> Iterator[None]:
+    """Let caches be rewound to their lengths now and after each of the next `rows` tokens; longer reads are allowed.
 
-    Within another such block the outer one takes everything back.
+    An error or an interrupt that leaves the block takes back all that was read in it. Within another such block, one
+    can go back no further than to the inner one's start, and after it to what the outer one has announced.
 
     Args:
         caches: of the layers that read.
-        tokens: how many they read, at most.
+        rows: tokens to choose among afterwards: all rows of a speculative round.
+
+    Raises:
+        ValueError: rows that are no whole number, or a negative one.
     """
-    mine = [cache for cache in caches if not cache.guarded]
-    undo = [back for cache in mine for back in cache.undo(tokens)]
-    for cache in mine:
-        cache.guarded = True
+    rows = whole(rows, "rows")
+    if rows < 0:
+        raise ValueError(f"rows = {rows} should be at least 0")
+    before = [(cache, cache.length, cache.reach) for cache in caches]
     try:
+        for cache, length, outer in before:
+            stop = length + rows
+            cache.announce(range(length, max(stop, outer[-1] if outer else 0) + 1))
         yield
     except BaseException:
-        with torch.inference_mode():  # tensors made in inference mode may be written in no other
-            for back in undo:
-                back()
+        _back(caches, [length for _, length, _ in before])
         raise
     finally:
-        for cache in mine:
-            cache.guarded = False
+        for cache, _, outer in before:
+            cache.announce(outer)
+
+
+def rewind(caches: Sequence[Cache], length: int) -> None:
+    """Leave caches exactly as they would be had they read only their first `length` tokens, within `rewindable`.
+
+    Raises:
+        ValueError: a length outside what the innermost block has announced, or more than has been read. No cache is
+            changed.
+    """
+    length = whole(length, "length")
+    for cache in caches:
+        cache.check_reach(length)
+    _back(caches, [length] * len(caches))
+
+
+def _back(caches: Sequence[Cache], lengths: Sequence[int]) -> None:
+    with torch.inference_mode():  # tensors made in inference mode may be written in no other
+        for cache, length in zip(caches, lengths, strict=True):
+            cache.back(length)
