@@ -45,7 +45,7 @@ def ancestors(parents: Sequence[int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Places:
+class RowPlaces:
     """Where the new rows of a call stand and what they see: found once a call, used by every layer."""
 
     starts: Sequence[int]  # tokens that each sequence holds before the call
@@ -121,7 +121,7 @@ class RaggedCache:
         """Bytes of all tensors, filled or not."""
         return sum(each.nbytes for each in (*self.keys, *self.values))
 
-    def append(self, layer: int, keys: Tensor, values: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+    def append(self, layer: int, keys: Tensor, values: Tensor, places: RowPlaces) -> tuple[Tensor, Tensor]:
         """Write a layer's new rows and return all its keys and values, each (batch, heads, keys, width).
 
         Args:
@@ -140,7 +140,7 @@ class RaggedCache:
                 table[sequence, :, slot] = new[sequence, :, row]
         return tables[0][:, :, : places.keys], tables[1][:, :, : places.keys]
 
-    def grow(self, places: Places) -> None:
+    def grow(self, places: RowPlaces) -> None:
         """Count the rows that every layer has written."""
         self.starts = list(places.starts)
         self.lengths = [start + count for start, count in zip(places.starts, places.counts, strict=True)]

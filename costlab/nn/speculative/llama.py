@@ -45,7 +45,7 @@ _NAMES = {
 
 
 def _block(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    named = {}
+    named: dict[str, Tensor] = {}
     for name, weight in state.items():
         parts = weight.chunk(len(_NAMES[name]))
         named |= {f"{prefix}.{other}": part for other, part in zip(_NAMES[name], parts, strict=True)}

@@ -15,6 +15,7 @@ torch.Size([2, 4, 256])
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.nn.moe import SwiGLU
-from costlab.nn.speculative.cache import Places, RaggedCache
+from costlab.nn.speculative.cache import RaggedCache, RowPlaces
 
 VOCABULARY = 256  # a token is a byte
 THETA = 10_000.0  # base of the rotary wavelengths
@@ -59,7 +60,7 @@ class ByteAttention(nn.Module):
         self.out = nn.Linear(size.hidden, size.hidden, bias=False)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], places: Places, cache: RaggedCache | None, layer: int
+        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RaggedCache | None, layer: int
     ) -> Tensor:
         """Return what each row reads from the rows that it sees, shape (batch, rows, hidden).
 
@@ -115,7 +116,7 @@ class ByteBlock(nn.Module):
         self.ffn = SwiGLU(size.hidden, size.inner)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], places: Places, cache: RaggedCache | None, layer: int = 0
+        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RaggedCache | None, layer: int = 0
     ) -> Tensor:
         """Return the residual with what the layer adds, shape (batch, rows, hidden); arguments as `ByteAttention`'s."""
         x = x + self.attention(self.attention_norm(x), turn, places, cache, layer)
@@ -144,7 +145,7 @@ class Positioned(nn.Module):
         cache: RaggedCache | None,
         counts: Sequence[int] | None,
         parents: Sequence[Sequence[int]] | None,
-    ) -> Places:
+    ) -> RowPlaces:
         """Return where new rows stand.
 
         Args:
@@ -166,9 +167,9 @@ class Positioned(nn.Module):
         room = self.size.context if cache is None else min(self.size.context, cache.capacity)
         if (end := max(start + count for start, count in zip(starts, counts, strict=True))) > room:
             raise ValueError(f"the last row would be token {end:,}, but there is room for {room:,} tokens")
-        return Places(starts, counts, rows, parents)
+        return RowPlaces(starts, counts, rows, parents)
 
-    def turn(self, places: Places) -> tuple[Tensor, Tensor]:
+    def turn(self, places: RowPlaces) -> tuple[Tensor, Tensor]:
         """Return cosines and sines of the rows' angles, each (batch or 1, 1, rows, width of a head)."""
         if places.even and places.trees is None:
             at = slice(places.starts[0], places.starts[0] + places.rows)
@@ -353,7 +354,7 @@ class MTP(nn.Module):
         Raises:
             ValueError: as `ByteModel.read`.
         """
-        return self.ahead[depth - 1](hidden, self._model[0].embedding(tokens), cache, counts)
+        return self.ahead[depth - 1](hidden, self.model.embedding(tokens), cache, counts)
 
     def logits(self, depth: int, hidden: Tensor) -> Tensor:
         """Return the logits of token i + depth + 1 for each row i, shape (…, vocabulary).
@@ -362,4 +363,26 @@ class MTP(nn.Module):
             depth: 1 for the first module.
             hidden: that module's residual, shape (…, hidden).
         """
-        return self._model[0].head(self.ahead[depth - 1].norm(hidden))  # type: ignore[operator]
+        return self.model.head(self.ahead[depth - 1].norm(hidden))  # type: ignore[operator]
+
+
+@torch.no_grad()
+def bits_by_position(model: ByteModel, text: bytes, length: int) -> Tensor:
+    """Return the bits that a model needs for each byte of a text cut into pieces, shape (pieces, length - 1).
+
+    Each piece is read by itself: column i is the byte after i + 1 bytes of context.
+
+    Args:
+        model: any.
+        text: cut into whole pieces; what is left over is not read.
+        length: bytes of a piece.
+
+    Raises:
+        ValueError: a text shorter than one piece.
+    """
+    if len(text) < length:
+        raise ValueError(f"a text of {len(text):,} bytes is shorter than one piece of {length:,}")
+    data = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
+    pieces = data[: len(data) // length * length].view(-1, length).split(4)
+    nats = [F.cross_entropy(model(piece[:, :-1]).transpose(1, 2), piece[:, 1:], reduction="none") for piece in pieces]
+    return torch.cat(nats) / math.log(2)

@@ -79,17 +79,13 @@ class NGrams:
         """
         text = bytearray(context[-self.order :])
         for _ in range(length):
-            text.append(self.next_byte(text))
+            text.append(self.next_byte(bytes(text[-self.order :])))
         return bytes(text[len(text) - length :])
 
-    def bits_per_byte(self, text: bytes) -> float:
-        """Return the mean bits that the law needs for each byte of a text.
-
-        Args:
-            text: at least one byte.
-        """
+    def bits(self, text: bytes) -> Floats:
+        """Return the bits that the law needs for each byte of a text, shape (bytes,)."""
         contexts = (text[max(0, i - self.order + 1) : i] for i in range(len(text)))
-        return -float(np.mean([np.log2(self.law(context)[byte]) for context, byte in zip(contexts, text, strict=True)]))
+        return -np.log2([self.law(context)[byte] for context, byte in zip(contexts, text, strict=True)])
 
     def _followers(self, length: int, context: bytes) -> tuple[Ints, Ints] | None:
         """Return the bytes that followed a context, rising, and how often each did; None if the context is unknown."""

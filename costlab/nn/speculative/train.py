@@ -13,15 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from costlab.checks import count
 from costlab.nn.experiments.training import save_weights
 from costlab.nn.speculative.family import DRAFT_SIZE, FAMILY_WEIGHTS, MTP_DEPTH, TARGET_SIZE
-from costlab.nn.speculative.model import MTP, ByteModel
+from costlab.nn.speculative.model import MTP, ByteModel, bits_by_position
 from costlab.nn.speculative.text import TRAINED_ON, TRAINING_SHA256, held_out_text, sha256, training_text
 
 MTP_WEIGHT = 0.5  # of the MTP modules' mean loss beside the target's own
@@ -37,13 +38,16 @@ class Recipe:
     muon_rate: float = 0.02  # highest learning rate of matrices
     adam_rate: float = 4e-3  # of embedding, head and norms
 
+    def __post_init__(self) -> None:
+        count(self.steps, "steps")
+
     def rate(self, step: int) -> float:
         """Return the share of the highest rate: up over 40 steps, level to two fifths, then down to zero."""
         return min((step + 1) / 40, 1.0, (self.steps - step) / (0.6 * self.steps))
 
 
-TARGET_RECIPE = Recipe(steps=1700)
-DRAFT_RECIPE = Recipe(steps=1700)
+#: Steps that each of the shipped models was trained for.
+STEPS = {"target": 1700, "draft": 2600}
 
 
 def batches(text: bytes, recipe: Recipe, ahead: int, seed: int) -> Iterator[Tensor]:
@@ -105,41 +109,23 @@ def quieten(part: nn.Module) -> None:
             nn.init.zeros_(weight)
 
 
-@torch.no_grad()
-def bits_per_byte(model: ByteModel, text: bytes, length: int = 384) -> float:
-    """Return the mean bits that a model needs for each byte of a text, read in pieces that start afresh.
-
-    Args:
-        model: any.
-        text: cut into whole pieces.
-        length: bytes of a piece.
-    """
-    data = torch.from_numpy(np.frombuffer(text, np.uint8)[: len(text) // length * length].reshape(-1, length).copy())
-    losses = [F.cross_entropy(model(part[:, :-1])[0], part[0, 1:]) for part in data.long().split(1)]
-    return torch.stack(losses).mean().item() / math.log(2)
-
-
-def train_bytes(
-    model: ByteModel, mtp: MTP | None, text: bytes, recipe: Recipe, save: dict[Path, dict[str, nn.Module]], seed: int
-) -> None:
-    """Train a model, and its MTP modules with it, and print how it goes; weights are written on the way.
+def train_bytes(model: ByteModel, mtp: MTP | None, text: bytes, recipe: Recipe, seed: int) -> Iterator[float]:
+    """Train a model, and its MTP modules with it, and yield the bits per byte of each step.
 
     Args:
         model: changed in place.
-        mtp: changed in place.
+        mtp: changed in place; None: the model learns by itself.
         text: to learn.
         recipe: how.
-        save: modules by name, by the file that they are written to.
         seed: of the places in the text.
     """
     parts = [model] if mtp is None else [model, mtp]
     for part in parts:
         quieten(part)
     steppers = optimisers(parts, recipe)
-    highest = [group["lr"] for stepper in steppers for group in stepper.param_groups]
-    judged = held_out_text("code")[:19_200] + held_out_text("prose")[:9_600]
-    began, recent = time.monotonic(), 0.0
-    for step, batch in enumerate(batches(text, recipe, 1 + (len(mtp.ahead) if mtp else 0), seed)):
+    highest = [stepper.param_groups[0]["lr"] for stepper in steppers]
+    ahead = 1 + (len(mtp.ahead) if mtp else 0)
+    for step, batch in enumerate(batches(text, recipe, ahead, seed)):
         for stepper, rate in zip(steppers, highest, strict=True):
             stepper.param_groups[0]["lr"] = rate * recipe.rate(step)
         own, loss = joint_loss(model, mtp, batch)
@@ -147,23 +133,44 @@ def train_bytes(
         for stepper in steppers:
             stepper.step()
             stepper.zero_grad()
-        recent += (own.item() / math.log(2) - recent) / min(step + 1, 25)
-        if (step + 1) % 25 == 0:
-            print(
-                f"{step + 1:5} of {recipe.steps} steps, {time.monotonic() - began:4.0f} s: {recent:.2f} bits per byte"
-            )
-        if (step + 1) % 200 == 0 or step + 1 == recipe.steps:
-            for path, modules in save.items():
-                save_weights(path, modules)
-            print(f"      held out: {bits_per_byte(model, judged):.3f} bits per byte", flush=True)
+        yield own.item() / math.log(2)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(name: str, text: bytes, folder: Path, steps: int | None, seed: int) -> None:
+    """Train the target with its MTP modules, or the draft, print how it goes, and write weights on the way.
+
+    Args:
+        name: "target" or "draft".
+        text: to learn.
+        folder: where weights are written.
+        steps: of training; None: the recipe's.
+        seed: of weights, and of places in the text.
+    """
+    torch.manual_seed(seed)
+    model = ByteModel(TARGET_SIZE if name == "target" else DRAFT_SIZE)
+    mtp = MTP(model, MTP_DEPTH) if name == "target" else None
+    recipe = Recipe(STEPS[name] if steps is None else steps)
+    judged = held_out_text("code")[:19_200] + held_out_text("prose")[:9_600]
+    began, bits = time.monotonic(), []
+    for step, own in enumerate(train_bytes(model, mtp, text, recipe, seed), 1):
+        bits.append(own)
+        last = step == recipe.steps
+        if step % 25 == 0 or last:
+            print(f"{name}, step {step:5} of {recipe.steps}, {time.monotonic() - began:4.0f} s: ", end="")
+            print(f"{fmean(bits[-25:]):.2f} bits per byte", flush=True)
+        if step % 200 == 0 or last:
+            save_weights(folder / f"{name}.npz", {name: model})
+            if mtp is not None:
+                save_weights(folder / "mtp.npz", {"mtp": mtp})
+            print(f"held out: {bits_by_position(model, judged, 384).mean():.3f} bits per byte", flush=True)
+
+
+def train_family(arguments: Sequence[str] | None = None) -> None:
     """Train what is asked for and write its weights."""
     parser = argparse.ArgumentParser(description="train the small models of bytes on Python's library")
-    parser.add_argument("which", nargs="?", choices=("all", "target", "draft"), default="all")
+    parser.add_argument("which", nargs="?", choices=("all", *STEPS), default="all")
     parser.add_argument("--folder", type=Path, default=FAMILY_WEIGHTS, help="where weights are written")
-    parser.add_argument("--steps", type=int, help="fewer or more than the recipe's")
+    parser.add_argument("--steps", type=int, help="of training, where not as many as the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     text = training_text()
@@ -172,19 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"note: the library of this Python {here} is not that of {TRAINED_ON}: the weights will be others")
     given.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    if given.which in ("all", "target"):
-        torch.manual_seed(given.seed)
-        target = ByteModel(TARGET_SIZE)
-        mtp = MTP(target, MTP_DEPTH)
-        save: dict[Path, dict[str, nn.Module]] = {given.folder / "target.npz": {"target": target}}
-        save[given.folder / "mtp.npz"] = {"mtp": mtp}
-        train_bytes(target, mtp, text, Recipe(given.steps or TARGET_RECIPE.steps), save, given.seed)
-    if given.which in ("all", "draft"):
-        torch.manual_seed(given.seed)
-        draft = ByteModel(DRAFT_SIZE)
-        save = {given.folder / "draft.npz": {"draft": draft}}
-        train_bytes(draft, None, text, Recipe(given.steps or DRAFT_RECIPE.steps), save, given.seed)
+    for name in STEPS if given.which == "all" else [given.which]:
+        run(name, text, given.folder, given.steps, given.seed)
 
 
 if __name__ == "__main__":
-    main()
+    train_family()
