@@ -188,3 +188,25 @@ def test_eagle_beside_the_two_bounds():
 def test_bad_input(name, arguments, words):
     with pytest.raises(ValueError, match=words):
         getattr(explore, name)(**arguments)
+
+
+# --- measured --------------------------------------------------------------------------------------------------
+
+MEASURED = [
+    ("small model, 3", 1, 0.0, 1.5),
+    ("small model, 3", 1, 1.0, 1.2),
+    ("small model, 3", 8, 0.0, 1.1),
+    ("small model, 3", 32, 0.0, 0.7),
+    ("lookup, 5", 1, 0.0, 2.5),
+]
+
+
+def test_measured_gains_of_the_smallest_and_the_largest_batch():
+    shown = explore.measured_gains(MEASURED)
+    figures.check(shown)
+    assert figures.numbers(shown) == [1.5, 1.2, 2.5, 0.7]
+    dots = [x for x, _ in figures.lines(explore.measured_gains, MEASURED) if len(x) == 1]
+    assert sorted(float(x[0]) for x in dots) == [0.7, 1.2, 1.5, 2.5]
+    figures.check(explore.measured_gains(MEASURED[:1]))
+    with pytest.raises(ValueError, match="at least one"):
+        explore.measured_gains([])
