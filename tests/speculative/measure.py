@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def pieces(outcome: Outcome, size: int, fixed: tuple[float, ...]) -> Iterator[tu
         yield from split(middle, high, found, last)
 
     borders = [0.0, *split(0.0, END, look(2.0**-60), look(END)), 1.0]
-    return zip(borders, borders[1:], strict=False)
+    return pairwise(borders)
 
 
 def first_token(law: dict[Any, float], vocabulary: int) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_a_rule_that_looks_ahead_is_refused_and_says_where() -> None:
 
 
 def test_a_law_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="the draft's law: a law sums to 1.2"):
+    with pytest.raises(ValueError, match=r"the draft's law: a law sums to 1\.2"):
         draft(lambda tokens: np.array([0.6, 0.6]), RULES["always"], 1, Loose(0))
     with pytest.raises(ValueError, match="longest should be a whole number from 1"):
         draft(lambda tokens: np.array([1.0]), RULES["always"], 0, Loose(0))

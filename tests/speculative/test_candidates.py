@@ -1,4 +1,4 @@
-"""Several candidates and token trees: the law by enumeration, published acceptances, and the wrong laws of bug reports."""
+"""Several candidates and token trees: the law by enumeration, acceptances of a trial, wrong laws of bug reports."""
 
 from itertools import permutations, product
 

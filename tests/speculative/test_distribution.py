@@ -31,7 +31,7 @@ ROWS = st.lists(st.integers(-12, 12).map(lambda n: n / 4), min_size=1, max_size=
     st.none() | st.floats(0.05, 0.95),
 )
 def test_laws_are_those_of_transformers(row, temperature, top_k, top_p) -> None:
-    """Ties at the top-k border stay; which of equal tokens top-p lets in is ours to say, so laws are compared sorted."""
+    """Ties at the top-k border stay; which of equal tokens top-p lets in is ours to say: sorted laws are compared."""
     logits = np.array([row, row[::-1]])
     if top_p is not None:  # a sum that equals top_p but for rounding may fall to either side
         assume(np.abs(np.cumsum(np.sort(distribution(row, temperature, top_k))[::-1]) - top_p).min() > 1e-9)

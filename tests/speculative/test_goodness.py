@@ -16,7 +16,7 @@ from costlab.speculative.goodness import chi_square_tail, critical
 def test_the_tail_is_torchs_incomplete_gamma_function(freedom: int, ratio: float) -> None:
     value = ratio * freedom
     half = torch.tensor([freedom / 2, value / 2], dtype=torch.float64)
-    assert chi_square_tail(value, freedom) == pytest.approx(float(torch.special.gammaincc(*half)), rel=1e-9, abs=1e-13)
+    assert chi_square_tail(value, freedom) == pytest.approx(float(torch.special.gammaincc(*half)), rel=1e-7, abs=1e-12)
 
 
 @pytest.mark.parametrize(("freedom", "value"), [(1, 10.828), (2, 13.816), (10, 29.588), (30, 59.703), (100, 149.449)])

@@ -125,3 +125,10 @@ def test_refused(call, words):
 def test_ties_take_fewer_rows():
     assert goodput.admit([(0.0, 0.0)], lambda rows: 1.0).lengths.tolist() == [0]
     assert np.isclose(goodput.admit([(1.0,)], lambda rows: 1 / rows).rows, 1)
+
+
+def test_stopping_early_stops_at_a_row_that_gains_nothing():
+    """Algorithm 1 of DSpark breaks where throughput does not rise, also where it stays."""
+    rates = {1: 1.0, 2: 0.5, 3: 0.5}
+    assert goodput.admit([(1.0, 1.0)], rates.__getitem__, stop_early=True).lengths.tolist() == [0]
+    assert goodput.admit([(1.0, 1.0)], rates.__getitem__).lengths.tolist() == [2]

@@ -132,12 +132,12 @@ def test_a_constant_acceptance_is_the_closed_form(a, length):
 @given(BY_POSITION, st.integers(0, 7), SHARE)
 def test_tokens_rise_with_acceptance_and_length_and_have_bounds(acceptances, place, better):
     tokens = theory.expected_tokens(acceptances)
-    assert 1 <= tokens <= len(acceptances) + 1
+    assert 1 <= tokens <= len(acceptances) + 1 + 1e-12
     raised = list(acceptances)
     raised[place % len(raised)] = max(better, raised[place % len(raised)])
-    assert theory.expected_tokens(raised) >= tokens
+    assert theory.expected_tokens(raised) >= tokens - 1e-12
     by_length = [theory.expected_tokens(acceptances, length) for length in range(len(acceptances) + 1)]
-    assert by_length == sorted(by_length)
+    assert (np.diff(by_length) >= -1e-12).all()  # sums of seven and of eight terms round in another order
     survivors = theory.survival(acceptances)
     assert (np.diff(survivors) <= 0).all()
 

@@ -10,7 +10,14 @@ from costlab.explore.reference.drafting import accepted_lengths, accepted_positi
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
-from costlab.explore.reference.sheets import chip_offers, chip_sheets, chip_speeds, draft_heads, model_dimensions, model_sizes
+from costlab.explore.reference.sheets import (
+    chip_offers,
+    chip_sheets,
+    chip_speeds,
+    draft_heads,
+    model_dimensions,
+    model_sizes,
+)
 
 __all__ = [
     "CHAPTERS",

@@ -56,7 +56,7 @@ class Compressor(nn.Module):
             shape (closed,).
         """
         first, closed = positions.start // self.block, positions.stop // self.block
-        slots = self._slots(hidden, positions)
+        slots = state.format.round_trip(self._slots(hidden, positions))  # float64 as a later call would read it
         if first == closed:  # the block stays open
             state.append(slots)
             return hidden.new_zeros(len(hidden), 0, self.width), positions.at[:0]

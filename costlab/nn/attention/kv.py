@@ -4,7 +4,7 @@ What has been read can be taken back to any of some announced lengths, exactly a
 table only shortens. A ring has overwritten entries by then, so it keeps aside, while that is announced, what it pushes
 out. Speculative decoding takes back its rejected rows so; and every call that fails takes back all of its own.
 
-Chapter: attention, speculative
+Chapter: attention
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class RingBuffer(KVTable):
     def _keep(self, start: int, stop: int) -> None:
         """Keep entries start … stop-1 aside, which are about to be pushed out."""
         if start < stop:
-            self.aside.append((start, [piece.detach().clone() for piece in self.span(start, stop)]))
+            self.aside.append((start, [piece.clone() for piece in self.span(start, stop)]))
 
     def rewind(self, tokens: int) -> None:
         """Hold what it held after `tokens` tokens, as far as it is kept aside; later entries are forgotten."""
@@ -228,7 +228,7 @@ class Cache:
         self.batch = batch
         self.capacity = capacity
         self.length = 0
-        self.reach: range | None = None  # lengths that it can be rewound to
+        self.reach: tuple[int, int] | None = None  # first and last length that it can be rewound to
         self._rings = [table for table in tables.values() if isinstance(table, RingBuffer)]
 
     def __repr__(self) -> str:
@@ -289,14 +289,17 @@ class Cache:
             raise ValueError(f"rewind to {length} tokens: only within `with cache.rewindable(rows)` is enough kept")
         if length > self.length:
             raise ValueError(f"rewind to {length} tokens: only {self.length} have been read")
-        if length not in self.reach and length != self.length:
-            raise ValueError(f"rewind to {length} tokens: should be from {self.reach[0]} to {self.reach[-1]}")
+        first, last = self.reach
+        if not first <= length <= last and length != self.length:
+            raise ValueError(f"rewind to {length} tokens: should be from {first} to {last}")
 
-    def announce(self, reach: range | None) -> None:
-        """Keep what going back to these lengths takes, and nothing else; None: nothing."""
+    def announce(self, reach: tuple[int, int] | None) -> None:
+        """Keep what going back to lengths takes, from a first to a last one, and nothing else; None: nothing."""
+        before, after = self.reach[1] if self.reach else 0, reach[1] if reach else 0
         self.reach = reach
-        for ring in self._rings:
-            ring.keep_below(reach[-1] if reach else 0)
+        if before != after:
+            for ring in self._rings:
+                ring.keep_below(after)
 
     def back(self, length: int) -> None:
         """Be as it was after `length` tokens, whether or not that is in reach."""
@@ -325,8 +328,7 @@ def rewindable(caches: Sequence[Cache], rows: int = 0) -> Iterator[None]:
     before = [(cache, cache.length, cache.reach) for cache in caches]
     try:
         for cache, length, outer in before:
-            stop = length + rows
-            cache.announce(range(length, max(stop, outer[-1] if outer else 0) + 1))
+            cache.announce((length, max(length + rows, outer[1] if outer else 0)))
         yield
     except BaseException:
         _back(caches, [length for _, length, _ in before])

@@ -107,7 +107,8 @@ class Gate(nn.Module):
         Raises:
             ValueError: NaN in the gate's output, or token ids missing or not one per token.
         """
-        logits = F.linear(x.float(), self.weight.float())  # routing in FP32: a flipped choice is a jump in the output
+        dtype = torch.promote_types(x.dtype, torch.float32)  # at least FP32: a flipped choice is a jump in the output
+        logits = F.linear(x.to(dtype), self.weight.to(dtype))
         scores = SCORES[self.ffn.routing.score](logits)
         # also of infinite logits, where they compete; a graph cannot ask, and its output holds the NaN
         if not torch.compiler.is_compiling() and scores.isnan().any():
