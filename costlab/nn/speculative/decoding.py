@@ -1,12 +1,12 @@
 """The decoding loop: draft, one pass of the target over all drafted rows, the rule, and what is kept.
 
 >>> import torch
->>> from costlab.nn.speculative.drafts import LookupDraft
+>>> from costlab.nn.speculative.lookups import LookupDraft
 >>> from costlab.nn.speculative.model import ByteModel, ByteSize
 >>> from costlab.nn.speculative.runners import ByteRunner
 >>> seeded = torch.manual_seed(0)
 >>> target = ByteRunner(ByteModel(ByteSize(layers=2, hidden=32, heads=4, inner=64)).double())
->>> plain, drafted = (generate(target, ["To be or not to be"], draft, tokens=60)[0] for draft in (None, LookupDraft(4)))
+>>> plain, drafted = (generate_texts(target, ["To be or not"], each, tokens=60)[0] for each in (None, LookupDraft(4)))
 >>> plain.tokens == drafted.tokens, plain.passes, drafted.passes < plain.passes
 (True, 60, True)
 """
@@ -72,12 +72,12 @@ def _summed(counts: Sequence[Sequence[int]]) -> Floats:
 
 
 @torch.inference_mode()
-def generate(
+def generate_texts(
     target: Runner | ByteModel | Decoder,
     prompts: Sequence[Prompt],
     draft: Proposer | None = None,
     *,
-    tokens: int = 200,
+    tokens: int | Sequence[int] = 200,
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -91,7 +91,7 @@ def generate(
         target: a model, or the runner that holds it.
         prompts: texts for a model over bytes, or token numbers.
         draft: what proposes tokens; None: each pass emits one.
-        tokens: to emit for each prompt at most; fewer where the context is full or a stop token is emitted.
+        tokens: to emit for each prompt at most, one number for all or one for each; fewer where the context is full or a stop token is emitted.
         temperature: 0 takes the likeliest token, the first of several.
         top_k: draw from the k likeliest tokens; of the target and, with its own logits, of the draft.
         top_p: draw from the likeliest tokens that together reach this probability; the same.
@@ -106,7 +106,7 @@ def generate(
             range; a draft that does not fit the target; a processor that answers the same question in two ways.
     """
     runner, drafts = running(target), draft or NoDraft()
-    lines = _begun(runner, prompts, seed, count(tokens, "tokens"))
+    lines = _begun(runner, prompts, seed, tokens)
     ending = frozenset(check_tokens(list(stop), len(runner.vocabulary)).tolist())
     distribution(np.zeros(1), temperature, top_k, top_p)  # refuses what is out of range
     law = None if temperature == 0 else partial(distribution, temperature=temperature, top_k=top_k, top_p=top_p)
@@ -199,10 +199,15 @@ def streams_of(seed: int) -> tuple[Generator, Streams]:
     return drawing, Streams(accept, last)
 
 
-def _begun(runner: Runner, prompts: Sequence[Prompt], seed: int | Sequence[int], tokens: int) -> list[_Running]:
+def _begun(
+    runner: Runner, prompts: Sequence[Prompt], seed: int | Sequence[int], tokens: int | Sequence[int]
+) -> list[_Running]:
     texts = [_encoded(runner, prompt) for prompt in prompts]
-    seeds = _seeds(seed, len(texts))
-    return [_Running.begun(text, own, tokens, runner.context) for text, own in zip(texts, seeds, strict=True)]
+    caps = [count(each, "tokens") for each in (tokens if isinstance(tokens, Sequence) else [tokens] * len(texts))]
+    if len(caps) != len(texts):
+        raise ValueError(f"tokens = {tokens!r} should be a number, or one for each of {len(texts)} prompts")
+    told = zip(texts, _seeds(seed, len(texts)), caps, strict=True)
+    return [_Running.begun(text, own, cap, runner.context) for text, own, cap in told]
 
 
 def _read_prompts(runner: Runner, lines: Sequence[Line], capacity: int) -> None:

@@ -143,6 +143,7 @@ class ByteRunner:
         """Take back each sequence's last tokens, so that these lengths remain."""
         self.cache.rewind(lengths)
 
+    @torch.inference_mode()
     def keep(self, rows: Rows) -> None:
         """Keep of the last pass's rows those with these numbers, rising, and take back the others."""
         self.cache.keep(rows)
