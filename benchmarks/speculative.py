@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from costlab.nn.speculative import ByteModel, Family, held_out_text, load_family
 from costlab.nn.speculative.decoding import Generation, conditional_acceptance, generate_texts, streams_of
 from costlab.nn.speculative.drafts import NoDraft, Proposer
 from costlab.nn.speculative.rounds import Line
-from costlab.nn.speculative.runners import ByteRunner
+from costlab.nn.speculative.runners import ByteRunner, Rows
 from costlab.nn.speculative.shipped import proposer
 from costlab.speculative import distribution, draw, verify_many
 
@@ -105,24 +106,45 @@ TEMPERATURES = (0.0, 1.0)
 #: Smallest speed-up at batch 1 on text before it loops, at temperature 0 and at 1; and smallest tokens a pass.
 SPEED_GOALS = {"best": (2.0, 1.5), "draft": (1.3, 1.15), "mtp": (1.25, 1.1)}
 TOKEN_GOALS = {"draft": (3.0, 2.7), "mtp": (3.1, 2.9), "ngram": (3.5, 2.8)}
+#: Prompts at batches above 1, half of them at batch 1; tokens behind each; how often each is timed. And with --quick.
+SIZES = {False: (32, 128, 2), True: (2, 24, 1)}
 PROMPT, SHORTEST = 192, 16  # bytes of a prompt; texts that loop from fewer bytes on are left out of loop-free figures
 PERIOD, REPEATED = 48, 16  # a loop: a period of at most so many bytes that stays for two periods and so many bytes
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a method did with some prompts."""
+    """What a method did with some prompts, from the end of each one's first round on: no prompt is read meanwhile."""
 
     seconds: float
+    tokens: int
+    passes: int
     generations: list[Generation]
 
-    @property
-    def tokens(self) -> int:
-        return sum(len(each.tokens) for each in self.generations)
+    def __add__(self, other: Run) -> Run:
+        sums = (getattr(self, part) + getattr(other, part) for part in ("seconds", "tokens", "passes"))
+        return Run(*sums, self.generations + other.generations)
 
-    @property
-    def passes(self) -> int:
-        return sum(each.passes for each in self.generations)
+
+class Clocked(ByteRunner):
+    """A byte model that knows when its first round after the prompts has ended, and what that emitted."""
+
+    def start(self, batch: int, capacity: int) -> None:
+        super().start(batch, capacity)
+        self.first: tuple[float, int] | None = None
+
+    def keep(self, rows: Rows) -> None:
+        super().keep(rows)
+        if self.first is None:
+            self.first = time.perf_counter(), sum(map(len, rows))
+
+    def run(self, prompts: list[bytes], draft: Proposer, **how: Any) -> Run:
+        """Decode, and take the time."""
+        found = generate_texts(self, prompts, draft, **how)
+        end = time.perf_counter()
+        assert self.first is not None
+        tokens, passes = (sum(each) for each in zip(*((len(g.tokens), g.passes) for g in found), strict=True))
+        return Run(end - self.first[0], tokens - self.first[1], passes - len(found), found)
 
 
 def some_prompts(count: int) -> list[bytes]:
@@ -147,7 +169,7 @@ def loop_start(text: Sequence[int]) -> int:
 
 
 def raced(
-    target: ByteRunner,
+    target: Clocked,
     drafts: dict[str, Proposer],
     prompts: list[bytes],
     caps: list[int],
@@ -156,30 +178,24 @@ def raced(
     few: int,
 ) -> dict[str, Run]:
     """Decode groups of prompts, all methods in turns; of each method and group the shortest time counts."""
-    seconds = dict.fromkeys(drafts, 0.0)
-    texts: dict[str, list[Generation]] = {name: [] for name in drafts}
+    total: dict[str, Run] = {}
     for first in range(0, len(prompts), batch):
         group = slice(first, first + batch)
-        calls = {
-            name: partial(
-                generate_texts, target, prompts[group], draft, tokens=caps[group], temperature=heat, seed=first
-            )
-            for name, draft in drafts.items()
-        }
-        for name, call in calls.items():
-            texts[name] += call()
-        for name, best_s in zip(calls, best(*calls.values(), rounds=few, warm=0), strict=True):
-            seconds[name] += best_s
-    return {name: Run(seconds[name], texts[name]) for name in drafts}
+        how: dict[str, Any] = {"tokens": caps[group], "temperature": heat, "seed": first}
+        turns = [{name: target.run(prompts[group], draft, **how) for name, draft in drafts.items()} for _ in range(few)]
+        for name in drafts:
+            best_run = min((turn[name] for turn in turns), key=lambda run: run.seconds)
+            total[name] = total[name] + best_run if name in total else best_run
+    return total
 
 
 def decoding(options: argparse.Namespace) -> Iterator[Row]:
-    """Each method beside plain decoding: by batch and temperature, greedy text whole and before it loops; and its parts."""
+    """Each method beside plain decoding, by batch and temperature, greedy text whole and loop-free; and parts."""
     family = load_family()
-    target = ByteRunner(family.target)
+    target = Clocked(family.target)
     drafts: dict[str, Proposer] = {"plain": NoDraft()}
     drafts |= {name: proposer(name.split("-")[0], length, family) for name, length in METHODS.items()}
-    count, tokens, few = (2, 24, 1) if options.quick else (32, 96, 2)
+    count, tokens, few = SIZES[options.quick]
     prompts = some_prompts(count)
     plain_texts = [each.tokens for each in generate_texts(target, prompts, tokens=tokens)]
     starts = [loop_start(text) for text in plain_texts]
@@ -332,7 +348,8 @@ def flips(model: ByteModel, prompts: list[bytes], runs: dict[str, Run]) -> Row:
     texts = len(METHODS) * len(prompts)
     return Row(
         "flips", "greedy texts in float32 equal to plain ones", "all", "texts",
-        float(texts - len(margins)), float(texts), more=True, at={"margins": [round(each, 6) for each in sorted(margins)]},
+        float(texts - len(margins)), float(texts), more=True,
+        at={"margins": [round(each, 6) for each in sorted(margins)]},
     )  # fmt: skip
 
 

@@ -205,7 +205,7 @@ def play_rounds(
 
 @dataclass(frozen=True)
 class Written:
-    """Written written round by round."""
+    """Texts written round by round."""
 
     text: Ints  # their tokens, -1 where a text was not finished, [texts, tokens]
     passes: Ints  # of the target over each text, [texts]

@@ -56,13 +56,12 @@ def test_greedy_text_is_plain_text(many, name):
     assert len({each.passes for each in found}) > 4  # and unlike ones in each sequence
 
 
-@pytest.mark.parametrize("method", ["draft", "comb", "mtp", "mtp comb", "tree", "lookup"])
+@pytest.mark.parametrize("method", ["draft", "mtp", "mtp comb", "tree", "lookup"])
 def test_greedy_text_of_the_shipped_models(method, shipped):
     """In float64; 200 prompts and 200 tokens with `make test-all`, a quarter of each else."""
     family, prompts, wanted = shipped
     draft = {
         "draft": ModelDraft(ByteRunner(family.draft), 3),
-        "comb": ModelDraft(ByteRunner(family.draft), 3, children=2),
         "mtp": MTPDraft(family.mtp),
         "mtp comb": MTPDraft(family.mtp, children=2),
         "tree": TreeDraft(ByteRunner(family.draft), (3, 2, 1)),
@@ -89,11 +88,11 @@ def test_decoders_of_every_kind_of_attention(kind):
     """Ring, compressor and indexer take rejected rows back: drafted text is plain text, across windows and blocks."""
     target = DecoderRunner(toys.decoder(kind))
     prompts = [[1, 2, 3], [5], [7] * 9]
-    wanted = generate_texts(target, prompts, tokens=40)
+    wanted = generate_texts(target, prompts, tokens=30)
     for draft in (ModelDraft(DecoderRunner(toys.near(target.model)), 3), LookupDraft(4)):
-        found = generate_texts(target, prompts, draft, tokens=40)
+        found = generate_texts(target, prompts, draft, tokens=30)
         assert texts(found) == texts(wanted)
-        assert sum(each.passes for each in found) < 120  # without drafts
+        assert sum(each.passes for each in found) < 90  # without drafts
         assert 0 < conditional_acceptance(found)[0] < 1  # some rows were taken back, and not all
 
 

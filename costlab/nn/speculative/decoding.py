@@ -91,7 +91,8 @@ def generate_texts(
         target: a model, or the runner that holds it.
         prompts: texts for a model over bytes, or token numbers.
         draft: what proposes tokens; None: each pass emits one.
-        tokens: to emit for each prompt at most, one number for all or one for each; fewer where the context is full or a stop token is emitted.
+        tokens: to emit for each prompt at most, one number for all or one for each; fewer where the context is full or
+            a stop token is emitted.
         temperature: 0 takes the likeliest token, the first of several.
         top_k: draw from the k likeliest tokens; of the target and, with its own logits, of the draft.
         top_p: draw from the likeliest tokens that together reach this probability; the same.
