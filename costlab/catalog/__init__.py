@@ -45,11 +45,11 @@ from costlab.catalog.records import (
 from costlab.checks import pick
 
 __all__ = [
-    "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord", "ClaimedModel", "DTYPE_BYTES",
-    "DraftHead", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "MeasuredSpeedup", "ModelRecord", "Mtp", "Offer",
-    "Place", "PositionAcceptance", "PrefetchRule", "PriceRow", "PriceWindow", "Published", "RopeStretch", "Routing",
-    "Running", "Scenario", "ServingDay", "StorageMedium", "Succession", "TraceStatistics", "chip", "decode", "model",
-    "place_of", "tables",
+    "DTYPE_BYTES", "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord",
+    "ClaimedModel", "DraftHead", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "MeasuredSpeedup", "ModelRecord",
+    "Mtp", "Offer", "Place", "PositionAcceptance", "PrefetchRule", "PriceRow", "PriceWindow", "Published",
+    "RopeStretch", "Routing", "Running", "Scenario", "ServingDay", "StorageMedium", "Succession", "TraceStatistics",
+    "chip", "decode", "model", "place_of", "tables",
 ]  # fmt: skip
 
 
