@@ -9,9 +9,8 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -112,8 +111,7 @@ PROMPT, SHORTEST = 192, 16  # bytes of a prompt; texts that loop from fewer byte
 PERIOD, REPEATED = 48, 16  # a loop: a period of at most so many bytes that stays for two periods and so many bytes
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """What a method did with some prompts, from the end of each one's first round on: no prompt is read meanwhile."""
 
     seconds: float
@@ -121,30 +119,42 @@ class Run:
     passes: int
     generations: list[Generation]
 
-    def __add__(self, other: Run) -> Run:
-        sums = (getattr(self, part) + getattr(other, part) for part in ("seconds", "tokens", "passes"))
-        return Run(*sums, self.generations + other.generations)
+    def with_(self, other: Run) -> Run:
+        """Return both together."""
+        return Run(*(own + its for own, its in zip(self, other, strict=True)))
 
 
 class Clocked(ByteRunner):
-    """A byte model that knows when its first round after the prompts has ended, and what that emitted."""
+    """A byte model that notes when each round has ended, and what it emitted."""
 
     def start(self, batch: int, capacity: int) -> None:
         super().start(batch, capacity)
-        self.first: tuple[float, int] | None = None
+        self.rounds: list[tuple[float, int]] = []
 
     def keep(self, rows: Rows) -> None:
         super().keep(rows)
-        if self.first is None:
-            self.first = time.perf_counter(), sum(map(len, rows))
+        self.rounds.append((time.perf_counter(), sum(map(len, rows))))
 
-    def run(self, prompts: list[bytes], draft: Proposer, **how: Any) -> Run:
-        """Decode, and take the time."""
+    def run(self, prompts: list[bytes], draft: Proposer, until: int | None = None, **how: Any) -> Run:
+        """Decode, and take the time from the end of the first round.
+
+        Args:
+            prompts: a batch of them.
+            draft: what drafts.
+            until: of a single text the tokens after which the rounds that follow are not counted; None: all count.
+            how: what `generate_texts` takes besides.
+        """
         found = generate_texts(self, prompts, draft, **how)
-        end = time.perf_counter()
-        assert self.first is not None
-        tokens, passes = (sum(each) for each in zip(*((len(g.tokens), g.passes) for g in found), strict=True))
-        return Run(end - self.first[0], tokens - self.first[1], passes - len(found), found)
+        (start, first), *others = self.rounds
+        if until is None:
+            tokens, passes = (sum(each) for each in zip(*((len(g.tokens), g.passes) for g in found), strict=True))
+            return Run(self.rounds[-1][0] - start, tokens - first, passes - len(found), found)
+        run = Run(0.0, 0, 0, found)
+        for end, emitted in others:
+            if first + run.tokens >= until:
+                break
+            run = Run(end - start, run.tokens + emitted, run.passes + 1, found)
+        return run
 
 
 def some_prompts(count: int) -> list[bytes]:
@@ -176,16 +186,18 @@ def raced(
     batch: int,
     heat: float,
     few: int,
+    until: list[int] | None = None,
 ) -> dict[str, Run]:
     """Decode groups of prompts, all methods in turns; of each method and group the shortest time counts."""
     total: dict[str, Run] = {}
     for first in range(0, len(prompts), batch):
         group = slice(first, first + batch)
         how: dict[str, Any] = {"tokens": caps[group], "temperature": heat, "seed": first}
+        how |= {"until": until[first]} if until else {}
         turns = [{name: target.run(prompts[group], draft, **how) for name, draft in drafts.items()} for _ in range(few)]
         for name in drafts:
             best_run = min((turn[name] for turn in turns), key=lambda run: run.seconds)
-            total[name] = total[name] + best_run if name in total else best_run
+            total[name] = total[name].with_(best_run) if name in total else best_run
     return total
 
 
@@ -211,7 +223,10 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
                 free = [i for i, start in enumerate(starts[: len(used)]) if start >= SHORTEST] or [0]
                 kinds = {"whole": kinds[""], "": ([used[i] for i in free], [max(1, starts[i]) for i in free])}
             for kind, (own, caps) in kinds.items():
-                runs = raced(target, drafts, own, caps, batch, heat, few)
+                until = None
+                if batch == 1 and heat == 0 and not kind:  # the rounds before a loop, as they are in the whole text
+                    caps, until = [tokens] * len(own), caps
+                runs = raced(target, drafts, own, caps, batch, heat, few, until)
                 yield from speed_rows(runs, heat, batch, kind, loops)
                 for name, run in runs.items():
                     if kind == "" and run.seconds / run.tokens > runs["plain"].seconds / runs["plain"].tokens:
@@ -220,8 +235,9 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
                     yield from batch_one_rows(runs, heat, parts)
                 if batch == 1 and heat == 0 and kind == "whole":
                     yield flips(family.target, own, runs)
-    yield from falling(slower, options)
-    yield from beside_compiled(family, prompts[: count // 4 or 1], tokens, drafts, options)
+    if not options.quick:
+        yield from falling(slower)
+        yield from beside_compiled(family, prompts[: count // 4], tokens, drafts)
     yield from beside_transformers(family, prompts[: count // 4 or 1], tokens, drafts, few)
 
 
@@ -245,6 +261,8 @@ def speed_rows(runs: dict[str, Run], heat: float, batch: int, kind: str, loops: 
             continue
         goals = SPEED_GOALS.get(name) if batch == 1 and not kind else None
         ms = [1e3 * each.seconds / each.tokens for each in (run, plain)]
+        cut = batch == 1 and heat == 0 and not kind  # what was counted is of the whole text
+        shares = [] if cut else [round(float(share), 3) for share in conditional_acceptance(run.generations)]
         yield Row(
             "-".join(filter(None, [name, temperature_of(heat), f"b{batch}", kind])),
             f"{name if name != 'best' else f'best method ({fastest})'}, temperature {heat:g}, batch {batch}, {text}",
@@ -253,8 +271,8 @@ def speed_rows(runs: dict[str, Run], heat: float, batch: int, kind: str, loops: 
             *ms,
             goal=(goals[heat > 0], None) if goals else None,
             at={
+                **({"acceptance": shares} if shares else {}),
                 "tokens_per_pass": round(run.tokens / run.passes, 3),
-                "acceptance": [round(float(share), 3) for share in conditional_acceptance(run.generations)],
                 "round_cost": round((run.seconds / run.passes) / (plain.seconds / plain.passes), 3),
             },
         )
@@ -353,15 +371,14 @@ def flips(model: ByteModel, prompts: list[bytes], runs: dict[str, Run]) -> Row:
     )  # fmt: skip
 
 
-def falling(slower: dict[tuple[str, float], list[int]], options: argparse.Namespace) -> Iterator[Row]:
+def falling(slower: dict[tuple[str, float], list[int]]) -> Iterator[Row]:
     """Yield the smallest batch at which each method is slower than plain decoding."""
     for heat in TEMPERATURES:
         for name in METHODS:
             row = f"falls-{name}-{temperature_of(heat)}", f"batch from which {name} loses, temperature {heat:g}"
             batches = slower.get((name, heat))
-            last = BATCHES[0] if options.quick else BATCHES[-1]
-            why = "" if batches else f"faster than plain up to batch {last}"
-            values = (float(min(batches)), float(last)) if batches else (None, None)
+            why = "" if batches else f"faster than plain up to batch {BATCHES[-1]}"
+            values = (float(min(batches)), float(BATCHES[-1])) if batches else (None, None)
             yield Row(*row, "the largest measured", "sequences", *values, more=True, why_not=why)
 
 
@@ -395,8 +412,8 @@ class Compiled:
         return self.model.logits(x)[0, -1].argmax()
 
     @torch.inference_mode()
-    def generate_texts(self, prompt: bytes, tokens: int) -> tuple[int, ...]:
-        """Return the tokens behind a prompt; its prefill is the model's own, as in `generate_texts`."""
+    def write(self, prompt: bytes, tokens: int) -> tuple[int, ...]:
+        """Return the tokens behind a prompt; its prefill is the model's own, as everywhere here."""
         cache = self.model.new_cache()
         self.model.read(torch.tensor([list(prompt[:-1])]), cache)
         for own, read in zip((*self.keys, *self.values), (*cache.keys, *cache.values), strict=True):
@@ -413,17 +430,14 @@ def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return x * cos + torch.cat([-right, left], -1) * sin
 
 
-def beside_compiled(
-    family: Family, prompts: list[bytes], tokens: int, drafts: dict[str, Proposer], options: argparse.Namespace
-) -> Iterator[Row]:
+def beside_compiled(family: Family, prompts: list[bytes], tokens: int, drafts: dict[str, Proposer]) -> Iterator[Row]:
     """Yield each method, which is not compiled, beside a compiled plain decoder, greedy, batch 1, whole texts."""
     why = "" if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler, which torch.compile needs"
-    why = "not with --quick: compiling takes half a minute" if options.quick else why
     target = ByteRunner(family.target)
     compiled = None if why else Compiled(family.target, PROMPT + tokens)
     calls = {name: partial(whole, target, drafts[name], prompts, tokens) for name in ("plain", *METHODS)}
     if compiled:
-        calls["compiled"] = lambda: [compiled.generate(prompt, tokens) for prompt in prompts]
+        calls["compiled"] = lambda: [compiled.write(prompt, tokens) for prompt in prompts]
     seconds = dict(zip(calls, best(*calls.values(), rounds=2), strict=True)) if compiled else {}
     for name in ("plain", *METHODS):
         each = 1e3 / (tokens * len(prompts))

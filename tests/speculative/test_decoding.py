@@ -342,6 +342,7 @@ def test_a_vocabulary_in_another_order_is_refused():
         ({"top_k": 0}, "top_k = 0"),
         ({"top_p": 1.5}, "top_p = 1.5"),
         ({"seed": -1}, "seed = -1"),
+        ({"seed": 1.5}, "seed = 1.5"),
         ({"seed": [1, 2]}, "one for each of 1 prompts"),
         ({"stop": [300]}, "300"),
     ],

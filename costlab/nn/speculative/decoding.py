@@ -113,17 +113,16 @@ def generate_texts(
     law = None if temperature == 0 else partial(distribution, temperature=temperature, top_k=top_k, top_p=top_p)
     capacity = max((line.cap for line in lines), default=0) + drafts.rows
     if lines:
-        _read_prompts(runner, lines, capacity)
         drafts.start(runner, len(lines), capacity, law)
+        _read_prompts(runner, lines, capacity)
     going = lines
     while going:
         for line in going:
             line.room = line.cap - len(line.text) - 1
             line.rows = min(capacity, runner.context) - len(line.text)
         proposals = drafts.propose(going)
-        logits = runner.read(
-            [[line.text[-1], *each.tokens] for line, each in zip(going, proposals, strict=True)], trees(proposals)
-        )
+        rows = [[line.text[-1], *each.tokens] for line, each in zip(going, proposals, strict=True)]
+        logits = runner.read(rows, trees(proposals))
         emitted = decide(going, proposals, logits, law, processor)
         runner.keep([[0, *(node + 1 for node in each.nodes)] for each in emitted])
         for line, proposal, each in zip(going, proposals, emitted, strict=True):
@@ -228,9 +227,8 @@ def _encoded(runner: Runner, prompt: Prompt) -> list[int]:
 
 
 def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
-    seeds = (
-        [seed + place for place in range(batch)] if isinstance(seed, int) else [whole(each, "seed") for each in seed]
-    )
+    given = seed if isinstance(seed, Sequence) else [whole(seed, "seed") + place for place in range(batch)]
+    seeds = [whole(each, "seed") for each in given]
     if len(seeds) != batch or any(each < 0 for each in seeds):
         raise ValueError(f"seed = {seed!r} should be a number of at least 0, or one for each of {batch} prompts")
     return seeds
