@@ -1,4 +1,7 @@
-"""Speculative decoding that runs: small models of bytes, drafts for them, the loop that decodes, text and n-grams."""
+"""Speculative decoding that runs: small models of bytes, drafts for them, the loop that decodes, text and n-grams.
+
+Chapter: speculative
+"""
 
 from costlab.nn.speculative.cache import RaggedCache
 from costlab.nn.speculative.decoding import Generation, conditional_acceptance, generate_texts
