@@ -437,3 +437,61 @@ def test_training_lowers_the_loss(tmp_path, capsys, monkeypatch):
     falling = [float(line.split(": ")[1].split()[0]) for line in shown.splitlines() if "step " in line]
     assert falling[0] > falling[1] + 0.5
     assert (tmp_path / "draft.npz").exists()
+
+
+# --- distillation ----------------------------------------------------------------------------------------------
+
+
+def test_a_module_is_compared_where_the_target_predicts_the_same_byte(model, mtp):
+    """Module k has read row i and k bytes more; so has the target at row i + k, whose law it should learn."""
+    text, laws = random_bytes(2, 12), model(random_bytes(2, 12)).log_softmax(-1)
+    for k, (guess, law) in enumerate(train.guesses(mtp, model, text), 1):
+        close(law, laws[:, k:])
+        for changed, same in ((5 + k, False), (6 + k, True)):  # row 5 reads byte 5 + k last
+            other = text.clone()
+            other[:, changed] += 1
+            moved = [pair[:, 5] for pair in list(train.guesses(mtp, model, other % 256))[k - 1]]
+            assert [torch.equal(a, b[:, 5]) for a, b in zip(moved, (guess, law), strict=True)] == [same, same]
+
+
+def test_who_guesses_like_the_target_has_nothing_to_learn(model):
+    accepted, lost = train.distillation_loss(model, model, random_bytes(2, 12))
+    assert accepted.item() == pytest.approx(1)
+    assert lost.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_what_is_accepted_and_lost_is_counted_by_hand(model):
+    other, text = ByteModel(SMALL).double(), random_bytes(2, 12)
+    q, p = (each(text).softmax(-1).numpy() for each in (other, model))
+    accepted, lost = train.distillation_loss(other, model, text)
+    assert accepted.item() == pytest.approx((1 - abs(p - q).sum(-1) / 2).mean())
+    assert lost.item() == pytest.approx((p * np.log(p / q)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("name", ["draft", "mtp"])
+def test_distillation_changes_the_student_alone(name, tmp_path, capsys):
+    for path in FAMILY_WEIGHTS.glob("*.npz"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with torch.inference_mode(False):
+        train.train_family([f"distil-{name}", "--steps", "2", "--folder", str(tmp_path)])
+    assert "of its law accepted" in capsys.readouterr().out
+    changed = {path.stem for path in FAMILY_WEIGHTS.glob("*.npz") if not same_weights(path, tmp_path / path.name)}
+    assert changed == {name}
+
+
+def same_weights(one, other):
+    with np.load(one) as first, np.load(other) as second:
+        return all(np.array_equal(first[key], second[key]) for key in first.files)
+
+
+#: Share of guesses that the target accepts at temperature 1 in these pieces; before distillation and now.
+ACCEPTED = {"draft": (0.790, 0.834), "mtp": (0.828, 0.883)}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_distillation_raised_what_the_target_accepts_of_held_out_text(name, family, scored):
+    pieces = torch.tensor([list(pieces[i * 768 : (i + 1) * 768]) for pieces, _ in scored.values() for i in range(6)])
+    accepted = train.distillation_loss(getattr(family, name), family.target, pieces)[0].item()
+    before, now = ACCEPTED[name]
+    assert accepted == pytest.approx(now, abs=0.002)
+    assert now > before + 0.03

@@ -1,7 +1,9 @@
 """Train the family of small models on Python's library: `python -m costlab.nn.speculative.train`.
 
-The target and its MTP modules learn together, the draft by itself. Quarter of an hour on one core of a quiet machine;
-same Python, PyTorch and processor: same weights.
+First the target and its MTP modules learn the text together, and the draft learns it by itself. Then the target stays
+as it is, and the draft and the modules learn to predict what the target predicts: that decides how many of their tokens
+it accepts. Twenty minutes on one core of a quiet machine, six of them for the second part; same Python, PyTorch and
+processor: same weights.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 
 from costlab.checks import count
 from costlab.nn.experiments.training import save_weights
-from costlab.nn.speculative.family import DRAFT_SIZE, FAMILY_WEIGHTS, MTP_DEPTH, TARGET_SIZE
+from costlab.nn.speculative.family import DRAFT_SIZE, FAMILY_WEIGHTS, MTP_DEPTH, TARGET_SIZE, load_family
 from costlab.nn.speculative.model import MTP, ByteModel, bits_by_position
 from costlab.nn.speculative.text import TRAINED_ON, TRAINING_SHA256, held_out_text, sha256, training_text
 
@@ -46,8 +49,8 @@ class Recipe:
         return min((step + 1) / 40, 1.0, (self.steps - step) / (0.6 * self.steps))
 
 
-#: Steps that each of the shipped models was trained for.
-STEPS = {"target": 1700, "draft": 2600}
+#: The stages of training, in order, and the steps of each.
+STEPS = {"target": 1700, "draft": 2600, "distil-draft": 1000, "distil-mtp": 1000}
 
 
 def batches(text: bytes, recipe: Recipe, ahead: int, seed: int) -> Iterator[Tensor]:
@@ -109,6 +112,33 @@ def quieten(part: nn.Module) -> None:
             nn.init.zeros_(weight)
 
 
+def descend(
+    parts: Sequence[nn.Module],
+    texts: Iterator[Tensor],
+    recipe: Recipe,
+    loss: Callable[[Tensor], tuple[Tensor, Tensor]],
+) -> Iterator[float]:
+    """Lower a loss over batches of text, one step each, and yield what shows how far it is.
+
+    Args:
+        parts: changed in place.
+        texts: one batch a step.
+        recipe: learning rates.
+        loss: returns of a batch what to show and what to lower.
+    """
+    steppers = optimisers(parts, recipe)
+    highest = [stepper.param_groups[0]["lr"] for stepper in steppers]
+    for step, batch in enumerate(texts):
+        for stepper, rate in zip(steppers, highest, strict=True):
+            stepper.param_groups[0]["lr"] = rate * recipe.rate(step)
+        shown, lowered = loss(batch)
+        lowered.backward()
+        for stepper in steppers:
+            stepper.step()
+            stepper.zero_grad()
+        yield shown.item()
+
+
 def train_bytes(model: ByteModel, mtp: MTP | None, text: bytes, recipe: Recipe, seed: int) -> Iterator[float]:
     """Train a model, and its MTP modules with it, and yield the bits per byte of each step.
 
@@ -122,47 +152,118 @@ def train_bytes(model: ByteModel, mtp: MTP | None, text: bytes, recipe: Recipe, 
     parts = [model] if mtp is None else [model, mtp]
     for part in parts:
         quieten(part)
-    steppers = optimisers(parts, recipe)
-    highest = [stepper.param_groups[0]["lr"] for stepper in steppers]
     ahead = 1 + (len(mtp.ahead) if mtp else 0)
-    for step, batch in enumerate(batches(text, recipe, ahead, seed)):
-        for stepper, rate in zip(steppers, highest, strict=True):
-            stepper.param_groups[0]["lr"] = rate * recipe.rate(step)
-        own, loss = joint_loss(model, mtp, batch)
-        loss.backward()
-        for stepper in steppers:
-            stepper.step()
-            stepper.zero_grad()
-        yield own.item() / math.log(2)
+    for nats in descend(parts, batches(text, recipe, ahead, seed), recipe, partial(joint_loss, model, mtp)):
+        yield nats / math.log(2)
 
 
-def run(name: str, text: bytes, folder: Path, steps: int | None, seed: int) -> None:
-    """Train the target with its MTP modules, or the draft, print how it goes, and write weights on the way.
+def guesses(student: ByteModel | MTP, target: ByteModel, text: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a student's laws and the target's of the same next bytes, as logarithms, each (batch, rows, vocabulary).
 
     Args:
-        name: "target" or "draft".
+        student: a draft, which gives one pair; or MTP modules, which give one each.
+        target: which is asked and does not learn.
+        text: bytes, shape (batch, length).
+    """
+    with torch.no_grad():
+        hidden = target.read(text)
+        law = target.logits(hidden).log_softmax(-1)
+    if isinstance(student, ByteModel):
+        yield student(text).log_softmax(-1), law
+        return
+    for k in range(1, len(student.ahead) + 1):
+        hidden = student.read(k, hidden[:, :-1], text[:, k:])
+        yield student.logits(k, hidden).log_softmax(-1), law[:, k:]
+
+
+def distillation_loss(student: ByteModel | MTP, target: ByteModel, text: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the share of a student's guesses that the target accepts, the mean of sum min(p, q), and what is lowered.
+
+    That is the mean Kullback-Leibler divergence of the student's law q from the target's law p, in nats. Both are means
+    over all rows and, for MTP modules, over these.
+
+    Args:
+        student: a draft, or MTP modules.
+        target: whose laws are learnt.
+        text: bytes, shape (batch, length).
+
+    Source: arXiv 2310.08461 (the forward divergence), arXiv 2211.17192 sec. 3.3 (acceptance).
+    """
+    pairs = list(guesses(student, target, text))
+    accepted = [torch.minimum(q, p).exp().sum(-1).mean() for q, p in pairs]
+    lost = [(p.exp() * (p - q)).sum(-1).mean() for q, p in pairs]
+    return torch.stack(accepted).mean(), torch.stack(lost).mean()
+
+
+def distil(student: ByteModel | MTP, target: ByteModel, text: bytes, recipe: Recipe, seed: int) -> Iterator[float]:
+    """Train a draft, or MTP modules, on what the target predicts, and yield each step's mean acceptance.
+
+    Args:
+        student: changed in place.
+        target: whose laws are learnt; its weights stay as they are.
+        text: that both read.
+        recipe: how.
+        seed: of the places in the text.
+
+    Source: arXiv 2310.08461 (drafts), MiMo-V2-Flash Technical Report sec. 2.3.2 (modules, after the model).
+    """
+    target.requires_grad_(False)  # also where its embedding and head serve the modules
+    yield from descend([student], batches(text, recipe, 0, seed), recipe, partial(distillation_loss, student, target))
+
+
+def run(stage: str, text: bytes, folder: Path, steps: int | None, seed: int) -> None:
+    """Run a stage of training, print how it goes, and write weights on the way.
+
+    Args:
+        stage: "target", with its MTP modules; "draft"; or "distil-draft" or "distil-mtp", which go on from the weights
+            of the folder.
         text: to learn.
         folder: where weights are written.
         steps: of training; None: the recipe's.
         seed: of weights, and of places in the text.
+
+    Raises:
+        FileNotFoundError: weights to go on from that are missing.
     """
+    recipe = Recipe(STEPS[stage] if steps is None else steps)
+    if stage.startswith("distil-"):
+        name, family = stage.removeprefix("distil-"), load_family(folder)
+        student: ByteModel | MTP = getattr(family, name)
+        course = distil(student, family.target, text, recipe, seed + 1)  # other places than before
+        tell(stage, course, recipe, "of its law accepted", {name: student}, folder)
+        return
     torch.manual_seed(seed)
-    model = ByteModel(TARGET_SIZE if name == "target" else DRAFT_SIZE)
-    mtp = MTP(model, MTP_DEPTH) if name == "target" else None
-    recipe = Recipe(STEPS[name] if steps is None else steps)
+    model = ByteModel(TARGET_SIZE if stage == "target" else DRAFT_SIZE)
+    mtp = MTP(model, MTP_DEPTH) if stage == "target" else None
+    kept: dict[str, nn.Module] = {stage: model} if mtp is None else {stage: model, "mtp": mtp}
+    tell(stage, train_bytes(model, mtp, text, recipe, seed), recipe, "bits per byte", kept, folder)
     judged = held_out_text("code")[:19_200] + held_out_text("prose")[:9_600]
-    began, bits = time.monotonic(), []
-    for step, own in enumerate(train_bytes(model, mtp, text, recipe, seed), 1):
-        bits.append(own)
+    print(f"held out: {bits_by_position(model, judged, 384).mean():.3f} bits per byte", flush=True)
+
+
+def tell(
+    name: str, course: Iterator[float], recipe: Recipe, unit: str, kept: Mapping[str, nn.Module], folder: Path
+) -> None:
+    """Run through a training, print how it goes, and write weights on the way.
+
+    Args:
+        name: of the stage.
+        course: yields a number at each step.
+        recipe: how many steps.
+        unit: of the numbers.
+        kept: modules to write, by name.
+        folder: where.
+    """
+    began, shown = time.monotonic(), []
+    for step, number in enumerate(course, 1):
+        shown.append(number)
         last = step == recipe.steps
         if step % 25 == 0 or last:
             print(f"{name}, step {step:5} of {recipe.steps}, {time.monotonic() - began:4.0f} s: ", end="")
-            print(f"{fmean(bits[-25:]):.2f} bits per byte", flush=True)
+            print(f"{fmean(shown[-25:]):.3f} {unit}", flush=True)
         if step % 200 == 0 or last:
-            save_weights(folder / f"{name}.npz", {name: model})
-            if mtp is not None:
-                save_weights(folder / "mtp.npz", {"mtp": mtp})
-            print(f"held out: {bits_by_position(model, judged, 384).mean():.3f} bits per byte", flush=True)
+            for file, module in kept.items():
+                save_weights(folder / f"{file}.npz", {file: module})
 
 
 def train_family(arguments: Sequence[str] | None = None) -> None:
@@ -179,8 +280,8 @@ def train_family(arguments: Sequence[str] | None = None) -> None:
         print(f"note: the library of this Python {here} is not that of {TRAINED_ON}: the weights will be others")
     given.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for name in STEPS if given.which == "all" else [given.which]:
-        run(name, text, given.folder, given.steps, given.seed)
+    for stage in STEPS if given.which == "all" else [given.which]:
+        run(stage, text, given.folder, given.steps, given.seed)
 
 
 if __name__ == "__main__":
