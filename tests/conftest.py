@@ -35,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(config.getoption("--hypothesis-profile") or "course")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the file that builds the book: other workers have chapters to run meanwhile, which need no book."""
+    items.sort(key=lambda item: item.path.name != "test_built_html.py")
+
+
 # Jupyter's libraries leave encryption off, and then each kernel warns of it.
 KernelManager.transport_encryption.default_value = "auto"
 
@@ -145,14 +150,21 @@ def make_book() -> None:
         pytest.fail(f"make book failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}", pytrace=False)
 
 
+# Refused by the browser itself: a request that Playwright may refuse costs each page its cache.
+NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start the system's Chromium. Its event loop must end with the module: nbval brings its own."""
+    """Start the system's Chromium, for which no other host exists.
+
+    Its event loop must end with the module: nbval brings its own.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", NO_OTHER_HOST])
         yield browser
         browser.close()
 

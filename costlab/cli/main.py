@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from costlab import __version__
-from costlab.cli import cache, models, moe, prices, roofline, speculative
+from costlab.cli import cache, generate, models, moe, prices, roofline, speculative
 from costlab.cli.arguments import Parser
 from costlab.cli.output import Answer, Stopped, as_table, printed
 
@@ -48,7 +48,12 @@ def _report_stop(verb: str, stop: BaseException) -> int:
 
 
 #: The verbs of these modules, by subject.
-SUBJECTS = {"Models and chips": (models, moe, roofline, speculative), "Prices": (prices,), "Cache traffic": (cache,)}
+SUBJECTS = {
+    "Models and chips": (models, moe, roofline, speculative),
+    "Prices": (prices,),
+    "Cache traffic": (cache,),
+    "Text": (generate,),
+}
 
 _COUNTS = """\
 Counts may be written 131072, 128K or 128k: K is 1024, M is 1024^2. Sizes of

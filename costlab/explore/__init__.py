@@ -20,16 +20,29 @@ from costlab.explore.moe_diagrams import experts_light_up
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
+from costlab.explore.speculative import (
+    ACCEPTED_CURVES,
+    accepted_parts,
+    draft_length,
+    first_is_not_all,
+    published_lengths,
+    variant_bias,
+)
+from costlab.explore.speculative_batch import SERVED, eagle_by_batch, gain_by_batch
+from costlab.explore.speculative_diagrams import one_round
+from costlab.explore.speculative_measured import measured_gains
 from costlab.explore.style import COLOURS
 from costlab.explore.tiers import keeping, more_tokens, read_overlap, store_times, three_tiers, two_pools
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
-    "COLOURS", "Drawing", "Frames", "Table", "Words", "attention_kinds", "attention_overview", "batch_curve",
-    "bill_parts", "blended_price", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste", "chip_pipes",
-    "compressor", "decode_flops", "drawn", "expert_collapse", "experts_light_up", "experts_touched", "hit_curve",
-    "keeping", "layer_stack", "more_tokens", "prefix_tree", "price_steps", "published_day", "read_overlap",
-    "recall_by_distance", "recall_by_ratio", "recall_points", "request_life", "ring", "roofline_chart", "store_times",
-    "ten_layers", "three_tiers", "token_costs", "tokens_text", "two_models", "two_pools", "value", "weights_per_token",
-    "which_limit", "which_ratio", "window_saving",
+    "ACCEPTED_CURVES", "COLOURS", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "attention_kinds",
+    "attention_overview", "batch_curve", "bill_parts", "blended_price", "bytes_per_token", "bytes_text",
+    "cache_per_model", "capacity_waste", "chip_pipes", "compressor", "decode_flops", "draft_length", "drawn",
+    "eagle_by_batch", "expert_collapse", "experts_light_up", "experts_touched", "first_is_not_all", "gain_by_batch",
+    "hit_curve", "keeping", "layer_stack", "measured_gains", "more_tokens", "one_round", "prefix_tree", "price_steps",
+    "published_day", "published_lengths", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
+    "request_life", "ring", "roofline_chart", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text",
+    "two_models", "two_pools", "value", "variant_bias", "weights_per_token", "which_limit", "which_ratio",
+    "window_saving",
 ]  # fmt: skip

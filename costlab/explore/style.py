@@ -38,6 +38,9 @@ COLOURS: Mapping[str, str] = {
     "compute": "#C4566B",
     "memory": "#7D8B2A",
     "link": "#4F86C6",
+    # who proposes a token, and who decides
+    "draft": "#C9822B",
+    "target": "#5C6BC0",
     # makers
     "DeepSeek": "#3D5AFE",
     "Xiaomi": "#E4572E",

@@ -1,4 +1,7 @@
-"""The speculative lever: several tokens out of one pass of the target, at exactly the target's law. NumPy only."""
+"""The speculative lever: several tokens out of one pass of the target, at exactly the target's law. NumPy only.
+
+Chapter: speculative
+"""
 
 from costlab.speculative.adaptive import (
     Draft,

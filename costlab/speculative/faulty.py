@@ -10,6 +10,8 @@ whose single faults can be taken out.
 >>> p, q = np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.5, 0.3])
 >>> {key: round(float(distance(mistake.law(p, q), p)), 2) for key, mistake in MISTAKES.items() if len(key) == 1}
 {'A': 0.8, 'B': 0.2, 'C': 0.3, 'D': 0.15, 'E': 0.0, 'F': 0.05, 'G': 0.3}
+
+Chapter: speculative
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ one. Distances between counts and law alone say little: 20,000 draws from 256 to
 >>> from costlab.speculative import chi_square, power
 >>> round(chi_square([520, 480], [0.5, 0.5]).p_value, 3), round(power([0.5, 0.5], [0.52, 0.48], 20_000), 3)
 (0.206, 0.991)
+
+Chapter: speculative
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ Each is a `Rule`, so `rule.law(q)` says what it emits, and `distance` how far fr
 >>> p, q = np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.5, 0.3])
 >>> [round(float(distance(rule.law(q), p)), 3) for rule in (exact(p, q), lenient(p, q, 0.5))]
 [0.0, 0.3]
+
+Chapter: speculative
 """
 
 from __future__ import annotations

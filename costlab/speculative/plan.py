@@ -6,6 +6,8 @@
 >>> found = plan.speculate(node, arch.drafter("mtp", node.model), 0.85, length=1, batch=512, context=4096)
 >>> round(found.tokens_per_round, 2), round(found.round_cost, 2), round(found.speedup, 2)
 (1.85, 1.06, 1.74)
+
+Chapter: speculative
 """
 
 from __future__ import annotations

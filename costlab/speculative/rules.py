@@ -13,6 +13,8 @@ emits 1 to g + 1 tokens, and their law is the target's whatever the draft (`Rule
 ([1.0, 0.4, 0.333], [1.0, 0.0, 0.0], [0.7, 0.2, 0.1])
 >>> verify([1], one_hot([1], 3), [p, p], np.random.default_rng(0))  # a drafted token that was not drawn: q is one-hot
 Round(tokens=array([0]), accepted=0)
+
+Chapter: speculative
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ texts have a known law (`text_law`), so a rule can be tested on it, context and 
 >>> written = write_texts(pair, np.zeros(100, int), tokens=2000, length=4, rng=np.random.default_rng(1))
 >>> round(float(written.text.size / written.passes.sum()), 1), round((1 - 0.8**5) / (1 - 0.8), 1)
 (3.4, 3.4)
+
+Chapter: speculative
 """
 
 from __future__ import annotations
@@ -205,7 +207,7 @@ def play_rounds(
 
 @dataclass(frozen=True)
 class Written:
-    """Written written round by round."""
+    """Texts written round by round."""
 
     text: Ints  # their tokens, -1 where a text was not finished, [texts, tokens]
     passes: Ints  # of the target over each text, [texts]

@@ -11,6 +11,8 @@ one number for all positions, or a sequence with one number for each; a sequence
 (2.952, 2.472)
 >>> theory.best_length(0.8, draft_cost=0.05)
 8
+
+Chapter: speculative
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ are tried in order; at most one is accepted.
 ((1, 1, 2), (0, 1, 0))
 >>> round(trees.tree_tokens(tree, (0.6, 0.2)), 2)
 2.16
+
+Chapter: speculative
 """
 
 from __future__ import annotations

@@ -1,16 +1,29 @@
-"""Each page of the book, opened in a browser as a reader would: wide and narrow, light and dark."""
+"""Each page of the book, opened once as a reader would: wide and narrow, light and dark, step by step, on paper."""
 
-from collections.abc import Callable
+import gzip
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import axe_playwright_python
 import pytest
-from conftest import Site
-from playwright.sync_api import Browser, BrowserContext
+from conftest import Site, toc_pages
+from playwright.sync_api import Browser, BrowserContext, Page, Response
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+PAGES = [*toc_pages(), "search.html", "index.html", "404.html"]
 
-WAIT_FOR_FORMULAS = "async () => { await window.MathJax?.startup?.promise }"
+Looks = tuple[int, str]
+# How a page is opened, and what it is changed to. A page has one of these, so that each is had by a quarter of them.
+LOOKS: list[tuple[Looks, Looks]] = [
+    ((1280, "light"), (390, "dark")),
+    ((390, "light"), (1280, "dark")),
+    ((1280, "dark"), (390, "light")),
+    ((390, "dark"), (1280, "light")),
+]
+
+# --- what is looked at wherever a page is shown -----------------------------------------------------------------------
 
 # Elements that reach beyond the screen although nothing around them scrolls.
 OVERFLOWING = """() => {
@@ -26,71 +39,332 @@ OVERFLOWING = """() => {
 IMAGES_WITHOUT_TEXT = """() => [...document.querySelectorAll('main img')]
   .filter((e) => !e.alt.trim()).map((e) => e.outerHTML.slice(0, 100))"""
 
+# The theme's script puts a drawing in the place of each icon's element; an icon that it lacks stays without a path.
+ICONS_WITHOUT_DRAWING = """() => [...document.querySelectorAll('i[class*="fa-"], svg.svg-inline--fa')]
+  .filter((e) => !e.querySelector('path')).map((e) => e.outerHTML.slice(0, 100))"""
+
+# Texts that leave their drawing, lie on one another, or are too small: of the drawings that are shown now.
+ILLEGIBLE = """(root) => [...(root ?? document).querySelectorAll('.drawing svg')].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  if (!frame.width) return [];
+  const title = svg.closest('.drawing').querySelector('.drawing-title')?.textContent ?? svg.getAttribute('aria-label');
+  const texts = [...svg.querySelectorAll('text')].map((e) => ({
+    words: e.textContent, box: e.getBoundingClientRect(),
+    size: parseFloat(getComputedStyle(e).fontSize) * frame.width / svg.viewBox.baseVal.width,
+  })).filter(({ words }) => words.trim());
+  const outside = texts.filter(({ box }) => box.left < frame.left - 2 || box.right > frame.right + 2
+    || box.top < frame.top - 2 || box.bottom > frame.bottom + 2).map(({ words }) => `outside: ${words}`);
+  const small = texts.filter(({ size }) => size < 11.5).map(({ words, size }) => `${size.toFixed(1)} px: ${words}`);
+  const across = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left);
+  const down = (a, b) => Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+  const upon = texts.flatMap((a, i) => texts.slice(i + 1)
+    .filter((b) => across(a.box, b.box) > 2 && down(a.box, b.box) > 4)
+    .map((b) => `one on another: ${a.words} | ${b.words}`));
+  return [...outside, ...small, ...upon].slice(0, 3).map((text) => `${title.slice(0, 50)}: ${text}`);
+})"""
+
+# Drawings of the other width; and a page that has drawings must show some.
+OTHER_DRAWINGS = """(variant) => {
+  const all = [...document.querySelectorAll('.drawing svg')];
+  const shown = all.filter((e) => e.getBoundingClientRect().width).map((e) => e.classList[0]);
+  return all.length && !shown.length ? ['none is shown'] : shown.filter((each) => each !== variant);
+}"""
+
+# Of all elements with text in one ink, size and weight upon one ground, three: they have one contrast, and what axe
+# asks about each element's ground takes longer than all its other rules. (It takes no text of an SVG for text.)
+INKS = """() => {
+  const grounds = new Map([[null, '']]), inks = new Map();
+  const ground = (e) => {
+    if (!grounds.has(e)) {
+      const { backgroundColor, backgroundImage, opacity } = getComputedStyle(e);
+      const own = `${backgroundColor} ${backgroundImage} ${opacity}`, below = ground(e.parentElement);
+      grounds.set(e, own === 'rgba(0, 0, 0, 0) none 1' ? below : `${below}, ${own}`);
+    }
+    return grounds.get(e);
+  };
+  for (const e of document.querySelectorAll('body, body :not(svg, svg *, script, style)')) {
+    const hasText = [...e.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    if (!hasText || !e.checkVisibility({ visibilityProperty: true })) continue;
+    const { color, fontSize, fontWeight, textShadow } = getComputedStyle(e);
+    const ink = [color, fontSize, fontWeight, textShadow, ground(e)].join();
+    inks.set(ink, [...(inks.get(ink) ?? []), e].slice(0, 3));
+  }
+  return [...inks.values()].flat();
+}"""
+
 # preload: axe would fetch the styles that others import, from wrong addresses.
-ACCESSIBILITY = """async () => (await axe.run({resultTypes: ['violations'], preload: false})).violations
-  .map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 3).join(' | ')}`)"""
+ACCESSIBILITY = f"""async () => {{
+  const always = {{ resultTypes: ['violations'], preload: false }};
+  const rest = await axe.run({{ ...always, rules: {{ 'color-contrast': {{ enabled: false }} }} }});
+  const contrast = await axe.run({{ include: ({INKS})() }}, {{ ...always, runOnly: ['color-contrast'] }});
+  return [...rest.violations, ...contrast.violations].map((v) =>
+    `${{v.id}}: ${{v.help}}: ${{v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 3).join(' | ')}}`);
+}}"""
+
+CHECKS = {
+    "overflow": OVERFLOWING,
+    "no alternative text": IMAGES_WITHOUT_TEXT,
+    "icon without drawing": ICONS_WITHOUT_DRAWING,
+    "illegible": ILLEGIBLE,
+    "accessibility": ACCESSIBILITY,
+}
 
 
-def faults(context: BrowserContext, url: str) -> list[str]:
+def seen(page: Page, width: int, scheme: str) -> list[str]:
+    """What is wrong with a page as it is shown now."""
+    found = [f"{check}: {text}" for check, script in CHECKS.items() for text in page.evaluate(script)]
+    variant = "drawing-wide" if width > 1000 else "drawing-narrow"
+    found += [f"drawing of another width: {each}" for each in page.evaluate(OTHER_DRAWINGS, variant)]
+    found += steps(page)
+    if width > 1000:
+        found += [f"code wider than its box: {line}" for line in page.evaluate(WIDE_CODE, CODE)]
+    return [f"{width} px, {scheme}: {each}" for each in found]
+
+
+# --- drawings in steps ------------------------------------------------------------------------------------------------
+
+STEP = """(host) => [host.dataset.step,
+  [...host.querySelectorAll('.drawing-frame')].flatMap((e, i) => e.getBoundingClientRect().height ? [i + 1] : []),
+  host.querySelector('[role=status]').innerText]"""
+TO_THE_FIRST = """(host) => {
+  const back = host.querySelector('button');
+  for (let left = 99; left && !back.disabled; left -= 1) back.click();
+}"""
+
+
+def steps(page: Page) -> list[str]:
+    """Go through each row of frames, by button and by keys: one is shown at a time, and it is legible."""
+    found = []
+    for host in page.locator(".drawing-frames").all():
+        last = host.locator(".drawing-frame").count()
+        back, forth = host.get_by_role("button", name="Back"), host.get_by_role("button", name="Next")
+        for step in range(1, last + 1):
+            now, wanted = host.evaluate(STEP), [str(step), [step], f"Step {step} of {last}"]
+            found += [f"step {now}, not {wanted}"] if now != wanted else []
+            found += [f"illegible, step {step}: {text}" for text in host.evaluate(ILLEGIBLE)]
+            if step in (1, last) and [back.is_disabled(), forth.is_disabled()] != [step == 1, step == last]:
+                found.append(f"step {step}: buttons lead where there is no step, or do not lead on")
+            if step < last:
+                forth.click() if step == 1 else host.press("ArrowRight")
+        host.press("ArrowLeft")
+        if host.get_attribute("data-step") != str(last - 1):
+            found.append("the left arrow does not step back")
+        host.evaluate(TO_THE_FIRST)
+    return found
+
+
+# --- code that fits ---------------------------------------------------------------------------------------------------
+
+# Code is written by us and fits. What a program printed, a cell's output or a console's text, may scroll.
+CODE = "article :is(.cell_input, div[class*='highlight-']:not(.cell_output *, .highlight-none, .highlight-console)) pre"
+# The code that is wider than its box, folded code included; the first line of each.
+WIDE_CODE = """(code) => {
+  const folded = [...document.querySelectorAll('details:not([open])')];
+  const hidden = [...document.querySelectorAll('.toggle-hidden')];
+  folded.forEach((e) => { e.open = true; });
+  hidden.forEach((e) => e.classList.remove('toggle-hidden'));
+  const wide = [...document.querySelectorAll(code)].filter((e) => e.scrollWidth > e.clientWidth + 1);
+  const lines = wide.map((e) => e.textContent.slice(0, 80));
+  folded.forEach((e) => { e.open = false; });
+  hidden.forEach((e) => e.classList.add('toggle-hidden'));
+  return lines;
+}"""
+
+# --- formulas ---------------------------------------------------------------------------------------------------------
+
+# Math of the page's source that is not set, and formulas that are stops for Tab although the screen is wide.
+FORMULAS = """() => {
+  const set = [...document.querySelectorAll('mjx-container')];
+  const lost = document.querySelector('.math') && !set.length ? ['no formula is set'] : [];
+  return [...lost, ...set.filter((e) => e.tabIndex === 0).map((e) => `a stop for Tab: ${e.textContent.slice(0, 60)}`)];
+}"""
+
+# --- on paper ---------------------------------------------------------------------------------------------------------
+
+PAPER = {"width": 665, "height": 980}  # CSS pixels between the margins of A4 in print.css
+ON_PAPER = """() => {
+  const isVisible = (e) => e.checkVisibility({ checkVisibilityCSS: true });
+  const all = (css) => [...document.querySelectorAll(css)];
+  const clicked = all('.bd-sidebar-primary, .bd-header-article, .prev-next-footer, .headerlink, .copybtn, .run-offer, '
+    + '.live-row, .live-note').filter(isVisible).map((e) => `for clicks: ${e.outerHTML.slice(0, 80)}`);
+  const wide = all('article pre').filter((e) => e.scrollWidth > e.clientWidth + 1)
+    .map((e) => `too wide: ${e.textContent.slice(0, 80)}`);
+  const solutions = all('article .solution :is(p, pre):not(details *)');
+  const folded = solutions.filter((e) => !isVisible(e)).map((e) => `folded: ${e.outerHTML.slice(0, 80)}`);
+  const title = document.querySelector('article h1').innerText, ink = getComputedStyle(document.body).color;
+  return [...clicked, ...wide, ...folded, ...(solutions.length ? [] : ['no solution']),
+    ...(/^\\d+\\. /.test(title) ? [] : [`no number: ${title}`]), ...(ink === 'rgb(17, 17, 17)' ? [] : [`ink ${ink}`])];
+}"""
+
+
+def printed(page: Page) -> list[str]:
+    """What is wrong with a chapter on paper, whichever scheme its reader's screen has."""
+    page.set_viewport_size(PAPER)
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(media="print", color_scheme=scheme)
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        found += [f"paper, {scheme}: {text}" for text in page.evaluate(ON_PAPER)]
+    return found
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+FIRST_LOAD_BYTES = 1_500_000
+# A reader who pays for bytes: Python starts at a touch only, so that it computes nothing here.
+METERED = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } })"
+# Formulas are set, the page has seen its new size and scheme, its colours are where they go, and the theme, which takes
+# its time after a change of size, has made what scrolls a stop for Tab. All waits have an end: what is seen then tells.
+SETTLED = """async () => {
+  await window.MathJax?.startup?.promise;
+  const frame = () => Promise.race([new Promise(requestAnimationFrame), new Promise((go) => setTimeout(go, 1000))]);
+  for (let frames = 0; frames < 2; frames += 1) await frame();
+  document.getAnimations().filter((e) => e.effect.getComputedTiming().endTime < Infinity).forEach((e) => e.finish());
+  const scrolls = (e) => (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight) && e.clientWidth;
+  const may = [...document.querySelectorAll('pre, .cell_output > .output, .pst-scrollable-table-container')];
+  const isLate = () => may.some((e) => scrolls(e) && e.tabIndex < 0);
+  for (let left = 40; left && isLate(); left -= 1) await new Promise((go) => setTimeout(go, 50));
+  return document.documentElement.dataset.theme;
+}"""
+
+
+@cache
+def sent_bytes(file: Path) -> int:
+    """A file's bytes as public hosts send them: text compressed."""
+    data = file.read_bytes()
+    return len(data) if file.suffix in (".png", ".woff2", ".ttf") else len(gzip.compress(data))
+
+
+def weight(folder: Path, loaded: list[str]) -> int:
+    """The bytes of all that a page loaded from a site's folder."""
+    paths = (unquote(urlsplit(address).path).lstrip("/") for address in loaded if address.startswith("http"))
+    return sum(sent_bytes(folder / path) for path in paths if (folder / path).is_file())
+
+
+@pytest.fixture(scope="module")
+def reader(browser: Browser) -> Iterator[BrowserContext]:
+    """Someone who reads page after page."""
+    context = browser.new_context()
+    context.add_init_script(METERED)
+    yield context
+    context.close()
+
+
+def faults(reader: BrowserContext, site: Site, name: str, looks: tuple[Looks, ...]) -> list[str]:
     """Open a page and list everything that is wrong with it."""
     found: list[str] = []
-    page = context.new_page()
+    loaded: list[str] = []
+
+    def answered(reply: Response) -> None:
+        loaded.append(reply.url)
+        if reply.status >= 400:
+            found.append(f"{reply.status}: {reply.url}")
+
+    page = reader.new_page()
+    page.bring_to_front()
     page.on("console", lambda message: message.type == "error" and found.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: found.append(f"page error: {error}"))
     page.on("requestfailed", lambda request: found.append(f"failed request: {request.url}"))
-    page.on("response", lambda reply: reply.status >= 400 and found.append(f"{reply.status}: {reply.url}"))
-    page.goto(url)
-    page.evaluate(WAIT_FOR_FORMULAS)
-    found += [f"overflow: {text}" for text in page.evaluate(OVERFLOWING)]
-    found += [f"no alternative text: {text}" for text in page.evaluate(IMAGES_WITHOUT_TEXT)]
-    page.evaluate(AXE)
-    found += [f"accessibility: {text}" for text in page.evaluate(ACCESSIBILITY)]
+    page.on("response", answered)
+    for nth, (width, scheme) in enumerate(looks):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        if not nth:
+            page.goto(site.url + name)
+        theme = page.evaluate(SETTLED)
+        if not nth:
+            page.evaluate(AXE)
+            sent = weight(site.folder, loaded)
+            found += [f"weight: {sent:,} bytes before the first touch"] if sent > FIRST_LOAD_BYTES else []
+        found += [f"scheme: {theme}, asked for {scheme}"] if theme not in (scheme, None) else []
+        found += seen(page, width, scheme)
+        found += page.evaluate(FORMULAS) if width > 1000 else []
+    if 'class="live"' in (site.folder / name).read_text():
+        found += printed(page)
     page.close()
     return found
 
 
-def reader(browser: Browser, width: int, scheme: str, home: str) -> BrowserContext:
-    """Make a reader with a screen and a colour scheme, who may ask `home` only: other requests fail."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    context.route(lambda url: not url.startswith((home, "data:", "blob:")), lambda route: route.abort())
-    return context
+@pytest.mark.parametrize(("nth", "name"), [*enumerate(PAGES)], ids=PAGES)
+def test_page_is_sound(reader: BrowserContext, site: Site, nth: int, name: str) -> None:
+    found = faults(reader, site, name, LOOKS[nth % len(LOOKS)])
+    assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("turn", [0, 1])
-def test_every_page_is_sound(browser: Browser, site: Site, turn: int) -> None:
-    """Each page on each screen and in each scheme, once; which goes with which alternates from page to page."""
-    readers = [reader(browser, 1280, scheme, site.url) for scheme in ("light", "dark")]
-    readers += [reader(browser, 390, scheme, site.url) for scheme in ("dark", "light")]
-    pages = [*site.pages, "index.html", "404.html"]
-    found = {page: faults(readers[(nth + 2 * turn) % 4], site.url + page) for nth, page in enumerate(pages)}
-    for each in readers:
-        each.close()
-    assert not {page: list_ for page, list_ in found.items() if list_}
+def test_without_scripts_all_frames_stand_in_the_page(browser: Browser, site: Site) -> None:
+    name = next(page for page in PAGES if "drawing-frames" in (site.folder / page).read_text())
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(site.url + name)
+    assert all(frame.is_visible() for frame in page.locator(".drawing-frame").all())
+    page.close()
 
 
-BROKEN = """<!doctype html><html lang="en"><title>Broken</title><main><h1>Broken</h1>
+# --- the checks can fail ----------------------------------------------------------------------------------------------
+
+FRAME = """<div class="drawing-frame" {}><div class="drawing"><svg class="drawing-wide" role="img" aria-label="a"
+  viewBox="0 0 100 50"><text x="10" y="20" font-size="{}">step</text></svg></div></div>"""
+BROKEN = f"""<!doctype html><html lang="en" data-theme="light"><title>Broken</title>
+<style>.drawing svg {{ width: 600px }} pre {{ width: 200px; overflow: auto }} [hidden] {{ display: none }}</style>
+<main><article><h1>Broken</h1><div class="live"></div><p class="live-note">Move a control.</p>
 <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><img src="https://example.org/x.png" alt="elsewhere">
-<img src="missing.png" alt="missing"><div style="width: 3000px">wide</div>
-<p style="color: #ccc; background: #fff">hard to read</p>
-<script>console.error("said"); throw new Error("thrown")</script></main></html>"""
+<img src="missing.png" alt="missing"><img src="big.png" alt="big"><div style="width: 3000px">wide</div>
+<p style="color: #ccc; background: #fff">hard to read</p><i class="fa-solid fa-none"></i>
+<mjx-container tabindex="0">x</mjx-container>
+<div class="drawing"><p class="drawing-title">What is wrong?</p>
+<svg class="drawing-wide" role="img" viewBox="0 0 100 50"><text x="10" y="20" font-size="11">one name</text>
+<text x="12" y="21" font-size="11">another</text><text x="90" y="40" font-size="11">too far right</text>
+<text x="1" y="48" font-size="1">tiny</text></svg>
+<svg class="drawing-narrow" role="img" aria-label="narrow" viewBox="0 0 100 50"></svg></div>
+<div class="drawing-frames" data-step="3"><button disabled>Back</button><button>Next</button>
+<span role="status">Step 1 of 2</span>
+{FRAME.format("", 11)}{FRAME.format("hidden", 1)}</div>
+<div><details><div class="cell_input"><pre>folded{50 * "x"}</pre></div></details></div>
+<div><div class="highlight-python"><pre>short</pre></div></div>
+<div><div class="highlight-python"><pre>plain{50 * "x"}</pre></div></div>
+<div class="cell_output"><div class="highlight-none"><pre>output{50 * "x"}</pre></div></div>
+</article></main><script>
+document.querySelectorAll('button')[1].addEventListener('click', () => {{
+  const [one, two] = document.querySelectorAll('.drawing-frame'); one.hidden = true; two.hidden = false;
+}});
+console.error("said"); throw new Error("thrown")</script></html>"""
 
 FAULTS_OF_BROKEN = [
     "console: said",
     "page error: thrown",
     "failed request: https://example.org/x.png",
     "404: ",
-    "overflow: page",
-    "no alternative text: ",
-    "accessibility: color-contrast",
-    "accessibility: image-alt",
+    "weight: 1,6",
+    "scheme: light, asked for dark",
+    "a stop for Tab: x",
+    "390 px, dark: overflow: page",
+    "390 px, dark: no alternative text: ",
+    "390 px, dark: icon without drawing: ",
+    "390 px, dark: drawing of another width: drawing-wide",
+    "390 px, dark: accessibility: color-contrast",
+    "390 px, dark: accessibility: image-alt",
+    "1280 px, light: drawing of another width: drawing-narrow",
+    "1280 px, light: illegible: What is wrong?: outside: too far right",
+    "1280 px, light: illegible: What is wrong?: 6.0 px: tiny",
+    "1280 px, light: illegible: What is wrong?: one on another: one name | another",
+    "1280 px, light: step ['3', [2], 'Step 1 of 2'], not ['2', [2], 'Step 2 of 2']",
+    "1280 px, light: step 2: buttons lead ",
+    "1280 px, light: illegible, step 2: a: 6.0 px: step",
+    "1280 px, light: the left arrow ",
+    "1280 px, light: code wider than its box: folded",
+    "1280 px, light: code wider than its box: plain",
+    "1280 px, light: accessibility: svg-img-alt",
+    "paper, light: for clicks: ",
+    "paper, light: too wide: plain",
+    "paper, light: no solution",
+    "paper, light: no number: Broken",
+    "paper, dark: ink rgb(0, 0, 0)",
 ]
 
 
-def test_the_checks_can_fail(browser: Browser, serve: Callable[[Path], str], tmp_path: Path) -> None:
+def test_the_checks_can_fail(reader: BrowserContext, serve: Callable[[Path], str], tmp_path: Path) -> None:
     (tmp_path / "broken.html").write_text(BROKEN)
-    home = serve(tmp_path)
-    context = reader(browser, 390, "light", home)
-    found = faults(context, home + "broken.html")
-    context.close()
+    (tmp_path / "big.png").write_bytes(bytes(1_600_000))
+    found = faults(reader, Site(tmp_path, serve(tmp_path), []), "broken.html", ((390, "dark"), (1280, "light")))
     missed = [fault for fault in FAULTS_OF_BROKEN if not any(text.startswith(fault) for text in found)]
-    assert not missed, found
+    assert not missed, "\n".join(found)
+    assert not [text for text in found if "code wider" in text and ("output" in text or "short" in text)]

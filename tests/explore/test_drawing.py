@@ -179,6 +179,7 @@ FAMILIES = (
     ("hit", "miss", "output"),
     ("hbm", "dram", "ssd"),
     ("compute", "memory", "link"),
+    ("draft", "target", "dropped"),
     ("DeepSeek", "Xiaomi", "OpenAI", "Anthropic", "Alibaba"),
 )
 # Machado, Oliveira and Fernandes 2009, severity 1.0: what a reader without red or green receptors sees (linear RGB).

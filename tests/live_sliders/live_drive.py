@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -139,7 +140,12 @@ def visit(by: Browser | BrowserContext, site: str, **context: Any) -> Iterator[V
 
 
 def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
-    """Both ends of a control and where it stood, as the states to send; none for what cannot be moved."""
+    """Both ends of a control and where it stood, as the states to send, none twice in a row; none for a fixed one."""
+    places = _places(kind, state)
+    return [place for last, place in pairwise([*places[-1:], *places]) if place != last]
+
+
+def _places(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
     if kind in ("IntSlider", "FloatSlider", "BoundedIntText", "BoundedFloatText"):
         return [{"value": value} for value in (state["min"], state["max"], state["value"])]
     if kind == "FloatLogSlider":
@@ -171,10 +177,10 @@ def _check_view(opened: Visit, oracle: Oracle, plan: dict[str, Any], view: dict[
     theirs = oracle.view(view["cell"], view["nth"])
     pairs = zip(_saved_models(plan, view["model"]), oracle.models(theirs), strict=True)
     count = 0
+    before, kernel_before = opened.read(view["model"]), oracle.pictures(theirs) + oracle.drawings(theirs)
     for mine, their_model in pairs:
         kind, state = plan["models"][mine]["kind"], dict(plan["models"][mine]["state"])
         for move in ends(kind, state):
-            before, kernel_before = opened.read(view["model"]), oracle.pictures(theirs) + oracle.drawings(theirs)
             after = opened.move(view["model"], mine, kind, move)
             oracle.set(their_model, {key: value for key, value in move.items() if key != "position"})
             where = f"{opened.page.url}, {state.get('description')} at {move}"
@@ -185,6 +191,7 @@ def _check_view(opened: Visit, oracle: Oracle, plan: dict[str, Any], view: dict[
             kernel_after = oracle.pictures(theirs) + oracle.drawings(theirs)
             changed = any(before[kind] != after[kind] for kind in ("pictures", "drawings"))
             assert changed == (kernel_before != kernel_after), f"{where}: the figure did not change with the kernel's"
+            before, kernel_before = after, kernel_after
             count += 1
     return count
 

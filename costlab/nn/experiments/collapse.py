@@ -10,8 +10,7 @@ Chapter: moe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,6 +22,7 @@ from costlab.arch import MoE
 from costlab.catalog import Routing
 from costlab.checks import one_of
 from costlab.nn.moe import Choice, MoELayer
+from costlab.nn.threads import one_thread
 
 #: "article" adds article E's KL loss, which is made of counts.
 Method = Literal["none", "switch", "sequence", "bias", "article"]
@@ -125,20 +125,9 @@ def train_layer(method: Method, setup: Setup | None = None) -> TrainingRun:
     """
     method = one_of(get_args(Method), method, "method")
     setup = setup or Setup()
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(setup.seed)
         return _Experiment(method, setup).run()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run on one thread: matrices this small only wait for a second one, and sums keep their order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Experiment:
