@@ -107,6 +107,8 @@ SPEED_GOALS = {"best": (2.0, 1.5), "draft": (1.3, 1.15), "mtp": (1.25, 1.1)}
 TOKEN_GOALS = {"draft": (3.0, 2.7), "mtp": (3.1, 2.9), "ngram": (3.5, 2.8)}
 #: Prompts at batches above 1, half of them at batch 1; tokens behind each; how often each is timed. And with --quick.
 SIZES = {False: (32, 128, 2), True: (2, 24, 1)}
+LOOP_FREE = 192  # prompts of the loop-free figures at batch 1, of which few bytes are left before the loop
+MOST_ROWS = 16  # of a round: so far behind the loop's first byte a text goes on, so that its last round is not cut
 PROMPT, SHORTEST = 192, 16  # bytes of a prompt; texts that loop from fewer bytes on are left out of loop-free figures
 PERIOD, REPEATED = 48, 16  # a loop: a period of at most so many bytes that stays for two periods and so many bytes
 
@@ -208,7 +210,7 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
     drafts: dict[str, Proposer] = {"plain": NoDraft()}
     drafts |= {name: proposer(name.split("-")[0], length, family) for name, length in METHODS.items()}
     count, tokens, few = SIZES[options.quick]
-    prompts = some_prompts(count)
+    prompts = some_prompts(LOOP_FREE if not options.quick else count)
     plain_texts = [each.tokens for each in generate_texts(target, prompts, tokens=tokens)]
     starts = [loop_start(text) for text in plain_texts]
     loops = 1 - sum(starts) / sum(map(len, plain_texts))
@@ -220,12 +222,13 @@ def decoding(options: argparse.Namespace) -> Iterator[Row]:
             used = prompts[: count // 2 if batch == 1 else count]
             kinds = {"": (used, [tokens] * len(used))}
             if heat == 0:
-                free = [i for i, start in enumerate(starts[: len(used)]) if start >= SHORTEST] or [0]
-                kinds = {"whole": kinds[""], "": ([used[i] for i in free], [max(1, starts[i]) for i in free])}
+                among = prompts if batch == 1 else used
+                free = [i for i, start in enumerate(starts[: len(among)]) if start >= SHORTEST] or [0]
+                kinds = {"whole": kinds[""], "": ([prompts[i] for i in free], [max(1, starts[i]) for i in free])}
             for kind, (own, caps) in kinds.items():
                 until = None
-                if batch == 1 and heat == 0 and not kind:  # the rounds before a loop, as they are in the whole text
-                    caps, until = [tokens] * len(own), caps
+                if batch == 1 and heat == 0 and not kind:  # the rounds that begin before a loop, none cut short
+                    caps, until = [min(tokens, start + MOST_ROWS) for start in caps], caps
                 runs = raced(target, drafts, own, caps, batch, heat, few, until)
                 yield from speed_rows(runs, heat, batch, kind, loops)
                 for name, run in runs.items():
