@@ -61,14 +61,22 @@ def verify_many(drafted: ArrayLike, q: ArrayLike, p: ArrayLike, accept: ArrayLik
     Raises:
         ValueError: laws that are none, shapes that do not fit, or a drafted token that q rules out.
     """
-    tokens, q, p = check_rounds(drafted, q, p)
-    chances, wanted = chances_of(tokens, q), chances_of(tokens, p)
-    check_drafted(tokens, chances)
-    accepted = leading(np.asarray(accept) * chances < wanted)
-    rounds, refused = np.arange(len(tokens)), accepted < tokens.shape[1]
+    return decide_many(*check_rounds(drafted, q, p), np.asarray(accept), np.asarray(last))
+
+
+def decide_many(drafted: Ints, q: Floats, p: Floats, accept: Floats, last: Floats) -> Rounds:
+    """Verify many rounds of laws that are known to be laws; arguments are those of `verify_many`.
+
+    Raises:
+        ValueError: a drafted token that q rules out.
+    """
+    chances, wanted = chances_of(drafted, q), chances_of(drafted, p)
+    check_drafted(drafted, chances)
+    accepted = leading(accept * chances < wanted)
+    rounds, refused = np.arange(len(drafted)), accepted < drafted.shape[1]
     law = p[rounds, accepted]  # [rounds, vocabulary]
     law[refused] = residual(law[refused], q[rounds[refused], accepted[refused]])
-    return Rounds(closed(tokens, accepted, draw(law, last)), accepted)
+    return Rounds(closed(drafted, accepted, draw(law, last)), accepted)
 
 
 def check_rounds(drafted: ArrayLike, q: ArrayLike, p: ArrayLike) -> tuple[Ints, Floats, Floats]:
@@ -186,7 +194,7 @@ def play_rounds(
     context: Ints,
     length: int,
     rng: np.random.Generator,
-    decide: Decide = verify_many,
+    decide: Decide = decide_many,
     drawn_from: Floats | None = None,
 ) -> Rounds:
     """Draft, and decide by p and q, one round after each context.
@@ -219,7 +227,7 @@ def write_texts(
     tokens: int,
     length: int,
     rng: np.random.Generator,
-    decide: Decide = verify_many,
+    decide: Decide = decide_many,
     drawn_from: Floats | None = None,
     most_passes: int = 10_000,
 ) -> Written:

@@ -14,10 +14,11 @@ from costlab.nn.speculative import drafts as drafting
 from costlab.nn.speculative import held_out_text, load_family
 from costlab.nn.speculative.decoding import Generation, conditional_acceptance, generate_texts, streams_of
 from costlab.nn.speculative.drafts import ModelDraft, MTPDraft, TreeDraft
-from costlab.nn.speculative.lookups import LookupDraft
+from costlab.nn.speculative.lookups import LookupDraft, TableDraft
 from costlab.nn.speculative.model import MTP
 from costlab.nn.speculative.rounds import Line
 from costlab.nn.speculative.runners import ByteRunner, DecoderRunner, Vocabulary
+from costlab.nn.speculative.shipped import shipped_table
 from costlab.speculative import Streams
 
 TARGET = toys.byte_model()
@@ -56,7 +57,7 @@ def test_greedy_text_is_plain_text(many, name):
     assert len({each.passes for each in found}) > 4  # and unlike ones in each sequence
 
 
-@pytest.mark.parametrize("method", ["draft", "mtp", "mtp comb", "tree", "lookup"])
+@pytest.mark.parametrize("method", ["draft", "mtp", "mtp comb", "tree", "lookup", "table"])
 def test_greedy_text_of_the_shipped_models(method, shipped):
     """In float64; 200 prompts and 200 tokens with `make test-all`, a quarter of each else."""
     family, prompts, wanted = shipped
@@ -66,6 +67,7 @@ def test_greedy_text_of_the_shipped_models(method, shipped):
         "mtp comb": MTPDraft(family.mtp, children=2),
         "tree": TreeDraft(ByteRunner(family.draft), (3, 2, 1)),
         "lookup": LookupDraft(7),
+        "table": TableDraft(shipped_table(), 5),
     }[method]
     found = generate_texts(family.target, prompts, draft, tokens=len(wanted[0]))
     assert texts(found) == wanted
