@@ -104,7 +104,8 @@ MUTE = """() => {
     return { e, style, nodes, width, height };
   });
   for (const { e, nodes, width, height } of mute) {
-    if (e.localName === 'mjx-math') e.style.cssText += `; display: inline-block; width: ${width}px; height: ${height}px`;
+    const box = `; display: inline-block; width: ${width}px; height: ${height}px`;
+    if (e.localName === 'mjx-math') e.style.cssText += box;
     e.replaceChildren(...nodes.filter((node) => ['title', 'desc'].includes(node.localName)));
   }
   return () => mute.forEach(({ e, style, nodes }) => {
@@ -348,7 +349,7 @@ BROKEN = f"""<!doctype html><html lang="en" data-theme="light"><title>Broken</ti
 <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><img src="https://example.org/x.png" alt="elsewhere">
 <img src="missing.png" alt="missing"><img src="big.png" alt="big"><div style="width: 3000px">wide</div>
 <p style="color: #ccc; background: #fff">hard to read</p><i class="fa-solid fa-none"></i>
-<mjx-container tabindex="0">x</mjx-container>
+<mjx-container tabindex="0">x</mjx-container><svg role="img" aria-label="parts"><g role="none-such"></g></svg>
 <div class="drawing"><p class="drawing-title">What is wrong?</p>
 <svg class="drawing-wide" role="img" viewBox="0 0 100 50"><text x="10" y="20" font-size="11">one name</text>
 <text x="12" y="21" font-size="11">another</text><text x="90" y="40" font-size="11">too far right</text>
@@ -381,6 +382,7 @@ FAULTS_OF_BROKEN = [
     "390 px, dark: drawing of another width: drawing-wide",
     "390 px, dark: accessibility: color-contrast",
     "390 px, dark: accessibility: image-alt",
+    "390 px, dark: accessibility: aria-roles",
     "1280 px, light: drawing of another width: drawing-narrow",
     "1280 px, light: illegible: What is wrong?: outside: too far right",
     "1280 px, light: illegible: What is wrong?: 6.0 px: tiny",
