@@ -1,6 +1,7 @@
 """Processes that are killed while they write; run by test_store_crash.py.
 
-store_child.py write FOLDER SEED     put pages until killed, print after each how many leading keys are durable
+store_child.py write FOLDER          for each seed on stdin fork a writer and print its process; it puts pages until
+                                     killed and prints after each how many leading keys are durable; then an empty line
 store_child.py die FOLDER LIMIT      in forks: die at the first, second, … step of writing; check after each
 store_child.py limit FOLDER          put pages under a real limit on file sizes, print what the store says
 """
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from cache.store_pages import GEOMETRY, page_of, served_right
+from cache.store_pages import GEOMETRY, MANY, page_of, served_right
 
 from costlab.cache.store import Disk, Store, StoreError
 
@@ -22,7 +23,7 @@ PAGES = 7
 def write_until_killed(folder, seed):
     rng = random.Random(seed)
     with Store(GEOMETRY, 4, 2, folder, write=rng.choice(["through", "back"]), queue_pages=rng.choice([1, 4])) as store:
-        count = store.match(range(10**6))
+        count = store.match(range(MANY))
         print(count, flush=True)
         while True:
             keys = range(count, count + rng.randint(1, 4))
@@ -31,6 +32,18 @@ def write_until_killed(folder, seed):
             if rng.random() < 0.2:
                 store.flush()
             print(store.durable(range(count)), flush=True)
+
+
+def write_often(folder):
+    """One process after another, all forked off this one, which has paid for the imports."""
+    for seed in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            print(f"process {os.getpid()}", flush=True)
+            write_until_killed(folder, int(seed))
+        status = os.waitpid(child, 0)[1]
+        assert os.WTERMSIG(status) == signal.SIGKILL, status
+        print(flush=True)
 
 
 class Dying(Disk):
@@ -123,7 +136,7 @@ def limited(folder):
 if __name__ == "__main__":
     verb, folder, *rest = sys.argv[1:]
     if verb == "write":
-        write_until_killed(folder, int(rest[0]))
+        write_often(folder)
     elif verb == "die":
         die_everywhere(folder, int(rest[0]) if rest else None)
     else:

@@ -11,6 +11,7 @@ def page_of(key: int) -> dict[str, np.ndarray]:
 
 
 GEOMETRY = Geometry.of(page_of(0))
+MANY = 5000  # keys, more than any test writes
 
 
 def is_right(key: int, page: dict[str, np.ndarray]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache.store_pages import GEOMETRY, page_of, served_right
+from cache.store_pages import GEOMETRY, MANY, page_of, served_right
 
 from costlab.cache.store import FolderInUse, Store, disk
 
@@ -19,7 +19,17 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSI
 
 
 def start(*words):
-    return subprocess.Popen([sys.executable, str(CHILD), *map(str, words)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(CHILD), *map(str, words)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def writer(child, seed):
+    """Have a process write, and return its number."""
+    child.stdin.write(f"{seed}\n")
+    child.stdin.flush()
+    word, number = child.stdout.readline().split()
+    assert word == "process"
+    return int(number)
 
 
 @posix
@@ -27,20 +37,25 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(tmp_path):
     """Six times on the same folder: each opening finds what the last kill left."""
     rng = random.Random(0)
     kept = 0
-    for round_ in range(6):
-        with start("write", tmp_path, round_) as child:
+    with start("write", tmp_path) as child:
+        for round_ in range(6):
+            number = writer(child, round_)
             lines = [child.stdout.readline() for _ in range(rng.randint(1, 25))]
             time.sleep(rng.random() * 0.01)
-            child.send_signal(signal.SIGKILL)
-            lines += child.stdout.read().splitlines(keepends=True)
-        acknowledged = max([kept, *(int(line) for line in lines if line.endswith("\n"))])
-        with Store(GEOMETRY, 8, folder=tmp_path) as store:
-            kept = store.match(range(10**6))
-            assert kept >= acknowledged
-            assert served_right(store, range(kept)) == kept
-            assert store.stats.damaged == 0
-            store.check()
-    assert kept > 30
+            os.kill(number, signal.SIGKILL)
+            while (line := child.stdout.readline()) != "\n":
+                assert line, "the writer ended by itself"
+                lines.append(line)
+            acknowledged = max([kept, *(int(line) for line in lines)])
+            with Store(GEOMETRY, 8, folder=tmp_path) as store:
+                kept = store.match(range(MANY))
+                assert kept >= acknowledged
+                assert served_right(store, range(kept)) == kept
+                assert store.stats.damaged == 0
+                store.check()
+        child.stdin.close()
+    assert child.returncode == 0
+    assert 30 < kept < MANY
 
 
 @posix
@@ -53,11 +68,12 @@ def test_killed_at_every_step_of_writing(tmp_path, limit):
 
 
 def test_the_lock_of_a_dead_process_does_not_block_and_that_of_a_living_one_does(tmp_path):
-    child = start("write", tmp_path, 0)
+    child = start("write", tmp_path)
+    number = writer(child, 0)
     child.stdout.readline()
-    with pytest.raises(FolderInUse, match=rf"{tmp_path}.*process {child.pid}"):
+    with pytest.raises(FolderInUse, match=rf"{tmp_path}.*process {number}"):
         Store(GEOMETRY, 1, folder=tmp_path)
-    child.kill()
+    os.kill(number, signal.SIGKILL)
     child.communicate()
     assert (tmp_path / "lock").exists()
     Store(GEOMETRY, 1, folder=tmp_path).close()

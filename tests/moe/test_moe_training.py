@@ -5,7 +5,7 @@ import torch
 
 from costlab.nn.experiments.collapse import Setup, TrainingRun, train_layer
 
-METHODS = ("none", "switch", "sequence", "bias", "article")
+METHODS = ("none", "switch", "sequence", "bias")
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,10 @@ def test_each_method_brings_the_experts_back_and_lowers_the_loss(runs: dict[str,
 
 
 def test_a_loss_of_counts_changes_nothing(runs: dict[str, TrainingRun]) -> None:
-    assert runs["article"].losses == runs["none"].losses
-    assert runs["article"].loads == runs["none"].loads
+    """To the bit, so a gradient would show in the second step's loss; forty steps do."""
+    article = train_layer("article", Setup(steps=40))
+    assert article.losses == runs["none"].losses[:40]
+    assert article.entropies == runs["none"].entropies[:40]
 
 
 def test_a_seed_fixes_the_run_and_leaves_torch_alone() -> None:

@@ -89,28 +89,26 @@ def shipped():
 def test_decoders_of_every_kind_of_attention(kind):
     """Ring, compressor and indexer take rejected rows back: drafted text is plain text, across windows and blocks."""
     target = DecoderRunner(toys.decoder(kind))
-    prompts = [[1, 2, 3], [5], [7] * 9]
-    wanted = generate_texts(target, prompts, tokens=30)
+    prompts = [[5], [7] * 9]
+    wanted = generate_texts(target, prompts, tokens=24)
     for draft in (ModelDraft(DecoderRunner(toys.near(target.model)), 3), LookupDraft(4)):
-        found = generate_texts(target, prompts, draft, tokens=30)
+        found = generate_texts(target, prompts, draft, tokens=24)
         assert texts(found) == texts(wanted)
-        assert sum(each.passes for each in found) < 90  # without drafts
+        assert sum(each.passes for each in found) < 48  # without drafts
         assert 0 < conditional_acceptance(found)[0] < 1  # some rows were taken back, and not all
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("name", DRAFTS)
 def test_a_batch_is_its_sequences_alone(name, temperature):
-    """Bugs 20 and 25: eight sequences of unlike acceptance, in one batch, in another order, and each by itself."""
+    """Bugs 20 and 25: eight sequences of unlike acceptance, in one batch, in another order, and some by themselves."""
     prompts, seeds = PROMPTS, list(range(100, 108))
-    options = {"tokens": 50, "temperature": temperature, "top_p": 0.9}
+    options = {"tokens": 30, "temperature": temperature, "top_p": 0.9}
     together = generate_texts(TARGET, prompts, DRAFTS[name], seed=seeds, **options)
-    back = generate_texts(TARGET, prompts[::-1], DRAFTS[name], seed=seeds[::-1], **options)
-    alone = [
-        generate_texts(TARGET, [prompt], DRAFTS[name], seed=[seed], **options)[0]
-        for prompt, seed in zip(prompts, seeds, strict=True)
-    ]
-    assert together == back[::-1] == alone
+    assert together == generate_texts(TARGET, prompts[::-1], DRAFTS[name], seed=seeds[::-1], **options)[::-1]
+    for place in (0, 4, 7):  # the shortest prompt, the longest, and one between them
+        alone = generate_texts(TARGET, [prompts[place]], DRAFTS[name], seed=[seeds[place]], **options)
+        assert alone == [together[place]]
 
 
 # --- what a draft has read -------------------------------------------------------------------------------------
