@@ -43,7 +43,7 @@ def test_a_loop_a_crash_and_a_broken_file_cost_only_their_own(tmp_path: Path) ->
     only_answers.cells = [cell for cell in only_answers.cells if c.marked(cell, "solution")]
     course.submit("deletes", only_answers)
 
-    done = course.nbgrader("autograde", lab, "--Contained.timeout=20")
+    done = course.typed("autograde", lab, "--Contained.timeout=20")
     assert done.returncode != 0
     assert "'garbles'" in done.stderr  # named, so that a teacher looks at the file
 
