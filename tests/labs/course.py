@@ -1,11 +1,13 @@
 """A class in a temporary folder: the labs' own course, with submissions, graded by nbgrader's own commands."""
 
+import os
 import re
 import runpy
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -82,6 +84,22 @@ def wrong_points(lab: str) -> dict[str, float]:
 
 # --- the course ------------------------------------------------------------------------------------------------
 
+# Each command is a process forked from one that has imported nbgrader: with what it would import, but no state.
+READY = get_context("forkserver")
+READY.set_forkserver_preload(["nbgrader.apps.nbgraderapp", "nbgrader.preprocessors"])
+
+
+def command(folder: Path, arguments: tuple[str, ...]) -> None:
+    """Be `nbgrader` with these arguments, and leave what it says in a file."""
+    from nbgrader.apps.nbgraderapp import main
+
+    os.chdir(folder)
+    with (folder / "said.txt").open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    sys.argv = ["nbgrader", *arguments]
+    main()
+
 
 @dataclass(frozen=True)
 class Course:
@@ -97,14 +115,20 @@ class Course:
             shutil.copy(ROOT / "labs" / each, folder)
         shutil.copytree(ROOT / "labs" / "source" / lab, folder / "source" / lab)
         course = cls(folder, lab)
-        done = course.nbgrader("generate_assignment", "--force", lab)
-        assert done.returncode == 0, done.stderr
+        course.nbgrader("generate_assignment", "--force", lab)
         return course
 
-    def nbgrader(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def nbgrader(self, *arguments: str) -> None:
+        """Run an nbgrader command that succeeds, in the course's folder."""
+        process = READY.Process(target=command, args=(self.folder, arguments))
+        process.start()
+        process.join()
+        assert process.exitcode == 0, (self.folder / "said.txt").read_text()
+
+    def typed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run an nbgrader command as a teacher does, in the course's folder."""
-        command = [sys.executable, "-m", "nbgrader", *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        line = [sys.executable, "-m", "nbgrader", *arguments]
+        return subprocess.run(line, cwd=self.folder, capture_output=True, text=True)
 
     def path(self, *folders: str) -> Path:
         """The lab's notebook under release, or under submitted or autograded and a student."""

@@ -54,10 +54,11 @@ def test_failed_checks_say_what_would_be_right(graded: c.Course) -> None:
             assert re.search(r"should be|\d", graded.messages("wrong", check)), check
 
 
+@pytest.mark.parametrize("lab", c.LABS[:1], indirect=True)  # both are the same for all labs
 def test_feedback_and_export_work(graded: c.Course) -> None:
-    assert graded.nbgrader("generate_feedback", graded.lab, "--student", "wrong").returncode == 0
+    graded.nbgrader("generate_feedback", graded.lab, "--student", "wrong")
     assert (graded.folder / "feedback" / "wrong" / graded.lab / f"{graded.lab}.html").is_file()
-    assert graded.nbgrader("export", "--to", "grades.csv").returncode == 0
+    graded.nbgrader("export", "--to", "grades.csv")
     rows = (graded.folder / "grades.csv").read_text().splitlines()
     assert len(rows) == 4
     assert rows[0].startswith("assignment,")
