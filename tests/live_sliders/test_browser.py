@@ -326,10 +326,13 @@ def test_accessible_and_inside_the_window(browser: Browser, site: str, page: str
             assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_accessible_while_python_starts_and_a_value_is_put_right(browser: Browser, site: str) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_accessible_while_python_starts_and_a_value_is_put_right(
+    browser: Browser, site: str, width: int, scheme: str
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    with visit(browser, site, bypass_csp=True) as opened:
+    with visit(browser, site, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True) as opened:
         held: list = []
         opened.page.context.route("**/pyodide.mjs", lambda route: held.append(route))
         opened.open("numbers.html")
@@ -337,14 +340,9 @@ def test_accessible_while_python_starts_and_a_value_is_put_right(browser: Browse
         opened.page.get_by_label("Type a value for cache").press("Enter")
         opened.page.locator(".live-card").first.wait_for(state="visible")
         assert opened.page.locator(".live-hint").first.is_visible()
-        for width, scheme in ((1280, "dark"), (390, "light")):
-            opened.page.set_viewport_size({"width": width, "height": 900})
-            opened.page.emulate_media(color_scheme=scheme)
-            opened.page.wait_for_function(THEMED, arg=scheme)
-            options = {"resultTypes": ["violations"]}
-            found = Axe().run(opened.page, context=".live", options=options).response["violations"]
-            assert not [(v["id"], v["nodes"][0]["html"]) for v in found]
-            assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(opened.page, context=".live", options={"resultTypes": ["violations"]}).response["violations"]
+        assert not [(v["id"], v["nodes"][0]["html"]) for v in found]
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_accessible_while_an_error_is_shown(browser: Browser, site: str) -> None:
