@@ -17,4 +17,4 @@ const { loadPyodide } = await import(pathToFileURL(`${runtime}/pyodide.mjs`).hre
 const python = await loadPyodide({ indexURL: runtime, env: { HOME: '/home/pyodide' }, _makeSnapshot: true });
 const kernel = KERNEL_FILES.map((name) => read(new URL(`web/python/${name}`, import.meta.url)));
 prepare(python, kernel, wheels.map(({ file_name: name }) => read(`${runtime}/${name}`)), packages);
-writeFileSync(out, gzipSync(python.makeMemorySnapshot(), { level: 9 }));
+writeFileSync(out, gzipSync(python.makeMemorySnapshot()));

@@ -17,20 +17,30 @@ def book(tmp_path: Path) -> Path:
     return copy_book(tmp_path / "book")
 
 
+def share_cache(book: Path, built: Built) -> None:
+    """Let a book have what the small book's build has kept: the memory that node made of the same runtime."""
+    config = book / "_config.yml"
+    cache = built.site.with_name("live-cache")
+    assert list(cache.glob("memory-*.bin")) or not shutil.which("node")
+    config.write_text(config.read_text().replace("live_wheels:", f"live_cache: {cache}\n    live_wheels:"))
+
+
 def plan_of(built: Built, page: str) -> dict:
     """The plan that a built page carries."""
     html = (built.site / f"{page}.html").read_text()
     return json.loads(re.search(r'id="live-plan">(.*?)</script>', html, re.DOTALL)[1])
 
 
-def test_a_page_that_needs_torch_fails_the_build(book: Path, runtime: Path) -> None:
+def test_a_page_that_needs_torch_fails_the_build(book: Path, runtime: Path, built: Built) -> None:
+    share_cache(book, built)
     result = build(book, runtime=runtime, toc=one_page_toc(book, "torch"))
     assert result.status != 0
     assert "torch: cell 2 needs 'torch' (cell 2 → toycost.nn → torch)" in " ".join(result.output.split())
     assert "not-live" in result.output
 
 
-def test_a_slice_that_shows_something_else_stops_the_build(book: Path, runtime: Path) -> None:
+def test_a_slice_that_shows_something_else_stops_the_build(book: Path, runtime: Path, built: Built) -> None:
+    share_cache(book, built)
     toc = one_page_toc(book, "hidden")
     result = build(book, runtime=runtime, toc=toc)
     assert result.status != 0

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from live_book import Built
-from live_drive import ALIVE, Visit, visit
+from live_drive import ALIVE, METERED, Visit, visit
 from playwright.sync_api import Browser, BrowserContext, Locator
 
 PAGE = "numbers.html"
@@ -16,6 +16,11 @@ MOVED = "(id) => document.querySelector(`[data-live-view='${id}']`).dataset.live
 PLACES = """() => [...document.querySelectorAll('.live *')]
   .filter((each) => each.getClientRects().length && !each.closest('.live-veil'))
   .map((each) => each.getBoundingClientRect().top + scrollY)"""
+# A clipboard that takes a text where it may.
+CLIPBOARD = """Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (text) => {
+  if (!window.mayCopy) throw new Error('no');
+  window.copied = text;
+} } })"""
 # How far the veil begins below the figure, and by how much it is higher.
 OFF = """() => {
   const [veil, area] = ['.live-veil', '.live-output']
@@ -112,19 +117,32 @@ def test_the_address_carries_what_was_changed_and_brings_it_back(visitor: Browse
         opened.assert_clean()
 
 
-@pytest.mark.parametrize(
-    "wrong", ["cache=3", "cache=", "cache=x", "cache=1&cache=1", "hit-rate-2=1.5", "model=tiny", "other=1", "the-end"]
-)
-def test_what_no_control_could_be_set_to_is_passed_over(visitor: BrowserContext, site: str, wrong: str) -> None:
+WRONG = ("cache=3", "cache=", "cache=x", "cache=1&cache=1", "hit-rate-2=1.5", "model=tiny", "other=1", "the-end")
+# Changes what follows "#", and waits until the page, which listens since before, has heard of it.
+GO_TO = """(hash) => new Promise((heard) => {
+  addEventListener('hashchange', heard, { once: true });
+  location.hash = hash;
+})"""
+
+
+def test_what_no_control_could_be_set_to_is_passed_over(visitor: BrowserContext, site: str) -> None:
+    """In the address that the page is opened with, and in those that it is led to afterwards."""
     with visit(visitor, site) as opened:
-        opened.page.goto(f"{site}{PAGE}#{wrong}")
+        opened.page.add_init_script(METERED)
+        opened.page.goto(f"{site}{PAGE}#{WRONG[0]}")
         opened.page.wait_for_function(ALIVE)
-        assert opened.page.locator("[data-live-move]").count() == 0
+        for wrong in WRONG:
+            if wrong != WRONG[0]:
+                opened.page.evaluate(GO_TO, wrong)
+            assert opened.page.locator("[data-live-move]").count() == 0, wrong
+        opened.page.evaluate(GO_TO, "hit-rate-2=7")  # what it could be set to is heard of in the same way
+        assert opened.page.locator("[data-live-move]").count() == 1
         opened.assert_clean()
 
 
 def test_links_inside_the_page_still_lead_there(browser: Browser, site: str) -> None:
     with visit(browser, site, viewport={"width": 1280, "height": 200}) as opened:
+        opened.page.add_init_script(METERED)
         opened.open(PAGE)
         opened.page.get_by_role("link", name="the end", exact=True).click()
         assert opened.page.url.endswith("#the-end")
@@ -132,22 +150,20 @@ def test_links_inside_the_page_still_lead_there(browser: Browser, site: str) -> 
         assert opened.page.locator("[data-live-move]").count() == 0
 
 
-@pytest.mark.parametrize("clipboard", [True, False])
-def test_a_link_to_the_view_is_copied_or_offered(visitor: BrowserContext, site: str, clipboard: bool) -> None:
+def test_a_link_to_the_view_is_copied_or_offered(visitor: BrowserContext, site: str) -> None:
     with visit(visitor, site) as opened:
-        put = "async (text) => { window.copied = text; }" if clipboard else "async () => { throw new Error('no'); }"
-        opened.page.add_init_script(
-            f"Object.defineProperty(navigator, 'clipboard', {{ value: {{ writeText: {put} }} }})"
-        )
+        opened.page.add_init_script(CLIPBOARD)
         opened.open(PAGE)
         type_in(opened, "cache (TB)", "1")
-        opened.page.get_by_role("button", name="Copy link").first.click()
-        said = opened.page.get_by_role("status").first
-        said.filter(has_text="copied." if clipboard else "Copy this link").wait_for()
         offered = opened.page.get_by_label("Link to this view as it is set").first
-        link = opened.page.evaluate("window.copied") if clipboard else offered.input_value()
-        assert link == f"{site}{PAGE}#numbers-with-units-in-prose-and-in-the-address&cache=1"
-        assert offered.is_visible() is not clipboard
+        for clipboard in (True, False):
+            opened.page.evaluate("(clipboard) => { window.mayCopy = clipboard; }", clipboard)
+            opened.page.get_by_role("button", name="Copy link").first.click()
+            said = opened.page.get_by_role("status").first
+            said.filter(has_text="copied." if clipboard else "Copy this link").wait_for()
+            link = opened.page.evaluate("window.copied") if clipboard else offered.input_value()
+            assert link == f"{site}{PAGE}#numbers-with-units-in-prose-and-in-the-address&cache=1"
+            assert offered.is_visible() is not clipboard
 
 
 def test_prose_and_figures_follow_the_page(browser: Browser, site: str) -> None:
@@ -162,9 +178,8 @@ def test_prose_and_figures_follow_the_page(browser: Browser, site: str) -> None:
         opened.assert_clean()
 
 
-@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
-def test_progress_lies_on_the_figure_and_moves_nothing(browser: Browser, site: str, motion: str) -> None:
-    with visit(browser, site, reduced_motion=motion) as opened:
+def test_progress_lies_on_the_figure_and_moves_nothing(browser: Browser, site: str) -> None:
+    with visit(browser, site) as opened:
         held: list = []
         opened.page.context.route("**/pyodide.mjs", lambda route: held.append(route))
         opened.open("figure.html")
@@ -173,12 +188,14 @@ def test_progress_lies_on_the_figure_and_moves_nothing(browser: Browser, site: s
         before = opened.page.evaluate(PLACES)
         opened.page.get_by_role("slider", name="knee").fill("128")
         opened.page.locator(".live-card").wait_for(state="visible")
-        assert opened.page.evaluate(PLACES) == before
-        assert "First move: about" in opened.page.locator(".live-card").inner_text()
-        assert "Starting Python" in opened.page.locator(".live-card").inner_text()
-        assert opened.page.evaluate(OFF) == [0, 0]
-        name = opened.page.locator(".live-fill").evaluate("(e) => getComputedStyle(e).animationName")
-        assert name == ("none" if motion == "reduce" else "live-fill")
+        for motion in ("no-preference", "reduce"):
+            opened.page.emulate_media(reduced_motion=motion)
+            assert opened.page.evaluate(PLACES) == before
+            assert "First move: about" in opened.page.locator(".live-card").inner_text()
+            assert "Starting Python" in opened.page.locator(".live-card").inner_text()
+            assert opened.page.evaluate(OFF) == [0, 0]
+            name = opened.page.locator(".live-fill").evaluate("(e) => getComputedStyle(e).animationName")
+            assert name == ("none" if motion == "reduce" else "live-fill")
         held[0].continue_()
         opened.answer(first_view(opened))
         opened.page.locator(".live-card").wait_for(state="hidden")
