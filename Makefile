@@ -21,7 +21,7 @@ help:
 	@echo "make book     build the course into $(HTML)"
 	@echo "make pdf      the same as one file, $(PDF) (needs Chromium)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
-	@echo "make test-all the same with four times the examples of each property test"
+	@echo "make test-all the same in full: four times the examples, every cell, every chapter in Firefox"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
@@ -80,6 +80,7 @@ test-all: test
 
 execute: $(STAMP)
 	$(BIN)/python tools/execute_notebooks.py book/*.ipynb book/reference/*.ipynb
+	rm -rf _build/.jupyter_cache
 
 serve: $(STAMP)
 	@test -f $(HTML)/index.html || $(MAKE) book

@@ -153,40 +153,20 @@ def make_book() -> None:
 # Refused by the browser itself: a request that Playwright may refuse costs each page its cache.
 NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
-# Half of what Python's start costs is work of the engine's second compiler, which a short visit does not repay. What
-# that compiler makes is run by `test_browser_python.py`, by `optimizing`, and by Firefox's own.
-FIRST_COMPILER_ONLY = "--js-flags=--liftoff-only"
-
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Callable[..., Browser]]:
-    """Give a function that starts the system's Chromium, for which no other host exists.
+def browser() -> Iterator[Browser]:
+    """Start the system's Chromium, for which no other host exists.
 
     Its event loop must end with the module: nbval brings its own.
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright, ExitStack() as stack:
-
-        def start(*options: str) -> Browser:
-            args = ["--no-sandbox", NO_OTHER_HOST, *options]
-            return stack.enter_context(playwright.chromium.launch(executable_path=path, args=args))
-
-        yield start
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Callable[..., Browser]) -> Browser:
-    """Start the browser of most tests."""
-    return chromium(FIRST_COMPILER_ONLY)
-
-
-@pytest.fixture
-def optimizing(chromium: Callable[..., Browser]) -> Iterator[Browser]:
-    """Start a browser as readers have it."""
-    with chromium() as browser:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", NO_OTHER_HOST])
         yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,17 @@
-"""The chapters as files. Whether their stored outputs are right, nbval checks; here, whether it had any to check."""
+"""The chapters as files. Whether their stored outputs are right, nbval checks; here, whether it had any to check.
+
+A cell that trains or measures gives other numbers in each run, so it is compared with nothing, and costs seconds: a
+build keeps its stored outputs, and where the tests run in full it runs with its notebook.
+"""
 
 import json
 from pathlib import Path
 
+import nbformat
 import pytest
+from effort import is_full
+from nbclient import NotebookClient
+from nbclient.output_widget import OutputWidget
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "book").rglob("*.ipynb"))
@@ -15,3 +23,25 @@ def test_outputs_are_stored_and_whole(path: Path) -> None:
     cells = json.loads(path.read_text())["cells"]
     counts = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code" and cell["source"]]
     assert counts == list(range(1, len(counts) + 1)), "run `make execute`"
+
+
+def tags(path: Path) -> list[list[str]]:
+    """The tags of each cell of a notebook."""
+    return [cell["metadata"].get("tags", []) for cell in json.loads(path.read_text())["cells"]]
+
+
+KEPT = {"nbval-skip", "skip-execution"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_who_keeps_a_stored_output_is_kept_by_all(path: Path) -> None:
+    """Nbval and the book's build leave out the same cells, and no slider can need one of them."""
+    assert all(KEPT | {"not-live"} <= set(each) for each in tags(path) if KEPT & set(each))
+
+
+@pytest.mark.skipif(not is_full(), reason="seconds for each: make test-all")
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if any(map(KEPT.issubset, tags(path)))])
+def test_cells_that_train_or_measure_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OutputWidget, "send", lambda *_, **__: None)  # nbclient may else miss the answer it waits for
+    book = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(nbformat.read(path, as_version=4), timeout=600, skip_cells_with_tag="", resources=book).execute()

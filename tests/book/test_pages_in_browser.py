@@ -116,29 +116,37 @@ MUTE = """() => {
 
 # In one run, for axe draws up anew in each where everything lies. preload: it would fetch the styles that others
 # import, from wrong addresses.
-ACCESSIBILITY = f"""async () => {{
+ACCESSIBILITY = f"""async (rules) => {{
   const inks = ({INKS})(), giveBack = ({MUTE})();
   inks.forEach((e) => e.setAttribute('data-ink', ''));
   axe.configure({{ rules: [{{ id: 'color-contrast', selector: '[data-ink]' }}] }});
-  const {{ violations }} = await axe.run({{ resultTypes: ['violations'], preload: false }});
+  const {{ violations }} = await axe.run({{
+    resultTypes: ['violations'], preload: false, ...(rules && {{ runOnly: {{ type: 'rule', values: rules }} }}) }});
   inks.forEach((e) => e.removeAttribute('data-ink'));
   giveBack();
   return violations.map((v) =>
     `${{v.id}}: ${{v.help}}: ${{v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 3).join(' | ')}}`);
 }}"""
 
+# What another width or scheme may change. All rules are asked in a page's first look; the frame, which is the same on
+# all pages, has each of the four as some page's first.
+RULES_OF_LOOKS = [
+    "aria-hidden-focus", "button-name", "color-contrast", "image-alt", "label", "link-in-text-block", "link-name",
+    "role-img-alt", "scrollable-region-focusable", "svg-img-alt", "target-size",
+]  # fmt: skip
+
 CHECKS = {
     "overflow": OVERFLOWING,
     "no alternative text": IMAGES_WITHOUT_TEXT,
     "icon without drawing": ICONS_WITHOUT_DRAWING,
     "illegible": ILLEGIBLE,
-    "accessibility": ACCESSIBILITY,
 }
 
 
-def seen(page: Page, width: int, scheme: str) -> list[str]:
-    """What is wrong with a page as it is shown now."""
+def seen(page: Page, width: int, scheme: str, rules: list[str] | None = None) -> list[str]:
+    """What is wrong with a page as it is shown now, as these rules of axe see it, or all."""
     found = [f"{check}: {text}" for check, script in CHECKS.items() for text in page.evaluate(script)]
+    found += [f"accessibility: {text}" for text in page.evaluate(ACCESSIBILITY, rules)]
     variant = "drawing-wide" if width > 1000 else "drawing-narrow"
     found += [f"drawing of another width: {each}" for each in page.evaluate(OTHER_DRAWINGS, variant)]
     found += steps(page)
@@ -317,7 +325,7 @@ def faults(reader: BrowserContext, site: Site, name: str, looks: tuple[Looks, ..
             sent = weight(site.folder, loaded)
             found += [f"weight: {sent:,} bytes before the first touch"] if sent > FIRST_LOAD_BYTES else []
         found += [f"scheme: {theme}, asked for {scheme}"] if theme not in (scheme, None) else []
-        found += seen(page, width, scheme)
+        found += seen(page, width, scheme, RULES_OF_LOOKS if nth else None)
         found += page.evaluate(FORMULAS) if width > 1000 else []
     if 'class="live"' in (site.folder / name).read_text():
         found += printed(page)

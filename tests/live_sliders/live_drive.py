@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -38,6 +38,8 @@ MOVE = """([id, kind, state]) => {
   else if (kind === 'FloatLogSlider') setValue(inputs[0], state.position);
   else setValue(inputs[0], state.value);
 }"""
+RESET = """(id) => [...document.querySelectorAll(`[data-live-view="${id}"] .live-buttons button`)]
+  .find((button) => button.textContent === 'Reset').click()"""
 READ = """(id) => {
   const view = document.querySelector(`[data-live-view="${id}"]`);
   const parts = [...view.querySelectorAll('.live-output, .live-text')];
@@ -120,6 +122,10 @@ class Visit:
         """Move one control; `answer` then waits for what comes of it."""
         self.page.evaluate(MOVE, [model, kind, state])
 
+    def reset(self, view: str) -> None:
+        """Set all controls of a view back as a reader does."""
+        self.page.evaluate(RESET, view)
+
     def answer(self, view: str) -> dict[str, Any]:
         """Wait until a view shows what came of its last move, or that it failed; read it."""
         self.page.evaluate(ANSWERED, [view, TIMEOUT_MS])
@@ -153,30 +159,26 @@ def visit(by: Browser | BrowserContext, site: str, **context: Any) -> Iterator[V
 
 
 def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
-    """Both ends of a control and where it stood, as the states to send, none twice in a row; none for a fixed one."""
-    places = _places(kind, state)
-    return [place for last, place in pairwise([*places[-1:], *places]) if place != last]
-
-
-def _places(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both ends of a control, as the states to send, without the one where it stands; none for a fixed one."""
     if kind in ("IntSlider", "FloatSlider", "BoundedIntText", "BoundedFloatText"):
-        return [{"value": value} for value in (state["min"], state["max"], state["value"])]
+        return [{"value": value} for value in (state["min"], state["max"]) if value != state["value"]]
     if kind == "FloatLogSlider":
-        places = (state["min"], state["max"], state["min"])
-        return [{"position": place, "value": state["base"] ** place} for place in places]
+        return [{"position": place, "value": state["base"] ** place} for place in (state["min"], state["max"])]
     if "_options_labels" in state and isinstance(state["index"], int):
-        return [{"index": index} for index in (0, len(state["_options_labels"]) - 1, state["index"])]
+        return [{"index": i} for i in {0, len(state["_options_labels"]) - 1} - {state["index"]}]
     if kind == "Checkbox":
-        return [{"value": value} for value in (not state["value"], state["value"])]
+        return [{"value": not state["value"]}]
     if kind in ("Text", "Textarea"):
-        return [{"value": "moved"}, {"value": state["value"]}]
+        return [{"value": "moved"}]
     return []
 
 
 def check_page(by: Browser | BrowserContext, site: str, page: str, notebook: Path) -> int:
-    """Move every control of every live view of a page to both ends and back; return how many moves were compared.
+    """Move every control of every live view of a page to one end and to the other, then set the view back.
 
-    After each move text and numbers must be the kernel's, and the pictures must look like the kernel's.
+    Each is moved while the others stand where they stood last, so that a round of the controls takes them all to one
+    end, and the next to the other. After each move text and numbers must be the kernel's, and the pictures must look
+    like the kernel's. How many moves were compared is returned.
     """
     with visit(by, site) as opened:
         opened.open(f"{page}.html")
@@ -190,26 +192,43 @@ def check_page(by: Browser | BrowserContext, site: str, page: str, notebook: Pat
 
 def _check_view(opened: Visit, oracle: Oracle, plan: dict[str, Any], view: dict[str, Any]) -> int:
     theirs = oracle.view(view["cell"], view["nth"])
-    pairs = zip(_saved_models(plan, view["model"]), oracle.models(theirs), strict=True)
-    count = 0
-    before, kernel_before = opened.read(view["model"]), oracle.pictures(theirs) + oracle.drawings(theirs)
-    for mine, their_model in pairs:
-        kind, state = plan["models"][mine]["kind"], dict(plan["models"][mine]["state"])
-        for move in ends(kind, state):
-            opened.begin(mine, kind, move)  # page and kernel compute side by side
-            oracle.set(their_model, {key: value for key, value in move.items() if key != "position"})
-            after = opened.answer(view["model"])
-            where = f"{opened.page.url}, {state.get('description')} at {move}"
-            assert after["answer"] == "shown", f"{where}: {after}"
-            assert_same_text(after["text"], oracle.text(theirs), where)
-            _assert_like(after["pictures"], oracle.pictures(theirs), where)
-            _assert_drawn_alike(after["drawings"], oracle.drawings(theirs), where)
-            kernel_after = oracle.pictures(theirs) + oracle.drawings(theirs)
-            changed = any(before[kind] != after[kind] for kind in ("pictures", "drawings"))
-            assert changed == (kernel_before != kernel_after), f"{where}: the figure did not change with the kernel's"
-            before, kernel_before = after, kernel_after
-            count += 1
-    return count
+    models = [*zip(_saved_models(plan, view["model"]), oracle.models(theirs), strict=True)]
+    saved = {mine: (plan["models"][mine]["kind"], dict(plan["models"][mine]["state"])) for mine, _ in models}
+    rounds = [*zip_longest(*(ends(*saved[mine]) for mine, _ in models))]
+    moves = [(pair, move) for each in rounds for pair, move in zip(models, each, strict=True) if move]
+    for (mine, their_model), move in moves:
+        kind, state = saved[mine]
+        where = f"{opened.page.url}, {state.get('description')} at {move}"
+        before, kernel_before = opened.read(view["model"]), _shown(oracle, theirs)
+        opened.begin(mine, kind, move)  # page and kernel compute side by side
+        oracle.set(their_model, {key: value for key, value in move.items() if key != "position"})
+        after = opened.answer(view["model"])
+        _assert_same(after, oracle, theirs, where)
+        changed = any(before[kind] != after[kind] for kind in ("pictures", "drawings"))
+        assert changed == (kernel_before != _shown(oracle, theirs)), f"{where}: not changed as the kernel's figure"
+    if moves:
+        opened.reset(view["model"])
+        for mine, their_model in models:
+            if ends(*saved[mine]):
+                oracle.set(their_model, _value(saved[mine][1]))
+        _assert_same(opened.answer(view["model"]), oracle, theirs, f"{opened.page.url}, set back")
+    return len(moves)
+
+
+def _value(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: state[name] for name in ("index", "value") if name in state}
+
+
+def _shown(oracle: Oracle, view: str) -> list[str]:
+    return oracle.pictures(view) + oracle.drawings(view)
+
+
+def _assert_same(mine: dict[str, Any], oracle: Oracle, theirs: str, where: str) -> None:
+    """The page's answer says and shows what the kernel's view does."""
+    assert mine["answer"] == "shown", f"{where}: {mine}"
+    assert_same_text(mine["text"], oracle.text(theirs), where)
+    _assert_like(mine["pictures"], oracle.pictures(theirs), where)
+    _assert_drawn_alike(mine["drawings"], oracle.drawings(theirs), where)
 
 
 def _saved_models(plan: dict[str, Any], model: str) -> Iterator[str]:
@@ -237,6 +256,7 @@ def _assert_like(mine: list[str], theirs: list[str], where: str) -> None:
 
 NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 PLACES = ("d", "points", "transform", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "viewBox")
+CLIP = re.compile(r"\bp[0-9a-f]{10}\b")  # matplotlib's name for what clips: from its place, to a fraction of a pixel
 APART = 6.0  # units: how far another machine's fonts may move a part of a drawing
 
 
@@ -254,7 +274,7 @@ def _parts(svg: str) -> tuple[list[Any], list[float]]:
     """Return a drawing's elements without their places, and all numbers of their places."""
     elements = list(ElementTree.fromstring(svg).iter())[1:]
     words = [(e.tag.split("}")[-1], (e.text or "").strip()) for e in elements]
-    looks = [sorted(item for item in e.attrib.items() if item[0] not in PLACES) for e in elements]
+    looks = [sorted((k, CLIP.sub("", v)) for k, v in e.attrib.items() if k not in PLACES) for e in elements]
     places = [float(n) for e in elements for name in PLACES for n in NUMBERS.findall(e.get(name, ""))]
     return [words, looks], places
 
