@@ -78,6 +78,7 @@ test: $(STAMP) lint
 test-all: PYTEST_ARGS += --hypothesis-profile=all
 test-all: test
 
+# A build knows a chapter by its cells, so it forgets those whose outputs are renewed.
 execute: $(STAMP)
 	$(BIN)/python tools/execute_notebooks.py book/*.ipynb book/reference/*.ipynb
 	rm -rf _build/.jupyter_cache

@@ -163,9 +163,10 @@ def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
     if kind in ("IntSlider", "FloatSlider", "BoundedIntText", "BoundedFloatText"):
         return [{"value": value} for value in (state["min"], state["max"]) if value != state["value"]]
     if kind == "FloatLogSlider":
-        return [{"position": place, "value": state["base"] ** place} for place in (state["min"], state["max"])]
+        places = [{"position": place, "value": state["base"] ** place} for place in (state["min"], state["max"])]
+        return [place for place in places if place["value"] != state["value"]]
     if "_options_labels" in state and isinstance(state["index"], int):
-        return [{"index": i} for i in {0, len(state["_options_labels"]) - 1} - {state["index"]}]
+        return [{"index": i} for i in sorted({0, len(state["_options_labels"]) - 1} - {state["index"]})]
     if kind == "Checkbox":
         return [{"value": not state["value"]}]
     if kind in ("Text", "Textarea"):
@@ -176,9 +177,8 @@ def ends(kind: str, state: dict[str, Any]) -> list[dict[str, Any]]:
 def check_page(by: Browser | BrowserContext, site: str, page: str, notebook: Path) -> int:
     """Move every control of every live view of a page to one end and to the other, then set the view back.
 
-    Each is moved while the others stand where they stood last, so that a round of the controls takes them all to one
-    end, and the next to the other. After each move text and numbers must be the kernel's, and the pictures must look
-    like the kernel's. How many moves were compared is returned.
+    Each is moved while the others stand where they were moved last, so that ends meet ends. After each move text and
+    numbers must be the kernel's, and the pictures must look like the kernel's. Returns how many moves were compared.
     """
     with visit(by, site) as opened:
         opened.open(f"{page}.html")
@@ -196,16 +196,18 @@ def _check_view(opened: Visit, oracle: Oracle, plan: dict[str, Any], view: dict[
     saved = {mine: (plan["models"][mine]["kind"], dict(plan["models"][mine]["state"])) for mine, _ in models}
     rounds = [*zip_longest(*(ends(*saved[mine]) for mine, _ in models))]
     moves = [(pair, move) for each in rounds for pair, move in zip(models, each, strict=True) if move]
+    before, kernel_before = opened.read(view["model"]), _shown(oracle, theirs)
     for (mine, their_model), move in moves:
         kind, state = saved[mine]
         where = f"{opened.page.url}, {state.get('description')} at {move}"
-        before, kernel_before = opened.read(view["model"]), _shown(oracle, theirs)
         opened.begin(mine, kind, move)  # page and kernel compute side by side
         oracle.set(their_model, {key: value for key, value in move.items() if key != "position"})
         after = opened.answer(view["model"])
         _assert_same(after, oracle, theirs, where)
-        changed = any(before[kind] != after[kind] for kind in ("pictures", "drawings"))
-        assert changed == (kernel_before != _shown(oracle, theirs)), f"{where}: not changed as the kernel's figure"
+        changed = any(before[part] != after[part] for part in ("pictures", "drawings"))
+        kernel_after = _shown(oracle, theirs)
+        assert changed == (kernel_before != kernel_after), f"{where}: not changed as the kernel's figure"
+        before, kernel_before = after, kernel_after
     if moves:
         opened.reset(view["model"])
         for mine, their_model in models:

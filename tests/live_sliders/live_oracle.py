@@ -78,18 +78,18 @@ class Oracle:
 
 
 @contextmanager
-def run_notebook(path: Path) -> Iterator[Oracle]:
+def run_notebook(path: Path, left_out: str = "not-live") -> Iterator[Oracle]:
     """Execute the notebook at ``path`` and keep its kernel while the context is open.
 
     What is tagged `not-live` is left out: no slider of the page can need it, and it is the slow part.
     """
     notebook = read_notebook(path)
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}})
+    book = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, timeout=600, skip_cells_with_tag=left_out, resources=book)
     with client.setup_kernel(env=os.environ | {"LIVE_WIDTH": "720"}):  # as in a wide page
         client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": OneWayOutput}}
         for index, cell in enumerate(notebook.cells):
-            if "not-live" not in cell.metadata.get("tags", []):
-                client.execute_cell(cell, index)
+            client.execute_cell(cell, index)
         yield Oracle(client)
 
 
