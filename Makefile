@@ -32,14 +32,14 @@ help:
 	@echo "Variables: PYTHON=python3.12 (to make .venv), PIP_ARGS=..., PORT=$(PORT), WORKERS=$(WORKERS) (of make test)"
 
 # The stamp is older than these files only when they changed, so pip runs only then. It is renewed first: the one that
-# comes with Python 3.11 takes 40 s only to find the packages. Pip compiles on one core, so that is done after it; some
-# packages carry files that are no Python.
+# comes with Python 3.11 takes 40 s only to find the packages. Pip compiles on one core, so that is done after it, of what
+# may be imported; some packages carry files that are no Python.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@echo "Setting up $(VENV), the project's own Python: about a minute and a half, again only when requirements change."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip==26.3
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) -r requirements.txt
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models|_inductor|torch/(ao|onnx))/' $(VENV)/lib || true
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) -e .
 	@touch $@
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from attention import dims as d
+from effort import some
 from oracles import randomise
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
@@ -33,7 +34,7 @@ ATOL = 2e-6
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("name", some([*PROMPTS], 2))
 def test_a_prompt_of_any_length(name):
     """One graph, traced at 40 tokens, for lengths that fill blocks and that do not, and for batches of 2."""
     layer = randomise(build_layer(PROMPTS[name], d.HIDDEN))
@@ -70,7 +71,7 @@ def tensors(cache: Cache) -> list[Tensor]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "before"), STEPS)
+@pytest.mark.parametrize(("name", "before"), some([*STEPS], 2))
 def test_a_step_with_a_cache(name, before):
     """After 39 tokens the step closes a block of 4 and one of 8, after 40 it does not."""
     layer, hidden = randomise(build_layer(STEPS[name, before], d.HIDDEN)), d.hidden_states(before + 1)

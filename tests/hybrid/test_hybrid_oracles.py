@@ -12,6 +12,7 @@ import dataclasses
 import pytest
 import torch
 from attention import dims as d
+from effort import some
 from hybrid import mimo
 from transformers import DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
@@ -122,7 +123,7 @@ def test_layer_is_mimo(number):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("model", ["mimo-v2-flash", "mimo-v2.5"])
+@pytest.mark.parametrize("model", some(["mimo-v2-flash", "mimo-v2.5"], 2))
 def test_whole_stack_is_mimo(model):
     """All 48 layers in the catalog's order: prompt, chunks and token by token, each side through its own cache."""
     toy = mimo.small(model)
