@@ -21,7 +21,7 @@ help:
 	@echo "make book     build the course into $(HTML)"
 	@echo "make pdf      the same as one file, $(PDF) (needs Chromium)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
-	@echo "make test-all the same in full: four times the examples, every cell, every chapter in Firefox"
+	@echo "make test-all the same in full: four times the examples, every cell, every chapter's sliders"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
@@ -31,9 +31,9 @@ help:
 	@echo "make lock     renew constraints.txt from what is installed"
 	@echo "Variables: PYTHON=python3.12 (to make .venv), PIP_ARGS=..., PORT=$(PORT), WORKERS=$(WORKERS) (of make test)"
 
-# The stamp is older than these files only when they changed, so pip runs only then. It is renewed first: the one that
-# comes with Python 3.11 takes 40 s only to find the packages. Pip compiles on one core, so that is done after it, of what
-# may be imported; some packages carry files that are no Python.
+# The stamp is older than these files only when they changed, so pip runs only then. Pip is renewed first: the one that
+# comes with Python 3.11 takes 40 s only to find the packages. It compiles on one core, so compiling is done after it, on
+# all cores, without large folders of which little is imported; some packages carry files that are no Python.
 $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@echo "Setting up $(VENV), the project's own Python: about a minute and a half, again only when requirements change."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

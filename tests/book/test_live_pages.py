@@ -1,7 +1,7 @@
 """Sliders of chapters in the published page: each of a chapter's, both ends and back, beside what a kernel computes.
 
-The build has compared every page's Python with its notebook, each view as it was saved. Here every fourth chapter is
-turned in Chromium, one in eight in Firefox, and every chapter in both where the tests run in full.
+The build has compared every page's Python with its notebook, each view as it was saved. So every fourth chapter is
+opened here, and every chapter where the tests run in full.
 """
 
 from pathlib import Path

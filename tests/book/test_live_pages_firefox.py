@@ -1,7 +1,7 @@
 """Sliders of chapters in Firefox: each view's first control to one end, its figure drawn anew.
 
-What a chapter's page computes, Chromium shows; what Firefox does otherwise, it does on every page. So it opens one
-in eight here, none of which Chromium has, and every chapter where the tests run in full.
+What a chapter's page computes, Chromium shows; what Firefox does otherwise, it does on every page. So one chapter in
+eight is opened here, none that Chromium turns by default, and every chapter where the tests run in full.
 """
 
 from pathlib import Path
@@ -12,8 +12,6 @@ from effort import some
 from live_firefox import Firefox, move
 
 COUNT = "return document.querySelectorAll('[data-live-view]').length"
-
-
 CHAPTERS = some(chapters_with_sliders(), 8, first=2)
 
 

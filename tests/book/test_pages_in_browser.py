@@ -144,10 +144,10 @@ CHECKS = {
 }
 
 
-def seen(page: Page, width: int, scheme: str, rules: Sequence[str] | None = None) -> list[str]:
-    """What is wrong with a page as it is shown now, as these rules of axe see it, or all of them."""
+def seen(page: Page, width: int, scheme: str, rules: Sequence[str] | None) -> list[str]:
+    """What is wrong with a page as it is shown now; of axe's rules some are asked, none, or with None all."""
     found = [f"{check}: {text}" for check, script in CHECKS.items() for text in page.evaluate(script)]
-    if rules is None or rules:
+    if rules != []:
         found += [f"accessibility: {text}" for text in page.evaluate(ACCESSIBILITY, rules)]
     variant = "drawing-wide" if width > 1000 else "drawing-narrow"
     found += [f"drawing of another width: {each}" for each in page.evaluate(OTHER_DRAWINGS, variant)]

@@ -81,7 +81,7 @@ class Oracle:
 def run_notebook(path: Path, left_out: str = "not-live") -> Iterator[Oracle]:
     """Execute the notebook at ``path`` and keep its kernel while the context is open.
 
-    What is tagged `not-live` is left out: no slider of the page can need it, and it is the slow part.
+    What has the tag `left_out` is not run: no slider of a page can need what is `not-live`, and that is the slow part.
     """
     notebook = read_notebook(path)
     book = {"metadata": {"path": str(path.parent)}}
