@@ -11,10 +11,11 @@ prefill layer by layer, fast enough for a simulator (`layers`), and a published 
 Chapter: roofline
 """
 
+from costlab.roofline.compiled import speculative_cost, step_cost
 from costlab.roofline.decoding import DecodeLoad, StepLines
 from costlab.roofline.deployments import Deployment, deployment
 from costlab.roofline.layers import PrefillCost, prefill_cost
-from costlab.roofline.mixed import StepCost, step_cost
+from costlab.roofline.mixed import StepCost
 from costlab.roofline.published import DayCheck, check_day
 from costlab.roofline.rates import FALLBACK, rate, seconds_per_flop_at, seconds_per_flop_on
 from costlab.roofline.steps import Efficiency, Piece, Step, Term, share_of_experts_touched
@@ -22,5 +23,5 @@ from costlab.roofline.steps import Efficiency, Piece, Step, Term, share_of_exper
 __all__ = [
     "FALLBACK", "DayCheck", "DecodeLoad", "Deployment", "Efficiency", "Piece", "PrefillCost", "Step", "StepCost",
     "StepLines", "Term", "check_day", "deployment", "prefill_cost", "rate", "seconds_per_flop_at",
-    "seconds_per_flop_on", "share_of_experts_touched", "step_cost",
+    "seconds_per_flop_on", "share_of_experts_touched", "speculative_cost", "step_cost",
 ]  # fmt: skip
