@@ -173,7 +173,8 @@ def _meet(ahead: float, steeper: float, step: int) -> int:
 
 def _solved(base: float, slope: float, seconds: float) -> float:
     """The number n of steps, not whole, with n base + n (n - 1) / 2 slope = seconds."""
-    linear = base - slope / 2
     if slope <= 1e-12 * base:
         return seconds / base if base else 1.0
-    return 2 * seconds / (linear + math.sqrt(linear * linear + 2 * slope * seconds))
+    linear = base - slope / 2
+    root = math.sqrt(linear * linear + 2 * slope * max(0.0, seconds))
+    return 2 * seconds / (root + linear) if linear > 0 else (root - linear) / slope

@@ -394,13 +394,17 @@ def test_a_fit_states_its_residual():
 def test_no_coefficient_is_negative_and_none_could_do_better(seed):
     """Random times: where a coefficient is 0 a larger one would fit worse, elsewhere neither way is better."""
     rng = np.random.default_rng(seed)
-    points = [StepPoint(float(rng.uniform(0.1, 1)), int(n), int(n * rng.integers(1, 9))) for n in rng.integers(1, 9, 9)]
+    rows = [(int(n), int(n * rng.integers(1, 9)), int(rng.integers(1, 50))) for n in rng.integers(1, 9, 12)]
+    points = [StepPoint(float(rng.uniform(0.1, 1)), n, context, ((new, 0),)) for n, context, new in rows]
     try:
         found = roofline.fit_steps(points).cost.compute
-    except ValueError:
+    except ValueError as error:
+        assert "apart" in str(error)
         assume(False)  # by chance they do not tell two coefficients apart
-    x = np.array([found.decode_step_s, found.sequence_s, found.context_s])
-    design = np.array([[1.0, p.sequences, p.context_tokens] for p in points]) / [[p.seconds] for p in points]
+    pair_s = sum(each_s for each_s, *_ in found.pairs)
+    x = np.array([found.step_s, found.token_s, pair_s, found.sequence_s, found.context_s])
+    design = np.array([[1.0, new, new * (new + 1) / 2, n, context] for n, context, new in rows])
+    design /= [[point.seconds] for point in points]
     pull = design.T @ (1 - design @ x) / np.linalg.norm(design, axis=0)
     assert (x >= 0).all()
     assert pull[x > 0] == pytest.approx(0, abs=1e-8)
