@@ -15,7 +15,7 @@ from costlab.roofline.layers import entries_between
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
 Chunk = tuple[int, int]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
-Rank = tuple[DecodeLoad, Sequence[Chunk]]
+RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ class StepCost:
         """
         return self.seconds_of(((load, chunks),))
 
-    def seconds_of(self, ranks: Sequence[Rank]) -> float:
+    def seconds_of(self, ranks: Sequence[RankWork]) -> float:
         """Return the seconds of a step of several replicas at once, those of the slowest.
 
         Args:
@@ -249,7 +249,7 @@ class StepCost:
         cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if cost.rows == 1:
             return cost._pass_s(ranks)
-        alone: list[Rank] = [(load, ()) for load, _ in ranks]
+        alone: list[RankWork] = [(load, ()) for load, _ in ranks]
         if not any(load.sequences for load, _ in ranks):
             return cost._pass_s(ranks)
         verify_s = cost._pass_s(alone)
@@ -281,7 +281,7 @@ class StepCost:
         terms = (self.compute, self.memory, self.link)
         return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
 
-    def _pass_s(self, ranks: Sequence[Rank]) -> float:
+    def _pass_s(self, ranks: Sequence[RankWork]) -> float:
         tokens = 0.0
         for load, chunks in ranks:
             tokens += self.rows * load.sequences
@@ -309,4 +309,4 @@ class StepCost:
         return tuple([(self.fixed_s + base, slope) for base, slope in found])
 
 
-__all__ = ["Chunk", "Coefficients", "ExpertReads", "Rank", "StepCost"]
+__all__ = ["Chunk", "Coefficients", "ExpertReads", "RankWork", "StepCost"]
