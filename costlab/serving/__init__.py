@@ -1,1 +1,1 @@
-"""The serving lever: requests on workers, step by step, with their queues, their memory and their clocks."""
+"""Serving: requests, queues, batches and pools, simulated step by step and planned."""
