@@ -13,12 +13,13 @@ from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
-from costlab.roofline.mixed import StepCost
+from costlab.roofline.decoding import DecodeLoad
+from costlab.roofline.mixed import Chunk, StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
-from costlab.serving.lines import leading, seconds_of, steps_before
-from costlab.serving.rank import MOST_STEPS, Rank, Scheduler
+from costlab.serving.lines import seconds_of, steps_before
+from costlab.serving.rank import Rank, Scheduler
 from costlab.serving.recorder import Recorder
 
 #: How jobs are given to the ranks of a worker.
@@ -333,16 +334,18 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin what it has decided."""
-        self._awake, preempted = True, True
-        while preempted:
-            works, preempted = False, False
+        self._awake = again = True
+        while again:
+            again, most = False, 0
             for rank in self.ranks:
-                works |= rank.plan(self.scheduler)
-                if rank.admitted or rank.preempted:
-                    preempted |= self._tell(rank)
-            if works and (not preempted or any([rank.works for rank in self.ranks])):
-                self._begin()
-                break
+                steps = rank.plan(self.scheduler, self.cost.even)
+                if (rank.admitted or rank.preempted) and self._tell(rank):
+                    again, steps = True, rank.alike(self.cost.even)  # its owner may have taken it
+                if steps and (not most or steps < most):
+                    most = steps
+            if most:
+                again = False
+                self._begin(most if self.jumps else 1)
         self._awake = False
 
     def _tell(self, rank: Rank) -> bool:
@@ -359,17 +362,18 @@ class Worker:
         rank.admitted.clear()
         return bool(preempted)
 
-    def _begin(self) -> None:
-        """Begin as many steps as are alike."""
-        start_s = self._start_s = self.events.now
-        steps = MOST_STEPS if self.jumps else 1
-        work = []
-        for rank in self.ranks:
-            batch = rank.batch
-            if steps > 1:
-                steps = min(steps, rank.alike(self.cost.even))
-            pieces = [(tokens, job.computed) for job, tokens in batch.chunks]
-            work.append((rank.load if batch.decodes else self._nothing, pieces))
-        self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
-        end_s = start_s + seconds_of(self._steps, self._first_s, self._rise_s)
+    def _begin(self, most: int) -> None:
+        """Begin as many steps as are alike, up to `most`."""
+        if len(self.ranks) == 1:
+            lead = self.cost.leading(*self._work(self.ranks[0]), most)
+        else:
+            lead = self.cost.lines_of([self._work(rank) for rank in self.ranks]).leading(most)
+        self._start_s = self.events.now
+        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
+        end_s = self._start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._due = self.events.at(end_s, self._end, last=True)
+
+    def _work(self, rank: Rank) -> tuple[DecodeLoad, list[Chunk]]:
+        """Return what a rank does in a step, as its cost takes it."""
+        chunks = [(tokens, job.computed) for job, tokens in rank.batch.chunks]
+        return rank.load if rank.batch.decodes else self._nothing, chunks
