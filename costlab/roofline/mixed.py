@@ -73,13 +73,24 @@ class Coefficients:
                     total += each_s * (entries if cap is None or entries < cap else cap)
         return total
 
-    def line(self, load: DecodeLoad, tokens: float) -> StepLine:
-        """Return the same for a step that only decodes, and by how much each later one takes longer."""
+    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
+        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
         slope = load.sequences * self.context_s
         if self.below:
             for (token_s, _), bend in zip(self.below, load.bends, strict=True):
                 slope += bend.sequences * token_s
-        return self.seconds(load, (), tokens), slope
+        for new, _ in chunks:
+            slope += new * self.prefix_s
+            for each_s, _, _ in self.pairs:
+                slope += each_s * new * new
+            for each_s, _, _ in self.held:
+                slope += each_s * new
+        return self.seconds(load, chunks, tokens), slope
+
+    @property
+    def even(self) -> bool:
+        """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
+        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -262,10 +273,71 @@ class StepCost:
         Args:
             loads: of each replica.
         """
-        cost = self._at(max(load.sequences for load in loads)) if self.larger else self
+        return self.lines_of([(load, ()) for load in loads])
+
+    def lines_of(self, ranks: Sequence[Rank]) -> StepLines:
+        """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
+
+        With pieces of prompts they hold for the first step, and for later ones where the cost is `even`.
+
+        Args:
+            ranks: what each replica does, as `seconds_of` takes it.
+        """
+        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
-            return StepLines(cost._pass_lines(loads))
-        return StepLines.in_turn([each._pass_lines(loads) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+            return StepLines(cost._pass_lines(ranks))
+        if any(chunks for _, chunks in ranks):
+            return StepLines(((cost.seconds_of(ranks), 0.0),))
+        return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+
+    def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
+        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+
+        Args:
+            load: the sequences that decode.
+            chunks: of prompts, of which each step reads the next.
+            steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
+        """
+        if not self._plain:
+            return self.lines_of(((load, chunks),)).leading(steps)
+        sequences, context = load.sequences, load.context_tokens
+        lines = []
+        for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
+            first_s, rise_s = step_s, context_s * sequences
+            if sequences:
+                first_s += decode_s + sequence_s * sequences + context_s * context
+            if chunks:
+                first_s += prefill_s
+                for new, before in chunks:
+                    pairs = new * before + new * (new + 1) / 2
+                    first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
+                    rise_s += new * (prefix_s + pair_s * new)
+            lines.append((first_s, rise_s))
+        return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[tuple[float, ...], ...]:
+        """The coefficients of each term, where it has no bends, strides, caps, experts nor others; else nothing."""
+        terms = self._terms
+        others = self.larger or self.drafts or self.round_tokens != 1 or not self.overlap
+        if others or not all(term.even and not term.below and term.experts is None for term in terms):
+            return ()
+        found = []
+        for term in terms:
+            held_s = sum(each_s for each_s, _, _ in term.held)
+            found.append((
+                self.fixed_s + term.step_s, term.decode_step_s, term.sequence_s + self.rows * term.everyone_s,
+                term.context_s, term.prefill_step_s, term.prompt_s, term.token_s + term.everyone_s + held_s,
+                term.prefix_s + held_s, sum(each_s for each_s, _, _ in term.pairs),
+            ))  # fmt: skip
+        return tuple(found)
+
+    @functools.cached_property
+    def even(self) -> bool:
+        """Whether `lines_of` holds for later steps that read equal pieces of prompts."""
+        costs = (self, *(cost for _, cost in self.larger))
+        simple = all(not cost.drafts and cost.rows == 1 for cost in costs)
+        return simple and all(term.even for cost in costs for term in cost._terms)
 
     def _at(self, sequences: float) -> StepCost:
         """The cost that holds for so many decoding sequences."""
@@ -298,11 +370,15 @@ class StepCost:
                 slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
         return self.fixed_s + slowest
 
-    def _pass_lines(self, loads: Sequence[DecodeLoad]) -> tuple[StepLine, ...]:
-        tokens = self.rows * sum([load.sequences for load in loads])
+    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
         found: list[StepLine] = []
-        for load in loads:
-            lines = [term.line(load, tokens) for term in self._terms]
+        for load, chunks in ranks:
+            lines = [term.line(load, chunks, tokens) for term in self._terms]
             if not self.overlap:
                 lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
             found += lines
