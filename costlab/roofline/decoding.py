@@ -124,14 +124,14 @@ class StepLines(NamedTuple):
         return cls(tuple(lines))
 
     def leading(self, steps: int) -> tuple[int, float, float]:
-        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+        """Return how many of the next steps lie on one line, that is their number, their first seconds and their rise.
 
         Args:
             steps: how many at most; at least 1.
         """
         base, slope = max(self.lines)
         last = steps - 1
-        if last and self.at(last) > base + slope * last:
+        if last and len(self.lines) > 1 and self.at(last) > base + slope * last:
             steps = min(steps, min([_meet(base - b, s - slope, 0) for b, s in self.lines if s > slope]))
         return steps, base, slope
 

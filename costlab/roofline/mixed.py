@@ -14,6 +14,8 @@ from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
 Chunk = tuple[int, int]
+#: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
+Reads = tuple[tuple[float, int, int | None], ...]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
 RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
@@ -41,10 +43,8 @@ class Coefficients:
     prompt_s: float = 0.0  # of each prompt of which a piece is read
     token_s: float = 0.0  # per token read of prompts
     prefix_s: float = 0.0  # per token before a piece
-    # (seconds, stride, cap) per key that the tokens of a piece read
-    pairs: tuple[tuple[float, int, int | None], ...] = ()
-    # (seconds, stride, cap) per entry that a prompt has after its piece
-    held: tuple[tuple[float, int, int | None], ...] = ()
+    pairs: Reads = ()  # per key that the tokens of a piece read
+    held: Reads = ()  # per entry that a prompt has after its piece
     sequence_s: float = 0.0  # per decoding sequence
     context_s: float = 0.0  # per token of context of the decoding sequences
     # of each bend: seconds per token and per sequence, of the sequences whose context is below it
@@ -52,45 +52,52 @@ class Coefficients:
     everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
     experts: ExpertReads | None = None  # that are read; None where none are
 
-    def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> float:
-        """Return the seconds of a step of a replica, where all replicas together compute so many tokens."""
-        total = self.step_s + self.everyone_s * tokens
+    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
+        """Return the seconds of a step of a replica, and by how much each later one takes longer.
+
+        Each later step decodes the same sequences and reads the next pieces, as long, of the same prompts. With pieces
+        the rise holds where the reads of prompts are even.
+
+        Args:
+            load: the sequences that decode.
+            chunks: the pieces of prompts.
+            tokens: that all replicas together compute.
+        """
+        first, rise = self.step_s + self.everyone_s * tokens, 0.0
         if self.experts is not None:
-            total += self.experts.seconds(tokens)
-        if load.sequences:
-            total += self.decode_step_s + load.sequences * self.sequence_s + load.context_tokens * self.context_s
+            first += self.experts.seconds(tokens)
+        if sequences := load.sequences:
+            rise = sequences * self.context_s
+            first += self.decode_step_s + sequences * self.sequence_s + load.context_tokens * self.context_s
             if self.below:
                 for (token_s, sequence_s), bend in zip(self.below, load.bends, strict=True):
-                    total += bend.tokens * token_s + bend.sequences * sequence_s
+                    first += bend.tokens * token_s + bend.sequences * sequence_s
+                    rise += bend.sequences * token_s
         if chunks:
-            total += self.prefill_step_s
+            first += self.prefill_step_s
+            pair_s, held_s, pairs, held = self._reads
             for new, prefix in chunks:
-                total += self.prompt_s + new * self.token_s + prefix * self.prefix_s
-                for each_s, stride, cap in self.pairs:
-                    total += each_s * entries_between(prefix, new, stride, cap)
-                for each_s, stride, cap in self.held:
+                first += self.prompt_s + new * (self.token_s + pair_s * (prefix + (new + 1) / 2))
+                first += prefix * self.prefix_s + (prefix + new) * held_s
+                rise += new * (self.prefix_s + held_s + pair_s * new)
+                for each_s, stride, cap in pairs:
+                    first += each_s * entries_between(prefix, new, stride, cap)
+                for each_s, stride, cap in held:
                     entries = (prefix + new) // stride
-                    total += each_s * (entries if cap is None or entries < cap else cap)
-        return total
+                    first += each_s * (entries if cap is None or entries < cap else cap)
+        return first, rise
 
-    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
-        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
-        slope = load.sequences * self.context_s
-        if self.below:
-            for (token_s, _), bend in zip(self.below, load.bends, strict=True):
-                slope += bend.sequences * token_s
-        for new, _ in chunks:
-            slope += new * self.prefix_s
-            for each_s, _, _ in self.pairs:
-                slope += each_s * new * new
-            for each_s, _, _ in self.held:
-                slope += each_s * new
-        return self.seconds(load, chunks, tokens), slope
+    @functools.cached_property
+    def _reads(self) -> tuple[float, float, Reads, Reads]:
+        """Seconds per pair and per entry held where neither stride nor cap is, and the other pairs and entries."""
+        parts = [[each for each in reads if each[1:] != (1, None)] for reads in (self.pairs, self.held)]
+        even = [sum(each_s for each_s, *kind in reads if kind == [1, None]) for reads in (self.pairs, self.held)]
+        return even[0], even[1], tuple(parts[0]), tuple(parts[1])
 
     @property
     def even(self) -> bool:
         """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
-        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
+        return not any(self._reads[2:])
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -275,68 +282,45 @@ class StepCost:
         """
         return self.lines_of([(load, ()) for load in loads])
 
-    def lines_of(self, ranks: Sequence[Rank]) -> StepLines:
+    def lines_of(self, ranks: Sequence[RankWork]) -> StepLines:
         """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
 
-        With pieces of prompts they hold for the first step, and for later ones where the cost is `even`.
+        They hold up to the next bend of any load. With pieces of prompts they hold for the first step, and for later
+        ones where the cost is `even`.
 
         Args:
             ranks: what each replica does, as `seconds_of` takes it.
         """
-        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
+        cost = self._at(max([load.sequences for load, _ in ranks])) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
-            return StepLines(cost._pass_lines(ranks))
+            return StepLines(tuple(cost._pass_lines(ranks)))
         if any(chunks for _, chunks in ranks):
             return StepLines(((cost.seconds_of(ranks), 0.0),))
         return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
 
     def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
-        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+        """Return how many of one replica's next steps lie on one line, their first seconds and their rise.
 
         Args:
             load: the sequences that decode.
             chunks: of prompts, of which each step reads the next.
             steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
         """
-        if not self._plain:
+        if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
             return self.lines_of(((load, chunks),)).leading(steps)
-        sequences, context = load.sequences, load.context_tokens
-        lines = []
-        for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
-            first_s, rise_s = step_s, context_s * sequences
-            if sequences:
-                first_s += decode_s + sequence_s * sequences + context_s * context
-            if chunks:
-                first_s += prefill_s
-                for new, before in chunks:
-                    pairs = new * before + new * (new + 1) / 2
-                    first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
-                    rise_s += new * (prefix_s + pair_s * new)
-            lines.append((first_s, rise_s))
+        tokens, fixed_s, lines = self.rows * load.sequences, self.fixed_s, []
+        for new, _ in chunks:
+            tokens += new
+        for term in self._terms:
+            first, rise = term.line(load, chunks, tokens)
+            lines.append((fixed_s + first, rise))
         return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
-
-    @functools.cached_property
-    def _plain(self) -> tuple[tuple[float, ...], ...]:
-        """The coefficients of each term, where it has no bends, strides, caps, experts nor others; else nothing."""
-        terms = self._terms
-        others = self.larger or self.drafts or self.round_tokens != 1 or not self.overlap
-        if others or not all(term.even and not term.below and term.experts is None for term in terms):
-            return ()
-        found = []
-        for term in terms:
-            held_s = sum(each_s for each_s, _, _ in term.held)
-            found.append((
-                self.fixed_s + term.step_s, term.decode_step_s, term.sequence_s + self.rows * term.everyone_s,
-                term.context_s, term.prefill_step_s, term.prompt_s, term.token_s + term.everyone_s + held_s,
-                term.prefix_s + held_s, sum(each_s for each_s, _, _ in term.pairs),
-            ))  # fmt: skip
-        return tuple(found)
 
     @functools.cached_property
     def even(self) -> bool:
         """Whether `lines_of` holds for later steps that read equal pieces of prompts."""
         costs = (self, *(cost for _, cost in self.larger))
-        simple = all(not cost.drafts and cost.rows == 1 for cost in costs)
+        simple = all(not cost.drafts and cost.round_tokens == 1 for cost in costs)
         return simple and all(term.even for cost in costs for term in cost._terms)
 
     def _at(self, sequences: float) -> StepCost:
@@ -354,35 +338,30 @@ class StepCost:
         return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
 
     def _pass_s(self, ranks: Sequence[RankWork]) -> float:
-        tokens = 0.0
-        for load, chunks in ranks:
-            tokens += self.rows * load.sequences
-            for new, _ in chunks:
-                tokens += new
-        slowest = 0.0
-        for load, chunks in ranks:
-            if self.overlap:
-                for term in self._terms:
-                    taken = term.seconds(load, chunks, tokens)
-                    if taken > slowest:
-                        slowest = taken
-            else:
-                slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
-        return self.fixed_s + slowest
+        return max([first for first, _ in self._pass_lines(ranks)])
 
-    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
-        tokens = 0.0
+    def _pass_lines(self, ranks: Sequence[RankWork]) -> list[StepLine]:
+        tokens, fixed_s, found = self._tokens(ranks), self.fixed_s, []
         for load, chunks in ranks:
-            tokens += self.rows * load.sequences
-            for new, _ in chunks:
-                tokens += new
-        found: list[StepLine] = []
-        for load, chunks in ranks:
-            lines = [term.line(load, chunks, tokens) for term in self._terms]
+            firsts = rises = 0.0
+            for term in self._terms:
+                first, rise = term.line(load, chunks, tokens)
+                if self.overlap:
+                    found.append((fixed_s + first, rise))
+                else:
+                    firsts, rises = firsts + first, rises + rise
             if not self.overlap:
-                lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
-            found += lines
-        return tuple([(self.fixed_s + base, slope) for base, slope in found])
+                found.append((fixed_s + firsts, rises))
+        return found
+
+    def _tokens(self, ranks: Sequence[RankWork]) -> float:
+        """Tokens that all replicas together compute."""
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
+        return tokens
 
 
-__all__ = ["Chunk", "Coefficients", "ExpertReads", "RankWork", "StepCost"]
+__all__ = ["Chunk", "Coefficients", "ExpertReads", "RankWork", "Reads", "StepCost"]

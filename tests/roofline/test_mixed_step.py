@@ -282,6 +282,34 @@ def test_lines_are_the_steps_up_to_the_next_bend(model, contexts, ranks, steps, 
             load.advance()
 
 
+@given(
+    model=st.sampled_from(["llama-3.1-70b", "deepseek-v3", "deepseek-v3.2", "mimo-v2-flash", None]),
+    contexts=st.lists(st.integers(1, 5000), max_size=5),
+    pieces=st.lists(st.tuples(st.integers(1, 600), st.integers(0, 3000)), min_size=1, max_size=2),
+    steps=st.integers(1, 30),
+    overlap=st.booleans(),
+)
+def test_lines_go_on_with_the_next_pieces_of_prompts(model, contexts, pieces, steps, overlap):
+    """Where no read of a prompt is capped or strided; elsewhere for the first step. None: a table."""
+    cost = StepCost.linear(0.01, token_s=1e-5, pair_s=1e-9, prefix_s=1e-7, prompt_s=1e-3, context_s=1e-8)
+    if model:
+        cost = step_cost(on(model, "h200", 8, overlap=overlap, step_s=1e-4))
+    assert cost.even == (model not in ("deepseek-v3.2", "mimo-v2-flash"))
+    load = loaded(cost, contexts)
+    steps = int(min(steps, load.steps_to_bend)) if cost.even else 1
+    lines = cost.lines_of([(load, pieces)])
+    found = [lines.leading(steps), cost.leading(load, pieces, steps)]
+    took = []
+    for step in range(steps):
+        took.append(cost.seconds(load, [(new, prefix + step * new) for new, prefix in pieces]))
+        assert lines.at(step) == pytest.approx(took[-1], rel=1e-11)
+        load.advance()
+    for many, first, rise in found:
+        assert took[:many] == pytest.approx([first + rise * step for step in range(many)], rel=1e-11)
+    (many, first, rise), _ = found
+    assert many == steps or first + rise * many < took[many]  # another line has taken over
+
+
 LINE = st.tuples(st.floats(0.001, 1), st.one_of(st.just(0.0), st.floats(1e-6, 0.05)))
 PASSES = st.lists(st.lists(LINE, min_size=1, max_size=4), min_size=1, max_size=3)
 
@@ -292,6 +320,9 @@ def test_sums_and_their_inverse_against_adding_up(passes, steps, share):
     lines = StepLines.in_turn(passes, 0.5)
     ends = np.cumsum([sum(max(b + s * i for b, s in each) for each in passes) / 2 for i in range(steps)])
     assert lines.total(steps) == pytest.approx(ends[-1], rel=1e-11)
+    many, first, rise = lines.leading(steps)
+    assert lines.total(many) == pytest.approx(many * first + rise * many * (many - 1) / 2)
+    assert many == steps or first + rise * many < lines.at(many)
     until = share * float(ends[-1])
     assume(np.abs(ends - until).min() > 1e-9)
     assert lines.steps_until(until, steps) == min(steps, 1 + int((ends < until).sum()))
