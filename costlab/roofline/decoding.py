@@ -129,11 +129,7 @@ class StepLines(NamedTuple):
         Args:
             steps: how many at most; at least 1.
         """
-        base, slope = max(self.lines)
-        last = steps - 1
-        if last and len(self.lines) > 1 and self.at(last) > base + slope * last:
-            steps = min(steps, min([_meet(base - b, s - slope, 0) for b, s in self.lines if s > slope]))
-        return steps, base, slope
+        return leading(self.lines, steps)
 
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""
@@ -176,6 +172,20 @@ class StepLines(NamedTuple):
             else:
                 least = middle + 1
         return least
+
+
+def leading(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
+    """Return how many of the next steps lie on one line, the seconds of the first and how much each later one rises.
+
+    Args:
+        lines: of which a step takes the largest.
+        steps: how many at most; at least 1.
+    """
+    base, slope = lines[0] if len(lines) == 1 else max(lines)
+    for b, s in lines:
+        if s > slope and base - b < (s - slope) * (steps - 1):
+            steps = _meet(base - b, s - slope, 0)
+    return steps, base, slope
 
 
 def _meet(ahead: float, steeper: float, step: int) -> int:

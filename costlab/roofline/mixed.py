@@ -9,13 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines
+from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines, leading
 from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
 Chunk = tuple[int, int]
 #: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
 Reads = tuple[tuple[float, int, int | None], ...]
+#: Seconds per new token, per token before, per pair; the term where some reads of prompts are uneven.
+_Prompts = tuple[float, float, float, "Coefficients | None"]
+#: A term's other coefficients in the order of their use, then those of prompts.
+_Flat = tuple[
+    float, float, "ExpertReads | None", float, float, float, tuple[tuple[float, float], ...], float, float, _Prompts
+]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
 RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
@@ -52,52 +58,23 @@ class Coefficients:
     everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
     experts: ExpertReads | None = None  # that are read; None where none are
 
-    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
-        """Return the seconds of a step of a replica, and by how much each later one takes longer.
-
-        Each later step decodes the same sequences and reads the next pieces, as long, of the same prompts. With pieces
-        the rise holds where the reads of prompts are even.
-
-        Args:
-            load: the sequences that decode.
-            chunks: the pieces of prompts.
-            tokens: that all replicas together compute.
-        """
-        first, rise = self.step_s + self.everyone_s * tokens, 0.0
-        if self.experts is not None:
-            first += self.experts.seconds(tokens)
-        if sequences := load.sequences:
-            rise = sequences * self.context_s
-            first += self.decode_step_s + sequences * self.sequence_s + load.context_tokens * self.context_s
-            if self.below:
-                for (token_s, sequence_s), bend in zip(self.below, load.bends, strict=True):
-                    first += bend.tokens * token_s + bend.sequences * sequence_s
-                    rise += bend.sequences * token_s
-        if chunks:
-            first += self.prefill_step_s
-            pair_s, held_s, pairs, held = self._reads
-            for new, prefix in chunks:
-                first += self.prompt_s + new * (self.token_s + pair_s * (prefix + (new + 1) / 2))
-                first += prefix * self.prefix_s + (prefix + new) * held_s
-                rise += new * (self.prefix_s + held_s + pair_s * new)
-                for each_s, stride, cap in pairs:
-                    first += each_s * entries_between(prefix, new, stride, cap)
-                for each_s, stride, cap in held:
+    def uneven_s(self, chunks: Sequence[Chunk]) -> float:
+        """Return the seconds that pieces of prompts add by reads that are capped or strided."""
+        total = 0.0
+        for new, prefix in chunks:
+            for each_s, stride, cap in self.pairs:
+                if stride > 1 or cap is not None:
+                    total += each_s * entries_between(prefix, new, stride, cap)
+            for each_s, stride, cap in self.held:
+                if stride > 1 or cap is not None:
                     entries = (prefix + new) // stride
-                    first += each_s * (entries if cap is None or entries < cap else cap)
-        return first, rise
-
-    @functools.cached_property
-    def _reads(self) -> tuple[float, float, Reads, Reads]:
-        """Seconds per pair and per entry held where neither stride nor cap is, and the other pairs and entries."""
-        parts = [[each for each in reads if each[1:] != (1, None)] for reads in (self.pairs, self.held)]
-        even = [sum(each_s for each_s, *kind in reads if kind == [1, None]) for reads in (self.pairs, self.held)]
-        return even[0], even[1], tuple(parts[0]), tuple(parts[1])
+                    total += each_s * (entries if cap is None or entries < cap else cap)
+        return total
 
     @property
     def even(self) -> bool:
         """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
-        return not any(self._reads[2:])
+        return all(kind == [1, None] for _, *kind in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -308,13 +285,10 @@ class StepCost:
         """
         if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
             return self.lines_of(((load, chunks),)).leading(steps)
-        tokens, fixed_s, lines = self.rows * load.sequences, self.fixed_s, []
+        everyone = self.rows * load.sequences
         for new, _ in chunks:
-            tokens += new
-        for term in self._terms:
-            first, rise = term.line(load, chunks, tokens)
-            lines.append((fixed_s + first, rise))
-        return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
+            everyone += new
+        return leading(self._rank_lines(load, chunks, everyone), steps)
 
     @functools.cached_property
     def even(self) -> bool:
@@ -341,27 +315,67 @@ class StepCost:
         return max([first for first, _ in self._pass_lines(ranks)])
 
     def _pass_lines(self, ranks: Sequence[RankWork]) -> list[StepLine]:
-        tokens, fixed_s, found = self._tokens(ranks), self.fixed_s, []
+        """Each replica's terms, or their sum: seconds of the next step, and by how much each later one rises."""
+        everyone: float = 0
         for load, chunks in ranks:
-            firsts = rises = 0.0
-            for term in self._terms:
-                first, rise = term.line(load, chunks, tokens)
-                if self.overlap:
-                    found.append((fixed_s + first, rise))
-                else:
-                    firsts, rises = firsts + first, rises + rise
-            if not self.overlap:
-                found.append((fixed_s + firsts, rises))
+            everyone += self.rows * load.sequences
+            for new, _ in chunks:
+                everyone += new
+        found: list[StepLine] = []
+        for load, chunks in ranks:
+            lines = self._rank_lines(load, chunks, everyone)
+            found += lines if self.overlap else [(sum([a for a, _ in lines]), sum([b for _, b in lines]))]
         return found
 
-    def _tokens(self, ranks: Sequence[RankWork]) -> float:
-        """Tokens that all replicas together compute."""
-        tokens = 0.0
-        for load, chunks in ranks:
-            tokens += self.rows * load.sequences
-            for new, _ in chunks:
-                tokens += new
-        return tokens
+    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], everyone: float) -> list[StepLine]:
+        """Each term of a replica beside replicas that compute so many tokens together, its own included."""
+        sequences, context = load.sequences, load.context_tokens
+        new, before, pairs, squares = _sums(chunks) if chunks else (0, 0, 0.0, 0)
+        lines = []
+        for step_s, all_s, experts, decode_s, sequence_s, context_s, below, prefill_s, prompt_s, rest in self._flat:
+            first, rise = step_s + all_s * everyone, context_s * sequences
+            if experts is not None:
+                first += experts.seconds(everyone)
+            if sequences:
+                first += decode_s + sequence_s * sequences + context_s * context
+                if below:
+                    for (token_s, start_s), bend in zip(below, load.bends, strict=True):
+                        first += bend.tokens * token_s + bend.sequences * start_s
+                        rise += bend.sequences * token_s
+            if chunks:
+                token_s, prefix_s, pair_s, uneven = rest
+                first += prefill_s + prompt_s * len(chunks) + token_s * new + prefix_s * before + pair_s * pairs
+                rise += prefix_s * new + pair_s * squares
+                if uneven is not None:
+                    first += uneven.uneven_s(chunks)
+            lines.append((first, rise))
+        return lines
+
+    @functools.cached_property
+    def _flat(self) -> tuple[_Flat, ...]:
+        """Each term's coefficients in the order of their use; what is fixed is in each, or in the first of a sum."""
+        found = []
+        for i, term in enumerate(self._terms):
+            fixed_s = self.fixed_s if self.overlap or not i else 0.0
+            held_s = sum([each_s for each_s, *kind in term.held if kind == [1, None]])
+            pair_s = sum([each_s for each_s, *kind in term.pairs if kind == [1, None]])
+            rest = (term.token_s + held_s, term.prefix_s + held_s, pair_s, None if term.even else term)
+            found.append((
+                fixed_s + term.step_s, term.everyone_s, term.experts, term.decode_step_s, term.sequence_s,
+                term.context_s, term.below, term.prefill_step_s, term.prompt_s, rest,
+            ))  # fmt: skip
+        return tuple(found)
+
+
+def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:
+    """(new tokens, tokens before them, query-key pairs, squares of the new tokens) of all pieces."""
+    tokens = before = pairs = squares = 0
+    for new, prefix in chunks:
+        tokens += new
+        before += prefix
+        pairs += new * (2 * prefix + new + 1)
+        squares += new * new
+    return tokens, before, pairs / 2, squares
 
 
 __all__ = ["Chunk", "Coefficients", "ExpertReads", "RankWork", "Reads", "StepCost"]
