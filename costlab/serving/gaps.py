@@ -71,14 +71,7 @@ class TokenTimes:
             self._worst.clear()
 
     def decode(
-        self,
-        sequences: int,
-        start_s: float,
-        steps: int,
-        first_s: float,
-        last_s: float,
-        end_s: float,
-        log: Recorder,
+        self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float, log: Recorder
     ) -> None:
         """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
         if self._joined or self._decoded_s != start_s:

@@ -11,6 +11,7 @@ from costlab.roofline.decoding import DecodeLoad
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenTimes
 from costlab.serving.jobs import Job
+from costlab.serving.recorder import Recorder
 
 #: More steps than any run takes.
 MOST_STEPS = 2**53
@@ -145,12 +146,12 @@ class Rank:
             scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
             even: whether equal pieces of a prompt take evenly longer.
         """
-        if self.waiting or self.prefilling or not self.blocks.can_grow():
+        if self.waiting or self.prefilling or not self.blocks.suffices:
             self.batch = scheduler.plan(self)
-        else:
-            self.batch = _DECODE
-            self.blocks.grow_to(self.steps + 1)
-        return self.alike(even)
+            return self.alike(even)
+        self.batch = _DECODE
+        self.blocks.clock = self.steps + 1
+        return self._steps_to_end() if self.load.sequences else 0
 
     def alike(self, even: bool) -> int:
         """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
@@ -161,16 +162,18 @@ class Rank:
         for job, tokens in batch.chunks:
             steps = min(steps, job.left // tokens)
         if batch.decodes and sequences:
-            ends = self._ends
-            while ends[0] not in self._ending:
-                heapq.heappop(ends)
-            to_end = ends[0] - self.steps
-            steps = to_end if not steps or to_end < steps else steps
-            if self.load.bends:
-                steps = int(min(steps, self.load.steps_to_bend))
+            steps = min(steps or MOST_STEPS, self._steps_to_end())
         while steps > 1 and not self._fits(steps - 1):
             steps //= 2
         return steps
+
+    def _steps_to_end(self) -> int:
+        """Return how many decode steps there are until a job ends, or some layers read no more of it."""
+        ends, ending = self._ends, self._ending
+        while ends[0] not in ending:
+            heapq.heappop(ends)
+        steps = ends[0] - self.steps
+        return int(min(steps, self.load.steps_to_bend)) if self.load.bends else steps
 
     def _fits(self, steps: int) -> bool:
         """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
@@ -198,17 +201,37 @@ class Rank:
         self.queue(job, front=True)
         self.preempted.append(job)
 
-    def advance(self, steps: int, more: int) -> None:
-        """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
-        if self.batch.decodes:
+    def advance(
+        self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float, log: Recorder
+    ) -> None:
+        """Note that so many steps of the batch are over, and take the blocks for those and `more`.
+
+        Args:
+            steps: that are over.
+            more: steps that follow at once.
+            start_s: when the first one began.
+            first_s: how long it took.
+            last_s: how long the last one took; those between rise evenly.
+            end_s: when it ended.
+            log: who counts gaps.
+        """
+        batch, load = self.batch, self.load
+        if batch.decodes and load.sequences:
+            self.times.decode(self.decoding, start_s, steps, first_s, last_s, end_s, log)
             self.steps += steps
             self.blocks.grow_to(self.steps + more)
-            self.load.advance(steps)
-        for job, tokens in self.batch.chunks:
+            load.advance(steps)
+        for job, tokens in batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps
                 self.pending_tokens -= tokens * steps
-                self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
+                if steps + more > 1:
+                    self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether some job's last token may be there."""
+        return bool(self._ends) and self._ends[0] <= self.steps
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
@@ -231,9 +254,9 @@ class Rank:
         """Take out of the batch, and return, the jobs whose last token is there."""
         found: list[Job] = []
         while self._ends and self._ends[0] <= self.steps:
-            for job in self._ending.get(heapq.heappop(self._ends), ())[:]:
-                self.remove(job)
-                found.append(job)
+            found += self._ending.pop(heapq.heappop(self._ends), ())
+        for job in found:
+            self.remove(job)
         return found
 
     def remove(self, job: Job) -> None:
@@ -252,10 +275,11 @@ class Rank:
         del self.running[job]
 
     def _forget_end(self, job: Job) -> None:
-        jobs = self._ending[job.ends]
-        jobs.remove(job)
-        if not jobs:
-            del self._ending[job.ends]
+        jobs = self._ending.get(job.ends)
+        if jobs:
+            jobs.remove(job)
+            if not jobs:
+                del self._ending[job.ends]
 
     def check(self) -> None:
         """Raise AssertionError unless the sums are those of the jobs."""

@@ -7,7 +7,7 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Literal, Protocol
 
@@ -93,6 +93,8 @@ class Worker:
         self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
+        self._even = cost.even
+        self._most_tokens = blocks * block_tokens
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
@@ -107,8 +109,7 @@ class Worker:
         """Return why a job can never be served here; empty if it can."""
         if job.request.output_tokens < 1:
             return "no output tokens asked for"
-        blocks = self.ranks[0].blocks
-        if blocks.needed(job.most) > blocks.total:
+        if job.most > self._most_tokens:
             return "larger than memory"
         return ""
 
@@ -280,9 +281,7 @@ class Worker:
         start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
         for rank in self.ranks:
-            if rank.batch.decodes and rank.load.sequences:
-                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
-            rank.advance(steps, more)
+            rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
         self._start_s = end_s
         self._steps -= steps
 
@@ -292,9 +291,10 @@ class Worker:
         self._account(self._steps, now)
         self._awake = True
         for rank in self.ranks:
-            for job in rank.ended():
-                if job in self._rank_of:
-                    self._finish(job, now)
+            if rank.has_ended:
+                for job in rank.ended():
+                    if job in self._rank_of:
+                        self._finish(job, now)
             for job, _ in rank.batch.chunks:
                 if not job.left and job in rank.prefilling:
                     self._prefilled(rank, job, now)
@@ -306,7 +306,8 @@ class Worker:
         job.generated += 1
         if job.generated == 1:
             job.first_s = job.last_s = now
-            self._keep_prefix(job)
+            if self.cache is not None and job.request.blocks:
+                self.cache.release(self.cache.admit(job.request.blocks, partial=True))
         else:  # after a preemption
             gap_s = now - job.last_s
             self.recorder.gap(gap_s, now)
@@ -323,10 +324,6 @@ class Worker:
             if job.generated == 1:
                 self.owner.first_token(job, self)
 
-    def _keep_prefix(self, job: Job) -> None:
-        if self.cache is not None and job.request.blocks:
-            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
-
     def _finish(self, job: Job, now: float) -> None:
         self._rank_of.pop(job).blocks.give(job)
         job.finished_s = job.last_s = now
@@ -338,14 +335,16 @@ class Worker:
         while again:
             again, most = False, 0
             for rank in self.ranks:
-                steps = rank.plan(self.scheduler, self.cost.even)
-                if (rank.admitted or rank.preempted) and self._tell(rank):
-                    again, steps = True, rank.alike(self.cost.even)  # its owner may have taken it
+                steps = rank.plan(self.scheduler, self._even)
+                if rank.admitted or rank.preempted:
+                    again |= self._tell(rank)
                 if steps and (not most or steps < most):
                     most = steps
+            if again:  # their owner may have taken those that were preempted
+                most = min(filter(None, [rank.alike(self._even) for rank in self.ranks]), default=0)
             if most:
-                again = False
                 self._begin(most if self.jumps else 1)
+                break
         self._awake = False
 
     def _tell(self, rank: Rank) -> bool:
@@ -365,15 +364,18 @@ class Worker:
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
         if len(self.ranks) == 1:
-            lead = self.cost.leading(*self._work(self.ranks[0]), most)
+            load, chunks = self._work(self.ranks[0])
+            lead = self.cost.leading(load, chunks, most)
         else:
             lead = self.cost.lines_of([self._work(rank) for rank in self.ranks]).leading(most)
-        self._start_s = self.events.now
         self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
-        end_s = self._start_s + steps * (first_s + (steps - 1) * rise_s / 2)
-        self._due = self.events.at(end_s, self._end, last=True)
+        self._start_s = start_s = self.events.now
+        self._due = self.events.at(start_s + steps * (first_s + (steps - 1) * rise_s / 2), self._end, last=True)
 
-    def _work(self, rank: Rank) -> tuple[DecodeLoad, list[Chunk]]:
+    def _work(self, rank: Rank) -> tuple[DecodeLoad, Sequence[Chunk]]:
         """Return what a rank does in a step, as its cost takes it."""
-        chunks = [(tokens, job.computed) for job, tokens in rank.batch.chunks]
-        return rank.load if rank.batch.decodes else self._nothing, chunks
+        batch = rank.batch
+        if not batch.chunks:
+            return rank.load, ()
+        chunks = [(tokens, job.computed) for job, tokens in batch.chunks]
+        return rank.load if batch.decodes else self._nothing, chunks
