@@ -129,7 +129,7 @@ class StepLines(NamedTuple):
         Args:
             steps: how many at most; at least 1.
         """
-        return leading(self.lines, steps)
+        return lead(self.lines, steps)
 
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""
@@ -174,7 +174,7 @@ class StepLines(NamedTuple):
         return least
 
 
-def leading(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
+def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
     """Return how many of the next steps lie on one line, the seconds of the first and how much each later one rises.
 
     Args:

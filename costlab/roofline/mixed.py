@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines, leading
+from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines, lead
 from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
@@ -288,7 +288,7 @@ class StepCost:
         everyone = self.rows * load.sequences
         for new, _ in chunks:
             everyone += new
-        return leading(self._rank_lines(load, chunks, everyone), steps)
+        return lead(self._rank_lines(load, chunks, everyone), steps)
 
     @functools.cached_property
     def even(self) -> bool:
