@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costlab.checks import count
-from costlab.serving.checks import share
-from costlab.serving.jobs import Job
+from costlab.checks import count, share
 from costlab.serving.rank import Batch, Rank
 
 
@@ -48,7 +46,7 @@ class Sarathi:
             job = rank.waiting[0]
             cached = rank.cached(job)
             left = self._limit(job.computed + cached) - used
-            blocks = rank.blocks.lacking(job, rank.known(job))
+            blocks = rank.blocks.lacking(job, job.known + rank.ahead)
             if left <= 0 or not rank.blocks.can_take(blocks, rank.spare(self.watermark)):
                 break
             rank.blocks.take(job, blocks)
