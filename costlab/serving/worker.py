@@ -104,6 +104,8 @@ class Worker:
         self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
+        # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
+        self.reading: Callable[[Job, int, float, Worker], None] | None = None
         self.use = PoolUse(name, 1, kv_blocks=blocks * ranks)
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns = cycle(self.ranks)
@@ -222,6 +224,11 @@ class Worker:
     # --- signals -----------------------------------------------------------------------------------------------
 
     @property
+    def jobs(self) -> Collection[Job]:
+        """All jobs that are here, or have blocks here."""
+        return self._rank_of.keys()
+
+    @property
     def running(self) -> int:
         """Jobs in the batch."""
         return sum(len(rank.running) for rank in self.ranks)
@@ -260,6 +267,11 @@ class Worker:
         if self.cache is None or not job.request.blocks:
             return 0
         return min(self.cache.match(job.request.blocks).pages * self.cache.page_tokens, job.request.input_tokens)
+
+    def note_prefix(self, job: Job) -> None:
+        """Keep a job's prompt, which is here now, in the prefix cache."""
+        if self.cache is not None and job.request.blocks:
+            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
 
     # --- steps -------------------------------------------------------------------------------------------------
 
@@ -330,8 +342,7 @@ class Worker:
         job.generated += 1
         if job.first_s != job.first_s:
             job.first_s = job.last_s = now
-            if self.cache is not None and job.request.blocks:
-                self.cache.release(self.cache.admit(job.request.blocks, partial=True))
+            self.note_prefix(job)
             self.owner.first_token(job, self)
         else:
             gap_s = now - job.last_s
@@ -401,6 +412,10 @@ class Worker:
         for stretch in self._steps:
             end_s += stretch.seconds(stretch.steps)
         self._due = self.events.at(end_s, self._end, last=True)
+        if self.reading is not None:
+            for batch in batches:
+                for job, tokens in batch.chunks:
+                    self.reading(job, tokens, end_s, self)
 
     def _work(self, rank: Rank, batch: Batch) -> tuple[DecodeLoad, list[Chunk]]:
         load = rank.load if batch.decodes else self._nothing
