@@ -136,6 +136,7 @@ class Worker:
 
     def can_reserve(self, job: Job, spare: int = 0) -> bool:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
+        self._settle()
         blocks = self._choose().blocks
         return blocks.can_take(blocks.needed(job.known + 1), spare)
 
@@ -176,6 +177,13 @@ class Worker:
         """Free the blocks of a job whose prompt was computed here, now that its cache was read."""
         del self.prefilled[job]
         self._leave(job)
+
+    def keep(self, job: Job) -> None:
+        """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
+        del self.prefilled[job]
+        job.prefill_only = False
+        self.awaiting[job] = None
+        self.submit(job)
 
     def take(self, job: Job) -> None:
         """Take a job away, wherever it is here, and free its blocks: its user left, or it goes on elsewhere."""
