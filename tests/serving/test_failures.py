@@ -47,10 +47,15 @@ def test_whatever_dies_at_whatever_stage_the_request_is_done_once(what, stage):
     layout = apart(failures=failing(outage))
     report, records = one_record(layout)
     assert (report.accounts.finished, report.accounts.rejected) == (1, {})
-    hit = {"prefill": ("reading", "crossing"), "decode": ("reading", "crossing", "decoding"), "link": ("crossing",)}
+    hit = {
+        "prefill": ("reading", "crossing"),
+        "decode": ("reading", "crossing", "decoding"),
+        "link": ("reading", "crossing"),
+    }
     untouched = one_record(apart())[1][0].last_s
     if stage in hit[what]:
-        seen = "delay" if stage == "reading" else "gap"
+        # decode's death, or the link's, is noticed when the prompt has been read and the user has a token
+        seen = "delay" if (what, stage) == ("prefill", "reading") else "gap"
         assert report.failures == {seen: 1}
         assert records[0].last_s > untouched + 0.1
     else:
@@ -61,7 +66,7 @@ def test_whatever_dies_at_whatever_stage_the_request_is_done_once(what, stage):
 
 
 def test_decodes_room_is_free_as_soon_as_prefills_death_is_noticed():
-    """sglang PR 28651: decode held a slot of each aborted prefill for 300 s. Here: none an event later, and run once."""
+    """sglang PR 28651: decode held a slot of each aborted prefill for 300 s. Here: none an event later; run once."""
     outage = Outage("worker", 0.05, "prefill", 0)
     held = []
     trace = requests((0, 1000, 5), (0.01, 1000, 5))
@@ -94,7 +99,7 @@ def test_the_retry_budget_ends_in_an_error():
         layout = colocated(pool(), failing(*outages, recovery=recovery))
         report = simulate(slow, layout)
         assert report.accounts.rejected == ({"worker lost": 1} if errors else {})
-        assert report.failures["delay"] == min(retries, 3)
+        assert report.failures.get("delay", 0) == min(retries, 3)
         walk(slow, layout)
 
 
@@ -214,7 +219,7 @@ def test_patience_runs_out():
     trace = requests((0, 1000, 500), (0, 1000, 500), (0, 1000, 5))
     by_first = Failures(patience=Patience(first_by_s=0.25))
     report = simulate(trace, colocated(pool(budget=1000), by_first))
-    assert report.accounts.expired == 1, "the third prompt is read at 0.33 s"
+    assert report.accounts.expired == 2, "the second and the third are read by 0.33 s"
     report = simulate(trace, colocated(pool(budget=1000), Failures(patience=Patience(done_by_s=2.0))))
     assert (report.accounts.expired, report.accounts.finished) == (2, 1)
     left = simulate(poisson(5.0, 300), apart(failures=Failures(patience=Patience(leave_s=0.5))))
@@ -276,9 +281,10 @@ def test_any_history_of_failures_balances_at_every_event(how, drawn, outages, re
     walk(requests(*((t / 10, i, o) for t, i, o in sorted(drawn))), layout, jumps=jumps)
 
 
-@given(
-    rows, st.lists(st.builds(Outage, st.sampled_from(["worker", "node"]), moments, st.just(""), st.just(0), repairs))
-)
+of_workers = st.builds(Outage, st.sampled_from(["worker", "node"]), moments, st.just(""), st.just(0), repairs)
+
+
+@given(rows, st.lists(of_workers))
 def test_any_history_of_co_located_workers_balances_too(drawn, outages):
     failures = Failures(outages, (OutageRate("worker", 3.0, 0.7),), recovery=Recovery(0.3, 2))
     trace = requests(*((t / 10, i, o) for t, i, o in sorted(drawn)))
