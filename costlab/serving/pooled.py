@@ -29,7 +29,9 @@ class PooledService:
     def __init__(self, rules: PoolRules, run: Run) -> None:
         self.rules, self.run = rules, run
         self.moving, self.recovery, self.patience = rules.moving, rules.failures.recovery, rules.failures.patience
-        self.pools = [RunningPool(name, pool, run, self) for name, pool in rules.pools.items()]
+        routers = ("least pending tokens", "least requests")
+        named = zip(rules.pools.items(), routers, strict=False)
+        self.pools = [RunningPool(name, pool, run, self, router) for (name, pool), router in named]
         self.stations = {station.worker: station for pool in self.pools for station in pool.stations}
         self.workers = list(self.stations)
         self.trips: dict[Job, Trip] = {}
