@@ -152,8 +152,8 @@ def test_a_mixture_of_a_service_is_as_catalogued():
     assert {client.family for client in clients} == {"gamma", "weibull"}
 
 
-#: Facts of ServeGen's files, weighted by requests: mean prompt and answer, shares above 4,096 tokens of the requests and
-#: of the prompt tokens, and the share of the requests whose clients' lengths are stored.
+#: Facts of ServeGen's files, weighted by requests: mean prompt and answer, shares above 4,096 tokens of the requests
+#: and of the prompt tokens, and the share of the requests whose clients' lengths are stored.
 SERVICES = {
     "m-large": (914, 155, (0.013, 0.107), 0.63),
     "deepseek-r1": (1268, 1527, (0.068, 0.72), 1.0),
