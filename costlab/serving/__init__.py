@@ -1,1 +1,1 @@
-"""Serving: requests, queues, batches and pools, simulated step by step and planned."""
+"""The serving lever: requests, workers and links simulated step by step, and the layouts in which they work."""
