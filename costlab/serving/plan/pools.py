@@ -297,6 +297,10 @@ class Answers:
                 break
         return running
 
+    def token_s(self, running: float, ranks: int) -> float:
+        """Return the mean seconds of a step of `ranks` ranks that run so many sequences each, chunks included."""
+        return self._token(running, ranks)[0]
+
     def _token(self, running: float, ranks: int) -> tuple[float, float, float]:
         """Mean seconds of a step, seconds that a chunk adds, share of steps with a chunk."""
         plain = self.worker.step_s(running, self.context)
