@@ -5,9 +5,9 @@ Read are the results of `vllm bench serve --save-result` (and of `benchmark_serv
 shares of peak compute and of memory bandwidth that are reached, and the seconds of each step that hide behind nothing.
 
 A run is compared by what it measured, not by the rate that was asked for: by Little's law a run of x output tokens per
-second at a mean TPOT of t had x t sequences in its batch. Left out are runs that were mostly filling and draining: those
-in which a request took more than a tenth of the duration, as in an overloaded one. A TTFT is compared where prefill was
-less than half busy; beyond, it is queueing.
+second at a mean TPOT of t had x t sequences in its batch. Left out are runs that were mostly filling and draining, in
+which a request took more than a tenth of the duration, as in an overloaded one. A TTFT is compared where prefill was less
+than half busy; beyond, it is queueing.
 
 Formats: vllm 0.33.0, vllm/benchmarks/serve.py; sglang 0.5.23, sglang/benchmark/serving.py.
 """
@@ -255,7 +255,6 @@ class _Point:
             first_s = Prompts(kind, self.demand).alone_s[0] + token_s / 2
             found.append(Compared(self.run.name, "TTFT", self.run.ttft_s, first_s))
         return found
-
 
     def _token_s(self, kind: WorkerKind) -> float:
         """Seconds of a token: vLLM reads chunks beside the batch, SGLang (by default) in steps of their own."""

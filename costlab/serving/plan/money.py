@@ -1,8 +1,8 @@
 """What a plan costs: a month, and a million tokens of each class, at the load that is served on average.
 
 Chips are rented whether they work or not, so a token bears the idle time too: the price of a token is the rent of the
-pools that make it over the tokens that come on average, not at the peak. A pool that does several things is shared out by
-the seconds that each would take alone: uncached prompt tokens, cached ones (queries attend to them) and answers.
+pools that make it over the tokens that come on average, not at the peak. A pool that does several things is shared out
+by the seconds that each would take alone: uncached prompt tokens, cached ones (queries attend to them) and answers.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from costlab.roofline import StepCost
-from costlab.serving.plan.pools import Prompts, WorkerKind, decoding
-from costlab.serving.plan.search import Candidate, Pool
+from costlab.serving.plan.pools import Prompts, WorkerKind
+from costlab.serving.plan.search import Candidate, PlannedPool
 from costlab.serving.plan.workload import Demand, Mix
 
 #: Hours of a month: a twelfth of 365 days.
@@ -76,7 +75,7 @@ def price(candidate: Candidate, demand: Demand, rents: Mapping[str, float]) -> M
     )
 
 
-def _shares(candidate: Candidate, pool: Pool, demand: Demand) -> Mapping[str, float]:
+def _shares(candidate: Candidate, pool: PlannedPool, demand: Demand) -> Mapping[str, float]:
     """Which share of a pool's rent each class of tokens bears."""
     seconds = dict.fromkeys(("miss", "hit", "output"), 0.0)
     decodes = pool is candidate.decode
@@ -106,8 +105,6 @@ def _decode_s(worker: WorkerKind, running: float, demand: Demand) -> float:
     """Seconds of a rank that a request's decode steps take, shared with those that run beside it."""
     steps = demand.mean(lambda mix: mix.decoded_tokens)
     context = demand.mean(lambda mix: mix.decoded_tokens * (mix.input_tokens + mix.output_tokens / 2))
-    cost: StepCost = worker.cost
     if not steps or running <= 0:
         return 0.0
-    load = decoding(cost, running, context / steps)
-    return steps * worker.step_s(load.sequences, context / steps) / running
+    return steps * worker.step_s(running, context / steps) / running

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from costlab.arch import Drafter
-from costlab.roofline import DecodeLoad, Deployment, StepCost, step_cost
-from costlab.serving.plan.scaling import scaled
+from costlab.roofline import DecodeLoad, Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
 from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
 from costlab.serving.plan.workload import Demand, Mix
-from costlab.speculative.plan import speculate
+from costlab.speculative.theory import expected_tokens
 
 #: Sequences on one rank that a planner considers at most.
 MOST_RUNNING = 4096
@@ -58,39 +57,21 @@ class WorkerKind:
 
     @functools.cached_property
     def cost(self) -> StepCost:
-        """Seconds of a step without drafts."""
-        return step_cost(self.deployment)
-
-    @functools.cached_property
-    def room_bytes(self) -> float:
-        """Bytes of each chip that caches may use; negative where the weights do not fit."""
-        return self.held.usable_bytes_per_chip - self.held.weight_bytes_per_chip
-
-    def decode_cost(self, running: float, context: float) -> StepCost:
-        """Return the seconds in which a rank's sequences gain one token each, with speculation if there is any.
-
-        A round of speculation yields several tokens; its seconds are shared among them, at this batch and context.
-        """
+        """Seconds of a step; with speculation a round's are shared among the tokens that it yields in the mean."""
         if self.drafting is None:
-            return self.cost
-        return scaled(self.cost, self._round_factor(max(1, round(running)), max(1, round(context))))
-
-    def _round_factor(self, running: int, context: int) -> float:
-        if (running, context) not in self._factors and self.drafting:
-            given, batch = self.drafting, running * self.ranks
-            found = speculate(self.deployment, given.drafter, given.acceptance, given.length, batch, context)
-            self._factors[running, context] = 1 / found.speedup
-        return self._factors[running, context]
+            return step_cost(self.deployment)
+        length, acceptance = self.drafting.length, self.drafting.acceptance
+        return speculative_cost(self.held, length, expected_tokens(acceptance, length))
 
     @functools.cached_property
-    def _factors(self) -> dict[tuple[int, int], float]:
-        return {}
+    def room(self) -> KVRoom:
+        """The memory that a rank has for caches."""
+        return kv_room(self.held)
 
     def step_s(self, running: float, context: float, chunks: Sequence[tuple[int, int]] = ()) -> float:
         """Return the seconds of a step in which each rank decodes so many sequences and reads these pieces."""
-        cost = self.cost if chunks else self.decode_cost(running, context)
-        load = decoding(cost, running, context)
-        return cost.seconds_of([(load, chunks)] * self.ranks)
+        load = decoding(self.cost, running, context)
+        return self.cost.seconds_of([(load, chunks)] * self.ranks)
 
     def running_limit(self, mean_bytes: float, deviation_bytes: float, reserve: float) -> int:
         """Return how many sequences a rank may run so that their caches leave a reserve of the room free.
@@ -103,18 +84,18 @@ class WorkerKind:
             deviation_bytes: how they differ.
             reserve: share of the room that stays free.
         """
-        room = self.room_bytes * (1 - reserve)
+        room = self.room.free_bytes * (1 - reserve)
         return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
 
 
 def decoding(cost: StepCost, running: float, context: float) -> DecodeLoad:
     """Return the sums of so many sequences, all at one context; both may be means."""
     load = cost.load()
-    load.sequences = running  # type: ignore[assignment]  # a mean over time
-    load.context_tokens = running * context  # type: ignore[assignment]
+    load.sequences = running  # a mean over time
+    load.context_tokens = running * context
     for bend in load.bends:
         if context < bend.limit:
-            bend.sequences, bend.tokens = running, running * context  # type: ignore[assignment]
+            bend.sequences, bend.tokens = running, running * context
     return load
 
 
@@ -180,7 +161,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PoolState:
     """How a pool of so many workers runs at the peak rate."""
 
     running: float  # mean sequences of a rank
@@ -216,7 +197,7 @@ class Answers:
     ) -> None:
         self.worker, self.answers, self.prompts = worker, answers, prompts
         self.limit_s = token_s
-        self._known: dict[int, Batch | None] = {}
+        self._known: dict[int, PoolState | None] = {}
         steps = [mix.share * mix.decoded_tokens for mix in answers.mixes]
         self.steps = sum(steps)  # decode steps of a request, in the mean
         self._new = prompts.mean(lambda mix: mix.new_tokens) if prompts else 0.0
@@ -226,15 +207,14 @@ class Answers:
         ]
         contexts = [mix.input_tokens + max(1, mix.output_tokens / 2) for mix in answers.mixes]
         self.context = sum(w * c for w, c in zip(weights, contexts, strict=True))
-        kept = [worker.held.cache_bytes_per_chip(round(context)) for context in contexts]
+        kept = [worker.room.kept_bytes(round(context)) for context in contexts]
         mean = sum(w * k for w, k in zip(weights, kept, strict=True))
         deviation = math.sqrt(max(0.0, sum(w * k * k for w, k in zip(weights, kept, strict=True)) - mean**2))
         #: Sequences of a rank for which memory has room, the reserve left free.
         self.memory_running = worker.running_limit(mean, deviation, reserve)
         #: Bytes on each chip of the longest sequence at its end.
-        self.longest_bytes = max(worker.held.cache_bytes_per_chip(mix.last_context) for mix in answers.mixes)
-        room = worker.room_bytes * (1 - reserve)
-        if self.longest_bytes > room:
+        self.longest_bytes = max(worker.room.kept_bytes(mix.last_context) for mix in answers.mixes)
+        if self.longest_bytes > worker.room.free_bytes * (1 - reserve):
             self.memory_running = 0
 
     @functools.cached_property
@@ -259,13 +239,13 @@ class Answers:
         each = self.worker.ranks * running / self.worker.step_s(running, self.context)
         return self.answers.peak_per_s * self.steps / each
 
-    def at(self, workers: int) -> Batch | None:
+    def at(self, workers: int) -> PoolState | None:
         """Return how so many workers run; None where they cannot keep up."""
         if workers not in self._known:
             self._known[workers] = self._at(workers)
         return self._known[workers]
 
-    def _at(self, workers: int) -> Batch | None:
+    def _at(self, workers: int) -> PoolState | None:
         ranks = workers * self.worker.ranks
         running = self._running(self.answers.peak_per_s * self.steps / ranks, ranks)
         if running is None or self.most_running < 1:
@@ -277,7 +257,7 @@ class Answers:
         share = max(running / self.most_running, queue.busy(workers) if queue else 0.0)
         full = no_slot(ranks * self.most_running, ranks * running)
         come = self.prompts.peak_per_s / ranks if self.prompts else 0.0
-        return Batch(running, token_s, extra_s, chunked, share, full, come, queue, wait)
+        return PoolState(running, token_s, extra_s, chunked, share, full, come, queue, wait)
 
     def _running(self, wanted: float, ranks: int) -> float | None:
         """Sequences of a rank by Little's law, n = wanted x seconds of a step with n; None where there are too many.
@@ -327,11 +307,11 @@ class Answers:
         between = _Between(self.worker, self.prompts, running, self.context, token_s)
         return between, between.wait(ranks // self.worker.ranks)
 
-    def meets_tpot(self, batch: Batch, index: int, delay_s: float = 0.0) -> float:
+    def meets_tpot(self, batch: PoolState, index: int, delay_s: float = 0.0) -> float:
         """Return the chance that a request of a shape has a TPOT within the objective; arguments as of `tpot`."""
         return below(self.limit_s, *self.tpot(batch, index, delay_s))
 
-    def tpot(self, batch: Batch, index: int, delay_s: float = 0.0) -> tuple[float, float]:
+    def tpot(self, batch: PoolState, index: int, delay_s: float = 0.0) -> tuple[float, float]:
         """Return mean and standard deviation of a shape's TPOT; (0, 0) for answers of one token.
 
         Args:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from costlab.roofline import StepCost
-from costlab.roofline.mixed import Coefficients
+from costlab.roofline.mixed import Coefficients, Experts
 
 
 def scaled(cost: StepCost, factor: float) -> StepCost:
@@ -17,20 +17,27 @@ def scaled(cost: StepCost, factor: float) -> StepCost:
     """
     if not factor > 0:
         raise ValueError(f"factor = {factor} should be above 0")
-    experts = cost.experts and dataclasses.replace(cost.experts, each_s=cost.experts.each_s * factor)
-    terms = {name: _scaled(getattr(cost, name), factor) for name in ("compute", "memory", "link")}
-    larger = tuple((least, scaled(each, factor)) for least, each in cost.larger)
-    return dataclasses.replace(cost, **terms, experts=experts, fixed_s=cost.fixed_s * factor, larger=larger)
+    scaled_cost: StepCost = _times(cost, factor)
+    return scaled_cost
 
 
-def _scaled(term: Coefficients, factor: float) -> Coefficients:
-    return Coefficients(**{name: _times(getattr(term, name), factor) for name in term.__dataclass_fields__})
+def _times(cost: Any, factor: float) -> Any:
+    """Multiply what is in seconds: fields named so, the terms, and the seconds that stand in tuples."""
+    fields = [field.name for field in dataclasses.fields(cost)]
+    return dataclasses.replace(cost, **{name: _field(name, getattr(cost, name), factor) for name in fields})
 
 
-def _times(value: Any, factor: float) -> Any:
-    """Multiply seconds: a number, those of bends (both numbers are), or (seconds, stride, cap) of reads."""
-    if not isinstance(value, tuple):
+def _field(name: str, value: Any, factor: float) -> Any:
+    if isinstance(value, StepCost | Coefficients | Experts):
+        return _times(value, factor)
+    if name.endswith("_s"):
         return value * factor
-    return tuple(
-        tuple(part * factor for part in each) if len(each) == 2 else (each[0] * factor, *each[1:]) for each in value
-    )
+    if name in ("pairs", "held") and isinstance(value, tuple):  # (seconds, stride, cap)
+        return tuple((each_s * factor, stride, cap) for each_s, stride, cap in value)
+    if name == "below":
+        return tuple((token_s * factor, sequence_s * factor) for token_s, sequence_s in value)
+    if name == "drafts":
+        return tuple(_times(draft, factor) for draft in value)
+    if name == "larger":
+        return tuple((least, _times(each, factor)) for least, each in value)
+    return value

@@ -20,13 +20,13 @@ from costlab.checks import count, one_of
 from costlab.roofline import Deployment, Efficiency
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.metrics import Objective
-from costlab.serving.plan.pools import Answers, Batch, Drafting, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Drafting, PoolState, Prompts, WorkerKind
 from costlab.serving.plan.sizing import NO_WAIT, below, smallest
 from costlab.serving.plan.workload import Demand, Mix
 
-Layout = Literal["co-located", "separated", "conditional", "buckets"]
+LayoutKind = Literal["co-located", "separated", "conditional", "buckets"]
 #: Who reads prompts: the workers that decode; workers of their own; these only above a length; these, by length.
-LAYOUTS: tuple[Layout, ...] = ("co-located", "separated", "conditional", "buckets")
+LAYOUTS: tuple[LayoutKind, ...] = ("co-located", "separated", "conditional", "buckets")
 
 Constraint = Literal["memory", "TTFT", "TPOT", "link", "ratio", "load"]
 
@@ -47,7 +47,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PlannedPool:
     """Equal workers that do the same."""
 
     name: str  # "prefill", "decode", or "workers" where they do both
@@ -80,16 +80,16 @@ class Figures:
 class Candidate:
     """A layout with as many workers as the closed form asks for."""
 
-    layout: Layout  # who reads prompts
-    prefill: tuple[Pool, ...]  # that read prompts only; none where co-located, several by length with buckets
-    decode: Pool  # that decode; where co-located or conditional they read prompts too
+    layout: LayoutKind  # who reads prompts
+    prefill: tuple[PlannedPool, ...]  # that read prompts only; none where co-located, several by length with buckets
+    decode: PlannedPool  # that decode; where co-located or conditional they read prompts too
     closed: Figures  # by the closed form
     usd_per_hour: float  # of all chips
     threshold_tokens: int | None = None  # conditional: longer uncached prompts go to the prefill pool
     link: Link | None = None  # what caches cross; None where they stay
 
     @property
-    def pools(self) -> tuple[Pool, ...]:
+    def pools(self) -> tuple[PlannedPool, ...]:
         """All pools."""
         return (*self.prefill, self.decode)
 
@@ -104,11 +104,11 @@ class Candidate:
         return _name(self.layout, self.pools)
 
 
-def _name(layout: str, pools: Iterable[Pool]) -> str:
+def _name(layout: str, pools: Iterable[PlannedPool]) -> str:
     return f"{layout} {' + '.join(map(pool_text, pools))}"
 
 
-def pool_text(pool: Pool) -> str:
+def pool_text(pool: PlannedPool) -> str:
     """Return a pool in a few words: 2 x 4 h100-sxm TP4 prefill."""
     node = pool.worker.deployment
     split = [f"TP{node.tensor_parallel}"] if node.tensor_parallel > 1 else []
@@ -138,7 +138,7 @@ class Space:
     decode_chips: tuple[str, ...]  # keys of chips that decode
     prefill_chips: tuple[str, ...] = ()  # of chips that read prompts in pools of their own; empty: as those that decode
     rents: Mapping[str, float] = field(default_factory=dict)  # USD per chip-hour, by chip; 1 where missing
-    layouts: tuple[Layout, ...] = LAYOUTS  # which
+    layouts: tuple[LayoutKind, ...] = LAYOUTS  # which
     tensor_parallel: tuple[int, ...] = (1, 2, 4, 8)  # chips of a rank
     step_tokens: tuple[int, ...] = (512, 2048, 8192)  # budgets of a step, where prompts are read beside decode
     prefill_tokens: int = 8192  # budget of a step of a prefill worker
@@ -247,9 +247,9 @@ KEPT = 8
 class _Sized:
     """A layout whose least workers are known; its figures are computed only if it is kept."""
 
-    layout: Layout
-    prefill: tuple[Pool, ...]
-    decode: Pool
+    layout: LayoutKind
+    prefill: tuple[PlannedPool, ...]
+    decode: PlannedPool
     answers: Answers
     queues: tuple[tuple[Prompts, int], ...] = ()
     delays: tuple[float, ...] = ()
@@ -257,7 +257,7 @@ class _Sized:
     link: Link | None = None
 
     @property
-    def pools(self) -> tuple[Pool, ...]:
+    def pools(self) -> tuple[PlannedPool, ...]:
         return (*self.prefill, self.decode)
 
 
@@ -310,7 +310,7 @@ class _Search:
                 f"{node.usable_bytes_per_chip / 1e9:.3g} GB usable",
             )
         longest = max(mix.last_context for mix in self.demand.mixes)
-        needs, room = node.cache_bytes_per_chip(longest), kind.room_bytes * (1 - self.space.reserve)
+        needs, room = kind.room.kept_bytes(longest), kind.room.free_bytes * (1 - self.space.reserve)
         if needs <= room:
             return None
         return Reason(
@@ -326,7 +326,7 @@ class _Search:
 
     # --- layouts -----------------------------------------------------------------------------------------------
 
-    def _layout(self, layout: Layout, prefill: list[WorkerKind], decode: list[WorkerKind]) -> Iterator[_Sized]:
+    def _layout(self, layout: LayoutKind, prefill: list[WorkerKind], decode: list[WorkerKind]) -> Iterator[_Sized]:
         if layout == "co-located":
             for kind, budget in itertools.product(decode, self.space.step_tokens):
                 yield from self._co_located(dataclasses.replace(kind, step_tokens=budget))
@@ -367,7 +367,7 @@ class _Search:
 
     def _separated(
         self,
-        layout: Layout,
+        layout: LayoutKind,
         ranges: Sequence[tuple[float, float]],
         prefill: list[WorkerKind],
         answers: Answers,
@@ -387,7 +387,7 @@ class _Search:
 
     def _with_prefill(
         self,
-        layout: Layout,
+        layout: LayoutKind,
         ranges: Sequence[tuple[float, float]],
         kind: WorkerKind,
         answers: Answers,
@@ -408,7 +408,7 @@ class _Search:
         if reason := self._link(kind, sum(sizes), answers, workers, chip_bytes_s, [load for _, _, load in parts]):
             return self._refuse(name, reason)
         pools = tuple(
-            Pool("prefill", kind, n, queue.busy(n), a, b)
+            PlannedPool("prefill", kind, n, queue.busy(n), a, b)
             for (a, b, _), queue, n in zip(parts, queues, sizes, strict=True)
         )
         pairs = tuple(zip(queues, sizes, strict=True))
@@ -424,8 +424,12 @@ class _Search:
         if met(sizes) < self.objective.share:
             return None
         for i in range(len(queues)):
-            found = smallest(lambda n, i=i: met([*sizes[:i], n, *sizes[i + 1 :]]) >= self.objective.share, MOST_WORKERS)
-            sizes[i] = found or MOST_WORKERS
+            before, after = sizes[:i], sizes[i + 1 :]
+
+            def enough(n: int, before: list[int] = before, after: list[int] = after) -> bool:
+                return met([*before, n, *after]) >= self.objective.share
+
+            sizes[i] = smallest(enough, MOST_WORKERS) or MOST_WORKERS
         return sizes
 
     def _within(self, sized: _Sized) -> Iterator[_Sized]:
@@ -495,7 +499,7 @@ class _Search:
 
         return met
 
-    def _path(self, batch: Batch, queues: Sequence[Prompts], mix: Mix) -> tuple[int, float]:
+    def _path(self, batch: PoolState, queues: Sequence[Prompts], mix: Mix) -> tuple[int, float]:
         """Which pool reads a shape's prompt, -1 for those who decode, and the seconds that it takes once it starts."""
         for at, queue in enumerate(queues):
             if (seconds := queue.reads_s(mix)) is not None:
@@ -601,12 +605,12 @@ def _over(sized: _Sized, chips: int, most: int) -> Reason:
     return Reason("load", f"{chips} chips are needed at the peak ({shares}); there are {most}")
 
 
-def _pool(name: str, answers: Answers, workers: int) -> Pool:
+def _pool(name: str, answers: Answers, workers: int) -> PlannedPool:
     """The pool that decodes, its workers' batch limit set."""
     batch = answers.at(workers)
     assert batch is not None
     kind = dataclasses.replace(answers.worker, most_running=answers.most_running)
-    return Pool(name, kind, workers, batch.busy)
+    return PlannedPool(name, kind, workers, batch.busy)
 
 
 def _slowness(sized: _Sized) -> float:

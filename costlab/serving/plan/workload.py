@@ -11,6 +11,7 @@ come, and would look like one that is asked for less.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from costlab.arrays import Floats
 from costlab.checks import count
 from costlab.traces import Request, Trace, TraceError
 
+#: Tokens of a block of cache: what is cached of a prompt is whole blocks.
+BLOCK_TOKENS = 16
 #: Lengths per axis that a spread distribution is cut into, each with the same share of the requests.
 LEVELS = 4
 
@@ -42,7 +45,7 @@ class Mix:
             raise ValueError(f"share = {self.share} should be above 0 and at most 1")
         if not 0 <= self.cached_tokens < self.input_tokens:
             raise ValueError(
-                f"cached_tokens = {self.cached_tokens} should be from 0 to less than the {self.input_tokens} of the prompt"
+                f"cached_tokens = {self.cached_tokens} should be from 0 to less than the prompt's {self.input_tokens}"
             )
 
     @property
@@ -118,9 +121,13 @@ class Demand:
         """
         gaps = rng.gamma(1 / self.cv**2, self.cv**2 / self.peak_per_s, number)
         drawn = rng.choice(len(self.mixes), number, p=[mix.share for mix in self.mixes])
+        # one prefix that all share: what of it is as long as a shape's cached part is found from the second time on
+        prefix = tuple(range(max(mix.cached_tokens for mix in self.mixes) // BLOCK_TOKENS))
+        shapes = [
+            (mix.input_tokens, mix.output_tokens, prefix[: mix.cached_tokens // BLOCK_TOKENS]) for mix in self.mixes
+        ]
         for time_s, index in zip(np.cumsum(gaps).tolist(), drawn.tolist(), strict=True):
-            mix = self.mixes[index]
-            yield Request(time_s, mix.input_tokens, mix.output_tokens, ())
+            yield Request(time_s, *shapes[index])
 
 
 def demand(
@@ -139,7 +146,7 @@ def demand(
         rate_per_s: mean arrivals per second.
         input_tokens: mean length of a prompt.
         output_tokens: mean length of an answer.
-        hit_rate: share of each prompt's tokens that a cache holds, 0 to 1.
+        hit_rate: share of each prompt's tokens that a cache holds, 0 to 1, in whole blocks of `BLOCK_TOKENS`.
         peak_factor: peak rate over the mean one.
         cv: coefficient of variation of the gaps between arrivals.
         length_cv: that of prompts and answers, each log-normal and independent; 0 makes all alike. Each is cut into
@@ -155,7 +162,7 @@ def demand(
     inputs = _spread(count(input_tokens, "input tokens"), length_cv)
     outputs = _spread(count(output_tokens, "output tokens"), length_cv)
     share = 1 / len(inputs) / len(outputs)
-    mixes = tuple(Mix(i, o, share, min(i - 1, round(i * hit_rate))) for i in inputs for o in outputs)
+    mixes = tuple(Mix(i, o, share, _cached(i, hit_rate)) for i in inputs for o in outputs)
     return Demand(rate_per_s, mixes, peak_factor, cv)
 
 
@@ -177,7 +184,7 @@ def demand_of(trace: Trace, *, hit_rate: float = 0.0, peak_factor: float = 1.0, 
     gaps = np.diff(rows[:, 0])
     spread = float(gaps.std() / gaps.mean()) if cv is None else cv
     rate = len(gaps) / float(gaps.sum())
-    mixes = tuple(Mix(i, o, share, min(i - 1, round(i * hit_rate))) for i, o, share in _grouped(rows[:, 1], rows[:, 2]))
+    mixes = tuple(Mix(i, o, share, _cached(i, hit_rate)) for i, o, share in _grouped(rows[:, 1], rows[:, 2]))
     return Demand(rate, mixes, peak_factor, max(spread, 0.01))
 
 
@@ -192,6 +199,12 @@ def positive(value: float, what: str, unit: str) -> float:
     return value
 
 
+def _cached(input_tokens: int, hit_rate: float) -> int:
+    """Cached tokens of a prompt: whole blocks, and never the whole prompt."""
+    blocks = min(input_tokens * hit_rate, input_tokens - 1) // BLOCK_TOKENS
+    return int(blocks) * BLOCK_TOKENS
+
+
 def _spread(mean: int, cv: float) -> list[int]:
     """Return the means of equally frequent parts of a log-normal distribution, shortest first."""
     if cv == 0:
@@ -200,7 +213,7 @@ def _spread(mean: int, cv: float) -> list[int]:
     # the mean above a cut is mean x (1 - Phi(z - sigma)): what a log-normal's upper part holds of the whole
     cuts = [-math.inf, *(normal.inv_cdf(i / LEVELS) for i in range(1, LEVELS)), math.inf]
     held = [normal.cdf(cut - sigma) for cut in cuts]
-    return [max(1, round(mean * LEVELS * (b - a))) for a, b in zip(held, held[1:], strict=False)]
+    return [max(1, round(mean * LEVELS * (b - a))) for a, b in itertools.pairwise(held)]
 
 
 def _grouped(inputs: Floats, outputs: Floats) -> Iterator[tuple[int, int, float]]:
