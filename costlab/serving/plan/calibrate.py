@@ -6,8 +6,8 @@ shares of peak compute and of memory bandwidth that are reached, and the seconds
 
 A run is compared by what it measured, not by the rate that was asked for: by Little's law a run of x output tokens per
 second at a mean TPOT of t had x t sequences in its batch. Left out are runs that were mostly filling and draining, in
-which a request took more than a tenth of the duration, as in an overloaded one. A TTFT is compared where prefill was less
-than half busy; beyond, it is queueing.
+which a request took more than a tenth of the duration, as in an overloaded one. A TTFT is compared where prefill was
+less than half busy; beyond, it is queueing.
 
 Formats: vllm 0.33.0, vllm/benchmarks/serve.py; sglang 0.5.23, sglang/benchmark/serving.py.
 """

@@ -1,7 +1,7 @@
 """Which layouts could serve a load, each with as few workers as meet the objective, in closed form.
 
-A search tries every pair of worker kinds in every layout, finds the least workers of each by the formulas of `sizing`, and
-sorts what is found by cost. What cannot serve says why: memory, TTFT, TPOT, link or ratio, with its numbers.
+A search tries every pair of worker kinds in every layout, finds the least workers of each by the formulas of `sizing`,
+and sorts what is found by cost. What cannot serve says why: memory, TTFT, TPOT, link or ratio, with its numbers.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class Space:
                     break
 
     def link_of(self, prefill: WorkerKind, decode: WorkerKind) -> tuple[Link, float]:
-        """Return the link between two workers, and its bandwidth per chip: the slower side's network, by chip and rank."""
+        """Return the link between two workers, and its bandwidth per chip: the slower side's network, of a rank."""
         share = self.efficiency.link
         each = self.link_bytes_s or share * min(w.deployment.chip.network_bytes_s for w in (prefill, decode))
         group = min(prefill.deployment.tensor_parallel, decode.deployment.tensor_parallel)
@@ -418,7 +418,7 @@ class _Search:
     def _least(
         self, queues: Sequence[Prompts], answers: Answers, workers: int, delays: Sequence[float]
     ) -> list[int] | None:
-        """The least workers of each prefill pool, one pool after another with the others unlimited, then all together."""
+        """The least workers of each prefill pool, one after another, those that follow unlimited."""
         met = self._meeting(answers, workers, queues, delays)
         sizes = [MOST_WORKERS] * len(queues)
         if met(sizes) < self.objective.share:
@@ -545,7 +545,7 @@ class _Search:
         self, kind: WorkerKind, prefillers: int, answers: Answers, decoders: int, chip_bytes_s: float,
         loads: Sequence[Demand],
     ) -> Reason | None:  # fmt: skip
-        """Egress of prefill and ingress of decode workers, per chip, against what the link carries (arXiv 2506.05508)."""
+        """Egress of prefill and ingress of decode, per chip, against what the link carries (arXiv 2506.05508)."""
         sent = SentBytes.of(self.space.loaded, answers.worker.deployment.tensor_parallel)
         bytes_s = sum(load.peak_per_s * load.mean(lambda mix: sent(mix.input_tokens)) for load in loads)
         for side, workers, node in (
