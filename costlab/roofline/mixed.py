@@ -73,13 +73,24 @@ class Coefficients:
                     total += each_s * (entries if cap is None or entries < cap else cap)
         return total
 
-    def line(self, load: DecodeLoad, tokens: float) -> StepLine:
-        """Return the same for a step that only decodes, and by how much each later one takes longer."""
+    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
+        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
         slope = load.sequences * self.context_s
         if self.below:
             for (token_s, _), bend in zip(self.below, load.bends, strict=True):
                 slope += bend.sequences * token_s
-        return self.seconds(load, (), tokens), slope
+        for new, _ in chunks:
+            slope += new * self.prefix_s
+            for each_s, _, _ in self.pairs:
+                slope += each_s * new * new
+            for each_s, _, _ in self.held:
+                slope += each_s * new
+        return self.seconds(load, chunks, tokens), slope
+
+    @property
+    def even(self) -> bool:
+        """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
+        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -261,10 +272,29 @@ class StepCost:
         Args:
             loads: of each replica.
         """
-        cost = self._at(max(load.sequences for load in loads)) if self.larger else self
+        return self.lines_of([(load, ()) for load in loads])
+
+    def lines_of(self, ranks: Sequence[Rank]) -> StepLines:
+        """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
+
+        With pieces of prompts they hold for the first step, and for later ones where the cost is `even`.
+
+        Args:
+            ranks: what each replica does, as `seconds_of` takes it.
+        """
+        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
-            return StepLines(cost._pass_lines(loads))
-        return StepLines.in_turn([each._pass_lines(loads) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+            return StepLines(cost._pass_lines(ranks))
+        if any(chunks for _, chunks in ranks):
+            return StepLines(((cost.seconds_of(ranks), 0.0),))
+        return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+
+    @functools.cached_property
+    def even(self) -> bool:
+        """Whether `lines_of` holds for later steps that read equal pieces of prompts."""
+        costs = (self, *(cost for _, cost in self.larger))
+        simple = all(not cost.drafts and cost.rows == 1 for cost in costs)
+        return simple and all(term.even for cost in costs for term in cost._terms)
 
     def _at(self, sequences: float) -> StepCost:
         """The cost that holds for so many decoding sequences."""
@@ -297,11 +327,15 @@ class StepCost:
                 slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
         return self.fixed_s + slowest
 
-    def _pass_lines(self, loads: Sequence[DecodeLoad]) -> tuple[StepLine, ...]:
-        tokens = self.rows * sum([load.sequences for load in loads])
+    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
         found: list[StepLine] = []
-        for load in loads:
-            lines = [term.line(load, tokens) for term in self._terms]
+        for load, chunks in ranks:
+            lines = [term.line(load, chunks, tokens) for term in self._terms]
             if not self.overlap:
                 lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
             found += lines
