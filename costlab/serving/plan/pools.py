@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from costlab.arch import Drafter
-from costlab.roofline import DecodeLoad, Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
+from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
 from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
 from costlab.serving.plan.workload import Demand, Mix
 from costlab.speculative.theory import expected_tokens
@@ -70,8 +70,7 @@ class WorkerKind:
 
     def step_s(self, running: float, context: float, chunks: Sequence[tuple[int, int]] = ()) -> float:
         """Return the seconds of a step in which each rank decodes so many sequences and reads these pieces."""
-        load = decoding(self.cost, running, context)
-        return self.cost.seconds_of([(load, chunks)] * self.ranks)
+        return self.cost.seconds_of([(self.cost.mean_load(running, context), chunks)] * self.ranks)
 
     def running_limit(self, mean_bytes: float, deviation_bytes: float, reserve: float) -> int:
         """Return how many sequences a rank may run so that their caches leave a reserve of the room free.
@@ -86,17 +85,6 @@ class WorkerKind:
         """
         room = self.room.free_bytes * (1 - reserve)
         return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
-
-
-def decoding(cost: StepCost, running: float, context: float) -> DecodeLoad:
-    """Return the sums of so many sequences, all at one context; both may be means."""
-    load = cost.load()
-    load.sequences = running  # a mean over time
-    load.context_tokens = running * context
-    for bend in load.bends:
-        if context < bend.limit:
-            bend.sequences, bend.tokens = running, running * context
-    return load
 
 
 # --- a pool that reads prompts -----------------------------------------------------------------------------------
