@@ -15,7 +15,7 @@ user sees an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,3 +133,28 @@ class Failures:
         count(self.workers_per_node, "workers_per_node")
         if whole(self.seed, "seed") < 0:
             raise ValueError(f"seed = {self.seed} should not be negative")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything goes out."""
+        return bool(self.outages or self.rates)
+
+    def check(self, workers: Mapping[str, int], linked: bool) -> None:
+        """Refuse outages of what a layout does not have.
+
+        Args:
+            workers: how many each pool has, by its name.
+            linked: whether there is a link.
+
+        Raises:
+            ValueError: quoting the first such outage.
+        """
+        for outage in (*self.outages, *self.rates):
+            if outage.pool and outage.pool not in workers:
+                raise ValueError(f"{outage}: {checks.unknown('pool', outage.pool, workers)}")
+            if outage.what == "link" and not linked:
+                raise ValueError(f"{outage}: co-located workers have no link")
+            there = workers[outage.pool or next(iter(workers))]
+            there = -(-there // self.workers_per_node) if outage.what == "node" else there
+            if isinstance(outage, Outage) and outage.index >= there:
+                raise ValueError(f"{outage}: index should be below {there}")

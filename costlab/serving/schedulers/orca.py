@@ -25,11 +25,14 @@ class Orca:
     def plan(self, rank: Rank) -> Batch:
         """Admit what fits, and return the next step."""
         chunks = []
+        rank.make_room()
         while rank.waiting and len(rank.running) < self.max_running:
             job = rank.waiting[0]
-            blocks = rank.blocks.lacking(job, job.most)
+            blocks = rank.blocks.lacking(job, rank.most(job))
             if not rank.blocks.can_take(blocks):
                 break
-            if rank.admit(blocks, rank.cached(job)):
+            rank.blocks.take(job, blocks)
+            rank.admit(rank.cached(job))
+            if job in rank.prefilling:
                 chunks.append((job, job.left))
-        return Batch(chunks)
+        return Batch(chunks, rank.decoding)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costlab.checks import count, share
-from costlab.serving.jobs import Job
 from costlab.serving.rank import Batch, Rank
 
 
@@ -29,23 +28,20 @@ class PrefillFirst:
 
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt, and return the next step."""
-        chunks = self._admit(rank)
-        if chunks:
-            return Batch(chunks, decodes=False)
-        preempted = rank.make_room()
-        return Batch([], steady=not preempted)
-
-    def _admit(self, rank: Rank) -> list[tuple[Job, int]]:
-        """Admit jobs while budget and blocks last, and return their prompts."""
-        used, chunks = 0, list[tuple[Job, int]]()
+        used, chunks = 0, []
         while rank.waiting and len(rank.running) < self.max_running:
             job = rank.waiting[0]
             cached = rank.cached(job)
-            tokens = job.left - cached
+            tokens = 0 if job.decodes else job.left - cached
             blocks = rank.blocks.lacking(job, job.known)
-            if not rank.blocks.can_take(blocks, rank.spare(self.watermark)) or (chunks and used + tokens > self.budget):
+            if (chunks and used + tokens > self.budget) or not rank.blocks.can_take(blocks, rank.spare(self.watermark)):
                 break
-            if rank.admit(blocks, cached):
+            rank.blocks.take(job, blocks)
+            rank.admit(cached)
+            if tokens:
                 chunks.append((job, tokens))
                 used += tokens
-        return chunks
+        if chunks:
+            return Batch(chunks, 0)
+        preempted = rank.make_room()
+        return Batch([], rank.decoding, steady=not preempted)
