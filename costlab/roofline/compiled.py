@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from costlab.checks import count
 from costlab.roofline.deployments import Deployment
-from costlab.roofline.mixed import Coefficients, Experts, StepCost
+from costlab.roofline.mixed import Coefficients, ExpertReads, StepCost
 
 
 def step_cost(deployment: Deployment, rows: int = 1) -> StepCost:
@@ -51,7 +51,8 @@ def speculative_cost(deployment: Deployment, length: int, round_tokens: float) -
     Args:
         deployment: with its drafter.
         length: drafted tokens of a sequence in a round; 0 is plain decoding with the drafter in memory.
-        round_tokens: that a sequence gains by a round, in the mean, e.g. `speculative.theory.expected_tokens`.
+        round_tokens: that a sequence gains by a round, in the mean, e.g. `speculative.theory.expected_tokens`; 1 gives
+            the seconds of whole rounds.
 
     Raises:
         ValueError: a deployment without drafter, a negative length, tokens that are not from 1 to `length` + 1.
@@ -163,11 +164,11 @@ class _Pass:
         return Coefficients(step_s=node.dense_read_bytes * node.byte_s, held=kinds, experts=_experts(node))
 
 
-def _experts(node: Deployment) -> Experts | None:
+def _experts(node: Deployment) -> ExpertReads | None:
     layer = node.moe
     if layer is None:
         return None
-    return Experts(node.experts_held, 1.0 - layer.top_k / layer.experts, node.expert_bytes * node.byte_s)
+    return ExpertReads(node.experts_held, 1.0 - layer.top_k / layer.experts, node.expert_bytes * node.byte_s)
 
 
 __all__ = ["speculative_cost", "step_cost"]
