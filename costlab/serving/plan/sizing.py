@@ -2,16 +2,16 @@
 
 Formulas, each an approximation that `verify` checks by simulation:
 
-- A prompt of u uncached tokens takes S = the seconds of its chunks. Under load a step holds as many prompts as its token
-  budget does, and a prompt takes D = the seconds of that step over the prompts of one data-parallel rank.
+- A prompt of u uncached tokens takes S = the seconds of its chunks. Under load a step holds as many prompts as its
+  token budget does, and a prompt takes D = the seconds of that step over the prompts of one data-parallel rank.
 - Prefill waits as a queue of c = workers x ranks servers with service D. Mean wait: Erlang's M/M/c, and M/D/c after
   Cosmetatos, mixed by the squared variation of D; other arrivals by (Ca^2 + Cs^2) / (1 + Cs^2) (Allen and Cunneen).
   P(wait > t) = P(wait) exp(-t P(wait) / mean wait). TTFT = wait + S, over the shapes of requests.
 - Decode: Little's law. n sequences run on a worker, n = rate x (output - 1) x step(n): solved by bisection. A request
   finds no free slot with the chance of Halfin and Whitt.
 - A pool that does both runs a chunk in a share phi of its steps: phi g = rate x u x t, t = T0 + phi (T1 - T0), where
-  T0 is a step without a chunk, T1 one with a chunk of g tokens. Prompts that come while an answer is made lengthen it as
-  a Poisson number of interruptions: that is the spread of TPOT.
+  T0 is a step without a chunk, T1 one with a chunk of g tokens. Prompts that come while an answer is made lengthen it
+  as a Poisson number of interruptions: that is the spread of TPOT.
 - Transfer: latency + bytes / bandwidth on each chip that holds distinct cache; it delays the second token.
 - Separated pools stand in the ratio alpha = prefill requests per second of a worker over decode requests per second of
   one (arXiv 2506.05508): whole workers round it, which is the cost of small deployments.

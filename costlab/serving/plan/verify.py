@@ -1,4 +1,4 @@
-"""Every plan that is shown is simulated first: at its peak, with a worker lost, with step times that are not known well.
+"""Every plan that is shown is simulated first: at its peak, with a worker lost, with step times not known well.
 
 The closed form proposes; the simulator decides. A proposal that fails gets a worker more in the pool that falls short, a
 few times, and is refused with its reason if that does not help. What passes is weighed by cost, TTFT and TPOT as they
