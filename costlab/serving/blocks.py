@@ -28,11 +28,22 @@ class Blocks:
 
     def __init__(self, total: int, block_tokens: int = 16) -> None:
         self.total, self.block_tokens = count(total, "blocks"), count(block_tokens, "block_tokens")
-        self.free = self.total
-        self.held: dict[Hashable, int] = {}  # blocks of each holder; of one that grows, as they were when it began
-        self._growing: dict[Hashable, int] = {}  # by holder: its tokens less the clock's, when it began
+        self.peak = 0  # the most that were held at one time, when anybody gave some back
+        self._held: dict[Hashable, int] = {}  # blocks of each holder; of one that grows, as they were when it began
+        # by holder that grows: its tokens less the clock's, when it began, and the blocks that it may come to
+        self._growing: dict[Hashable, tuple[int, int]] = {}
         self._residues = [0] * self.block_tokens  # growing holders by (tokens less clock) modulo a block's
         self._clock = 0  # tokens by which all growing holders have grown
+        self._free, self._as_of = self.total, 0  # free blocks, when the clock stood there
+        self._promised = 0  # blocks of all holders, of those that grow the most they may come to
+
+    @property
+    def free(self) -> int:
+        """Blocks that nobody holds."""
+        if self._as_of != self._clock:
+            self._free -= self._between(self._as_of, self._clock)
+            self._as_of = self._clock
+        return self._free
 
     @property
     def used(self) -> int:
@@ -43,6 +54,11 @@ class Blocks:
         """Return the blocks that so many tokens fill."""
         return -(-tokens // self.block_tokens)
 
+    def held(self, holder: Hashable) -> int:
+        """Return the blocks of a holder."""
+        growing = self._growing.get(holder)
+        return self._held.get(holder, 0) if growing is None else self.needed(growing[0] + self._clock)
+
     # --- holders that stay as they are -------------------------------------------------------------------------
 
     def lacking(self, holder: Hashable, tokens: int) -> int:
@@ -51,7 +67,7 @@ class Blocks:
 
     def can_take(self, blocks: int, spare: int = 0) -> bool:
         """Say whether so many blocks are free and `spare` remain."""
-        return blocks + spare <= self.free
+        return self._promised + blocks + spare <= self.total or blocks + spare <= self.free
 
     def take(self, holder: Hashable, blocks: int) -> None:
         """Give a holder further blocks.
@@ -62,38 +78,49 @@ class Blocks:
         if blocks > self.free:
             raise ValueError(f"no room for {blocks} blocks: {self.free} of {self.total} are free")
         if blocks:
-            self.free -= blocks
-            self.held[holder] = self.held.get(holder, 0) + blocks
+            if not self.can_take(blocks):
+                raise ValueError(f"no room for {blocks} blocks: {self.free} of {self.total} are free")
+            self._free -= blocks
+            self._promised += blocks
+            self._held[holder] = self._held.get(holder, 0) + blocks
 
     def give(self, holder: Hashable) -> int:
         """Take all blocks of a holder back, and return how many they are; none if it holds none."""
+        used = self.total - self.free
+        if used > self.peak:
+            self.peak = used
         if holder in self._growing:
             self.stop(holder)
-        blocks = self.held.pop(holder, 0)
-        self.free += blocks
+        blocks = self._held.pop(holder, 0)
+        self._free += blocks
+        self._promised -= blocks
         return blocks
 
     # --- holders that grow -------------------------------------------------------------------------------------
 
     def grow_from(self, holder: Hashable, tokens: int, most: int) -> None:
-        """Let a holder grow with all others that do, from `tokens` on.
+        """Let a holder grow with all others that do, from `tokens` on, for which it has the blocks, up to `most`.
 
         Whole blocks that it took beyond them are free again, unless they suffice for `most`: then it need not grow.
         """
-        held, needed = self.held.get(holder, 0), -(-tokens // self.block_tokens)
-        if held * self.block_tokens >= most:
-            return
-        self.free += held - needed
-        self.held[holder] = needed
-        start = self._growing[holder] = tokens - self._clock
-        self._residues[start % self.block_tokens] += 1
+        size = self.block_tokens
+        held, needed, most = self._held.get(holder, 0), -(-tokens // size), -(-most // size)
+        if held < most:
+            self._free = self.free + held - needed
+            self._promised += most - held
+            self._held[holder] = needed
+            start = tokens - self._clock
+            self._growing[holder] = start, most
+            self._residues[start % size] += 1
 
     def stop(self, holder: Hashable) -> None:
         """Let a holder grow no more; it keeps its blocks."""
-        start = self._growing.pop(holder, None)
-        if start is not None:
+        if holder in self._growing:
+            self._free = self.free
+            start, most = self._growing.pop(holder)
             self._residues[start % self.block_tokens] -= 1
-            self.held[holder] = -(-(start + self._clock) // self.block_tokens)
+            held = self._held[holder] = -(-(start + self._clock) // self.block_tokens)
+            self._promised += held - most
 
     def growth(self, tokens: int) -> int:
         """Return the blocks that all growing holders together need for so many further tokens each."""
@@ -106,20 +133,9 @@ class Blocks:
         )
         return rounds * len(self._growing) + some
 
-    def can_grow(self, tokens: int = 1) -> bool:
-        """Say whether all growing holders can grow by so many tokens."""
-        return self.growth(tokens) <= self.free
-
-    def most_growth(self, tokens: int, spare: int = 0) -> int:
-        """Return by how many tokens, up to `tokens`, all growing holders can grow and leave `spare` blocks free."""
-        free = self.free - spare
-        if len(self._growing) * (tokens // self.block_tokens + 1) <= free or self.growth(tokens) <= free:
-            return tokens
-        low, high = 0, tokens  # growth(low) fits, growth(high) does not
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.growth(middle) <= free else (low, middle)
-        return low
+    def can_grow(self, tokens: int = 1, spare: int = 0) -> bool:
+        """Say whether all growing holders can grow by so many tokens, none beyond its most, and `spare` blocks remain."""
+        return self._promised + spare <= self.total or self.growth(tokens) + spare <= self.free
 
     def grow(self, tokens: int = 1) -> None:
         """Let all growing holders grow by so many tokens.
@@ -127,20 +143,26 @@ class Blocks:
         Raises:
             ValueError: not enough blocks are free; nothing has changed then.
         """
-        blocks = self.growth(tokens)
-        if blocks > self.free:
-            raise ValueError(f"no room to grow by {blocks} blocks: {self.free} of {self.total} are free")
-        self.free -= blocks
+        if self._promised > self.total and self.growth(tokens) > self.free:
+            raise ValueError(f"no room to grow by {self.growth(tokens)} blocks: {self.free} of {self.total} are free")
         self._clock += tokens
+
+    def _between(self, begin: int, end: int) -> int:
+        """Return the blocks that all growing holders need as the clock goes from one count to another."""
+        size, residues = self.block_tokens, self._residues
+        rounds, rest = divmod(end - begin, size)
+        at = -begin % size  # the residue whose holders need a block first; those below follow, one each token
+        first = at - rest + 1
+        some = sum(residues[first : at + 1]) if first >= 0 else sum(residues[: at + 1]) + sum(residues[first:])
+        return rounds * len(self._growing) + some
 
     def check(self) -> None:
         """Raise AssertionError unless free and held blocks make all, and the residues are those of the holders."""
-        size = self.block_tokens
-        growing = sum(-(-(start + self._clock) // size) for start in self._growing.values())
-        fixed = sum(blocks for holder, blocks in self.held.items() if holder not in self._growing)
-        assert self.free + growing + fixed == self.total, f"{self.free} + {growing} + {fixed} blocks, not {self.total}"
-        assert self.free >= 0
-        residues = [0] * size
-        for start in self._growing.values():
-            residues[start % size] += 1
+        held = sum(self.held(holder) for holder in self._held)
+        assert 0 <= self.free == self.total - held, f"{self.free} free and {held} held blocks are not {self.total}"
+        residues = [0] * self.block_tokens
+        for start, _ in self._growing.values():
+            residues[start % self.block_tokens] += 1
         assert residues == self._residues, "residues differ from those of the holders"
+        promised = sum(self._growing[holder][1] if holder in self._growing else n for holder, n in self._held.items())
+        assert promised == self._promised, f"{self._promised} blocks promised, should be {promised}"

@@ -68,23 +68,29 @@ class TokenClock:
         if not others:
             self._worst.clear()
 
-    def decode(self, sequences: int, start_s: float, steps: Sequence[Stretch], recorder: Recorder) -> None:
-        """Note decode steps, the first of which began at `start_s`."""
-        alike, end_s = sequences, start_s
-        if self._joined or self.decoded_s != start_s:
-            alike = self._first(sequences, start_s, start_s + steps[0].first_s, recorder)
-        for count, first_s, rise_s in steps:
-            last_s = first_s + (count - 1) * rise_s
-            began_s, end_s = end_s, end_s + count * (first_s + last_s) / 2
+    def decode(
+        self,
+        sequences: int,
+        start_s: float,
+        steps: int,
+        first_s: float,
+        last_s: float,
+        end_s: float,
+        recorder: Recorder,
+    ) -> None:
+        """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
+        if self._joined or self._decoded_s != start_s:
+            alike = self._first(sequences, start_s, start_s + first_s, recorder)
             if alike < sequences:  # the others have had their first step noted
                 if alike:
-                    recorder.gaps(alike, first_s, first_s, 1, began_s + first_s)
-                first_s, count, alike = first_s + rise_s, count - 1, sequences
-                if not count:
-                    continue
-            recorder.gaps(sequences, first_s, last_s, count, end_s)
-            self._worst.add(began_s, max(first_s, last_s))
-        self.decoded_s = end_s
+                    recorder.gaps(alike, first_s, first_s, 1, start_s + first_s)
+                    self._worst.add(start_s, first_s)
+                start_s, steps = start_s + first_s, steps - 1
+                first_s += (last_s - first_s) / max(steps, 1)
+        if steps:
+            recorder.gaps(sequences, first_s, last_s, steps, end_s)
+            self._worst.add(start_s, last_s if last_s > first_s else first_s)
+        self._decoded_s = end_s
 
     def _first(self, sequences: int, start_s: float, end_s: float, recorder: Recorder) -> int:
         """Note the first step for those whose latest token is older than its start; return how many the others are."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from costlab.roofline.decoding import DecodeLoad
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenClock
 from costlab.serving.jobs import Job
+
+#: More steps than any run takes.
+MOST_STEPS = 2**53
 
 
 class Batch:
@@ -24,6 +28,21 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.chunks) or self.decodes > 0
+
+
+class Scheduler(Protocol):
+    """What decides who is in the next step."""
+
+    @property
+    def max_running(self) -> int:
+        """The most jobs in a batch."""
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit and preempt jobs of a rank, and return its next step."""
+
+
+#: What a rank does that has no prompts to read.
+_DECODE = Batch([])
 
 
 class Rank:
@@ -55,6 +74,7 @@ class Rank:
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
+        self.batch = _DECODE  # the step in flight
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self._steps = 0  # of decoding
@@ -101,8 +121,8 @@ class Rank:
         self.running[job] = None
         self.admitted.append(job)
         if cached:
-            job.cached = cached
             job.computed += cached
+            job.cached = cached
             self.pending_tokens -= cached
         if job.decodes:
             self.pending_tokens -= 1
@@ -111,7 +131,57 @@ class Rank:
             self.prefilling[job] = None
         return job
 
-    def preempt_last(self) -> Job:
+    # --- the batch ---------------------------------------------------------------------------------------------
+
+    def plan(self, scheduler: Scheduler) -> bool:
+        """Let the scheduler decide the next step, and return whether anything is done in it."""
+        if self.waiting or self.prefilling or not self.blocks.can_grow():
+            self.batch = scheduler.plan(self)
+        else:  # nothing to decide: nobody to admit or to preempt, and no prompt to read
+            self.batch = _DECODE
+            self.provide(1)
+        return self.works
+
+    @property
+    def works(self) -> bool:
+        """Whether anything is done in the step."""
+        return bool(self.batch.chunks or self.load.sequences)
+
+    def alike(self, even: bool) -> int:
+        """Return how many steps follow in which only contexts grow; at least 1.
+
+        Args:
+            even: whether equal pieces of a prompt take evenly longer.
+        """
+        batch, load = self.batch, self.load
+        if not batch.steady or (batch.chunks and not even):
+            return 1
+        steps = MOST_STEPS
+        for job, tokens in batch.chunks:
+            steps = min(steps, job.left // tokens)
+        if batch.decodes and load.sequences:
+            steps = min(steps, self.steps_to_end)
+            if load.bends:
+                steps = int(min(steps, load.steps_to_bend))
+        while steps > 1 and not self._fits(steps - 1):
+            steps //= 2
+        return steps
+
+    def _fits(self, steps: int) -> bool:
+        """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
+        batch, blocks = self.batch, self.blocks
+        lacking = [blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks]
+        return blocks.can_grow(steps if batch.decodes else 0, sum(lacking))
+
+    def make_room(self) -> bool:
+        """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
+        before = len(self.preempted)
+        while not self.blocks.can_grow():
+            self.preempt_last()
+        self.provide(1)
+        return len(self.preempted) > before
+
+    def preempt_last(self) -> None:
         """Take the memory of the job that was admitted last, and put it to the front of the queue."""
         job = next(reversed(self.running))
         self.remove(job)
@@ -131,21 +201,17 @@ class Rank:
         else:
             self._stop(job)
 
-    def still(self, batch: Batch) -> Batch:
-        """Return a batch without the jobs that have left since it was made."""
-        chunks = [chunk for chunk in batch.chunks if chunk[0] in self.prefilling]
-        return Batch(chunks, self.decoding if batch.decodes else 0, batch.steady)
-
-    # --- the batch ---------------------------------------------------------------------------------------------
-
-    def compute(self, job: Job, tokens: int) -> bool:
-        """Note that so many tokens of a prompt are computed; return whether these were all."""
-        job.computed += tokens
-        self.pending_tokens -= tokens
-        if job.left:
-            return False
-        del self.prefilling[job]
-        return True
+    def advance(self, steps: int, more: int) -> None:
+        """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
+        if self.batch.decodes:
+            self.provide(steps + more)
+            self.steps += steps
+            self.load.advance(steps)
+        for job, tokens in self.batch.chunks:
+            if job in self.prefilling:
+                job.computed += tokens * steps
+                self.pending_tokens -= tokens * steps
+                self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
@@ -231,11 +297,20 @@ class Rank:
                 found.append(job)
         return found
 
-    def _after(self, steps: int) -> int:
-        """Return the count of tokens after so many further steps."""
-        if self.step_tokens == 1:
-            return self._reached + steps
-        return int((self._steps + steps) * self.step_tokens + 1e-9)
+    def remove(self, job: Job) -> None:
+        """Take a job out of the batch, with all that is computed of it; it keeps its blocks."""
+        if job in self.prefilling:
+            del self.prefilling[job]
+            self.pending_tokens -= job.left
+        else:
+            tokens = job.request.output_tokens - (job.ends - self.steps)
+            job.computed += tokens - job.generated
+            job.generated = tokens
+            self.load.remove(job.computed + 1)
+            self.times.leave(job, bool(self.load.sequences))
+            self.blocks.stop(job)
+            self._forget_end(job)
+        del self.running[job]
 
     def _stop(self, job: Job) -> None:
         self.load.remove(job.computed + 1 + (self._steps - job.began) * self.step_tokens)

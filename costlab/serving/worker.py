@@ -7,8 +7,7 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Literal, Protocol
 
@@ -19,11 +18,9 @@ from costlab.roofline.mixed import Chunk, StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
-from costlab.serving.lines import Stretch, stretches
-from costlab.serving.rank import Batch, Rank
+from costlab.serving.lines import leading, seconds_of, steps_before
+from costlab.serving.rank import MOST_STEPS, Rank, Scheduler
 from costlab.serving.recorder import Recorder
-from costlab.serving.report import PoolUse
-from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
@@ -110,10 +107,9 @@ class Worker:
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns = cycle(self.ranks)
         self._nothing = cost.load()
-        self._batches: list[Batch] = []  # of the step in flight; none: the worker is idle
-        self._steps: list[Stretch] = []  # those ahead, the one in flight first
-        self._start_s = 0.0  # when it began
-        self._due = 0  # the number of the event at which the steps end
+        self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
+        self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
+        self._due = 0  # the number of the event at which they end
         self._awake = False  # whether the scheduler will look anyway, at this instant
 
     # --- jobs come ---------------------------------------------------------------------------------------------
@@ -311,29 +307,29 @@ class Worker:
         if done:
             self._account(done, more=True)
 
-    def _account(self, done: Sequence[Stretch], more: bool) -> None:
-        """Note steps that are over; where `more` follow, the next one has begun and has its blocks."""
-        count = sum(stretch.steps for stretch in done)
-        for rank, batch in zip(self.ranks, self._batches, strict=True):
-            if batch.decodes:
-                if rank.decoding:  # and not all were taken away
-                    rank.clock.decode(rank.decoding, self._start_s, done, self.recorder)
-                rank.provide(count + more)
-                rank.advance(count)
-        self._start_s += sum(stretch.seconds(stretch.steps) for stretch in done)
+    def _account(self, steps: int, end_s: float, more: int = 0) -> None:
+        """Note steps that are over; where one `more` is in flight, it has its blocks."""
+        start_s, first_s = self._start_s, self._first_s
+        last_s = first_s + (steps - 1) * self._rise_s
+        for rank in self.ranks:
+            if rank.batch.decodes and rank.load.sequences:
+                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
+            rank.advance(steps, more)
+        self._start_s = end_s
+        self._steps -= steps
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
         steps, self._steps, self._awake = self._steps, [], True
         now = self.events.now
-        self._account(steps, more=False)
-        batches, self._batches = self._batches, []
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            for job in rank.ended() if batch.decodes else ():
+        self._account(self._steps, now)
+        self._awake = True
+        for rank in self.ranks:
+            for job in rank.ended():
                 if job in self._rank_of:
                     self._finish(job, now)
-            for job, tokens in batch.chunks:
-                if job in rank.prefilling and rank.compute(job, tokens):
+            for job, _ in rank.batch.chunks:
+                if not job.left and job in rank.prefilling:
                     self._prefilled(rank, job, now)
         self._plan()
 
@@ -367,71 +363,43 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin what it has decided."""
-        self._awake = True
-        while True:
-            batches = [self.scheduler.plan(rank) for rank in self.ranks]
-            preempted = self._tell()
-            if preempted:  # and perhaps taken away
-                batches = [rank.still(batch) for rank, batch in zip(self.ranks, batches, strict=True)]
-            if any(batches) or not preempted:
+        self._awake, preempted = True, True
+        while preempted:
+            works, preempted = False, False
+            for rank in self.ranks:
+                works |= rank.plan(self.scheduler)
+                if rank.admitted or rank.preempted:
+                    preempted |= self._tell(rank)
+            if works and (not preempted or any([rank.works for rank in self.ranks])):
+                self._begin()
                 break
         self._awake = False
-        if any(batches):
-            self._begin(batches)
 
-    def _tell(self) -> bool:
+    def _tell(self, rank: Rank) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""
-        any_preempted = False
-        for rank in self.ranks:
-            preempted, rank.preempted = rank.preempted, []
-            admitted, rank.admitted = rank.admitted, []
-            for job in preempted:
-                any_preempted = True
-                if job not in rank.running:
-                    job.state = State.QUEUED
-                self.owner.preempted(job, self)
-            for job in admitted:
+        preempted, rank.preempted = rank.preempted, []
+        for job in preempted:
+            job.state = State.QUEUED
+            self.owner.preempted(job, self)
+        for job in rank.admitted:
+            if job in rank.running:
                 job.state = State.RUNNING
                 if job.admitted_s != job.admitted_s:
                     job.admitted_s = self.events.now
-        return any_preempted
+        rank.admitted.clear()
+        return bool(preempted)
 
-    def _begin(self, batches: list[Batch]) -> None:
-        """Begin the steps that are alike."""
-        self._batches, self._start_s = batches, self.events.now
-        if any(batch.chunks for batch in batches):
-            work = [self._work(rank, batch) for rank, batch in zip(self.ranks, batches, strict=True)]
-            self._steps = [Stretch(1, self.cost.seconds_of(work), 0.0)]
-        else:
-            loads = [rank.load for rank in self.ranks]
-            lines = self.cost.lines(*loads).lines
-            if self.step_tokens != 1:
-                lines = tuple((base, rise * self.step_tokens) for base, rise in lines)
-            self._steps = stretches(lines, self._alike(batches))
-        end_s = self._start_s
-        for stretch in self._steps:
-            end_s += stretch.seconds(stretch.steps)
+    def _begin(self) -> None:
+        """Begin as many steps as are alike."""
+        start_s = self._start_s = self.events.now
+        steps = MOST_STEPS if self.jumps else 1
+        work = []
+        for rank in self.ranks:
+            batch = rank.batch
+            if steps > 1:
+                steps = min(steps, rank.alike(self.cost.even))
+            pieces = [(tokens, job.computed) for job, tokens in batch.chunks]
+            work.append((rank.load if batch.decodes else self._nothing, pieces))
+        self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
+        end_s = start_s + seconds_of(self._steps, self._first_s, self._rise_s)
         self._due = self.events.at(end_s, self._end, last=True)
-        if self.reading is not None:
-            for batch in batches:
-                for job, tokens in batch.chunks:
-                    self.reading(job, tokens, end_s, self)
-
-    def _work(self, rank: Rank, batch: Batch) -> tuple[DecodeLoad, list[Chunk]]:
-        load = rank.load if batch.decodes else self._nothing
-        return load, [(tokens, job.computed) for job, tokens in batch.chunks]
-
-    def _alike(self, batches: Sequence[Batch]) -> int:
-        """Return how many steps follow of which each only makes contexts longer."""
-        if not self.jumps or not all(batch.steady for batch in batches):
-            return 1
-        steps = math.inf
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            if batch.decodes:
-                bend = rank.load.steps_to_bend
-                steps = min(steps, rank.steps_to_end(), bend if bend == math.inf else -(-bend // self.step_tokens))
-        found = max(int(steps), 1)
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            if batch.decodes:
-                found = rank.steps_that_fit(found)
-        return found
