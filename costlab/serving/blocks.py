@@ -7,7 +7,7 @@ is then a sum, however many sequences there are.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from costlab.checks import count
 
@@ -49,6 +49,11 @@ class Blocks:
     def used(self) -> int:
         """Blocks that somebody holds."""
         return self.total - self.free
+
+    @property
+    def holders(self) -> Collection[Hashable]:
+        """Who has blocks."""
+        return self._held.keys()
 
     def needed(self, tokens: int) -> int:
         """Return the blocks that so many tokens fill."""

@@ -5,16 +5,33 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from costlab.serving.failures import Failures, Outage, OutageRate
 from costlab.serving.jobs import Job, State
-from costlab.serving.pools import RunningPool, Station, Wire
+from costlab.serving.pools import RunningPool, Station, Trip, Wire
+from costlab.serving.rules import PoolRules
+from costlab.serving.run import Run
 
-if TYPE_CHECKING:
-    from costlab.serving.pooled import PooledService
+
+class Breakable(Protocol):
+    """A service whose parts may go out."""
+
+    rules: PoolRules
+    run: Run
+    pools: list[RunningPool]
+    trips: dict[Job, Trip]
+
+    def wire_of(self, station: Station | None) -> Wire:
+        """Return the link of a sender or receiver, or the one that all share."""
+
+    def stop_transfer(self, trip: Trip) -> None:
+        """Take what crosses off its link."""
+
+    def lose(self, job: Job, reason: str) -> None:
+        """A job was lost, and it is noticed."""
 
 
 class Breakdowns:
@@ -24,7 +41,7 @@ class Breakdowns:
     should have happened meanwhile is made up when the next request comes.
     """
 
-    def __init__(self, service: PooledService, failures: Failures) -> None:
+    def __init__(self, service: Breakable, failures: Failures) -> None:
         self.service, self.failures, self.recovery = service, failures, failures.recovery
         self._events = service.run.events
         self._due: list[tuple[float, int, Callable[[], None]]] = []

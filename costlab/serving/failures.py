@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -124,8 +124,8 @@ class Failures:
 
     outages: Sequence[Outage] = ()  # at given times
     rates: Sequence[OutageRate] = ()  # at random times
-    recovery: Recovery = Recovery()  # what the service does
-    patience: Patience = Patience()  # how long anybody waits
+    recovery: Recovery = field(default_factory=Recovery)  # what the service does
+    patience: Patience = field(default_factory=Patience)  # how long anybody waits
     workers_per_node: int = 1  # workers of a pool that go out together with their node
     seed: int = 0  # of all that is drawn
 
@@ -149,7 +149,8 @@ class Failures:
         Raises:
             ValueError: quoting the first such outage.
         """
-        for outage in (*self.outages, *self.rates):
+        expected: list[Outage | OutageRate] = [*self.outages, *self.rates]
+        for outage in expected:
             if outage.pool and outage.pool not in workers:
                 raise ValueError(f"{outage}: {checks.unknown('pool', outage.pool, workers)}")
             if outage.what == "link" and not linked:

@@ -270,7 +270,7 @@ class PooledService:
         trip.at_prefill = False
         self._leave_prefill(trip)
         job.prefill_only = False
-        decode.worker.note_prefix(job)
+        decode.worker.keep_prefix(job)
         decode.worker.submit(job)
         self._grant(prefill)
 
@@ -464,7 +464,7 @@ class PooledService:
                 rank.check()
             here = {j for j, t in self.trips.items() if station in self._places(t)}
             assert here == set(worker.jobs), f"{worker.name} has {len(worker.jobs)} jobs, should have {len(here)}"
-            holders = {holder for rank in worker.ranks for holder in rank.blocks.held}
+            holders = {holder for rank in worker.ranks for holder in rank.blocks.holders}
             assert holders <= here, f"{worker.name}: blocks are held for jobs that are not there"
             assert worker.alive or not here
             sent = [t for t in self.trips.values() for s in (t.prefill, t.decode) if s is station]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from costlab import checks
@@ -43,9 +43,8 @@ class Separation:
     sending: Sending = "whole"  # when they are sent
     order: Order = "together"  # when a decode worker is chosen
     shared_by: SharedBy = "sender"  # which transfers share a link
-    growth_tokens: int = (
-        512  # tokens that decode keeps free for each job that it has, before it gives blocks to another
-    )
+    # tokens for each job that it has which decode keeps free when it gives blocks to another
+    growth_tokens: int = 512
     uncached_tokens: int = 0  # prompts with at most so many tokens that decode has not cached are read there
     borrowing: Borrowing | None = None  # None: pools stay as they are
 
@@ -71,7 +70,7 @@ class PoolRules:
     name: str  # in words, for reports
     pools: Mapping[str, WorkerPool]  # one that does all, or the one that reads prompts and the one that decodes
     moving: Separation | None = None  # None: jobs stay where they come
-    failures: Failures = Failures()  # what goes wrong
+    failures: Failures = field(default_factory=Failures)  # what goes wrong
 
     def __post_init__(self) -> None:
         if len(self.pools) != (1 if self.moving is None else 2):

@@ -7,7 +7,8 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Collection, Iterator
 from itertools import cycle
 from typing import Literal, Protocol
 
@@ -103,7 +104,6 @@ class Worker:
         self.alive = True
         # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
         self.reading: Callable[[Job, int, float, Worker], None] | None = None
-        self.use = PoolUse(name, 1, kv_blocks=blocks * ranks)
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns = cycle(self.ranks)
         self._nothing = cost.load()
@@ -264,11 +264,6 @@ class Worker:
             return 0
         return min(self.cache.match(job.request.blocks).pages * self.cache.page_tokens, job.request.input_tokens)
 
-    def note_prefix(self, job: Job) -> None:
-        """Keep a job's prompt, which is here now, in the prefix cache."""
-        if self.cache is not None and job.request.blocks:
-            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
-
     # --- steps -------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
@@ -338,9 +333,8 @@ class Worker:
         job.generated += 1
         if job.first_s != job.first_s:
             job.first_s = job.last_s = now
-            self.note_prefix(job)
-            self.owner.first_token(job, self)
-        else:
+            self.keep_prefix(job)
+        else:  # after a preemption
             gap_s = now - job.last_s
             self.recorder.gap(gap_s, now)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), now
@@ -355,6 +349,13 @@ class Worker:
             self.owner.prefilled(job, self)
         else:
             rank.decode(job)
+            if job.generated == 1:
+                self.owner.first_token(job, self)
+
+    def keep_prefix(self, job: Job) -> None:
+        """Keep a job's prompt, which is here now, in the prefix cache."""
+        if self.cache is not None and job.request.blocks:
+            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
 
     def _finish(self, job: Job, now: float) -> None:
         self._rank_of.pop(job).blocks.give(job)
@@ -403,3 +404,22 @@ class Worker:
         self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
         end_s = start_s + seconds_of(self._steps, self._first_s, self._rise_s)
         self._due = self.events.at(end_s, self._end, last=True)
+        if self.reading is not None:
+            for batch in batches:
+                for job, tokens in batch.chunks:
+                    self.reading(job, tokens, end_s, self)
+
+    def _alike(self, batches: list[Batch]) -> int:
+        """Return how many steps follow in which only contexts grow."""
+        steps: float = math.inf
+        for rank, batch in zip(self.ranks, batches, strict=True):
+            if not batch.steady or (batch.chunks and self.reading is not None):
+                return 1
+            for job, tokens in batch.chunks:
+                steps = min(steps, job.left // tokens if self.cost.even else 1)
+            if batch.decodes and rank.load.sequences:
+                steps = min(steps, rank.steps_to_end, rank.load.steps_to_bend)
+        for rank, batch in zip(self.ranks, batches, strict=True):
+            while steps > 1 and not rank.fits(batch, int(steps) - 1):
+                steps = int(steps) // 2
+        return int(steps)
