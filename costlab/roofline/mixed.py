@@ -73,13 +73,24 @@ class Coefficients:
                     total += each_s * (entries if cap is None or entries < cap else cap)
         return total
 
-    def line(self, load: DecodeLoad, tokens: float) -> StepLine:
-        """Return the same for a step that only decodes, and by how much each later one takes longer."""
+    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
+        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
         slope = load.sequences * self.context_s
         if self.below:
             for (token_s, _), bend in zip(self.below, load.bends, strict=True):
                 slope += bend.sequences * token_s
-        return self.seconds(load, (), tokens), slope
+        for new, _ in chunks:
+            slope += new * self.prefix_s
+            for each_s, _, _ in self.pairs:
+                slope += each_s * new * new
+            for each_s, _, _ in self.held:
+                slope += each_s * new
+        return self.seconds(load, chunks, tokens), slope
+
+    @property
+    def even(self) -> bool:
+        """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
+        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -224,11 +235,10 @@ class StepCost:
         for name, value in (("sequences", sequences), ("context", context)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
-        # counts elsewhere, means here
-        load.sequences, load.context_tokens = sequences, sequences * context  # type: ignore[assignment]
+        load.sequences, load.context_tokens = sequences, sequences * context
         for bend in load.bends:
             if context < bend.limit:
-                bend.sequences, bend.tokens = sequences, sequences * context  # type: ignore[assignment]
+                bend.sequences, bend.tokens = sequences, sequences * context
         return load
 
     def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk] = ()) -> float:
@@ -272,36 +282,12 @@ class StepCost:
         Args:
             ranks: what each replica does, as `seconds_of` takes it.
         """
-        if len(ranks) == 1 and self._plain:  # as almost always
-            load, chunks = ranks[0]
-            if not chunks and load.sequences:
-                sequences, context = load.sequences, load.context_tokens
-                return StepLines(tuple([(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain]))
         cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
             return StepLines(cost._pass_lines(ranks))
         if any(chunks for _, chunks in ranks):
             return StepLines(((cost.seconds_of(ranks), 0.0),))
         return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
-
-    @functools.cached_property
-    def _plain(self) -> tuple[tuple[float, float, float], ...]:
-        """Seconds of each term's decode step: of every one, per sequence, per token of context; empty if there is more.
-
-        A cost without bends, experts, drafts, and without others for more sequences needs no more than these.
-        """
-        terms = self._terms
-        more = self.larger or self.drafts or self.bends or self.round_tokens != 1 or not self.overlap
-        if more or any(term.experts for term in terms):
-            return ()
-        return tuple(
-            (
-                self.fixed_s + term.step_s + term.decode_step_s,
-                term.sequence_s + self.rows * term.everyone_s,
-                term.context_s,
-            )
-            for term in terms
-        )
 
     @functools.cached_property
     def even(self) -> bool:
@@ -341,11 +327,15 @@ class StepCost:
                 slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
         return self.fixed_s + slowest
 
-    def _pass_lines(self, loads: Sequence[DecodeLoad]) -> tuple[StepLine, ...]:
-        tokens = self.rows * sum([load.sequences for load in loads])
+    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
         found: list[StepLine] = []
-        for load in loads:
-            lines = [term.line(load, tokens) for term in self._terms]
+        for load, chunks in ranks:
+            lines = [term.line(load, chunks, tokens) for term in self._terms]
             if not self.overlap:
                 lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
             found += lines

@@ -14,14 +14,14 @@ from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
-from costlab.roofline.decoding import DecodeLoad
-from costlab.roofline.mixed import Chunk, StepCost
+from costlab.roofline.mixed import StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import leading, seconds_of, steps_before
-from costlab.serving.rank import MOST_STEPS, Rank, Scheduler
+from costlab.serving.rank import Batch, Rank
 from costlab.serving.recorder import Recorder
+from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
@@ -31,7 +31,7 @@ class Owner(Protocol):
     """Whom a worker tells what has happened to a job. Each call may submit, take or release jobs at any worker."""
 
     def first_token(self, job: Job, worker: Worker) -> None:
-        """The first token is there: the prompt is computed."""
+        """The first token is there, and the job goes on to decode here."""
 
     def prefilled(self, job: Job, worker: Worker) -> None:
         """The prompt of a job is computed that goes on elsewhere; its blocks stay until `Worker.release`."""
@@ -60,13 +60,11 @@ class Worker:
         recorder: who counts gaps.
         ranks: data-parallel replicas that step together.
         choose_rank: "tokens": a job goes to the rank with the fewest; "turns": to each in turn.
-        step_tokens: tokens that a decode step yields for a sequence on average, with `cost.rows` verified; counted
-            exactly, in multiples of 1/1024: after s steps a sequence has floor(s x step_tokens) tokens.
         cache: prefixes computed before, beside the memory of what runs; None: there is none.
         jumps: False: one step at a time.
 
     Raises:
-        ValueError: sizes that are no counts, or a yield that the verified rows cannot have.
+        ValueError: sizes that are no counts.
     """
 
     def __init__(
@@ -82,20 +80,14 @@ class Worker:
         recorder: Recorder,
         ranks: int = 1,
         choose_rank: RankChoice = "tokens",
-        step_tokens: float = 1.0,
         cache: PrefixCache | None = None,
         jumps: bool = True,
     ) -> None:
-        if not 1 <= step_tokens <= cost.rows:
-            raise ValueError(
-                f"step_tokens = {step_tokens} should be from 1 to the {cost.rows} rows that a step computes"
-            )
         self.name, self.cost, self.scheduler, self.jumps = name, cost, scheduler, jumps
         self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
-        self.step_tokens = step_tokens if step_tokens == 1 else round(step_tokens * 1024) / 1024
         cached = None if cache is None else self.cached_tokens
         self.ranks = [
-            Rank(Blocks(blocks, block_tokens), cost.load(), self.step_tokens, cost.rows, cached)
+            Rank(Blocks(blocks, block_tokens), cost.load(), cost.rows, cached)
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
@@ -105,8 +97,9 @@ class Worker:
         # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
         self.reading: Callable[[Job, int, float, Worker], None] | None = None
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
-        self._turns = cycle(self.ranks)
+        self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
+        self._batches: list[Batch] = []  # of each rank, in the steps ahead
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
         self._due = 0  # the number of the event at which they end
@@ -119,7 +112,7 @@ class Worker:
         if job.request.output_tokens < 1:
             return "no output tokens asked for"
         blocks = self.ranks[0].blocks
-        if blocks.needed(self.ranks[0].most(job)) > blocks.total:
+        if blocks.needed(job.most) > blocks.total:
             return "larger than memory"
         return ""
 
@@ -153,7 +146,6 @@ class Worker:
             ValueError: no room, or a job that is here already.
         """
         self._expect(job)
-        self._settle()
         rank = self._enter(job)
         rank.blocks.take(job, rank.blocks.needed(job.known + 1))
         self.awaiting[job] = None
@@ -205,7 +197,7 @@ class Worker:
         for job in jobs:
             self.take(job)
         self.events.cancel(self._due)
-        self._batches, self._steps, self._awake, self.alive = [], [], False, False
+        self._steps, self._awake, self.alive = 0, False, False
         return jobs
 
     def revive(self) -> None:
@@ -214,7 +206,8 @@ class Worker:
 
     def _leave(self, job: Job) -> None:
         rank = self._rank_of.pop(job)
-        if rank.blocks.give(job) or rank.waiting or self._batches:
+        rank.blocks.give(job)
+        if self._steps or rank.waiting:
             self._look()
 
     # --- signals -----------------------------------------------------------------------------------------------
@@ -270,76 +263,66 @@ class Worker:
         """Let the scheduler look as soon as the step in flight ends, or at the end of this instant."""
         if self._awake:
             return
-        if not self._batches:
+        if not self._steps:
             self._awake = True
             self._due = self.events.at(self.events.now, self._plan, last=True)
-            return
-        self._settle()
-        count, first_s, _ = self._steps[0]
-        if count > 1 or len(self._steps) > 1:
-            self._steps = [Stretch(1, first_s, 0.0)]
-            self.events.cancel(self._due)
-            self._due = self.events.at(self._start_s + first_s, self._end, last=True)
+        elif self._steps > 1:
+            left = self.events.now - self._start_s
+            steps = 1 + steps_before(left, self._steps - 1, self._first_s, self._rise_s)
+            if steps < self._steps:
+                self._steps = steps
+                self.events.cancel(self._due)
+                end_s = self._start_s + seconds_of(steps, self._first_s, self._rise_s)
+                self._due = self.events.at(end_s, self._end, last=True)
 
     def _settle(self) -> None:
         """Account for the steps that are over by now; the one in flight and those after remain."""
-        done, left = [], self.events.now - self._start_s
-        steps = self._steps
-        if not steps or steps[0].first_s >= left:
-            return
-        while steps:
-            over = steps[0].ended_before(left)
-            if over == steps[0].steps and len(steps) > 1:
-                stretch = steps.pop(0)
-                left -= stretch.seconds(stretch.steps)
-                done.append(stretch)
-                continue
-            over = min(over, steps[0].steps - 1)
+        if self._steps > 1:
+            left = self.events.now - self._start_s
+            over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                done.append(Stretch(over, steps[0].first_s, steps[0].rise_s))
-                steps[0] = steps[0].after(over)
-            break
-        if done:
-            self._account(done, more=True)
+                self._account(over, self._start_s + seconds_of(over, self._first_s, self._rise_s), more=1)
+                self._first_s += over * self._rise_s
 
     def _account(self, steps: int, end_s: float, more: int = 0) -> None:
         """Note steps that are over; where one `more` is in flight, it has its blocks."""
         start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
-        for rank in self.ranks:
-            if rank.batch.decodes and rank.load.sequences:
-                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
-            rank.advance(steps, more)
+        for rank, batch in zip(self.ranks, self._batches, strict=True):
+            if batch.decodes and rank.decoding:
+                rank.times.decode(rank.decoding, steps, start_s, first_s, last_s, end_s, self.recorder)
+                rank.advance(steps, more)
+            for job, tokens in batch.chunks:
+                if job in rank.prefilling:
+                    rank.compute(job, tokens * steps, tokens * more)
         self._start_s = end_s
         self._steps -= steps
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        steps, self._steps, self._awake = self._steps, [], True
         now = self.events.now
         self._account(self._steps, now)
         self._awake = True
-        for rank in self.ranks:
+        for rank, batch in zip(self.ranks, self._batches, strict=True):
             for job in rank.ended():
                 if job in self._rank_of:
                     self._finish(job, now)
-            for job, _ in rank.batch.chunks:
-                if not job.left and job in rank.prefilling:
+            for job, _ in batch.chunks:
+                if job in rank.prefilling and not job.left:
                     self._prefilled(rank, job, now)
         self._plan()
 
     def _prefilled(self, rank: Rank, job: Job, now: float) -> None:
         """A prompt is computed, and so the next token is there."""
+        del rank.prefilling[job]
         job.generated += 1
-        if job.first_s != job.first_s:
+        if job.generated == 1:
             job.first_s = job.last_s = now
             self.keep_prefix(job)
         else:  # after a preemption
             gap_s = now - job.last_s
             self.recorder.gap(gap_s, now)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), now
-        if job not in rank.running:
-            return  # its owner took it
         if job.generated >= job.request.output_tokens:
             del rank.running[job]
             self._finish(job, now)
@@ -366,43 +349,48 @@ class Worker:
         """Let the scheduler look, and begin what it has decided."""
         self._awake, preempted = True, True
         while preempted:
-            works, preempted = False, False
-            for rank in self.ranks:
-                works |= rank.plan(self.scheduler)
-                if rank.admitted or rank.preempted:
-                    preempted |= self._tell(rank)
-            if works and (not preempted or any([rank.works for rank in self.ranks])):
-                self._begin()
+            batches = [self._batch(rank) for rank in self.ranks]
+            preempted = self._tell()
+            if any([batch.chunks or rank.load.sequences for rank, batch in zip(self.ranks, batches, strict=True)]):
+                self._begin(batches)
                 break
         self._awake = False
 
-    def _tell(self, rank: Rank) -> bool:
-        """Tell who was preempted and who was admitted; return whether anybody was preempted."""
-        preempted, rank.preempted = rank.preempted, []
-        for job in preempted:
-            job.state = State.QUEUED
-            self.owner.preempted(job, self)
-        for job in rank.admitted:
-            if job in rank.running:
-                job.state = State.RUNNING
-                if job.admitted_s != job.admitted_s:
-                    job.admitted_s = self.events.now
-        rank.admitted.clear()
-        return bool(preempted)
+    def _batch(self, rank: Rank) -> Batch:
+        """Return what a rank does next; where nobody waits or reads and blocks suffice, there is nothing to decide."""
+        if rank.waiting or rank.prefilling or not rank.blocks.can_grow():
+            return self.scheduler.plan(rank)
+        rank.provide(1)
+        return Batch([])
 
-    def _begin(self) -> None:
-        """Begin as many steps as are alike."""
-        start_s = self._start_s = self.events.now
-        steps = MOST_STEPS if self.jumps else 1
-        work = []
+    def _tell(self) -> bool:
+        """Tell who was preempted and who was admitted; return whether anybody was preempted."""
+        any_preempted = False
         for rank in self.ranks:
-            batch = rank.batch
-            if steps > 1:
-                steps = min(steps, rank.alike(self.cost.even))
-            pieces = [(tokens, job.computed) for job, tokens in batch.chunks]
-            work.append((rank.load if batch.decodes else self._nothing, pieces))
+            if rank.preempted:
+                any_preempted = True
+                preempted, rank.preempted = rank.preempted, []
+                for job in preempted:
+                    job.state = State.QUEUED
+                    self.owner.preempted(job, self)
+            for job in rank.admitted:
+                if job in rank.running:
+                    job.state = State.RUNNING
+                    if job.admitted_s != job.admitted_s:
+                        job.admitted_s = self.events.now
+            rank.admitted.clear()
+        return any_preempted
+
+    def _begin(self, batches: list[Batch]) -> None:
+        """Begin the steps that are alike."""
+        self._batches, self._start_s = batches, self.events.now
+        steps = self._alike(batches) if self.jumps else 1
+        work = [
+            (rank.load if batch.decodes else self._nothing, [(tokens, job.computed) for job, tokens in batch.chunks])
+            for rank, batch in zip(self.ranks, batches, strict=True)
+        ]
         self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
-        end_s = start_s + seconds_of(self._steps, self._first_s, self._rise_s)
+        end_s = self._start_s + seconds_of(self._steps, self._first_s, self._rise_s)
         self._due = self.events.at(end_s, self._end, last=True)
         if self.reading is not None:
             for batch in batches:
