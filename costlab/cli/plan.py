@@ -280,8 +280,8 @@ def _lines(found: Planning, args: argparse.Namespace, rows: list[dict[str, Any]]
         why = f"infeasible because of {reason.constraint}: {reason.words}" if reason else "no plan meets the objective"
         return [why]
     lines = [
-        f"{found.simulated} layouts simulated at the peak; {len(found.beaten)} more can serve, but a plan above is better "
-        "in cost, TTFT and TPOT",
+        f"{found.simulated} layouts simulated at the peak; {len(found.beaten)} more can serve, but a plan above is at "
+        "least as good in cost, TTFT and TPOT",
         f"ttft and tpot: what {args.objective_share:.0%} of requests do not exceed, simulated and in closed form; "
         f"one_lost: share that meets the objective at the mean load with a worker gone; +-{SPREAD:.0%}: seeded runs in "
         "which it is met, with all step times longer or shorter by a common factor",
@@ -359,7 +359,7 @@ def _add_load(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--cv", type=positive_arg, dest="arrival_cv", metavar="NUMBER",
-        help="coefficient of variation of the gaps between arrivals (default 1, a Poisson process; of a trace, its own)",
+        help="coefficient of variation of the gaps between arrivals (default 1, Poisson; of a trace, its own)",
     )  # fmt: skip
     verb.add_argument(
         "--length-cv", type=number_arg, default=0.0, metavar="NUMBER",
@@ -439,7 +439,7 @@ def _add_runs(verb: argparse.ArgumentParser) -> None:
         help="of a simulation (default 0: those of ten times the longest answer, 1,000 to 20,000)",
     )  # fmt: skip
     verb.add_argument(
-        "--runs", type=size_arg, default=10, metavar="N", help="with uncertain step times, of each plan (default 10)"
+        "--runs", type=size_arg, default=8, metavar="N", help="with uncertain step times, of each plan (default 8)"
     )
     verb.add_argument("--seed", type=size_arg, default=0, help="of arrivals and step times (default 0)")
     verb.add_argument("--jobs", type=int, default=1, help="processes; -1 is one per core (default 1)")

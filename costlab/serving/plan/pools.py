@@ -44,6 +44,7 @@ class WorkerKind:
     step_tokens: int = 8192  # most tokens that a rank computes in a step
     most_running: int = MOST_RUNNING  # most sequences of a rank
     drafting: Drafting | None = None  # speculative decoding, or None
+    measured: StepCost | None = None  # seconds of its steps, of a rank; None: as the deployment's roofline has them
 
     @property
     def ranks(self) -> int:
@@ -58,6 +59,8 @@ class WorkerKind:
     @functools.cached_property
     def cost(self) -> StepCost:
         """Seconds of a step; with speculation a round's are shared among the tokens that it yields in the mean."""
+        if self.measured is not None:
+            return self.measured
         if self.drafting is None:
             return step_cost(self.deployment)
         length, acceptance = self.drafting.length, self.drafting.acceptance
@@ -252,7 +255,7 @@ class Answers:
 
         Newton's steps from below: the seconds rise ever steeper with n, so no step goes beyond the least solution.
         """
-        running = 0.0
+        running = 1e-6  # a step without any sequence is none
         for _ in range(50):
             asked, more = (wanted * self._token(n, ranks)[0] for n in (running, running + 1e-3))
             slope = (more - asked) / 1e-3

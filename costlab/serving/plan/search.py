@@ -20,6 +20,7 @@ from costlab.checks import count, one_of
 from costlab.roofline import Deployment, Efficiency
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.metrics import Objective
+from costlab.serving.plan.pareto import front
 from costlab.serving.plan.pools import Answers, Drafting, PoolState, Prompts, WorkerKind
 from costlab.serving.plan.sizing import NO_WAIT, below, smallest
 from costlab.serving.plan.workload import Demand, Mix
@@ -101,20 +102,24 @@ class Candidate:
     @property
     def name(self) -> str:
         """The layout in a few words: how many workers of how many chips in each pool."""
-        return _name(self.layout, self.pools)
+        return _name(self.layout, self.pools, self.threshold_tokens)
 
 
-def _name(layout: str, pools: Iterable[PlannedPool]) -> str:
-    return f"{layout} {' + '.join(map(pool_text, pools))}"
+def _name(layout: str, pools: Iterable[PlannedPool], threshold: int | None = None) -> str:
+    *others, last = pools
+    above = "" if threshold is None else f" above {threshold}"
+    reads = f", {last.worker.step_tokens} tokens a step" if threshold is not None or not others else ""
+    return f"{layout}{above} {' + '.join(map(pool_text, [*others, last]))}{reads}"
 
 
 def pool_text(pool: PlannedPool) -> str:
-    """Return a pool in a few words: 2 x 4 h100-sxm TP4 prefill."""
+    """Return a pool in a few words: 2x4 h100-sxm TP4 prefill, two workers of four chips."""
     node = pool.worker.deployment
     split = [f"TP{node.tensor_parallel}"] if node.tensor_parallel > 1 else []
     split += [f"DP{node.replicas}"] if node.replicas > 1 else []
     split += [f"EP{node.chips}"] if node.moe and node.chips > 1 else []
-    return " ".join([f"{pool.workers}x{node.chips}", pool.worker.chip, *split, pool.name])
+    draft = [f"drafting {pool.worker.drafting.length}"] if pool.worker.drafting else []
+    return " ".join([f"{pool.workers}x{node.chips}", pool.worker.chip, *split, pool.name, *draft])
 
 
 @dataclass(frozen=True)
@@ -239,8 +244,8 @@ def search(space: Space, demand: Demand, objective: Objective) -> Found:
     return _Search(space, demand, objective).found()
 
 
-#: Candidates of one layout that a search returns at most, cheapest first.
-KEPT = 8
+#: Candidates of one layout that a search returns at most.
+KEPT = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,10 +277,16 @@ class _Search:
         prefill = [*self._kinds(self.space.prefill_chips or self.space.decode_chips)]
         candidates: list[Candidate] = []
         for layout in self.space.layouts:
-            sized = sorted(self._layout(layout, prefill, decode), key=lambda one: (self._usd(one), _slowness(one)))
-            candidates += [self._candidate(one) for one in sized[:KEPT]]
+            candidates += [self._candidate(one) for one in self._best([*self._layout(layout, prefill, decode)])]
         candidates.sort(key=lambda c: (c.usd_per_hour, c.chips))
         return Found(tuple(candidates), tuple(self.refused), None if candidates else self._infeasible())
+
+    def _best(self, sized: list[_Sized]) -> list[_Sized]:
+        """The front of cost, seconds of a token and of a prefill; what is left of `KEPT` goes to the cheapest."""
+        sized.sort(key=lambda one: (self._usd(one), *_slowness(one)))
+        best = front(sized, lambda one: (self._usd(one), *_slowness(one)))[:KEPT]
+        rest = [one for one in sized if one not in best]
+        return [*best, *rest[: KEPT - len(best)]]
 
     def _usd(self, sized: _Sized) -> float:
         return sum(pool.chips * self.space.rent(pool.worker.chip) for pool in sized.pools)
@@ -306,7 +317,7 @@ class _Search:
         if not node.fits():
             return Reason(
                 "memory",
-                f"{node.chips} {kind.chip}: {node.weight_bytes_per_chip / 1e9:.3g} GB of weights on each chip, "
+                f"{node.weight_bytes_per_chip / 1e9:.3g} GB of weights on each chip, "
                 f"{node.usable_bytes_per_chip / 1e9:.3g} GB usable",
             )
         longest = max(mix.last_context for mix in self.demand.mixes)
@@ -315,7 +326,7 @@ class _Search:
             return None
         return Reason(
             "memory",
-            f"{node.chips} {kind.chip}: a request of {longest:,} tokens keeps {needs / 1e9:.3g} GB on each chip, "
+            f"a request of {longest:,} tokens keeps {needs / 1e9:.3g} GB on each chip, "
             f"{room / 1e9:.3g} GB are free beside the weights and a reserve of {self.space.reserve:.0%}",
         )
 
@@ -438,7 +449,7 @@ class _Search:
         if most is None or chips <= most:
             yield sized
         else:
-            self._refuse(_name(sized.layout, sized.pools), _over(sized, chips, most), self._usd(sized))
+            self._refuse(_name(sized.layout, sized.pools, sized.threshold), _over(sized, chips, most), self._usd(sized))
 
     # --- whether it meets the objective ------------------------------------------------------------------------
 
@@ -613,10 +624,12 @@ def _pool(name: str, answers: Answers, workers: int) -> PlannedPool:
     return PlannedPool(name, kind, workers, batch.busy)
 
 
-def _slowness(sized: _Sized) -> float:
-    """Seconds of a token and, less, of a mean prefill: among equal costs the faster one comes first."""
+def _slowness(sized: _Sized) -> tuple[float, float]:
+    """Seconds of a token and of a mean prefill, waits left out."""
     batch = sized.answers.at(sized.decode.workers)
-    return (batch.token_s if batch else math.inf) + 1e-3 * sum(queue.mean_s for queue, _ in sized.queues)
+    assert batch is not None
+    queues = [queue for queue, _ in sized.queues] or ([batch.prompts] if batch.prompts else [])
+    return batch.token_s, max(sum(queue.alone_s) / len(queue.alone_s) for queue in queues)
 
 
 def _solve(share_by: Callable[[float], float], share: float) -> float:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
-#: Beyond so many servers the chance of waiting is Halfin and Whitt's, which is within a percent of Erlang's there.
+#: Beyond so many servers the chance of waiting is Halfin and Whitt's, there within a tenth of Erlang's above 0.05.
 _MANY = 200
 
 
