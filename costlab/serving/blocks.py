@@ -7,7 +7,7 @@ number of steps on, is then a sum over the residues, and it is taken only when s
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from costlab.checks import count
 
@@ -61,6 +61,11 @@ class Blocks:
         ones = len(self._growing) - (residues[0] if not rest else 0)
         twos = sum(residues[size - rest + 1 :]) if rest else 0
         return self._whole + rounds * len(self._growing) + ones + twos
+
+    @property
+    def holders(self) -> Collection[Hashable]:
+        """Who has blocks."""
+        return self._held.keys() | self._growing.keys()
 
     def needed(self, tokens: int) -> int:
         """Return the blocks that so many tokens fill."""
