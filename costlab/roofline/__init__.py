@@ -1,7 +1,7 @@
 """What a second of a chip yields: compute, memory and link time of a prefill and of a decode step.
 
 One table of speeds (`rates`), the time of a step (`steps`) on a deployment (`deployments`), the compute time of a
-prefill layer by layer, fast enough for a simulator (`layers`), and a published day recomputed (`published`).
+prefill layer by layer, fast enough for a simulator (`layers`), and published days and prices recomputed (`published`).
 
 >>> from costlab import roofline
 >>> node = roofline.deployment("deepseek-v3", "h800", 32)
@@ -13,11 +13,12 @@ Chapter: roofline
 
 from costlab.roofline.deployments import Deployment, deployment
 from costlab.roofline.layers import PrefillCost, prefill_cost
-from costlab.roofline.published import DayCheck, check_day
+from costlab.roofline.published import DayCheck, OutputPriceCheck, check_day, check_output_price
 from costlab.roofline.rates import FALLBACK, rate, seconds_per_flop_at, seconds_per_flop_on
 from costlab.roofline.steps import Efficiency, Step, Term, share_of_experts_touched
 
 __all__ = [
-    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "PrefillCost", "Step", "Term", "check_day",
-    "deployment", "prefill_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched",
+    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "OutputPriceCheck", "PrefillCost", "Step", "Term", "check_day",
+    "check_output_price", "deployment", "prefill_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on",
+    "share_of_experts_touched",
 ]  # fmt: skip
