@@ -138,7 +138,7 @@ CELLS = {
         f"{e.prefill_machines} with {CATALOG.chips[e.prefill_chip].name}",
     },
     "serving.gains": lambda e: {e.lever, e.what, e.over, e.measure, e.read},
-    "serving.tables": lambda e: {e.what, e.model, e.hardware, e.rows[-1].setting},
+    "serving.tables": lambda e: {e.what, e.rows[-1].setting, e.read},
     "serving.transfers": lambda e: {e.model, e.hardware, f"{e.transfer_s[-1] * 1e3:.2f}"},
     "serving.nodes": lambda e: {e.phase, e.engine, f"{e.tokens_s:,.0f}"},
     "serving.output_prices": lambda e: {e.what, f"${e.usd_per_million:.2f}"},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from costlab import catalog
-from costlab.catalog import ServingRow, ServingTable, SplitCluster
+from costlab.catalog import ServingGain, ServingRow, ServingTable, SplitCluster
 from costlab.explore.reference.listing import Sourced, sourced
 
 E = TypeVar("E")
@@ -90,18 +90,27 @@ def serving_gains() -> Sourced:
             "over": each.over,
             "in": each.measure,
             "factor": f"{each.low:g}" if each.low == each.high else f"{each.low:g} to {each.high:g}",
-            "equal chips": "yes" if each.equal_chips else "no",
-            "by": "simulation" if each.simulated else "report without numbers" if each.rounded else "measurement",
-            "model": each.model or None,
-            "on": each.hardware or None,
-            "input tokens": each.input_tokens,
-            "output tokens": each.output_tokens,
+            "by": _by(each),
+            "on": _on(each.model, each.hardware, _lengths(each.input_tokens, each.output_tokens)),
             "read": each.read,
         },
         "Factors over a baseline; below 1 the change costs",
         filters=("change",),
         bold="factor",
     )
+
+
+def _by(gain: ServingGain) -> str:
+    how = "simulation" if gain.simulated else "report without numbers" if gain.rounded else "measurement"
+    return how if gain.equal_chips else f"{how}, unlike chips"
+
+
+def _on(*words: str | None) -> str | None:
+    return ", ".join(filter(None, words)) or None
+
+
+def _lengths(inputs: int | None, outputs: int | None) -> str | None:
+    return _on(inputs and f"{inputs:,} in", outputs and f"{outputs:,} out")
 
 
 def latency_tables() -> Sourced:
@@ -115,17 +124,11 @@ def latency_tables() -> Sourced:
 
 
 def _what(table: ServingTable) -> dict[str, Any]:
-    load = f"{table.requests_s:g}/s" if table.requests_s else None
+    load = f"{table.requests_s:g} requests/s" if table.requests_s else None
     if table.concurrency:
-        load = f"{table.concurrency} at once"
-    lengths = " in, ".join(f"{count:,}" for count in (table.input_tokens, table.output_tokens) if count)
-    return {
-        "table": table.what,
-        "model": table.model,
-        "on": table.hardware,
-        "tokens": f"{lengths} {'out' if table.output_tokens else 'in'}" if lengths else None,
-        "requests": load,
-    }
+        load = f"{table.concurrency} requests at once"
+    lengths = _lengths(table.input_tokens, table.output_tokens)
+    return {"table": table.what, "on": _on(table.model, table.hardware, lengths, load)}
 
 
 def _row(row: ServingRow) -> dict[str, Any]:
@@ -240,7 +243,6 @@ def single_figures() -> Sourced:
         catalog.tables().serving.figures,
         lambda each: {"what": each.says, "figures": _figures(each.values), "read": each.read},
         "Single figures",
-        bold="figures",
     )
 
 
