@@ -110,7 +110,7 @@ def _on(*words: str | None) -> str | None:
 
 
 def _lengths(inputs: int | None, outputs: int | None) -> str | None:
-    return _on(inputs and f"{inputs:,} in", outputs and f"{outputs:,} out")
+    return _on(f"{inputs:,} in" if inputs else None, f"{outputs:,} out" if outputs else None)
 
 
 def latency_tables() -> Sourced:
