@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from costlab import catalog, prices, roofline
-from costlab.catalog import PriceRow
+from costlab.arrays import Floats
+from costlab.catalog import PriceRow, workloads
 from costlab.claims import articles
 from costlab.claims.ledger import MIMO_PRO, Settled, Values, graded, settles
 
@@ -15,6 +18,7 @@ OLD_DAY = "2026-05-20"  # before Xiaomi's cut
 DENSE = "llama-3.1-70b"  # a model without experts, for the phases as such
 BOUNDS = "compute", "memory"  # what E says that limits prefill and decode
 SPLITS = (2, 1), (1, 1)  # chips that prefill to chips that decode
+PACKED = 1.0  # tokens computed for each token of a prompt where nothing is filled up
 
 
 # --- prefill and decode apart ----------------------------------------------------------------------------------
@@ -62,6 +66,65 @@ def _half_counted() -> str:
         f"{' and '.join(f'${check.decode_only_usd:.3f}' for check in found)}), which are {min(times):.0f} to "
         f"{max(times):.0f} times too fast for the prefill nodes beside them; with both in proportion they are {whole}"
     )
+
+
+@settles("pd-4096-rule")
+def _pd_4096_rule(given: Values) -> Settled:
+    sent = [(lengths.name, *lengths.above(given["tokens"])) for lengths in _lengths()]
+    computed = "sent to the prefill nodes: " + ", ".join(
+        f"{name} {prompts:.1%} of the prompts and {tokens:.0%} of their tokens" for name, prompts, tokens in sent
+    )
+    apart = [tokens > given["most"] for *_, tokens in sent]
+    why = (
+        f"All else is read on nodes that decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of "
+        f"traffic more than {given['most']:.0%} of the tokens are read apart. A prompt of exactly "
+        f"{given['tokens']:,.0f} counts as short, and one that is cached up to its end counts as long. Engines that "
+        "have such a rule count what is not cached"
+    )
+    return graded(apart), computed, f"{why}."
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """The prompts of a kind of traffic by bins of length, by the counts of public traces."""
+
+    name: str  # its key in the catalog
+    upto: Floats  # upper ends of the bins, tokens
+    means: Floats  # mean length in each, tokens
+    shares: Floats  # share of the prompts in each
+    requests_s: float | None = None  # at which they came, where that is known
+
+    def above(self, tokens: float) -> tuple[float, float]:
+        """Return which share of the prompts is longer, and which share of all tokens they have, to the bin."""
+        longer = self.means > tokens
+        return float(self.shares[longer].sum()), float((self.shares * self.means)[longer].sum() / self.mean)
+
+    @property
+    def mean(self) -> float:
+        """Mean length of a prompt."""
+        return float(self.shares @ self.means)
+
+    def longest(self, prompts: int) -> float:
+        """Return the mean length of the longest of so many prompts, to the bin."""
+        return float(np.diff(self.shares.cumsum() ** prompts, prepend=0.0) @ self.means)
+
+    def rounded_up(self) -> float:
+        """Return the mean length of a prompt that is filled up to the next power of 2."""
+        return float(self.shares @ 2 ** np.ceil(np.log2(self.upto)))
+
+
+def _lengths() -> Iterator[_Lengths]:
+    stored = workloads.workloads()
+    for key, trace in stored.workloads.items():
+        counts = np.array([sum(row) for row in trace.counts]) / trace.requests
+        yield _Lengths(key, *_bins(trace), counts, trace.requests / trace.span_s)
+    for key, mixture in stored.mixtures.items():
+        sent = sum(client.share * np.array(client.input) for client in mixture.clients)
+        yield _Lengths(key, *_bins(mixture), sent / np.sum(sent))
+
+
+def _bins(record: workloads.WorkloadRecord | workloads.MixtureRecord) -> tuple[Floats, Floats]:
+    return np.array(record.input_upto, dtype=np.float64), np.array(record.input_means)
 
 
 @settles("pd-scheduler-code")
@@ -132,6 +195,25 @@ def _month(number: float) -> str:
     """Write the month of an arXiv number, e.g. 2311: November 2023."""
     year, month = divmod(int(number), 100)
     return f"20{year:02d}-{month:02d}"
+
+
+@settles("serving-ep-buckets")
+def _serving_ep_buckets(given: Values) -> Settled:
+    together, traffic = int(given["together"]), list(_lengths())
+    padded = [lengths.longest(together) / lengths.mean for lengths in traffic]
+    bucketed = [lengths.rounded_up() / lengths.mean for lengths in traffic]
+    spread = catalog.tables().serving.gains["sglang-ep-decode"]
+    computed = (
+        f"by the lengths of {len(traffic)} kinds of traffic, {together} prompts filled up to the longest of them "
+        f"compute {_span(padded, '.1f')} times their tokens, in buckets that double in length "
+        f"{_span(bucketed, '.1f')}; experts spread over nodes write {spread.low:g} times as many tokens per chip"
+    )
+    why = (
+        "Engines of today pack prompts of unlike lengths and fill up nothing, so there is nothing to save. What "
+        f"buckets still buy is that {together} ranks that read a prompt each wait less for the longest, by the same "
+        "factors, and that short prompts don't queue behind long ones. Xiaomi names no factor for either"
+    )
+    return graded((spread.low > 1, max(bucketed) < PACKED)), computed, f"{why}."
 
 
 # --- money at a load -------------------------------------------------------------------------------------------

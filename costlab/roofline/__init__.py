@@ -2,6 +2,8 @@
 
 One table of speeds (`rates`), the time of a step (`steps`) on a deployment (`deployments`), the compute time of a
 prefill layer by layer, fast enough for a simulator (`layers`), and published days and prices recomputed (`published`).
+For a simulator of serving: a step's time from running sums (`mixed`, `decoding`), compiled from a deployment
+(`compiled`) or measured (`measured`), and the tokens of cache that fit (`room`).
 
 >>> from costlab import roofline
 >>> node = roofline.deployment("deepseek-v3", "h800", 32)
@@ -11,14 +13,29 @@ prefill layer by layer, fast enough for a simulator (`layers`), and published da
 Chapter: roofline
 """
 
+from costlab.roofline.compiled import speculative_cost, step_cost
+from costlab.roofline.decoding import DecodeLoad, StepLines
 from costlab.roofline.deployments import Deployment, deployment
 from costlab.roofline.layers import PrefillCost, prefill_cost
+from costlab.roofline.measured import (
+    RatePrediction,
+    StepFit,
+    StepPoint,
+    fit_steps,
+    ideal_step,
+    predict_rate,
+    published_cost,
+)
+from costlab.roofline.mixed import StepCost
 from costlab.roofline.published import DayCheck, OutputPriceCheck, check_day, check_output_price
 from costlab.roofline.rates import FALLBACK, rate, seconds_per_flop_at, seconds_per_flop_on
-from costlab.roofline.steps import Efficiency, Step, Term, share_of_experts_touched
+from costlab.roofline.room import KVRoom, kv_room
+from costlab.roofline.steps import Efficiency, Piece, Step, Term, share_of_experts_touched
 
 __all__ = [
-    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "OutputPriceCheck", "PrefillCost", "Step", "Term", "check_day",
-    "check_output_price", "deployment", "prefill_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on",
-    "share_of_experts_touched",
+    "FALLBACK", "DayCheck", "DecodeLoad", "Deployment", "Efficiency", "KVRoom", "OutputPriceCheck", "Piece",
+    "PrefillCost", "RatePrediction", "Step", "StepCost", "StepFit", "StepLines", "StepPoint", "Term", "check_day",
+    "check_output_price", "deployment", "fit_steps", "ideal_step", "kv_room", "predict_rate", "prefill_cost",
+    "published_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched",
+    "speculative_cost", "step_cost",
 ]  # fmt: skip

@@ -1,0 +1,191 @@
+"""Running sums of the sequences that decode on a replica, and the seconds of their coming steps in closed form."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+#: A step's seconds now, and by how much each later one takes longer.
+StepLine = tuple[float, float]
+
+
+class Bend:
+    """The sequences whose context is below a limit, from which on some layers read no more."""
+
+    __slots__ = ("_coming", "_left", "_steps", "limit", "sequences", "tokens")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit  # tokens of context
+        self.sequences = 0  # below the limit
+        self.tokens = 0  # of their contexts together
+        self._steps = 0  # taken so far
+        self._left: dict[int, int] = {}  # sequences that reach the limit, by the step at which they do
+        self._coming: list[int] = []  # heap of these steps
+
+    def add(self, context: int) -> None:
+        """Count a sequence, if it is below the limit."""
+        if context < self.limit:
+            at = self._steps + self.limit - context
+            if not self._left.get(at):
+                heapq.heappush(self._coming, at)
+            self._left[at] = self._left.get(at, 0) + 1
+            self.sequences += 1
+            self.tokens += context
+
+    def remove(self, context: int) -> None:
+        """Count a sequence no more."""
+        if context < self.limit:
+            self._left[self._steps + self.limit - context] -= 1
+            self.sequences -= 1
+            self.tokens -= context
+
+    @property
+    def steps_left(self) -> float:
+        """Steps until the next sequence reaches the limit; infinite where none is below it."""
+        while self._coming and not self._left[self._coming[0]]:
+            del self._left[heapq.heappop(self._coming)]
+        return self._coming[0] - self._steps if self._coming else math.inf
+
+    def advance(self, steps: int) -> None:
+        """Take steps, in each of which all contexts grow by a token."""
+        self._steps += steps
+        self.tokens += steps * self.sequences
+        while self.steps_left <= 0:
+            at = heapq.heappop(self._coming)
+            gone = self._left.pop(at)
+            self.sequences -= gone
+            self.tokens -= gone * (self.limit + self._steps - at)
+
+
+class DecodeLoad:
+    """The sequences that decode on a replica, as sums. A context is what the next step reads, its own token included.
+
+    A sequence whose prompt has p tokens decodes first at context p + 1: prefill yielded the token that is read then.
+    """
+
+    __slots__ = ("bends", "context_tokens", "sequences")
+
+    def __init__(self, bends: Sequence[int] = ()) -> None:
+        self.sequences = 0  # that decode
+        self.context_tokens = 0  # of all of them together
+        self.bends = tuple(Bend(limit) for limit in bends)
+
+    def add(self, context: int) -> None:
+        """Count a sequence that decodes from now on."""
+        self.sequences += 1
+        self.context_tokens += context
+        for bend in self.bends:
+            bend.add(context)
+
+    def remove(self, context: int) -> None:
+        """Count a sequence no more: one that was added, and has grown to this context."""
+        self.sequences -= 1
+        self.context_tokens -= context
+        for bend in self.bends:
+            bend.remove(context)
+
+    def advance(self, steps: int = 1) -> None:
+        """Take decode steps, in each of which all contexts grow by a token."""
+        self.context_tokens += steps * self.sequences
+        for bend in self.bends:
+            bend.advance(steps)
+
+    @property
+    def steps_to_bend(self) -> float:
+        """Decode steps that `StepCost.lines` holds for: until the next sequence passes a bend; infinite without."""
+        return min((bend.steps_left for bend in self.bends), default=math.inf)
+
+
+class StepLines(NamedTuple):
+    """Seconds of coming decode steps: step i takes the largest of several lines, base + slope x i."""
+
+    lines: tuple[StepLine, ...]  # of terms and replicas that hide behind one another
+
+    @classmethod
+    def in_turn(cls, passes: Sequence[Sequence[StepLine]], share: float = 1.0) -> StepLines:
+        """Return the seconds of a share of several passes that follow one another in each step.
+
+        The sum of two maxima is the largest sum of a line of either; lines that are never the largest are left out.
+
+        Args:
+            passes: the lines of each.
+            share: of a round of all passes that makes up a step.
+        """
+        lines = [(base * share, slope * share) for base, slope in passes[0]]
+        for each in passes[1:]:
+            sums = [(a + base * share, b + slope * share) for a, b in lines for base, slope in each]
+            lines, steepest = [], -math.inf
+            for line in sorted(sums, reverse=True):
+                if line[1] > steepest:
+                    lines.append(line)
+                    steepest = line[1]
+        return cls(tuple(lines))
+
+    def leading(self, steps: int) -> tuple[int, float, float]:
+        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+
+        Args:
+            steps: how many at most; at least 1.
+        """
+        base, slope = max(self.lines)
+        last = steps - 1
+        if last and self.at(last) > base + slope * last:
+            steps = min(steps, min([_meet(base - b, s - slope, 0) for b, s in self.lines if s > slope]))
+        return steps, base, slope
+
+    def at(self, step: int) -> float:
+        """Return the seconds of a step, the next one being 0."""
+        return max([base + slope * step for base, slope in self.lines])
+
+    def total(self, steps: int) -> float:
+        """Return the seconds of the next `steps` steps together."""
+        base, slope = max(self.lines)
+        last = steps - 1
+        if len(self.lines) == 1 or base + slope * last >= self.at(last):
+            return steps * base + slope * (steps * last / 2)  # the largest at both ends is the largest between
+        total, step = 0.0, 0
+        while step < steps:
+            base, slope = max(self.lines, key=lambda line: (line[0] + line[1] * step, line[1]))
+            end = min([steps, *(_meet(base - b, s - slope, step) for b, s in self.lines if s > slope)])
+            many = end - step
+            total += many * base + slope * (many * (step + end - 1) / 2)
+            step = end
+        return total
+
+    def steps_until(self, seconds: float, most: int) -> int:
+        """Return the least number of steps that take at least so many seconds, from 1 to `most`.
+
+        What arrives after `seconds` finds that many steps over when the one in flight ends. `most` where all of them
+        take less.
+        """
+        if self.total(most) <= seconds:
+            return most
+        # where a steeper line takes over the steps take longer than by this one, so that fewer of them do
+        steps = min(most, max(1, math.ceil(_solved(*max(self.lines), seconds))))
+        while steps < most and self.total(steps) < seconds:  # a rounding error too few
+            steps += 1
+        if steps == 1 or self.total(steps - 1) < seconds:
+            return steps
+        least, steps = 1, steps - 1
+        while least < steps:
+            middle = (least + steps) // 2
+            if self.total(middle) >= seconds:
+                steps = middle
+            else:
+                least = middle + 1
+        return least
+
+
+def _meet(ahead: float, steeper: float, step: int) -> int:
+    """The first step after `step` at which a line is the higher one: `ahead` lower at 0, and so much steeper."""
+    return max(step, math.floor(ahead / steeper)) + 1
+
+
+def _solved(base: float, slope: float, seconds: float) -> float:
+    """The number n of steps, not whole, with n base + n (n - 1) / 2 slope = seconds."""
+    linear = base - slope / 2
+    if slope <= 1e-12 * base:
+        return seconds / base if base else 1.0
+    return 2 * seconds / (linear + math.sqrt(linear * linear + 2 * slope * seconds))

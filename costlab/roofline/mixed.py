@@ -1,0 +1,388 @@
+"""The time of a step from a few running sums, in two microseconds: what a simulator asks millions of times."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from costlab.checks import count
+from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines
+from costlab.roofline.layers import entries_between
+
+#: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
+Chunk = tuple[int, int]
+#: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
+Rank = tuple[DecodeLoad, Sequence[Chunk]]
+
+
+@dataclass(frozen=True)
+class ExpertReads:
+    """Seconds of reading the routed experts that a step visits, at least one a chip."""
+
+    held: int  # experts of each layer on a chip
+    missed: float  # chance that a token does not visit an expert
+    each_s: float  # seconds of one expert of every layer
+
+    def seconds(self, tokens: float) -> float:
+        """Return the seconds for so many tokens of all replicas together."""
+        return max(1.0, self.held * (1.0 - math.pow(self.missed, tokens))) * self.each_s
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """One of the three times of a step (compute, memory, link) as a sum over what a replica does, in seconds."""
+
+    step_s: float = 0.0  # of every step
+    prefill_step_s: float = 0.0  # of a step that reads prompts
+    decode_step_s: float = 0.0  # of a step that decodes
+    prompt_s: float = 0.0  # of each prompt of which a piece is read
+    token_s: float = 0.0  # per token read of prompts
+    prefix_s: float = 0.0  # per token before a piece
+    # (seconds, stride, cap) per key that the tokens of a piece read
+    pairs: tuple[tuple[float, int, int | None], ...] = ()
+    # (seconds, stride, cap) per entry that a prompt has after its piece
+    held: tuple[tuple[float, int, int | None], ...] = ()
+    sequence_s: float = 0.0  # per decoding sequence
+    context_s: float = 0.0  # per token of context of the decoding sequences
+    # of each bend: seconds per token and per sequence, of the sequences whose context is below it
+    below: tuple[tuple[float, float], ...] = ()
+    everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
+    experts: ExpertReads | None = None  # that are read; None where none are
+
+    def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> float:
+        """Return the seconds of a step of a replica, where all replicas together compute so many tokens."""
+        total = self.step_s + self.everyone_s * tokens
+        if self.experts is not None:
+            total += self.experts.seconds(tokens)
+        if load.sequences:
+            total += self.decode_step_s + load.sequences * self.sequence_s + load.context_tokens * self.context_s
+            if self.below:
+                for (token_s, sequence_s), bend in zip(self.below, load.bends, strict=True):
+                    total += bend.tokens * token_s + bend.sequences * sequence_s
+        if chunks:
+            total += self.prefill_step_s
+            for new, prefix in chunks:
+                total += self.prompt_s + new * self.token_s + prefix * self.prefix_s
+                for each_s, stride, cap in self.pairs:
+                    total += each_s * entries_between(prefix, new, stride, cap)
+                for each_s, stride, cap in self.held:
+                    entries = (prefix + new) // stride
+                    total += each_s * (entries if cap is None or entries < cap else cap)
+        return total
+
+    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
+        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
+        slope = load.sequences * self.context_s
+        if self.below:
+            for (token_s, _), bend in zip(self.below, load.bends, strict=True):
+                slope += bend.sequences * token_s
+        for new, _ in chunks:
+            slope += new * self.prefix_s
+            for each_s, _, _ in self.pairs:
+                slope += each_s * new * new
+            for each_s, _, _ in self.held:
+                slope += each_s * new
+        return self.seconds(load, chunks, tokens), slope
+
+    @property
+    def even(self) -> bool:
+        """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
+        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
+
+    def over(self, replicas: int) -> Coefficients:
+        """Return the same for a replica's share of what all replicas do."""
+        return self._times(1 / replicas, ("prompt_s", "token_s", "prefix_s", "sequence_s", "context_s"))
+
+    def scaled(self, factor: float) -> Coefficients:
+        """Return the same with all times longer by a factor."""
+        experts = self.experts and dataclasses.replace(self.experts, each_s=self.experts.each_s * factor)
+        names = [each.name for each in dataclasses.fields(self) if each.name.endswith("_s")]
+        return dataclasses.replace(self._times(factor, names), experts=experts)
+
+    def _times(self, factor: float, names: Iterable[str]) -> Coefficients:
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name) * factor for name in names},
+            pairs=tuple((each_s * factor, stride, cap) for each_s, stride, cap in self.pairs),
+            held=tuple((each_s * factor, stride, cap) for each_s, stride, cap in self.held),
+            below=tuple((token_s * factor, sequence_s * factor) for token_s, sequence_s in self.below),
+        )
+
+
+#: A term that takes no time.
+NO_TIME = Coefficients()
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Seconds of a step, from what the step does. All counts are those of one replica.
+
+    What it takes for a step: a `DecodeLoad`, the running sums of the sequences that decode, and the pieces of prompts.
+    Each step gives every decoding sequence one token. With speculation a round gives several, in the mean; a step is
+    then that share of a round: times per token are right in the mean, the bursts of a round are not seen.
+    """
+
+    compute: Coefficients  # seconds of arithmetic
+    memory: Coefficients = NO_TIME  # seconds of reading memory
+    link: Coefficients = NO_TIME  # seconds of sending between chips
+    fixed_s: float = 0.0  # seconds of each pass that hide behind nothing
+    overlap: bool = True  # whether the three hide behind one another
+    bends: tuple[int, ...] = ()  # contexts in tokens from which on some layers' decode reads grow no more
+    rows: int = 1  # tokens of a decoding sequence that a pass computes, more than one where drafts are verified
+    drafts: tuple[StepCost, ...] = ()  # passes of the drafter before each pass that verifies
+    round_tokens: float = 1.0  # that a decoding sequence gains by a pass, in the mean; from 1 to rows
+    # (decoding sequences, cost): from so many on that cost holds; rising
+    larger: tuple[tuple[int, StepCost], ...] = ()
+
+    # --- constructors ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def fixed(cls, prefill_s: float, decode_s: float) -> StepCost:
+        """Return constant times: of a step that reads prompts, and of one that decodes; one that does both takes both.
+
+        Raises:
+            ValueError: a time that is negative or not finite.
+        """
+        return cls.linear(prefill_step_s=prefill_s, decode_step_s=decode_s)
+
+    @classmethod
+    def linear(
+        cls,
+        step_s: float = 0.0,
+        *,
+        prefill_step_s: float = 0.0,
+        decode_step_s: float = 0.0,
+        token_s: float = 0.0,
+        pair_s: float = 0.0,
+        prefix_s: float = 0.0,
+        prompt_s: float = 0.0,
+        sequence_s: float = 0.0,
+        context_s: float = 0.0,
+    ) -> StepCost:
+        """Return a measured table: seconds of a step as a sum.
+
+        Args:
+            step_s: of every step.
+            prefill_step_s: of a step that reads prompts.
+            decode_step_s: of a step that decodes.
+            token_s: per token read of a prompt.
+            pair_s: per query of a prompt and key that it reads, itself among them: n tokens have n(n+1)/2.
+            prefix_s: per token before a piece of a prompt.
+            prompt_s: per piece of a prompt.
+            sequence_s: per decoding sequence.
+            context_s: per token of context of the decoding sequences.
+
+        Raises:
+            ValueError: a time that is negative or not finite.
+        """
+        given = {name: value for name, value in locals().items() if name.endswith("_s")}
+        for name, value in given.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
+        pair = given.pop("pair_s")
+        return cls(Coefficients(**given, pairs=((pair, 1, None),) if pair else ()))
+
+    def over(self, replicas: int) -> StepCost:
+        """Return the cost of so many replicas taken as one, on which all work lies in equal parts.
+
+        The best that a balancer can do: no replica waits for another. A prompt too counts as spread over all replicas,
+        so at least as many prompts as replicas should be read at once, or the time is too short.
+
+        Raises:
+            ValueError: replicas below 1.
+        """
+        count(replicas, "replicas")
+        return self._each(lambda term: term.over(replicas), lambda cost: cost.over(replicas))
+
+    def scaled(self, factor: float) -> StepCost:
+        """Return the same with all times longer by a factor.
+
+        Raises:
+            ValueError: a factor that is not above 0 and finite.
+        """
+        if not 0 < factor < math.inf:
+            raise ValueError(f"factor = {factor!r} should be above 0 and finite")
+        scaled = self._each(lambda term: term.scaled(factor), lambda cost: cost.scaled(factor))
+        return dataclasses.replace(scaled, fixed_s=self.fixed_s * factor)
+
+    def _each(self, term: Callable[[Coefficients], Coefficients], cost: Callable[[StepCost], StepCost]) -> StepCost:
+        """The same with each of its terms, and each of the costs that it holds, changed."""
+        return dataclasses.replace(
+            self,
+            compute=term(self.compute),
+            memory=term(self.memory),
+            link=term(self.link),
+            drafts=tuple(cost(draft) for draft in self.drafts),
+            larger=tuple((least, cost(each)) for least, each in self.larger),
+        )
+
+    # --- a step ------------------------------------------------------------------------------------------------
+
+    def load(self) -> DecodeLoad:
+        """Return the running sums of a replica that decodes nothing yet."""
+        return DecodeLoad(self.bends)
+
+    def mean_load(self, sequences: float, context: float) -> DecodeLoad:
+        """Return the sums of sequences that all are at one context; both may be means, which no step changes.
+
+        Raises:
+            ValueError: a number that is negative or not finite.
+        """
+        load = self.load()
+        for name, value in (("sequences", sequences), ("context", context)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
+        # counts elsewhere, means here
+        load.sequences, load.context_tokens = sequences, sequences * context  # type: ignore[assignment]
+        for bend in load.bends:
+            if context < bend.limit:
+                bend.sequences, bend.tokens = sequences, sequences * context  # type: ignore[assignment]
+        return load
+
+    def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk] = ()) -> float:
+        """Return the seconds of a step of one replica: one token of each decoding sequence, and pieces of prompts.
+
+        Args:
+            load: the sequences that decode.
+            chunks: (new tokens, tokens before them) of each prompt of which a piece is read.
+        """
+        return self.seconds_of(((load, chunks),))
+
+    def seconds_of(self, ranks: Sequence[Rank]) -> float:
+        """Return the seconds of a step of several replicas at once, those of the slowest.
+
+        Args:
+            ranks: what each replica does, as `seconds` takes it.
+        """
+        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
+        if cost.rows == 1:
+            return cost._pass_s(ranks)
+        alone: list[Rank] = [(load, ()) for load, _ in ranks]
+        if not any(load.sequences for load, _ in ranks):
+            return cost._pass_s(ranks)
+        verify_s = cost._pass_s(alone)
+        drafts_s = sum(draft._pass_s(alone) for draft in cost.drafts)
+        return (verify_s + drafts_s) / cost.round_tokens + cost._pass_s(ranks) - verify_s
+
+    def lines(self, *loads: DecodeLoad) -> StepLines:
+        """Return the seconds of the coming steps that only decode, up to the next bend of any load.
+
+        Args:
+            loads: of each replica.
+        """
+        return self.lines_of([(load, ()) for load in loads])
+
+    def lines_of(self, ranks: Sequence[Rank]) -> StepLines:
+        """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
+
+        With pieces of prompts they hold for the first step, and for later ones where the cost is `even`.
+
+        Args:
+            ranks: what each replica does, as `seconds_of` takes it.
+        """
+        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
+        if not cost.drafts and cost.round_tokens == 1:
+            return StepLines(cost._pass_lines(ranks))
+        if any(chunks for _, chunks in ranks):
+            return StepLines(((cost.seconds_of(ranks), 0.0),))
+        return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+
+    def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
+        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+
+        Args:
+            load: the sequences that decode.
+            chunks: of prompts, of which each step reads the next.
+            steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
+        """
+        if not self._plain:
+            return self.lines_of(((load, chunks),)).leading(steps)
+        sequences, context = load.sequences, load.context_tokens
+        lines = []
+        for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
+            first_s, rise_s = step_s, context_s * sequences
+            if sequences:
+                first_s += decode_s + sequence_s * sequences + context_s * context
+            if chunks:
+                first_s += prefill_s
+                for new, before in chunks:
+                    pairs = new * before + new * (new + 1) / 2
+                    first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
+                    rise_s += new * (prefix_s + pair_s * new)
+            lines.append((first_s, rise_s))
+        return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[tuple[float, ...], ...]:
+        """The coefficients of each term, where it has no bends, strides, caps, experts nor others; else nothing."""
+        terms = self._terms
+        others = self.larger or self.drafts or self.round_tokens != 1 or not self.overlap
+        if others or not all(term.even and not term.below and term.experts is None for term in terms):
+            return ()
+        found = []
+        for term in terms:
+            held_s = sum(each_s for each_s, _, _ in term.held)
+            found.append((
+                self.fixed_s + term.step_s, term.decode_step_s, term.sequence_s + self.rows * term.everyone_s,
+                term.context_s, term.prefill_step_s, term.prompt_s, term.token_s + term.everyone_s + held_s,
+                term.prefix_s + held_s, sum(each_s for each_s, _, _ in term.pairs),
+            ))  # fmt: skip
+        return tuple(found)
+
+    @functools.cached_property
+    def even(self) -> bool:
+        """Whether `lines_of` holds for later steps that read equal pieces of prompts."""
+        costs = (self, *(cost for _, cost in self.larger))
+        simple = all(not cost.drafts and cost.rows == 1 for cost in costs)
+        return simple and all(term.even for cost in costs for term in cost._terms)
+
+    def _at(self, sequences: float) -> StepCost:
+        """The cost that holds for so many decoding sequences."""
+        found = self
+        for least, cost in self.larger:
+            if sequences >= least:
+                found = cost
+        return found
+
+    @functools.cached_property
+    def _terms(self) -> tuple[Coefficients, ...]:
+        """Those of the three that take any time."""
+        terms = (self.compute, self.memory, self.link)
+        return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
+
+    def _pass_s(self, ranks: Sequence[Rank]) -> float:
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
+        slowest = 0.0
+        for load, chunks in ranks:
+            if self.overlap:
+                for term in self._terms:
+                    taken = term.seconds(load, chunks, tokens)
+                    if taken > slowest:
+                        slowest = taken
+            else:
+                slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
+        return self.fixed_s + slowest
+
+    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
+        found: list[StepLine] = []
+        for load, chunks in ranks:
+            lines = [term.line(load, chunks, tokens) for term in self._terms]
+            if not self.overlap:
+                lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
+            found += lines
+        return tuple([(self.fixed_s + base, slope) for base, slope in found])
+
+
+__all__ = ["Chunk", "Coefficients", "ExpertReads", "Rank", "StepCost"]

@@ -1,0 +1,1 @@
+"""Serving: requests, queues, batches and pools, simulated step by step and planned."""

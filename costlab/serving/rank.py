@@ -1,0 +1,268 @@
+"""What waits and runs on one replica of a worker, and the sums from which its steps are timed."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from costlab.roofline.decoding import DecodeLoad
+from costlab.serving.blocks import Blocks
+from costlab.serving.gaps import TokenTimes
+from costlab.serving.jobs import Job
+
+#: More steps than any run takes.
+MOST_STEPS = 2**53
+
+
+class Batch:
+    """What a rank does in a step, and in each of the next ones as long as nothing changes."""
+
+    __slots__ = ("chunks", "decodes", "steady")
+
+    def __init__(self, chunks: list[tuple[Job, int]], decodes: bool = True, steady: bool = True) -> None:
+        self.chunks = chunks  # prompts, and how many tokens of each are computed
+        self.decodes = decodes  # whether all that decode do so, or none
+        self.steady = steady  # whether the scheduler would decide the same again, while the chunks last
+
+
+class Scheduler(Protocol):
+    """What decides who is in the next step."""
+
+    @property
+    def max_running(self) -> int:
+        """The most jobs in a batch."""
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit and preempt jobs of a rank, and return its next step."""
+
+
+#: What a rank does that has no prompts to read.
+_DECODE = Batch([])
+
+
+class Rank:
+    """A replica's queue, batch and memory.
+
+    All that decode advance together, so a rank keeps one count of steps and, by it, when each of them ends. Nothing is
+    done for each sequence in each step.
+
+    Args:
+        blocks: its memory.
+        load: the running sums from which a step is timed, `StepCost.load()`.
+        rows: tokens that a step computes for a sequence that decodes: one, and those that are verified.
+        cached_tokens: says how many tokens of a job's prompt a prefix cache has; None: there is no cache.
+    """
+
+    def __init__(
+        self, blocks: Blocks, load: DecodeLoad, rows: int = 1, cached_tokens: Callable[[Job], int] | None = None
+    ) -> None:
+        self.blocks, self.load, self.rows, self._cached_tokens = blocks, load, rows, cached_tokens
+        self.times = TokenTimes()
+        self.waiting: deque[Job] = deque()  # in the order in which they will be admitted
+        self.running: dict[Job, None] = {}  # in the order in which they were admitted
+        self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
+        self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
+        self.batch = _DECODE  # the step in flight
+        self.admitted: list[Job] = []  # since the worker looked last
+        self.preempted: list[Job] = []  # since the worker looked last
+        self.steps = 0  # of decoding that are over
+        self._ends: list[int] = []  # a heap of the counts of steps at which somebody ends
+        self._ending: dict[int, list[Job]] = {}  # who
+
+    @property
+    def decoding(self) -> int:
+        """Running jobs whose prompt is computed."""
+        return len(self.running) - len(self.prefilling)
+
+    @property
+    def decoding_tokens(self) -> int:
+        """Tokens that these take of a step's budget."""
+        return (len(self.running) - len(self.prefilling)) * self.rows
+
+    # --- the queue ---------------------------------------------------------------------------------------------
+
+    def queue(self, job: Job, front: bool = False) -> None:
+        """Put a job into the queue: at its end, or at its front."""
+        self.pending_tokens += job.left
+        if front:
+            self.waiting.appendleft(job)
+        else:
+            self.waiting.append(job)
+
+    def queue_in_order(self, job: Job) -> None:
+        """Put a job into the queue where it would be, had it waited there since it came."""
+        self.pending_tokens += job.left
+        at = next((i for i, other in enumerate(self.waiting) if other.serial > job.serial), len(self.waiting))
+        self.waiting.insert(at, job)
+
+    def unqueue(self, job: Job) -> None:
+        """Take a job out of the queue."""
+        self.waiting.remove(job)
+        self.pending_tokens -= job.left
+
+    def cached(self, job: Job) -> int:
+        """Return how many tokens of a waiting job need not be computed; at least one has to be."""
+        if self._cached_tokens is None or job.computed:
+            return 0
+        return min(self._cached_tokens(job), job.left - 1)
+
+    def spare(self, watermark: float) -> int:
+        """Return the blocks that admission leaves free: a share of all where something runs, else none."""
+        return int(watermark * self.blocks.total) if watermark and self.running else 0
+
+    def admit(self, blocks: int, cached: int = 0) -> bool:
+        """Take the first job of the queue into the batch; return whether it reads its prompt first.
+
+        A job whose cache came with it decodes at once.
+
+        Args:
+            blocks: that it takes.
+            cached: tokens of it that a prefix cache has.
+        """
+        job = self.waiting.popleft()
+        self.blocks.take(job, blocks)
+        self.running[job] = None
+        self.admitted.append(job)
+        if cached:
+            job.computed += cached
+            job.cached = cached
+            self.pending_tokens -= cached
+        if job.decodes:
+            self.pending_tokens -= 1
+            self.decode(job)
+            return False
+        self.prefilling[job] = None
+        return True
+
+    # --- the batch ---------------------------------------------------------------------------------------------
+
+    def plan(self, scheduler: Scheduler, even: bool) -> int:
+        """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
+
+        Args:
+            scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
+            even: whether equal pieces of a prompt take evenly longer.
+        """
+        if self.waiting or self.prefilling or not self.blocks.can_grow():
+            self.batch = scheduler.plan(self)
+        else:
+            self.batch = _DECODE
+            self.blocks.grow_to(self.steps + 1)
+        return self.alike(even)
+
+    def alike(self, even: bool) -> int:
+        """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
+        batch, sequences = self.batch, self.load.sequences
+        if not batch.steady or (batch.chunks and not even):
+            return 1 if sequences or batch.chunks else 0
+        steps = MOST_STEPS if batch.chunks else 0
+        for job, tokens in batch.chunks:
+            steps = min(steps, job.left // tokens)
+        if batch.decodes and sequences:
+            ends = self._ends
+            while ends[0] not in self._ending:
+                heapq.heappop(ends)
+            to_end = ends[0] - self.steps
+            steps = to_end if not steps or to_end < steps else steps
+            if self.load.bends:
+                steps = int(min(steps, self.load.steps_to_bend))
+        while steps > 1 and not self._fits(steps - 1):
+            steps //= 2
+        return steps
+
+    def _fits(self, steps: int) -> bool:
+        """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
+        batch, blocks = self.batch, self.blocks
+        if not batch.chunks:
+            return blocks.can_grow(steps)
+        lacking = sum([blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
+        return blocks.can_grow(steps if batch.decodes else 0, lacking)
+
+    def make_room(self) -> bool:
+        """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
+        before = len(self.preempted)
+        while not self.blocks.can_grow():
+            self.preempt_last()
+        self.blocks.grow_to(self.steps + 1)
+        return len(self.preempted) > before
+
+    def preempt_last(self) -> None:
+        """Take the memory of the job that was admitted last, and put it to the front of the queue."""
+        job = next(reversed(self.running))
+        self.remove(job)
+        self.blocks.give(job)
+        job.computed = job.cached = 0
+        job.preemptions += 1
+        self.queue(job, front=True)
+        self.preempted.append(job)
+
+    def advance(self, steps: int, more: int) -> None:
+        """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
+        if self.batch.decodes:
+            self.steps += steps
+            self.blocks.grow_to(self.steps + more)
+            self.load.advance(steps)
+        for job, tokens in self.batch.chunks:
+            if job in self.prefilling:
+                job.computed += tokens * steps
+                self.pending_tokens -= tokens * steps
+                self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
+
+    def decode(self, job: Job) -> None:
+        """Let a running job decode with the others from the next step on."""
+        ends = job.ends = self.steps + job.request.output_tokens - job.generated
+        if ends in self._ending:
+            self._ending[ends].append(job)
+        else:
+            self._ending[ends] = [job]
+            heapq.heappush(self._ends, ends)
+        self.load.add(job.computed + 1)
+        self.times.join(job)
+        self.blocks.grow_from(job, job.computed + self.blocks.clock - self.steps, job.most)
+
+    def tokens_of(self, job: Job) -> int:
+        """Return the tokens of its answer that a job has."""
+        decodes = job in self.running and job not in self.prefilling
+        return job.request.output_tokens - (job.ends - self.steps) if decodes else job.generated
+
+    def ended(self) -> list[Job]:
+        """Take out of the batch, and return, the jobs whose last token is there."""
+        found: list[Job] = []
+        while self._ends and self._ends[0] <= self.steps:
+            for job in self._ending.get(heapq.heappop(self._ends), ())[:]:
+                self.remove(job)
+                found.append(job)
+        return found
+
+    def remove(self, job: Job) -> None:
+        """Take a job out of the batch, with all that is computed of it; it keeps its blocks."""
+        if job in self.prefilling:
+            del self.prefilling[job]
+            self.pending_tokens -= job.left
+        else:
+            tokens = job.request.output_tokens - (job.ends - self.steps)
+            job.computed += tokens - job.generated
+            job.generated = tokens
+            self.load.remove(job.computed + 1)
+            self.times.leave(job, bool(self.load.sequences))
+            self.blocks.stop(job)
+            self._forget_end(job)
+        del self.running[job]
+
+    def _forget_end(self, job: Job) -> None:
+        jobs = self._ending[job.ends]
+        jobs.remove(job)
+        if not jobs:
+            del self._ending[job.ends]
+
+    def check(self) -> None:
+        """Raise AssertionError unless the sums are those of the jobs."""
+        self.blocks.check()
+        decoding = [job for job in self.running if job not in self.prefilling]
+        assert len(decoding) == self.decoding
+        context = sum(job.computed + 1 + self.tokens_of(job) - job.generated for job in decoding)
+        assert context == self.load.context_tokens, f"context {self.load.context_tokens}, should be {context}"
+        pending = sum(job.left for job in (*self.waiting, *self.prefilling))
+        assert pending == self.pending_tokens, f"{self.pending_tokens} tokens pending, should be {pending}"

@@ -1,0 +1,400 @@
+"""A worker: one engine's queue, batch, memory and clock, many steps at a time.
+
+Between two events a worker repeats the same step, and only the contexts grow. So it sums steps in closed form (a jump)
+up to the first of: a job ends, a prompt's piece is done, blocks run out. What comes in between cuts the jump: the step
+in flight ends, and the scheduler looks again. With `jumps=False` a jump is one step, and all else is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from itertools import cycle
+from typing import Literal, Protocol
+
+from costlab import checks
+from costlab.cache import PrefixCache
+from costlab.roofline.decoding import DecodeLoad
+from costlab.roofline.mixed import Chunk, StepCost
+from costlab.serving.blocks import Blocks
+from costlab.serving.events import Events
+from costlab.serving.jobs import Job, State
+from costlab.serving.lines import seconds_of, steps_before
+from costlab.serving.rank import Rank, Scheduler
+from costlab.serving.recorder import Recorder
+
+#: How jobs are given to the ranks of a worker.
+RankChoice = Literal["tokens", "turns"]
+
+
+class Owner(Protocol):
+    """Whom a worker tells what has happened to a job. Each call may submit, take or release jobs at any worker."""
+
+    def first_token(self, job: Job, worker: Worker) -> None:
+        """The first token is there, and the job goes on to decode here."""
+
+    def prefilled(self, job: Job, worker: Worker) -> None:
+        """The prompt of a job is computed that goes on elsewhere; its blocks stay until `Worker.release`."""
+
+    def finished(self, job: Job, worker: Worker) -> None:
+        """The last token is there; its blocks are free."""
+
+    def preempted(self, job: Job, worker: Worker) -> None:
+        """Its memory went to others; it waits at the front of the worker's queue to be computed anew."""
+
+
+class Worker:
+    """One engine: ranks that take their steps together, as long as the slowest of them.
+
+    A job comes by `submit`, or by `reserve`, a transfer and then `submit`. It goes when it finishes, by `release` after
+    its prompt, or by `take`.
+
+    Args:
+        name: for reports.
+        cost: seconds of a step, from what it does.
+        scheduler: who is in it.
+        blocks: of each rank's memory.
+        block_tokens: tokens of a block.
+        events: the clock.
+        owner: whom to tell.
+        recorder: who counts gaps.
+        ranks: data-parallel replicas that step together.
+        choose_rank: "tokens": a job goes to the rank with the fewest; "turns": to each in turn.
+        cache: prefixes computed before, beside the memory of what runs; None: there is none.
+        jumps: False: one step at a time.
+
+    Raises:
+        ValueError: sizes that are no counts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cost: StepCost,
+        scheduler: Scheduler,
+        blocks: int,
+        block_tokens: int = 16,
+        *,
+        events: Events,
+        owner: Owner,
+        recorder: Recorder,
+        ranks: int = 1,
+        choose_rank: RankChoice = "tokens",
+        cache: PrefixCache | None = None,
+        jumps: bool = True,
+    ) -> None:
+        self.name, self.cost, self.scheduler, self.jumps = name, cost, scheduler, jumps
+        self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
+        cached = None if cache is None else self.cached_tokens
+        self.ranks = [
+            Rank(Blocks(blocks, block_tokens), cost.load(), cost.rows, cached)
+            for _ in range(checks.count(ranks, "ranks"))
+        ]
+        self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
+        self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
+        self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
+        self.alive = True
+        # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
+        self.reading: Callable[[Job, int, float, Worker], None] | None = None
+        self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
+        self._turns: Iterator[Rank] = cycle(self.ranks)
+        self._nothing = cost.load()
+        self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
+        self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
+        self._due = 0  # the number of the event at which they end
+        self._awake = False  # whether the scheduler will look anyway, at this instant
+
+    # --- jobs come ---------------------------------------------------------------------------------------------
+
+    def refusal(self, job: Job) -> str:
+        """Return why a job can never be served here; empty if it can."""
+        if job.request.output_tokens < 1:
+            return "no output tokens asked for"
+        blocks = self.ranks[0].blocks
+        if blocks.needed(job.most) > blocks.total:
+            return "larger than memory"
+        return ""
+
+    def submit(self, job: Job) -> None:
+        """Put a job into the queue; one whose cache came by transfer keeps the place of its arrival.
+
+        Raises:
+            ValueError: a job that can never be served here (`refusal`), or is here already.
+        """
+        if job in self.awaiting:
+            del self.awaiting[job]
+            rank = self._rank_of[job]
+            rank.queue_in_order(job)
+        else:
+            self._expect(job)
+            rank = self._enter(job)
+            rank.queue(job)
+        job.state = State.QUEUED
+        if rank.waiting[0] is job and len(rank.running) < self.scheduler.max_running:
+            self._look()
+
+    def can_reserve(self, job: Job, spare: int = 0) -> bool:
+        """Say whether a job's prompt finds blocks here now, and `spare` remain."""
+        self._settle()
+        blocks = self._choose().blocks
+        return blocks.can_take(blocks.needed(job.known + 1), spare)
+
+    def reserve(self, job: Job) -> None:
+        """Give a job blocks for its prompt and the token after, before its cache arrives.
+
+        Raises:
+            ValueError: no room, or a job that is here already.
+        """
+        self._expect(job)
+        rank = self._enter(job)
+        rank.blocks.take(job, rank.blocks.needed(job.known + 1))
+        self.awaiting[job] = None
+        self._look()
+
+    def _expect(self, job: Job) -> None:
+        reason = "here already" if job in self._rank_of else self.refusal(job)
+        if reason or not self.alive:
+            raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason or 'it is dead'}")
+
+    def _enter(self, job: Job) -> Rank:
+        rank = self._rank_of[job] = self._choose(turn=True)
+        job.entered_s = self.events.now
+        return rank
+
+    def _choose(self, turn: bool = False) -> Rank:
+        """Return the rank for the next job."""
+        if len(self.ranks) == 1:
+            return self.ranks[0]
+        if self.choose_rank == "turns":
+            return next(self._turns) if turn else self.ranks[0]
+        self._settle()
+        return min(self.ranks, key=lambda rank: rank.pending_tokens + rank.load.context_tokens)
+
+    # --- jobs go -----------------------------------------------------------------------------------------------
+
+    def release(self, job: Job) -> None:
+        """Free the blocks of a job whose prompt was computed here, now that its cache was read."""
+        del self.prefilled[job]
+        self._leave(job)
+
+    def keep(self, job: Job) -> None:
+        """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
+        del self.prefilled[job]
+        job.prefill_only = False
+        self.awaiting[job] = None
+        self.submit(job)
+
+    def take(self, job: Job) -> None:
+        """Take a job away, wherever it is here, and free its blocks: its user left, or it goes on elsewhere."""
+        self._settle()
+        rank = self._rank_of[job]
+        if job in rank.running:
+            rank.remove(job)
+        elif job in self.awaiting or job in self.prefilled:
+            self.awaiting.pop(job, None)
+            self.prefilled.pop(job, None)
+        else:
+            rank.unqueue(job)
+        self._leave(job)
+
+    def take_all(self) -> list[Job]:
+        """Die: the step in flight is lost, and all jobs go, with whatever was computed of them here."""
+        self._settle()
+        jobs = list(self._rank_of)
+        for job in jobs:
+            self.take(job)
+        self.events.cancel(self._due)
+        self._steps, self._awake, self.alive = 0, False, False
+        return jobs
+
+    def revive(self) -> None:
+        """Work again, with nothing in memory."""
+        self.alive = True
+
+    def _leave(self, job: Job) -> None:
+        rank = self._rank_of.pop(job)
+        rank.blocks.give(job)
+        if self._steps or rank.waiting:
+            self._look()
+
+    # --- signals -----------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> Collection[Job]:
+        """All jobs that are here, or have blocks here."""
+        return self._rank_of.keys()
+
+    @property
+    def running(self) -> int:
+        """Jobs in the batch."""
+        return sum(len(rank.running) for rank in self.ranks)
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for the batch; not those whose cache is on its way."""
+        return sum(len(rank.waiting) for rank in self.ranks)
+
+    @property
+    def pending_tokens(self) -> int:
+        """Tokens that jobs here have to compute before their next one comes, queue and batch together."""
+        self._settle()
+        return sum(rank.pending_tokens for rank in self.ranks)
+
+    @property
+    def kv_blocks(self) -> int:
+        """Blocks that somebody holds."""
+        self._settle()
+        return sum(rank.blocks.used for rank in self.ranks)
+
+    @property
+    def kv_share(self) -> float:
+        """The same as a share of all blocks."""
+        return self.kv_blocks / sum(rank.blocks.total for rank in self.ranks)
+
+    @property
+    def pending_s(self) -> float:
+        """Predicted seconds of the prefills ahead, each alone."""
+        self._settle()
+        jobs = [job for rank in self.ranks for job in (*rank.waiting, *rank.prefilling) if not job.decodes]
+        return sum(self.cost.seconds(self._nothing, [(job.left, job.computed)]) for job in jobs)
+
+    def cached_tokens(self, job: Job) -> int:
+        """Return how many tokens of a job's prompt the prefix cache has."""
+        if self.cache is None or not job.request.blocks:
+            return 0
+        return min(self.cache.match(job.request.blocks).pages * self.cache.page_tokens, job.request.input_tokens)
+
+    # --- steps -------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Let the scheduler look as soon as the step in flight ends, or at the end of this instant."""
+        if self._awake:
+            return
+        if not self._steps:
+            self._awake = True
+            self._due = self.events.at(self.events.now, self._plan, last=True)
+        elif self._steps > 1:
+            left = self.events.now - self._start_s
+            steps = 1 + steps_before(left, self._steps - 1, self._first_s, self._rise_s)
+            if steps < self._steps:
+                self._steps = steps
+                self.events.cancel(self._due)
+                end_s = self._start_s + seconds_of(steps, self._first_s, self._rise_s)
+                self._due = self.events.at(end_s, self._end, last=True)
+
+    def _settle(self) -> None:
+        """Account for the steps that are over by now; the one in flight and those after remain."""
+        if self._steps > 1:
+            left = self.events.now - self._start_s
+            over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
+            if over:
+                self._account(over, self._start_s + seconds_of(over, self._first_s, self._rise_s), more=1)
+                self._first_s += over * self._rise_s
+
+    def _account(self, steps: int, end_s: float, more: int = 0) -> None:
+        """Note steps that are over; where one `more` is in flight, it has its blocks."""
+        start_s, first_s = self._start_s, self._first_s
+        last_s = first_s + (steps - 1) * self._rise_s
+        for rank in self.ranks:
+            if rank.batch.decodes and rank.load.sequences:
+                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
+            rank.advance(steps, more)
+        self._start_s = end_s
+        self._steps -= steps
+
+    def _end(self) -> None:
+        """End the steps ahead, tell what they have brought, and plan the next."""
+        now = self.events.now
+        self._account(self._steps, now)
+        self._awake = True
+        for rank in self.ranks:
+            for job in rank.ended():
+                if job in self._rank_of:
+                    self._finish(job, now)
+            for job, _ in rank.batch.chunks:
+                if not job.left and job in rank.prefilling:
+                    self._prefilled(rank, job, now)
+        self._plan()
+
+    def _prefilled(self, rank: Rank, job: Job, now: float) -> None:
+        """A prompt is computed, and so the next token is there."""
+        del rank.prefilling[job]
+        job.generated += 1
+        if job.generated == 1:
+            job.first_s = job.last_s = now
+            self.keep_prefix(job)
+        else:  # after a preemption
+            gap_s = now - job.last_s
+            self.recorder.gap(gap_s, now)
+            job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), now
+        if job.generated >= job.request.output_tokens:
+            del rank.running[job]
+            self._finish(job, now)
+        elif job.prefill_only:
+            del rank.running[job]
+            self.prefilled[job] = None
+            self.owner.prefilled(job, self)
+        else:
+            rank.decode(job)
+            if job.generated == 1:
+                self.owner.first_token(job, self)
+
+    def keep_prefix(self, job: Job) -> None:
+        """Keep a job's prompt, which is here now, in the prefix cache."""
+        if self.cache is not None and job.request.blocks:
+            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
+
+    def _finish(self, job: Job, now: float) -> None:
+        self._rank_of.pop(job).blocks.give(job)
+        job.finished_s = job.last_s = now
+        self.owner.finished(job, self)
+
+    def _plan(self) -> None:
+        """Let the scheduler look, and begin what it has decided."""
+        self._awake = again = True
+        even = self.cost.even and self.reading is None
+        while again:
+            again, most = False, 0
+            for rank in self.ranks:
+                steps = rank.plan(self.scheduler, even)
+                if (rank.admitted or rank.preempted) and self._tell(rank):
+                    again, steps = True, rank.alike(even)  # its owner may have taken it
+                if steps and (not most or steps < most):
+                    most = steps
+            if most:
+                again = False
+                self._begin(most if self.jumps else 1)
+        self._awake = False
+
+    def _tell(self, rank: Rank) -> bool:
+        """Tell who was preempted and who was admitted; return whether anybody was preempted."""
+        preempted, rank.preempted = rank.preempted, []
+        for job in preempted:
+            job.state = State.QUEUED
+            self.owner.preempted(job, self)
+        for job in rank.admitted:
+            if job in rank.running:
+                job.state = State.RUNNING
+                if job.admitted_s != job.admitted_s:
+                    job.admitted_s = self.events.now
+        rank.admitted.clear()
+        return bool(preempted)
+
+    def _begin(self, most: int) -> None:
+        """Begin as many steps as are alike, up to `most`."""
+        if len(self.ranks) == 1:
+            lead = self.cost.leading(*self._work(self.ranks[0]), most)
+        else:
+            lead = self.cost.lines_of([self._work(rank) for rank in self.ranks]).leading(most)
+        self._start_s = self.events.now
+        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
+        end_s = self._start_s + steps * (first_s + (steps - 1) * rise_s / 2)
+        self._due = self.events.at(end_s, self._end, last=True)
+        if self.reading is not None:
+            for rank in self.ranks:
+                for job, tokens in rank.batch.chunks:
+                    self.reading(job, tokens, end_s, self)
+
+    def _work(self, rank: Rank) -> tuple[DecodeLoad, list[Chunk]]:
+        """Return what a rank does in a step, as its cost takes it."""
+        chunks = [(tokens, job.computed) for job, tokens in rank.batch.chunks]
+        return rank.load if rank.batch.decodes else self._nothing, chunks
