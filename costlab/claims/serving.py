@@ -71,8 +71,8 @@ def _half_counted() -> str:
 @settles("pd-4096-rule")
 def _pd_4096_rule(given: Values) -> Settled:
     sent = [(lengths.name, *lengths.above(given["tokens"])) for lengths in _lengths()]
-    computed = "sent to the prefill nodes: " + ", ".join(
-        f"{name} {prompts:.1%} of the prompts and {tokens:.0%} of their tokens" for name, prompts, tokens in sent
+    computed = "sent to the prefill nodes, by the lengths of public traces: " + ", ".join(
+        f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})" for name, prompts, tokens in sent
     )
     apart = [tokens > given["most"] for *_, tokens in sent]
     why = (
@@ -119,8 +119,8 @@ def _lengths() -> Iterator[_Lengths]:
         counts = np.array([sum(row) for row in trace.counts]) / trace.requests
         yield _Lengths(key, *_bins(trace), counts, trace.requests / trace.span_s)
     for key, mixture in stored.mixtures.items():
-        sent = sum(client.share * np.array(client.input) for client in mixture.clients)
-        yield _Lengths(key, *_bins(mixture), sent / np.sum(sent))
+        sent = np.array([client.share for client in mixture.clients]) @ np.array([c.input for c in mixture.clients])
+        yield _Lengths(key, *_bins(mixture), sent / sent.sum())
 
 
 def _bins(record: workloads.WorkloadRecord | workloads.MixtureRecord) -> tuple[Floats, Floats]:
@@ -147,11 +147,22 @@ def _pd_scheduler_code(given: Values) -> Settled:
     missing = f"It does not compile: {', '.join(scheduler.undefined)} stand nowhere. " if scheduler.undefined else ""
     why = (
         f"{missing}Nothing takes transfers out of its channel of {given['channel']:,.0f}, so the next long prompt "
-        "waits for ever. A transfer is noted before the prompt is read, with no data and no size. No node's memory, "
-        "load or failure is looked at, and both pools are the same chip"
+        f"waits for ever{_until_full(given)}. A transfer is noted before the prompt is read, with no data and no "
+        "size. No node's memory, load or failure is looked at, and both pools are the same chip"
     )
     parts = (not scheduler.undefined, not beside, served == requests)
     return graded(parts), computed, f"{why}."
+
+
+def _until_full(given: Values) -> str:
+    """Say how long a channel lasts that nobody empties, at the rates of public traces."""
+    known = [(each.above(given["threshold"])[0], each.requests_s) for each in _lengths() if each.requests_s]
+    lasts = [given["channel"] / share / rate for share, rate in known if share and rate]
+    return f", at the rates of public traces after {_clock(min(lasts))} to {_clock(max(lasts))}" if lasts else ""
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 @settles("pd-phases")
@@ -187,7 +198,8 @@ def _pd_first(given: Values) -> Settled:
     listed = ", ".join(f"{name} in {_month(number)}" for name, number in others.items())
     computed = f"on arXiv: {listed}, DeepSeek's first report of it in {_month(given['deepseek'])}"
     first = given["deepseek"] < min(others.values())
-    why = "DeepSeek named no date before its report" if first else "It was published by others before"
+    ahead = _months(given["deepseek"]) - _months(min(others.values()))
+    why = "Nobody published it before" if first else f"Others published it up to {ahead} months before"
     return "holds" if first else "wrong", computed, f"{why}."
 
 
@@ -195,6 +207,12 @@ def _month(number: float) -> str:
     """Write the month of an arXiv number, e.g. 2311: November 2023."""
     year, month = divmod(int(number), 100)
     return f"20{year:02d}-{month:02d}"
+
+
+def _months(number: float) -> int:
+    """Count the months of an arXiv number."""
+    year, month = divmod(int(number), 100)
+    return 12 * year + month
 
 
 @settles("serving-ep-buckets")
@@ -206,7 +224,8 @@ def _serving_ep_buckets(given: Values) -> Settled:
     computed = (
         f"by the lengths of {len(traffic)} kinds of traffic, {together} prompts filled up to the longest of them "
         f"compute {_span(padded, '.1f')} times their tokens, in buckets that double in length "
-        f"{_span(bucketed, '.1f')}; experts spread over nodes write {spread.low:g} times as many tokens per chip"
+        f"{_span(bucketed, '.1f')}; experts spread over nodes wrote {spread.low:g} times as many tokens per chip as "
+        "tensor parallelism did"
     )
     why = (
         "Engines of today pack prompts of unlike lengths and fill up nothing, so there is nothing to save. What "
@@ -243,15 +262,15 @@ def _margin_before_cut(given: Values) -> Settled:
     before = [each.margins[0] for each in traffic]
     loads = [(given["low"] / margin, given["high"] / margin) for margin in before]
     computed = (
-        f"at the old list {_span(before, '.1f')} times the rent of {given['chips']:g} {_chip()} that are full, at "
-        f"{given['hit_rate']:.0%} hits and DeepSeek's efficiencies; {given['low']:g} to {given['high']:g} times at "
-        f"{min(loads)[0]:.0%} to {max(loads)[1]:.0%} of that load"
+        f"at the old list full engines take in {_span(before, '.1f')} times the rent of their {given['chips']:g} "
+        f"{_chip()}, at {given['hit_rate']:.0%} hits and the efficiencies of DeepSeek's day; {given['low']:g} to "
+        f"{given['high']:g} times at {min(loads)[0]:.0%} to {max(loads)[1]:.0%} of that load"
     )
     fell = _span([each.before_usd / each.after_usd for each in traffic], ".1f")
     why = (
         f"Xiaomi publishes neither its costs nor its load. By its old and new list the same traffic pays {fell} times "
         f"less than before, so a margin of {given['low']:g} to {given['high']:g} then and none now would need costs "
-        "that fell too, or fuller engines"
+        "that fell too, or engines that now run fuller"
     )
     possible = any(low <= 1 and given["low"] <= given["high"] for low, _ in loads)
     return "holds with a condition" if possible else "wrong", computed, f"{why}."
@@ -264,16 +283,16 @@ def _breakeven_after_cut(given: Values) -> Settled:
         return _no_room(given)
     loads = [1 / each.margins[1] for each in traffic]
     computed = (
-        f"at the new list {_span([each.margins[1] for each in traffic], '.2f')} times the rent of {given['chips']:g} "
-        f"{_chip()} that are full ({_span([each.batch_per_chip for each in traffic], '.0f')} sequences each), at "
-        f"{given['hit_rate']:.0%} hits and DeepSeek's efficiencies; the rent is earned from {_span(loads, '.0%')} of "
-        "that load on"
+        f"at the new list full engines take in {_span([each.margins[1] for each in traffic], '.2f')} times the rent of "
+        f"their {given['chips']:g} {_chip()} ({_span([each.batch_per_chip for each in traffic], '.0f')} sequences on "
+        f"each), at {given['hit_rate']:.0%} hits and the efficiencies of DeepSeek's day; the rent is earned from "
+        f"{_span(loads, '.0%')} of that load on"
     )
     fewer = [each.margins[1] for each in _served({**given, "chips": given["chips"] / 2})]
-    cramped = f" On {given['chips'] / 2:g}, which leave less room: {_span(fewer, '.2f')} times." if fewer else ""
+    cramped = f" On {given['chips'] / 2:g} it is {_span(fewer, '.2f')} times." if fewer else ""
     why = (
-        f"The batch decides, and with it the room beside the weights.{cramped} Rent is the only cost here: staff, "
-        "training, free use and idle hours come on top, and Xiaomi's own figures are not published"
+        f"The batch decides, and with it the room that memory has beside the weights.{cramped} Rent is the only cost "
+        "here: staff, training, free use and idle hours come on top, and Xiaomi's own figures are not published"
     )
     near = graded((max(loads) <= 1, min(loads) >= given["near"]))
     return "wrong" if min(loads) > 1 else near, computed, f"{why}."

@@ -69,6 +69,7 @@ def corrections():
         },
         "spec-2-3x": {"low": min(gains), "high": max(gains)},
         "spec-draft-size": {"draft": v4.params.mtp},
+        "pd-4096-rule": {"tokens": 256},
         "pd-2-3x": {"low": min(claims.serving._separations()), "high": max(claims.serving._separations())},
     }
 
@@ -90,6 +91,7 @@ CONDITIONAL = {
     "pd-first",
     "pd-phases",
     "pd-scheduler-code",
+    "serving-ep-buckets",
     "margin-before-cut",
     "breakeven-after-cut",
     "price-miss-over-hit",
@@ -132,6 +134,8 @@ BEYOND = {
     ("pd-2-3x", "low"): (2.0, 10.0, 1e3),
     ("pd-2-3x", "high"): (0.0, 1e-3, 0.5),
     ("pd-2-3x", "cost"): (0.0, 1e-3, 10.0, 1e3),
+    ("pd-4096-rule", "tokens"): (10.0, 1e3),
+    ("pd-4096-rule", "most"): (2.0, 10.0, 1e3),
     ("pd-scheduler-code", "threshold"): (0.0, 1e-3, 2.0, 10.0, 1e3),
     ("pd-scheduler-code", "channel"): (10.0, 1e3),
     ("pd-scheduler-code", "requests"): (0.0, 1e-3),
@@ -167,6 +171,7 @@ FREE = {
     ("pd-phases", "batch"): "the network limits the other model, whatever the dense one's batch",
     ("pd-scheduler-code", "prefill_nodes"): "any number of nodes",
     ("pd-scheduler-code", "decode_nodes"): "any number of nodes",
+    ("serving-ep-buckets", "together"): "where prompts are packed, any number of them fills up nothing",
     ("margin-before-cut", "hit_rate"): "with any share of hits there is a load at which it is true; tested apart",
     ("breakeven-after-cut", "hit_rate"): "with any share of hits more than the rent is earned; tested apart",
     ("cache-tiers", "hbm_latency_s"): "no source",
@@ -311,10 +316,19 @@ def with_day(**changes):
     )
 
 
-def with_gains(*keys):
-    kept = {key: gain for key, gain in TABLES.serving.gains.items() if key in (*keys, "mooncake-a10-2048")}
-    kept["mooncake-a10-2048"] = dataclasses.replace(kept["mooncake-a10-2048"], equal_chips=False)
-    return dataclasses.replace(TABLES, serving=dataclasses.replace(TABLES.serving, gains=kept, clusters={}))
+def with_gains(*only, **factors):
+    """The catalog with some of the separations, or with other factors."""
+    gains = dict(TABLES.serving.gains)
+    for key, gain in gains.items():
+        if only and key not in only:
+            gains[key] = dataclasses.replace(gain, equal_chips=False)
+        if key in factors:
+            gains[key] = dataclasses.replace(gain, low=factors[key], high=factors[key])
+    clusters = {} if only else TABLES.serving.clusters
+    return dataclasses.replace(TABLES, serving=dataclasses.replace(TABLES.serving, gains=gains, clusters=clusters))
+
+
+ALL_LONG = claims.serving._Lengths("long", *np.array([[8192.0], [8000.0], [1.0]]))
 
 
 EVEN = cache.Footprint((cache.LayerBytes(51_200.0, 0.0, 0),) * 10)
@@ -413,6 +427,16 @@ WORLDS = {
         "holds",
         "1 of 1 published factors at equal chips are from 2 to 3; all are from 2.15 to 2.15, and 0 are no gain",
     ),
+    "pd-4096-rule": (
+        [("costlab.claims.serving._lengths", lambda: [ALL_LONG])],
+        "holds",
+        "by the lengths of public traces: 100.0% of the prompts and 100% of their tokens (long)",
+    ),
+    "serving-ep-buckets": (
+        [("costlab.catalog.tables", lambda: with_gains(**{"sglang-ep-decode": 0.9}))],
+        "wrong",
+        "experts spread over nodes wrote 0.9 times as many tokens per chip",
+    ),
     "pd-scheduler-code": (
         [("costlab.claims.articles.ArticleScheduler", MendedScheduler)],
         "holds",
@@ -426,7 +450,7 @@ WORLDS = {
     "breakeven-after-cut": (
         [("costlab.prices.chip_rent", lambda key: dataclasses.replace(RENT(key), amount=20.0))],
         "wrong",
-        "at the new list 0.17 to 0.24 times the rent",
+        "at the new list full engines take in 0.17 to 0.24 times",
     ),
     "price-miss-over-hit": (
         [("costlab.prices.price_at", lambda key, **_: dataclasses.replace(PRICE(key), miss=3.0, hit=0.025))],

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from costlab import catalog, claims, prices, roofline
@@ -46,6 +48,66 @@ def test_the_ledger_counts_up_to_the_channels_end():
     assert "2,001 are scheduled" in found.computed  # 1,000 long ones, and each time a short one before
     assert "InferenceRequest, SchedulePlan stand nowhere" in found.why
     assert "21 are scheduled" in claims.settle("pd-scheduler-code", channel=10).computed
+
+
+# --- lengths of public traces ------------------------------------------------------------------------------------
+
+TRACES = Path("/work/shared/traces")
+BY_NAME = {lengths.name: lengths for lengths in claims.serving._lengths()}
+
+
+@pytest.mark.parametrize(
+    ("name", "prompts", "tokens"),
+    [  # counted in the raw files, apart from the package
+        ("azure-conv", 0.0208, 0.0819),
+        ("azure-code", 0.1407, 0.4216),
+        ("mooncake-conversation", 0.6590, 0.9497),
+    ],
+)
+def test_shares_above_4096_are_those_of_the_raw_traces(name, prompts, tokens):
+    """4,096 is the end of a bin, so nothing is lost by counting in bins."""
+    assert BY_NAME[name].above(4096) == pytest.approx((prompts, tokens), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["azure-conv", "azure-code"])
+@pytest.mark.parametrize("together", [2, 8])
+def test_the_longest_of_several_prompts(name, together):
+    """Against all prompts of the raw file; a bin's mean stands for its prompts."""
+    if not TRACES.is_dir():
+        pytest.skip("no raw traces")
+    rows = (TRACES / f"{name.replace('-', '_2023_')}.csv").read_text().splitlines()[1:]
+    raw = np.sort([int(row.split(",")[1]) for row in rows])
+    exact = np.diff((np.arange(1, raw.size + 1) / raw.size) ** together, prepend=0.0) @ raw
+    assert BY_NAME[name].longest(together) == pytest.approx(exact, rel=0.02)
+    assert BY_NAME[name].mean == pytest.approx(raw.mean(), rel=1e-3)
+
+
+def test_one_prompt_is_its_own_longest_and_powers_of_two_stay():
+    lengths = claims.serving._Lengths("two", np.array([512.0, 1448.0]), np.array([512.0, 1400.0]), np.array([0.5, 0.5]))
+    assert lengths.longest(1) == lengths.mean == 956
+    assert lengths.longest(2) == pytest.approx(0.25 * 512 + 0.75 * 1400)
+    assert lengths.rounded_up() == (512 + 2048) / 2
+
+
+def test_chats_are_read_beside_decoding_and_long_conversations_apart():
+    found = claims.settle("pd-4096-rule")
+    assert found.verdict == "holds with a condition"
+    assert "2.1% of the prompts and 8% of their tokens (azure-conv)" in found.computed
+    assert "65.9% of the prompts and 95% of their tokens (mooncake-conversation)" in found.computed
+    assert f"in 2 of {len(BY_NAME)} kinds of traffic" in found.why
+
+
+def test_how_long_the_channel_lasts():
+    """1,000 over share and rate: 7.4 minutes on Mooncake's conversations, 2.4 hours on Azure's."""
+    assert "after 7 minutes to 2.4 hours" in claims.settle("pd-scheduler-code").why
+    assert "public traces" not in claims.settle("pd-scheduler-code", threshold=10**7).why
+
+
+def test_buckets_save_what_padding_costs():
+    found = claims.settle("serving-ep-buckets")
+    padded, bucketed = (tuple(map(float, each)) for each in re.findall(r"([\d.]+) to ([\d.]+)", found.computed))
+    assert padded[0] > bucketed[1] > 1
+    assert "compute 1.0 times" in claims.settle("serving-ep-buckets", together=1).computed
 
 
 # --- factors and costs -----------------------------------------------------------------------------------------
@@ -121,6 +183,7 @@ def test_who_was_first():
     assert "Splitwise in 2023-11, DistServe in 2024-01, DeepSeek's first report of it in 2024-12" in (
         claims.settle("pd-first").computed
     )
+    assert "up to 13 months before" in claims.settle("pd-first").why
     assert claims.settle("pd-first", deepseek=2310).verdict == "holds"
 
 
@@ -141,7 +204,7 @@ def test_without_room_for_a_batch_the_new_price_is_a_loss():
     """On 32 chips MiMo-V2.5-Pro's weights leave room for a dozen long sequences, which cost more than they pay."""
     found = claims.settle("breakeven-after-cut", chips=32)
     assert found.verdict == "holds with a condition"
-    low = float(re.search(r"new list ([\d.]+) to", found.computed)[1])
+    low = float(re.search(r"take in ([\d.]+) to", found.computed)[1])
     assert low < 1
 
 
