@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from costlab import arch, catalog, claims
+from costlab.catalog import workloads
 from costlab.explore import reference
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -32,6 +33,7 @@ PAGES = {
     "positions": "reference/serving",
     "entropy_fits": "reference/serving",
     "speedups": "reference/serving",
+    "step_times": "reference/serving",
     "articles": "claims",
     "claims": "claims",
     "claimed_models": "claims",
@@ -144,6 +146,7 @@ CELLS = {
     "serving.output_prices": lambda e: {e.what, f"${e.usd_per_million:.2f}"},
     "serving.regimes": lambda e: {e.ttft, e.tpot, e.best, e.says},
     "serving.figures": lambda e: {e.says, e.read},
+    "step_times": lambda e: {e.engine, e.model, f"{e.tensor_parallel}", f"{e.large_from}"},
     "articles": lambda e: {e.title, e.author},
     "claimed_models": lambda e: {e.says, f"{e.total}, {e.active} active"},
     "scenarios": lambda e: {e.name, f"{e.input_tokens:,}"},
@@ -171,6 +174,13 @@ def test_every_batch_of_a_speedup_has_a_row():
         for batch, gain in zip(entry.batches or (0,), entry.speedups, strict=True):
             load = f"batch {batch}" if batch else entry.load
             assert any({entry.target, entry.drafter, load, f"{gain:.2f}"} <= set(row) for row in rows), entry
+
+
+def test_every_public_trace_has_a_row():
+    stored = workloads.workloads()
+    rows = [set(row) for row in SHOWN["reference/serving"].rows]
+    for each in (*stored.workloads.values(), *stored.mixtures.values()):
+        assert any({each.what, f"{each.requests:,}", each.licence} <= row for row in rows), each.what
 
 
 def test_every_setting_and_every_transfer_has_a_row():

@@ -52,7 +52,7 @@ def test_the_ledger_counts_up_to_the_channels_end():
 
 # --- lengths of public traces ------------------------------------------------------------------------------------
 
-TRACES = Path("/work/shared/traces")
+TRACES = Path(__file__).parents[3] / "shared" / "traces"
 BY_NAME = {lengths.name: lengths for lengths in claims.serving._lengths()}
 
 

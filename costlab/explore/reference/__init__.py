@@ -8,6 +8,7 @@
 from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
 from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
 from costlab.explore.reference.layouts import (
+    fitted_steps,
     kv_transfers,
     latency_tables,
     layout_regimes,
@@ -18,6 +19,7 @@ from costlab.explore.reference.layouts import (
     serving_objectives,
     single_figures,
     split_clusters,
+    traffic_lengths,
 )
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
@@ -45,6 +47,7 @@ __all__ = [
     "draft_heads",
     "entropy_fits",
     "exchange_rates",
+    "fitted_steps",
     "kv_transfers",
     "latency_tables",
     "layout_regimes",
@@ -67,4 +70,5 @@ __all__ = [
     "split_clusters",
     "storage_media",
     "trace_figures",
+    "traffic_lengths",
 ]

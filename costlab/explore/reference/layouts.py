@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from costlab import catalog
-from costlab.catalog import ServingGain, ServingRow, ServingTable, SplitCluster
+from costlab.catalog import ServingGain, ServingRow, ServingTable, SplitCluster, workloads
 from costlab.explore.reference.listing import Sourced, sourced
 
 E = TypeVar("E")
@@ -50,6 +50,67 @@ def serving_objectives() -> Sourced:
         "Workloads and their objectives",
         bold="application",
     )
+
+
+def fitted_steps() -> Sourced:
+    """Return the seconds of a step that others fitted to measurements of their engines."""
+    return _listed(
+        "steps",
+        catalog.tables().step_times,
+        lambda each: {
+            "engine": each.engine,
+            "model": each.model,
+            "chips": each.tensor_parallel,
+            "prefill, ms": f"{each.prefill.constant_ms:.1f} + {each.prefill.token_ms:.3g} n",
+            "decode, ms": f"{each.decode.constant_ms:.1f} + {each.decode.sequence_ms:.3g} B + "
+            f"{each.decode.context_ms:.3g} S",
+            "from B on": each.large_from,
+            "decode then, ms": f"{each.decode_large.constant_ms:.1f} + {each.decode_large.sequence_ms:.3g} B + "
+            f"{each.decode_large.context_ms:.3g} S",
+            "tokens of cache": each.kv_tokens,
+        },
+        "Steps of engines on A100: n tokens of prompts, B sequences with S tokens of context in all",
+        filters=("engine",),
+        bold="model",
+    )
+
+
+def traffic_lengths() -> Sourced:
+    """Return how long the requests of public traces are, and how evenly they come."""
+    stored = workloads.workloads()
+    rows: list[tuple[dict[str, Any], Any]] = [
+        (
+            {
+                "traffic": trace.what,
+                "requests": trace.requests,
+                "requests/s": f"{trace.requests / trace.span_s:.2f}",
+                "input tokens": round(trace.input_tokens / trace.requests),
+                "output tokens": round(trace.output_tokens / trace.requests),
+                "CV of the gaps": f"{trace.gap_cv:.2f}",
+                "clients": None,
+                "licence": trace.licence,
+            },
+            trace,
+        )
+        for trace in stored.workloads.values()
+    ]
+    rows += [
+        (
+            {
+                "traffic": mixture.what,
+                "requests": mixture.requests,
+                "requests/s": f"{mixture.requests / mixture.days / 86400:,.2f}",
+                "input tokens": None,
+                "output tokens": None,
+                "CV of the gaps": None,
+                "clients": mixture.clients_seen,
+                "licence": mixture.licence,
+            },
+            mixture,
+        )
+        for mixture in stored.mixtures.values()
+    ]
+    return sourced("traffic", rows, "Public traces that load is made of: means of a request", bold="traffic")
 
 
 def split_clusters() -> Sourced:
