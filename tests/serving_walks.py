@@ -1,6 +1,5 @@
 """Small services to test, walked event by event with all accounts checked at each."""
 
-import heapq
 import math
 
 import numpy as np
@@ -56,13 +55,9 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
     service = layout.open(run)
 
     def go(until_s):
-        while run.events._heap and run.events._heap[0][0] < until_s:
-            due_s, _, number = heapq.heappop(run.events._heap)
-            action = run.events._actions.pop(number, None)
-            if action is None:
+        while run.events.next_s < until_s:
+            if not run.events.run_next():
                 continue
-            run.events.now = due_s
-            action()
             if check:
                 service.check()
             if each is not None:

@@ -92,18 +92,18 @@ class Rank:
     # --- the queue ---------------------------------------------------------------------------------------------
 
     def queue(self, job: Job, front: bool = False) -> None:
-        """Put a job into the queue: at its end, or at its front."""
+        """Put a job into the queue: at its end, or at its front, but behind those that hold a cache already.
+
+        They hold memory: in front of them somebody who lacks it might wait for ever.
+        """
         self.pending_tokens += job.left
         if front:
-            self.waiting.appendleft(job)
+            ahead = 0
+            while ahead < len(self.waiting) and self.waiting[ahead].computed:
+                ahead += 1
+            self.waiting.insert(ahead, job)
         else:
             self.waiting.append(job)
-
-    def queue_in_order(self, job: Job) -> None:
-        """Put a job into the queue where it would be, had it waited there since it came."""
-        self.pending_tokens += job.left
-        at = next((i for i, other in enumerate(self.waiting) if other.serial > job.serial), len(self.waiting))
-        self.waiting.insert(at, job)
 
     def unqueue(self, job: Job) -> None:
         """Take a job out of the queue."""

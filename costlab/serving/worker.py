@@ -7,8 +7,7 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from itertools import cycle
+from collections.abc import Callable, Collection
 from typing import Literal, Protocol
 
 from costlab import checks
@@ -105,7 +104,7 @@ class Worker:
         self.left = 0  # jobs that have come and gone
         self.residence_s = 0.0  # seconds that these were here, together
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
-        self._turns: Iterator[Rank] = cycle(self.ranks)
+        self._turn = 0  # jobs that have come, for those that go to the ranks in turns
         self._nothing = cost.load()
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
@@ -123,7 +122,7 @@ class Worker:
         return ""
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue; one whose cache came by transfer keeps the place of its arrival.
+        """Put a job into the queue; one whose cache came by transfer goes to its front, behind others of its kind.
 
         Raises:
             ValueError: a job that can never be served here (`refusal`), or is here already.
@@ -131,10 +130,11 @@ class Worker:
         if job in self.awaiting:
             del self.awaiting[job]
             rank = self._rank_of[job]
-            rank.queue_in_order(job)
+            rank.queue(job, front=True)
         else:
             self._expect(job)
-            rank = self._enter(job)
+            rank = self._choose()
+            self._enter(job, rank)
             rank.queue(job)
         job.state = State.QUEUED
         if rank.waiting[0] is job and len(rank.running) < self.scheduler.max_running:
@@ -153,8 +153,9 @@ class Worker:
             ValueError: no room, or a job that is here already.
         """
         self._expect(job)
-        rank = self._enter(job)
+        rank = self._choose()
         rank.blocks.take(job, rank.blocks.needed(job.known + 1))
+        self._enter(job, rank)
         self.awaiting[job] = None
         self._look()
 
@@ -163,17 +164,17 @@ class Worker:
         if reason or not self.alive:
             raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason or 'it is dead'}")
 
-    def _enter(self, job: Job) -> Rank:
-        rank = self._rank_of[job] = self._choose(turn=True)
+    def _enter(self, job: Job, rank: Rank) -> None:
+        self._rank_of[job] = rank
+        self._turn += 1
         job.entered_s = self.events.now
-        return rank
 
-    def _choose(self, turn: bool = False) -> Rank:
+    def _choose(self) -> Rank:
         """Return the rank for the next job."""
         if len(self.ranks) == 1:
             return self.ranks[0]
         if self.choose_rank == "turns":
-            return next(self._turns) if turn else self.ranks[0]
+            return self.ranks[self._turn % len(self.ranks)]
         self._settle()
         return min(self.ranks, key=lambda rank: rank.pending_tokens + rank.load.context_tokens)
 
