@@ -290,16 +290,16 @@ class StepCost:
             return StepLines(((cost.seconds_of(ranks), 0.0),))
         return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
 
-    def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
+    def leading(self, ranks: Sequence[Rank], steps: int) -> tuple[int, float, float]:
         """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
 
         Args:
-            load: the sequences that decode.
-            chunks: of prompts, of which each step reads the next.
+            ranks: what each replica does, as `lines_of` takes it.
             steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
         """
-        if not self._plain:
-            return self.lines_of(((load, chunks),)).leading(steps)
+        if len(ranks) > 1 or not self._plain:
+            return self.lines_of(ranks).leading(steps)
+        load, chunks = ranks[0]
         sequences, context = load.sequences, load.context_tokens
         if not chunks:
             lines = [(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain_decode]

@@ -66,8 +66,13 @@ class Events:
 
     def run_before(self, time_s: float) -> None:
         """Do all that is due before a time, and set the clock to it, if it is finite."""
-        heap = self._heap
-        while heap and heap[0][0] < time_s:
-            self.run_next()
+        heap, cancelled = self._heap, self._cancelled
+        while heap and heap[0][0] < time_s:  # as run_next, in fewer calls
+            due_s, _, number, action = heappop(heap)
+            if cancelled and number in cancelled:
+                cancelled.remove(number)
+            else:
+                self.now = due_s
+                action()
         if time_s < math.inf:
             self.now = time_s

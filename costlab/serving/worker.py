@@ -303,24 +303,22 @@ class Worker:
             left = self.events.now - self._start_s
             over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                self._account(over, self._start_s + seconds_of(over, self._first_s, self._rise_s), more=1)
+                start_s, first_s = self._start_s, self._first_s
+                end_s = self._start_s = start_s + seconds_of(over, first_s, self._rise_s)
+                self._steps -= over
                 self._first_s += over * self._rise_s
-
-    def _account(self, steps: int, end_s: float, more: int = 0) -> None:
-        """Note steps that are over; where one `more` is in flight, it has its blocks."""
-        start_s, first_s = self._start_s, self._first_s
-        last_s = first_s + (steps - 1) * self._rise_s
-        self.busy_s += end_s - start_s
-        for rank in self.ranks:
-            rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
-        self._start_s = end_s
-        self._steps -= steps
+                self.busy_s += end_s - start_s
+                for rank in self.ranks:
+                    rank.advance(over, 1, start_s, first_s, self._first_s - self._rise_s, end_s, self.recorder)
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        now = self.events.now
-        self._account(self._steps, now)
-        self._awake = True
+        now, steps, first_s, start_s = self.events.now, self._steps, self._first_s, self._start_s
+        last_s = first_s + (steps - 1) * self._rise_s
+        self.busy_s += now - start_s
+        self._steps, self._awake = 0, True
+        for rank in self.ranks:
+            rank.advance(steps, 0, start_s, first_s, last_s, now, self.recorder)
         for rank in self.ranks:
             if rank.next_end <= rank.steps:
                 for job in rank.ended():
@@ -382,7 +380,7 @@ class Worker:
                 most = min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0)
             if most:
                 self._begin(most if self.jumps else 1)
-                break
+                return
         self._awake = False
 
     def _tell(self, rank: Rank) -> bool:
@@ -403,16 +401,12 @@ class Worker:
 
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
+        work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
+        steps, first_s, rise_s = self.cost.leading(work, most)
         start_s = self._start_s = self.events.now
-        if len(self.ranks) == 1:
-            rank = self.ranks[0]
-            lead = self.cost.leading(rank.load if rank.batch.decodes else self._nothing, rank.pieces(), most)
-        else:
-            work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
-            lead = self.cost.lines_of(work).leading(most)
-        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
         end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
-        self._due = self.events.at(end_s, self._end, last=True)
+        self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
+        self._due = self.events.at(end_s, self._end, True)
         if self.reading is not None:
             for rank in self.ranks:
                 for job, tokens in rank.batch.chunks:
