@@ -300,13 +300,12 @@ class StepCost:
         if len(ranks) > 1 or not self._plain:
             return self.lines_of(ranks).leading(steps)
         load, chunks = ranks[0]
+        if not chunks and load.sequences:
+            return self.leading_decode(load, steps)
         sequences, context = load.sequences, load.context_tokens
-        if not chunks:
-            lines = [(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain_decode]
-            return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
         lines = []
         for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
-            first_s, rise_s = step_s + prefill_s, context_s * sequences
+            first_s, rise_s = step_s + prefill_s if chunks else step_s, context_s * sequences
             if sequences:
                 first_s += decode_s + sequence_s * sequences + context_s * context
             for new, before in chunks:
@@ -315,6 +314,17 @@ class StepCost:
                 rise_s += new * (prefix_s + pair_s * new)
             lines.append((first_s, rise_s))
         return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
+
+    def leading_decode(self, load: DecodeLoad, steps: int) -> tuple[int, float, float]:
+        """Return what `leading` does for steps of one replica that only decode."""
+        terms = self._plain_decode
+        if not terms:
+            return self.lines(load).leading(steps)
+        sequences, context = load.sequences, load.context_tokens
+        if len(terms) == 1:
+            a, b, c = terms[0]
+            return steps, a + b * sequences + c * context, c * sequences
+        return StepLines(tuple([(a + b * sequences + c * context, c * sequences) for a, b, c in terms])).leading(steps)
 
     @functools.cached_property
     def _plain_decode(self) -> tuple[tuple[float, float, float], ...]:

@@ -17,7 +17,7 @@ from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import seconds_of, steps_before
-from costlab.serving.rank import Rank, Scheduler
+from costlab.serving.rank import DECODE, Rank, Scheduler
 from costlab.serving.recorder import Recorder
 
 #: How jobs are given to the ranks of a worker.
@@ -100,7 +100,8 @@ class Worker:
         self.reading: Callable[[Job, int, float, Worker], None] | None = None
         self._even = cost.even
         self._most_tokens = blocks * block_tokens
-        self.busy_s = 0.0  # seconds of all steps together
+        self.steps = 0  # that are over
+        self.busy_s = 0.0  # seconds of all of them together
         self.left = 0  # jobs that have come and gone
         self.residence_s = 0.0  # seconds that these were here, together
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
@@ -308,6 +309,7 @@ class Worker:
                 self._steps -= over
                 self._first_s += over * self._rise_s
                 self.busy_s += end_s - start_s
+                self.steps += over
                 for rank in self.ranks:
                     rank.advance(over, 1, start_s, first_s, self._first_s - self._rise_s, end_s, self.recorder)
 
@@ -316,6 +318,7 @@ class Worker:
         now, steps, first_s, start_s = self.events.now, self._steps, self._first_s, self._start_s
         last_s = first_s + (steps - 1) * self._rise_s
         self.busy_s += now - start_s
+        self.steps += steps
         self._steps, self._awake = 0, True
         for rank in self.ranks:
             rank.advance(steps, 0, start_s, first_s, last_s, now, self.recorder)
@@ -366,6 +369,8 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
+        if self.jumps and len(self.ranks) == 1 and self._decode_on(self.ranks[0]):
+            return
         self._awake = again = True
         even = self._even and self.reading is None
         while again:
@@ -382,6 +387,20 @@ class Worker:
                 self._begin(most if self.jumps else 1)
                 return
         self._awake = False
+
+    def _decode_on(self, rank: Rank) -> bool:
+        """Begin the steps up to the next end, where there is nothing to decide; what follows comes to the same."""
+        load = rank.load
+        if rank.waiting or rank.prefilling or not (load.sequences and rank.blocks.suffices) or load.bends:
+            return False
+        rank.batch = DECODE
+        rank.blocks.clock = rank.steps + 1
+        self._steps, self._first_s, self._rise_s = lead = self.cost.leading_decode(load, rank.next_end - rank.steps)
+        steps, first_s, rise_s = lead
+        start_s = self._start_s = self.events.now
+        self._awake = False
+        self._due = self.events.at(start_s + steps * (first_s + (steps - 1) * rise_s / 2), self._end, True)
+        return True
 
     def _tell(self, rank: Rank) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""

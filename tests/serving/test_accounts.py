@@ -176,7 +176,7 @@ def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done(
             run, ranks = services[0].run, [worker.ranks[0] for worker in services[0].workers]
             kept = [run.live, run.events._heap, run.events._cancelled]
             for rank in ranks:
-                kept += [rank.running, rank._ends, rank._ending, rank.times.joined, rank.times.worst._falling]
+                kept += [rank.running, rank._ends, rank._ending, rank.times.joined, rank.times.worst._falling, rank.times.worst.latest]
                 kept += [rank.blocks.holders, rank.admitted, rank.preempted]
             most.append(max(map(len, kept)))
 
