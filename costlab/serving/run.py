@@ -50,7 +50,9 @@ class Run:
             )
         for what, tokens, least in (("input", request.input_tokens, 1), ("output", request.output_tokens, 0)):
             if type(tokens) is not int or tokens < least:
-                raise ValueError(f"request {serial}: {what}_tokens = {tokens!r} should be a whole number from {least} on")
+                raise ValueError(
+                    f"request {serial}: {what}_tokens = {tokens!r} should be a whole number from {least} on"
+                )
         self._latest_s = request.time_s
         job = Job(request, serial)
         self.live[job] = None

@@ -395,7 +395,7 @@ class Worker:
             return False
         rank.batch = DECODE
         rank.blocks.clock = rank.steps + 1
-        self._steps, self._first_s, self._rise_s = lead = self.cost.leading_decode(load, rank.next_end - rank.steps)
+        self._steps, self._first_s, self._rise_s = lead = self.cost.leading(load, (), rank.next_end - rank.steps)
         steps, first_s, rise_s = lead
         start_s = self._start_s = self.events.now
         self._awake = False
@@ -421,7 +421,8 @@ class Worker:
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
         work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
-        steps, first_s, rise_s = self.cost.leading(work, most)
+        single = len(work) == 1
+        steps, first_s, rise_s = self.cost.leading(*work[0], most) if single else self.cost.lines_of(work).leading(most)
         start_s = self._start_s = self.events.now
         end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from serving_checked import ask, serve
 
 COST = StepCost.linear(0.00731, token_s=1.1e-4, context_s=3.3e-7, sequence_s=1.7e-5)
-SCHEDULERS = st.sampled_from([VllmV1(64, 16), VllmV1(96, 8, whole_prompt=True), Sarathi(48, 16), Orca(6), PrefillFirst(96, 8)])
+SCHEDULERS = st.sampled_from(
+    [VllmV1(64, 16), VllmV1(96, 8, whole_prompt=True), Sarathi(48, 16), Orca(6), PrefillFirst(96, 8)]
+)
 REQUEST = st.tuples(st.floats(0, 0.2), st.integers(1, 150), st.integers(1, 60))
 
 
@@ -176,7 +178,14 @@ def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done(
             run, ranks = services[0].run, [worker.ranks[0] for worker in services[0].workers]
             kept = [run.live, run.events._heap, run.events._cancelled]
             for rank in ranks:
-                kept += [rank.running, rank._ends, rank._ending, rank.times.joined, rank.times.worst._falling, rank.times.worst.latest]
+                kept += [
+                    rank.running,
+                    rank._ends,
+                    rank._ending,
+                    rank.times.joined,
+                    rank.times.worst._falling,
+                    rank.times.worst.latest,
+                ]
                 kept += [rank.blocks.holders, rank.admitted, rank.preempted]
             most.append(max(map(len, kept)))
 

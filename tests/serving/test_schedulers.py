@@ -35,9 +35,7 @@ class Watched:
 def steps_of(rule, requests, kv_tokens=10_000, block_tokens=4, **spec):
     """The steps that a scheduler was asked for, one at a time, and the service."""
     watched = Watched(rule)
-    service, report = serve(
-        requests, [WorkerSpec(STEP, watched, kv_tokens, block_tokens, **spec)], jumps=False
-    )
+    service, report = serve(requests, [WorkerSpec(STEP, watched, kv_tokens, block_tokens, **spec)], jumps=False)
     assert report.accounts.queued == report.accounts.running == 0
     return watched.steps, service
 
@@ -92,7 +90,9 @@ def test_sarathi_leaves_a_share_of_its_blocks_free_where_something_runs():
 
 
 def test_sarathi_decodes_beyond_its_budget():
-    steps, _ = steps_of(Sarathi(2), [ask(0, 1, 20), ask(0, 1, 20), ask(0.5, 1, 20), ask(0.11, 1, 20)][:2] + [ask(0.1, 1, 3)])
+    steps, _ = steps_of(
+        Sarathi(2), [ask(0, 1, 20), ask(0, 1, 20), ask(0.5, 1, 20), ask(0.11, 1, 20)][:2] + [ask(0.1, 1, 3)]
+    )
     assert max(len(step[1]) for step in steps) == 2, "what decodes uses up the budget, and the third waits"
 
 
