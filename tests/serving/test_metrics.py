@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from costlab.serving import metrics
 from costlab.serving.metrics import Histogram, Objective
-from costlab.serving.recorder import Recorder
+from costlab.serving.recorder import Classes, Recorder
 from costlab.serving.report import Accounts, LinkUse, PoolUse
 from costlab.serving.stability import CRITICAL, Levels
+from costlab.traces import Request
 
 SHARES = (0.0, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 
@@ -257,7 +258,7 @@ def test_every_request_is_somewhere():
 
 
 def test_classes_are_told_apart_and_add_up():
-    recorder = Recorder(Objective(1.0), classes=["short", "long"])
+    recorder = Recorder(Objective(1.0), classes=Classes(("short", "long"), lambda request: 0))
     for time in range(10_000):
         recorder.arrive(float(time))
         recorder.finish(
@@ -283,6 +284,14 @@ def test_an_answer_of_one_token_has_a_first_token_only():
     assert (overall.judged, overall.met) == (1, 1)
 
 
+def test_classes_by_the_prompts_length():
+    """A limit belongs to the class below it."""
+    classes = Classes.by_prompt(4096, 32_768)
+    assert classes.names == ("up to 4,096", "up to 32,768", "above 32,768")
+    lengths = (1, 4096, 4097, 32_768, 32_769)
+    assert [classes.index(Request(0.0, tokens, 1, ())) for tokens in lengths] == [0, 0, 1, 1, 2]
+
+
 @pytest.mark.parametrize(
     "row", [(5.0, 4.0, 6.0, 10, 2), (5.0, 6.0, 5.5, 10, 2), (5.0, 6.0, math.nan, 10, 2), (5.0, 6.0, 6.0, 10, 0)]
 )
@@ -297,8 +306,12 @@ def test_times_out_of_order_are_an_error(row):
 def test_bad_input_of_a_recorder():
     with pytest.raises(ValueError, match="warm_up_s = -1"):
         Recorder(warm_up_s=-1)
-    with pytest.raises(ValueError, match="at least one"):
-        Recorder(classes=())
+    for wrong in ((), ("a", "a")):
+        with pytest.raises(ValueError, match="all different"):
+            Classes(wrong, lambda request: 0)
+    for limits in ((), (4, 4), (8, 4)):
+        with pytest.raises(ValueError, match="rising"):
+            Classes.by_prompt(*limits)
     with pytest.raises(ValueError, match="no request arrived"):
         Recorder().report("one", 1.0)
 
@@ -465,7 +478,9 @@ def test_a_growing_queue_is_said_in_the_place_of_a_mean():
 
 def test_a_report_is_json_in_base_units():
     arrivals, first, last = served(300, 0.5, np.random.default_rng(1))
-    report = recorded(arrivals, first, last, classes=("a", "b"), records=True).report("one", last.max())
+    report = recorded(arrivals, first, last, classes=Classes(("a", "b"), lambda request: 0), records=True).report(
+        "one", last.max()
+    )
     document = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert document["ttft_p99_s"] == report.overall.ttft.p99
     assert document["classes"]["a"]["measured_requests"] == 300
