@@ -425,7 +425,7 @@ def test_a_run_shorter_than_its_answers_tells_nothing():
     arrivals = np.arange(1.0, 1001.0)
     report = recorded(arrivals, arrivals + 0.1, arrivals + 900).report("one", 2000.0)
     assert report.stability.verdict == "too short"
-    assert not math.isnan(report.as_dict()["ttft_mean_s"])
+    assert not math.isnan(report.as_dict()["ttft"]["mean_s"])
     few = recorded(*served(50, 0.5, np.random.default_rng(0))).report("one", 1e3)
     assert few.stability.verdict == "too short"
 
@@ -471,9 +471,9 @@ def test_a_growing_queue_is_said_in_the_place_of_a_mean():
     assert any(line.startswith("unstable: the queue grows by 0.2") for line in lines)
     assert next(line for line in lines if line.startswith("time to first token")).split()[4] == "–"
     document = report.as_dict()
-    assert document["ttft_mean_s"] is None
+    assert document["ttft"]["mean_s"] is None
     assert document["mean_in_system"] is None
-    assert document["stability"]["verdict"] == "growing"
+    assert (document["verdict"], document["growing"]) == ("growing", "queue")
 
 
 def test_a_report_is_json_in_base_units():
@@ -482,7 +482,14 @@ def test_a_report_is_json_in_base_units():
         "one", last.max()
     )
     document = json.loads(json.dumps(report.as_dict(), allow_nan=False))
-    assert document["ttft_p99_s"] == report.overall.ttft.p99
-    assert document["classes"]["a"]["measured_requests"] == 300
-    assert document["classes"]["b"]["ttft_mean_s"] is None
-    assert document["objective"]["ttft_s"] is None
+    assert document["ttft"]["p99_s"] == report.overall.ttft.p99
+    assert document["classes"][0]["measured_requests"] == 300
+    assert document["classes"][1]["ttft"]["mean_s"] is None
+    assert document["growing"] is None
+
+
+def test_a_report_says_why_no_request_met_the_objective():
+    """Each request alone takes longer: more servers would not help."""
+    arrivals, first, last = served(200, 0.5, np.random.default_rng(1))
+    report = recorded(arrivals, first, last, objective=Objective(ttft_s=0.5)).report("one", last.max())
+    assert "no request met the objective: the shortest TTFT is 1 s" in repr(report)
