@@ -28,6 +28,7 @@ from costlab.serving.recorder import Recorder
 from costlab.serving.report import LinkUse, ServingReport
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Scheduler
+from costlab.serving.use import pool_uses
 from costlab.serving.worker import Owner, RankChoice, Worker
 from costlab.traces import Request
 
@@ -49,8 +50,8 @@ class WorkerSpec:
         if count(self.kv_tokens, "kv_tokens") < count(self.block_tokens, "block_tokens"):
             raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
 
-    def make(self, name: str, run: Run, owner: Owner) -> Worker:
-        """Return a worker of a run."""
+    def make(self, name: str, run: Run, owner: Owner, pool: str = "workers") -> Worker:
+        """Return a worker of a run, which the report counts to a pool."""
         return Worker(
             name,
             self.cost,
@@ -64,6 +65,8 @@ class WorkerSpec:
             choose_rank=self.choose_rank,
             cache=self.cache and self.cache(),
             jumps=run.jumps,
+            pool=pool,
+            chips=self.chips,
         )
 
 
@@ -161,6 +164,7 @@ def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
         queued=run.among(State.QUEUED),
         running=run.among(State.RUNNING),
         moving=run.among(State.MOVING),
+        pools=pool_uses(service.workers),
         links=service.link_uses(),
         failures=service.failures,
         unfinished_tokens=sum(job.generated for job in run.live),
