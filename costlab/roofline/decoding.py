@@ -18,8 +18,8 @@ class Bend:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit  # tokens of context
-        self.sequences: float = 0  # below the limit
-        self.tokens: float = 0  # of their contexts together
+        self.sequences = 0  # below the limit
+        self.tokens = 0  # of their contexts together
         self._steps = 0  # taken so far
         self._left: dict[int, int] = {}  # sequences that reach the limit, by the step at which they do
         self._coming: list[int] = []  # heap of these steps
@@ -68,8 +68,8 @@ class DecodeLoad:
     __slots__ = ("bends", "context_tokens", "sequences")
 
     def __init__(self, bends: Sequence[int] = ()) -> None:
-        self.sequences: float = 0  # that decode
-        self.context_tokens: float = 0  # of all of them together
+        self.sequences = 0  # that decode
+        self.context_tokens = 0  # of all of them together
         self.bends = tuple(Bend(limit) for limit in bends)
 
     def add(self, context: int) -> None:
@@ -122,6 +122,18 @@ class StepLines(NamedTuple):
                     lines.append(line)
                     steepest = line[1]
         return cls(tuple(lines))
+
+    def leading(self, steps: int) -> tuple[int, float, float]:
+        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+
+        Args:
+            steps: how many at most; at least 1.
+        """
+        base, slope = max(self.lines)
+        last = steps - 1
+        if last and self.at(last) > base + slope * last:
+            steps = min(steps, min([_meet(base - b, s - slope, 0) for b, s in self.lines if s > slope]))
+        return steps, base, slope
 
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""

@@ -171,6 +171,12 @@ class PooledService:
             if decode is None or reason:
                 self._reject(job, reason)
                 return
+            if decode is trip.prefill:
+                self._leave_prefill(trip)
+                trip.whole, trip.at_prefill = True, True
+                self._assign_prefill(trip, decode)
+                worker.keep(job)
+                return
             self._assign_decode(trip, decode)
             decode.waiting.append(job)
             self._grant(decode)

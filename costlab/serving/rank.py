@@ -5,11 +5,15 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from costlab.roofline.decoding import DecodeLoad
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenTimes
 from costlab.serving.jobs import Job
+
+#: More steps than any run takes.
+MOST_STEPS = 2**53
 
 
 class Batch:
@@ -21,6 +25,21 @@ class Batch:
         self.chunks = chunks  # prompts, and how many tokens of each are computed
         self.decodes = decodes  # whether all that decode do so, or none
         self.steady = steady  # whether the scheduler would decide the same again, while the chunks last
+
+
+class Scheduler(Protocol):
+    """What decides who is in the next step."""
+
+    @property
+    def max_running(self) -> int:
+        """The most jobs in a batch."""
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit and preempt jobs of a rank, and return its next step."""
+
+
+#: What a rank does that has no prompts to read.
+_DECODE = Batch([])
 
 
 class Rank:
@@ -45,10 +64,10 @@ class Rank:
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
+        self.batch = _DECODE  # the step in flight
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
-        self._provided = 0  # the same and the one in flight, if it has its blocks
         self._ends: list[int] = []  # a heap of the counts of steps at which somebody ends
         self._ending: dict[int, list[Job]] = {}  # who
 
@@ -106,9 +125,10 @@ class Rank:
         self.blocks.take(job, blocks)
         self.running[job] = None
         self.admitted.append(job)
-        job.computed += cached
-        job.cached = cached
-        self.pending_tokens -= cached
+        if cached:
+            job.computed += cached
+            job.cached = cached
+            self.pending_tokens -= cached
         if job.decodes:
             self.pending_tokens -= 1
             self.decode(job)
@@ -118,12 +138,54 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
+    def plan(self, scheduler: Scheduler, even: bool) -> int:
+        """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
+
+        Args:
+            scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
+            even: whether equal pieces of a prompt take evenly longer.
+        """
+        if self.waiting or self.prefilling or not self.blocks.can_grow():
+            self.batch = scheduler.plan(self)
+        else:
+            self.batch = _DECODE
+            self.blocks.grow_to(self.steps + 1)
+        return self.alike(even)
+
+    def alike(self, even: bool) -> int:
+        """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
+        batch, sequences = self.batch, self.load.sequences
+        if not batch.steady or (batch.chunks and not even):
+            return 1 if sequences or batch.chunks else 0
+        steps = MOST_STEPS if batch.chunks else 0
+        for job, tokens in batch.chunks:
+            steps = min(steps, job.left // tokens)
+        if batch.decodes and sequences:
+            ends = self._ends
+            while ends[0] not in self._ending:
+                heapq.heappop(ends)
+            to_end = ends[0] - self.steps
+            steps = to_end if not steps or to_end < steps else steps
+            if self.load.bends:
+                steps = int(min(steps, self.load.steps_to_bend))
+        while steps > 1 and not self._fits(steps - 1):
+            steps //= 2
+        return steps
+
+    def _fits(self, steps: int) -> bool:
+        """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
+        batch, blocks = self.batch, self.blocks
+        if not batch.chunks:
+            return blocks.can_grow(steps)
+        lacking = sum([blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
+        return blocks.can_grow(steps if batch.decodes else 0, lacking)
+
     def make_room(self) -> bool:
         """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
         before = len(self.preempted)
         while not self.blocks.can_grow():
             self.preempt_last()
-        self.provide(1)
+        self.blocks.grow_to(self.steps + 1)
         return len(self.preempted) > before
 
     def preempt_last(self) -> None:
@@ -136,29 +198,17 @@ class Rank:
         self.queue(job, front=True)
         self.preempted.append(job)
 
-    def provide(self, steps: int) -> None:
-        """Take the blocks that so many decode steps need."""
-        tokens = self.steps + steps - self._provided
-        if tokens:
-            self.blocks.grow(tokens)
-            self._provided += tokens
-
-    def fits(self, batch: Batch, steps: int) -> bool:
-        """Say whether so many further steps of a batch, whose next one has its blocks, find theirs."""
-        blocks = sum([self.blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
-        return self.blocks.can_grow(steps if batch.decodes else 0, blocks)
-
-    def compute(self, job: Job, tokens: int, more: int = 0) -> None:
-        """Note that so many tokens of a prompt are computed, and take blocks for those and `more`."""
-        job.computed += tokens
-        self.pending_tokens -= tokens
-        self.blocks.take(job, self.blocks.lacking(job, job.computed + more))
-
-    def advance(self, steps: int, more: int = 0) -> None:
-        """Note that all that decode have done so many steps, and take the blocks for those and `more`."""
-        self.provide(steps + more)
-        self.steps += steps
-        self.load.advance(steps)
+    def advance(self, steps: int, more: int) -> None:
+        """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
+        if self.batch.decodes:
+            self.steps += steps
+            self.blocks.grow_to(self.steps + more)
+            self.load.advance(steps)
+        for job, tokens in self.batch.chunks:
+            if job in self.prefilling:
+                job.computed += tokens * steps
+                self.pending_tokens -= tokens * steps
+                self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
@@ -170,14 +220,7 @@ class Rank:
             heapq.heappush(self._ends, ends)
         self.load.add(job.computed + 1)
         self.times.join(job)
-        self.blocks.grow_from(job, job.computed + self._provided - self.steps, job.most)
-
-    @property
-    def steps_to_end(self) -> int:
-        """Decode steps until the next job ends."""
-        while self._ends[0] not in self._ending:
-            heapq.heappop(self._ends)
-        return self._ends[0] - self.steps
+        self.blocks.grow_from(job, job.computed + self.blocks.clock - self.steps, job.most)
 
     def tokens_of(self, job: Job) -> int:
         """Return the tokens of its answer that a job has."""
@@ -199,7 +242,7 @@ class Rank:
             del self.prefilling[job]
             self.pending_tokens -= job.left
         else:
-            tokens = self.tokens_of(job)
+            tokens = job.request.output_tokens - (job.ends - self.steps)
             job.computed += tokens - job.generated
             job.generated = tokens
             self.load.remove(job.computed + 1)

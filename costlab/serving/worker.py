@@ -7,21 +7,20 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator
 from itertools import cycle
 from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
-from costlab.roofline.mixed import StepCost
+from costlab.roofline.decoding import DecodeLoad
+from costlab.roofline.mixed import Chunk, StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
-from costlab.serving.lines import leading, seconds_of, steps_before
-from costlab.serving.rank import Batch, Rank
+from costlab.serving.lines import seconds_of, steps_before
+from costlab.serving.rank import Rank, Scheduler
 from costlab.serving.recorder import Recorder
-from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
@@ -99,7 +98,6 @@ class Worker:
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
-        self._batches: list[Batch] = []  # of each rank, in the steps ahead
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
         self._due = 0  # the number of the event at which they end
@@ -136,6 +134,7 @@ class Worker:
 
     def can_reserve(self, job: Job, spare: int = 0) -> bool:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
+        self._settle()
         blocks = self._choose().blocks
         return blocks.can_take(blocks.needed(job.known + 1), spare)
 
@@ -176,6 +175,13 @@ class Worker:
         """Free the blocks of a job whose prompt was computed here, now that its cache was read."""
         del self.prefilled[job]
         self._leave(job)
+
+    def keep(self, job: Job) -> None:
+        """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
+        del self.prefilled[job]
+        job.prefill_only = False
+        self.awaiting[job] = None
+        self.submit(job)
 
     def take(self, job: Job) -> None:
         """Take a job away, wherever it is here, and free its blocks: its user left, or it goes on elsewhere."""
@@ -288,13 +294,10 @@ class Worker:
         """Note steps that are over; where one `more` is in flight, it has its blocks."""
         start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
-        for rank, batch in zip(self.ranks, self._batches, strict=True):
-            if batch.decodes and rank.decoding:
-                rank.times.decode(rank.decoding, steps, start_s, first_s, last_s, end_s, self.recorder)
-                rank.advance(steps, more)
-            for job, tokens in batch.chunks:
-                if job in rank.prefilling:
-                    rank.compute(job, tokens * steps, tokens * more)
+        for rank in self.ranks:
+            if rank.batch.decodes and rank.load.sequences:
+                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
+            rank.advance(steps, more)
         self._start_s = end_s
         self._steps -= steps
 
@@ -303,12 +306,12 @@ class Worker:
         now = self.events.now
         self._account(self._steps, now)
         self._awake = True
-        for rank, batch in zip(self.ranks, self._batches, strict=True):
+        for rank in self.ranks:
             for job in rank.ended():
                 if job in self._rank_of:
                     self._finish(job, now)
-            for job, _ in batch.chunks:
-                if job in rank.prefilling and not job.left:
+            for job, _ in rank.batch.chunks:
+                if not job.left and job in rank.prefilling:
                     self._prefilled(rank, job, now)
         self._plan()
 
@@ -347,67 +350,51 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin what it has decided."""
-        self._awake, preempted = True, True
-        while preempted:
-            batches = [self._batch(rank) for rank in self.ranks]
-            preempted = self._tell()
-            if any([batch.chunks or rank.load.sequences for rank, batch in zip(self.ranks, batches, strict=True)]):
-                self._begin(batches)
-                break
+        self._awake = again = True
+        even = self.cost.even and self.reading is None
+        while again:
+            again, most = False, 0
+            for rank in self.ranks:
+                steps = rank.plan(self.scheduler, even)
+                if (rank.admitted or rank.preempted) and self._tell(rank):
+                    again, steps = True, rank.alike(even)  # its owner may have taken it
+                if steps and (not most or steps < most):
+                    most = steps
+            if most:
+                again = False
+                self._begin(most if self.jumps else 1)
         self._awake = False
 
-    def _batch(self, rank: Rank) -> Batch:
-        """Return what a rank does next; where nobody waits or reads and blocks suffice, there is nothing to decide."""
-        if rank.waiting or rank.prefilling or not rank.blocks.can_grow():
-            return self.scheduler.plan(rank)
-        rank.provide(1)
-        return Batch([])
-
-    def _tell(self) -> bool:
+    def _tell(self, rank: Rank) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""
-        any_preempted = False
-        for rank in self.ranks:
-            if rank.preempted:
-                any_preempted = True
-                preempted, rank.preempted = rank.preempted, []
-                for job in preempted:
-                    job.state = State.QUEUED
-                    self.owner.preempted(job, self)
-            for job in rank.admitted:
-                if job in rank.running:
-                    job.state = State.RUNNING
-                    if job.admitted_s != job.admitted_s:
-                        job.admitted_s = self.events.now
-            rank.admitted.clear()
-        return any_preempted
+        preempted, rank.preempted = rank.preempted, []
+        for job in preempted:
+            job.state = State.QUEUED
+            self.owner.preempted(job, self)
+        for job in rank.admitted:
+            if job in rank.running:
+                job.state = State.RUNNING
+                if job.admitted_s != job.admitted_s:
+                    job.admitted_s = self.events.now
+        rank.admitted.clear()
+        return bool(preempted)
 
-    def _begin(self, batches: list[Batch]) -> None:
-        """Begin the steps that are alike."""
-        self._batches, self._start_s = batches, self.events.now
-        steps = self._alike(batches) if self.jumps else 1
-        work = [
-            (rank.load if batch.decodes else self._nothing, [(tokens, job.computed) for job, tokens in batch.chunks])
-            for rank, batch in zip(self.ranks, batches, strict=True)
-        ]
-        self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
-        end_s = self._start_s + seconds_of(self._steps, self._first_s, self._rise_s)
+    def _begin(self, most: int) -> None:
+        """Begin as many steps as are alike, up to `most`."""
+        if len(self.ranks) == 1:
+            lead = self.cost.leading(*self._work(self.ranks[0]), most)
+        else:
+            lead = self.cost.lines_of([self._work(rank) for rank in self.ranks]).leading(most)
+        self._start_s = self.events.now
+        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
+        end_s = self._start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._due = self.events.at(end_s, self._end, last=True)
         if self.reading is not None:
-            for batch in batches:
-                for job, tokens in batch.chunks:
+            for rank in self.ranks:
+                for job, tokens in rank.batch.chunks:
                     self.reading(job, tokens, end_s, self)
 
-    def _alike(self, batches: list[Batch]) -> int:
-        """Return how many steps follow in which only contexts grow."""
-        steps: float = math.inf
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            if not batch.steady or (batch.chunks and self.reading is not None):
-                return 1
-            for job, tokens in batch.chunks:
-                steps = min(steps, job.left // tokens if self.cost.even else 1)
-            if batch.decodes and rank.load.sequences:
-                steps = min(steps, rank.steps_to_end, rank.load.steps_to_bend)
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            while steps > 1 and not rank.fits(batch, int(steps) - 1):
-                steps = int(steps) // 2
-        return int(steps)
+    def _work(self, rank: Rank) -> tuple[DecodeLoad, list[Chunk]]:
+        """Return what a rank does in a step, as its cost takes it."""
+        chunks = [(tokens, job.computed) for job, tokens in rank.batch.chunks]
+        return rank.load if rank.batch.decodes else self._nothing, chunks

@@ -11,11 +11,9 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from costlab.arch import Drafter
 from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
-from costlab.roofline.mixed import Chunk, Coefficients
 from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
 from costlab.serving.plan.workload import Demand, Mix
 from costlab.speculative.theory import expected_tokens
@@ -73,14 +71,9 @@ class WorkerKind:
         """The memory that a rank has for caches."""
         return kv_room(self.held)
 
-    def step_s(self, running: float, context: float, chunks: Sequence[tuple[float, float]] = ()) -> float:
+    def step_s(self, running: float, context: float, chunks: Sequence[tuple[int, int]] = ()) -> float:
         """Return the seconds of a step in which each rank decodes so many sequences and reads these pieces."""
-        return self._alike.seconds(self.cost.mean_load(running, context), cast("Sequence[Chunk]", chunks))
-
-    @functools.cached_property
-    def _alike(self) -> StepCost:
-        """The seconds of a step of which all ranks do the same, from what one of them does."""
-        return _of_alike(self.cost, self.ranks)
+        return self.cost.seconds_of([(self.cost.mean_load(running, context), chunks)] * self.ranks)
 
     def running_limit(self, mean_bytes: float, deviation_bytes: float, reserve: float) -> int:
         """Return how many sequences a rank may run so that their caches leave a reserve of the room free.
@@ -95,23 +88,6 @@ class WorkerKind:
         """
         room = self.room.free_bytes * (1 - reserve)
         return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
-
-
-def _of_alike(cost: StepCost, ranks: int) -> StepCost:
-    """The cost in which each token counts for as many as there are ranks, where all ranks' tokens count."""
-
-    def term(each: Coefficients) -> Coefficients:
-        experts = each.experts and dataclasses.replace(each.experts, missed=each.experts.missed**ranks)
-        return dataclasses.replace(each, everyone_s=each.everyone_s * ranks, experts=experts)
-
-    return dataclasses.replace(
-        cost,
-        compute=term(cost.compute),
-        memory=term(cost.memory),
-        link=term(cost.link),
-        drafts=tuple(_of_alike(each, ranks) for each in cost.drafts),
-        larger=tuple((least, _of_alike(each, ranks)) for least, each in cost.larger),
-    )
 
 
 # --- a pool that reads prompts -----------------------------------------------------------------------------------
@@ -282,10 +258,8 @@ class Answers:
         running = 1e-6  # a step without any sequence is none
         for _ in range(50):
             asked, more = (wanted * self._token(n, ranks)[0] for n in (running, running + 1e-3))
-            if asked <= running:
-                break
             slope = (more - asked) / 1e-3
-            if asked > self.most_running or slope >= 1:
+            if asked > self.most_running or (asked > running and slope >= 1):
                 return None
             last, running = running, running + (asked - running) / (1 - slope)
             if running > self.most_running:
@@ -312,11 +286,11 @@ class Answers:
         token_s = plain / left
         return token_s, extra, tokens_s * token_s / chunk
 
-    def _chunk(self, running: float) -> tuple[float, float]:
-        """Tokens of a chunk and tokens before it, in the mean: no whole numbers, so that times have no steps."""
+    def _chunk(self, running: float) -> tuple[int, int]:
+        """Tokens of a chunk, in the mean, and tokens before it."""
         assert self.prompts is not None
-        chunk = max(1.0, min(self.worker.step_tokens - running, self._new))
-        return chunk, self._cached + max(0.0, self._new - chunk) / 2
+        chunk = max(1, round(min(self.worker.step_tokens - running, self._new)))
+        return chunk, round(self._cached + max(0.0, self._new - chunk) / 2)
 
     def _reading(self, running: float, ranks: int, token_s: float) -> tuple[Prompts | None, Waiting | None]:
         if self.prompts is None:

@@ -371,8 +371,7 @@ class _Search:
         if reason := self._limits(answers):
             return self._refuse(name, reason)
         self._note_alone(Prompts(kind, self.demand))
-        least = max(answers.least_workers, self.demand.peak_per_s / Prompts(kind, self.demand).per_worker_s)
-        workers = smallest(lambda n: self._met(answers, n) >= self.objective.share, MOST_WORKERS, _whole(least))
+        workers = smallest(lambda n: self._met(answers, n) >= self.objective.share, MOST_WORKERS)
         if workers is None:
             return self._refuse(name, self._why(answers, [], MOST_WORKERS))
         yield from self._within(_Sized("co-located", (), _pool("workers", answers, workers), answers))
@@ -391,8 +390,7 @@ class _Search:
         if reason := self._limits(answers):
             return self._refuse(name, reason)
         wanted = (2 + self.objective.share) / 3  # a third of the misses may be for want of a slot
-        least = _whole(answers.least_workers)
-        workers = smallest(lambda n: self._decode_met(answers, n) >= wanted, MOST_WORKERS, least)
+        workers = smallest(lambda n: self._decode_met(answers, n) >= wanted, MOST_WORKERS)
         if workers is None:
             return self._refuse(name, self._why(answers, [], MOST_WORKERS))
         for kind in prefill:
@@ -442,8 +440,7 @@ class _Search:
             def enough(n: int, before: list[int] = before, after: list[int] = after) -> bool:
                 return met([*before, n, *after]) >= self.objective.share
 
-            least = _whole(queues[i].load.peak_per_s / queues[i].per_worker_s)
-            sizes[i] = smallest(enough, MOST_WORKERS, least) or MOST_WORKERS
+            sizes[i] = smallest(enough, MOST_WORKERS) or MOST_WORKERS
         return sizes
 
     def _within(self, sized: _Sized) -> Iterator[_Sized]:
@@ -607,11 +604,6 @@ class _Search:
             )
             return Reason("TTFT", f"{alone}, above {_s(self.objective.ttft_s)}: no number of workers shortens it")
         return None
-
-
-def _whole(least: float) -> int:
-    """The first number of workers to try: not more than are needed, rounding included."""
-    return max(1, min(MOST_WORKERS, math.ceil(least * (1 - 1e-9))))
 
 
 def _over(sized: _Sized, chips: int, most: int) -> Reason:

@@ -123,16 +123,11 @@ def largest(holds: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def smallest(holds: Callable[[int], bool], most: int, least: int = 1) -> int | None:
-    """Return the smallest whole number from `least` to `most` at which a rising condition holds; None where none does.
-
-    It is looked for in steps that double, so that one near `least` is found soon.
-    """
-    low, high, step = least, least, 1
-    while not holds(high):
-        if high >= most:
-            return None
-        low, high, step = high + 1, min(most, high + step), 2 * step
+def smallest(holds: Callable[[int], bool], most: int) -> int | None:
+    """Return the smallest whole number from 1 to `most` at which a rising condition holds; None where none does."""
+    if not holds(most):
+        return None
+    low, high = 1, most
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle + 1, high)
