@@ -8,6 +8,7 @@ from typing import Any
 
 from costlab import arch, catalog, prices, roofline, traces
 from costlab.catalog import Offer
+from costlab.checks import one_of
 from costlab.cli.arguments import (
     add_verb,
     count_arg,
@@ -35,6 +36,8 @@ _TOLD = 6
 
 def _plan(args: argparse.Namespace) -> Answer:
     load, objective = _demand(args), Objective(args.ttft_s, args.tpot_s, share=args.objective_share)
+    if args.engine is not None:
+        one_of(ENGINES, args.engine, "engine")
     offers = _fill_rents(args)
     fitted = _calibrate(args)
     space = _space(args, fitted)
@@ -320,8 +323,8 @@ def _sources(args: argparse.Namespace, offers: Mapping[str, Offer]) -> list[Row]
 def add_verbs(verbs: Any) -> None:
     """Add plan."""
     example = (
-        "plan --model llama-3.1-70b --chip h100-sxm --rate 4 --input 2K --output 256 --ttft 1 --tpot 0.05 "
-        "--compute-efficiency 0.5 --memory-efficiency 0.7"
+        "plan --model llama-3.1-70b --chip h100-sxm --rate 8 --input 2K --output 256 --ttft 1 --tpot 0.03 "
+        "--compute-efficiency 0.5 --memory-efficiency 0.7 --requests 400 --runs 4"
     )
     about = "chips and layout for a load: sized in closed form, then simulated"
     verb = add_verb(verbs, "plan", _plan, about, example)

@@ -40,8 +40,13 @@ def test_plans_are_simulated_and_meet_the_objective(found):
 
 
 def test_the_closed_form_is_near(found):
-    """TTFT and TPOT at the objective's share within a third of the simulation's, batches within a fifth."""
-    for plan in found.plans:
+    """TTFT and TPOT at the objective's share within a third of the simulation's, batches within a fifth.
+
+    Of what it proposes itself: a plan with fewer workers, found by trying, is close to where its queue grows for ever.
+    """
+    proposed = [plan for plan in found.plans if plan.candidate.closed.met >= GOAL.share]
+    assert proposed
+    for plan in proposed:
         closed, seen = plan.candidate.closed, plan.simulated
         assert closed.tpot_s == pytest.approx(seen.tpot_s, rel=0.3)
         assert closed.ttft_s == pytest.approx(seen.ttft_s, rel=0.35)

@@ -209,6 +209,14 @@ class Space:
         return Link(each * group, self.link_latency_s), each
 
 
+def growth_tokens(load: Demand) -> int:
+    """Return the tokens that decode keeps free for each sequence that it has, before it takes blocks for another.
+
+    Half an answer, which is what is left of one in the mean; SGLang's `num_reserved_decode_tokens`, 512, at most.
+    """
+    return min(512, max(1, round(load.mean(lambda mix: mix.decoded_tokens) / 2)))
+
+
 #: Sizes of a worker with experts that are tried, from the smallest that holds the weights on.
 _SIZES = 2
 
@@ -266,6 +274,23 @@ class _Sized:
         return (*self.prefill, self.decode)
 
 
+def closed_form(candidate: Candidate, space: Space, demand: Demand, objective: Objective) -> Figures:
+    """Return the figures of a candidate whose workers may not be those that a search gave it.
+
+    Its times are infinite where the closed form says that its queue or its batch grows for ever.
+    """
+    searched, apart = _Search(space, demand, objective), bool(candidate.prefill)
+    threshold = candidate.threshold_tokens
+    prompts = demand.where(0, threshold) if threshold is not None else None if apart else demand
+    answers = searched.answers(candidate.decode.worker, prompts, apart)
+    loads = [demand.where(pool.least_tokens, pool.most_tokens) for pool in candidate.prefill]
+    pairs = [(Prompts(p.worker, load), p.workers) for p, load in zip(candidate.prefill, loads, strict=True) if load]
+    delays = searched.delays(candidate.link, candidate.decode.worker) if candidate.link else []
+    if answers.at(candidate.decode.workers) is None or any(queue.wait(n) is None for queue, n in pairs):
+        return Figures(math.inf, math.inf, 0.0, math.inf, 1.0, 1.0)
+    return searched.figures(answers, candidate.decode.workers, pairs, delays)
+
+
 class _Search:
     def __init__(self, space: Space, demand: Demand, objective: Objective) -> None:
         self.space, self.demand, self.objective = space, demand, objective
@@ -292,7 +317,7 @@ class _Search:
         return sum(pool.chips * self.space.rent(pool.worker.chip) for pool in sized.pools)
 
     def _candidate(self, one: _Sized) -> Candidate:
-        figures = self._figures(one.answers, one.decode.workers, one.queues, one.delays)
+        figures = self.figures(one.answers, one.decode.workers, one.queues, one.delays)
         return Candidate(one.layout, one.prefill, one.decode, figures, self._usd(one), one.threshold, one.link)
 
     # --- workers -----------------------------------------------------------------------------------------------
@@ -346,14 +371,14 @@ class _Search:
         if layout == "separated":
             drafts = [dataclasses.replace(kind, drafting=d) for kind in decode for d in self.space.draftings]
             for to in [*decode, *drafts]:
-                yield from self._separated(layout, [(0, math.inf)], prefill, self._answers(to, None))
+                yield from self._separated(layout, [(0, math.inf)], prefill, self.answers(to, None))
         elif layout == "buckets":
             for to, edge in itertools.product(decode, edges):
-                yield from self._separated(layout, [(0, edge), (edge, math.inf)], prefill, self._answers(to, None))
+                yield from self._separated(layout, [(0, edge), (edge, math.inf)], prefill, self.answers(to, None))
         else:
             for kind, budget, edge in itertools.product(decode, self.space.step_tokens, edges):
                 to = dataclasses.replace(kind, step_tokens=budget)
-                answers = self._answers(to, self.demand.where(0, edge))
+                answers = self.answers(to, self.demand.where(0, edge))
                 yield from self._separated(layout, [(edge, math.inf)], prefill, answers, edge)
 
     def _edges(self) -> list[int]:
@@ -361,17 +386,19 @@ class _Search:
         lengths = sorted({mix.new_tokens for mix in self.demand.mixes})[:-1]
         return lengths if len(lengths) <= 3 else [lengths[len(lengths) * k // 4] for k in (1, 2, 3)]
 
-    def _answers(self, kind: WorkerKind, prompts: Demand | None) -> Answers:
+    def answers(self, kind: WorkerKind, prompts: Demand | None, apart: bool = True) -> Answers:
         reserve, limit = self.space.reserve, self.objective.tpot_s
-        return Answers(kind, self.demand, prompts, reserve=reserve, token_s=limit)
+        growth = growth_tokens(self.demand) if apart else 0
+        return Answers(kind, self.demand, prompts, reserve=reserve, token_s=limit, growth_tokens=growth)
 
     def _co_located(self, kind: WorkerKind) -> Iterator[_Sized]:
-        answers = self._answers(kind, self.demand)
+        answers = self.answers(kind, self.demand, apart=False)
         name = f"co-located {kind.deployment.chips} {kind.chip}, {kind.step_tokens} tokens a step"
         if reason := self._limits(answers):
             return self._refuse(name, reason)
         self._note_alone(Prompts(kind, self.demand))
-        workers = smallest(lambda n: self._met(answers, n) >= self.objective.share, MOST_WORKERS)
+        least = max(answers.least_workers, self.demand.peak_per_s / Prompts(kind, self.demand).per_worker_s)
+        workers = smallest(lambda n: self._met(answers, n) >= self.objective.share, MOST_WORKERS, _whole(least))
         if workers is None:
             return self._refuse(name, self._why(answers, [], MOST_WORKERS))
         yield from self._within(_Sized("co-located", (), _pool("workers", answers, workers), answers))
@@ -390,7 +417,8 @@ class _Search:
         if reason := self._limits(answers):
             return self._refuse(name, reason)
         wanted = (2 + self.objective.share) / 3  # a third of the misses may be for want of a slot
-        workers = smallest(lambda n: self._decode_met(answers, n) >= wanted, MOST_WORKERS)
+        least = _whole(answers.least_workers)
+        workers = smallest(lambda n: self._decode_met(answers, n) >= wanted, MOST_WORKERS, least)
         if workers is None:
             return self._refuse(name, self._why(answers, [], MOST_WORKERS))
         for kind in prefill:
@@ -412,7 +440,7 @@ class _Search:
         for queue in queues:
             self._note_alone(queue)
         link, chip_bytes_s = self.space.link_of(kind, to)
-        delays = self._delays(link, to)
+        delays = self.delays(link, to)
         sizes = self._least(queues, answers, workers, delays)
         if sizes is None:
             return self._refuse(name, self._why(answers, queues, workers, delays))
@@ -440,7 +468,8 @@ class _Search:
             def enough(n: int, before: list[int] = before, after: list[int] = after) -> bool:
                 return met([*before, n, *after]) >= self.objective.share
 
-            sizes[i] = smallest(enough, MOST_WORKERS) or MOST_WORKERS
+            least = _whole(queues[i].load.peak_per_s / queues[i].per_worker_s)
+            sizes[i] = smallest(enough, MOST_WORKERS, least) or MOST_WORKERS
         return sizes
 
     def _within(self, sized: _Sized) -> Iterator[_Sized]:
@@ -519,7 +548,7 @@ class _Search:
         assert seconds is not None
         return -1, seconds
 
-    def _figures(
+    def figures(
         self, answers: Answers, workers: int, pairs: Sequence[tuple[Prompts, int]], delays: Sequence[float]
     ) -> Figures:
         batch = answers.at(workers)
@@ -548,7 +577,7 @@ class _Search:
 
     # --- why not -----------------------------------------------------------------------------------------------
 
-    def _delays(self, link: Link, to: WorkerKind) -> list[float]:
+    def delays(self, link: Link, to: WorkerKind) -> list[float]:
         sent = SentBytes.of(self.space.loaded, to.deployment.tensor_parallel)
         return [link.alone_s(sent(mix.input_tokens)) for mix in self.demand.mixes]
 
@@ -579,7 +608,7 @@ class _Search:
             return Reason("TPOT", f"a rank may run {most} sequences, and {MOST_WORKERS:,} workers do not keep up")
         many = [(queue, MOST_WORKERS) for queue in queues]
         objective, share = self.objective, self.objective.share
-        figures = self._figures(answers, workers, many, delays or ())
+        figures = self.figures(answers, workers, many, delays or ())
         if figures.ttft_s > objective.ttft_s:
             words = f"{share:.0%} of requests alone take up to {_s(figures.ttft_s)} to the first token"
             return Reason("TTFT", f"{words}, above {_s(objective.ttft_s)}; more workers do not shorten a prefill")
@@ -604,6 +633,11 @@ class _Search:
             )
             return Reason("TTFT", f"{alone}, above {_s(self.objective.ttft_s)}: no number of workers shortens it")
         return None
+
+
+def _whole(least: float) -> int:
+    """The first number of workers to try: not more than are needed, rounding included."""
+    return max(1, min(MOST_WORKERS, math.ceil(least * (1 - 1e-9))))
 
 
 def _over(sized: _Sized, chips: int, most: int) -> Reason:

@@ -2,10 +2,11 @@
 
 The closed form proposes; the simulator decides. Its workers have the memory that is left beside the weights and the
 reserve, so what runs fits. A proposal that fails gets a worker more in the pool that falls short, a few times, and is
-refused with its reason if that does not help. What passes is weighed by cost, TTFT and TPOT as they were simulated, and
-only the front is returned, with three more answers for each plan: the share of requests that meet the objective at the
-mean load when one worker of a pool is gone; the chance that the objective is met at the peak when all step times are
-longer or shorter by a common factor, drawn evenly from +-20%, over a stated number of seeded runs; and what it costs.
+refused with its reason if that does not help; the cheapest that passes is tried with fewer. What passes is weighed by
+cost, TTFT and TPOT as they were simulated, and only the front is returned, with three more answers for each plan: the
+share of requests that meet the objective at the mean load when one worker of a pool is gone; the chance that the
+objective is met at the peak when all step times are longer or shorter by a common factor, drawn evenly from +-20%, over
+a stated number of seeded runs; and what it costs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,17 @@ from costlab.serving.metrics import Objective, quantile
 from costlab.serving.plan.money import Money, price
 from costlab.serving.plan.pareto import front
 from costlab.serving.plan.pools import WorkerKind
-from costlab.serving.plan.search import Candidate, Figures, PlannedPool, Reason, Refused, Space, search
+from costlab.serving.plan.search import (
+    Candidate,
+    Figures,
+    PlannedPool,
+    Reason,
+    Refused,
+    Space,
+    closed_form,
+    growth_tokens,
+    search,
+)
 from costlab.serving.plan.workload import BLOCK_TOKENS, Demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.report import ServingReport
@@ -182,10 +193,10 @@ def layout_of(candidate: Candidate, space: Space, load: Demand, factor: float = 
     assert candidate.link is not None
     # ranks send side by side: what the ranks of a worker share is the sum of their links
     wide = candidate.link.bandwidth_bytes_s * candidate.prefill[0].worker.ranks
-    link = Link(wide, candidate.link.latency_s)
+    link, growth = Link(wide, candidate.link.latency_s), growth_tokens(load)
     if candidate.threshold_tokens is None:
-        return separated(prefill, decode, link, sent)
-    return conditionally_separated(prefill, decode, link, sent, candidate.threshold_tokens)
+        return separated(prefill, decode, link, sent, growth_tokens=growth)
+    return conditionally_separated(prefill, decode, link, sent, candidate.threshold_tokens, growth_tokens=growth)
 
 
 def _pool(
@@ -199,6 +210,7 @@ def _pool(
         kv_tokens(worker, reserve, _PROMPTS if prefill else worker.most_running),
         BLOCK_TOKENS,
         ranks=worker.ranks,
+        choose_rank="turns" if pools[0].name == "decode" else "tokens",  # tokens on their way are not seen yet
         cache=_empty_cache if cached else None,
         chips=worker.deployment.chips,
     )
@@ -295,7 +307,7 @@ def plan_serving(
                 raise ValueError(f"{outcome.point.candidate.name}: {outcome.error}")
         return [outcome.result for outcome in outcomes if outcome.result is not None]
 
-    passed, refused, done = _try_all(found.candidates, run, space, seed, most_simulated, requests)
+    passed, refused, done = _try_all(found.candidates, run, trials, seed, most_simulated, requests)
     best = front(passed, _costs)
     plans = _assessed(best, run, space, demand, seed, requests, runs)
     beaten = tuple(each[0].name for each in passed if each not in best)
@@ -313,7 +325,7 @@ def _costs(passed: _Passed) -> tuple[float, float, float]:
 
 
 def _try_all(
-    candidates: Sequence[Candidate], run: _Run, space: Space, seed: int, most: int, requests: int
+    candidates: Sequence[Candidate], run: _Run, trials: _Trials, seed: int, most: int, requests: int
 ) -> tuple[list[_Passed], list[Refused], int]:
     """Simulate a short list, enlarge what fails, and return what passed, what did not, and how many were simulated."""
     waiting = [(candidate, 0) for candidate in _shortlist(candidates, most)]
@@ -327,8 +339,11 @@ def _try_all(
         for (candidate, repairs), (figures, reason, number) in zip(batch, results, strict=True):
             if reason is None:
                 passed.append((candidate, figures, number))
+                cheapest = min(_costs(each)[0] for each in passed)
+                if repairs <= 0 and candidate.usd_per_hour <= cheapest:  # the closed form may have asked for too many
+                    waiting += [(smaller, -1) for smaller in _trimmed(candidate, trials)]
                 continue
-            larger = _enlarged(candidate, reason, space) if repairs < MOST_REPAIRS else None
+            larger = _enlarged(candidate, reason, trials) if 0 <= repairs < MOST_REPAIRS else None
             if larger is None or done >= most:
                 refused.append(Refused(candidate.name, reason, candidate.usd_per_hour))
             else:
@@ -348,22 +363,38 @@ def _shortlist(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     return [known[each] for each in chosen[: max(1, most // 2)]]
 
 
-def _enlarged(candidate: Candidate, reason: Reason, space: Space) -> Candidate | None:
+def _enlarged(candidate: Candidate, reason: Reason, trials: _Trials) -> Candidate | None:
     """The same with a tenth more workers, at least one, where it falls short; None if there are no chips for them."""
     if candidate.prefill and reason.constraint == "TTFT":
         prefill = tuple(_more(pool) for pool in candidate.prefill)
         larger = dataclasses.replace(candidate, prefill=prefill)
     else:
         larger = dataclasses.replace(candidate, decode=_more(candidate.decode))
-    if space.most_chips is not None and larger.chips > space.most_chips:
-        return None
-    usd = sum(pool.chips * space.rent(pool.worker.chip) for pool in larger.pools)
-    return dataclasses.replace(larger, usd_per_hour=usd)
+    most = trials.space.most_chips
+    return None if most is not None and larger.chips > most else _resized(larger, trials)
 
 
-def _more(pool: PlannedPool) -> PlannedPool:
-    workers = pool.workers + max(1, pool.workers // 10)
-    return dataclasses.replace(pool, workers=workers, busy=pool.busy * pool.workers / workers)
+def _trimmed(candidate: Candidate, trials: _Trials) -> list[Candidate]:
+    """The same with a tenth fewer workers, at least one, in one of its pools, where work for less than all is left."""
+    found = []
+    for i, pool in enumerate(candidate.pools):
+        fewer = _more(pool, -1)
+        if 0 < fewer.workers < pool.workers and fewer.busy < 1:
+            pools = [*candidate.pools[:i], fewer, *candidate.pools[i + 1 :]]
+            found.append(dataclasses.replace(candidate, prefill=tuple(pools[:-1]), decode=pools[-1]))
+    return [_resized(each, trials) for each in found]
+
+
+def _resized(candidate: Candidate, trials: _Trials) -> Candidate:
+    """The same with the cost and the closed form of its workers as they are now."""
+    usd = sum(pool.chips * trials.space.rent(pool.worker.chip) for pool in candidate.pools)
+    closed = closed_form(candidate, trials.space, trials.demand, trials.objective)
+    return dataclasses.replace(candidate, usd_per_hour=usd, closed=closed)
+
+
+def _more(pool: PlannedPool, sign: int = 1) -> PlannedPool:
+    workers = pool.workers + sign * max(1, pool.workers // 10)
+    return dataclasses.replace(pool, workers=workers, busy=pool.busy * pool.workers / workers if workers else math.inf)
 
 
 def _assessed(
