@@ -297,11 +297,12 @@ def _lines(found: Planning, args: argparse.Namespace, rows: list[dict[str, Any]]
 
 
 def _notes(args: argparse.Namespace, space: Space, found: Planning) -> list[str]:
-    eff = space.efficiency
+    eff, unlike = space.efficiency, args.prefill_chip != args.chip
+    prefill = f", {args.usd_per_prefill_chip_hour:g} of a prefill chip" if unlike else ""
     assumed = (
         f"efficiency {eff.compute:.3g} compute, {eff.memory:.3g} memory, {eff.link:.3g} link, "
         f"{space.step_s * 1e3:.3g} ms a step beside; {args.reserve_share:.0%} of the cache room in reserve; "
-        f"{args.usd_per_chip_hour:g} USD/chip-h"
+        f"{args.usd_per_chip_hour:g} USD/chip-h{prefill}"
     )
     ideal = (eff.compute, eff.memory) == (1, 1)
     roof = ["no engine reaches the roofline: state efficiencies, or --calibrate with a benchmark of yours"]
