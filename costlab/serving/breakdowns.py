@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from costlab.serving.crossings import Crossings
 from costlab.serving.failures import Failures, Outage, OutageRate
 from costlab.serving.jobs import Job, State
 from costlab.serving.pools import RunningPool, Station, Trip, Wire
@@ -23,12 +24,10 @@ class Breakable(Protocol):
     run: Run
     pools: list[RunningPool]
     trips: dict[Job, Trip]
+    crossings: Crossings | None
 
-    def wire_of(self, station: Station | None) -> Wire:
-        """Return the link of a sender or receiver, or the one that all share."""
-
-    def stop_transfer(self, trip: Trip) -> None:
-        """Take what crosses off its link."""
+    def grant(self, station: Station) -> None:
+        """Give blocks to those that wait for them at a worker."""
 
     def lose(self, job: Job, reason: str) -> None:
         """A job was lost, and it is noticed."""
@@ -46,7 +45,7 @@ class Breakdowns:
         self._events = service.run.events
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
-        self._alarm = 0  # number of the event at which the first of them is due
+        self._alarm = 0  # number of the event at which the first of them is due; 0: none
         self._awake = False
         for outage in failures.outages:
             self._await(iter([outage]))
@@ -66,13 +65,17 @@ class Breakdowns:
     def sleep(self) -> None:
         """Stand still: no request is under way."""
         self._awake = False
-        self._events.cancel(self._alarm)
+        self._silence()
 
     def _at(self, time_s: float, action: Callable[[], None]) -> None:
         self._serial += 1
         heapq.heappush(self._due, (time_s, self._serial, action))
         if self._awake and self._due[0][1] == self._serial:
             self._set()
+
+    def _ring(self) -> None:
+        self._alarm = 0
+        self._make_up()
 
     def _make_up(self) -> None:
         """Do all that is due."""
@@ -83,9 +86,14 @@ class Breakdowns:
             self._set()
 
     def _set(self) -> None:
-        self._events.cancel(self._alarm)
+        self._silence()
         if self._due:
-            self._alarm = self._events.at(max(self._due[0][0], self._events.now), self._make_up)
+            self._alarm = self._events.at(max(self._due[0][0], self._events.now), self._ring)
+
+    def _silence(self) -> None:
+        if self._alarm:
+            self._events.cancel(self._alarm)
+            self._alarm = 0
 
     # --- outages -----------------------------------------------------------------------------------------------
 
@@ -107,13 +115,13 @@ class Breakdowns:
     def _begin(self, outage: Outage, following: Iterator[Outage]) -> None:
         stations = self._stations(outage)
         if outage.what == "link":
-            wires = {self.service.wire_of(self._end_of_link(station)): None for station in stations}
+            wires = {self._crossings.wire_of(self._end_of_link(station)): None for station in stations}
             for wire in wires:
                 self._cut(wire)
             over = [partial(self._mend, wire) for wire in wires]
         else:
             for station in stations:
-                self._kill(station)
+                self._kill(station, outage.at_s)
             over = [partial(self._revive, station) for station in stations]
         if outage.repair_s < float("inf"):
             for action in over:
@@ -127,25 +135,30 @@ class Breakdowns:
         size = self.failures.workers_per_node
         return stations[outage.index * size : (outage.index + 1) * size]
 
+    @property
+    def _crossings(self) -> Crossings:
+        assert self.service.crossings is not None
+        return self.service.crossings
+
     def _end_of_link(self, station: Station) -> Station | None:
         return None if self.service.rules.separation.shared_by == "all" else station
 
     # --- workers -----------------------------------------------------------------------------------------------
 
-    def _kill(self, station: Station) -> None:
+    def _kill(self, station: Station, at_s: float) -> None:
         """All that a worker has is lost; nobody knows yet."""
         station.outages += 1
         if station.outages > 1:
             return
         for job in station.worker.take_all():
             self._strand(job, station)
-        self._at(self._events.now + self.recovery.detection_s, partial(self._notice, station))
+        self._at(at_s + self.recovery.detection_s, partial(self._notice, station))
 
     def _strand(self, job: Job, station: Station) -> None:
         """A job has lost a worker: what crosses stops, and it waits for somebody to notice."""
         trip = self.service.trips[job]
         if trip.transfer is not None and trip.wire is not None:
-            self.service.stop_transfer(trip)
+            self._crossings.stop(trip)
         trip.at_prefill = trip.at_prefill and trip.prefill is not station
         trip.at_decode = trip.at_decode and trip.decode is not station
         if not trip.at_prefill:
@@ -157,6 +170,7 @@ class Breakdowns:
         station.alive = station.worker.alive
         for job in [*station.lost, *(() if station.alive else station.waiting)]:
             self.service.lose(job, "worker lost")
+        self.service.grant(station)
 
     def _revive(self, station: Station) -> None:
         station.outages -= 1
@@ -174,7 +188,7 @@ class Breakdowns:
             return
         for job, trip in self.service.trips.items():
             if trip.wire is wire and trip.transfer is not None:
-                self.service.stop_transfer(trip)
+                self._crossings.stop(trip)
                 wire.lost.append(job)
         self.notice_wire(wire)
 

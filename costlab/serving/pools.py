@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 from costlab import checks
 from costlab.checks import count
@@ -21,8 +22,9 @@ class WorkerPool:
 
     spec: WorkerSpec  # of each worker
     workers: int = 1  # how many
-    # a name of `routing.ROUTERS`, or what makes a router from a Generator
-    router: str | RouterMaker = "least pending tokens"
+    # a name of `routing.ROUTERS`, or what makes a router from a Generator; None: the fewest pending tokens where
+    # prompts are read, the fewest requests where they are only decoded
+    router: str | RouterMaker | None = None
     age_s: float = 0.0  # seconds between two looks of the router at the workers; 0: it always knows
 
     def __post_init__(self) -> None:
@@ -30,18 +32,23 @@ class WorkerPool:
         Aged([], self.age_s)
         self.router_maker()
 
-    def router_maker(self) -> RouterMaker:
-        """Return what makes its router.
+    def router_maker(self, default: str = "least pending tokens") -> RouterMaker:
+        """Return what makes its router, or the one of the name `default` where none is given.
 
         Raises:
             ValueError: a name that is not known.
         """
-        return checks.pick(ROUTERS, self.router, "router") if isinstance(self.router, str) else self.router
+        router = self.router or default
+        return checks.pick(ROUTERS, router, "router") if isinstance(router, str) else router
 
     @property
     def chips(self) -> int:
         """Chips of all workers."""
         return self.workers * self.spec.chips
+
+
+#: What makes somebody lose patience: the user leaves, the first token is late, or the last one is.
+Ending = Literal["leaves", "first late", "last late"]
 
 
 class Wire:
@@ -85,7 +92,7 @@ class Trip:
         self.arrived = False  # whether all has crossed
         self.whole = False  # whether the first goes on with it too
         self.tries = 0  # that have failed
-        self.alarms: list[int] = []  # numbers of the events at which somebody loses patience
+        self.alarms: dict[Ending, int] = {}  # numbers of the events at which somebody loses patience
 
 
 class Station:
@@ -154,11 +161,11 @@ class Station:
 class RunningPool:
     """The workers of a pool in a run, and its router."""
 
-    def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner) -> None:
+    def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner, router: str) -> None:
         self.name, self.pool, self.run = name, pool, run
         named = (f"{name} {index}" for index in range(pool.workers))
-        self.stations = [Station(pool.spec.make(n, run, owner), self, i) for i, n in enumerate(named)]
-        self.router: RequestRouter = pool.router_maker()(run.rng)
+        self.stations = [Station(pool.spec.make(n, run, owner, name), self, i) for i, n in enumerate(named)]
+        self.router: RequestRouter = pool.router_maker(router)(run.rng)
         self._seen = Aged(self.stations, pool.age_s)
 
     def choose(self, job: Job) -> Station | None:

@@ -28,6 +28,7 @@ from costlab.serving.recorder import Recorder
 from costlab.serving.report import LinkUse, ServingReport
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Scheduler
+from costlab.serving.use import pool_uses
 from costlab.serving.worker import Owner, RankChoice, Worker
 from costlab.traces import Request
 
@@ -49,8 +50,8 @@ class WorkerSpec:
         if count(self.kv_tokens, "kv_tokens") < count(self.block_tokens, "block_tokens"):
             raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
 
-    def make(self, name: str, run: Run, owner: Owner) -> Worker:
-        """Return a worker of a run."""
+    def make(self, name: str, run: Run, owner: Owner, pool: str = "workers") -> Worker:
+        """Return a worker of a run, which the report counts to a pool."""
         return Worker(
             name,
             self.cost,
@@ -64,16 +65,21 @@ class WorkerSpec:
             choose_rank=self.choose_rank,
             cache=self.cache and self.cache(),
             jumps=run.jumps,
+            pool=pool,
+            chips=self.chips,
         )
 
 
 class Service(Protocol):
     """A layout that runs: its workers, and what it does with a request that arrives."""
 
-    workers: Sequence[Worker]
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """All workers."""
 
-    #: What users saw go wrong, by what they saw.
-    failures: Mapping[str, int]
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """What users saw go wrong, by what they saw."""
 
     def arrive(self, job: Job) -> None:
         """Bring a job to a worker, or reject it."""
@@ -85,14 +91,26 @@ class Service(Protocol):
 class Layout(Protocol):
     """What serves: a description, of which each run makes a service."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What serves, in words."""
 
     def open(self, run: Run) -> Service:
         """Return the service of a run."""
 
 
+class WaitingUsers(Protocol):
+    """Users who wait for their answers before they ask again, such as `traces.arrivals.ClosedLoop`."""
+
+    def starts(self) -> Iterable[Request]:
+        """Return each user's first request, in order of time."""
+
+    def ended(self, request: Request, now_s: float) -> Request | None:
+        """Return what the user asks next whose request has come to its end; None if nothing."""
+
+
 def simulate(
-    requests: Iterable[Request],
+    requests: Iterable[Request] | WaitingUsers,
     layout: Layout,
     *,
     recorder: Recorder | None = None,
@@ -103,7 +121,7 @@ def simulate(
     """Send requests through a layout until all are at their end, and return the report.
 
     Args:
-        requests: in order of time; one is read ahead.
+        requests: in order of time, of which one is read ahead; or users who wait for their answers.
         layout: what serves.
         recorder: objective, warm-up, classes, and whether to keep records; None: the plain one.
         jumps: False takes every decode step by itself; the results are the same up to rounding.
@@ -117,13 +135,25 @@ def simulate(
         raise ValueError(f"until_s = {until_s} should be a number of seconds above 0")
     run = Run(recorder or Recorder(), jumps, np.random.default_rng(seed))
     service = layout.open(run)
-    for request in requests:
+    for request in requests if isinstance(requests, Iterable) else _started(requests, run, service):
         if request.time_s > until_s:
             break
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
     run.events.run_before(until_s)
     return _report(run, layout, service)
+
+
+def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Request]:
+    """Return the users' first requests, and let each later one come when its user asks."""
+
+    def follow(job: Job) -> None:
+        following = users.ended(job.request, run.now)
+        if following is not None:
+            run.events.at(following.time_s, lambda: service.arrive(run.arrive(following)))
+
+    run.after_end = follow
+    return users.starts()
 
 
 def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
@@ -134,6 +164,7 @@ def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
         queued=run.among(State.QUEUED),
         running=run.among(State.RUNNING),
         moving=run.among(State.MOVING),
+        pools=pool_uses(service.workers),
         links=service.link_uses(),
         failures=service.failures,
         unfinished_tokens=sum(job.generated for job in run.live),
