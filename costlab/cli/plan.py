@@ -23,9 +23,10 @@ from costlab.cli.output import MS, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import progress_bar
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.calibrate import Calibration, calibrate, read_runs
+from costlab.serving.plan.candidates import LAYOUTS, Figures, PlannedPool, Refused
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.pools import Drafting
-from costlab.serving.plan.search import LAYOUTS, Figures, PlannedPool, Refused, Space
+from costlab.serving.plan.space import Space
 from costlab.serving.plan.verify import MOST_SIMULATED, SPREAD, Planning, SimulatedPlan, plan_serving
 from costlab.serving.plan.workload import Demand, demand, demand_of
 from costlab.text import plain
@@ -296,11 +297,12 @@ def _lines(found: Planning, args: argparse.Namespace, rows: list[dict[str, Any]]
 
 
 def _notes(args: argparse.Namespace, space: Space, found: Planning) -> list[str]:
-    eff = space.efficiency
+    eff, unlike = space.efficiency, args.prefill_chip != args.chip
+    prefill = f", {args.usd_per_prefill_chip_hour:g} of a prefill chip" if unlike else ""
     assumed = (
         f"efficiency {eff.compute:.3g} compute, {eff.memory:.3g} memory, {eff.link:.3g} link, "
         f"{space.step_s * 1e3:.3g} ms a step beside; {args.reserve_share:.0%} of the cache room in reserve; "
-        f"{args.usd_per_chip_hour:g} USD/chip-h"
+        f"{args.usd_per_chip_hour:g} USD/chip-h{prefill}"
     )
     ideal = (eff.compute, eff.memory) == (1, 1)
     roof = ["no engine reaches the roofline: state efficiencies, or --calibrate with a benchmark of yours"]

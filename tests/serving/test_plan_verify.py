@@ -9,8 +9,11 @@ import pytest
 
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
-from costlab.serving.plan.search import LAYOUTS, Space, search
-from costlab.serving.plan.verify import FixedBuckets, _Trial, _Trials, kv_tokens, layout_of, plan_serving
+from costlab.serving.plan.candidates import LAYOUTS
+from costlab.serving.plan.running import FixedBuckets, kv_tokens, layout_of
+from costlab.serving.plan.search import search
+from costlab.serving.plan.space import Space
+from costlab.serving.plan.verify import _Trial, _Trials, plan_serving
 from costlab.serving.plan.workload import demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.routing import Ask, Signals
