@@ -88,7 +88,7 @@ class Service(Protocol):
         """Return what each link has carried."""
 
 
-class Layout(Protocol):
+class ServiceLayout(Protocol):
     """What serves: a description, of which each run makes a service."""
 
     @property
@@ -111,7 +111,7 @@ class WaitingUsers(Protocol):
 
 def simulate(
     requests: Iterable[Request] | WaitingUsers,
-    layout: Layout,
+    layout: ServiceLayout,
     *,
     recorder: Recorder | None = None,
     jumps: bool = True,
@@ -156,7 +156,7 @@ def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Reques
     return users.starts()
 
 
-def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
+def _report(run: Run, layout: ServiceLayout, service: Service) -> ServingReport:
     """Return the report of a run as it stands."""
     return run.recorder.report(
         layout.name,

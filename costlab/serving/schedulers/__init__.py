@@ -6,6 +6,8 @@ same shape: room for those that decode, then the prompts that are under way, the
 
 from typing import Protocol
 
+from typing import Protocol
+
 from costlab.serving.rank import Batch, Rank
 from costlab.serving.schedulers.orca import Orca
 from costlab.serving.schedulers.prefill_first import PrefillFirst
@@ -24,4 +26,4 @@ class Scheduler(Protocol):
         """Admit and preempt jobs of a rank, and return its next step."""
 
 
-__all__ = ["Batch", "Orca", "PrefillFirst", "Sarathi", "Scheduler", "VllmV1"]
+__all__ = ["Orca", "PrefillFirst", "Sarathi", "Scheduler", "VllmV1"]
