@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from serving_checked import ask, serve
 
+from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
@@ -234,6 +235,16 @@ def test_ranks_step_together_and_share_work():
         requests = [ask(0, 100, 2), ask(0, 20, 2), ask(0, 10, 2)]
         service, _ = serve(requests, [WorkerSpec(cost, VllmV1(), 1000, ranks=2, choose_rank=choice)], jumps=False)
         assert [job.first_s for job in service.jobs] == pytest.approx(firsts), choice
+
+
+def test_a_deployment_is_a_worker_if_its_weights_fit():
+    node = roofline.deployment("llama-3.1-70b", "h100-sxm", 4, tensor_parallel=4)
+    spec = WorkerSpec.of(node, VllmV1())
+    assert spec.kv_tokens == roofline.kv_room(node).tokens()
+    assert serve([ask(0, 2048, 256)] * 3, [spec])[1].accounts.finished == 3
+    assert WorkerSpec.of(roofline.deployment("llama-3.1-8b", "h100-sxm", 4), VllmV1()).ranks == 4
+    with pytest.raises(ValueError, match="does not fit on 1 "):
+        WorkerSpec.of(roofline.deployment("llama-3.1-70b", "h100-sxm", 1), VllmV1())
 
 
 @pytest.mark.parametrize(

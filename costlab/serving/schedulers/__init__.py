@@ -6,8 +6,6 @@ same shape: room for those that decode, then the prompts that are under way, the
 
 from typing import Protocol
 
-from typing import Protocol
-
 from costlab.serving.rank import Batch, Rank
 from costlab.serving.schedulers.orca import Orca
 from costlab.serving.schedulers.prefill_first import PrefillFirst
