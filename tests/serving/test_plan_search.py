@@ -8,11 +8,13 @@ import pytest
 from costlab import arch, catalog
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
+from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.money import HOURS_PER_MONTH, price
 from costlab.serving.plan.pareto import front
 from costlab.serving.plan.pools import Drafting
-from costlab.serving.plan.search import LAYOUTS, Space, search
+from costlab.serving.plan.search import search
+from costlab.serving.plan.space import Space
 from costlab.serving.plan.workload import demand
 
 REAL = Efficiency(0.5, 0.7, 0.8)
@@ -44,7 +46,7 @@ def test_every_layout_is_sized_and_cheapest_comes_first(found):
 
 
 def test_one_worker_less_is_too_few(found):
-    """The counts are the least: each candidate's load with a pool smaller by one misses the objective or has no worker."""
+    """The counts are the least: with the chips of one worker less, the same kind of worker is no candidate."""
     tight = space(rents={"h100-sxm": 2.0})
     for each in found.candidates[:6]:
         if each.layout == "co-located" and each.decode.workers > 1:
@@ -224,8 +226,15 @@ def test_the_tokens_bear_the_rent(found):
     for each in search(space(rents={"h100-sxm": 2.0}), load, GOAL).candidates[:10]:
         money = price(each, load, {"h100-sxm": 2.0})
         seconds = HOURS_PER_MONTH * 3600
-        bill = seconds * 8 / 1e6 * (
-            money.miss_usd_per_million * 1024 + money.hit_usd_per_million * 1024 + money.output_usd_per_million * 256
+        bill = (
+            seconds
+            * 8
+            / 1e6
+            * (
+                money.miss_usd_per_million * 1024
+                + money.hit_usd_per_million * 1024
+                + money.output_usd_per_million * 256
+            )
         )
         assert bill == pytest.approx(money.usd_per_month, rel=1e-9)
         assert money.usd_per_month == pytest.approx(2.0 * each.chips * HOURS_PER_MONTH)
@@ -283,7 +292,9 @@ KNOWN = {
 def test_flags_of_a_wide_worker_with_drafts():
     draft = Drafting(arch.drafter("mtp", arch.load("deepseek-v3")), 2, (0.85, 0.7))
     given = Space("deepseek-v3", ("h800",), efficiency=REAL, layouts=("separated",), draftings=(draft,))
-    each = next(c for c in search(given, demand(20, 512, 512), Objective(3.0, 0.05)).candidates if c.decode.worker.drafting)
+    each = next(
+        c for c in search(given, demand(20, 512, 512), Objective(3.0, 0.05)).candidates if c.decode.worker.drafting
+    )
     ranks = each.decode.worker.ranks
     vllm, sglang = (commands(each, engine, 1024, "mtp")[-1] for engine in ("vllm", "sglang"))
     assert f"--data-parallel-size {ranks}" in vllm and "--enable-expert-parallel" in vllm
