@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from costlab.checks import count
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
@@ -27,8 +26,11 @@ class Run:
     def __init__(self, recorder: Recorder, jumps: bool = True, rng: np.random.Generator | None = None) -> None:
         self.recorder, self.jumps = recorder, jumps
         self.rng = rng or np.random.default_rng(0)
+        self._kind = recorder.classes.index if recorder.classes else None
         self.events = Events()
         self.live: dict[Job, None] = {}  # have arrived and are not at their end
+        #: Told of each job that has come to its end: a source whose users wait for their answers.
+        self.after_end: Callable[[Job], None] | None = None
         self.ended: Counter[State] = Counter()  # how many have come to each end
         self._latest_s = 0.0
 
@@ -49,7 +51,10 @@ class Run:
                 f"request {serial}: time_s = {request.time_s} should be a number, not before {self._latest_s}, when "
                 "the request before it came: sort the trace by time"
             )
-        count(request.input_tokens, f"request {serial}: input_tokens")
+        given, asked = request.input_tokens, request.output_tokens
+        if type(given) is not int or type(asked) is not int or given < 1 or asked < 0:
+            what, tokens = ("output", asked) if type(given) is int and given >= 1 else ("input", given)
+            raise ValueError(f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of tokens")
         self._latest_s = request.time_s
         job = Job(request, serial)
         self.live[job] = None
@@ -62,24 +67,40 @@ class Run:
         request = job.request
         worst_s = job.worst_gap_s if request.output_tokens > 1 else math.nan
         self.recorder.finish(
-            request.time_s, job.first_s, job.last_s, request.input_tokens, request.output_tokens, worst_s
+            request.time_s,
+            job.first_s,
+            job.last_s,
+            request.input_tokens,
+            request.output_tokens,
+            worst_s,
+            self._kind(request) if self._kind else 0,
         )
+        if self.after_end:
+            self.after_end(job)
 
     def reject(self, job: Job, reason: str) -> None:
         """Write down that a job is refused or given up."""
         self._end(job, State.REJECTED)
         job.reason = reason
-        self.recorder.reject(reason, job.request.time_s, self.now, _first(job), job.generated)
+        kind = self._kind(job.request) if self._kind else 0
+        self.recorder.reject(reason, job.request.time_s, self.now, _first(job), job.generated, kind)
+        if self.after_end:
+            self.after_end(job)
 
     def cancel(self, job: Job) -> None:
         """Write down that a job's user has left; whoever has the job takes it from its worker."""
         self._end(job, State.CANCELLED)
         self.recorder.cancel(job.request.time_s, self.now, _first(job), job.generated)
+        if self.after_end:
+            self.after_end(job)
 
     def expire(self, job: Job) -> None:
         """Write down that a job's deadline has passed; whoever has the job takes it from its worker."""
         self._end(job, State.EXPIRED)
-        self.recorder.expire(job.request.time_s, self.now, _first(job), job.generated)
+        kind = self._kind(job.request) if self._kind else 0
+        self.recorder.expire(job.request.time_s, self.now, _first(job), job.generated, kind)
+        if self.after_end:
+            self.after_end(job)
 
     def _end(self, job: Job, state: State) -> None:
         del self.live[job]

@@ -22,6 +22,7 @@ import numpy as np
 
 from costlab.cache import PrefixCache
 from costlab.checks import count
+from costlab.roofline import Deployment, kv_room, step_cost
 from costlab.roofline.mixed import StepCost
 from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
@@ -50,6 +51,20 @@ class WorkerSpec:
         if count(self.kv_tokens, "kv_tokens") < count(self.block_tokens, "block_tokens"):
             raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
 
+    @classmethod
+    def of(cls, deployment: Deployment, scheduler: Scheduler, block_tokens: int = 16) -> WorkerSpec:
+        """Return a worker that is a deployment: its step times, its replicas as ranks, the memory beside its weights.
+
+        What each sequence keeps, however short, is set aside for the most that the scheduler runs, as far as it fits.
+
+        Raises:
+            ValueError: weights that do not fit; the message names the bytes.
+        """
+        room = kv_room(deployment)
+        tokens = room.tokens(min(scheduler.max_running, room.sequences(block_tokens)))
+        cost, replicas = step_cost(deployment), deployment.replicas
+        return cls(cost, scheduler, tokens, block_tokens, replicas, chips=deployment.chips)
+
     def make(self, name: str, run: Run, owner: Owner, pool: str = "workers") -> Worker:
         """Return a worker of a run, which the report counts to a pool."""
         return Worker(
@@ -73,10 +88,13 @@ class WorkerSpec:
 class Service(Protocol):
     """A layout that runs: its workers, and what it does with a request that arrives."""
 
-    workers: Sequence[Worker]
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """All workers."""
 
-    #: What users saw go wrong, by what they saw.
-    failures: Mapping[str, int]
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """What users saw go wrong, by what they saw."""
 
     def arrive(self, job: Job) -> None:
         """Bring a job to a worker, or reject it."""
@@ -85,18 +103,30 @@ class Service(Protocol):
         """Return what each link has carried."""
 
 
-class Layout(Protocol):
+class ServiceLayout(Protocol):
     """What serves: a description, of which each run makes a service."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What serves, in words."""
 
     def open(self, run: Run) -> Service:
         """Return the service of a run."""
 
 
+class WaitingUsers(Protocol):
+    """Users who wait for their answers before they ask again, such as `traces.arrivals.ClosedLoop`."""
+
+    def starts(self) -> Iterable[Request]:
+        """Return each user's first request, in order of time."""
+
+    def ended(self, request: Request, now_s: float) -> Request | None:
+        """Return what the user asks next whose request has come to its end; None if nothing."""
+
+
 def simulate(
-    requests: Iterable[Request],
-    layout: Layout,
+    requests: Iterable[Request] | WaitingUsers,
+    layout: ServiceLayout,
     *,
     recorder: Recorder | None = None,
     jumps: bool = True,
@@ -106,7 +136,7 @@ def simulate(
     """Send requests through a layout until all are at their end, and return the report.
 
     Args:
-        requests: in order of time; one is read ahead.
+        requests: in order of time, of which one is read ahead; or users who wait for their answers.
         layout: what serves.
         recorder: objective, warm-up, classes, and whether to keep records; None: the plain one.
         jumps: False takes every decode step by itself; the results are the same up to rounding.
@@ -120,7 +150,7 @@ def simulate(
         raise ValueError(f"until_s = {until_s} should be a number of seconds above 0")
     run = Run(recorder or Recorder(), jumps, np.random.default_rng(seed))
     service = layout.open(run)
-    for request in requests:
+    for request in requests if isinstance(requests, Iterable) else _started(requests, run, service):
         if request.time_s > until_s:
             break
         run.events.run_before(request.time_s)
@@ -129,7 +159,19 @@ def simulate(
     return _report(run, layout, service)
 
 
-def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
+def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Request]:
+    """Return the users' first requests, and let each later one come when its user asks."""
+
+    def follow(job: Job) -> None:
+        following = users.ended(job.request, run.now)
+        if following is not None:
+            run.events.at(following.time_s, lambda: service.arrive(run.arrive(following)))
+
+    run.after_end = follow
+    return users.starts()
+
+
+def _report(run: Run, layout: ServiceLayout, service: Service) -> ServingReport:
     """Return the report of a run as it stands."""
     return run.recorder.report(
         layout.name,

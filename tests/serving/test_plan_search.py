@@ -8,11 +8,13 @@ import pytest
 from costlab import arch, catalog
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
+from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.money import HOURS_PER_MONTH, price
 from costlab.serving.plan.pareto import front
 from costlab.serving.plan.pools import Drafting
-from costlab.serving.plan.search import LAYOUTS, Space, search
+from costlab.serving.plan.search import search
+from costlab.serving.plan.space import Space
 from costlab.serving.plan.workload import demand
 
 REAL = Efficiency(0.5, 0.7, 0.8)
@@ -44,7 +46,7 @@ def test_every_layout_is_sized_and_cheapest_comes_first(found):
 
 
 def test_one_worker_less_is_too_few(found):
-    """The counts are the least: each candidate's load with a pool smaller by one misses the objective or has no worker."""
+    """The counts are the least: with the chips of one worker less, the same kind of worker is no candidate."""
     tight = space(rents={"h100-sxm": 2.0})
     for each in found.candidates[:6]:
         if each.layout == "co-located" and each.decode.workers > 1:
