@@ -135,6 +135,7 @@ class PooledService:
                 continue
             reader = self._reader(job, trip)
             if reader is station:
+                self._leave_prefill(trip)
                 self._leave_decode(trip)
                 self._serve(job, trip, station, station.pool)
             else:
