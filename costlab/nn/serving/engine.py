@@ -12,8 +12,8 @@ prefill worker had finished are copied all the same, since the segments are the 
 work in a worker that died more often than it may be retried has failed.
 
 Outputs are those of one process, token for token, where the model computes in float64: a batch adds in another order
-than a single sequence, which changes the 16th digit of a logit, and the largest logit leads by more than that. In
-float32 the two likeliest of a few thousand tokens are closer than the error.
+than a single sequence, which changes the last of a logit's 16 digits, and the largest logit leads by far more. Of
+float32's 7 digits it changes the last, too, and there now and then two logits differ by no more than that.
 
 >>> from costlab.nn.serving.engine import SEPARATED, Engine, TextRequest
 >>> from costlab.nn.speculative import load_family
@@ -60,8 +60,8 @@ AHEAD = 4  # prompts that a worker is handed at most before it has read them
 BEAT_S = 0.5  # seconds between the signs of life of a worker that has nothing to do
 
 
-_NOT_STARTED = """worker {!r} does not start (exit code {}); a script should make its engine behind \
-`if __name__ == "__main__":`. {}"""
+_NOT_STARTED = """worker {!r} does not start ({}); a script should make its engine behind \
+`if __name__ == "__main__":`"""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Engine:
         self.retries, self.seats, self.silence_s, self.faults = retries, seats, silence_s, faults
         self.table = PageTable([pages] * len(roles))
         self.moved_bytes = 0  # bytes of keys and values copied from worker to worker
-        self.restarts = 0  # workers started in place of dead ones
+        self.deaths: list[str] = []  # which workers died, and of what; each has been replaced
         self.activities: list[Activity] | None = None  # what workers did, where a list is put here
         self._queue: deque[_Job] = deque()
         self._jobs: dict[int, _Job] = {}  # those that workers hold, by number
@@ -214,7 +214,7 @@ class Engine:
         self._end = weakref.finalize(self, _end, self._workers, self._pools)  # also at the interpreter's end
         weights = {name: each.numpy() for name, each in model.state_dict().items()}
         self._setup: dict[str, Any] = {"shape": self.shape, "size": model.size, "weights": weights, "beat_s": BEAT_S}
-        self._setup |= {"segments": [(pool.name, pages) for pool in self._pools], "chunk_tokens": chunk_tokens}
+        self._setup |= {"segments": [(name, pages) for name in self.segments], "chunk_tokens": chunk_tokens}
         try:
             for worker in self._workers:
                 self._start(worker)
@@ -294,6 +294,16 @@ class Engine:
         now: Counter[str] = Counter(job.state for job in (*self._queue, *self._jobs.values()) if job.state in _OPEN)
         ends = ("finished", "rejected", "cancelled", "failed")
         return {"arrived": self._submitted, **{e: self._ended[e] for e in ends}, **{s: now[s] for s in _OPEN}}
+
+    @property
+    def processes(self) -> Mapping[str, int]:
+        """Process numbers of the workers, by name."""
+        return {worker.name: worker.process.pid for worker in self._workers}
+
+    @property
+    def segments(self) -> Sequence[str]:
+        """Names of the segments of shared memory, one a worker."""
+        return [pool.name for pool in self._pools]
 
     @property
     def idle(self) -> bool:
@@ -468,8 +478,12 @@ class Engine:
         setup = WorkerSetup(worker.name, worker.number, faults=faults, **self._setup)
         worker.process = context.Process(target=work, args=(theirs, setup), daemon=True, name=worker.name)
         worker.connection, worker.ready, worker.words = ours, False, ""
-        worker.process.start()
-        theirs.close()  # so that its end is seen here
+        try:
+            worker.process.start()
+        except (OSError, EOFError) as error:
+            raise RuntimeError(_NOT_STARTED.format(worker.name, repr(error))) from None
+        finally:
+            theirs.close()  # so that its end is seen here
         worker.heard_s = time.monotonic()
 
     def _judge(self) -> None:
@@ -485,14 +499,14 @@ class Engine:
         worker.process.kill()  # what is only silent might write to pages that are another's by then
         worker.process.join()
         worker.connection.close()
-        words, worker.life = worker.words, worker.life + 1
-        worker.stillborn = 0 if worker.ready else worker.stillborn + 1
+        words = worker.words or f"exit code {worker.process.exitcode}"
+        worker.life, worker.stillborn = worker.life + 1, 0 if worker.ready else worker.stillborn + 1
         if worker.stillborn == STARTS:
-            raise RuntimeError(_NOT_STARTED.format(worker.name, worker.process.exitcode, words))
-        self.restarts += 1
+            raise RuntimeError(_NOT_STARTED.format(worker.name, words))
+        self.deaths.append(f"{worker.name}: {words}")
         self._start(worker)
         for job in [each for each in self._jobs.values() if each.holder is worker]:
-            self._rescue(job, f"worker {worker.name!r} died at it, as often as it was tried. {words}".strip())
+            self._rescue(job, f"{worker.name} died at it, as often as it was tried: {words}")
 
     def _rescue(self, job: _Job, reason: str) -> None:
         job.tries += job.begun

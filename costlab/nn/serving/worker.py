@@ -115,8 +115,9 @@ def work(connection: Connection, setup: WorkerSetup) -> None:
     """Be a worker until told to stop, or until the coordinator is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the coordinator ends this one
     torch.set_num_threads(1)
-    pools = [SharedPages(setup.shape, pages, name) for name, pages in setup.segments]
+    pools: list[SharedPages] = []
     try:
+        pools += [SharedPages(setup.shape, pages, name) for name, pages in setup.segments]
         _Worker(connection, setup, pools).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the coordinator is gone
