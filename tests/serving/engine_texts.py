@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
 
-from costlab.nn.serving.engine import Engine, TextRequest
+from costlab.nn.serving.engine import Engine
+from costlab.nn.serving.requests import TextRequest
 from costlab.nn.speculative import ByteModel, generate_texts, held_out_text, load_family
 from costlab.nn.speculative.counted import counted
+
+LIMIT_S = 200.0
 
 
 @cache
@@ -54,20 +58,29 @@ def check_accounts(engine: Engine) -> None:
     assert sum(engine.table.counts().values()) == engine.table.total
 
 
+def steps(engine: Engine, timeout_s: float = 0.5) -> Iterator[None]:
+    """Step until nothing is left to do, and give control after each; the limit only ends a hang."""
+    start = time.monotonic()
+    while not engine.idle:
+        assert time.monotonic() - start < LIMIT_S, engine.accounts()
+        engine.step(timeout_s)
+        yield
+
+
 def until(engine: Engine, number: int, *states: str) -> None:
     """Step until a request is in one of some states."""
-    for _ in range(100_000):
-        if engine.result(number).state in states:
-            return
-        engine.step()
-    raise AssertionError(f"request {number} is {engine.result(number).state}")
+    stepping = steps(engine)
+    while engine.result(number).state not in states:
+        next(stepping)
+
+
+def finish(engine: Engine) -> None:
+    """Step until nothing is left to do."""
+    for _ in steps(engine):
+        pass
 
 
 def resume(engine: Engine, worker: str) -> None:
     """Let a worker that has stopped itself, or is about to, go on until nothing is left to do."""
-    for _ in range(100_000):
-        if engine.idle:
-            return
+    for _ in steps(engine, timeout_s=0.01):
         os.kill(engine.processes[worker], signal.SIGCONT)
-        engine.step(0.01)
-    raise AssertionError(engine.accounts())

@@ -8,10 +8,22 @@ import torch
 from effort import FULL_EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving.engine_texts import alone, arch_bytes, check_accounts, check_idle, model, requests_of, resume, until
+from serving.engine_texts import (
+    alone,
+    arch_bytes,
+    check_accounts,
+    check_idle,
+    finish,
+    model,
+    requests_of,
+    resume,
+    steps,
+    until,
+)
 
-from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine, TextRequest
+from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine
 from costlab.nn.serving.pages import PageTable, page_shape
+from costlab.nn.serving.requests import TextRequest
 from costlab.nn.serving.worker import Fault
 from costlab.nn.speculative.counted import counted
 
@@ -133,8 +145,7 @@ def test_accounts_and_pages_balance_at_every_step(separated: Engine) -> None:
     requests = requests_of([(60, 8)] * 10, seed=5)
     numbers = [separated.submit(each) for each in requests]
     seen = set()
-    while not separated.idle:
-        separated.step()
+    for _ in steps(separated):
         check_accounts(separated)
         separated.table.check()
         seen |= {separated.result(number).state for number in numbers}
@@ -202,8 +213,7 @@ def test_a_cancelled_request_gives_its_pages_back(separated: Engine, state: str)
     assert separated.result(numbers[0]).state == "cancelled"
     check_accounts(separated)
     separated.cancel(numbers[0])  # a second time says nothing new
-    while not separated.idle:
-        separated.step()
+    finish(separated)
     assert separated.accounts()["cancelled"] == before + 1
     results = [separated.take(number) for number in numbers]
     assert alone(requests[0]).startswith(results[0].tokens)
@@ -223,7 +233,8 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
     stop = Fault("decode 0", "transfer", 0, signal=signal.SIGSTOP)
     with Engine(model(), SEPARATED, pages=PAGES, page_tokens=TOKENS, faults=[stop]) as engine:
         numbers = [engine.submit(each) for each in requests]
-        while not engine._jobs or not (engine.result(0).state == "moving" and engine._jobs[0].begun):
+        until(engine, 0, "moving")
+        while not engine._jobs[0].begun:
             engine.step()
         if cancelled:
             engine.cancel(0)
@@ -288,5 +299,4 @@ def test_a_model_of_another_type_is_refused() -> None:
 def test_what_does_not_end_is_told(separated: Engine) -> None:
     with pytest.raises(TimeoutError, match="'arrived'"):
         separated.serve(requests_of([(9, 20)]), limit_s=0)
-    while not separated.idle:
-        separated.step()
+    finish(separated)

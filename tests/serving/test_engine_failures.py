@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving.engine_texts import alone, arch_bytes, check_accounts, check_idle, model, requests_of
+from serving.engine_texts import alone, arch_bytes, check_accounts, check_idle, finish, model, requests_of, steps
 
 from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine
 from costlab.nn.serving.worker import Fault, ReadPrompt
@@ -43,8 +44,7 @@ def test_a_worker_killed_at_a_stage_loses_and_doubles_nothing(roles, worker, sta
     requests = requests_of(SIZES)
     with Engine(model(), roles, faults=[Fault(worker, stage, 1, at=3 if stage == "decode" else 1)], **SMALL) as engine:
         numbers = [engine.submit(each) for each in requests]
-        while not engine.idle:
-            engine.step()
+        for _ in steps(engine):
             check_accounts(engine)
         results = [engine.take(number) for number in numbers]
         assert engine.deaths == [f"{worker}: exit code {-signal.SIGKILL}"]
@@ -67,7 +67,7 @@ def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
         results = engine.serve(requests)
         assert [each.state for each in results] == ["finished", "failed", "finished", "finished", "finished"]
         assert results[1].tries == len(engine.deaths) == 2
-        assert "prefill 0 died at it" in results[1].reason
+        assert results[1].reason == "a worker died at it 2 times, the last as prefill 0: exit code -9"
         assert [each.tokens for each in results if each.tokens] == [
             alone(each) for each in (requests[0], *requests[2:])
         ]
@@ -98,7 +98,7 @@ def test_an_error_in_a_worker_is_told() -> None:
     """A worker that raises is replaced, and what it raised is kept."""
     requests = requests_of(SIZES[:2])
     with Engine(model(), SEPARATED, **SMALL) as engine:
-        engine._workers[0].connection.send(ReadPrompt(99, b"x", [10**6], 0))
+        engine._fleet.send(0, ReadPrompt(99, b"x", [10**6], 0))
         assert [each.tokens for each in engine.serve(requests)] == [alone(each) for each in requests]
         (told,) = engine.deaths
         assert told.startswith("prefill 0: ") and "IndexError" in told
@@ -117,11 +117,8 @@ def test_whatever_dies_and_whoever_leaves_all_pages_come_home(seed: int) -> None
     leaves = {int(step): int(rng.integers(7)) for step in rng.integers(1, 60, 2)}
     with Engine(model(), SEPARATED, faults=faults, retries=2, **SMALL) as engine:
         numbers = [engine.submit(each) for each in requests]
-        step = 0
-        while not engine.idle:
-            engine.step()
+        for step, _ in enumerate(steps(engine)):
             check_accounts(engine)
-            step += 1
             if step in leaves:
                 engine.cancel(leaves[step])
         results = [engine.take(number) for number in numbers]
@@ -152,7 +149,7 @@ def test_segments_end_with_their_engine() -> None:
         engine.step()
         raise KeyboardInterrupt
     assert all(map(gone, names))
-    assert all(not each.process.is_alive() for each in engine._workers)
+    assert all(not each.process.is_alive() for each in engine._fleet._members)
     forgotten = Engine(model(), COLOCATED, **SMALL)
     names = forgotten.segments
     del forgotten
@@ -162,7 +159,8 @@ def test_segments_end_with_their_engine() -> None:
 
 KILLED = """
 import os, signal
-from costlab.nn.serving.engine import Engine, TextRequest
+from costlab.nn.serving.engine import Engine
+from costlab.nn.serving.requests import TextRequest
 from costlab.nn.speculative import load_family
 if __name__ == "__main__":
     engine = Engine(load_family().draft)
@@ -212,10 +210,11 @@ def test_workers_that_do_not_start_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_worker_that_always_dies_while_it_starts_is_told() -> None:
     """Three times in a row: here for want of weights."""
     with Engine(model(), SEPARATED, **SMALL) as engine:
-        engine._setup["weights"] = {}
+        member = engine._fleet._members[1]
+        member.setup = replace(member.setup, weights={})
         with pytest.raises(RuntimeError, match=r"(?s)decode 0.* does not start .*Missing key"):
             os.kill(engine.processes["decode 0"], signal.SIGKILL)
-            for _ in range(100_000):
-                engine.step()
+            engine.submit(requests_of(SIZES)[0])
+            finish(engine)
         assert len(engine.deaths) == 3
     assert all(map(gone, engine.segments))

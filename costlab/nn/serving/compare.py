@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from costlab import checks
-from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine, Role, TextRequest, TextResult
+from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine, Role
+from costlab.nn.serving.requests import TextRequest, TextResult
 from costlab.nn.serving.worker import Activity
 from costlab.nn.speculative.model import ByteModel
 from costlab.nn.speculative.text import held_out_text

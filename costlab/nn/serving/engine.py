@@ -15,7 +15,8 @@ Outputs are those of one process, token for token, where the model computes in f
 than a single sequence, which changes the last of a logit's 16 digits, and the largest logit leads by far more. Of
 float32's 7 digits it changes the last, too, and there now and then two logits differ by no more than that.
 
->>> from costlab.nn.serving.engine import SEPARATED, Engine, TextRequest
+>>> from costlab.nn.serving.engine import SEPARATED, Engine
+>>> from costlab.nn.serving.requests import TextRequest
 >>> from costlab.nn.speculative import load_family
 >>> with Engine(load_family().target.double(), SEPARATED) as engine:
 ...     results = engine.serve([TextRequest(b"import os", 3), TextRequest(b"def ", 600), TextRequest(b"x" * 700, 99)])
@@ -29,131 +30,27 @@ Chapter: serving
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from multiprocessing.connection import wait
-from typing import Any, Literal
+from typing import Literal
 
 from costlab import checks
-from costlab.nn.processes import start_method
+from costlab.nn.serving.fleet import Fleet
 from costlab.nn.serving.pages import PageTable, SharedPages, page_shape
-from costlab.nn.serving.worker import Activity, Drop, Fault, Note, PullPages, ReadPrompt, WorkerSetup, work
+from costlab.nn.serving.requests import END_STATES, OPEN_STATES, RequestState, TextJob, TextRequest, TextResult
+from costlab.nn.serving.worker import Activity, Drop, Fault, Note, PullPages, ReadPrompt, WorkerSetup
 from costlab.nn.speculative.model import ByteModel
 
 Role = Literal["prefill", "decode", "both"]
+ROLES: tuple[Role, ...] = ("prefill", "decode", "both")
 #: One process each; and two that do both, for as many cores.
 SEPARATED: tuple[Role, ...] = ("prefill", "decode")
 COLOCATED: tuple[Role, ...] = ("both", "both")
 
-RequestState = Literal["queued", "prefill", "moving", "decode", "finished", "rejected", "cancelled", "failed"]
-_OPEN = ("queued", "prefill", "moving", "decode")
-
-START_S = 300.0  # a process that is not ready by then never will be
-STARTS = 3  # processes in a row that may end before they are ready
 AHEAD = 4  # prompts that a worker is handed at most before it has read them
 BEAT_S = 0.5  # seconds between the signs of life of a worker that has nothing to do
-
-
-_NOT_STARTED = """worker {!r} does not start ({}); a script should make its engine behind \
-`if __name__ == "__main__":`"""
-
-
-@dataclass(frozen=True)
-class TextRequest:
-    """A prompt, and how much is to follow it.
-
-    Raises:
-        ValueError: an empty prompt, no output, or a time that is negative or no number.
-    """
-
-    prompt: bytes  # for a model over bytes
-    output_tokens: int  # to emit, the likeliest byte each time
-    time_s: float = 0.0  # of its arrival, seconds after the others' start
-
-    def __post_init__(self) -> None:
-        if not self.prompt:
-            raise ValueError("a prompt needs at least one byte, got b''")
-        checks.count(self.output_tokens, "output_tokens")
-        if not 0 <= self.time_s < float("inf"):
-            raise ValueError(f"time_s = {self.time_s} should be a number of seconds, 0 or more")
-
-
-@dataclass(frozen=True)
-class TextResult:
-    """What became of a request."""
-
-    state: RequestState  # at the moment of asking
-    tokens: bytes  # emitted so far
-    token_s: tuple[float, ...]  # when each was, in seconds after the request's arrival
-    tries: int  # how often a worker died that was at work on it
-    reason: str  # why it was rejected or failed; else empty
-
-    @property
-    def ttft_s(self) -> float:
-        """Seconds from arrival to the first token, which prefill emits; NaN without one."""
-        return self.token_s[0] if self.token_s else float("nan")
-
-    @property
-    def gaps_s(self) -> tuple[float, ...]:
-        """Seconds between tokens: one fewer than there are tokens."""
-        return tuple(after - before for before, after in pairwise(self.token_s))
-
-
-@dataclass
-class _Job:
-    """A request on its way. Its pages are touched by its holder alone."""
-
-    number: int
-    request: TextRequest
-    arrival_s: float
-    state: RequestState = "queued"
-    reason: str = ""
-    tokens: bytearray = field(default_factory=bytearray)
-    token_s: list[float] = field(default_factory=list)
-    tries: int = 0
-    holder: _Handle | None = None
-    reader: int = 0  # worker that reads the prompt
-    decoder: int = 0  # worker that decodes
-    source: list[int] = field(default_factory=list)  # pages of the reader's pool, only where another decodes
-    pages: list[int] = field(default_factory=list)  # of the decoder's pool
-    begun: bool = False  # whether the holder is at work on it
-
-    @property
-    def text(self) -> bytes:
-        """What is to be read before the next token: after a worker's death the tokens emitted before it, too."""
-        return self.request.prompt + bytes(self.tokens)
-
-    @property
-    def rest(self) -> int:
-        return self.request.output_tokens - len(self.tokens)
-
-    @property
-    def kept(self) -> int:
-        """Tokens whose keys and values are kept in the end: all but the last one emitted."""
-        return len(self.request.prompt) + self.request.output_tokens - 1
-
-
-@dataclass(eq=False)
-class _Handle:
-    """A worker as the coordinator sees it."""
-
-    number: int
-    role: Role
-    name: str
-    process: Any = None  # both are there once it is started
-    connection: Any = None
-    life: int = 0  # processes before this one
-    stillborn: int = 0  # processes in a row that ended before they were ready
-    ready: bool = False
-    heard_s: float = 0.0
-    words: str = ""  # its last, if it told an error
-    served: int = 0  # requests it was given, for ties
 
 
 class Engine:
@@ -190,36 +87,36 @@ class Engine:
         silence_s: float = 60.0,
         faults: Sequence[Fault] = (),
     ) -> None:
-        _check_roles(roles)
-        for value, what in ((pages, "pages"), (page_tokens, "page_tokens"), (seats, "seats")):
-            checks.count(value, what)
+        _check(roles, pages=pages, page_tokens=page_tokens, seats=seats)
         if chunk_tokens is not None:
             checks.count(chunk_tokens, "chunk_tokens")
         if checks.whole(retries, "retries") < 0 or not silence_s > 0:
-            raise ValueError(f"retries = {retries} should be at least 0, and silence_s = {silence_s} more")
+            raise ValueError(f"retries = {retries} should be at least 0, and silence_s = {silence_s} above it")
         self.context, self.shape = model.size.context, page_shape(model, page_tokens)
-        self.retries, self.seats, self.silence_s, self.faults = retries, seats, silence_s, faults
+        self.apart, self.retries, self.seats = "both" not in roles, retries, seats
         self.table = PageTable([pages] * len(roles))
         self.moved_bytes = 0  # bytes of keys and values copied from worker to worker
-        self.deaths: list[str] = []  # which workers died, and of what; each has been replaced
-        self.activities: list[Activity] | None = None  # what workers did, where a list is put here
-        self._queue: deque[_Job] = deque()
-        self._jobs: dict[int, _Job] = {}  # those that workers hold, by number
-        self._results: dict[int, _Job] = {}  # all whose result nobody has taken yet
-        self._ended: Counter[str] = Counter()
+        self.activities: list[Activity] | None = None  # what workers did, once a list is put here
+        self._readers = [number for number, role in enumerate(roles) if role != "decode"]
+        self._decoders = [number for number, role in enumerate(roles) if role != "prefill"]
+        self._served = [0] * len(roles)  # requests that each worker was given
+        self._queue: deque[TextJob] = deque()
+        self._jobs: dict[int, TextJob] = {}  # those that workers hold, by number
+        self._results: dict[int, TextJob] = {}  # all whose result nobody has taken yet
+        self._ended: Counter[RequestState] = Counter()
         self._submitted = 0
-        names = _names(roles)
-        self._workers = [_Handle(number, role, names[number]) for number, role in enumerate(roles)]
         self._pools = [SharedPages(self.shape, pages) for _ in roles]
-        self._end = weakref.finalize(self, _end, self._workers, self._pools)  # also at the interpreter's end
+        names = [f"{role} {roles[:number].count(role)}" for number, role in enumerate(roles)]
         weights = {name: each.numpy() for name, each in model.state_dict().items()}
-        self._setup: dict[str, Any] = {"shape": self.shape, "size": model.size, "weights": weights, "beat_s": BEAT_S}
-        self._setup |= {"segments": [(name, pages) for name in self.segments], "chunk_tokens": chunk_tokens}
+        segments = [(pool.name, pages) for pool in self._pools]
+        common = (segments, self.shape, model.size, weights, chunk_tokens, BEAT_S)
+        self._fleet = Fleet(
+            [WorkerSetup(name, n, *common, [f for f in faults if f.worker == name]) for n, name in enumerate(names)],
+            silence_s,
+        )
+        self._end = weakref.finalize(self, _end, self._fleet, self._pools)  # also at the interpreter's end
         try:
-            for worker in self._workers:
-                self._start(worker)
-            while not all(worker.ready for worker in self._workers):
-                self.step()
+            self._fleet.start()
         except BaseException:
             self.close()
             raise
@@ -243,13 +140,13 @@ class Engine:
             request: what to read and how much to emit.
             arrival_s: on the machine's monotonic clock; None: now.
         """
-        job = _Job(self._submitted, request, time.monotonic() if arrival_s is None else arrival_s)
+        job = TextJob(self._submitted, request, time.monotonic() if arrival_s is None else arrival_s)
         self._submitted += 1
         self._results[job.number] = job
         prompt, output, room = len(request.prompt), request.output_tokens, self.shape.tokens * self.table.pages
         if prompt + output > self.context:
             self._finish(job, "rejected", f"{prompt} + {output} tokens, but the model reads {self.context}")
-        elif job.kept > room:
+        elif job.kept_tokens > room:
             self._finish(job, "rejected", f"{prompt} + {output} tokens, but a worker's pages hold {room}")
         else:
             self._queue.append(job)
@@ -258,13 +155,21 @@ class Engine:
     def cancel(self, number: int) -> None:
         """End a request as cancelled, unless it has ended; its pages come home once its worker has let go of them."""
         job = self._results.get(number)
-        if job is None or job.state not in _OPEN:
+        if job is None or job.state not in OPEN_STATES:
             return
         if job.holder is None:
             self._queue.remove(job)
         else:
-            _send(job.holder, Drop(number))
+            self._fleet.send(job.holder, Drop(number))
         self._finish(job, "cancelled")
+
+    def result(self, number: int) -> TextResult:
+        """Return what has become of a request so far.
+
+        Raises:
+            KeyError: no such request, or one that has been taken.
+        """
+        return self._results[number].result
 
     def take(self, number: int) -> TextResult:
         """Return what has become of a request and forget it.
@@ -274,41 +179,38 @@ class Engine:
             ValueError: a request that has not ended.
         """
         found = self.result(number)
-        if found.state in _OPEN:
+        if found.state in OPEN_STATES:
             raise ValueError(f"request {number} has not ended: {found.state}")
         del self._results[number]
         return found
 
-    def result(self, number: int) -> TextResult:
-        """Return what has become of a request so far.
-
-        Raises:
-            KeyError: no such request, or one that has been taken.
-        """
-        job = self._results[number]
-        since = tuple(at - job.arrival_s for at in job.token_s)
-        return TextResult(job.state, bytes(job.tokens), since, job.tries, job.reason)
-
     def accounts(self) -> Mapping[str, int]:
         """Return how many requests have come, have ended in each way and are in each state: they add up."""
-        now: Counter[str] = Counter(job.state for job in (*self._queue, *self._jobs.values()) if job.state in _OPEN)
-        ends = ("finished", "rejected", "cancelled", "failed")
-        return {"arrived": self._submitted, **{e: self._ended[e] for e in ends}, **{s: now[s] for s in _OPEN}}
+        now = Counter(job.state for job in (*self._queue, *self._jobs.values()))
+        counts = {"arrived": self._submitted} | {str(state): self._ended[state] for state in END_STATES}
+        return counts | {str(state): now[state] for state in OPEN_STATES}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and no worker holds anything."""
+        return not self._queue and not self._jobs
+
+    @property
+    def deaths(self) -> Sequence[str]:
+        """Which workers died, and of what; each has been replaced."""
+        return self._fleet.deaths
 
     @property
     def processes(self) -> Mapping[str, int]:
         """Process numbers of the workers, by name."""
-        return {worker.name: worker.process.pid for worker in self._workers}
+        return self._fleet.processes
 
     @property
     def segments(self) -> Sequence[str]:
         """Names of the segments of shared memory, one a worker."""
         return [pool.name for pool in self._pools]
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits and no worker holds anything."""
-        return not self._queue and not self._jobs
+    # --- running -------------------------------------------------------------------------------------------------
 
     def serve(self, requests: Sequence[TextRequest], limit_s: float = 600.0) -> list[TextResult]:
         """Submit each request at its time, wait for all to end and return their results in order.
@@ -342,126 +244,105 @@ class Engine:
         Raises:
             RuntimeError: a worker that does not start.
         """
-        self._admit()
-        by_connection = {worker.connection: worker for worker in self._workers}
-        for connection in wait(list(by_connection), max(0.0, timeout_s)):
-            worker = by_connection[connection]
-            try:
-                note = worker.connection.recv()
-            except (EOFError, OSError):  # all that it sent has been heard
-                self._bury(worker)
+        while self._queue and self._place(self._queue[0]):
+            self._hand_out(self._queue.popleft())
+        for worker, note in self._fleet.listen(timeout_s):
+            if note is None:
+                self._rescue_all(worker)
             else:
-                self._hear(worker, note)
-        self._judge()
+                self._hear(note)
 
     # --- handing out ---------------------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        """Hand out requests, first come first served, as long as pages and seats can be had."""
-        while self._queue and self._place(self._queue[0]):
-            job = self._queue.popleft()
-            reader = self._workers[job.reader]
-            job.state, job.holder, job.begun = "prefill", reader, False
-            self._jobs[job.number] = job
-            rest = job.rest - 1 if job.reader == job.decoder else 0
-            _send(reader, ReadPrompt(job.number, job.text, job.source or job.pages, rest))
-
-    def _place(self, job: _Job) -> bool:
+    def _place(self, job: TextJob) -> bool:
         """Choose workers and take pages, or return that there is no room; then nothing has been taken."""
-        prompt, all_of_it = self.shape.pages(len(job.text)), self.shape.pages(job.kept)
-        apart, alone = self._workers[0].role != "both", job.rest == 1
-        reading = Counter(each.reader for each in self._jobs.values() if each.state == "prefill")
-        tokens: Counter[int] = Counter()
-        seats = Counter(each.decoder for each in self._jobs.values())
-        for each in self._jobs.values():
-            tokens[each.reader] += len(each.text) if each.state == "prefill" else 0
-        readers = [
-            worker
-            for worker in self._workers
-            if worker.role != "decode"
-            and reading[worker.number] < AHEAD
-            and self.table.can_take(worker.number, prompt if apart else all_of_it)
-            and (apart or seats[worker.number] < self.seats)
-        ]
-        decoders = [
-            worker
-            for worker in self._workers
-            if worker.role == "decode"
-            and seats[worker.number] < self.seats
-            and self.table.can_take(worker.number, all_of_it)
-        ]
-        if not readers or (apart and not alone and not decoders):
+        prompt, all_of_it = self.shape.pages(len(job.text)), self.shape.pages(job.kept_tokens)
+        held = self._jobs.values()
+        ahead = Counter(each.reader for each in held if each.state == "prefill")
+        seats = Counter(each.decoder for each in held)
+
+        def can_decode(worker: int) -> bool:
+            return seats[worker] < self.seats and self.table.can_take(worker, all_of_it)
+
+        def can_read(worker: int) -> bool:
+            return ahead[worker] < AHEAD and (self.table.can_take(worker, prompt) if self.apart else can_decode(worker))
+
+        readers = list(filter(can_read, self._readers))
+        moves = self.apart and job.rest > 1
+        decoders = list(filter(can_decode, self._decoders)) if moves else readers
+        if not readers or not decoders:
             return False
-        reader = min(readers, key=lambda w: (tokens[w.number], w.served))
-        reader.served += 1
-        job.reader = job.decoder = reader.number
-        if not apart:
-            job.pages = self.table.take(reader.number, all_of_it, "prefill")
-            return True
-        job.source = self.table.take(reader.number, prompt, "prefill")
-        if not alone:
-            decoder = min(decoders, key=lambda w: (seats[w.number], w.served))
-            decoder.served += 1
-            job.decoder = decoder.number
-            job.pages = self.table.take(decoder.number, all_of_it, "decode")
+        waiting = {worker: sum(len(e.text) for e in held if e.holder == e.reader == worker) for worker in readers}
+        job.reader = job.decoder = self._least(readers, waiting)
+        if moves:
+            job.decoder = self._least(decoders, seats)
+            job.pages = self.table.take(job.decoder, all_of_it, "decode")
+        taken = self.table.take(job.reader, prompt if self.apart else all_of_it, "prefill")
+        job.source, job.pages = (taken, job.pages) if self.apart else ([], taken)
         return True
+
+    def _least(self, workers: Sequence[int], load: Mapping[int, int]) -> int:
+        """Return the worker with the least load, among several that which has been given the fewest requests."""
+        found = min(workers, key=lambda worker: (load[worker], self._served[worker]))
+        self._served[found] += 1
+        return found
+
+    def _hand_out(self, job: TextJob) -> None:
+        job.state, job.holder, job.begun = "prefill", job.reader, False
+        self._jobs[job.number] = job
+        rest = 0 if self.apart else job.rest - 1
+        self._fleet.send(job.reader, ReadPrompt(job.number, job.text, job.source or job.pages, rest))
 
     # --- what workers tell ---------------------------------------------------------------------------------------
 
-    def _hear(self, worker: _Handle, note: Note) -> None:
-        worker.heard_s = time.monotonic()
+    def _hear(self, note: Note) -> None:
         if note.activity and self.activities is not None:
             self.activities.append(note.activity)
-        if note.kind == "ready":
-            worker.ready = True
-        elif note.kind == "broken":
-            worker.words = note.text
         for place, number in enumerate(note.requests):
             job = self._jobs.get(number)
             if job is None:
-                continue  # it had ended when it was cancelled
+                continue  # told before the worker heard of its end
             if note.kind == "dropped":
                 self._release(job)
             elif job.state != "cancelled":
                 self._advance(job, note, place)
 
-    def _advance(self, job: _Job, note: Note, place: int) -> None:
+    def _advance(self, job: TextJob, note: Note, place: int) -> None:
         if note.kind == "began":
             job.begun = True
         elif note.kind == "moved":
             self.moved_bytes += note.nbytes
             self.table.home(job.reader, job.source)
             job.state, job.source = "decode", []
-        elif note.kind == "tokens":
-            assert note.activity is not None
+        elif note.kind == "tokens" and note.activity:
             job.tokens.append(note.tokens[place])
             job.token_s.append(note.activity.end_s)
             if not job.rest:
                 self._finish(job, "finished")
                 self._release(job)
             elif job.state == "prefill":
-                self._read(job)
+                self._go_on(job)
 
-    def _read(self, job: _Job) -> None:
-        """A prompt is read: its worker goes on with it, or another copies its pages."""
-        if job.source:
-            job.state, job.holder, job.begun = "moving", self._workers[job.decoder], False
+    def _go_on(self, job: TextJob) -> None:
+        """A prompt is read: its worker decodes on, or another copies its pages first."""
+        if self.apart:
+            job.state, job.holder, job.begun = "moving", job.decoder, False
             self.table.hand(job.reader, job.source, "moving")
             self._pull(job)
         else:
             job.state = "decode"
             self.table.hand(job.reader, job.pages, "decode")
 
-    def _pull(self, job: _Job) -> None:
+    def _pull(self, job: TextJob) -> None:
         held = len(job.text) - 1
         order = PullPages(job.number, job.reader, job.source, job.pages, held, job.text[-1], job.rest)
-        _send(self._workers[job.decoder], order)
+        self._fleet.send(job.decoder, order)
 
-    def _finish(self, job: _Job, state: RequestState, reason: str = "") -> None:
+    def _finish(self, job: TextJob, state: RequestState, reason: str = "") -> None:
         job.state, job.reason = state, reason
         self._ended[state] += 1
 
-    def _release(self, job: _Job) -> None:
+    def _release(self, job: TextJob) -> None:
         """Take a request's pages home: nobody touches them any more."""
         self.table.home(job.reader, job.source)
         self.table.home(job.decoder, job.pages)
@@ -469,82 +350,37 @@ class Engine:
         job.source, job.pages, job.holder = [], [], None
         del self._jobs[job.number]
 
-    # --- life and death ------------------------------------------------------------------------------------------
+    # --- after a death -------------------------------------------------------------------------------------------
 
-    def _start(self, worker: _Handle) -> None:
-        context: Any = multiprocessing.get_context(start_method([work.__module__]))
-        ours, theirs = context.Pipe()
-        faults = [each for each in self.faults if each.worker == worker.name and each.lives > worker.life]
-        setup = WorkerSetup(worker.name, worker.number, faults=faults, **self._setup)
-        worker.process = context.Process(target=work, args=(theirs, setup), daemon=True, name=worker.name)
-        worker.connection, worker.ready, worker.words = ours, False, ""
-        try:
-            worker.process.start()
-        except (OSError, EOFError) as error:
-            raise RuntimeError(_NOT_STARTED.format(worker.name, repr(error))) from None
-        finally:
-            theirs.close()  # so that its end is seen here
-        worker.heard_s = time.monotonic()
+    def _rescue_all(self, worker: int) -> None:
+        for job in [each for each in self._jobs.values() if each.holder == worker]:
+            job.tries += job.begun and job.state != "cancelled"
+            if job.state == "moving" and job.tries <= self.retries:
+                job.begun = False
+                self._pull(job)  # its source is whole
+            else:
+                self._begin_anew(job)
 
-    def _judge(self) -> None:
-        """Bury workers that have said nothing for too long."""
-        now = time.monotonic()
-        for worker in self._workers:
-            patience = self.silence_s if worker.ready else START_S
-            if now - worker.heard_s > patience and not worker.connection.poll():
-                self._bury(worker)
-
-    def _bury(self, worker: _Handle) -> None:
-        """Make sure that a worker is dead, bring its requests' pages home, start another and have it do them again."""
-        worker.process.kill()  # what is only silent might write to pages that are another's by then
-        worker.process.join()
-        worker.connection.close()
-        words = worker.words or f"exit code {worker.process.exitcode}"
-        worker.life, worker.stillborn = worker.life + 1, 0 if worker.ready else worker.stillborn + 1
-        if worker.stillborn == STARTS:
-            raise RuntimeError(_NOT_STARTED.format(worker.name, words))
-        self.deaths.append(f"{worker.name}: {words}")
-        self._start(worker)
-        for job in [each for each in self._jobs.values() if each.holder is worker]:
-            self._rescue(job, f"{worker.name} died at it, as often as it was tried: {words}")
-
-    def _rescue(self, job: _Job, reason: str) -> None:
-        job.tries += job.begun
-        if job.state == "cancelled":
-            self._release(job)
-        elif job.tries > self.retries:
-            self._finish(job, "failed", reason)
-            self._release(job)
-        elif job.state == "moving":
-            job.begun = False
-            self._pull(job)  # the source is whole
-        else:
-            self._release(job)
+    def _begin_anew(self, job: TextJob) -> None:
+        """Put a request back into the queue, in its place, unless it has ended or has been tried often enough."""
+        self._release(job)
+        if job.tries > self.retries:
+            self._finish(job, "failed", f"a worker died at it {job.tries} times, the last as {self.deaths[-1]}")
+        elif job.state != "cancelled":
             job.state = "queued"
             self._queue = deque(sorted((*self._queue, job), key=lambda each: each.number))
 
 
-def _check_roles(roles: Sequence[Role]) -> None:
+def _check(roles: Sequence[Role], **counts: int) -> None:
     for role in roles:
-        checks.one_of(("prefill", "decode", "both"), role, "role")
+        checks.one_of(ROLES, role, "role")
     if set(roles) not in ({"both"}, {"prefill", "decode"}):
         raise ValueError(f"roles {list(roles)} should be some 'prefill' and some 'decode', or all 'both'")
+    for what, value in counts.items():
+        checks.count(value, what)
 
 
-def _names(roles: Sequence[Role]) -> list[str]:
-    return [f"{role} {roles[:place].count(role)}" for place, role in enumerate(roles)]
-
-
-def _send(worker: _Handle, order: ReadPrompt | PullPages | Drop) -> None:
-    with contextlib.suppress(OSError):  # it is dead, which is about to be seen
-        worker.connection.send(order)
-
-
-def _end(workers: Sequence[_Handle], pools: Sequence[SharedPages]) -> None:
-    for worker in workers:
-        if worker.process is not None and worker.process.pid:
-            worker.process.kill()
-            worker.process.join()
-            worker.connection.close()
+def _end(fleet: Fleet, pools: Sequence[SharedPages]) -> None:
+    fleet.close()
     for pool in pools:
         pool.close()
