@@ -16,7 +16,7 @@ import pytest
 from serving.engine_texts import alone, arch_bytes, check_accounts, check_idle, finish, model, requests_of, steps
 
 from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine
-from costlab.nn.serving.worker import ReadPrompt, WorkerFault
+from costlab.nn.serving.worker import PullPages, ReadPrompt, WorkerFault
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(60, 9), (45, 12), (70, 1), (20, 15), (52, 7)]
@@ -73,6 +73,42 @@ def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
             alone(each) for each in (requests[0], *requests[2:])
         ]
         assert engine.accounts()["failed"] == 1
+        check_idle(engine)
+
+
+def test_a_dead_prefill_worker_holds_no_place_in_decode() -> None:
+    """What decode had reserved for the request is free by the time that the death is known, and is taken once more."""
+    request = requests_of(SIZES)[0]
+    with Engine(model(), SEPARATED, faults=[WorkerFault("prefill 0", "prefill", 0)], **SMALL) as engine:
+        engine.submit(request)
+        stepping = steps(engine)
+        while not engine.deaths:
+            next(stepping)
+        assert engine.table.counts()["free"] == engine.table.total
+        assert engine.result(0).state == "queued"
+        finish(engine)
+        result = engine.take(0)
+        assert (result.state, result.tokens, result.tries) == ("finished", alone(request), 1)
+        check_idle(engine)
+
+
+def test_what_decode_refuses_gives_prefill_its_pages_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that the decode worker cannot carry out, each time: the request fails, the others are served."""
+    requests = requests_of(SIZES)
+    with Engine(model(), SEPARATED, **SMALL) as engine:
+        send = engine._fleet.send
+
+        def garbled(worker: int, order: object) -> None:
+            bad = isinstance(order, PullPages) and order.request == 1
+            send(worker, replace(order, pages=[10**6] * 9) if bad else order)
+
+        monkeypatch.setattr(engine._fleet, "send", garbled)
+        results = engine.serve(requests)
+        assert [each.state for each in results] == ["finished", "failed", "finished", "finished", "finished"]
+        assert "IndexError" in results[1].reason
+        assert [each.tokens for each in results if each.state == "finished"] == [
+            alone(each) for each in (requests[0], *requests[2:])
+        ]
         check_idle(engine)
 
 
