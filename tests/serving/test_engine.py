@@ -88,6 +88,12 @@ def test_what_pages_held_before_is_not_read(engine: Engine) -> None:
     assert [each.tokens for each in engine.serve(requests)] == [alone(each) for each in requests]
 
 
+def test_whole_floats_are_counts(separated: Engine) -> None:
+    (request,) = requests_of([(9, 3)])
+    (result,) = separated.serve([TextRequest(request.prompt, 3.0)])  # type: ignore[arg-type]
+    assert result.tokens == alone(request)
+
+
 def test_requests_come_at_their_times(separated: Engine) -> None:
     """Tokens are timed from the arrival; a request is not begun before it, in whatever order they are given."""
     late, early = requests_of([(20, 3), (20, 3)], seed=2)
@@ -256,7 +262,8 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"prompt": b""}, "at least one byte"),
+        ({"prompt": b""}, "at least one, got b''"),
+        ({"prompt": "text"}, "should be bytes"),
         ({"output_tokens": 0}, "output_tokens"),
         ({"output_tokens": float("nan")}, "output_tokens"),
         ({"output_tokens": 1.5}, "output_tokens"),
