@@ -131,7 +131,7 @@ def test_a_request_joins_the_batch_and_leaves_it_between_two_steps() -> None:
 
 
 def test_too_long_is_rejected_and_counted(separated: Engine) -> None:
-    """Beyond the context, and beyond a pool; what fits to the last token is served."""
+    """Beyond the context, and beyond a pool; what fits to the last token is served. After sglang #30233."""
     before, room = separated.accounts(), PAGES * TOKENS
     context = model().size.context
     requests = requests_of([(context - 9, 10), (room, 2), (room, 1), (1, room), (room - 4, 5)], seed=4)
@@ -210,7 +210,7 @@ def test_a_table_that_lost_a_page_is_noticed() -> None:
 
 @pytest.mark.parametrize("state", ["queued", "prefill", "moving", "decode"])
 def test_a_cancelled_request_gives_its_pages_back(separated: Engine, state: str) -> None:
-    """In whichever state: also between prefill's end and decode, where nobody else would ever free them."""
+    """In whichever state: also between prefill's end and decode, where nobody else would free them (vllm PR #41269)."""
     requests = requests_of([(60, 40), (50, 20), (30, 30)], seed=6)
     numbers = [separated.submit(each) for each in requests]
     until(separated, numbers[0], state)
@@ -233,7 +233,8 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
     """Decode stops half-way through a copy, for as long as it likes: nobody gets the pages before it has gone on.
 
     The second request needs pages of the first in both pools. Had it got them, it would have been read by now, and
-    decode would have copied its keys for the first request's, or written the first's over its own.
+    decode would have copied its keys for the first request's (vllm #21570), or written the first's over its own (sglang
+    #24527).
     """
     requests = requests_of([(60, 20), (60, 20)], seed=7)
     stop = WorkerFault("decode 0", "transfer", 0, signal=signal.SIGSTOP)

@@ -39,7 +39,8 @@ def test_a_worker_killed_at_a_stage_loses_and_doubles_nothing(roles, worker, sta
     """The second request's worker kills itself there, and another takes its place.
 
     What was at work is charged with a try; what was only waiting is not. A prompt that was read is copied although its
-    reader is dead: only what a dead decode worker held is copied a second time.
+    reader is dead: only what a dead decode worker held is copied a second time. After sglang PR #29482 and
+    tt-inference-server #4081.
     """
     requests = requests_of(SIZES)
     fault = WorkerFault(worker, stage, 1, at=3 if stage == "decode" else 1)
@@ -77,7 +78,7 @@ def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
 
 
 def test_a_dead_prefill_worker_holds_no_place_in_decode() -> None:
-    """What decode had reserved for the request is free by the time that the death is known, and is taken once more."""
+    """What decode had reserved is free by the time that the death is known, and is taken once more (sglang PR #28651)."""
     request = requests_of(SIZES)[0]
     with Engine(model(), SEPARATED, faults=[WorkerFault("prefill 0", "prefill", 0)], **SMALL) as engine:
         engine.submit(request)
@@ -93,7 +94,7 @@ def test_a_dead_prefill_worker_holds_no_place_in_decode() -> None:
 
 
 def test_what_decode_refuses_gives_prefill_its_pages_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order that the decode worker cannot carry out, each time: the request fails, the others are served."""
+    """An order that it cannot carry out, each time: the request fails, the others are served (vllm PR #41269)."""
     requests = requests_of(SIZES)
     with Engine(model(), SEPARATED, **SMALL) as engine:
         send = engine._fleet.send
@@ -144,7 +145,7 @@ def test_an_error_in_a_worker_is_told() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_dies_and_whoever_leaves_all_pages_come_home(seed: int) -> None:
-    """Random deaths at random stages, random cancellings: what comes ends once, and nothing stays taken."""
+    """Random deaths at random stages, random cancellings: what comes ends once, nothing stays taken (vllm #46283)."""
     rng = np.random.default_rng(seed)
     requests = requests_of([(int(rng.integers(1, 90)), int(rng.integers(1, 15))) for _ in range(7)], seed)
     kinds = [("prefill 0", s) for s in ("arrived", "prefill", "prefilled")]
