@@ -78,7 +78,7 @@ def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
 
 
 def test_a_dead_prefill_worker_holds_no_place_in_decode() -> None:
-    """What decode had reserved is free by the time that the death is known, and is taken once more (sglang PR #28651)."""
+    """What decode had reserved is free by the time that the death is known, and taken once more (sglang PR #28651)."""
     request = requests_of(SIZES)[0]
     with Engine(model(), SEPARATED, faults=[WorkerFault("prefill 0", "prefill", 0)], **SMALL) as engine:
         engine.submit(request)
