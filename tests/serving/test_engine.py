@@ -121,8 +121,9 @@ def test_a_request_joins_the_batch_and_leaves_it_between_two_steps() -> None:
         until(engine, 1, "moving")
         resume(engine, "decode 0")
         steps = [set(each.requests) for each in engine.activities if each.kind == "decode"]
-        assert steps[:3] == [{0}] * 3
-        assert steps[3:] == [{0, 1}] * 5 + [{1}] * 6
+        first = steps.index({0, 1})  # 2 where the copy was there before the third step began
+        assert first in (2, 3)
+        assert steps == [{0}] * first + [{0, 1}] * (8 - first) + [{1}] * (3 + first)
         assert [engine.take(number).tokens for number in numbers] == [alone(each) for each in requests]
         check_idle(engine)
 
