@@ -316,7 +316,8 @@ class _Search:
         batch = answers.at(workers)
         if batch is None:
             most = answers.most_running
-            return Reason("TPOT", f"a rank may run {most} sequences, and {MOST_WORKERS:,} workers do not keep up")
+            ranks = f"{MOST_WORKERS:,} workers of {answers.worker.ranks} x {most:,} sequences"
+            return Reason("load", f"{ranks} do not keep up with {self.demand.peak_per_s:,.4g} requests/s")
         many = [(queue, MOST_WORKERS) for queue in queues]
         objective, share = self.objective, self.objective.share
         figures = self.form.figures(answers, workers, many, delays or ())
