@@ -83,7 +83,7 @@ def test_small_memories_preempt_and_crossings_happen():
     assert 1 < CROSSING.leading(load, (), 60)[0] < 60, "no term takes over from another"
     service, jumped = serve([ask(0.0, 100, 60)], [WorkerSpec(CROSSING, VllmV1(64, 16), 500, 4)])
     assert jumped.pools == ()
-    assert service.workers[0].ranks[0].taken == 2 + 59
+    assert service.workers[0].steps == 2 + 59
 
 
 def test_a_jump_costs_few_events():
