@@ -238,7 +238,8 @@ def test_the_tokens_bear_the_rent(found):
         )
         assert bill == pytest.approx(money.usd_per_month, rel=1e-9)
         assert money.usd_per_month == pytest.approx(2.0 * each.chips * HOURS_PER_MONTH)
-        assert money.hit_usd_per_million < money.miss_usd_per_million < money.output_usd_per_million
+        # attention to what is cached is computed, and nothing else of it
+        assert 0 < money.hit_usd_per_million < 0.2 * money.miss_usd_per_million < money.output_usd_per_million
         assert 0 < money.utilisation < 1 / 1.5
 
 
@@ -253,7 +254,7 @@ def test_pools_of_their_own_bear_their_own_rent(found):
 
 
 def test_the_front():
-    points = [(3, 1), (1, 3), (2, 2), (3, 3), (2, 2), (1, 4)]
+    points = [(4, 4), (3, 1), (1, 3), (2, 2), (3, 3), (2, 2), (1, 4)]
     assert front(points, lambda each: each) == [(3, 1), (1, 3), (2, 2)]
 
 
