@@ -71,8 +71,11 @@ class Read:
         Entries that several of them see count once. Each chooses its own anew, up to all there are.
         """
         there = Entries(self.entries.stride).at(context + (rows - 1))
+        most = self.most(rows)
+        return there if most is None else np.asarray(np.minimum(there, most), dtype=np.float64)
+
+    def most(self, rows: int = 1) -> int | None:
+        """Return the most entries that `rows` queries in a row read together; None: no limit."""
         if self.entries.cap is None:
-            return there
-        cap = self.entries.cap * rows if self.chosen else self.entries.cap + rows - 1
-        least: Floats = np.minimum(there, cap)
-        return least
+            return None
+        return self.entries.cap * rows if self.chosen else self.entries.cap + rows - 1

@@ -88,7 +88,7 @@ class Model:
         """
         context = tokens_array(tokens)
         parts = {part: np.zeros_like(context) for part in ("main", "index", "window", "state")}
-        for attention, count in self._attention_counts.items():
+        for attention, count in self.attention_counts.items():
             for store in attention.stores():
                 held = count * attention.cache_share(tensor_parallel)
                 parts[store.part] += held * store.bytes_per_entry * store.entries.at(context)
@@ -127,7 +127,7 @@ class Model:
         fresh, cached = np.broadcast_arrays(tokens_array(new, "new"), tokens_array(prefix, "prefix", 0))
         active = self.params.active_by_component
         flops = {name: 2.0 * n * (fresh if name != "head" else np.ones_like(fresh)) for name, n in active.items()}
-        again = sum(n * a.reexpansion_flops() for a, n in self._attention_counts.items())
+        again = sum(n * a.reexpansion_flops() for a, n in self.attention_counts.items())
         if again:
             flops["latent_up"] = flops["latent_up"] + again * cached
         return self._with_attention(flops, "prefill", cached, fresh)
@@ -145,7 +145,7 @@ class Model:
             ValueError: a length below 1 or not whole.
         """
         tokens = tokens_array(context)
-        held = {a: count * a.cache_share(tensor_parallel) for a, count in self._attention_counts.items()}
+        held = {a: count * a.cache_share(tensor_parallel) for a, count in self.attention_counts.items()}
         reads = ((share, r) for a, share in held.items() for r in a.reads("decode"))
         return np.asarray(sum(n * r.bytes_per_entry * r.read_once(tokens, rows) for n, r in reads), dtype=np.float64)
 
@@ -168,12 +168,12 @@ class Model:
 
         Source: the plain linear layers of DeepSeek's published inference code.
         """
-        for attention in self._attention_counts:
+        for attention in self.attention_counts:
             if tensor_parallel < 1 or attention.heads % tensor_parallel:
                 raise ValueError(f"tensor_parallel = {tensor_parallel} should divide the {attention.heads} query heads")
         whole: Counter[str] = Counter()
         mine: dict[str, float] = {}
-        for attention, count in self._attention_counts.items():
+        for attention, count in self.attention_counts.items():
             whole.update({name: n * count for name, n in attention.params(self.record.hidden).items()})
             for name, n in attention.params_on_chip(self.record.hidden, tensor_parallel).items():
                 mine[name] = mine.get(name, 0.0) + n * count
@@ -197,7 +197,8 @@ class Model:
         return dataclasses.replace(self, layers=tuple((_relaid(a, entry, index_key), f) for a, f in self.layers))
 
     @functools.cached_property
-    def _attention_counts(self) -> Counter[Attention]:
+    def attention_counts(self) -> Counter[Attention]:
+        """How many layers have each attention."""
         return Counter(attention for attention, _ in self.layers)
 
     def _layer_params(self, layer: tuple[Attention, FeedForward]) -> tuple[Counter[str], Counter[str]]:
@@ -226,7 +227,7 @@ class Model:
 
     def _with_attention(self, flops: dict[str, Floats], phase: Phase, prefix: Floats, new: Floats) -> Flops:
         flops |= {"indexer": np.zeros_like(new), "core": np.zeros_like(new)}
-        for attention, count in self._attention_counts.items():
+        for attention, count in self.attention_counts.items():
             for read in attention.reads(phase):
                 per_layer = read.flops_per_entry * read.entries.summed(prefix, new)
                 flops[read.component] = flops[read.component] + count * per_layer

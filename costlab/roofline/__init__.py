@@ -11,13 +11,16 @@ prefill layer by layer, fast enough for a simulator (`layers`), and a published 
 Chapter: roofline
 """
 
+from costlab.roofline.decoding import DecodeLoad, StepLines
 from costlab.roofline.deployments import Deployment, deployment
 from costlab.roofline.layers import PrefillCost, prefill_cost
+from costlab.roofline.mixed import StepCost, step_cost
 from costlab.roofline.published import DayCheck, check_day
 from costlab.roofline.rates import FALLBACK, rate, seconds_per_flop_at, seconds_per_flop_on
-from costlab.roofline.steps import Efficiency, Step, Term, share_of_experts_touched
+from costlab.roofline.steps import Efficiency, Piece, Step, Term, share_of_experts_touched
 
 __all__ = [
-    "FALLBACK", "DayCheck", "Deployment", "Efficiency", "PrefillCost", "Step", "Term", "check_day",
-    "deployment", "prefill_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched",
+    "FALLBACK", "DayCheck", "DecodeLoad", "Deployment", "Efficiency", "Piece", "PrefillCost", "Step", "StepCost",
+    "StepLines", "Term", "check_day", "deployment", "prefill_cost", "rate", "seconds_per_flop_at",
+    "seconds_per_flop_on", "share_of_experts_touched", "step_cost",
 ]  # fmt: skip

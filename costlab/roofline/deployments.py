@@ -12,15 +12,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from costlab import arch, catalog
-from costlab.arch import Drafter, Model, MoE
+from costlab.arch import Drafter, Flops, Model, MoE
 from costlab.catalog import ChipRecord
 from costlab.checks import count
 from costlab.roofline.rates import rate
-from costlab.roofline.steps import Efficiency, Step, Work, exchange_bytes, reduce_bytes, share_of_experts_touched
+from costlab.roofline.steps import Efficiency, Piece, Step, Work, exchange_bytes, reduce_bytes, share_of_experts_touched
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Deployment:
     parallel", as DeepSeek's published day serves V3. Within a group a cache splits over the KV heads that it has;
     a latent, or the one head that all query heads share, lies whole on each chip, and so does all that belongs to no
     head (`Model.shares_on_chip`). Experts too are whole: a chip holds `ceil(experts / chips)` of each layer, and
-    visits are even. `memory_share` of each chip's memory may be used. A drafter runs on the same chips, split alike.
+    visits are even, unless `balance` says how uneven: the chip that most visits go to computes and receives 1 / balance
+    times the mean. `memory_share` of each chip's memory may be used. A drafter runs on the same chips, split alike.
     """
 
     model: Model  # what is served
@@ -44,6 +45,9 @@ class Deployment:
     overlap: bool = True  # whether compute, memory and link times hide behind one another
     memory_share: float = 0.9  # share of each chip's memory that weights and cache may use, 0 to 1
     drafter: Drafter | None = None  # what proposes tokens: its weights and caches take memory too
+    balance: float = 1.0  # mean over largest load of the chips that hold experts, above 0; 1 is even
+    step_s: float = 0.0  # seconds of each step that hide behind nothing
+    layer_s: float = 0.0  # the same for each layer of it
 
     def __post_init__(self) -> None:
         count(self.chips, "chips")
@@ -58,6 +62,11 @@ class Deployment:
             self._drafting.model.shares_on_chip(self.tensor_parallel)
         if not 0 < self.memory_share <= 1:
             raise ValueError(f"memory_share should be above 0 and at most 1, got {self.memory_share}")
+        if not 0 < self.balance <= 1:
+            raise ValueError(f"balance should be above 0 and at most 1, got {self.balance}")
+        for name in ("step_s", "layer_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} should be a finite number of at least 0, got {getattr(self, name)}")
 
     # --- what a chip holds -------------------------------------------------------------------------------------
 
@@ -156,7 +165,7 @@ class Deployment:
         """
         if not batch >= 0:
             raise ValueError(f"batch should be at least 0, got {batch!r}")
-        layer = self._moe
+        layer = self.moe
         return 1.0 if layer is None else share_of_experts_touched(layer.experts, layer.top_k, batch)
 
     # --- the two phases ----------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ class Deployment:
 
         Source: S. Williams et al., Roofline, CACM 52(4), 2009.
         """
-        return self._step(self._decoding(batch, context))
+        return self._spread(self._decoding(batch, context))
 
     def verify(self, batch: int, context: int, length: int) -> Step:
         """Return the time of checking `length` drafted tokens of each of `batch` sequences in one pass.
@@ -194,7 +203,7 @@ class Deployment:
         Raises:
             ValueError: a batch or context below 1, a negative length.
         """
-        return self._step(self._decoding(batch, context, count(length + 1, "length + 1")))
+        return self._spread(self._decoding(batch, context, count(length + 1, "length + 1")))
 
     def draft(self, batch: int, context: int, rows: int = 1) -> Step:
         """Return the time in which the drafter proposes one token for each of `batch` sequences.
@@ -213,7 +222,7 @@ class Deployment:
             raise ValueError(f"rows = {rows} should be from 1 to the context of {context}")
         if self._drafting is None:
             return Step(0.0, 0.0, 0.0, tokens=float(count(batch, "batch")), overlap=self.overlap)
-        return self._drafting._step(self._drafting._decoding(batch, context - rows + 1, rows, logits=1))
+        return self._drafting._spread(self._drafting._decoding(batch, context - rows + 1, rows, logits=1))
 
     def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
         """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
@@ -228,7 +237,7 @@ class Deployment:
         Raises:
             ValueError: a count out of range.
         """
-        return self._step(self._reading(batch, new, prefix))
+        return self._spread(self._reading(batch, new, prefix))
 
     def mixed(self, batch: int, context: int, new: int, prefix: int = 0, prompts: int = 1) -> Step:
         """Return the time of a step of continuous batching, which decodes and reads pieces of prompts together.
@@ -247,7 +256,26 @@ class Deployment:
 
         Source: chunked prefill, arXiv 2308.16369 sec. 4.
         """
-        return self._step(self._decoding(batch, context), self._reading(prompts, new, prefix))
+        return self._spread(self._decoding(batch, context), self._reading(prompts, new, prefix))
+
+    def batch_step(self, *ranks: Sequence[Piece]) -> Step:
+        """Return the time of a step of unlike sequences, each piece on the replica where it lies.
+
+        The step takes as long as on the slowest replica; experts are visited by the tokens of all.
+
+        Args:
+            ranks: the pieces on each replica; replicas that are not named do nothing but hold experts.
+
+        Raises:
+            ValueError: no piece at all, more ranks than replicas, a count out of range.
+
+        Source: chunked prefill beside decode, arXiv 2403.02310 sec. 4; the barrier of data-parallel attention before
+            the experts, open-infra-index day 6.
+        """
+        if len(ranks) > self.replicas or not any(ranks):
+            raise ValueError(f"{len(ranks)} ranks with {sum(map(len, ranks))} pieces should be 1 to {self.replicas}")
+        works = [[self._work(piece) for piece in rank] for rank in ranks]
+        return self._step(works, [work for rank in works for work in rank])
 
     def usd_per_million(self, step: Step, usd_per_chip_hour: float) -> float:
         """Return dollars per million tokens of a step of this deployment, at a rent per chip and hour.
@@ -284,36 +312,68 @@ class Deployment:
         # written once, the cached part read once
         return Work(prompts, new, flops, float(kept.total), float(kept.resident))
 
-    def _step(self, *works: Work) -> Step:
-        """The step that does all of it at once."""
-        mine = [self.on_fullest(work.batch) for work in works]
+    def _work(self, piece: Piece) -> Work:
+        sequences, new = count(piece.sequences, "sequences"), count(piece.new, "new")
+        if piece.decoding:
+            return self._decoding(sequences, piece.prefix + 1, new)
+        return self._reading(sequences, new, piece.prefix)
+
+    def _spread(self, *works: Work) -> Step:
+        """The step that does all of it at once, each batch spread over the replicas as evenly as it can."""
+        return self._step([[work._replace(batch=self.on_fullest(work.batch)) for work in works]], works)
+
+    def _step(self, ranks: Sequence[Sequence[Work]], works: Sequence[Work]) -> Step:
+        """The step of the slowest of these replicas, where `works` is what all replicas do together."""
         tokens = float(sum(work.batch * work.new for work in works))
-        cache_bytes = sum(work.moved_bytes * count for work, count in zip(works, mine, strict=True))
-        sent = sum(float(count) * work.new for work, count in zip(works, mine, strict=True))
+        visits_s = sum(work.batch * float(work.flops.by_component.get("experts", 0.0)) for work in works)
+        visits_s *= self.flop_s.get("experts", 0.0) / self.balance
+        once_bytes = self._read_once(tokens)
+        steps = [self._on_replica(rank, visits_s, once_bytes, tokens) for rank in ranks]
+        fullest = max(step.cache_bytes for step in steps)
+        return dataclasses.replace(max(steps, key=lambda step: step.seconds), cache_bytes=fullest)
+
+    def _on_replica(self, works: Sequence[Work], visits_s: float, once_bytes: float, tokens: float) -> Step:
+        """The step on one replica beside the work for experts, which all replicas share."""
         return Step(
-            compute_s=sum(self._compute_s(work, count) for work, count in zip(works, mine, strict=True)),
-            memory_s=self._memory_s(self._read_once(tokens) + cache_bytes),
-            link_s=self._link_s(sent / self.tensor_parallel),
+            compute_s=sum(self._own_s(work.flops) * work.batch for work in works) + visits_s,
+            memory_s=(once_bytes + sum(work.moved_bytes * work.batch for work in works)) * self.byte_s,
+            link_s=sum(float(work.batch) * work.new for work in works) * self.sent_s,
             tokens=tokens,
             overlap=self.overlap,
-            cache_bytes=sum(work.kept_bytes * count for work, count in zip(works, mine, strict=True)),
+            fixed_s=self.fixed_s,
+            cache_bytes=sum(work.kept_bytes * work.batch for work in works),
         )
 
-    def _compute_s(self, work: Work, mine: int) -> float:
-        """Seconds per chip: the replica's own sequences, and an even share of all visits to experts."""
-        flops = work.flops
-        seconds = {name: float(f) / rate(self.chip, flops.precision[name]) for name, f in flops.by_component.items()}
-        experts = seconds.pop("experts", 0.0) * work.batch / self.chips
-        shares = self.model.shares_on_chip(self.tensor_parallel)
-        return (sum(s * shares[name] for name, s in seconds.items()) * mine + experts) / self.efficiency.compute
+    def _own_s(self, flops: Flops) -> float:
+        """Seconds in which a replica's chips compute all but the experts."""
+        return sum(float(n) * self.flop_s[name] for name, n in flops.by_component.items() if name != "experts")
 
-    def _memory_s(self, bytes_per_chip: float) -> float:
-        return bytes_per_chip / self.chip.memory_bandwidth_bytes_s / self.efficiency.memory
+    @functools.cached_property
+    def flop_s(self) -> Mapping[str, float]:
+        """Seconds that a FLOP of a replica takes on its chips, by component; of the experts, on all chips together."""
+        shares = self.model.shares_on_chip(self.tensor_parallel)
+        parts = {*self.model.params.active_by_component, "indexer", "core"}
+        speed = {name: rate(self.chip, self.model.math_precision(name)) * self.efficiency.compute for name in parts}
+        return {name: (1 / self.chips if name == "experts" else shares[name]) / speed[name] for name in parts}
+
+    @property
+    def fixed_s(self) -> float:
+        """Seconds of each step that hide behind nothing."""
+        return self.step_s + self.layer_s * len(self.model.layers)
+
+    @property
+    def byte_s(self) -> float:
+        """Seconds in which a chip reads a byte of its memory."""
+        return 1 / self.chip.memory_bandwidth_bytes_s / self.efficiency.memory
 
     def _read_once(self, tokens: float) -> float:
         """Weight bytes that a chip reads in a step, whatever the batch; of its experts those visited, at least one."""
-        read = sum(b for name, b in self._split.items() if name != "embedding")
-        return read + max(1.0, self._experts_held * self.experts_touched(tokens)) * self._expert_bytes
+        return self.dense_read_bytes + max(1.0, self.experts_held * self.experts_touched(tokens)) * self.expert_bytes
+
+    @functools.cached_property
+    def dense_read_bytes(self) -> float:
+        """Weight bytes that a chip reads in every step: all but the experts, and but the embedding's table."""
+        return sum(b for name, b in self._split.items() if name != "embedding")
 
     @functools.cached_property
     def _drafting(self) -> Deployment | None:
@@ -333,7 +393,7 @@ class Deployment:
     @property
     def _held(self) -> Mapping[str, float]:
         """Bytes of the model's weights on each chip, by component."""
-        return {**self._split, "experts": self._experts_held * self._expert_bytes}
+        return {**self._split, "experts": self.experts_held * self.expert_bytes}
 
     @property
     def _split(self) -> Mapping[str, float]:
@@ -342,23 +402,24 @@ class Deployment:
         return {name: b * shares[name] for name, b in self.model.weight_bytes().items() if name != "experts"}
 
     @property
-    def _expert_bytes(self) -> float:
+    def expert_bytes(self) -> float:
         """Bytes of one routed expert of every layer."""
-        return self.model.weight_bytes()["experts"] / self._moe.experts if self._moe else 0.0
+        return self.model.weight_bytes()["experts"] / self.moe.experts if self.moe else 0.0
 
     @property
-    def _experts_held(self) -> int:
+    def experts_held(self) -> int:
         """Experts of each layer on a chip: whole ones, so some are there twice where the chips don't divide them."""
-        return -(-self._moe.experts // self.chips) if self._moe else 0
+        return -(-self.moe.experts // self.chips) if self.moe else 0
 
-    def _link_s(self, mine: float) -> float:
-        """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for the tokens of one chip."""
+    @functools.cached_property
+    def sent_s(self) -> float:
+        """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for a token of a replica."""
         inside, outside = self._peers()
         link = self.chip.link_bytes_s * self.efficiency.link
         network = self.chip.network_bytes_s * self.efficiency.link
-        visits = exchange_bytes(self.model)
+        visits = exchange_bytes(self.model) / self.balance
         exchange = max(inside * visits / link, outside * visits / network)
-        return mine * (exchange + reduce_bytes(self.model, self.tensor_parallel) / link)
+        return (exchange + reduce_bytes(self.model, self.tensor_parallel) / link) / self.tensor_parallel
 
     def _peers(self) -> tuple[float, float]:
         """Share of a token's expert visits that go to other replicas of the node, and to other nodes.
@@ -369,7 +430,8 @@ class Deployment:
         return (near - self.tensor_parallel) / self.chips, (self.chips - near) / self.chips
 
     @property
-    def _moe(self) -> MoE | None:
+    def moe(self) -> MoE | None:
+        """The feed-forward part of the layers with experts; None where there are none."""
         return next((ffn for _, ffn in self.model.layers if isinstance(ffn, MoE)), None)
 
 

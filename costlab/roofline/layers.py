@@ -31,12 +31,12 @@ class LayerCost:
         """Return the seconds of `new` tokens after `prefix` cached ones."""
         total = new * self.new_s + prefix * self.cached_s
         for each_s, stride, cap in self.reads:
-            total += each_s * _entries_between(prefix, new, stride, cap)
+            total += each_s * entries_between(prefix, new, stride, cap)
         return total
 
 
-def _entries_between(prefix: int, new: int, stride: int, cap: int | None) -> float:
-    """Entries that `new` queries after `prefix` tokens read; the two usual cases at once, for speed."""
+def entries_between(prefix: int, new: int, stride: int, cap: int | None) -> float:
+    """Return the entries that `new` queries after `prefix` tokens read; the two usual cases at once, for speed."""
     if stride == 1 and cap is None:
         return new * (2 * prefix + new + 1) / 2
     if stride == 1 and cap is not None and prefix >= cap:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from costlab.arch import Flops, Model, MoE
 from costlab.arrays import Floats
+from costlab.checks import count
 
 #: Bytes sent per activation element: FP8 to the experts, BF16 back (arXiv 2412.19437 sec. 3.2.2), BF16 in all-reduces.
 DISPATCH_BYTES, COMBINE_BYTES, REDUCE_BYTES = 1.0, 2.0, 2.0
@@ -56,6 +57,7 @@ class Step:
     link_s: float  # seconds of sending between chips
     tokens: float  # that the step yields, on all chips
     overlap: bool = True  # whether the three hide behind one another
+    fixed_s: float = 0.0  # seconds that hide behind none of the three: launches, scheduling, sampling
     cache_bytes: float = 0.0  # of its sequences on the fullest chip, which has to hold them beside the weights
 
     @property
@@ -65,8 +67,8 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """The longest part if they overlap, else the sum."""
-        return max(self.terms.values()) if self.overlap else sum(self.terms.values())
+        """The longest part if they overlap, else the sum; and what is fixed."""
+        return self.fixed_s + (max(self.terms.values()) if self.overlap else sum(self.terms.values()))
 
     @property
     def bound(self) -> Term:
@@ -80,10 +82,33 @@ class Step:
         return self.tokens / self.seconds
 
 
+@dataclass(frozen=True)
+class Piece:
+    """The part that some sequences have in a step: so many tokens of each, after others that are cached.
+
+    A piece of a prompt attends in the form of prefill, and its output head runs once, for the last token. A piece that
+    decodes attends in the form of decode, and its output head runs for each token: one, or several to be verified.
+    """
+
+    new: int  # tokens of each sequence that the step computes
+    prefix: int = 0  # tokens of each before them, which are cached
+    decoding: bool = False  # whether they are decoded (or verified), not read as a prompt
+    sequences: int = 1  # how many sequences do the same
+
+    @classmethod
+    def decode(cls, context: int, sequences: int = 1, rows: int = 1) -> Piece:
+        """Return a decode token of each sequence, or `rows` of them to be verified; the first one makes `context`.
+
+        Raises:
+            ValueError: a context, a number of sequences or of rows below 1.
+        """
+        return cls(count(rows, "rows"), count(context, "context") - 1, True, count(sequences, "sequences"))
+
+
 class Work(NamedTuple):
     """What each of `batch` sequences does in a step: compute `new` tokens, move and keep cache on each chip."""
 
-    batch: int  # sequences in the whole deployment
+    batch: int  # sequences, in the whole deployment or on one replica
     new: int  # tokens of each that the step computes
     flops: Flops  # of a sequence
     moved_bytes: float  # of a sequence's cache, read or written on each chip of its replica

@@ -16,7 +16,7 @@ from costlab.traces import Request
 
 
 @dataclass
-class Link:
+class TierLink:
     """The link from a tier to the next faster one, which carries one transfer at a time."""
 
     tier: Tier  # the slower one
@@ -33,7 +33,7 @@ class Prefetcher:
         links: of each tier, fastest first.
     """
 
-    def __init__(self, plan: Plan, cache: PrefixCache, links: Sequence[Link]) -> None:
+    def __init__(self, plan: Plan, cache: PrefixCache, links: Sequence[TierLink]) -> None:
         self.plan, self.cache, self.links = plan, cache, links
         self.given_up = 0.0
         self._rule = plan.prefetch_rule

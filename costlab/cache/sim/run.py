@@ -29,7 +29,7 @@ from costlab.cache.prefix.match import Lease, Match
 from costlab.cache.prefix.pools import Pool
 from costlab.cache.sim import costs, loading
 from costlab.cache.sim.plan import Plan
-from costlab.cache.sim.prefetch import Link, Prefetcher
+from costlab.cache.sim.prefetch import Prefetcher, TierLink
 from costlab.cache.sim.report import LinkReport, PoolReport, Report, TierReport, percentiles
 from costlab.cache.tiers import Tier
 from costlab.traces import Request, Trace, TraceError
@@ -116,7 +116,7 @@ class Replay:
         self.hits, self.hit_tokens = [0] * len(plan.tiers), [0] * len(plan.tiers)
         self.ttft_s: list[float] = []
         self.service_s: list[float] = []
-        self.links = [Link(tier) for tier in plan.tiers]
+        self.links = [TierLink(tier) for tier in plan.tiers]
         self.prefetcher = Prefetcher(plan, cache, self.links)
         self._server_free = self._last_arrival = self._first_arrival = 0.0
         self._footprint = plan.footprint

@@ -1,0 +1,138 @@
+"""Running sums of the sequences that decode on a replica, and the seconds of their coming steps in closed form."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+#: A step's seconds now, and by how much each later one takes longer.
+Line = tuple[float, float]
+
+
+class Bend:
+    """The sequences whose context is below a limit, from which on some layers read no more."""
+
+    __slots__ = ("_coming", "_left", "_steps", "limit", "sequences", "tokens")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit  # tokens of context
+        self.sequences = 0  # below the limit
+        self.tokens = 0  # of their contexts together
+        self._steps = 0  # taken so far
+        self._left: dict[int, int] = {}  # sequences that reach the limit, by the step at which they do
+        self._coming: list[int] = []  # heap of these steps
+
+    def add(self, context: int) -> None:
+        """Count a sequence, if it is below the limit."""
+        if context < self.limit:
+            at = self._steps + self.limit - context
+            if not self._left.get(at):
+                heapq.heappush(self._coming, at)
+            self._left[at] = self._left.get(at, 0) + 1
+            self.sequences += 1
+            self.tokens += context
+
+    def remove(self, context: int) -> None:
+        """Count a sequence no more."""
+        if context < self.limit:
+            self._left[self._steps + self.limit - context] -= 1
+            self.sequences -= 1
+            self.tokens -= context
+
+    @property
+    def steps_left(self) -> float:
+        """Steps until the next sequence reaches the limit; infinite where none is below it."""
+        while self._coming and not self._left[self._coming[0]]:
+            del self._left[heapq.heappop(self._coming)]
+        return self._coming[0] - self._steps if self._coming else math.inf
+
+    def advance(self, steps: int) -> None:
+        """Take steps, in each of which all contexts grow by a token."""
+        self._steps += steps
+        self.tokens += steps * self.sequences
+        while self.steps_left <= 0:
+            at = heapq.heappop(self._coming)
+            gone = self._left.pop(at)
+            self.sequences -= gone
+            self.tokens -= gone * (self.limit + self._steps - at)
+
+
+class DecodeLoad:
+    """The sequences that decode on a replica, as sums. A context is what the next step reads, its own token included.
+
+    A sequence whose prompt has p tokens decodes first at context p + 1: prefill yielded the token that is read then.
+    """
+
+    __slots__ = ("bends", "context_tokens", "sequences")
+
+    def __init__(self, bends: Sequence[int] = ()) -> None:
+        self.sequences = 0  # that decode
+        self.context_tokens = 0  # of all of them together
+        self.bends = tuple(Bend(limit) for limit in bends)
+
+    def add(self, context: int) -> None:
+        """Count a sequence that decodes from now on."""
+        self.sequences += 1
+        self.context_tokens += context
+        for bend in self.bends:
+            bend.add(context)
+
+    def remove(self, context: int) -> None:
+        """Count a sequence no more: one that was added, and has grown to this context."""
+        self.sequences -= 1
+        self.context_tokens -= context
+        for bend in self.bends:
+            bend.remove(context)
+
+    def advance(self, steps: int = 1) -> None:
+        """Take decode steps, in each of which all contexts grow by a token."""
+        self.context_tokens += steps * self.sequences
+        for bend in self.bends:
+            bend.advance(steps)
+
+    @property
+    def steps_to_bend(self) -> float:
+        """Decode steps that `StepCost.lines` holds for: until the next sequence passes a bend; infinite without."""
+        return min((bend.steps_left for bend in self.bends), default=math.inf)
+
+
+class StepLines(NamedTuple):
+    """Seconds of coming decode steps: step i takes the largest of several lines, base + slope x i."""
+
+    lines: tuple[Line, ...]  # of the terms and replicas that hide behind one another
+
+    def at(self, step: int) -> float:
+        """Return the seconds of a step, the next one being 0."""
+        return max(base + slope * step for base, slope in self.lines)
+
+    def total(self, steps: int) -> float:
+        """Return the seconds of the next `steps` steps together."""
+        total, step = 0.0, 0
+        while step < steps:
+            base, slope = max(self.lines, key=lambda line: (line[0] + line[1] * step, line[1]))
+            end = min([steps, *(_meet(base - b, s - slope, step) for b, s in self.lines if s > slope)])
+            many = end - step
+            total += many * base + slope * (many * (step + end - 1) / 2)
+            step = end
+        return total
+
+    def steps_until(self, seconds: float, most: int) -> int:
+        """Return the least number of steps that take at least so many seconds, from 1 to `most`.
+
+        What arrives after `seconds` finds that many steps over when the one in flight ends.
+        """
+        least = 1
+        while least < most:
+            middle = (least + most) // 2
+            if self.total(middle) >= seconds:
+                most = middle
+            else:
+                least = middle + 1
+        return least
+
+
+def _meet(ahead: float, steeper: float, step: int) -> int:
+    """The first step after `step` at which a line is the higher one: `ahead` lower at 0, and so much steeper."""
+    return max(step, math.floor(ahead / steeper)) + 1

@@ -1,0 +1,260 @@
+"""What a simulation or an engine writes down while it runs, a microsecond a request, and the report made of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from costlab.arrays import Bools, Floats
+from costlab.serving.metrics import Histogram, Objective
+from costlab.serving.report import (
+    Accounts,
+    ClassReport,
+    LinkUse,
+    PoolUse,
+    RequestRecord,
+    ServingReport,
+    Stability,
+)
+
+#: A request that is not at its end: when it arrived, and when its first token came (None where it has not).
+Unfinished = tuple[float, float | None]
+
+_FIELDS = 7  # of a finished request: those of `RequestRecord`
+_PENDING = 4096  # finished requests that wait to be counted together
+
+
+class Recorder:
+    """Counts what happens to requests; memory does not grow with their number unless records are asked for.
+
+    A simulator calls `arrive` once a request, then exactly one of `finish` and `leave`, and `gaps` for each step or
+    stretch of equal or evenly rising steps. Times may come in any order, but the first arrival comes first.
+
+    Args:
+        objective: what requests are held against; None asks nothing of them.
+        warm_up_s: seconds after the first arrival whose arrivals, and whose gaps, are left out of distributions.
+        classes: names of the classes by whose index `finish` is called.
+        records: whether to keep each finished request, 7 numbers each.
+        relative_error: of percentiles beyond `Histogram`'s exact ones.
+    """
+
+    def __init__(
+        self,
+        objective: Objective | None = None,
+        warm_up_s: float = 0.0,
+        classes: Sequence[str] = ("all",),
+        records: bool = False,
+        relative_error: float = 0.005,
+    ) -> None:
+        if not 0 <= warm_up_s < math.inf:
+            raise ValueError(f"warm_up_s = {warm_up_s} should be a number of seconds of at least 0")
+        if not classes:
+            raise ValueError("classes should name at least one")
+        self.objective, self.warm_up_s, self.classes = objective or Objective(), warm_up_s, tuple(classes)
+        self.arrived = 0
+        self.start_s = self.last_arrival_s = math.nan
+        self.rejected: Counter[str] = Counter()
+        self.cancelled = self.expired = 0
+        self.gap_histogram = Histogram(relative_error)
+        self._measure_from_s = math.nan
+        self._tallies = [_Tally(relative_error) for _ in self.classes]
+        self._whole = _Tally(relative_error)
+        self._rows: list[float] = []  # flat, `_FIELDS` a request
+        self._kept: list[Floats] | None = [] if records else None
+        self.finished, self.latency_sum_s, self.area_s, self._tokens = 0, 0.0, 0.0, 0
+
+    # --- what happens ------------------------------------------------------------------------------------------
+
+    def arrive(self, time_s: float) -> None:
+        """Count a request that reaches the service; the first comes first."""
+        if not self.arrived:
+            self.start_s = time_s
+            self._measure_from_s = time_s + self.warm_up_s
+        self.arrived += 1
+        self.last_arrival_s = time_s
+
+    def finish(
+        self,
+        arrival_s: float,
+        first_s: float,
+        last_s: float,
+        input_tokens: int,
+        output_tokens: int,
+        worst_gap_s: float = math.nan,
+        kind: int = 0,
+    ) -> None:
+        """Count a request whose last token is there.
+
+        Args:
+            arrival_s: when it came.
+            first_s: when prefill emitted its first token; a preemption does not move it.
+            last_s: when its last token came.
+            input_tokens: length of its prompt.
+            output_tokens: length of its answer, at least 1.
+            worst_gap_s: longest time between two of its tokens; NaN for one token.
+            kind: index of its class.
+        """
+        self._rows += (arrival_s, first_s, last_s, input_tokens, output_tokens, worst_gap_s, kind)
+        if len(self._rows) >= _FIELDS * _PENDING:
+            self._count()
+
+    def gaps(self, sequences: int, first_s: float, last_s: float, steps: int, end_s: float) -> None:
+        """Count the gaps of `sequences` sequences over `steps` steps, evenly rising from `first_s` to `last_s`.
+
+        Args:
+            sequences: how many saw these steps.
+            first_s: how long the first step took.
+            last_s: how long the last one took; the same for steps of equal length.
+            steps: how many.
+            end_s: when the last one ended; gaps that end before the warm-up are left out.
+        """
+        if end_s >= self._measure_from_s:
+            self.gap_histogram.add_rising(sequences, first_s, last_s, steps)
+
+    def gap(self, seconds: float, end_s: float) -> None:
+        """Count one gap of one sequence, such as one with a preemption or a transfer in it."""
+        if end_s >= self._measure_from_s:
+            self.gap_histogram.add(seconds)
+
+    def reject(self, reason: str, arrival_s: float, time_s: float, kind: int = 0) -> None:
+        """Count a request that the service refuses or gives up, e.g. "larger than memory" or "worker lost"."""
+        self.rejected[reason] += 1
+        self._miss(arrival_s, time_s, kind)
+
+    def expire(self, arrival_s: float, time_s: float, kind: int = 0) -> None:
+        """Count a request whose deadline passed."""
+        self.expired += 1
+        self._miss(arrival_s, time_s, kind)
+
+    def cancel(self, arrival_s: float, time_s: float) -> None:
+        """Count a request whose user left."""
+        self.cancelled += 1
+        self.area_s += time_s - arrival_s
+
+    def _miss(self, arrival_s: float, time_s: float, kind: int) -> None:
+        self.area_s += time_s - arrival_s
+        if arrival_s >= self._measure_from_s:
+            self._whole.judged += 1
+            self._tallies[kind].judged += 1
+
+    # --- counting what waits -----------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Count the finished requests that wait."""
+        rows = np.array(self._rows, dtype=np.float64).reshape(-1, _FIELDS)
+        self._rows.clear()
+        if not rows.size:
+            return
+        arrival, _, last, _, output, _, _ = rows.T
+        self.finished += len(rows)
+        self._tokens += int(output.sum())
+        self.latency_sum_s += float((last - arrival).sum())
+        if self._kept is not None:
+            self._kept.append(rows)
+        warm = rows[arrival >= self._measure_from_s]
+        self._whole.count(warm, self.objective)
+        if len(self._tallies) > 1:
+            for index in np.unique(warm[:, -1]).astype(int):
+                self._tallies[index].count(warm[warm[:, -1] == index], self.objective)
+
+    # --- the report --------------------------------------------------------------------------------------------
+
+    def report(
+        self,
+        layout: str,
+        end_s: float,
+        *,
+        queued: Iterable[Unfinished] = (),
+        running: Iterable[Unfinished] = (),
+        moving: Iterable[Unfinished] = (),
+        pools: Sequence[PoolUse] = (),
+        links: Sequence[LinkUse] = (),
+        failures: Mapping[str, int] | None = None,
+    ) -> ServingReport:
+        """Return the report of a run that has ended, or been cut, at `end_s`.
+
+        Args:
+            layout: what served, in words.
+            end_s: the last event.
+            queued: requests that wait for a step.
+            running: requests in a batch.
+            moving: requests whose cache is on its way.
+            pools: what the pools did.
+            links: what the links carried.
+            failures: what users saw go wrong, by what they saw.
+
+        Raises:
+            ValueError: requests that are lost or counted twice.
+        """
+        self._count()
+        states = [list(queued), list(running), list(moving)]
+        accounts = Accounts(
+            self.arrived, self.finished, dict(self.rejected), self.cancelled, self.expired, *map(len, states)
+        )
+        accounts.require_balance()
+        return ServingReport(
+            layout=layout,
+            accounts=accounts,
+            start_s=self.start_s,
+            last_arrival_s=self.last_arrival_s,
+            end_s=end_s,
+            warm_up_s=self.warm_up_s,
+            overall=self._whole.report("all"),
+            gaps=self.gap_histogram.distribution(),
+            latency_sum_s=self.latency_sum_s,
+            area_s=self.area_s + self.latency_sum_s,
+            stability=Stability("steady"),
+            objective=self.objective,
+            classes=tuple(
+                tally.report(name)
+                for name, tally in zip(self.classes, self._tallies, strict=True)
+                if len(self.classes) > 1
+            ),
+            pools=tuple(pools),
+            links=tuple(links),
+            failures=dict(failures or {}),
+            total_output_tokens=self._tokens,
+            records=self._records(),
+        )
+
+    def _records(self) -> tuple[RequestRecord, ...] | None:
+        if self._kept is None:
+            return None
+        rows = (row for block in self._kept for row in block.tolist())
+        found = (RequestRecord(*row[:3], int(row[3]), int(row[4]), row[5], int(row[6])) for row in rows)
+        return tuple(sorted(found, key=lambda served: served.arrival_s))
+
+
+class _Tally:
+    """The distributions of one class."""
+
+    def __init__(self, relative_error: float) -> None:
+        self.ttft, self.tpot, self.worst_gap, self.latency = (Histogram(relative_error) for _ in range(4))
+        self.requests = self.input_tokens = self.output_tokens = self.judged = self.met = 0
+
+    def count(self, rows: Floats, objective: Objective) -> None:
+        """Count finished requests, [requests, 7]."""
+        arrival, first, last, given, output, worst, _ = rows.T
+        ttft, latency = first - arrival, last - arrival
+        several: Bools = output > 1
+        tpot = np.where(several, (last - first) / np.maximum(output - 1, 1), np.nan)
+        self.requests += len(rows)
+        self.input_tokens += int(given.sum())
+        self.output_tokens += int(output.sum())
+        missed = (ttft > objective.ttft_s) | (tpot > objective.tpot_s) | (worst > objective.worst_gap_s)
+        self.judged += len(rows)
+        self.met += len(rows) - int(missed.sum())
+        self.ttft.add_many(ttft)
+        self.latency.add_many(latency)
+        self.tpot.add_many(tpot[several])
+        self.worst_gap.add_many(worst[~np.isnan(worst)])
+
+    def report(self, name: str) -> ClassReport:
+        """Return what was counted."""
+        spread = (each.distribution() for each in (self.ttft, self.tpot, self.worst_gap, self.latency))
+        return ClassReport(
+            name, self.requests, self.input_tokens, self.output_tokens, *spread, judged=self.judged, met=self.met
+        )
