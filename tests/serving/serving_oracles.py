@@ -1,6 +1,6 @@
 """Queues that the simulator must agree with, each written again as a short loop or a closed form.
 
-Nothing here imports `costlab.serving`. The engine at the end is vLLM's scheduler taken one step at a time over plain
+Nothing here imports `costlab.serving`. The engines at the end take one step at a time over plain
 lists; NVIDIA's replay gives the same times (`benchmarks/serving.py`).
 """
 
@@ -103,7 +103,7 @@ def layered_end(prefill, layers, transfer):
     return end
 
 
-# --- vLLM's scheduler, a step at a time ---------------------------------------------------------------------------
+# --- engines, a step at a time ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -123,10 +123,14 @@ class Call:
     def known(self):
         return self.prompt + len(self.times)
 
+    @property
+    def left(self):
+        return self.known - self.computed
+
 
 @dataclass
 class Rules:
-    """vLLM V1's options, by the names of this house."""
+    """Options of the schedulers, by one name each."""
 
     blocks: int = 10**9
     block: int = 16
@@ -137,69 +141,38 @@ class Rules:
     whole_prompt: bool = False
 
 
-def engine(requests, step_s, rules):
-    """Serve (arrival, prompt, output) on one worker; `step_s` takes [(tokens before, new tokens, whether decode)].
+def engine(calls, step_s, rules, choose):
+    """Serve calls on one worker until all are done.
+
+    Args:
+        calls: `Call`s, or (arrival, prompt, output).
+        step_s: seconds of a step [(tokens before, new tokens, whether past the prompt)].
+        rules: the scheduler's options.
+        choose: who computes how many tokens in a step, with their blocks taken: `vllm`, `sarathi` or `orca`.
 
     Returns:
-        The calls, in the order given, with the time of each token.
+        The calls, in the order given, with the time of each token; and [(end of a step, its seconds, who took part)].
     """
-    calls = [Call(*request, name) for name, request in enumerate(requests)]
+    calls = [call if isinstance(call, Call) else Call(*call, name) for name, call in enumerate(calls)]
     coming = sorted(calls, key=lambda call: (call.arrival, call.name))
-    waiting, running, now = [], [], 0.0
+    waiting, running, now, steps = [], [], 0.0, []
     while coming or waiting or running:
         if not waiting and not running:
             now = max(now, coming[0].arrival)
         while coming and coming[0].arrival <= now:
             waiting.append(coming.pop(0))
-        doing = one_step(waiting, running, rules)
+        doing = choose(waiting, running, rules)
         assert doing, f"nothing to do with {len(waiting)} waiting and {len(running)} running"
-        now += step_s([(c.computed, new, c.computed >= c.prompt) for c, new in doing])
+        seconds = step_s([(call.computed, new, call.computed >= call.prompt) for call, new in doing])
+        now += seconds
+        steps.append((now, seconds, [call.name for call, _ in doing]))
         for call, new in doing:
             call.computed += new
-            if call.computed == call.known:
+            if not call.left:
                 call.times.append(now)
             if len(call.times) == call.output:
                 running.remove(call)
-    return calls
-
-
-def one_step(waiting, running, rules):
-    """Choose who computes how many tokens, and take their blocks: [(call, new tokens)]."""
-    doing, budget, victims, place = [], rules.budget, 0, 0
-    while place < len(running) and budget:
-        call = running[place]
-        new = most_new(call, budget, rules)
-        while call in running and free_blocks(running, rules) < needed(call, new, rules):
-            victim = running.pop()
-            budget += sum(took for other, took in doing if other is victim)
-            doing = [pair for pair in doing if pair[0] is not victim]
-            victim.computed = victim.blocks = 0
-            victim.preempted += 1
-            victims += 1
-            waiting.insert(0, victim)
-        if call not in running:
-            break
-        call.blocks += needed(call, new, rules)
-        doing.append((call, new))
-        budget -= new
-        place += 1
-    while waiting and budget and not victims and len(running) < rules.running:
-        call = waiting[0]
-        new = most_new(call, budget, rules)
-        whole = needed(call, call.known if rules.whole_prompt else new, rules)
-        kept = int(rules.watermark * rules.blocks) if running else 0
-        if free_blocks(running, rules) - kept < whole:
-            break
-        running.append(waiting.pop(0))
-        call.blocks += needed(call, new, rules)
-        doing.append((call, new))
-        budget -= new
-    return doing
-
-
-def most_new(call, budget, rules):
-    left = call.known - call.computed
-    return min(left, budget, rules.long_prefill or left)
+    return calls, steps
 
 
 def needed(call, new, rules):
@@ -208,3 +181,101 @@ def needed(call, new, rules):
 
 def free_blocks(running, rules):
     return rules.blocks - sum(call.blocks for call in running)
+
+
+def preempt(call, waiting):
+    call.computed = call.blocks = 0
+    call.preempted += 1
+    waiting.insert(0, call)
+
+
+def vllm(waiting, running, rules):
+    """vLLM V1 (`scheduler.py`): running first, the last of them gives way, then the queue unless one gave way."""
+
+    def most(call):
+        return min(call.left, budget, rules.long_prefill or call.left)
+
+    doing, budget, victims, place = [], rules.budget, 0, 0
+    while place < len(running) and budget:
+        call = running[place]
+        new = most(call)
+        while call in running and free_blocks(running, rules) < needed(call, new, rules):
+            victim = running.pop()
+            budget += sum(took for other, took in doing if other is victim)
+            doing = [pair for pair in doing if pair[0] is not victim]
+            preempt(victim, waiting)
+            victims += 1
+        if call not in running:
+            break
+        call.blocks += needed(call, new, rules)
+        doing.append((call, new))
+        budget -= new
+        place += 1
+    while waiting and budget and not victims and len(running) < rules.running:
+        call = waiting[0]
+        new = most(call)
+        kept = int(rules.watermark * rules.blocks) if running else 0
+        if free_blocks(running, rules) - kept < needed(call, call.left if rules.whole_prompt else new, rules):
+            break
+        running.append(waiting.pop(0))
+        call.blocks += needed(call, new, rules)
+        doing.append((call, new))
+        budget -= new
+    return doing
+
+
+def orca(waiting, running, rules):
+    """Orca: whole prompts, admitted while the longest answers of all fit; so nobody ever gives way."""
+    while waiting and len(running) < rules.running:
+        call = waiting[0]
+        most = -(-(call.prompt + call.output) // rules.block)
+        if free_blocks(running, rules) < most:
+            break
+        running.append(waiting.pop(0))
+        call.blocks = most
+    return [(call, call.left) for call in running]
+
+
+def sarathi(waiting, running, rules):
+    """Sarathi (`sarathi_scheduler.py`): a token of each running answer, then chunks of prompts up to the budget."""
+    running.sort(key=lambda call: (call.arrival, call.name))
+    doing, budget = [], rules.budget
+    for call in list(running):
+        if call not in running or not call.times or call.left > 1:
+            continue
+        while call in running and free_blocks(running, rules) < needed(call, 1, rules):
+            preempt(running.pop(), waiting)
+        if call in running:
+            call.blocks += needed(call, 1, rules)
+            doing.append((call, 1))
+            budget -= 1
+    kept = {id(call) for call in running}
+    doing = [pair for pair in doing if id(pair[0]) in kept]
+    for call in running:
+        if call.left and (call, 1) not in doing and budget > 0:
+            doing.append((call, min(call.left, budget)))
+            budget -= doing[-1][1]
+    while waiting and budget > 0 and len(running) < rules.running:
+        call = waiting[0]
+        if free_blocks(running, rules) - needed(call, call.known, rules) < rules.watermark * rules.blocks:
+            break
+        running.append(waiting.pop(0))
+        call.blocks = needed(call, call.known, rules)
+        doing.append((call, min(call.left, budget)))
+        budget -= doing[-1][1]
+    return doing
+
+
+def separated(requests, step_s, rules, transfer_s):
+    """One worker prefills, another decodes, and each transfer takes its own time, whatever else is under way.
+
+    Returns:
+        The calls with the times of their tokens, the first of which is prefill's.
+    """
+    prefills, _ = engine([(arrival, prompt, 1) for arrival, prompt, _ in requests], step_s, rules, vllm)
+    moved = [
+        Call(call.times[0] + transfer_s(prompt), prompt, output, name, prompt, 0, list(call.times))
+        for name, (call, (_, prompt, output)) in enumerate(zip(prefills, requests, strict=True))
+    ]
+    engine([call for call in moved if call.output > 1], step_s, rules, vllm)
+    return moved
