@@ -42,14 +42,30 @@ from costlab.catalog.records import (
     Succession,
     TraceStatistics,
 )
+from costlab.catalog.serving import (
+    LayoutRegime,
+    NodeRate,
+    OutputPrice,
+    PhaseRates,
+    ServingCatalog,
+    ServingFigures,
+    ServingGain,
+    ServingObjective,
+    ServingRow,
+    ServingTable,
+    SplitCluster,
+    TransferTable,
+)
 from costlab.checks import pick
 
 __all__ = [
     "DTYPE_BYTES", "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord",
-    "ClaimedModel", "DraftHead", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "MeasuredSpeedup", "ModelRecord",
-    "Mtp", "Offer", "Place", "PositionAcceptance", "PrefetchRule", "PriceRow", "PriceWindow", "Published",
-    "RopeStretch", "Routing", "Running", "Scenario", "ServingDay", "StorageMedium", "Succession", "TraceStatistics",
-    "chip", "decode", "model", "place_of", "tables",
+    "ClaimedModel", "DraftHead", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "LayoutRegime", "MeasuredSpeedup",
+    "ModelRecord", "Mtp", "NodeRate", "Offer", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance",
+    "PrefetchRule", "PriceRow", "PriceWindow", "Published", "RopeStretch", "Routing", "Running", "Scenario",
+    "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow", "ServingTable",
+    "SplitCluster", "StorageMedium", "Succession", "TraceStatistics", "TransferTable", "chip", "decode", "model",
+    "place_of", "tables",
 ]  # fmt: skip
 
 
@@ -99,7 +115,30 @@ def tables(folder: Path = FOLDER) -> Catalog:
         positions=_tables(PositionAcceptance, accepted, "positions"),
         entropy_fits=_tables(EntropyFit, accepted, "fit"),
         speedups=_tables(MeasuredSpeedup, accepted, "speedup"),
+        serving=_serving(read_toml(folder / "serving.toml")),
     )
+
+
+def _serving(source: TomlFile) -> ServingCatalog:
+    kinds = ("rates", "objective", "cluster", "gain", "table", "transfer", "node", "price", "regime", "figures")
+    _only(source, *kinds)
+    try:
+        return ServingCatalog(
+            rates=_tables(PhaseRates, source, "rates"),
+            objectives=_tables(ServingObjective, source, "objective"),
+            clusters=_tables(SplitCluster, source, "cluster"),
+            gains=_tables(ServingGain, source, "gain"),
+            tables=_tables(ServingTable, source, "table"),
+            transfers=_tables(TransferTable, source, "transfer"),
+            nodes=_tables(NodeRate, source, "node"),
+            output_prices=_tables(OutputPrice, source, "price"),
+            regimes=_tables(LayoutRegime, source, "regime"),
+            figures=_tables(ServingFigures, source, "figures"),
+        )
+    except CatalogError:
+        raise
+    except ValueError as error:  # between tables
+        raise CatalogError(f"{source.file}: {error}") from error
 
 
 def model(key: str) -> ModelRecord:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.decoding import FrozenDict
+from costlab.catalog.serving import ServingCatalog
 
 #: In the records a field is called `date`, so its type needs other names.
 Day = date
@@ -482,3 +483,4 @@ class Catalog:
     positions: Mapping[str, PositionAcceptance]  # acceptance of drafted tokens, by position
     entropy_fits: Mapping[str, EntropyFit]  # accepted length by the entropy of the next token
     speedups: Mapping[str, MeasuredSpeedup]  # what drafting gained, by batch
+    serving: ServingCatalog  # published figures of serving

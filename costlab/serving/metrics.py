@@ -155,9 +155,12 @@ class Histogram:
 
     def add_many(self, values: ArrayLike) -> None:
         """Count many values of at least 0."""
-        self._values.extend(np.asarray(values, dtype=np.float64).tolist())
-        if len(self._values) > self._PENDING + self.exact:
+        many = np.asarray(values, dtype=np.float64)
+        if self._bins is None and len(self._values) + many.size <= self.exact:
+            self._values.extend(many.tolist())
+        elif many.size:
             self._spill()
+            self._count_values(many)
 
     def add_rising(self, copies: int, first: float, last: float, steps: int) -> None:
         """Count `copies` times the `steps` values that lie at equal distances from `first` to `last`.
@@ -226,10 +229,11 @@ class Histogram:
 
     def distribution(self) -> Distribution:
         """Return count, sum, extremes and the percentiles at `SHARES`."""
-        found = self.quantiles(SHARES)
-        extremes = self.quantiles([0, 1]) if self._bins is None else [self._least, self._most]
-        error = 0.0 if self._bins is None else self.relative_error
-        return Distribution(self.count, self.total, *extremes, *found, relative_error=error)
+        least, p50, p90, p95, p99, p999, most = self.quantiles([0, *SHARES, 1])
+        error = 0.0
+        if self._bins is not None:
+            least, most, error = self._least, self._most, self.relative_error
+        return Distribution(self.count, self.total, least, most, p50, p90, p95, p99, p999, error)
 
     def _sorted(self) -> tuple[Floats, Ints]:
         """Return values in rising order and how often each was counted: exact ones, or the middles of bins."""
@@ -264,19 +268,22 @@ class Histogram:
         return np.where(values < self.LEAST, 0, places)
 
     def _spill(self) -> None:
-        """Count into bins what waits, if more waits than is kept as it is."""
+        """Count into bins what waits."""
         if self._bins is None:
             self._bins = np.zeros(int(math.log(self.MOST / self.LEAST) / self._log_ratio) + 3, np.int64)
         if self._values:
-            values = np.array(self._values, dtype=np.float64)
-            self._bins += np.bincount(self._index(values), minlength=self._bins.size)
-            self._note(values.size, float(values.sum()), float(values.min()), float(values.max()))
+            self._count_values(np.array(self._values, dtype=np.float64))
             self._values.clear()
         if self._runs:
-            self._spill_runs(*self._pending_runs())
+            self._count_runs(*self._pending_runs())
             self._runs.clear()
 
-    def _spill_runs(self, copies: Floats, first: Floats, last: Floats, steps: Floats) -> None:
+    def _count_values(self, values: Floats) -> None:
+        assert self._bins is not None
+        self._bins += np.bincount(self._index(values), minlength=self._bins.size)
+        self._note(values.size, float(values.sum()), float(values.min()), float(values.max()))
+
+    def _count_runs(self, copies: Floats, first: Floats, last: Floats, steps: Floats) -> None:
         """Count runs: how many of a run's steps lie below each edge that it crosses follows from its rise."""
         assert self._bins is not None
         low, high = np.minimum(first, last), np.maximum(first, last)
@@ -290,8 +297,8 @@ class Histogram:
         below[np.cumsum(touched) - 1] = steps  # the last bin takes the rest
         fresh = np.diff(below, prepend=0.0)
         fresh[np.cumsum(touched) - touched] = below[np.cumsum(touched) - touched]
-        weights = (fresh * copies[run]).astype(np.int64)
-        np.add.at(self._bins, begin[run] + place, weights)
+        weights = fresh * copies[run]
+        self._bins += np.bincount(begin[run] + place, weights, self._bins.size).astype(np.int64)
         self._note(int((copies * steps).sum()), float((copies * steps * (low + high) / 2).sum()), low.min(), high.max())
 
     def _note(self, count: int, total: float, least: float, most: float) -> None:

@@ -17,8 +17,8 @@ from costlab.serving.report import (
     PoolUse,
     RequestRecord,
     ServingReport,
-    Stability,
 )
+from costlab.serving.stability import SETTLED, Levels
 
 #: A request that is not at its end: when it arrived, and when its first token came (None where it has not).
 Unfinished = tuple[float, float | None]
@@ -64,7 +64,10 @@ class Recorder:
         self._whole = _Tally(relative_error)
         self._rows: list[float] = []  # flat, `_FIELDS` a request
         self._kept: list[Floats] | None = [] if records else None
-        self.finished, self.latency_sum_s, self.area_s, self._tokens = 0, 0.0, 0.0, 0
+        self._levels = Levels()
+        self._gone: list[float] = []  # flat: arrival, first token, end, of requests without an answer
+        self._answering = Histogram(relative_error)  # first to last token, s
+        self.finished, self.latency_sum_s, self._tokens = 0, 0.0, 0
 
     # --- what happens ------------------------------------------------------------------------------------------
 
@@ -119,23 +122,43 @@ class Recorder:
         if end_s >= self._measure_from_s:
             self.gap_histogram.add(seconds)
 
-    def reject(self, reason: str, arrival_s: float, time_s: float, kind: int = 0) -> None:
-        """Count a request that the service refuses or gives up, e.g. "larger than memory" or "worker lost"."""
+    def reject(
+        self, reason: str, arrival_s: float, time_s: float, first_s: float | None = None, tokens: int = 0, kind: int = 0
+    ) -> None:
+        """Count a request that the service refuses or gives up.
+
+        Args:
+            reason: in words, e.g. "larger than memory" or "worker lost".
+            arrival_s: when it came.
+            time_s: when it was given up.
+            first_s: when its first token was emitted; None where none was.
+            tokens: how many were emitted.
+            kind: index of its class.
+        """
         self.rejected[reason] += 1
-        self._miss(arrival_s, time_s, kind)
+        self._leave(arrival_s, time_s, first_s, tokens)
+        self._miss(arrival_s, kind)
 
-    def expire(self, arrival_s: float, time_s: float, kind: int = 0) -> None:
-        """Count a request whose deadline passed."""
+    def expire(
+        self, arrival_s: float, time_s: float, first_s: float | None = None, tokens: int = 0, kind: int = 0
+    ) -> None:
+        """Count a request whose deadline passed; the arguments are those of `reject`."""
         self.expired += 1
-        self._miss(arrival_s, time_s, kind)
+        self._leave(arrival_s, time_s, first_s, tokens)
+        self._miss(arrival_s, kind)
 
-    def cancel(self, arrival_s: float, time_s: float) -> None:
-        """Count a request whose user left."""
+    def cancel(self, arrival_s: float, time_s: float, first_s: float | None = None, tokens: int = 0) -> None:
+        """Count a request whose user left; it is held against no objective. The arguments are those of `reject`."""
         self.cancelled += 1
-        self.area_s += time_s - arrival_s
+        self._leave(arrival_s, time_s, first_s, tokens)
 
-    def _miss(self, arrival_s: float, time_s: float, kind: int) -> None:
-        self.area_s += time_s - arrival_s
+    def _leave(self, arrival_s: float, time_s: float, first_s: float | None, tokens: int) -> None:
+        self._gone += (arrival_s, time_s if first_s is None else first_s, time_s)
+        self._tokens += tokens
+        if len(self._gone) >= 3 * _PENDING:
+            self._count_gone()
+
+    def _miss(self, arrival_s: float, kind: int) -> None:
         if arrival_s >= self._measure_from_s:
             self._whole.judged += 1
             self._tallies[kind].judged += 1
@@ -148,7 +171,9 @@ class Recorder:
         self._rows.clear()
         if not rows.size:
             return
-        arrival, _, last, _, output, _, _ = rows.T
+        arrival, first, last, _, output, _, _ = rows.T
+        self._levels.add(arrival - self.start_s, first - self.start_s, last - self.start_s)
+        self._answering.add_many(last - first)
         self.finished += len(rows)
         self._tokens += int(output.sum())
         self.latency_sum_s += float((last - arrival).sum())
@@ -159,6 +184,12 @@ class Recorder:
         if len(self._tallies) > 1:
             for index in np.unique(warm[:, -1]).astype(int):
                 self._tallies[index].count(warm[warm[:, -1] == index], self.objective)
+
+    def _count_gone(self) -> None:
+        """Count those that wait among the requests that left without an answer."""
+        times = np.array(self._gone, dtype=np.float64).reshape(-1, 3).T - self.start_s
+        self._levels.add(times[0], times[1], times[2])
+        self._gone.clear()
 
     # --- the report --------------------------------------------------------------------------------------------
 
@@ -173,6 +204,7 @@ class Recorder:
         pools: Sequence[PoolUse] = (),
         links: Sequence[LinkUse] = (),
         failures: Mapping[str, int] | None = None,
+        unfinished_tokens: int = 0,
     ) -> ServingReport:
         """Return the report of a run that has ended, or been cut, at `end_s`.
 
@@ -185,16 +217,22 @@ class Recorder:
             pools: what the pools did.
             links: what the links carried.
             failures: what users saw go wrong, by what they saw.
+            unfinished_tokens: emitted to requests that are not at their end.
 
         Raises:
-            ValueError: requests that are lost or counted twice.
+            ValueError: no request at all, or requests that are lost or counted twice.
         """
+        if not self.arrived:
+            raise ValueError("no request arrived, so there is nothing to report")
         self._count()
+        self._count_gone()
         states = [list(queued), list(running), list(moving)]
         accounts = Accounts(
             self.arrived, self.finished, dict(self.rejected), self.cancelled, self.expired, *map(len, states)
         )
         accounts.require_balance()
+        self._count_unfinished([request for state in states for request in state])
+        arrivals_s = self.last_arrival_s - self.start_s
         return ServingReport(
             layout=layout,
             accounts=accounts,
@@ -205,8 +243,8 @@ class Recorder:
             overall=self._whole.report("all"),
             gaps=self.gap_histogram.distribution(),
             latency_sum_s=self.latency_sum_s,
-            area_s=self.area_s + self.latency_sum_s,
-            stability=Stability("steady"),
+            area_s=self._levels.area_s(end_s - self.start_s),
+            stability=self._levels.growth(arrivals_s, self._answering.quantile(0.9) <= SETTLED * arrivals_s),
             objective=self.objective,
             classes=tuple(
                 tally.report(name)
@@ -216,16 +254,21 @@ class Recorder:
             pools=tuple(pools),
             links=tuple(links),
             failures=dict(failures or {}),
-            total_output_tokens=self._tokens,
+            total_output_tokens=self._tokens + unfinished_tokens,
             records=self._records(),
         )
+
+    def _count_unfinished(self, requests: Sequence[Unfinished]) -> None:
+        times = [(arrival, math.inf if first is None else first, math.inf) for arrival, first in requests]
+        arrival, first, end = np.array(times, dtype=np.float64).reshape(-1, 3).T - self.start_s
+        self._levels.add(arrival, first, end)
 
     def _records(self) -> tuple[RequestRecord, ...] | None:
         if self._kept is None:
             return None
         rows = (row for block in self._kept for row in block.tolist())
-        found = (RequestRecord(*row[:3], int(row[3]), int(row[4]), row[5], int(row[6])) for row in rows)
-        return tuple(sorted(found, key=lambda served: served.arrival_s))
+        found = (RequestRecord(a, f, z, int(i), int(o), worst, int(kind)) for a, f, z, i, o, worst, kind in rows)
+        return tuple(sorted(found, key=lambda record: record.arrival_s))
 
 
 class _Tally:
@@ -254,7 +297,15 @@ class _Tally:
 
     def report(self, name: str) -> ClassReport:
         """Return what was counted."""
-        spread = (each.distribution() for each in (self.ttft, self.tpot, self.worst_gap, self.latency))
         return ClassReport(
-            name, self.requests, self.input_tokens, self.output_tokens, *spread, judged=self.judged, met=self.met
+            name,
+            self.requests,
+            self.input_tokens,
+            self.output_tokens,
+            self.ttft.distribution(),
+            self.tpot.distribution(),
+            self.worst_gap.distribution(),
+            self.latency.distribution(),
+            self.judged,
+            self.met,
         )

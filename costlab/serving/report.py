@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from costlab.serving.metrics import Distribution, Objective
+from costlab.serving.stability import Stability
 from costlab.text import plain
 
 
@@ -79,32 +80,6 @@ class LinkUse:
     moved_bytes: float = 0.0  # bytes that crossed it, those of copies and failed tries among them
     busy_s: float = 0.0  # seconds with at least one transfer under way
     failed: int = 0  # transfers that did not arrive
-
-
-@dataclass(frozen=True)
-class Stability:
-    """Whether the run kept up with what arrived, judged over the later half of the arrivals."""
-
-    verdict: str  # "steady", "growing" or "too short"
-    growth_per_s: float = 0.0  # requests by which those in the system grow in a second
-    share: float = 0.0  # the same as a share of the arrivals
-    what: str = ""  # which number grows: "queue" (before the first token) or "batch" (after it)
-
-    @property
-    def growing(self) -> bool:
-        """Whether the run has no mean that a longer one would confirm."""
-        return self.verdict == "growing"
-
-    def sentence(self) -> str:
-        """Return the finding in words; empty for a steady run."""
-        if self.verdict == "too short":
-            return "too short to tell whether the queue grows: requests take about as long as all arrivals together"
-        if not self.growing:
-            return ""
-        return (
-            f"unstable: the {self.what} grows by {self.growth_per_s:.3g} requests/s, {self.share:.0%} of the "
-            "arrivals; waiting times depend on how long the run is, so no mean is given"
-        )
 
 
 @dataclass(frozen=True)

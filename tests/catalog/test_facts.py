@@ -10,20 +10,21 @@ from costlab import catalog
 
 CATALOG = catalog.tables()
 # The catalog was compiled on this day; later dates are misprints.
-COMPILED = date(2026, 11, 25)
+COMPILED = date(2026, 11, 26)
 
 
 def entries():
     """Every entry of every file, with a name that says where it stands."""
-    for field in dataclasses.fields(CATALOG):
-        if field.name == "claims":  # a claim's source is its articles
+    files = [(field.name, getattr(CATALOG, field.name)) for field in dataclasses.fields(CATALOG)]
+    files += [(field.name, getattr(CATALOG.serving, field.name)) for field in dataclasses.fields(CATALOG.serving)]
+    for name, table in files:
+        if name in ("claims", "serving"):  # a claim's source is its articles; what serving holds comes table by table
             continue
-        table = getattr(CATALOG, field.name)
         rows = table.items() if hasattr(table, "items") else enumerate(table)
         for key, entry in rows:
-            yield pytest.param(entry, id=f"{field.name}-{key}")
+            yield pytest.param(entry, id=f"{name}-{key}")
             for i, offer in enumerate(getattr(entry, "offers", ())):
-                yield pytest.param(offer, id=f"{field.name}-{key}-offer{i}")
+                yield pytest.param(offer, id=f"{name}-{key}-offer{i}")
 
 
 @pytest.mark.parametrize("entry", list(entries()))

@@ -69,6 +69,16 @@ def test_not_text(folder):
         ("acceptance.toml", "[positions.deepseek-v3]"),
         ("acceptance.toml", "[fit.mimo-v2-flash]"),
         ("acceptance.toml", "[speedup.deepseek-v3]"),
+        ("serving.toml", "[rates.distserve-13b]"),
+        ("serving.toml", "[objective.distserve-chat-13b]"),
+        ("serving.toml", "[cluster.splitwise-hh-code]"),
+        ("serving.toml", "[gain.distserve-chat]"),
+        ("serving.toml", "[table.vllm-watermark]"),
+        ("serving.toml", "[transfer.qwen3-8b]"),
+        ("serving.toml", "[node.kimi-k2-decode]"),
+        ("serving.toml", "[price.sglang-96-h100]"),
+        ("serving.toml", "[regime.taichi-both]"),
+        ("serving.toml", "[figures.watermark]"),
     ],
 )
 @pytest.mark.parametrize("key", ["source", "date"])
@@ -114,6 +124,14 @@ def test_empty_source(folder):
         ("fx.toml", "[[rate]]", "[[rates]]", ["rates", "unknown table"]),
         ("acceptance.toml", "[curve.v4-pro]", "[curves.v4-pro]", ["curves", "unknown table", "curve, positions"]),
         ("acceptance.toml", "top_p = 0.95", "topp = 0.95", ["curve.glm-5.2", "'topp'", "did you mean 'top_p'"]),
+        (
+            "serving.toml",
+            "[gain.distserve-chat]",
+            "[gains.distserve-chat]",
+            ["gains", "unknown table", "cluster, gain"],
+        ),
+        ("serving.toml", "ttft_s = 0.25", "ttfts = 0.25", ["objective.distserve-chat-13b", "did you mean 'ttft_s'"]),
+        ("serving.toml", "value = 0.02,", "vaule = 0.02,", ["table.vllm-watermark", "did you mean 'value'"]),
     ],
 )
 def test_unknown_key_with_a_hint(folder, file, old, new, words):
@@ -150,6 +168,19 @@ def test_unknown_key_with_a_hint(folder, file, old, new, words):
         ("acceptance.toml", 'load = "1 query/s"\n', "", ["llama-3-70b-draft-idle", "should be one, with its load"]),
         ("acceptance.toml", "accepted_length = 2.8", "accepted_length = 0.8", ["accepted_length = 0.8", "at least 1"]),
         ("acceptance.toml", "acceptance = 0.75", "acceptance = 7.5", ["acceptance = 7.5", "between 0 and 1"]),
+        ("serving.toml", "both_requests_s = 1.6", "both_requests_s = 0", ["distserve-13b", "= 0.0", "above 0"]),
+        ("serving.toml", "attainment = 0.9", "attainment = 90", ["attainment = 90.0", "at most 1"]),
+        ("serving.toml", "ttft_s = 0.25", "ttft_s = inf", ["ttft_s = inf", "finite"]),
+        ("serving.toml", "tpot_s = 0.1", "tpot_s = -0.1", ["tpot_s = -0.1", "above 0"]),
+        ("serving.toml", "requests_s = 130.0\n", "", ["splitwise-aa-code-130", "both_machines = 113", "requests_s"]),
+        ("serving.toml", "high = 4.6", "high = 1.6", ["distserve-chat", "low = 2.0", "at most high = 1.6"]),
+        ("serving.toml", 'lever = "separation"', 'lever = "seperation"', ["lever = 'seperation'", "'separation'"]),
+        ("serving.toml", 'setting = "0.02"', 'setting = "off"', ["vllm-watermark", "each named once"]),
+        ("serving.toml", "ttft_p99_s = 0.72", "ttft_p99_s = -0.72", ["mooncake-a10-2048", "at least 0"]),
+        ("serving.toml", "[2.07e-3, ", "[", ["qwen3-235b", "transfer_s should have one figure"]),
+        ("serving.toml", "[128, 256, 512", "[256, 128, 512", ["qwen3-235b", "should rise from 1"]),
+        ("serving.toml", "tokens_s = 62713.0", "tokens_s = nan", ["deepseek-profile-prefill", "tokens_s = nan"]),
+        ("serving.toml", "usd_per_chip_hour = 2.0", "usd_per_chip_hour = 0", ["sglang-96-h100", "above 0"]),
     ],
 )
 def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):
@@ -158,6 +189,13 @@ def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):
     for word in [file, *words]:
         assert word in message
     assert re.search(rf"{file}:\d+ ", message)
+
+
+@pytest.mark.parametrize("key", ["sglang-decode-2001", "sglang-decode-2000"])
+def test_a_price_names_a_rate_of_each_phase(folder, key):
+    spoil(folder, "serving.toml", 'prefill = "sglang-prefill-2000"', f'prefill = "{key}"')
+    message = refused(folder)
+    assert f"serving.toml: price.sglang-96-h100: prefill = '{key}' should be a prefill node's key" in message
 
 
 def build(folder, key="deepseek-v3"):
