@@ -1,4 +1,1 @@
-"""The serving lever: requests, workers and links simulated step by step, and the layouts in which they work.
-
-Chapter: serving
-"""
+"""Serving: requests, queues, batches and pools, simulated step by step and planned."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from costlab.serving.metrics import Distribution, Objective
 from costlab.serving.stability import Stability
-from costlab.text import plain
+from costlab.text import Table, bytes_text, plain
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class ClassReport:
         return self.met / self.judged if self.judged else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ServingReport:
     """The outcome of a run. Times are in seconds from the trace's beginning.
 
@@ -169,7 +169,184 @@ class ServingReport:
         """Whether enough of the judged requests met the objective, and the run kept up."""
         return not self.stability.growing and self.overall.attainment >= self.objective.share
 
+    # --- for people --------------------------------------------------------------------------------------------
+
+    def times(self) -> Table:
+        """Return how long users waited: mean and percentiles of TTFT, TPOT, gaps, worst gap and latency."""
+        spreads = {
+            "time to first token": self.overall.ttft,
+            "time per output token": self.overall.tpot,
+            "gap between tokens": self.gaps,
+            "a request's worst gap": self.overall.worst_gap,
+            "arrival to last token": self.overall.latency,
+        }
+        return Table([self._time_row(what, spread) for what, spread in spreads.items()], caption=self._set())
+
+    def _time_row(self, what: str, spread: Distribution) -> dict[str, Any]:
+        mean = math.nan if self.stability.growing else spread.mean
+        shown = {"mean": mean, **{name: getattr(spread, key) for name, key in _SHOWN.items()}}
+        return {
+            "seconds": what,
+            **{head: None if value is None else seconds_text(value) for head, value in shown.items()},
+        }
+
+    def _set(self) -> str:
+        after = f" and arrived after the first {self.warm_up_s:g} s" if self.warm_up_s else ""
+        return f"Seconds, over the {self.overall.requests:,} requests that finished{after}"
+
+    def by_class(self) -> Table:
+        """Return each class's requests, tokens, percentiles and share that met the objective; all together last."""
+        return Table([_class_row(each) for each in (*self.classes, self.overall)])
+
+    def by_pool(self) -> Table | None:
+        """Return what each pool did; None where no pools were told of."""
+        return Table([self._pool_row(pool) for pool in self.pools]) if self.pools else None
+
+    def _pool_row(self, pool: PoolUse) -> dict[str, Any]:
+        return {
+            "pool": pool.name,
+            "workers": pool.workers,
+            "busy": f"{pool.utilisation(self.span_s):.0%}",
+            "steps": pool.steps,
+            "prefill tokens": pool.prefill_tokens,
+            "from cache": pool.cached_tokens,
+            "output tokens": pool.output_tokens,
+            "preemptions": pool.preemptions,
+            "KV peak": f"{pool.kv_peak_share:.0%}" if pool.kv_blocks else None,
+        }
+
+    def by_link(self) -> Table | None:
+        """Return what each link carried; None where there are none."""
+        rows = [
+            {
+                "link": link.name,
+                "transfers": link.transfers,
+                "moved": bytes_text(link.moved_bytes),
+                "busy": f"{link.busy_s / self.span_s:.0%}" if self.span_s > 0 else None,
+                "failed": link.failed,
+            }
+            for link in self.links
+        ]
+        return Table(rows) if rows else None
+
+    def sentences(self) -> list[str]:
+        """Return what became of the requests, how much was served, and what a reader should know, a sentence each."""
+        accounts = self.accounts
+        ends = {
+            "finished": accounts.finished,
+            **{f"rejected ({reason})": number for reason, number in accounts.rejected.items()},
+            **{name: getattr(accounts, name) for name in ("cancelled", "expired", "queued", "running", "moving")},
+        }
+        of_all = ", ".join(f"{number:,} {what}" for what, number in ends.items() if number or what == "finished")
+        found = [
+            f"{accounts.arrived:,} requests arrived: {of_all}",
+            f"{self.output_tokens_per_s:,.0f} output tokens/s over {self.span_s:,.4g} s; "
+            f"{self.mean_in_system:,.3g} requests in the system on average",
+            *([self._goodput()] if self._asks() else []),
+            *(f"{number:,} users saw: {what}" for what, number in self.failures.items() if number),
+            self.stability.sentence(),
+        ]
+        return [sentence for sentence in found if sentence]
+
+    def _asks(self) -> bool:
+        return any(math.isfinite(limit) for limit in self._limits().values())
+
+    def _limits(self) -> dict[str, float]:
+        objective = self.objective
+        return {"TTFT": objective.ttft_s, "TPOT": objective.tpot_s, "worst gap": objective.worst_gap_s}
+
+    def _goodput(self) -> str:
+        asked = ", ".join(f"{name} {seconds_text(v)} s" for name, v in self._limits().items() if math.isfinite(v))
+        return (
+            f"{self.overall.attainment:.1%} of {self.overall.judged:,} requests met {asked} "
+            f"(asked: {self.objective.share:.0%}); goodput {self.goodput_per_s:.3g} requests/s"
+        )
+
+    def __repr__(self) -> str:
+        tables = [self.times(), *([self.by_class()] if self.classes else []), self.by_pool(), self.by_link()]
+        return "\n".join([self.layout, *self.sentences(), *(repr(table) for table in tables if table)])
+
+    # --- for programs ------------------------------------------------------------------------------------------
+
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types in base units."""
-        found: dict[str, Any] = plain(dataclasses.asdict(self))
+        """Return everything as plain JSON types in base units; what is unknown, infinite or without sense is None."""
+        growing = self.stability.growing
+        found: dict[str, Any] = plain(
+            {
+                "layout": self.layout,
+                "accounts": dataclasses.asdict(self.accounts),
+                **{name: getattr(self, name) for name in _TIMES},
+                "objective": dataclasses.asdict(self.objective),
+                "stability": dataclasses.asdict(self.stability),
+                **_class_dict(self.overall, growing),
+                **_spread_dict("gap", self.gaps, growing),
+                "goodput_per_s": self.goodput_per_s,
+                "meets_objective": self.meets_objective,
+                "total_output_tokens": self.total_output_tokens,
+                "output_tokens_per_s": self.output_tokens_per_s,
+                "mean_in_system": None if growing else self.mean_in_system,
+                "failures": dict(self.failures),
+                "classes": {each.name: _class_dict(each, growing) for each in self.classes},
+                "pools": {pool.name: self._pool_dict(pool) for pool in self.pools},
+                "links": {link.name: _without_name(link) for link in self.links},
+            }
+        )
         return found
+
+    def _pool_dict(self, pool: PoolUse) -> dict[str, Any]:
+        return {**_without_name(pool), "utilisation": pool.utilisation(self.span_s)}
+
+
+#: Heads of the percentiles and the fields that they show.
+_SHOWN: Mapping[str, str] = {
+    "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99.9": "p999", "longest": "most"
+}  # fmt: skip
+_TIMES = ("start_s", "last_arrival_s", "end_s", "span_s", "warm_up_s")
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time in seconds to three digits, without an exponent; – where there is none."""
+    if math.isnan(seconds):
+        return "–"
+    return f"{seconds:,.0f}" if seconds >= 1000 else f"{float(f'{seconds:.3g}'):.10f}".rstrip("0").rstrip(".")
+
+
+def _class_row(each: ClassReport) -> dict[str, Any]:
+    return {
+        "class": each.name,
+        "requests": each.requests,
+        "input tokens": each.input_tokens,
+        "output tokens": each.output_tokens,
+        "TTFT p50 (s)": seconds_text(each.ttft.p50),
+        "p99 (s)": seconds_text(each.ttft.p99),
+        "TPOT p50 (s)": seconds_text(each.tpot.p50),
+        "TPOT p99 (s)": seconds_text(each.tpot.p99),
+        "met": "–" if math.isnan(each.attainment) else f"{each.attainment:.1%}",
+    }
+
+
+def _class_dict(each: ClassReport, growing: bool) -> dict[str, Any]:
+    counts = {
+        "measured_requests": each.requests,
+        "input_tokens": each.input_tokens,
+        "output_tokens": each.output_tokens,
+    }
+    spreads = {"ttft": each.ttft, "tpot": each.tpot, "worst_gap": each.worst_gap, "latency": each.latency}
+    times: dict[str, Any] = {}
+    for name, spread in spreads.items():
+        times |= _spread_dict(name, spread, growing)
+    judged = {"judged_requests": each.judged, "met_requests": each.met, "attainment": each.attainment}
+    return {**counts, **times, **judged}
+
+
+def _spread_dict(name: str, spread: Distribution, growing: bool) -> dict[str, Any]:
+    keys = {"mean": math.nan if growing else spread.mean, **{key: getattr(spread, key) for key in _SHOWN.values()}}
+    keys["longest"] = keys.pop("most")
+    return {
+        **{f"{name}_{key}_s": value for key, value in keys.items()},
+        f"{name}_relative_error": spread.relative_error,
+    }
+
+
+def _without_name(record: PoolUse | LinkUse) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(record).items() if key != "name"}

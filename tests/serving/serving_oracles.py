@@ -141,7 +141,7 @@ class Rules:
     whole_prompt: bool = False
 
 
-def engine(calls, step_s, rules, choose):
+def engine(calls, step_s, rules, choose, at_once=None):
     """Serve calls on one worker until all are done.
 
     Args:
@@ -149,12 +149,15 @@ def engine(calls, step_s, rules, choose):
         step_s: seconds of a step [(tokens before, new tokens, whether past the prompt)].
         rules: the scheduler's options.
         choose: who computes how many tokens in a step, with their blocks taken: `vllm`, `sarathi` or `orca`.
+        at_once: if given, so many users, each of whom sends the next call when an answer is there.
 
     Returns:
         The calls, in the order given, with the time of each token; and [(end of a step, its seconds, who took part)].
     """
     calls = [call if isinstance(call, Call) else Call(*call, name) for name, call in enumerate(calls)]
     coming = sorted(calls, key=lambda call: (call.arrival, call.name))
+    later = coming[at_once:] if at_once else []
+    del coming[len(coming) - len(later) :]
     waiting, running, now, steps = [], [], 0.0, []
     while coming or waiting or running:
         if not waiting and not running:
@@ -172,6 +175,9 @@ def engine(calls, step_s, rules, choose):
                 call.times.append(now)
             if len(call.times) == call.output:
                 running.remove(call)
+                if later:
+                    coming.append(later.pop(0))
+                    coming[-1].arrival = now
     return calls, steps
 
 

@@ -110,7 +110,7 @@ def test_layer_by_layer_is_the_closed_form(layers, compute_s):
 def fluid(link, posts):
     """The same by brute force: from event to event, every transfer looked at each time."""
     now = 0.0
-    state = [dict(at=at, p=p, index=0, left=p.total / p.count, begin=None, end=None) for at, p in posts]
+    state = [{"at": at, "p": p, "index": 0, "left": p.total / p.count, "begin": None, "end": None} for at, p in posts]
     while any(s["end"] is None for s in state):
         for s in state:
             if s["begin"] is None and s["end"] is None:
@@ -122,7 +122,7 @@ def fluid(link, posts):
         rate = link.bandwidth_bytes_s / max(len(active), 1)
         step = min([s["left"] / rate for s in active] + [t - now for t in to_come])
         ended = [s for s in active if s["left"] / rate <= step * (1 + 1e-12)]
-        now = min([now + step] + to_come) if not ended else now + step
+        now = min([now + step, *to_come]) if not ended else now + step
         for s in active:
             s["left"] -= rate * step
         for s in ended:

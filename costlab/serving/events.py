@@ -1,0 +1,66 @@
+"""What will happen when: a heap of times, and what to do at each."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+
+
+class Events:
+    """What is due, in order of time. At equal times arrivals come before the ends of steps, then who was first.
+
+    >>> events = Events()
+    >>> _ = events.at(2.0, lambda: print("second"))
+    >>> _ = events.at(1.0, lambda: print("first"))
+    >>> while events: events.run_next()
+    first
+    second
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0  # seconds since the run began
+        self._heap: list[tuple[float, bool, int]] = []
+        self._actions: dict[int, Callable[[], None]] = {}
+        self._serial = 0
+
+    def at(self, time_s: float, action: Callable[[], None], last: bool = False) -> int:
+        """Note what to do at a time, and return the number under which it can be cancelled.
+
+        Args:
+            time_s: when; not before now.
+            action: what to do.
+            last: after all else of the same time.
+
+        Raises:
+            ValueError: a time that has passed, or is none.
+        """
+        if not self.now <= time_s < math.inf:
+            raise ValueError(f"time_s = {time_s} should be a number of seconds from now, {self.now}, on")
+        self._serial += 1
+        heapq.heappush(self._heap, (time_s, last, self._serial))
+        self._actions[self._serial] = action
+        return self._serial
+
+    def cancel(self, number: int) -> None:
+        """Strike out what was noted under a number; nothing happens if it is done already."""
+        self._actions.pop(number, None)
+
+    def __bool__(self) -> bool:
+        return bool(self._actions)
+
+    @property
+    def next_s(self) -> float:
+        """When something is due next; infinity where nothing is."""
+        heap, actions = self._heap, self._actions
+        while heap and heap[0][2] not in actions:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else math.inf
+
+    def run_next(self) -> None:
+        """Do what is due next."""
+        time_s, _, number = heapq.heappop(self._heap)
+        action = self._actions.pop(number, None)
+        if action is not None:
+            self.now = time_s
+            action()

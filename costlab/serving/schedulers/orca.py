@@ -1,0 +1,38 @@
+"""Orca: iteration by iteration, whole prompts, memory for the longest answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costlab.checks import count
+from costlab.serving.rank import Batch, Rank
+
+
+@dataclass(frozen=True)
+class Orca:
+    """Admit, first come first served, while prompt and answer fit; read whole prompts beside those that decode.
+
+    Nobody is ever preempted: each has memory for all it may need from the beginning.
+
+    Source: G.-I. Yu et al., Orca, OSDI 2022.
+    """
+
+    max_running: int = 128  # the most jobs in a batch
+
+    def __post_init__(self) -> None:
+        count(self.max_running, "max_running")
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit what fits, and return the next step."""
+        chunks = []
+        rank.make_room()
+        while rank.waiting and len(rank.running) < self.max_running:
+            job = rank.waiting[0]
+            blocks = rank.blocks.lacking(job, rank.most(job))
+            if not rank.blocks.can_take(blocks):
+                break
+            rank.blocks.take(job, blocks)
+            rank.admit(rank.cached(job))
+            if job in rank.prefilling:
+                chunks.append((job, job.left))
+        return Batch(chunks, rank.decoding)

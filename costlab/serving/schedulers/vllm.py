@@ -1,0 +1,85 @@
+"""vLLM V1: no phases; each job has tokens that are known and tokens that are computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costlab.checks import count
+from costlab.serving.checks import share
+from costlab.serving.jobs import Job
+from costlab.serving.rank import Batch, Rank
+
+
+@dataclass(frozen=True)
+class VllmV1:
+    """Those that run come first, in order; where blocks lack, the last one is preempted and waits at the front.
+
+    A preempted job loses all that is computed. Nobody is admitted in a step in which somebody was preempted.
+
+    Source: vllm-project/vllm 00024d3, vllm/v1/core/sched/scheduler.py; watermark: pull request 44594; whole prompts:
+        pull request 37307.
+    """
+
+    budget: int = 2048  # tokens of a step (max_num_batched_tokens)
+    max_running: int = 256  # the most jobs in a batch (max_num_seqs)
+    long_prefill_tokens: int = 0  # the most tokens of a prompt in a step; 0: no limit (long_prefill_token_threshold)
+    watermark: float = 0.0  # share of the blocks that admission leaves free, where something runs
+    whole_prompt: bool = False  # whether all of a prompt has to fit when it is admitted, or only its first chunk
+
+    def __post_init__(self) -> None:
+        if count(self.budget, "budget") < count(self.max_running, "max_running"):
+            raise ValueError(f"budget = {self.budget} should be at least max_running = {self.max_running}")
+        if self.long_prefill_tokens:
+            count(self.long_prefill_tokens, "long_prefill_tokens")
+        share(self.watermark, "watermark")
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit and preempt, and return the next step."""
+        chunks, preempted = self._running(rank), False
+        while rank.step_growth() + sum(_lacking(rank, *chunk) for chunk in chunks) > rank.blocks.free:
+            rank.preempt_last()
+            chunks, preempted = self._running(rank), True
+        rank.provide(1)
+        for job, tokens in chunks:
+            rank.blocks.take(job, _lacking(rank, job, tokens))
+        if not preempted and rank.waiting:
+            self._admit(rank, chunks)
+        return Batch(chunks, rank.decoding, steady=not preempted)
+
+    def _running(self, rank: Rank) -> list[tuple[Job, int]]:
+        """Return what the prompts under way get of the budget."""
+        left, chunks = self.budget - rank.decoding * rank.rows, []
+        for job in rank.prefilling:
+            tokens = self._chunk(job.left, left)
+            if tokens > 0:
+                chunks.append((job, tokens))
+                left -= tokens
+        return chunks
+
+    def _admit(self, rank: Rank, chunks: list[tuple[Job, int]]) -> None:
+        """Admit jobs while budget and blocks last."""
+        left = self.budget - rank.decoding * rank.rows - sum(tokens for _, tokens in chunks)
+        while rank.waiting and left > 0 and len(rank.running) < self.max_running:
+            job = rank.waiting[0]
+            cached = rank.cached(job)
+            tokens = self._chunk(job.left - cached, left)
+            held = rank.known(job) if self.whole_prompt or job.decodes else job.computed + cached + tokens
+            if not rank.blocks.can_take(rank.blocks.lacking(job, held), rank.spare(self.watermark)):
+                break
+            held = rank.known(job) if job.decodes else job.computed + cached + tokens
+            rank.blocks.take(job, rank.blocks.lacking(job, held))
+            rank.admit(cached)
+            if job in rank.prefilling:
+                chunks.append((job, tokens))
+            left -= tokens
+
+    def _chunk(self, tokens: int, left: int) -> int:
+        """Return how many of a prompt's tokens the next step computes."""
+        if self.long_prefill_tokens:
+            tokens = min(tokens, self.long_prefill_tokens)
+        return min(tokens, left)
+
+
+def _lacking(rank: Rank, job: Job, tokens: int) -> int:
+    """Return the blocks that a prompt lacks for its next chunk."""
+    return rank.blocks.lacking(job, job.computed + tokens)
