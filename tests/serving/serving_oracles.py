@@ -117,6 +117,7 @@ class Call:
     computed: int = 0  # tokens whose KV is held
     blocks: int = 0
     times: list = field(default_factory=list)  # of its tokens
+    reads: bool = True  # whether it computes a prompt, or anew what it lost
     preempted: int = 0
 
     @property
@@ -146,7 +147,7 @@ def engine(calls, step_s, rules, choose, at_once=None):
 
     Args:
         calls: `Call`s, or (arrival, prompt, output).
-        step_s: seconds of a step [(tokens before, new tokens, whether past the prompt)].
+        step_s: seconds of a step [(tokens before, new tokens, call)].
         rules: the scheduler's options.
         choose: who computes how many tokens in a step, with their blocks taken: `vllm`, `sarathi` or `orca`.
         at_once: if given, so many users, each of whom sends the next call when an answer is there.
@@ -166,19 +167,32 @@ def engine(calls, step_s, rules, choose, at_once=None):
             waiting.append(coming.pop(0))
         doing = choose(waiting, running, rules)
         assert doing, f"nothing to do with {len(waiting)} waiting and {len(running)} running"
-        seconds = step_s([(call.computed, new, call.computed >= call.prompt) for call, new in doing])
+        seconds = step_s([(call.computed, new, call) for call, new in doing])
         now += seconds
         steps.append((now, seconds, [call.name for call, _ in doing]))
         for call, new in doing:
             call.computed += new
             if not call.left:
                 call.times.append(now)
+                call.reads = False
             if len(call.times) == call.output:
                 running.remove(call)
                 if later:
                     coming.append(later.pop(0))
                     coming[-1].arrival = now
     return calls, steps
+
+
+def linear(prompts=0.0, decode=0.0, token=0.0, pair=0.0, sequence=0.0, context=0.0):
+    """Seconds of a step: if it reads, if it decodes, and per token read, pair of query and key, sequence, context."""
+
+    def step_s(pieces):
+        reads = [(before, new) for before, new, call in pieces if call.reads]
+        held = [before + new for before, new, call in pieces if not call.reads]
+        seconds = prompts * bool(reads) + decode * bool(held) + sequence * len(held) + context * sum(held)
+        return seconds + sum(token * new + pair * (new * before + new * (new + 1) / 2) for before, new in reads)
+
+    return step_s
 
 
 def needed(call, new, rules):
@@ -192,6 +206,7 @@ def free_blocks(running, rules):
 def preempt(call, waiting):
     call.computed = call.blocks = 0
     call.preempted += 1
+    call.reads = True
     waiting.insert(0, call)
 
 
@@ -234,7 +249,7 @@ def orca(waiting, running, rules):
     """Orca: whole prompts, admitted while the longest answers of all fit; so nobody ever gives way."""
     while waiting and len(running) < rules.running:
         call = waiting[0]
-        most = -(-(call.prompt + call.output) // rules.block)
+        most = -(-(call.prompt + call.output - 1) // rules.block)  # the last token is never computed
         if free_blocks(running, rules) < most:
             break
         running.append(waiting.pop(0))
@@ -263,7 +278,8 @@ def sarathi(waiting, running, rules):
             budget -= doing[-1][1]
     while waiting and budget > 0 and len(running) < rules.running:
         call = waiting[0]
-        if free_blocks(running, rules) - needed(call, call.known, rules) < rules.watermark * rules.blocks:
+        kept = int(rules.watermark * rules.blocks) if running else 0
+        if free_blocks(running, rules) - needed(call, call.known, rules) < kept:
             break
         running.append(waiting.pop(0))
         call.blocks = needed(call, call.known, rules)
@@ -280,7 +296,7 @@ def separated(requests, step_s, rules, transfer_s):
     """
     prefills, _ = engine([(arrival, prompt, 1) for arrival, prompt, _ in requests], step_s, rules, vllm)
     moved = [
-        Call(call.times[0] + transfer_s(prompt), prompt, output, name, prompt, 0, list(call.times))
+        Call(call.times[0] + transfer_s(prompt), prompt, output, name, prompt, 0, list(call.times), reads=False)
         for name, (call, (_, prompt, output)) in enumerate(zip(prefills, requests, strict=True))
     ]
     engine([call for call in moved if call.output > 1], step_s, rules, vllm)
