@@ -48,7 +48,7 @@ class Bend:
             del self._left[heapq.heappop(self._coming)]
         return self._coming[0] - self._steps if self._coming else math.inf
 
-    def advance(self, steps: int) -> None:
+    def advance(self, steps: float) -> None:
         """Take steps, in each of which all contexts grow by a token."""
         self._steps += steps
         self.tokens += steps * self.sequences
@@ -69,7 +69,7 @@ class DecodeLoad:
 
     def __init__(self, bends: Sequence[int] = ()) -> None:
         self.sequences = 0  # that decode
-        self.context_tokens = 0  # of all of them together
+        self.context_tokens = 0.0  # of all of them together
         self.bends = tuple(Bend(limit) for limit in bends)
 
     def add(self, context: int) -> None:
@@ -86,7 +86,7 @@ class DecodeLoad:
         for bend in self.bends:
             bend.remove(context)
 
-    def advance(self, steps: int = 1) -> None:
+    def advance(self, steps: float = 1) -> None:
         """Take decode steps, in each of which all contexts grow by a token."""
         self.context_tokens += steps * self.sequences
         for bend in self.bends:

@@ -101,7 +101,9 @@ class Blocks:
         rounds, rest = divmod(tokens, size)
         at = -self._clock % size  # the residue whose holders need a block for their next token
         first = at - rest  # those with residues down to here follow, one each token
-        some = sum(residues[first + 1 : at + 1]) if first >= -1 else sum(residues[: at + 1]) + sum(residues[first + 1 :])
+        some = (
+            sum(residues[first + 1 : at + 1]) if first >= -1 else sum(residues[: at + 1]) + sum(residues[first + 1 :])
+        )
         return rounds * len(self._growing) + some
 
     def can_grow(self, tokens: int = 1) -> bool:

@@ -49,18 +49,22 @@ class Events:
     def __bool__(self) -> bool:
         return bool(self._actions)
 
-    @property
-    def next_s(self) -> float:
-        """When something is due next; infinity where nothing is."""
-        heap, actions = self._heap, self._actions
-        while heap and heap[0][2] not in actions:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else math.inf
-
     def run_next(self) -> None:
-        """Do what is due next."""
+        """Do what is due next.
+
+        Raises:
+            IndexError: nothing is due.
+        """
         time_s, _, number = heapq.heappop(self._heap)
         action = self._actions.pop(number, None)
         if action is not None:
             self.now = time_s
             action()
+
+    def run_before(self, time_s: float) -> None:
+        """Do all that is due before a time, and set the clock to it, if it is finite."""
+        heap = self._heap
+        while heap and heap[0][0] < time_s:
+            self.run_next()
+        if time_s < math.inf:
+            self.now = time_s

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
+
+from costlab.serving.jobs import Job
+from costlab.serving.lines import Stretch
+from costlab.serving.recorder import Recorder
 
 
 class WorstGaps:
@@ -36,3 +41,64 @@ class WorstGaps:
         """Forget all: nobody is there who has waited."""
         self._began_s.clear()
         self._gaps_s.clear()
+
+
+class TokenClock:
+    """When the sequences of a rank that decode had their latest token: all in the same step, but for those that joined.
+
+    A job's own times (`last_s`, `worst_gap_s`) stand still while it decodes, and are made up when it leaves.
+    """
+
+    def __init__(self) -> None:
+        self.decoded_s = -1.0  # when the latest decode step ended
+        self._joined: dict[Job, None] = {}  # have not decoded yet
+        self._worst = WorstGaps()
+
+    def join(self, job: Job) -> None:
+        """Let a job, which has its latest token since `last_s`, decode with the others."""
+        self._joined[job] = None
+
+    def leave(self, job: Job, others: int) -> None:
+        """Make up a job's times, as it stops decoding while so many others go on."""
+        if job in self._joined:
+            del self._joined[job]
+            return
+        job.worst_gap_s = max(job.worst_gap_s, self._worst.since(job.last_s))
+        job.last_s = self.decoded_s
+        if not others:
+            self._worst.clear()
+
+    def decode(self, sequences: int, start_s: float, steps: Sequence[Stretch], recorder: Recorder) -> None:
+        """Note decode steps, the first of which began at `start_s`."""
+        alike, end_s = sequences, start_s
+        if self._joined or self.decoded_s != start_s:
+            alike = self._first(sequences, start_s, start_s + steps[0].first_s, recorder)
+        for count, first_s, rise_s in steps:
+            last_s = first_s + (count - 1) * rise_s
+            began_s, end_s = end_s, end_s + count * (first_s + last_s) / 2
+            if alike < sequences:  # the others have had their first step noted
+                if alike:
+                    recorder.gaps(alike, first_s, first_s, 1, began_s + first_s)
+                first_s, count, alike = first_s + rise_s, count - 1, sequences
+                if not count:
+                    continue
+            recorder.gaps(sequences, first_s, last_s, count, end_s)
+            self._worst.add(began_s, max(first_s, last_s))
+        self.decoded_s = end_s
+
+    def _first(self, sequences: int, start_s: float, end_s: float, recorder: Recorder) -> int:
+        """Note the first step for those whose latest token is older than its start; return how many the others are."""
+        late = [job for job in self._joined if job.last_s != start_s]
+        old = sequences - len(self._joined)
+        alike = sequences - len(late)
+        if old and self.decoded_s != start_s:
+            gap_s = end_s - self.decoded_s
+            recorder.gaps(old, gap_s, gap_s, 1, end_s)
+            self._worst.add(self.decoded_s, gap_s)
+            alike -= old
+        for job in late:
+            gap_s = end_s - job.last_s
+            recorder.gap(gap_s, end_s)
+            job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), end_s
+        self._joined.clear()
+        return alike

@@ -38,9 +38,10 @@ class Job:
     state: State = State.QUEUED  # where it is
     admitted_s: float = math.nan  # when it first got into a batch
     first_s: float = math.nan  # when its first token was there
-    joined_s: float = math.nan  # when its latest token before its present decoding was there
+    last_s: float = math.nan  # when its latest token was there; while it decodes, when that before was
     finished_s: float = math.nan  # when it finished, or was given up
     worst_gap_s: float = 0.0  # longest time between two of its tokens
+    entered_s: float = math.nan  # when it came to its present worker
     reason: str = ""  # why it was rejected
     # its rank's counts: when it began to decode, and when its last token will be there
     began: int = field(default=0, repr=False)

@@ -6,7 +6,9 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 
+from costlab.roofline.decoding import DecodeLoad
 from costlab.serving.blocks import Blocks
+from costlab.serving.gaps import TokenClock
 from costlab.serving.jobs import Job
 
 
@@ -32,6 +34,7 @@ class Rank:
 
     Args:
         blocks: its memory.
+        load: the running sums from which a step is timed, `StepCost.load()`.
         step_tokens: tokens that a decoding sequence yields a step, on average; above 1 with speculation.
         rows: tokens that a step computes for it: one, and those that are verified.
         cached_tokens: says how many tokens of a job's prompt a prefix cache has; None: there is no cache.
@@ -40,16 +43,17 @@ class Rank:
     def __init__(
         self,
         blocks: Blocks,
+        load: DecodeLoad,
         step_tokens: float = 1.0,
         rows: int = 1,
         cached_tokens: Callable[[Job], int] | None = None,
     ) -> None:
-        self.blocks, self.step_tokens, self.rows, self._cached_tokens = blocks, step_tokens, rows, cached_tokens
+        self.blocks, self.load, self.step_tokens, self.rows = blocks, load, step_tokens, rows
+        self._cached_tokens = cached_tokens
+        self.clock = TokenClock()
         self.waiting: deque[Job] = deque()  # in the order in which they will be admitted
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
-        self.decoding = 0  # the others
-        self.context = 0.0  # tokens that those hold, together
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
@@ -58,6 +62,11 @@ class Rank:
         self._provided = 0  # tokens beyond them for which there are blocks already
         self._ends: list[int] = []  # a heap of the counts at which somebody ends
         self._ending: dict[int, list[Job]] = {}  # who
+
+    @property
+    def decoding(self) -> int:
+        """Running jobs whose prompt is computed."""
+        return self.load.sequences
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
@@ -75,6 +84,11 @@ class Rank:
         at = next((i for i, other in enumerate(self.waiting) if other.serial > job.serial), len(self.waiting))
         self.waiting.insert(at, job)
 
+    def unqueue(self, job: Job) -> None:
+        """Take a job out of the queue."""
+        self.waiting.remove(job)
+        self.pending_tokens -= job.left
+
     def cached(self, job: Job) -> int:
         """Return how many tokens of a waiting job need not be computed; at least one has to be."""
         if self._cached_tokens is None or job.computed:
@@ -86,9 +100,10 @@ class Rank:
         job = self.waiting.popleft()
         self.running[job] = None
         self.admitted.append(job)
-        job.cached = cached
-        job.computed += cached
-        self.pending_tokens -= cached
+        if cached:
+            job.cached = cached
+            job.computed += cached
+            self.pending_tokens -= cached
         if job.decodes:
             self.pending_tokens -= 1
             self.decode(job)
@@ -116,6 +131,11 @@ class Rank:
         else:
             self._stop(job)
 
+    def still(self, batch: Batch) -> Batch:
+        """Return a batch without the jobs that have left since it was made."""
+        chunks = [chunk for chunk in batch.chunks if chunk[0] in self.prefilling]
+        return Batch(chunks, self.decoding if batch.decodes else 0, batch.steady)
+
     # --- the batch ---------------------------------------------------------------------------------------------
 
     def compute(self, job: Job, tokens: int) -> bool:
@@ -135,13 +155,14 @@ class Rank:
         else:
             self._ending[job.ends] = [job]
             heapq.heappush(self._ends, job.ends)
-        self.decoding += 1
-        self.context += job.computed
+        self.load.add(job.computed + 1)
+        self.clock.join(job)
         self.blocks.grow_from(job, job.computed + self._provided, self.most(job))
 
-    def known(self, job: Job) -> int:
-        """Return the tokens for which a job needs blocks when it is admitted, those of its first decode step too."""
-        return job.known if not job.decodes else job.computed + max(self._provided, 1)
+    @property
+    def ahead(self) -> int:
+        """Tokens beyond the next one for which a job that decodes in the coming step needs blocks: with speculation."""
+        return max(self._provided - 1, 0)
 
     def spare(self, watermark: float) -> int:
         """Return the blocks that admission leaves free: a share of all where something runs, else none."""
@@ -199,7 +220,7 @@ class Rank:
         self._provided -= reached - self._reached
         self._reached = reached
         self._steps += steps
-        self.context += steps * self.decoding * self.step_tokens
+        self.load.advance(steps * self.step_tokens)
 
     def ended(self) -> list[Job]:
         """Take out of the batch, and return, the jobs whose last token is there."""
@@ -217,11 +238,8 @@ class Rank:
         return int((self._steps + steps) * self.step_tokens + 1e-9)
 
     def _stop(self, job: Job) -> None:
-        steps = self._steps - job.began
-        self.context -= job.computed + steps * self.step_tokens
-        self.decoding -= 1
-        if not self.decoding:
-            self.context = 0.0  # what rounding has left
+        self.load.remove(job.computed + 1 + (self._steps - job.began) * self.step_tokens)
+        self.clock.leave(job, self.decoding)
         generated = min(self.tokens_of(job), job.request.output_tokens)
         job.computed += generated - job.generated
         job.generated = generated
@@ -235,7 +253,7 @@ class Rank:
         self.blocks.check()
         decoding = [job for job in self.running if job not in self.prefilling]
         assert len(decoding) == self.decoding
-        context = sum(job.computed + (self._steps - job.began) * self.step_tokens for job in decoding)
-        assert abs(context - self.context) <= 1e-6 * max(context, 1), f"context {self.context}, should be {context}"
+        context = sum(job.computed + 1 + (self._steps - job.began) * self.step_tokens for job in decoding)
+        assert context == self.load.context_tokens, f"context {self.load.context_tokens}, should be {context}"
         pending = sum(job.left for job in (*self.waiting, *self.prefilling))
         assert pending == self.pending_tokens, f"{self.pending_tokens} tokens pending, should be {pending}"

@@ -48,7 +48,7 @@ class Sarathi:
             job = rank.waiting[0]
             cached = rank.cached(job)
             left = self._limit(job.computed + cached) - used
-            blocks = rank.blocks.lacking(job, rank.known(job))
+            blocks = rank.blocks.lacking(job, job.known + rank.ahead)
             if left <= 0 or not rank.blocks.can_take(blocks, rank.spare(self.watermark)):
                 break
             rank.blocks.take(job, blocks)

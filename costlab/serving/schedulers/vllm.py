@@ -63,11 +63,11 @@ class VllmV1:
             job = rank.waiting[0]
             cached = rank.cached(job)
             tokens = self._chunk(job.left - cached, left)
-            held = rank.known(job) if self.whole_prompt or job.decodes else job.computed + cached + tokens
-            if not rank.blocks.can_take(rank.blocks.lacking(job, held), rank.spare(self.watermark)):
+            blocks = rank.blocks.lacking(job, job.computed + cached + tokens + rank.ahead)
+            asked = rank.blocks.lacking(job, job.known) if self.whole_prompt else 0
+            if not rank.blocks.can_take(max(blocks, asked), rank.spare(self.watermark)):
                 break
-            held = rank.known(job) if job.decodes else job.computed + cached + tokens
-            rank.blocks.take(job, rank.blocks.lacking(job, held))
+            rank.blocks.take(job, blocks)
             rank.admit(cached)
             if job in rank.prefilling:
                 chunks.append((job, tokens))

@@ -1,0 +1,134 @@
+"""Send requests through a service, and report what became of them.
+
+>>> from costlab import traces
+>>> from costlab.roofline.mixed import StepCost
+>>> from costlab.serving.colocated import Colocated
+>>> from costlab.serving.schedulers import VllmV1
+>>> from costlab.serving.simulate import WorkerSpec, simulate
+>>> spec = WorkerSpec(StepCost.linear(0.01, token_s=1e-5, context_s=1e-8), VllmV1(), kv_tokens=100_000)
+>>> report = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], Colocated([spec, spec]))
+>>> report.accounts.finished
+20
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from costlab.cache import PrefixCache
+from costlab.checks import count
+from costlab.roofline.mixed import StepCost
+from costlab.serving.jobs import Job, State
+from costlab.serving.recorder import Recorder
+from costlab.serving.report import ServingReport
+from costlab.serving.run import Run
+from costlab.serving.schedulers import Scheduler
+from costlab.serving.worker import Owner, RankChoice, Worker
+from costlab.traces import Request
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker is made of; each run makes its own."""
+
+    cost: StepCost  # seconds of a step
+    scheduler: Scheduler  # who is in it
+    kv_tokens: int  # tokens that the memory of each rank holds, in whole blocks
+    block_tokens: int = 16  # tokens of a block
+    ranks: int = 1  # data-parallel replicas that step together
+    choose_rank: RankChoice = "tokens"  # how jobs are given to them: to the fewest tokens, or in turns
+    step_tokens: float = 1.0  # tokens that a decode step yields a sequence, above 1 with speculation
+    cache: Callable[[], PrefixCache] | None = None  # makes the prefix cache
+    chips: int = 1  # of all ranks together
+
+    def __post_init__(self) -> None:
+        if count(self.kv_tokens, "kv_tokens") < count(self.block_tokens, "block_tokens"):
+            raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
+
+    def make(self, name: str, run: Run, owner: Owner) -> Worker:
+        """Return a worker of a run."""
+        return Worker(
+            name,
+            self.cost,
+            self.scheduler,
+            self.kv_tokens // self.block_tokens,
+            self.block_tokens,
+            events=run.events,
+            owner=owner,
+            recorder=run.recorder,
+            ranks=self.ranks,
+            choose_rank=self.choose_rank,
+            step_tokens=self.step_tokens,
+            cache=self.cache and self.cache(),
+            jumps=run.jumps,
+        )
+
+
+class Service(Protocol):
+    """A layout that runs: its workers, and what it does with a request that arrives."""
+
+    workers: Sequence[Worker]
+
+    def arrive(self, job: Job) -> None:
+        """Bring a job to a worker, or reject it."""
+
+
+class Layout(Protocol):
+    """What serves: a description, of which each run makes a service."""
+
+    name: str
+
+    def open(self, run: Run) -> Service:
+        """Return the service of a run."""
+
+
+def simulate(
+    requests: Iterable[Request],
+    layout: Layout,
+    *,
+    recorder: Recorder | None = None,
+    jumps: bool = True,
+    seed: int = 0,
+    until_s: float = math.inf,
+) -> ServingReport:
+    """Send requests through a layout until all are at their end, and return the report.
+
+    Args:
+        requests: in order of time; one is read ahead.
+        layout: what serves.
+        recorder: objective, warm-up, classes, and whether to keep records; None: the plain one.
+        jumps: False takes every decode step by itself; the results are the same up to rounding.
+        seed: of all that is drawn.
+        until_s: when to stop, whoever is under way.
+
+    Raises:
+        ValueError: no request at all, one out of order, or numbers that are none.
+    """
+    if not until_s > 0:
+        raise ValueError(f"until_s = {until_s} should be a number of seconds above 0")
+    run = Run(recorder or Recorder(), jumps, np.random.default_rng(seed))
+    service = layout.open(run)
+    for request in requests:
+        if request.time_s > until_s:
+            break
+        run.events.run_before(request.time_s)
+        service.arrive(run.arrive(request))
+    run.events.run_before(until_s)
+    return report(run, layout, service)
+
+
+def report(run: Run, layout: Layout, service: Service) -> ServingReport:
+    """Return the report of a run as it stands."""
+    return run.recorder.report(
+        layout.name,
+        run.now,
+        queued=run.among(State.QUEUED),
+        running=run.among(State.RUNNING),
+        moving=run.among(State.MOVING),
+        unfinished_tokens=sum(job.generated for job in run.live),
+    )

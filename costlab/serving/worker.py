@@ -1,0 +1,422 @@
+"""A worker: one engine's queue, batch, memory and clock, many steps at a time.
+
+Between two events a worker repeats the same step, and only the contexts grow. So it sums steps in closed form (a jump)
+up to the first of: a job ends, a prompt's piece is done, blocks run out. What comes in between cuts the jump: the step
+in flight ends, and the scheduler looks again. With `jumps=False` a jump is one step, and all else is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Literal, Protocol
+
+from costlab import checks
+from costlab.cache import PrefixCache
+from costlab.roofline.decoding import DecodeLoad
+from costlab.roofline.mixed import Chunk, StepCost
+from costlab.serving.blocks import Blocks
+from costlab.serving.events import Events
+from costlab.serving.jobs import Job, State
+from costlab.serving.lines import Stretch, stretches
+from costlab.serving.rank import Batch, Rank
+from costlab.serving.recorder import Recorder
+from costlab.serving.report import PoolUse
+from costlab.serving.schedulers import Scheduler
+
+#: How jobs are given to the ranks of a worker.
+RankChoice = Literal["tokens", "turns"]
+
+
+class Owner(Protocol):
+    """Whom a worker tells what has happened to a job. Each call may submit, take or release jobs at any worker."""
+
+    def first_token(self, job: Job, worker: Worker) -> None:
+        """The first token is there: the prompt is computed."""
+
+    def prefilled(self, job: Job, worker: Worker) -> None:
+        """The prompt of a job is computed that goes on elsewhere; its blocks stay until `Worker.release`."""
+
+    def finished(self, job: Job, worker: Worker) -> None:
+        """The last token is there; its blocks are free."""
+
+    def preempted(self, job: Job, worker: Worker) -> None:
+        """Its memory went to others; it waits at the front of the worker's queue to be computed anew."""
+
+
+class Worker:
+    """One engine: ranks that take their steps together, as long as the slowest of them.
+
+    A job comes by `submit`, or by `reserve`, a transfer and then `submit`. It goes when it finishes, by `release` after
+    its prompt, or by `take`.
+
+    Args:
+        name: for reports.
+        cost: seconds of a step, from what it does.
+        scheduler: who is in it.
+        blocks: of each rank's memory.
+        block_tokens: tokens of a block.
+        events: the clock.
+        owner: whom to tell.
+        recorder: who counts gaps.
+        ranks: data-parallel replicas that step together.
+        choose_rank: "tokens": a job goes to the rank with the fewest; "turns": to each in turn.
+        step_tokens: tokens that a decode step yields for a sequence on average, with `cost.rows` verified; counted
+            exactly, in multiples of 1/1024: after s steps a sequence has floor(s x step_tokens) tokens.
+        cache: prefixes computed before, beside the memory of what runs; None: there is none.
+        jumps: False: one step at a time.
+
+    Raises:
+        ValueError: sizes that are no counts, or a yield that the verified rows cannot have.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cost: StepCost,
+        scheduler: Scheduler,
+        blocks: int,
+        block_tokens: int = 16,
+        *,
+        events: Events,
+        owner: Owner,
+        recorder: Recorder,
+        ranks: int = 1,
+        choose_rank: RankChoice = "tokens",
+        step_tokens: float = 1.0,
+        cache: PrefixCache | None = None,
+        jumps: bool = True,
+    ) -> None:
+        if not 1 <= step_tokens <= cost.rows:
+            raise ValueError(
+                f"step_tokens = {step_tokens} should be from 1 to the {cost.rows} rows that a step computes"
+            )
+        self.name, self.cost, self.scheduler, self.jumps = name, cost, scheduler, jumps
+        self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
+        self.step_tokens = step_tokens if step_tokens == 1 else round(step_tokens * 1024) / 1024
+        cached = None if cache is None else self.cached_tokens
+        self.ranks = [
+            Rank(Blocks(blocks, block_tokens), cost.load(), self.step_tokens, cost.rows, cached)
+            for _ in range(checks.count(ranks, "ranks"))
+        ]
+        self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
+        self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
+        self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
+        self.alive = True
+        self.use = PoolUse(name, 1, kv_blocks=blocks * ranks)
+        self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
+        self._turns = cycle(self.ranks)
+        self._nothing = cost.load()
+        self._batches: list[Batch] = []  # of the step in flight; none: the worker is idle
+        self._steps: list[Stretch] = []  # those ahead, the one in flight first
+        self._start_s = 0.0  # when it began
+        self._due = 0  # the number of the event at which the steps end
+        self._awake = False  # whether the scheduler will look anyway, at this instant
+
+    # --- jobs come ---------------------------------------------------------------------------------------------
+
+    def refusal(self, job: Job) -> str:
+        """Return why a job can never be served here; empty if it can."""
+        if job.request.output_tokens < 1:
+            return "no output tokens asked for"
+        blocks = self.ranks[0].blocks
+        if blocks.needed(self.ranks[0].most(job)) > blocks.total:
+            return "larger than memory"
+        return ""
+
+    def submit(self, job: Job) -> None:
+        """Put a job into the queue; one whose cache came by transfer keeps the place of its arrival.
+
+        Raises:
+            ValueError: a job that can never be served here (`refusal`), or is here already.
+        """
+        if job in self.awaiting:
+            del self.awaiting[job]
+            rank = self._rank_of[job]
+            rank.queue_in_order(job)
+        else:
+            self._expect(job)
+            rank = self._enter(job)
+            rank.queue(job)
+        job.state = State.QUEUED
+        if rank.waiting[0] is job and len(rank.running) < self.scheduler.max_running:
+            self._look()
+
+    def can_reserve(self, job: Job, spare: int = 0) -> bool:
+        """Say whether a job's prompt finds blocks here now, and `spare` remain."""
+        blocks = self._choose().blocks
+        return blocks.can_take(blocks.needed(job.known + 1), spare)
+
+    def reserve(self, job: Job) -> None:
+        """Give a job blocks for its prompt and the token after, before its cache arrives.
+
+        Raises:
+            ValueError: no room, or a job that is here already.
+        """
+        self._expect(job)
+        self._settle()
+        rank = self._enter(job)
+        rank.blocks.take(job, rank.blocks.needed(job.known + 1))
+        self.awaiting[job] = None
+        self._look()
+
+    def _expect(self, job: Job) -> None:
+        reason = "here already" if job in self._rank_of else self.refusal(job)
+        if reason or not self.alive:
+            raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason or 'it is dead'}")
+
+    def _enter(self, job: Job) -> Rank:
+        rank = self._rank_of[job] = self._choose(turn=True)
+        job.entered_s = self.events.now
+        return rank
+
+    def _choose(self, turn: bool = False) -> Rank:
+        """Return the rank for the next job."""
+        if len(self.ranks) == 1:
+            return self.ranks[0]
+        if self.choose_rank == "turns":
+            return next(self._turns) if turn else self.ranks[0]
+        self._settle()
+        return min(self.ranks, key=lambda rank: rank.pending_tokens + rank.load.context_tokens)
+
+    # --- jobs go -----------------------------------------------------------------------------------------------
+
+    def release(self, job: Job) -> None:
+        """Free the blocks of a job whose prompt was computed here, now that its cache was read."""
+        del self.prefilled[job]
+        self._leave(job)
+
+    def take(self, job: Job) -> None:
+        """Take a job away, wherever it is here, and free its blocks: its user left, or it goes on elsewhere."""
+        self._settle()
+        rank = self._rank_of[job]
+        if job in rank.running:
+            rank.remove(job)
+        elif job in self.awaiting or job in self.prefilled:
+            self.awaiting.pop(job, None)
+            self.prefilled.pop(job, None)
+        else:
+            rank.unqueue(job)
+        self._leave(job)
+
+    def take_all(self) -> list[Job]:
+        """Die: the step in flight is lost, and all jobs go, with whatever was computed of them here."""
+        self._settle()
+        jobs = list(self._rank_of)
+        for job in jobs:
+            self.take(job)
+        self.events.cancel(self._due)
+        self._batches, self._steps, self._awake, self.alive = [], [], False, False
+        return jobs
+
+    def revive(self) -> None:
+        """Work again, with nothing in memory."""
+        self.alive = True
+
+    def _leave(self, job: Job) -> None:
+        rank = self._rank_of.pop(job)
+        if rank.blocks.give(job) or rank.waiting or self._batches:
+            self._look()
+
+    # --- signals -----------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """Jobs in the batch."""
+        return sum(len(rank.running) for rank in self.ranks)
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for the batch; not those whose cache is on its way."""
+        return sum(len(rank.waiting) for rank in self.ranks)
+
+    @property
+    def pending_tokens(self) -> int:
+        """Tokens that jobs here have to compute before their next one comes, queue and batch together."""
+        self._settle()
+        return sum(rank.pending_tokens for rank in self.ranks)
+
+    @property
+    def kv_blocks(self) -> int:
+        """Blocks that somebody holds."""
+        self._settle()
+        return sum(rank.blocks.used for rank in self.ranks)
+
+    @property
+    def kv_share(self) -> float:
+        """The same as a share of all blocks."""
+        return self.kv_blocks / sum(rank.blocks.total for rank in self.ranks)
+
+    @property
+    def pending_s(self) -> float:
+        """Predicted seconds of the prefills ahead, each alone."""
+        self._settle()
+        jobs = [job for rank in self.ranks for job in (*rank.waiting, *rank.prefilling) if not job.decodes]
+        return sum(self.cost.seconds(self._nothing, [(job.left, job.computed)]) for job in jobs)
+
+    def cached_tokens(self, job: Job) -> int:
+        """Return how many tokens of a job's prompt the prefix cache has."""
+        if self.cache is None or not job.request.blocks:
+            return 0
+        return min(self.cache.match(job.request.blocks).pages * self.cache.page_tokens, job.request.input_tokens)
+
+    # --- steps -------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Let the scheduler look as soon as the step in flight ends, or at the end of this instant."""
+        if self._awake:
+            return
+        if not self._batches:
+            self._awake = True
+            self._due = self.events.at(self.events.now, self._plan, last=True)
+            return
+        self._settle()
+        count, first_s, _ = self._steps[0]
+        if count > 1 or len(self._steps) > 1:
+            self._steps = [Stretch(1, first_s, 0.0)]
+            self.events.cancel(self._due)
+            self._due = self.events.at(self._start_s + first_s, self._end, last=True)
+
+    def _settle(self) -> None:
+        """Account for the steps that are over by now; the one in flight and those after remain."""
+        done, left = [], self.events.now - self._start_s
+        steps = self._steps
+        if not steps or steps[0].first_s >= left:
+            return
+        while steps:
+            over = steps[0].ended_before(left)
+            if over == steps[0].steps and len(steps) > 1:
+                stretch = steps.pop(0)
+                left -= stretch.seconds(stretch.steps)
+                done.append(stretch)
+                continue
+            over = min(over, steps[0].steps - 1)
+            if over:
+                done.append(Stretch(over, steps[0].first_s, steps[0].rise_s))
+                steps[0] = steps[0].after(over)
+            break
+        if done:
+            self._account(done, more=True)
+
+    def _account(self, done: Sequence[Stretch], more: bool) -> None:
+        """Note steps that are over; where `more` follow, the next one has begun and has its blocks."""
+        count = sum(stretch.steps for stretch in done)
+        for rank, batch in zip(self.ranks, self._batches, strict=True):
+            if batch.decodes:
+                if rank.decoding:  # and not all were taken away
+                    rank.clock.decode(rank.decoding, self._start_s, done, self.recorder)
+                rank.provide(count + more)
+                rank.advance(count)
+        self._start_s += sum(stretch.seconds(stretch.steps) for stretch in done)
+
+    def _end(self) -> None:
+        """End the steps ahead, tell what they have brought, and plan the next."""
+        steps, self._steps, self._awake = self._steps, [], True
+        now = self.events.now
+        self._account(steps, more=False)
+        batches, self._batches = self._batches, []
+        for rank, batch in zip(self.ranks, batches, strict=True):
+            for job in rank.ended() if batch.decodes else ():
+                if job in self._rank_of:
+                    self._finish(job, now)
+            for job, tokens in batch.chunks:
+                if job in rank.prefilling and rank.compute(job, tokens):
+                    self._prefilled(rank, job, now)
+        self._plan()
+
+    def _prefilled(self, rank: Rank, job: Job, now: float) -> None:
+        """A prompt is computed, and so the next token is there."""
+        job.generated += 1
+        if job.first_s != job.first_s:
+            job.first_s = job.last_s = now
+            if self.cache is not None and job.request.blocks:
+                self.cache.release(self.cache.admit(job.request.blocks, partial=True))
+            self.owner.first_token(job, self)
+        else:
+            gap_s = now - job.last_s
+            self.recorder.gap(gap_s, now)
+            job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), now
+        if job not in rank.running:
+            return  # its owner took it
+        if job.generated >= job.request.output_tokens:
+            del rank.running[job]
+            self._finish(job, now)
+        elif job.prefill_only:
+            del rank.running[job]
+            self.prefilled[job] = None
+            self.owner.prefilled(job, self)
+        else:
+            rank.decode(job)
+
+    def _finish(self, job: Job, now: float) -> None:
+        self._rank_of.pop(job).blocks.give(job)
+        job.finished_s = job.last_s = now
+        self.owner.finished(job, self)
+
+    def _plan(self) -> None:
+        """Let the scheduler look, and begin what it has decided."""
+        self._awake = True
+        while True:
+            batches = [self.scheduler.plan(rank) for rank in self.ranks]
+            preempted = self._tell()
+            if preempted:  # and perhaps taken away
+                batches = [rank.still(batch) for rank, batch in zip(self.ranks, batches, strict=True)]
+            if any(batches) or not preempted:
+                break
+        self._awake = False
+        if any(batches):
+            self._begin(batches)
+
+    def _tell(self) -> bool:
+        """Tell who was preempted and who was admitted; return whether anybody was preempted."""
+        any_preempted = False
+        for rank in self.ranks:
+            preempted, rank.preempted = rank.preempted, []
+            admitted, rank.admitted = rank.admitted, []
+            for job in preempted:
+                any_preempted = True
+                if job not in rank.running:
+                    job.state = State.QUEUED
+                self.owner.preempted(job, self)
+            for job in admitted:
+                job.state = State.RUNNING
+                if job.admitted_s != job.admitted_s:
+                    job.admitted_s = self.events.now
+        return any_preempted
+
+    def _begin(self, batches: list[Batch]) -> None:
+        """Begin the steps that are alike."""
+        self._batches, self._start_s = batches, self.events.now
+        if any(batch.chunks for batch in batches):
+            work = [self._work(rank, batch) for rank, batch in zip(self.ranks, batches, strict=True)]
+            self._steps = [Stretch(1, self.cost.seconds_of(work), 0.0)]
+        else:
+            loads = [rank.load for rank in self.ranks]
+            lines = self.cost.lines(*loads).lines
+            if self.step_tokens != 1:
+                lines = tuple((base, rise * self.step_tokens) for base, rise in lines)
+            self._steps = stretches(lines, self._alike(batches))
+        end_s = self._start_s
+        for stretch in self._steps:
+            end_s += stretch.seconds(stretch.steps)
+        self._due = self.events.at(end_s, self._end, last=True)
+
+    def _work(self, rank: Rank, batch: Batch) -> tuple[DecodeLoad, list[Chunk]]:
+        load = rank.load if batch.decodes else self._nothing
+        return load, [(tokens, job.computed) for job, tokens in batch.chunks]
+
+    def _alike(self, batches: Sequence[Batch]) -> int:
+        """Return how many steps follow of which each only makes contexts longer."""
+        if not self.jumps or not all(batch.steady for batch in batches):
+            return 1
+        steps = math.inf
+        for rank, batch in zip(self.ranks, batches, strict=True):
+            if batch.decodes:
+                bend = rank.load.steps_to_bend
+                steps = min(steps, rank.steps_to_end(), bend if bend == math.inf else -(-bend // self.step_tokens))
+        found = max(int(steps), 1)
+        for rank, batch in zip(self.ranks, batches, strict=True):
+            if batch.decodes:
+                found = rank.steps_that_fit(found)
+        return found
