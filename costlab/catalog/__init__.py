@@ -56,16 +56,17 @@ from costlab.catalog.serving import (
     SplitCluster,
     TransferTable,
 )
+from costlab.catalog.step_times import DecodeFit, FittedSteps, PrefillFit
 from costlab.checks import pick
 
 __all__ = [
     "DTYPE_BYTES", "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord",
-    "ClaimedModel", "DraftHead", "EntropyFit", "FrozenDict", "FxRate", "LayerRun", "LayoutRegime", "MeasuredSpeedup",
-    "ModelRecord", "Mtp", "NodeRate", "Offer", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance",
-    "PrefetchRule", "PriceRow", "PriceWindow", "Published", "RopeStretch", "Routing", "Running", "Scenario",
-    "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow", "ServingTable",
-    "SplitCluster", "StorageMedium", "Succession", "TraceStatistics", "TransferTable", "chip", "decode", "model",
-    "place_of", "tables",
+    "ClaimedModel", "DecodeFit", "DraftHead", "EntropyFit", "FittedSteps", "FrozenDict", "FxRate", "LayerRun",
+    "LayoutRegime", "MeasuredSpeedup", "ModelRecord", "Mtp", "NodeRate", "Offer", "OutputPrice", "PhaseRates", "Place",
+    "PositionAcceptance", "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow", "Published", "RopeStretch",
+    "Routing", "Running", "Scenario", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain",
+    "ServingObjective", "ServingRow", "ServingTable", "SplitCluster", "StorageMedium", "Succession", "TraceStatistics",
+    "TransferTable", "chip", "decode", "model", "place_of", "tables",
 ]  # fmt: skip
 
 
@@ -90,6 +91,8 @@ def tables(folder: Path = FOLDER) -> Catalog:
     storage = read_toml(folder / "storage.toml")
     published = read_toml(folder / "published.toml")
     accepted = read_toml(folder / "acceptance.toml")
+    fitted = read_toml(folder / "step_times.toml")
+    _only(fitted, "fit")
     _only(prices, "price", "window", "succession")
     _only(rates, "rate")
     _only(claims, "article", "claim")
@@ -116,6 +119,7 @@ def tables(folder: Path = FOLDER) -> Catalog:
         entropy_fits=_tables(EntropyFit, accepted, "fit"),
         speedups=_tables(MeasuredSpeedup, accepted, "speedup"),
         serving=_serving(read_toml(folder / "serving.toml")),
+        step_times=_tables(FittedSteps, fitted, "fit"),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.decoding import FrozenDict
 from costlab.catalog.serving import ServingCatalog
+from costlab.catalog.step_times import FittedSteps
 
 #: In the records a field is called `date`, so its type needs other names.
 Day = date
@@ -484,3 +485,4 @@ class Catalog:
     entropy_fits: Mapping[str, EntropyFit]  # accepted length by the entropy of the next token
     speedups: Mapping[str, MeasuredSpeedup]  # what drafting gained, by batch
     serving: ServingCatalog  # published figures of serving
+    step_times: Mapping[str, FittedSteps]  # step times that others fitted

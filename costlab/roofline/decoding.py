@@ -99,40 +99,72 @@ class DecodeLoad:
 
 
 class StepLines(NamedTuple):
-    """Seconds of coming decode steps: step i takes the largest of several lines, base + slope x i."""
+    """Seconds of coming decode steps: of each pass, step i takes the largest of several lines, base + slope x i."""
 
-    lines: tuple[Line, ...]  # of the terms and replicas that hide behind one another
+    passes: tuple[tuple[Line, ...], ...]  # one after another; lines of terms and replicas that hide behind one another
 
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""
-        return max(base + slope * step for base, slope in self.lines)
+        return sum(max(base + slope * step for base, slope in lines) for lines in self.passes)
 
     def total(self, steps: int) -> float:
         """Return the seconds of the next `steps` steps together."""
-        total, step = 0.0, 0
-        while step < steps:
-            base, slope = max(self.lines, key=lambda line: (line[0] + line[1] * step, line[1]))
-            end = min([steps, *(_meet(base - b, s - slope, step) for b, s in self.lines if s > slope)])
-            many = end - step
-            total += many * base + slope * (many * (step + end - 1) / 2)
-            step = end
-        return total
+        if len(self.passes) == 1:
+            return _total(self.passes[0], steps)
+        return sum(_total(lines, steps) for lines in self.passes)
 
     def steps_until(self, seconds: float, most: int) -> int:
         """Return the least number of steps that take at least so many seconds, from 1 to `most`.
 
-        What arrives after `seconds` finds that many steps over when the one in flight ends.
+        What arrives after `seconds` finds that many steps over when the one in flight ends. `most` where all of them
+        take less.
         """
-        least = 1
-        while least < most:
-            middle = (least + most) // 2
+        if self.total(most) <= seconds:
+            return most
+        base = slope = 0.0
+        for lines in self.passes:
+            first = max(lines)
+            base, slope = base + first[0], slope + first[1]
+        # where a steeper line takes over the steps take longer than this, so that fewer of them do
+        steps = min(most, max(1, math.ceil(_solved(base, slope, seconds))))
+        while steps < most and self.total(steps) < seconds:  # a rounding error too few
+            steps += 1
+        if steps == 1 or self.total(steps - 1) < seconds:
+            return steps
+        least, steps = 1, steps - 1
+        while least < steps:
+            middle = (least + steps) // 2
             if self.total(middle) >= seconds:
-                most = middle
+                steps = middle
             else:
                 least = middle + 1
         return least
 
 
+def _total(lines: Sequence[Line], steps: int) -> float:
+    """The seconds of steps 0 to `steps` - 1, each the largest of the lines."""
+    base, slope = max(lines)
+    last = steps - 1
+    if len(lines) == 1 or base + slope * last >= max(b + s * last for b, s in lines):
+        return steps * base + slope * (steps * last / 2)  # the largest at both ends is the largest between
+    total, step = 0.0, 0
+    while step < steps:
+        base, slope = max(lines, key=lambda line: (line[0] + line[1] * step, line[1]))
+        end = min([steps, *(_meet(base - b, s - slope, step) for b, s in lines if s > slope)])
+        many = end - step
+        total += many * base + slope * (many * (step + end - 1) / 2)
+        step = end
+    return total
+
+
 def _meet(ahead: float, steeper: float, step: int) -> int:
     """The first step after `step` at which a line is the higher one: `ahead` lower at 0, and so much steeper."""
     return max(step, math.floor(ahead / steeper)) + 1
+
+
+def _solved(base: float, slope: float, seconds: float) -> float:
+    """The number n of steps, not whole, with n base + n (n - 1) / 2 slope = seconds."""
+    linear = base - slope / 2
+    if slope <= 1e-12 * base:
+        return seconds / base if base else 1.0
+    return 2 * seconds / (linear + math.sqrt(linear * linear + 2 * slope * seconds))

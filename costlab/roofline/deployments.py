@@ -58,8 +58,8 @@ class Deployment:
             node = self.chip.chips_per_node
             raise ValueError(f"tensor_parallel = {self.tensor_parallel} should stay within a node of {node} chips")
         self.model.shares_on_chip(self.tensor_parallel)
-        if self._drafting:
-            self._drafting.model.shares_on_chip(self.tensor_parallel)
+        if self.drafting:
+            self.drafting.model.shares_on_chip(self.tensor_parallel)
         if not 0 < self.memory_share <= 1:
             raise ValueError(f"memory_share should be above 0 and at most 1, got {self.memory_share}")
         if not 0 < self.balance <= 1:
@@ -220,9 +220,9 @@ class Deployment:
             raise ValueError("the deployment has no drafter: give it one, e.g. drafter=arch.drafter('mtp', model)")
         if not 1 <= rows <= context:
             raise ValueError(f"rows = {rows} should be from 1 to the context of {context}")
-        if self._drafting is None:
+        if self.drafting is None:
             return Step(0.0, 0.0, 0.0, tokens=float(count(batch, "batch")), overlap=self.overlap)
-        return self._drafting._spread(self._drafting._decoding(batch, context - rows + 1, rows, logits=1))
+        return self.drafting._spread(self.drafting._decoding(batch, context - rows + 1, rows, logits=1))
 
     def prefill(self, new: int, prefix: int = 0, batch: int = 1) -> Step:
         """Return the time of reading `new` tokens of each of `batch` prompts after `prefix` cached ones.
@@ -376,7 +376,7 @@ class Deployment:
         return sum(b for name, b in self._split.items() if name != "embedding")
 
     @functools.cached_property
-    def _drafting(self) -> Deployment | None:
+    def drafting(self) -> Deployment | None:
         """The drafter's model on the same chips; None where it has none."""
         if self.drafter is None or self.drafter.model is None:
             return None
@@ -385,9 +385,9 @@ class Deployment:
     @property
     def _draft_weight_bytes(self) -> float:
         """Bytes on each chip of what the drafter does not share with the model."""
-        if self.drafter is None or self._drafting is None:
+        if self.drafter is None or self.drafting is None:
             return 0.0
-        held = self._drafting._held.items()
+        held = self.drafting._held.items()
         return self.drafter.modules * sum(b for name, b in held if name not in self.drafter.shared)
 
     @property

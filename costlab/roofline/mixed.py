@@ -1,83 +1,21 @@
-"""The time of a step from a few running sums, in a microsecond: what a simulator asks millions of times.
-
-`Deployment.batch_step` counts a step exactly, in a tenth of a millisecond a piece. `step_cost` compiles the same into
-coefficients, of which `StepCost` makes seconds; a measured table enters as the same type.
-
->>> from costlab import roofline
->>> from costlab.roofline import mixed
->>> node = roofline.deployment("llama-3.1-70b", "h100-sxm", 4, tensor_parallel=4)
->>> cost = mixed.step_cost(node)
->>> load = cost.load()
->>> for context in (1000, 2000, 3000):
-...     load.add(context)
->>> exact = node.batch_step([roofline.Piece.decode(c) for c in (1000, 2000, 3000)] + [roofline.Piece(512, 256)])
->>> abs(cost.seconds(load, [(512, 256)]) / exact.seconds - 1) < 1e-12
-True
->>> lines = cost.lines(load)  # of decode steps from here on
->>> abs(lines.total(100) / sum(lines.at(step) for step in range(100)) - 1) < 1e-12
-True
-"""
+"""The time of a step from a few running sums, in two microseconds: what a simulator asks millions of times."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.decoding import DecodeLoad, StepLines
-from costlab.roofline.deployments import Deployment
+from costlab.roofline.decoding import DecodeLoad, Line, StepLines
 from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
 Chunk = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """One of the three times of a step (compute, memory, link) as a sum over what a replica does, in seconds."""
-
-    step_s: float = 0.0  # of every step
-    prompts_s: float = 0.0  # of a step that reads prompts
-    decode_s: float = 0.0  # of a step that decodes
-    prompt_s: float = 0.0  # of each prompt of which a piece is read
-    token_s: float = 0.0  # per token read of prompts
-    prefix_s: float = 0.0  # per token before a piece
-    # (seconds, stride, cap) per key that the tokens of a piece read
-    pairs: tuple[tuple[float, int, int | None], ...] = ()
-    # (seconds, stride, cap) per entry that a prompt has after its piece
-    held: tuple[tuple[float, int, int | None], ...] = ()
-    sequence_s: float = 0.0  # per decoding sequence
-    context_s: float = 0.0  # per token of context of the decoding sequences
-    # of each bend: seconds per token and per sequence, of the sequences whose context is below it
-    below: tuple[tuple[float, float], ...] = ()
-    everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
-
-    def decode(self, load: DecodeLoad) -> float:
-        """Return the seconds that the decoding sequences add."""
-        total = load.sequences * self.sequence_s + load.context_tokens * self.context_s
-        for (token_s, sequence_s), bend in zip(self.below, load.bends, strict=True):
-            total += bend.tokens * token_s + bend.sequences * sequence_s
-        return total
-
-    def slope(self, load: DecodeLoad) -> float:
-        """Return the seconds by which the next decode step takes longer."""
-        slope = load.sequences * self.context_s
-        for (token_s, _), bend in zip(self.below, load.bends, strict=True):
-            slope += bend.sequences * token_s
-        return slope
-
-    def prompt(self, new: int, prefix: int) -> float:
-        """Return the seconds that a piece of a prompt adds."""
-        total = self.prompt_s + new * self.token_s + prefix * self.prefix_s
-        for each_s, stride, cap in self.pairs:
-            total += each_s * entries_between(prefix, new, stride, cap)
-        for each_s, stride, cap in self.held:
-            entries = (prefix + new) // stride
-            total += each_s * (entries if cap is None or entries < cap else cap)
-        return total
+#: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
+Rank = tuple[DecodeLoad, Sequence[Chunk]]
 
 
 @dataclass(frozen=True)
@@ -94,20 +32,89 @@ class Experts:
 
 
 @dataclass(frozen=True)
+class Coefficients:
+    """One of the three times of a step (compute, memory, link) as a sum over what a replica does, in seconds."""
+
+    step_s: float = 0.0  # of every step
+    prefill_step_s: float = 0.0  # of a step that reads prompts
+    decode_step_s: float = 0.0  # of a step that decodes
+    prompt_s: float = 0.0  # of each prompt of which a piece is read
+    token_s: float = 0.0  # per token read of prompts
+    prefix_s: float = 0.0  # per token before a piece
+    # (seconds, stride, cap) per key that the tokens of a piece read
+    pairs: tuple[tuple[float, int, int | None], ...] = ()
+    # (seconds, stride, cap) per entry that a prompt has after its piece
+    held: tuple[tuple[float, int, int | None], ...] = ()
+    sequence_s: float = 0.0  # per decoding sequence
+    context_s: float = 0.0  # per token of context of the decoding sequences
+    # of each bend: seconds per token and per sequence, of the sequences whose context is below it
+    below: tuple[tuple[float, float], ...] = ()
+    everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
+    experts: Experts | None = None  # that are read; None where none are
+
+    def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> float:
+        """Return the seconds of a step of a replica, where all replicas together compute so many tokens."""
+        total = self.step_s + self.everyone_s * tokens
+        if self.experts is not None:
+            total += self.experts.seconds(tokens)
+        if load.sequences:
+            total += self.decode_step_s + load.sequences * self.sequence_s + load.context_tokens * self.context_s
+            if self.below:
+                for (token_s, sequence_s), bend in zip(self.below, load.bends, strict=True):
+                    total += bend.tokens * token_s + bend.sequences * sequence_s
+        if chunks:
+            total += self.prefill_step_s
+            for new, prefix in chunks:
+                total += self.prompt_s + new * self.token_s + prefix * self.prefix_s
+                for each_s, stride, cap in self.pairs:
+                    total += each_s * entries_between(prefix, new, stride, cap)
+                for each_s, stride, cap in self.held:
+                    entries = (prefix + new) // stride
+                    total += each_s * (entries if cap is None or entries < cap else cap)
+        return total
+
+    def line(self, load: DecodeLoad, tokens: float) -> Line:
+        """Return the same for a step that only decodes, and by how much each later one takes longer."""
+        slope = load.sequences * self.context_s
+        if self.below:
+            for (token_s, _), bend in zip(self.below, load.bends, strict=True):
+                slope += bend.sequences * token_s
+        return self.seconds(load, (), tokens), slope
+
+    def over(self, replicas: int) -> Coefficients:
+        """Return the same for a replica's share of what all replicas do."""
+        shared = ("prompt_s", "token_s", "prefix_s", "sequence_s", "context_s")
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name) / replicas for name in shared},
+            pairs=tuple((each_s / replicas, stride, cap) for each_s, stride, cap in self.pairs),
+            held=tuple((each_s / replicas, stride, cap) for each_s, stride, cap in self.held),
+            below=tuple((token_s / replicas, sequence_s / replicas) for token_s, sequence_s in self.below),
+        )
+
+
+#: A term that takes no time.
+NOTHING = Coefficients()
+
+
+@dataclass(frozen=True)
 class StepCost:
     """Seconds of a step, from what the step does. All counts are those of one replica.
 
     What it takes for a step: a `DecodeLoad`, the running sums of the sequences that decode, and the pieces of prompts.
+    Each step gives every decoding sequence one token. With speculation a round gives several, in the mean; a step is
+    then that share of a round: times per token are right in the mean, the bursts of a round are not seen.
     """
 
     compute: Coefficients  # seconds of arithmetic
-    memory: Coefficients = Coefficients()  # seconds of reading memory, without experts
-    link: Coefficients = Coefficients()  # seconds of sending between chips
-    experts: Experts | None = None  # that memory reads; None for a model without, or a table
-    fixed_s: float = 0.0  # seconds of each step that hide behind nothing
+    memory: Coefficients = NOTHING  # seconds of reading memory
+    link: Coefficients = NOTHING  # seconds of sending between chips
+    fixed_s: float = 0.0  # seconds of each pass that hide behind nothing
     overlap: bool = True  # whether the three hide behind one another
     bends: tuple[int, ...] = ()  # contexts in tokens from which on some layers' decode reads grow no more
-    rows: int = 1  # tokens of a decoding sequence that a step computes, more than one where drafts are verified
+    rows: int = 1  # tokens of a decoding sequence that a pass computes, more than one where drafts are verified
+    drafts: tuple[StepCost, ...] = ()  # passes of the drafter before each pass that verifies
+    round_tokens: float = 1.0  # that a decoding sequence gains by a pass, in the mean; from 1 to rows
     # (decoding sequences, cost): from so many on that cost holds; rising
     larger: tuple[tuple[int, StepCost], ...] = ()
 
@@ -120,15 +127,15 @@ class StepCost:
         Raises:
             ValueError: a time that is negative or not finite.
         """
-        return cls.linear(prompts_s=prefill_s, decode_s=decode_s)
+        return cls.linear(prefill_step_s=prefill_s, decode_step_s=decode_s)
 
     @classmethod
     def linear(
         cls,
         step_s: float = 0.0,
         *,
-        prompts_s: float = 0.0,
-        decode_s: float = 0.0,
+        prefill_step_s: float = 0.0,
+        decode_step_s: float = 0.0,
         token_s: float = 0.0,
         pair_s: float = 0.0,
         prefix_s: float = 0.0,
@@ -140,8 +147,8 @@ class StepCost:
 
         Args:
             step_s: of every step.
-            prompts_s: of a step that reads prompts.
-            decode_s: of a step that decodes.
+            prefill_step_s: of a step that reads prompts.
+            decode_step_s: of a step that decodes.
             token_s: per token read of a prompt.
             pair_s: per query of a prompt and key that it reads, itself among them: n tokens have n(n+1)/2.
             prefix_s: per token before a piece of a prompt.
@@ -156,9 +163,27 @@ class StepCost:
         for name, value in given.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
-        pairs = ((given.pop("pair_s"), 1, None),) if pair_s else ()
-        given.pop("pair_s", None)
-        return cls(Coefficients(**given, pairs=pairs))
+        pair = given.pop("pair_s")
+        return cls(Coefficients(**given, pairs=((pair, 1, None),) if pair else ()))
+
+    def over(self, replicas: int) -> StepCost:
+        """Return the cost of so many replicas taken as one, on which all work lies in equal parts.
+
+        The best that a balancer can do: no replica waits for another. A prompt too counts as spread over all replicas,
+        so at least as many prompts as replicas should be read at once, or the time is too short.
+
+        Raises:
+            ValueError: replicas below 1.
+        """
+        count(replicas, "replicas")
+        return dataclasses.replace(
+            self,
+            compute=self.compute.over(replicas),
+            memory=self.memory.over(replicas),
+            link=self.link.over(replicas),
+            drafts=tuple(draft.over(replicas) for draft in self.drafts),
+            larger=tuple((least, cost.over(replicas)) for least, cost in self.larger),
+        )
 
     # --- a step ------------------------------------------------------------------------------------------------
 
@@ -173,19 +198,23 @@ class StepCost:
             load: the sequences that decode.
             chunks: (new tokens, tokens before them) of each prompt of which a piece is read.
         """
-        return self.seconds_of([(load, chunks)])
+        return self.seconds_of(((load, chunks),))
 
-    def seconds_of(self, ranks: Sequence[tuple[DecodeLoad, Sequence[Chunk]]]) -> float:
+    def seconds_of(self, ranks: Sequence[Rank]) -> float:
         """Return the seconds of a step of several replicas at once, those of the slowest.
 
         Args:
             ranks: what each replica does, as `seconds` takes it.
         """
-        sequences = max(load.sequences for load, _ in ranks)
-        cost = self._at(sequences)
-        everyone = sum(self.rows * load.sequences + sum(new for new, _ in chunks) for load, chunks in ranks)
-        shared = cost._shared(everyone)
-        return cost.fixed_s + max(cost._replica_s(load, chunks, shared) for load, chunks in ranks)
+        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
+        if cost.rows == 1:
+            return cost._pass_s(ranks)
+        alone: list[Rank] = [(load, ()) for load, _ in ranks]
+        if not any(load.sequences for load, _ in ranks):
+            return cost._pass_s(ranks)
+        verify_s = cost._pass_s(alone)
+        drafts_s = sum(draft._pass_s(alone) for draft in cost.drafts)
+        return (verify_s + drafts_s) / cost.round_tokens + cost._pass_s(ranks) - verify_s
 
     def lines(self, *loads: DecodeLoad) -> StepLines:
         """Return the seconds of the coming steps that only decode, up to the next bend of any load.
@@ -193,9 +222,12 @@ class StepCost:
         Args:
             loads: of each replica.
         """
-        cost = self._at(max(load.sequences for load in loads))
-        shared = cost._shared(self.rows * sum(load.sequences for load in loads))
-        return StepLines(tuple(line for load in loads for line in cost._replica_lines(load, shared)))
+        cost = self._at(max(load.sequences for load in loads)) if self.larger else self
+        if cost.rows == 1:
+            return StepLines((cost._pass_lines(loads),))
+        passes = [draft._pass_lines(loads) for draft in (*cost.drafts, cost)]
+        share = 1 / cost.round_tokens
+        return StepLines(tuple(tuple((base * share, slope * share) for base, slope in each) for each in passes))
 
     def _at(self, sequences: int) -> StepCost:
         """The cost that holds for so many decoding sequences."""
@@ -205,154 +237,38 @@ class StepCost:
                 found = cost
         return found
 
-    @property
-    def _terms(self) -> tuple[Coefficients, Coefficients, Coefficients]:
-        return self.compute, self.memory, self.link
+    @functools.cached_property
+    def _terms(self) -> tuple[Coefficients, ...]:
+        """Those of the three that take any time."""
+        terms = (self.compute, self.memory, self.link)
+        return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
 
-    def _shared(self, tokens: float) -> tuple[float, float, float]:
-        """Seconds of the three terms that all replicas have alike in a step of so many tokens together."""
-        read_s = self.experts.seconds(tokens) if self.experts else 0.0
-        return (
-            self.compute.step_s + self.compute.everyone_s * tokens,
-            self.memory.step_s + read_s,
-            self.link.step_s + self.link.everyone_s * tokens,
-        )
+    def _pass_s(self, ranks: Sequence[Rank]) -> float:
+        tokens = 0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
+        slowest = 0.0
+        for load, chunks in ranks:
+            if self.overlap:
+                for term in self._terms:
+                    taken = term.seconds(load, chunks, tokens)
+                    if taken > slowest:
+                        slowest = taken
+            else:
+                slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
+        return self.fixed_s + slowest
 
-    def _replica_s(self, load: DecodeLoad, chunks: Sequence[Chunk], shared: tuple[float, float, float]) -> float:
-        times = []
-        for term, base in zip(self._terms, shared, strict=True):
-            total = base
-            if load.sequences:
-                total += term.decode_s + term.decode(load)
-            if chunks:
-                total += term.prompts_s
-                for new, prefix in chunks:
-                    total += term.prompt(new, prefix)
-            times.append(total)
-        return max(times) if self.overlap else sum(times)
-
-    def _replica_lines(self, load: DecodeLoad, shared: tuple[float, float, float]) -> list[tuple[float, float]]:
-        lines = [
-            (base + term.decode_s + term.decode(load), term.slope(load))
-            for term, base in zip(self._terms, shared, strict=True)
-        ]
-        if not self.overlap:
-            lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
-        return [(self.fixed_s + base, slope) for base, slope in lines]
+    def _pass_lines(self, loads: Sequence[DecodeLoad]) -> tuple[Line, ...]:
+        tokens = self.rows * sum([load.sequences for load in loads])
+        found: list[Line] = []
+        for load in loads:
+            lines = [term.line(load, tokens) for term in self._terms]
+            if not self.overlap:
+                lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
+            found += lines
+        return tuple([(self.fixed_s + base, slope) for base, slope in found])
 
 
-# --- compiled from a deployment ----------------------------------------------------------------------------------
-
-
-def step_cost(deployment: Deployment, rows: int = 1) -> StepCost:
-    """Return the coefficients of a deployment's steps.
-
-    Seconds are those of `Deployment.batch_step` up to rounding, but for decode reads of compressed entries: there the
-    last, open block is counted by its mean, half a block, so that reads grow steadily from step to step.
-
-    Args:
-        deployment: of which one replica, or several at once, takes steps.
-        rows: tokens of each decoding sequence that a step computes: 1, or a draft's length + 1 to verify it.
-
-    Raises:
-        ValueError: rows below 1.
-    """
-    rows = count(rows, "rows")
-    reads = _Reads(rows)
-    compute = _compute(deployment, rows, reads)
-    memory = _memory(deployment, reads)
-    bends = tuple(sorted(reads.bends))
-    nothing = ((0.0, 0.0),) * len(bends)
-    link = Coefficients(token_s=deployment.sent_s, sequence_s=rows * deployment.sent_s, below=nothing)
-    return StepCost(
-        reads.into(compute, "compute", bends),
-        reads.into(memory, "memory", bends),
-        link,
-        experts=_experts(deployment),
-        fixed_s=deployment.fixed_s,
-        overlap=deployment.overlap,
-        bends=bends,
-        rows=rows,
-    )
-
-
-class _Reads:
-    """What decode reads cost, gathered into a part that grows for ever and parts that stop at a bend."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self.bends: set[int] = set()
-        self.sequence_s: defaultdict[str, float] = defaultdict(float)
-        self.context_s: defaultdict[str, float] = defaultdict(float)
-        self.below: defaultdict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
-
-    def add(self, term: str, each_s: float, stride: int, most: int | None, ahead: float, times: int) -> None:
-        """Add `times` queries whose middle is `ahead` tokens beyond the context, each reading up to `most` entries."""
-        token_s = each_s * times / stride
-        start_s = token_s * (ahead - (stride - 1) / 2)  # an open block is half full in the mean
-        if most is None:
-            self.context_s[term] += token_s
-            self.sequence_s[term] += start_s
-            return
-        bend = math.ceil(most * stride - ahead)
-        full_s = each_s * times * most
-        self.bends.add(bend)
-        self.sequence_s[term] += full_s
-        self.below[term, bend][0] += token_s
-        self.below[term, bend][1] += start_s - full_s
-
-    def into(self, term: Coefficients, name: str, bends: Sequence[int]) -> Coefficients:
-        """Return a term with its decode reads."""
-        below = tuple((token_s, sequence_s) for token_s, sequence_s in (self.below[name, bend] for bend in bends))
-        sequence_s = term.sequence_s + self.sequence_s[name]
-        return dataclasses.replace(term, sequence_s=sequence_s, context_s=self.context_s[name], below=below)
-
-
-def _compute(node: Deployment, rows: int, reads: _Reads) -> Coefficients:
-    model, flop_s = node.model, node.flop_s
-    each_s = {name: 2.0 * n * flop_s[name] for name, n in model.params.active_by_component.items()}
-    experts_s = each_s.pop("experts", 0.0) / node.balance
-    head_s = each_s.pop("head")
-    pairs: defaultdict[tuple[int, int | None], float] = defaultdict(float)
-    prefix_s = 0.0
-    for attention, layers in model.attention_counts.items():
-        prefix_s += layers * attention.reexpansion_flops() * flop_s.get("latent_up", 0.0)
-        for read in attention.reads("prefill"):
-            entries = read.entries
-            pairs[entries.stride, entries.cap] += layers * read.flops_per_entry * flop_s[read.component]
-        for read in attention.reads("decode"):
-            query_s = layers * read.flops_per_entry * flop_s[read.component]
-            reads.add("compute", query_s, read.entries.stride, read.entries.cap, (rows - 1) / 2, rows)
-    token_s = sum(each_s.values())
-    return Coefficients(
-        prompt_s=head_s,
-        token_s=token_s,
-        prefix_s=prefix_s,
-        pairs=tuple((s, *kind) for kind, s in pairs.items()),
-        sequence_s=rows * (token_s + head_s),
-        everyone_s=experts_s,
-    )
-
-
-def _memory(node: Deployment, reads: _Reads) -> Coefficients:
-    held: defaultdict[tuple[int, int | None], float] = defaultdict(float)
-    rows = reads.rows
-    for attention, layers in node.model.attention_counts.items():
-        share_s = layers * attention.cache_share(node.tensor_parallel) * node.byte_s
-        for store in attention.stores():
-            if store.part != "state":
-                held[store.entries.stride, store.entries.cap] += share_s * store.bytes_per_entry
-        for read in attention.reads("decode"):
-            most = read.most(rows)
-            reads.add("memory", share_s * read.bytes_per_entry, read.entries.stride, most, rows - 1, 1)
-    return Coefficients(step_s=node.dense_read_bytes * node.byte_s, held=tuple((s, *kind) for kind, s in held.items()))
-
-
-def _experts(node: Deployment) -> Experts | None:
-    layer = node.moe
-    if layer is None:
-        return None
-    return Experts(node.experts_held, 1.0 - layer.top_k / layer.experts, node.expert_bytes * node.byte_s)
-
-
-__all__ = ["Chunk", "Coefficients", "Experts", "StepCost", "step_cost"]
+__all__ = ["Chunk", "Coefficients", "Experts", "Rank", "StepCost"]
