@@ -292,7 +292,7 @@ class Histogram:
         run = np.repeat(np.arange(low.size), touched)
         place = np.arange(run.size) - np.repeat(np.cumsum(touched) - touched, touched)  # of the bin in its run
         edge = self.LEAST * np.exp((begin[run] + place) * self._log_ratio)  # the bin's upper end
-        rise = np.maximum(high - low, np.finfo(np.float64).tiny) / np.maximum(steps - 1, 1)
+        rise = np.maximum(high - low, 1e-30) / np.maximum(steps - 1, 1)  # equal steps: all in one bin
         below = np.clip(np.ceil((edge - low[run]) / rise[run]), 0, steps[run])
         below[np.cumsum(touched) - 1] = steps  # the last bin takes the rest
         fresh = np.diff(below, prepend=0.0)

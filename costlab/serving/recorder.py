@@ -172,6 +172,9 @@ class Recorder:
         if not rows.size:
             return
         arrival, first, last, _, output, _, _ = rows.T
+        wrong = ~((arrival >= self.start_s) & (first >= arrival) & (last >= first) & np.isfinite(last) & (output >= 1))
+        if wrong.any():
+            raise ValueError(f"arrival, first and last token, output tokens out of order: {rows[wrong][0].tolist()}")
         self._levels.add(arrival - self.start_s, first - self.start_s, last - self.start_s)
         self._answering.add_many(last - first)
         self.finished += len(rows)
