@@ -214,6 +214,11 @@ class Rank:
         self.blocks.grow(tokens)
         self._provided += tokens
 
+    def forgo(self) -> None:
+        """Note that a step is over in which nobody decoded: the blocks that were provided for it are nobody's."""
+        if not self.decoding:
+            self._provided = 0
+
     def advance(self, steps: int) -> None:
         """Note that all that decode have done so many steps."""
         reached = self._after(steps)

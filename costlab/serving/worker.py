@@ -308,6 +308,8 @@ class Worker:
                     rank.clock.decode(rank.decoding, self._start_s, done, self.recorder)
                 rank.provide(count + more)
                 rank.advance(count)
+            else:
+                rank.forgo()
         self._start_s += sum(stretch.seconds(stretch.steps) for stretch in done)
 
     def _end(self) -> None:
