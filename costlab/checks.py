@@ -54,6 +54,17 @@ def count(value: object, what: str) -> int:
     return found
 
 
+def share(value: float, what: str) -> float:
+    """Return a share of at least 0 and below 1.
+
+    Raises:
+        ValueError: quoting what is none.
+    """
+    if isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{what} should be a share of at least 0 and below 1, got {value!r}")
+    return value
+
+
 def indices(values: ArrayLike, what: str) -> Ints:
     """Return an array of indices as int64; whole floats are taken, and an empty array of any type.
 

@@ -247,7 +247,7 @@ class Recorder:
             gaps=self.gap_histogram.distribution(),
             latency_sum_s=self.latency_sum_s,
             area_s=self._levels.area_s(end_s - self.start_s),
-            stability=self._levels.growth(arrivals_s, self._answering.quantile(0.9) <= SETTLED * arrivals_s),
+            stability=self._levels.growth(arrivals_s, not self._answering.quantile(0.9) > SETTLED * arrivals_s),
             objective=self.objective,
             classes=tuple(
                 tally.report(name)

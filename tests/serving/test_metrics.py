@@ -73,6 +73,7 @@ def test_a_percentile_is_numpys_inverted_distribution(values, share):
 def test_999_of_1000_values_are_no_more_than_the_999th():
     assert metrics.quantile(range(1, 1001), 0.999) == 999
     assert metrics.quantile(range(1, 1002), 0.999) == 1000
+    assert metrics.quantile(range(1, 101), 0.07) == 7  # 0.07 x 100 is a little above 7 in floating point
 
 
 # --- histograms ------------------------------------------------------------------------------------------------
@@ -120,6 +121,18 @@ def test_a_stretch_of_steps_counts_like_its_steps(runs):
     assert binned.distribution().most == pytest.approx(values.max())
     assert binned.total == pytest.approx(values.sum())
     assert abs(binned._bins - each._bins).sum() <= 2 * sum(copies for copies, *_ in runs)
+
+
+@pytest.mark.parametrize("bin_", [100, 777, 1500, 2222])
+def test_no_step_is_lost_at_a_bins_edge(bin_):
+    """A stretch that ends at the edge of a bin, where rounding decides into which bin its last step falls."""
+    histogram = Histogram(exact=0)
+    edge = histogram.LEAST * math.exp(bin_ * 2 * math.log1p(0.005))
+    for last in (np.nextafter(edge, 0), edge, np.nextafter(edge, 1)):
+        histogram.add_rising(1, edge / 2, last, 10)
+        histogram.add_rising(1, last, last, 10)
+    assert histogram.quantile(1) > 0
+    assert histogram._bins.sum() == histogram.count == 60
 
 
 def test_histograms_add_up():
@@ -261,6 +274,15 @@ def test_classes_are_told_apart_and_add_up():
     assert report.overall.ttft.total == pytest.approx(short.ttft.total + long.ttft.total)
 
 
+def test_an_answer_of_one_token_has_a_first_token_only():
+    recorder = Recorder(Objective(1.0, 0.1))
+    recorder.arrive(0.0)
+    recorder.finish(0.0, 0.5, 0.5, 10, 1)
+    overall = recorder.report("one", 1.0).overall
+    assert (overall.ttft.count, overall.latency.count, overall.tpot.count, overall.worst_gap.count) == (1, 1, 0, 0)
+    assert (overall.judged, overall.met) == (1, 1)
+
+
 @pytest.mark.parametrize(
     "row", [(5.0, 4.0, 6.0, 10, 2), (5.0, 6.0, 5.5, 10, 2), (5.0, 6.0, math.nan, 10, 2), (5.0, 6.0, 6.0, 10, 0)]
 )
@@ -368,6 +390,22 @@ def test_a_growing_batch_is_found():
     last = first + 5 + 0.15 * arrivals
     found = recorded(arrivals, first, last).report("one", last.max()).stability
     assert (found.verdict, found.what) == ("growing", "batch")
+
+
+def test_a_growth_that_hardly_matters_is_no_growth():
+    """A hundredth of the arrivals stays in the queue, as evenly as can be."""
+    arrivals = np.arange(1.0, 4001.0)
+    found = recorded(arrivals, 1.01 * arrivals, 1.01 * arrivals + 1).report("one", 5000.0).stability
+    assert found.verdict == "steady"
+
+
+def test_those_that_leave_are_in_the_queue_or_in_a_batch():
+    """Users leave after their first token, later and later: batches grow, not the queue."""
+    recorder = Recorder()
+    for time in range(4000):
+        recorder.arrive(float(time))
+        recorder.cancel(time, 1.15 * time + 1, first_s=time + 0.5)
+    assert recorder.report("one", 5000.0).stability.what == "batch"
 
 
 def test_a_run_shorter_than_its_answers_tells_nothing():

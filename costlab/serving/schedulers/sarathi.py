@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costlab.checks import count
-from costlab.serving.checks import share
-from costlab.serving.jobs import Job
+from costlab.checks import count, share
 from costlab.serving.rank import Batch, Rank
 
 
