@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from costlab.checks import count, whole
-from costlab.serving.routing import Ask, LoadWindow, RequestRouter, Signals
+from costlab.serving.routing import Ask, LoadWindow, RequestRouter, WorkerView
 
 
 class LengthBuckets(RequestRouter):
@@ -46,7 +46,7 @@ class LengthBuckets(RequestRouter):
         self._seen: list[int] = []
         self._next_cut_s = -math.inf
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the worker that owns the prompt's length, or the least loaded one."""
         ranges = len(alive)
         if ask.time_s >= self._next_cut_s or (self.bounds is not None and len(self.bounds) != ranges - 1):

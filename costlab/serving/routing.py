@@ -1,7 +1,7 @@
 """Routers: which worker of a pool gets a request, from what is known of each.
 
-A router is asked with an `Ask` and the pool's `Signals`, and answers with an index, or None to refuse. It draws on
-nothing else, so a stale answer comes from stale signals: `Aged` shows a router those of some time ago. Ties go to the
+A router is asked with an `Ask` and a view of the pool's workers, and answers with an index, or None to refuse. It draws
+on nothing else, so a stale answer comes from stale signals: `Aged` shows a router those of some time ago. Ties go to the
 worker that has been sent fewest requests, then to the first; the count is the router's own and never stale.
 
 >>> from costlab.serving.routing import Ask, LeastPendingTokens, Signals
@@ -16,16 +16,53 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from costlab.checks import count
 
 
-class Signals:
+class WorkerView(Protocol):
     """What a router may know of one worker."""
+
+    @property
+    def requests(self) -> int:
+        """Sent there and not done: queued, running or moving."""
+
+    @property
+    def queued(self) -> int:
+        """Of them, those that wait."""
+
+    @property
+    def pending_tokens(self) -> int:
+        """Prompt tokens sent there and not read yet."""
+
+    @property
+    def kv_blocks(self) -> int:
+        """Blocks that running requests hold."""
+
+    @property
+    def kv_share(self) -> float:
+        """The same as a share of all, 0 to 1."""
+
+    @property
+    def pending_s(self) -> float:
+        """Predicted seconds of the prefills ahead."""
+
+    @property
+    def tree_tokens(self) -> int:
+        """Tokens of prefixes cached there."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is believed to work."""
+
+
+class Signals:
+    """A worker as it was seen at one time; its attributes are those of `WorkerView`."""
 
     __slots__ = ("alive", "kv_blocks", "kv_share", "pending_s", "pending_tokens", "queued", "requests", "tree_tokens")
 
@@ -40,14 +77,14 @@ class Signals:
         tree_tokens: int = 0,
         alive: bool = True,
     ) -> None:
-        self.requests = requests  # sent there and not done: queued, running or moving
-        self.queued = queued  # of them, those that wait
-        self.pending_tokens = pending_tokens  # prompt tokens sent there and not read yet
-        self.kv_blocks = kv_blocks  # blocks that running requests hold
-        self.kv_share = kv_share  # the same as a share of all, 0 to 1
-        self.pending_s = pending_s  # predicted seconds of the prefills ahead
-        self.tree_tokens = tree_tokens  # tokens of prefixes cached there
-        self.alive = alive  # whether it is believed to work
+        self.requests, self.queued, self.pending_tokens = requests, queued, pending_tokens
+        self.kv_blocks, self.kv_share = kv_blocks, kv_share
+        self.pending_s, self.tree_tokens, self.alive = pending_s, tree_tokens, alive
+
+    @classmethod
+    def of(cls, seen: WorkerView) -> Signals:
+        """Return a worker as it is now."""
+        return cls(**{name: getattr(seen, name) for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +103,13 @@ class Ask:
 class RequestRouter(ABC):
     """A way to choose a worker; keeps how many requests each was sent, by which ties are broken."""
 
+    #: Whether it looks at cached prefixes, which take time to find.
+    looks_at_prefixes: ClassVar[bool] = False
+
     def __init__(self) -> None:
         self.served: list[int] = []
 
-    def choose(self, ask: Ask, pool: Sequence[Signals]) -> int | None:
+    def choose(self, ask: Ask, pool: Sequence[WorkerView]) -> int | None:
         """Return the index of the worker that gets a request; None where none is alive, or the router refuses."""
         if len(self.served) < len(pool):
             self.served += [0] * (len(pool) - len(self.served))
@@ -80,7 +120,7 @@ class RequestRouter(ABC):
         return chosen
 
     @abstractmethod
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int | None:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int | None:
         """Return one of the indices in `alive`, of which there is at least one, or None to refuse."""
 
     def least(self, costs: Sequence[float], among: Sequence[int]) -> int:
@@ -102,7 +142,7 @@ class RoundRobin(RequestRouter):
         super().__init__()
         self._next = 0
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the first that is alive from the one whose turn it is."""
         chosen = alive[bisect_left(alive, self._next) % len(alive)]
         self._next = (chosen + 1) % len(pool)
@@ -112,7 +152,7 @@ class RoundRobin(RequestRouter):
 class LeastRequests(RequestRouter):
     """Fewest requests sent and not done."""
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the worker with the fewest requests."""
         return self.least([pool[i].requests for i in alive], alive)
 
@@ -120,7 +160,7 @@ class LeastRequests(RequestRouter):
 class LeastPendingTokens(RequestRouter):
     """Fewest prompt tokens not read yet: the shortest queue as Splitwise measures it (arXiv 2311.18677 sec. IV-A)."""
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the worker with the fewest pending tokens."""
         return self.least([pool[i].pending_tokens for i in alive], alive)
 
@@ -138,7 +178,7 @@ class PowerOfTwo(RequestRouter):
         super().__init__()
         self._rng = rng
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the better of two different workers."""
         if len(alive) == 1:
             return alive[0]
@@ -178,6 +218,8 @@ class CacheAware(RequestRouter):
     Source: sglang 0.5.23's gateway, policies cache_aware; its pull requests 14532 and 32195.
     """
 
+    looks_at_prefixes = True
+
     def __init__(
         self,
         window: LoadWindow | None = None,
@@ -192,7 +234,7 @@ class CacheAware(RequestRouter):
         self.window, self.match_share = window or LoadWindow(), match_share
         self.misses_to_smallest_tree, self.within_window = misses_to_smallest_tree, within_window
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the least loaded worker when out of balance, else the best match, else where misses go."""
         loads = [pool[i].requests for i in alive]
         least = min(loads)
@@ -229,6 +271,8 @@ class MooncakeCost(RequestRouter):
     Source: arXiv 2407.00079 sec. 6, Algorithm 1.
     """
 
+    looks_at_prefixes = True
+
     def __init__(
         self,
         prefill_s: Callable[[int, int], float],
@@ -241,14 +285,14 @@ class MooncakeCost(RequestRouter):
             raise ValueError(f"balance = {balance} should be at least 1 and ttft_s = {ttft_s} above 0")
         self.prefill_s, self.fetch_s, self.balance, self.ttft_s = prefill_s, fetch_s, balance, ttft_s
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int | None:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int | None:
         """Return the worker of the least predicted TTFT, None beyond the objective."""
         options = [self.option(ask, pool, alive, i) for i in alive]
         chosen = self.least([option.ttft_s for option in options], alive)
         fastest = options[alive.index(chosen)]
         return None if fastest.ttft_s > self.ttft_s else fastest.worker
 
-    def option(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int], worker: int) -> PrefillChoice:
+    def option(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int], worker: int) -> PrefillChoice:
         """Return what putting a prompt on one worker would mean."""
         best = max(alive, key=ask.matched_on)
         longest, own = ask.matched_on(best), ask.matched_on(worker)
@@ -272,13 +316,15 @@ class WeightedScores(RequestRouter):
     sent fewest requests is taken.
     """
 
+    looks_at_prefixes = True
+
     def __init__(self, prefix: float = 2.0, queue: float = 1.0, memory: float = 1.0) -> None:
         super().__init__()
         if not min(prefix, queue, memory) >= 0:
             raise ValueError(f"weights {prefix}, {queue}, {memory} should not be negative")
         self.weights = prefix, queue, memory
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the worker with the highest sum."""
         prefix, queue, memory = self.weights
         queues = [pool[i].queued for i in alive]
@@ -305,6 +351,8 @@ class DynamoCost(RequestRouter):
     Source: ai-dynamo's kv-router documentation and its selector, softmax over costs divided by their range.
     """
 
+    looks_at_prefixes = True
+
     def __init__(
         self,
         block_tokens: int = 64,
@@ -320,13 +368,13 @@ class DynamoCost(RequestRouter):
         self.block_tokens = count(block_tokens, "block_tokens")
         self.overlap_weight, self.temperature, self._rng = overlap_weight, temperature, rng
 
-    def cost(self, ask: Ask, signals: Signals, matched: int) -> float:
+    def cost(self, ask: Ask, signals: WorkerView, matched: int) -> float:
         """Return the cost of sending a request to one worker, in blocks."""
         prefill = (signals.pending_tokens + ask.input_tokens - matched) / self.block_tokens
         decode = signals.kv_blocks + -(-ask.input_tokens // self.block_tokens)
         return self.overlap_weight * prefill + decode
 
-    def pick(self, ask: Ask, pool: Sequence[Signals], alive: Sequence[int]) -> int:
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
         """Return the worker of least cost, or one drawn by cost."""
         costs = [self.cost(ask, pool[i], ask.matched_on(i)) for i in alive]
         spread = max(costs) - min(costs)
@@ -337,26 +385,38 @@ class DynamoCost(RequestRouter):
 
 
 class Aged:
-    """Signals that are looked at once in every `age_s`, when first asked for: up to so old is what a router sees.
+    """Workers that are looked at once in every `age_s`, when first asked for: up to so old is what a router sees.
 
     Args:
-        look: reads the workers' true signals now.
-        age_s: seconds between two looks; 0 looks each time.
+        workers: as they are; with an age of 0 a router sees them themselves.
+        age_s: seconds between two looks.
     """
 
-    def __init__(self, look: Callable[[], Sequence[Signals]], age_s: float = 0.0) -> None:
+    def __init__(self, workers: Sequence[WorkerView], age_s: float = 0.0) -> None:
         if not 0 <= age_s < math.inf:
             raise ValueError(f"age_s = {age_s} should be a finite number of at least 0")
         self.age_s = age_s
-        self._look = look
-        self._seen: Sequence[Signals] = ()
+        self._workers = workers
+        self._seen: Sequence[WorkerView] = workers
         self._tick = -1.0
 
-    def at(self, now: float) -> Sequence[Signals]:
+    def at(self, now: float) -> Sequence[WorkerView]:
         """Return what is known at a time; times never go back."""
-        if not self.age_s:
-            return self._look()
-        tick = now // self.age_s
-        if tick != self._tick:
-            self._seen, self._tick = self._look(), tick
+        if self.age_s and now // self.age_s != self._tick:
+            self._seen, self._tick = [Signals.of(worker) for worker in self._workers], now // self.age_s
         return self._seen
+
+
+#: Makes a router, given what it may draw with.
+RouterMaker = Callable[[np.random.Generator], RequestRouter]
+
+#: Routers that need no more than a name.
+ROUTERS: Mapping[str, RouterMaker] = {
+    "round robin": lambda rng: RoundRobin(),
+    "least requests": lambda rng: LeastRequests(),
+    "least pending tokens": lambda rng: LeastPendingTokens(),
+    "power of two": PowerOfTwo,
+    "cache aware": lambda rng: CacheAware(),
+    "weighted scores": lambda rng: WeightedScores(),
+    "dynamo cost": lambda rng: DynamoCost(),
+}

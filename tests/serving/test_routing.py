@@ -172,28 +172,38 @@ def test_dynamos_temperature_draws_by_softmax_over_the_range():
 
 
 def test_signals_are_as_old_as_said():
-    looks = []
-    aged = Aged(lambda: looks.append(len(looks)) or [len(looks)], 0.1)
-    assert [aged.at(t)[0] for t in (0.0, 0.05, 0.099, 0.1, 0.25, 0.29)] == [1, 1, 1, 2, 3, 3]
-    fresh = Aged(lambda: [len(looks)])
-    assert fresh.at(0.0) == fresh.at(0.0) == [3]
+    worker = Signals()
+    aged, fresh, seen = Aged([worker], 0.1), Aged([worker]), []
+    for worker.requests, now in enumerate((0.0, 0.05, 0.099, 0.1, 0.25, 0.29)):
+        seen.append(aged.at(now)[0].requests)
+        assert fresh.at(now)[0].requests == worker.requests
+    assert seen == [0, 0, 0, 3, 4, 4]
 
 
 def waits(age_s, router):
     """Mean wait of 3,000 prompts of 0.1 s at 0.8 load on four workers, the router's signals `age_s` old."""
     rng, free, starts = np.random.default_rng(7), [0.0] * 4, []
-    now, queues = 0.0, [[] for _ in range(4)]
+    now = 0.0
 
-    def look():
-        return pool(pending_tokens=[sum(t > now for t in ends) for ends in queues])
+    class Queue(Signals):
+        __slots__ = ("ends",)
 
-    aged = Aged(look, age_s)
+        @property
+        def pending_tokens(self):
+            return sum(t > now for t in self.ends)
+
+        @pending_tokens.setter
+        def pending_tokens(self, value):
+            self.ends = []
+
+    queues = [Queue() for _ in range(4)]
+    aged = Aged(queues, age_s)
     for _ in range(3000):
         now += rng.exponential(0.1 / 4 / 0.8)
         chosen = router.choose(Ask(now, 1), aged.at(now))
         start = max(now, free[chosen])
         free[chosen] = start + 0.1
-        queues[chosen] = [t for t in queues[chosen] if t > now] + [free[chosen]]
+        queues[chosen].ends = [t for t in queues[chosen].ends if t > now] + [free[chosen]]
         starts.append(start - now)
     return float(np.mean(starts))
 
@@ -301,7 +311,7 @@ def test_padding_saved_is_counted():
         (lambda: DynamoCost(temperature=1.0), "needs a Generator"),
         (lambda: LengthBuckets(period_s=0), "period_s = 0"),
         (lambda: LengthBuckets(hysteresis=math.nan), "hysteresis = nan"),
-        (lambda: Aged(list, math.nan), "age_s = nan"),
+        (lambda: Aged([], math.nan), "age_s = nan"),
         (lambda: buckets.equal_load_bounds([], 2), "at least one"),
         (lambda: buckets.imbalance([0, 0]), "not all zero"),
     ],
