@@ -339,8 +339,8 @@ def verdicts(load, cv, runs, requests, seed=0):
     return np.array(found)
 
 
-#: Load, CV of the gaps, requests, and the share of 400 runs in which the queue may be said to grow though it keeps up.
-#: The true shares, of 10,000 runs, are 0, 0, 0.001, 0.002 and 0.018: more than allowed is seen with probability < 0.001.
+#: Load, CV of the gaps, requests, and the share of 400 runs in which a queue that keeps up may be said to grow.
+#: The true shares, of 10,000 runs, are 0, 0, 0.001, 0.002, 0.018: more than allowed is seen with probability < 0.001.
 FALSE_ALARMS = [
     (0.5, 1, 500, 0.005),
     (0.8, 1, 2000, 0.005),
