@@ -395,7 +395,7 @@ class Worker:
             self._steps = [Stretch(1, self.cost.seconds_of(work), 0.0)]
         else:
             loads = [rank.load for rank in self.ranks]
-            lines = self.cost.lines(*loads).lines
+            (lines,) = self.cost.lines(*loads).passes
             if self.step_tokens != 1:
                 lines = tuple((base, rise * self.step_tokens) for base, rise in lines)
             self._steps = stretches(lines, self._alike(batches))
