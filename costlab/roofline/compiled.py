@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from costlab.checks import count
 from costlab.roofline.deployments import Deployment
-from costlab.roofline.mixed import Coefficients, Experts, StepCost
+from costlab.roofline.mixed import Coefficients, ExpertReads, StepCost
 
 
 def step_cost(deployment: Deployment, rows: int = 1) -> StepCost:
@@ -163,11 +163,11 @@ class _Pass:
         return Coefficients(step_s=node.dense_read_bytes * node.byte_s, held=kinds, experts=_experts(node))
 
 
-def _experts(node: Deployment) -> Experts | None:
+def _experts(node: Deployment) -> ExpertReads | None:
     layer = node.moe
     if layer is None:
         return None
-    return Experts(node.experts_held, 1.0 - layer.top_k / layer.experts, node.expert_bytes * node.byte_s)
+    return ExpertReads(node.experts_held, 1.0 - layer.top_k / layer.experts, node.expert_bytes * node.byte_s)
 
 
 __all__ = ["speculative_cost", "step_cost"]

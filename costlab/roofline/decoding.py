@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 #: A step's seconds now, and by how much each later one takes longer.
-Line = tuple[float, float]
+StepLine = tuple[float, float]
 
 
 class Bend:
@@ -18,8 +18,8 @@ class Bend:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit  # tokens of context
-        self.sequences = 0  # below the limit
-        self.tokens = 0  # of their contexts together
+        self.sequences: float = 0  # below the limit
+        self.tokens: float = 0  # of their contexts together
         self._steps = 0  # taken so far
         self._left: dict[int, int] = {}  # sequences that reach the limit, by the step at which they do
         self._coming: list[int] = []  # heap of these steps
@@ -48,7 +48,7 @@ class Bend:
             del self._left[heapq.heappop(self._coming)]
         return self._coming[0] - self._steps if self._coming else math.inf
 
-    def advance(self, steps: float) -> None:
+    def advance(self, steps: int) -> None:
         """Take steps, in each of which all contexts grow by a token."""
         self._steps += steps
         self.tokens += steps * self.sequences
@@ -68,8 +68,8 @@ class DecodeLoad:
     __slots__ = ("bends", "context_tokens", "sequences")
 
     def __init__(self, bends: Sequence[int] = ()) -> None:
-        self.sequences = 0  # that decode
-        self.context_tokens = 0.0  # of all of them together
+        self.sequences: float = 0  # that decode
+        self.context_tokens: float = 0  # of all of them together
         self.bends = tuple(Bend(limit) for limit in bends)
 
     def add(self, context: int) -> None:
@@ -86,7 +86,7 @@ class DecodeLoad:
         for bend in self.bends:
             bend.remove(context)
 
-    def advance(self, steps: float = 1) -> None:
+    def advance(self, steps: int = 1) -> None:
         """Take decode steps, in each of which all contexts grow by a token."""
         self.context_tokens += steps * self.sequences
         for bend in self.bends:
@@ -99,19 +99,48 @@ class DecodeLoad:
 
 
 class StepLines(NamedTuple):
-    """Seconds of coming decode steps: of each pass, step i takes the largest of several lines, base + slope x i."""
+    """Seconds of coming decode steps: step i takes the largest of several lines, base + slope x i."""
 
-    passes: tuple[tuple[Line, ...], ...]  # one after another; lines of terms and replicas that hide behind one another
+    lines: tuple[StepLine, ...]  # of terms and replicas that hide behind one another
+
+    @classmethod
+    def in_turn(cls, passes: Sequence[Sequence[StepLine]], share: float = 1.0) -> StepLines:
+        """Return the seconds of a share of several passes that follow one another in each step.
+
+        The sum of two maxima is the largest sum of a line of either; lines that are never the largest are left out.
+
+        Args:
+            passes: the lines of each.
+            share: of a round of all passes that makes up a step.
+        """
+        lines = [(base * share, slope * share) for base, slope in passes[0]]
+        for each in passes[1:]:
+            sums = [(a + base * share, b + slope * share) for a, b in lines for base, slope in each]
+            lines, steepest = [], -math.inf
+            for line in sorted(sums, reverse=True):
+                if line[1] > steepest:
+                    lines.append(line)
+                    steepest = line[1]
+        return cls(tuple(lines))
 
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""
-        return sum(max(base + slope * step for base, slope in lines) for lines in self.passes)
+        return max([base + slope * step for base, slope in self.lines])
 
     def total(self, steps: int) -> float:
         """Return the seconds of the next `steps` steps together."""
-        if len(self.passes) == 1:
-            return _total(self.passes[0], steps)
-        return sum(_total(lines, steps) for lines in self.passes)
+        base, slope = max(self.lines)
+        last = steps - 1
+        if len(self.lines) == 1 or base + slope * last >= self.at(last):
+            return steps * base + slope * (steps * last / 2)  # the largest at both ends is the largest between
+        total, step = 0.0, 0
+        while step < steps:
+            base, slope = max(self.lines, key=lambda line: (line[0] + line[1] * step, line[1]))
+            end = min([steps, *(_meet(base - b, s - slope, step) for b, s in self.lines if s > slope)])
+            many = end - step
+            total += many * base + slope * (many * (step + end - 1) / 2)
+            step = end
+        return total
 
     def steps_until(self, seconds: float, most: int) -> int:
         """Return the least number of steps that take at least so many seconds, from 1 to `most`.
@@ -121,12 +150,8 @@ class StepLines(NamedTuple):
         """
         if self.total(most) <= seconds:
             return most
-        base = slope = 0.0
-        for lines in self.passes:
-            first = max(lines)
-            base, slope = base + first[0], slope + first[1]
-        # where a steeper line takes over the steps take longer than this, so that fewer of them do
-        steps = min(most, max(1, math.ceil(_solved(base, slope, seconds))))
+        # where a steeper line takes over the steps take longer than by this one, so that fewer of them do
+        steps = min(most, max(1, math.ceil(_solved(*max(self.lines), seconds))))
         while steps < most and self.total(steps) < seconds:  # a rounding error too few
             steps += 1
         if steps == 1 or self.total(steps - 1) < seconds:
@@ -139,22 +164,6 @@ class StepLines(NamedTuple):
             else:
                 least = middle + 1
         return least
-
-
-def _total(lines: Sequence[Line], steps: int) -> float:
-    """The seconds of steps 0 to `steps` - 1, each the largest of the lines."""
-    base, slope = max(lines)
-    last = steps - 1
-    if len(lines) == 1 or base + slope * last >= max(b + s * last for b, s in lines):
-        return steps * base + slope * (steps * last / 2)  # the largest at both ends is the largest between
-    total, step = 0.0, 0
-    while step < steps:
-        base, slope = max(lines, key=lambda line: (line[0] + line[1] * step, line[1]))
-        end = min([steps, *(_meet(base - b, s - slope, step) for b, s in lines if s > slope)])
-        many = end - step
-        total += many * base + slope * (many * (step + end - 1) / 2)
-        step = end
-    return total
 
 
 def _meet(ahead: float, steeper: float, step: int) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.decoding import DecodeLoad, Line, StepLines
+from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines
 from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
@@ -19,7 +19,7 @@ Rank = tuple[DecodeLoad, Sequence[Chunk]]
 
 
 @dataclass(frozen=True)
-class Experts:
+class ExpertReads:
     """Seconds of reading the routed experts that a step visits, at least one a chip."""
 
     held: int  # experts of each layer on a chip
@@ -50,7 +50,7 @@ class Coefficients:
     # of each bend: seconds per token and per sequence, of the sequences whose context is below it
     below: tuple[tuple[float, float], ...] = ()
     everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
-    experts: Experts | None = None  # that are read; None where none are
+    experts: ExpertReads | None = None  # that are read; None where none are
 
     def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> float:
         """Return the seconds of a step of a replica, where all replicas together compute so many tokens."""
@@ -73,28 +73,47 @@ class Coefficients:
                     total += each_s * (entries if cap is None or entries < cap else cap)
         return total
 
-    def line(self, load: DecodeLoad, tokens: float) -> Line:
-        """Return the same for a step that only decodes, and by how much each later one takes longer."""
+    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
+        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
         slope = load.sequences * self.context_s
         if self.below:
             for (token_s, _), bend in zip(self.below, load.bends, strict=True):
                 slope += bend.sequences * token_s
-        return self.seconds(load, (), tokens), slope
+        for new, _ in chunks:
+            slope += new * self.prefix_s
+            for each_s, _, _ in self.pairs:
+                slope += each_s * new * new
+            for each_s, _, _ in self.held:
+                slope += each_s * new
+        return self.seconds(load, chunks, tokens), slope
+
+    @property
+    def even(self) -> bool:
+        """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
+        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
-        shared = ("prompt_s", "token_s", "prefix_s", "sequence_s", "context_s")
+        return self._times(1 / replicas, ("prompt_s", "token_s", "prefix_s", "sequence_s", "context_s"))
+
+    def scaled(self, factor: float) -> Coefficients:
+        """Return the same with all times longer by a factor."""
+        experts = self.experts and dataclasses.replace(self.experts, each_s=self.experts.each_s * factor)
+        names = [each.name for each in dataclasses.fields(self) if each.name.endswith("_s")]
+        return dataclasses.replace(self._times(factor, names), experts=experts)
+
+    def _times(self, factor: float, names: Iterable[str]) -> Coefficients:
         return dataclasses.replace(
             self,
-            **{name: getattr(self, name) / replicas for name in shared},
-            pairs=tuple((each_s / replicas, stride, cap) for each_s, stride, cap in self.pairs),
-            held=tuple((each_s / replicas, stride, cap) for each_s, stride, cap in self.held),
-            below=tuple((token_s / replicas, sequence_s / replicas) for token_s, sequence_s in self.below),
+            **{name: getattr(self, name) * factor for name in names},
+            pairs=tuple((each_s * factor, stride, cap) for each_s, stride, cap in self.pairs),
+            held=tuple((each_s * factor, stride, cap) for each_s, stride, cap in self.held),
+            below=tuple((token_s * factor, sequence_s * factor) for token_s, sequence_s in self.below),
         )
 
 
 #: A term that takes no time.
-NOTHING = Coefficients()
+NO_TIME = Coefficients()
 
 
 @dataclass(frozen=True)
@@ -107,8 +126,8 @@ class StepCost:
     """
 
     compute: Coefficients  # seconds of arithmetic
-    memory: Coefficients = NOTHING  # seconds of reading memory
-    link: Coefficients = NOTHING  # seconds of sending between chips
+    memory: Coefficients = NO_TIME  # seconds of reading memory
+    link: Coefficients = NO_TIME  # seconds of sending between chips
     fixed_s: float = 0.0  # seconds of each pass that hide behind nothing
     overlap: bool = True  # whether the three hide behind one another
     bends: tuple[int, ...] = ()  # contexts in tokens from which on some layers' decode reads grow no more
@@ -176,13 +195,28 @@ class StepCost:
             ValueError: replicas below 1.
         """
         count(replicas, "replicas")
+        return self._each(lambda term: term.over(replicas), lambda cost: cost.over(replicas))
+
+    def scaled(self, factor: float) -> StepCost:
+        """Return the same with all times longer by a factor.
+
+        Raises:
+            ValueError: a factor that is not above 0 and finite.
+        """
+        if not 0 < factor < math.inf:
+            raise ValueError(f"factor = {factor!r} should be above 0 and finite")
+        scaled = self._each(lambda term: term.scaled(factor), lambda cost: cost.scaled(factor))
+        return dataclasses.replace(scaled, fixed_s=self.fixed_s * factor)
+
+    def _each(self, term: Callable[[Coefficients], Coefficients], cost: Callable[[StepCost], StepCost]) -> StepCost:
+        """The same with each of its terms, and each of the costs that it holds, changed."""
         return dataclasses.replace(
             self,
-            compute=self.compute.over(replicas),
-            memory=self.memory.over(replicas),
-            link=self.link.over(replicas),
-            drafts=tuple(draft.over(replicas) for draft in self.drafts),
-            larger=tuple((least, cost.over(replicas)) for least, cost in self.larger),
+            compute=term(self.compute),
+            memory=term(self.memory),
+            link=term(self.link),
+            drafts=tuple(cost(draft) for draft in self.drafts),
+            larger=tuple((least, cost(each)) for least, each in self.larger),
         )
 
     # --- a step ------------------------------------------------------------------------------------------------
@@ -190,6 +224,22 @@ class StepCost:
     def load(self) -> DecodeLoad:
         """Return the running sums of a replica that decodes nothing yet."""
         return DecodeLoad(self.bends)
+
+    def mean_load(self, sequences: float, context: float) -> DecodeLoad:
+        """Return the sums of sequences that all are at one context; both may be means, which no step changes.
+
+        Raises:
+            ValueError: a number that is negative or not finite.
+        """
+        load = self.load()
+        for name, value in (("sequences", sequences), ("context", context)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
+        load.sequences, load.context_tokens = sequences, sequences * context
+        for bend in load.bends:
+            if context < bend.limit:
+                bend.sequences, bend.tokens = sequences, sequences * context
+        return load
 
     def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk] = ()) -> float:
         """Return the seconds of a step of one replica: one token of each decoding sequence, and pieces of prompts.
@@ -222,14 +272,31 @@ class StepCost:
         Args:
             loads: of each replica.
         """
-        cost = self._at(max(load.sequences for load in loads)) if self.larger else self
-        if cost.rows == 1:
-            return StepLines((cost._pass_lines(loads),))
-        passes = [draft._pass_lines(loads) for draft in (*cost.drafts, cost)]
-        share = 1 / cost.round_tokens
-        return StepLines(tuple(tuple((base * share, slope * share) for base, slope in each) for each in passes))
+        return self.lines_of([(load, ()) for load in loads])
 
-    def _at(self, sequences: int) -> StepCost:
+    def lines_of(self, ranks: Sequence[Rank]) -> StepLines:
+        """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
+
+        With pieces of prompts they hold for the first step, and for later ones where the cost is `even`.
+
+        Args:
+            ranks: what each replica does, as `seconds_of` takes it.
+        """
+        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
+        if not cost.drafts and cost.round_tokens == 1:
+            return StepLines(cost._pass_lines(ranks))
+        if any(chunks for _, chunks in ranks):
+            return StepLines(((cost.seconds_of(ranks), 0.0),))
+        return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+
+    @functools.cached_property
+    def even(self) -> bool:
+        """Whether `lines_of` holds for later steps that read equal pieces of prompts."""
+        costs = (self, *(cost for _, cost in self.larger))
+        simple = all(not cost.drafts and cost.rows == 1 for cost in costs)
+        return simple and all(term.even for cost in costs for term in cost._terms)
+
+    def _at(self, sequences: float) -> StepCost:
         """The cost that holds for so many decoding sequences."""
         found = self
         for least, cost in self.larger:
@@ -244,7 +311,7 @@ class StepCost:
         return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
 
     def _pass_s(self, ranks: Sequence[Rank]) -> float:
-        tokens = 0
+        tokens = 0.0
         for load, chunks in ranks:
             tokens += self.rows * load.sequences
             for new, _ in chunks:
@@ -260,15 +327,19 @@ class StepCost:
                 slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
         return self.fixed_s + slowest
 
-    def _pass_lines(self, loads: Sequence[DecodeLoad]) -> tuple[Line, ...]:
-        tokens = self.rows * sum([load.sequences for load in loads])
-        found: list[Line] = []
-        for load in loads:
-            lines = [term.line(load, tokens) for term in self._terms]
+    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
+        tokens = 0.0
+        for load, chunks in ranks:
+            tokens += self.rows * load.sequences
+            for new, _ in chunks:
+                tokens += new
+        found: list[StepLine] = []
+        for load, chunks in ranks:
+            lines = [term.line(load, chunks, tokens) for term in self._terms]
             if not self.overlap:
                 lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
             found += lines
         return tuple([(self.fixed_s + base, slope) for base, slope in found])
 
 
-__all__ = ["Chunk", "Coefficients", "Experts", "Rank", "StepCost"]
+__all__ = ["Chunk", "Coefficients", "ExpertReads", "Rank", "StepCost"]

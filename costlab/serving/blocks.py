@@ -2,7 +2,7 @@
 
 Sequences that decode all grow by one token a step. When a sequence needs its next block depends on nothing but its
 length modulo the block's size. So it is enough to count sequences by this residue: what any number of steps allocate
-is then a sum, however many sequences there are.
+is then a sum, however many sequences there are, and the sum is taken only when somebody has to know it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,19 @@ class Blocks:
 
     def __init__(self, total: int, block_tokens: int = 16) -> None:
         self.total, self.block_tokens = count(total, "blocks"), count(block_tokens, "block_tokens")
-        self.free = self.total
-        self.held: dict[Hashable, int] = {}  # blocks of each holder; of one that grows, as they were when it began
+        self._held: dict[Hashable, int] = {}  # blocks of each holder; of one that grows, as they were when it began
         self._growing: dict[Hashable, int] = {}  # by holder: its tokens less the clock's, when it began
         self._residues = [0] * self.block_tokens  # growing holders by (tokens less clock) modulo a block's
         self._clock = 0  # tokens by which all growing holders have grown
+        self._free, self._as_of = self.total, 0  # free blocks, when the clock stood there
+
+    @property
+    def free(self) -> int:
+        """Blocks that nobody holds."""
+        if self._as_of != self._clock:
+            self._free -= self._between(self._as_of, self._clock)
+            self._as_of = self._clock
+        return self._free
 
     @property
     def used(self) -> int:
@@ -43,15 +51,21 @@ class Blocks:
         """Return the blocks that so many tokens fill."""
         return -(-tokens // self.block_tokens)
 
+    def held(self, holder: Hashable) -> int:
+        """Return the blocks of a holder."""
+        start = self._growing.get(holder)
+        return self._held.get(holder, 0) if start is None else self.needed(start + self._clock)
+
     # --- holders that stay as they are -------------------------------------------------------------------------
 
     def lacking(self, holder: Hashable, tokens: int) -> int:
-        """Return how many blocks a holder lacks for so many tokens."""
-        return max(-(-tokens // self.block_tokens) - self.held.get(holder, 0), 0)
+        """Return how many blocks a holder that does not grow lacks for so many tokens."""
+        lacking = -(-tokens // self.block_tokens) - self._held.get(holder, 0)
+        return lacking if lacking > 0 else 0
 
     def can_take(self, blocks: int, spare: int = 0) -> bool:
         """Say whether so many blocks are free and `spare` remain."""
-        return blocks + spare <= self.free
+        return blocks + spare <= self._at_least_free(0) or blocks + spare <= self.free
 
     def take(self, holder: Hashable, blocks: int) -> None:
         """Give a holder further blocks.
@@ -59,67 +73,50 @@ class Blocks:
         Raises:
             ValueError: not enough are free; nothing has changed then.
         """
-        if blocks > self.free:
-            raise ValueError(f"no room for {blocks} blocks: {self.free} of {self.total} are free")
         if blocks:
-            self.free -= blocks
-            self.held[holder] = self.held.get(holder, 0) + blocks
+            if not self.can_take(blocks):
+                raise ValueError(f"no room for {blocks} blocks: {self.free} of {self.total} are free")
+            self._free -= blocks
+            self._held[holder] = self._held.get(holder, 0) + blocks
 
     def give(self, holder: Hashable) -> int:
         """Take all blocks of a holder back, and return how many they are; none if it holds none."""
-        if holder in self._growing:
-            self.stop(holder)
-        blocks = self.held.pop(holder, 0)
-        self.free += blocks
+        self.stop(holder)
+        blocks = self._held.pop(holder, 0)
+        self._free += blocks
         return blocks
 
     # --- holders that grow -------------------------------------------------------------------------------------
 
     def grow_from(self, holder: Hashable, tokens: int, most: int) -> None:
-        """Let a holder grow with all others that do, from `tokens` on.
+        """Let a holder grow with all others that do, from `tokens` on, for which it has the blocks.
 
         Whole blocks that it took beyond them are free again, unless they suffice for `most`: then it need not grow.
         """
-        held, needed = self.held.get(holder, 0), -(-tokens // self.block_tokens)
+        held, needed = self._held.get(holder, 0), -(-tokens // self.block_tokens)
         if held * self.block_tokens >= most:
             return
-        self.free += held - needed
-        self.held[holder] = needed
+        self._free = self.free + held - needed
+        self._held[holder] = needed
         start = self._growing[holder] = tokens - self._clock
         self._residues[start % self.block_tokens] += 1
 
     def stop(self, holder: Hashable) -> None:
         """Let a holder grow no more; it keeps its blocks."""
-        start = self._growing.pop(holder, None)
+        start = self._growing.get(holder)
         if start is not None:
+            self._free = self.free
+            del self._growing[holder]
             self._residues[start % self.block_tokens] -= 1
-            self.held[holder] = -(-(start + self._clock) // self.block_tokens)
+            self._held[holder] = -(-(start + self._clock) // self.block_tokens)
 
-    def growth(self, tokens: int) -> int:
+    def growth(self, tokens: int = 1) -> int:
         """Return the blocks that all growing holders together need for so many further tokens each."""
-        size, residues = self.block_tokens, self._residues
-        rounds, rest = divmod(tokens, size)
-        at = -self._clock % size  # the residue whose holders need a block for their next token
-        first = at - rest  # those with residues down to here follow, one each token
-        some = (
-            sum(residues[first + 1 : at + 1]) if first >= -1 else sum(residues[: at + 1]) + sum(residues[first + 1 :])
-        )
-        return rounds * len(self._growing) + some
+        return self._between(self._clock, self._clock + tokens)
 
-    def can_grow(self, tokens: int = 1) -> bool:
-        """Say whether all growing holders can grow by so many tokens."""
-        return self.growth(tokens) <= self.free
-
-    def most_growth(self, tokens: int, spare: int = 0) -> int:
-        """Return by how many tokens, up to `tokens`, all growing holders can grow and leave `spare` blocks free."""
-        free = self.free - spare
-        if len(self._growing) * (tokens // self.block_tokens + 1) <= free or self.growth(tokens) <= free:
-            return tokens
-        low, high = 0, tokens  # growth(low) fits, growth(high) does not
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.growth(middle) <= free else (low, middle)
-        return low
+    def can_grow(self, tokens: int = 1, spare: int = 0) -> bool:
+        """Say whether all growing holders can grow by so many tokens, and `spare` blocks remain free."""
+        return spare <= self._at_least_free(tokens) or self.growth(tokens) + spare <= self.free
 
     def grow(self, tokens: int = 1) -> None:
         """Let all growing holders grow by so many tokens.
@@ -127,20 +124,28 @@ class Blocks:
         Raises:
             ValueError: not enough blocks are free; nothing has changed then.
         """
-        blocks = self.growth(tokens)
-        if blocks > self.free:
-            raise ValueError(f"no room to grow by {blocks} blocks: {self.free} of {self.total} are free")
-        self.free -= blocks
+        if not self.can_grow(tokens):
+            raise ValueError(f"no room to grow by {self.growth(tokens)} blocks: {self.free} of {self.total} are free")
         self._clock += tokens
+
+    def _at_least_free(self, tokens: int) -> int:
+        """Return a number of blocks that is surely free after so many further tokens: each may need one more."""
+        return self._free - len(self._growing) * ((self._clock + tokens - self._as_of) // self.block_tokens + 1)
+
+    def _between(self, begin: int, end: int) -> int:
+        """Return the blocks that all growing holders need as the clock goes from one count to another."""
+        size, residues = self.block_tokens, self._residues
+        rounds, rest = divmod(end - begin, size)
+        at = -begin % size  # the residue whose holders need a block first; those below follow, one each token
+        first = at - rest + 1
+        some = sum(residues[first : at + 1]) if first >= 0 else sum(residues[: at + 1]) + sum(residues[first:])
+        return rounds * len(self._growing) + some
 
     def check(self) -> None:
         """Raise AssertionError unless free and held blocks make all, and the residues are those of the holders."""
-        size = self.block_tokens
-        growing = sum(-(-(start + self._clock) // size) for start in self._growing.values())
-        fixed = sum(blocks for holder, blocks in self.held.items() if holder not in self._growing)
-        assert self.free + growing + fixed == self.total, f"{self.free} + {growing} + {fixed} blocks, not {self.total}"
-        assert self.free >= 0
-        residues = [0] * size
+        held = sum(self.held(holder) for holder in self._held)
+        assert 0 <= self.free == self.total - held, f"{self.free} free and {held} held blocks are not {self.total}"
+        residues = [0] * self.block_tokens
         for start in self._growing.values():
-            residues[start % size] += 1
+            residues[start % self.block_tokens] += 1
         assert residues == self._residues, "residues differ from those of the holders"

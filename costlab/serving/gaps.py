@@ -1,17 +1,17 @@
-"""The longest of the latest: how long the worst gap was since any past moment, without looking at each gap again."""
+"""The gaps between tokens: one count for all that decode together, and the longest gap of each."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 
 from costlab.serving.jobs import Job
-from costlab.serving.lines import Stretch
 from costlab.serving.recorder import Recorder
 
 
 class WorstGaps:
     """Gaps in order of when they began; of those only that no later one exceeds.
+
+    So the longest gap since any past moment is found without looking at each gap again.
 
     >>> gaps = WorstGaps()
     >>> gaps.add(1.0, 0.5); gaps.add(1.5, 0.1); gaps.add(1.6, 0.2)
@@ -43,58 +43,67 @@ class WorstGaps:
         self._gaps_s.clear()
 
 
-class TokenClock:
+class TokenTimes:
     """When the sequences of a rank that decode had their latest token: all in the same step, but for those that joined.
 
     A job's own times (`last_s`, `worst_gap_s`) stand still while it decodes, and are made up when it leaves.
     """
 
     def __init__(self) -> None:
-        self.decoded_s = -1.0  # when the latest decode step ended
+        self._decoded_s = -1.0  # when the latest decode step ended
         self._joined: dict[Job, None] = {}  # have not decoded yet
         self._worst = WorstGaps()
 
     def join(self, job: Job) -> None:
-        """Let a job, which has its latest token since `last_s`, decode with the others."""
+        """Let a job, whose latest token is that of `last_s`, decode with the others."""
         self._joined[job] = None
 
-    def leave(self, job: Job, others: int) -> None:
-        """Make up a job's times, as it stops decoding while so many others go on."""
+    def leave(self, job: Job, others: bool) -> None:
+        """Make up a job's times, as it stops decoding, while others go on or none."""
         if job in self._joined:
             del self._joined[job]
             return
-        job.worst_gap_s = max(job.worst_gap_s, self._worst.since(job.last_s))
-        job.last_s = self.decoded_s
+        worst_s = self._worst.since(job.last_s)
+        if worst_s > job.worst_gap_s:
+            job.worst_gap_s = worst_s
+        job.last_s = self._decoded_s
         if not others:
             self._worst.clear()
 
-    def decode(self, sequences: int, start_s: float, steps: Sequence[Stretch], recorder: Recorder) -> None:
-        """Note decode steps, the first of which began at `start_s`."""
-        alike, end_s = sequences, start_s
-        if self._joined or self.decoded_s != start_s:
-            alike = self._first(sequences, start_s, start_s + steps[0].first_s, recorder)
-        for count, first_s, rise_s in steps:
-            last_s = first_s + (count - 1) * rise_s
-            began_s, end_s = end_s, end_s + count * (first_s + last_s) / 2
+    def decode(
+        self,
+        sequences: int,
+        steps: int,
+        start_s: float,
+        first_s: float,
+        last_s: float,
+        end_s: float,
+        recorder: Recorder,
+    ) -> None:
+        """Note steps that last from `first_s` to `last_s`, evenly rising, and are over at `end_s`."""
+        began_s = start_s
+        if self._joined or self._decoded_s != start_s:
+            alike = self._first(sequences, start_s, start_s + first_s, recorder)
             if alike < sequences:  # the others have had their first step noted
+                began_s += first_s
+                recorder.gaps(alike, first_s, first_s, 1, began_s)
                 if alike:
-                    recorder.gaps(alike, first_s, first_s, 1, began_s + first_s)
-                first_s, count, alike = first_s + rise_s, count - 1, sequences
-                if not count:
-                    continue
-            recorder.gaps(sequences, first_s, last_s, count, end_s)
-            self._worst.add(began_s, max(first_s, last_s))
-        self.decoded_s = end_s
+                    self._worst.add(start_s, first_s)
+                steps -= 1
+                first_s = last_s if steps <= 1 else first_s + (last_s - first_s) / steps
+        if steps:
+            recorder.gaps(sequences, first_s, last_s, steps, end_s)
+            self._worst.add(began_s, last_s if last_s > first_s else first_s)
+        self._decoded_s = end_s
 
     def _first(self, sequences: int, start_s: float, end_s: float, recorder: Recorder) -> int:
         """Note the first step for those whose latest token is older than its start; return how many the others are."""
         late = [job for job in self._joined if job.last_s != start_s]
-        old = sequences - len(self._joined)
-        alike = sequences - len(late)
-        if old and self.decoded_s != start_s:
-            gap_s = end_s - self.decoded_s
+        alike, old = sequences - len(late), sequences - len(self._joined)
+        if old and self._decoded_s != start_s:
+            gap_s = end_s - self._decoded_s
             recorder.gaps(old, gap_s, gap_s, 1, end_s)
-            self._worst.add(self.decoded_s, gap_s)
+            self._worst.add(self._decoded_s, gap_s)
             alike -= old
         for job in late:
             gap_s = end_s - job.last_s

@@ -43,9 +43,7 @@ class Job:
     worst_gap_s: float = 0.0  # longest time between two of its tokens
     entered_s: float = math.nan  # when it came to its present worker
     reason: str = ""  # why it was rejected
-    # its rank's counts: when it began to decode, and when its last token will be there
-    began: int = field(default=0, repr=False)
-    ends: int = field(default=0, repr=False)
+    ends: int = field(default=0, repr=False)  # while it decodes: its rank's count of steps at its last token
 
     @property
     def known(self) -> int:

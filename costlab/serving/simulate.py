@@ -6,8 +6,8 @@
 >>> from costlab.serving.schedulers import VllmV1
 >>> from costlab.serving.simulate import WorkerSpec, simulate
 >>> spec = WorkerSpec(StepCost.linear(0.01, token_s=1e-5, context_s=1e-8), VllmV1(), kv_tokens=100_000)
->>> report = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], Colocated([spec, spec]))
->>> report.accounts.finished
+>>> done = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], Colocated([spec, spec]))
+>>> done.accounts.finished
 20
 """
 
@@ -42,7 +42,6 @@ class WorkerSpec:
     block_tokens: int = 16  # tokens of a block
     ranks: int = 1  # data-parallel replicas that step together
     choose_rank: RankChoice = "tokens"  # how jobs are given to them: to the fewest tokens, or in turns
-    step_tokens: float = 1.0  # tokens that a decode step yields a sequence, above 1 with speculation
     cache: Callable[[], PrefixCache] | None = None  # makes the prefix cache
     chips: int = 1  # of all ranks together
 
@@ -63,7 +62,6 @@ class WorkerSpec:
             recorder=run.recorder,
             ranks=self.ranks,
             choose_rank=self.choose_rank,
-            step_tokens=self.step_tokens,
             cache=self.cache and self.cache(),
             jumps=run.jumps,
         )
@@ -119,10 +117,10 @@ def simulate(
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
     run.events.run_before(until_s)
-    return report(run, layout, service)
+    return _report(run, layout)
 
 
-def report(run: Run, layout: Layout, service: Service) -> ServingReport:
+def _report(run: Run, layout: Layout) -> ServingReport:
     """Return the report of a run as it stands."""
     return run.recorder.report(
         layout.name,

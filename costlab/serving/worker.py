@@ -8,21 +8,19 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
-from costlab.roofline.decoding import DecodeLoad
-from costlab.roofline.mixed import Chunk, StepCost
+from costlab.roofline.mixed import StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
-from costlab.serving.lines import Stretch, stretches
+from costlab.serving.lines import leading, seconds_of, steps_before
 from costlab.serving.rank import Batch, Rank
 from costlab.serving.recorder import Recorder
-from costlab.serving.report import PoolUse
 from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
@@ -33,7 +31,7 @@ class Owner(Protocol):
     """Whom a worker tells what has happened to a job. Each call may submit, take or release jobs at any worker."""
 
     def first_token(self, job: Job, worker: Worker) -> None:
-        """The first token is there: the prompt is computed."""
+        """The first token is there, and the job goes on to decode here."""
 
     def prefilled(self, job: Job, worker: Worker) -> None:
         """The prompt of a job is computed that goes on elsewhere; its blocks stay until `Worker.release`."""
@@ -62,13 +60,11 @@ class Worker:
         recorder: who counts gaps.
         ranks: data-parallel replicas that step together.
         choose_rank: "tokens": a job goes to the rank with the fewest; "turns": to each in turn.
-        step_tokens: tokens that a decode step yields for a sequence on average, with `cost.rows` verified; counted
-            exactly, in multiples of 1/1024: after s steps a sequence has floor(s x step_tokens) tokens.
         cache: prefixes computed before, beside the memory of what runs; None: there is none.
         jumps: False: one step at a time.
 
     Raises:
-        ValueError: sizes that are no counts, or a yield that the verified rows cannot have.
+        ValueError: sizes that are no counts.
     """
 
     def __init__(
@@ -84,34 +80,27 @@ class Worker:
         recorder: Recorder,
         ranks: int = 1,
         choose_rank: RankChoice = "tokens",
-        step_tokens: float = 1.0,
         cache: PrefixCache | None = None,
         jumps: bool = True,
     ) -> None:
-        if not 1 <= step_tokens <= cost.rows:
-            raise ValueError(
-                f"step_tokens = {step_tokens} should be from 1 to the {cost.rows} rows that a step computes"
-            )
         self.name, self.cost, self.scheduler, self.jumps = name, cost, scheduler, jumps
         self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
-        self.step_tokens = step_tokens if step_tokens == 1 else round(step_tokens * 1024) / 1024
         cached = None if cache is None else self.cached_tokens
         self.ranks = [
-            Rank(Blocks(blocks, block_tokens), cost.load(), self.step_tokens, cost.rows, cached)
+            Rank(Blocks(blocks, block_tokens), cost.load(), cost.rows, cached)
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
         self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
-        self.use = PoolUse(name, 1, kv_blocks=blocks * ranks)
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
-        self._turns = cycle(self.ranks)
+        self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
-        self._batches: list[Batch] = []  # of the step in flight; none: the worker is idle
-        self._steps: list[Stretch] = []  # those ahead, the one in flight first
-        self._start_s = 0.0  # when it began
-        self._due = 0  # the number of the event at which the steps end
+        self._batches: list[Batch] = []  # of each rank, in the steps ahead
+        self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
+        self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
+        self._due = 0  # the number of the event at which they end
         self._awake = False  # whether the scheduler will look anyway, at this instant
 
     # --- jobs come ---------------------------------------------------------------------------------------------
@@ -121,7 +110,7 @@ class Worker:
         if job.request.output_tokens < 1:
             return "no output tokens asked for"
         blocks = self.ranks[0].blocks
-        if blocks.needed(self.ranks[0].most(job)) > blocks.total:
+        if blocks.needed(job.most) > blocks.total:
             return "larger than memory"
         return ""
 
@@ -155,7 +144,6 @@ class Worker:
             ValueError: no room, or a job that is here already.
         """
         self._expect(job)
-        self._settle()
         rank = self._enter(job)
         rank.blocks.take(job, rank.blocks.needed(job.known + 1))
         self.awaiting[job] = None
@@ -207,7 +195,7 @@ class Worker:
         for job in jobs:
             self.take(job)
         self.events.cancel(self._due)
-        self._batches, self._steps, self._awake, self.alive = [], [], False, False
+        self._steps, self._awake, self.alive = 0, False, False
         return jobs
 
     def revive(self) -> None:
@@ -216,7 +204,8 @@ class Worker:
 
     def _leave(self, job: Job) -> None:
         rank = self._rank_of.pop(job)
-        if rank.blocks.give(job) or rank.waiting or self._batches:
+        rank.blocks.give(job)
+        if self._steps or rank.waiting:
             self._look()
 
     # --- signals -----------------------------------------------------------------------------------------------
@@ -267,80 +256,66 @@ class Worker:
         """Let the scheduler look as soon as the step in flight ends, or at the end of this instant."""
         if self._awake:
             return
-        if not self._batches:
+        if not self._steps:
             self._awake = True
             self._due = self.events.at(self.events.now, self._plan, last=True)
-            return
-        self._settle()
-        count, first_s, _ = self._steps[0]
-        if count > 1 or len(self._steps) > 1:
-            self._steps = [Stretch(1, first_s, 0.0)]
-            self.events.cancel(self._due)
-            self._due = self.events.at(self._start_s + first_s, self._end, last=True)
+        elif self._steps > 1:
+            left = self.events.now - self._start_s
+            steps = 1 + steps_before(left, self._steps - 1, self._first_s, self._rise_s)
+            if steps < self._steps:
+                self._steps = steps
+                self.events.cancel(self._due)
+                end_s = self._start_s + seconds_of(steps, self._first_s, self._rise_s)
+                self._due = self.events.at(end_s, self._end, last=True)
 
     def _settle(self) -> None:
         """Account for the steps that are over by now; the one in flight and those after remain."""
-        done, left = [], self.events.now - self._start_s
-        steps = self._steps
-        if not steps or steps[0].first_s >= left:
-            return
-        while steps:
-            over = steps[0].ended_before(left)
-            if over == steps[0].steps and len(steps) > 1:
-                stretch = steps.pop(0)
-                left -= stretch.seconds(stretch.steps)
-                done.append(stretch)
-                continue
-            over = min(over, steps[0].steps - 1)
+        if self._steps > 1:
+            left = self.events.now - self._start_s
+            over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                done.append(Stretch(over, steps[0].first_s, steps[0].rise_s))
-                steps[0] = steps[0].after(over)
-            break
-        if done:
-            self._account(done, more=True)
+                self._account(over, self._start_s + seconds_of(over, self._first_s, self._rise_s), more=1)
+                self._first_s += over * self._rise_s
 
-    def _account(self, done: Sequence[Stretch], more: bool) -> None:
-        """Note steps that are over; where `more` follow, the next one has begun and has its blocks."""
-        count = sum(stretch.steps for stretch in done)
+    def _account(self, steps: int, end_s: float, more: int = 0) -> None:
+        """Note steps that are over; where one `more` is in flight, it has its blocks."""
+        start_s, first_s = self._start_s, self._first_s
+        last_s = first_s + (steps - 1) * self._rise_s
         for rank, batch in zip(self.ranks, self._batches, strict=True):
-            if batch.decodes:
-                if rank.decoding:  # and not all were taken away
-                    rank.clock.decode(rank.decoding, self._start_s, done, self.recorder)
-                rank.provide(count + more)
-                rank.advance(count)
-            else:
-                rank.forgo()
-        self._start_s += sum(stretch.seconds(stretch.steps) for stretch in done)
+            if batch.decodes and rank.decoding:
+                rank.times.decode(rank.decoding, steps, start_s, first_s, last_s, end_s, self.recorder)
+                rank.advance(steps, more)
+            for job, tokens in batch.chunks:
+                if job in rank.prefilling:
+                    rank.compute(job, tokens * steps, tokens * more)
+        self._start_s = end_s
+        self._steps -= steps
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        steps, self._steps, self._awake = self._steps, [], True
         now = self.events.now
-        self._account(steps, more=False)
-        batches, self._batches = self._batches, []
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            for job in rank.ended() if batch.decodes else ():
+        self._account(self._steps, now)
+        self._awake = True
+        for rank, batch in zip(self.ranks, self._batches, strict=True):
+            for job in rank.ended():
                 if job in self._rank_of:
                     self._finish(job, now)
-            for job, tokens in batch.chunks:
-                if job in rank.prefilling and rank.compute(job, tokens):
+            for job, _ in batch.chunks:
+                if job in rank.prefilling and not job.left:
                     self._prefilled(rank, job, now)
         self._plan()
 
     def _prefilled(self, rank: Rank, job: Job, now: float) -> None:
         """A prompt is computed, and so the next token is there."""
+        del rank.prefilling[job]
         job.generated += 1
-        if job.first_s != job.first_s:
+        if job.generated == 1:
             job.first_s = job.last_s = now
-            if self.cache is not None and job.request.blocks:
-                self.cache.release(self.cache.admit(job.request.blocks, partial=True))
-            self.owner.first_token(job, self)
-        else:
+            self._keep_prefix(job)
+        else:  # after a preemption
             gap_s = now - job.last_s
             self.recorder.gap(gap_s, now)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), now
-        if job not in rank.running:
-            return  # its owner took it
         if job.generated >= job.request.output_tokens:
             del rank.running[job]
             self._finish(job, now)
@@ -350,6 +325,12 @@ class Worker:
             self.owner.prefilled(job, self)
         else:
             rank.decode(job)
+            if job.generated == 1:
+                self.owner.first_token(job, self)
+
+    def _keep_prefix(self, job: Job) -> None:
+        if self.cache is not None and job.request.blocks:
+            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
 
     def _finish(self, job: Job, now: float) -> None:
         self._rank_of.pop(job).blocks.give(job)
@@ -358,67 +339,63 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin what it has decided."""
-        self._awake = True
-        while True:
-            batches = [self.scheduler.plan(rank) for rank in self.ranks]
+        self._awake, preempted = True, True
+        while preempted:
+            batches = [self._batch(rank) for rank in self.ranks]
             preempted = self._tell()
-            if preempted:  # and perhaps taken away
-                batches = [rank.still(batch) for rank, batch in zip(self.ranks, batches, strict=True)]
-            if any(batches) or not preempted:
+            if any([batch.chunks or rank.load.sequences for rank, batch in zip(self.ranks, batches, strict=True)]):
+                self._begin(batches)
                 break
         self._awake = False
-        if any(batches):
-            self._begin(batches)
+
+    def _batch(self, rank: Rank) -> Batch:
+        """Return what a rank does next; where nobody waits or reads and blocks suffice, there is nothing to decide."""
+        if rank.waiting or rank.prefilling or not rank.blocks.can_grow():
+            return self.scheduler.plan(rank)
+        rank.provide(1)
+        return Batch([])
 
     def _tell(self) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""
         any_preempted = False
         for rank in self.ranks:
-            preempted, rank.preempted = rank.preempted, []
-            admitted, rank.admitted = rank.admitted, []
-            for job in preempted:
+            if rank.preempted:
                 any_preempted = True
-                if job not in rank.running:
+                preempted, rank.preempted = rank.preempted, []
+                for job in preempted:
                     job.state = State.QUEUED
-                self.owner.preempted(job, self)
-            for job in admitted:
-                job.state = State.RUNNING
-                if job.admitted_s != job.admitted_s:
-                    job.admitted_s = self.events.now
+                    self.owner.preempted(job, self)
+            for job in rank.admitted:
+                if job in rank.running:
+                    job.state = State.RUNNING
+                    if job.admitted_s != job.admitted_s:
+                        job.admitted_s = self.events.now
+            rank.admitted.clear()
         return any_preempted
 
     def _begin(self, batches: list[Batch]) -> None:
         """Begin the steps that are alike."""
         self._batches, self._start_s = batches, self.events.now
-        if any(batch.chunks for batch in batches):
-            work = [self._work(rank, batch) for rank, batch in zip(self.ranks, batches, strict=True)]
-            self._steps = [Stretch(1, self.cost.seconds_of(work), 0.0)]
-        else:
-            loads = [rank.load for rank in self.ranks]
-            (lines,) = self.cost.lines(*loads).passes
-            if self.step_tokens != 1:
-                lines = tuple((base, rise * self.step_tokens) for base, rise in lines)
-            self._steps = stretches(lines, self._alike(batches))
-        end_s = self._start_s
-        for stretch in self._steps:
-            end_s += stretch.seconds(stretch.steps)
+        steps = self._alike(batches) if self.jumps else 1
+        work = [
+            (rank.load if batch.decodes else self._nothing, [(tokens, job.computed) for job, tokens in batch.chunks])
+            for rank, batch in zip(self.ranks, batches, strict=True)
+        ]
+        self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
+        end_s = self._start_s + seconds_of(self._steps, self._first_s, self._rise_s)
         self._due = self.events.at(end_s, self._end, last=True)
 
-    def _work(self, rank: Rank, batch: Batch) -> tuple[DecodeLoad, list[Chunk]]:
-        load = rank.load if batch.decodes else self._nothing
-        return load, [(tokens, job.computed) for job, tokens in batch.chunks]
-
-    def _alike(self, batches: Sequence[Batch]) -> int:
-        """Return how many steps follow of which each only makes contexts longer."""
-        if not self.jumps or not all(batch.steady for batch in batches):
-            return 1
-        steps = math.inf
+    def _alike(self, batches: list[Batch]) -> int:
+        """Return how many steps follow in which only contexts grow."""
+        steps: float = math.inf
         for rank, batch in zip(self.ranks, batches, strict=True):
-            if batch.decodes:
-                bend = rank.load.steps_to_bend
-                steps = min(steps, rank.steps_to_end(), bend if bend == math.inf else -(-bend // self.step_tokens))
-        found = max(int(steps), 1)
+            if not batch.steady:
+                return 1
+            for job, tokens in batch.chunks:
+                steps = min(steps, job.left // tokens if self.cost.even else 1)
+            if batch.decodes and rank.load.sequences:
+                steps = min(steps, rank.steps_to_end, rank.load.steps_to_bend)
         for rank, batch in zip(self.ranks, batches, strict=True):
-            if batch.decodes:
-                found = rank.steps_that_fit(found)
-        return found
+            while steps > 1 and not rank.fits(batch, int(steps) - 1):
+                steps = int(steps) // 2
+        return int(steps)

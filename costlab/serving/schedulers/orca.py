@@ -25,14 +25,11 @@ class Orca:
     def plan(self, rank: Rank) -> Batch:
         """Admit what fits, and return the next step."""
         chunks = []
-        rank.make_room()
         while rank.waiting and len(rank.running) < self.max_running:
             job = rank.waiting[0]
-            blocks = rank.blocks.lacking(job, rank.most(job))
+            blocks = rank.blocks.lacking(job, job.most)
             if not rank.blocks.can_take(blocks):
                 break
-            rank.blocks.take(job, blocks)
-            rank.admit(rank.cached(job))
-            if job in rank.prefilling:
+            if rank.admit(blocks, rank.cached(job)):
                 chunks.append((job, job.left))
-        return Batch(chunks, rank.decoding)
+        return Batch(chunks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from costlab.checks import count, share
+from costlab.serving.jobs import Job
 from costlab.serving.rank import Batch, Rank
 
 
@@ -28,20 +29,23 @@ class PrefillFirst:
 
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt, and return the next step."""
-        used, chunks = 0, []
+        chunks = self._admit(rank)
+        if chunks:
+            return Batch(chunks, decodes=False)
+        preempted = rank.make_room()
+        return Batch([], steady=not preempted)
+
+    def _admit(self, rank: Rank) -> list[tuple[Job, int]]:
+        """Admit jobs while budget and blocks last, and return their prompts."""
+        used, chunks = 0, list[tuple[Job, int]]()
         while rank.waiting and len(rank.running) < self.max_running:
             job = rank.waiting[0]
             cached = rank.cached(job)
-            tokens = 0 if job.decodes else job.left - cached
+            tokens = job.left - cached
             blocks = rank.blocks.lacking(job, job.known)
-            if (chunks and used + tokens > self.budget) or not rank.blocks.can_take(blocks, rank.spare(self.watermark)):
+            if not rank.blocks.can_take(blocks, rank.spare(self.watermark)) or (chunks and used + tokens > self.budget):
                 break
-            rank.blocks.take(job, blocks)
-            rank.admit(cached)
-            if tokens:
+            if rank.admit(blocks, cached):
                 chunks.append((job, tokens))
                 used += tokens
-        if chunks:
-            return Batch(chunks, 0)
-        preempted = rank.make_room()
-        return Batch([], rank.decoding, steady=not preempted)
+        return chunks

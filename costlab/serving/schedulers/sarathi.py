@@ -36,29 +36,25 @@ class Sarathi:
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt, and return the next step."""
         rank.make_room()
-        used, chunks = rank.decoding * rank.rows, []
+        used, chunks = rank.decoding_tokens, []
         for job in rank.prefilling:
-            tokens = min(job.left, self._limit(job.computed) - used)
+            tokens = min(job.left, self._budget_at(job.computed) - used)
             if tokens > 0:
                 chunks.append((job, tokens))
                 used += tokens
         while rank.waiting and len(rank.running) < self.max_running:
             job = rank.waiting[0]
             cached = rank.cached(job)
-            left = self._limit(job.computed + cached) - used
-            blocks = rank.blocks.lacking(job, job.known + rank.ahead)
+            blocks, left = rank.blocks.lacking(job, job.known), self._budget_at(job.computed + cached) - used
             if left <= 0 or not rank.blocks.can_take(blocks, rank.spare(self.watermark)):
                 break
-            rank.blocks.take(job, blocks)
-            rank.admit(cached)
-            if job in rank.prefilling:
-                chunks.append((job, min(job.left, left)))
-                used += min(job.left, left)
-            else:
-                used += rank.rows
-        return Batch(chunks, rank.decoding, steady=self.least_budget is None)
+            tokens = min(job.left - cached, left)
+            if rank.admit(blocks, cached):
+                chunks.append((job, tokens))
+            used += tokens
+        return Batch(chunks, steady=self.least_budget is None or not chunks)
 
-    def _limit(self, computed: int) -> int:
+    def _budget_at(self, computed: int) -> int:
         """Return the budget for a prompt of which so much is computed."""
         if self.least_budget is None:
             return self.budget

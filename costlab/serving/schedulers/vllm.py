@@ -34,20 +34,20 @@ class VllmV1:
 
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt, and return the next step."""
-        chunks, preempted = self._running(rank), False
-        while rank.step_growth() + sum(_lacking(rank, *chunk) for chunk in chunks) > rank.blocks.free:
+        chunks, preempted = self._under_way(rank), False
+        while not rank.blocks.can_grow(1, sum([_lacking(rank, job, tokens) for job, tokens in chunks])):
             rank.preempt_last()
-            chunks, preempted = self._running(rank), True
+            chunks, preempted = self._under_way(rank), True
         rank.provide(1)
         for job, tokens in chunks:
             rank.blocks.take(job, _lacking(rank, job, tokens))
-        if not preempted and rank.waiting:
+        if rank.waiting and not preempted:
             self._admit(rank, chunks)
-        return Batch(chunks, rank.decoding, steady=not preempted)
+        return Batch(chunks, steady=not preempted)
 
-    def _running(self, rank: Rank) -> list[tuple[Job, int]]:
-        """Return what the prompts under way get of the budget."""
-        left, chunks = self.budget - rank.decoding * rank.rows, []
+    def _under_way(self, rank: Rank) -> list[tuple[Job, int]]:
+        """Return what the prompts that are under way get of the budget."""
+        left, chunks = self.budget - rank.decoding_tokens, []
         for job in rank.prefilling:
             tokens = self._chunk(job.left, left)
             if tokens > 0:
@@ -57,26 +57,24 @@ class VllmV1:
 
     def _admit(self, rank: Rank, chunks: list[tuple[Job, int]]) -> None:
         """Admit jobs while budget and blocks last."""
-        left = self.budget - rank.decoding * rank.rows - sum(tokens for _, tokens in chunks)
+        left = self.budget - rank.decoding_tokens - sum([tokens for _, tokens in chunks])
         while rank.waiting and left > 0 and len(rank.running) < self.max_running:
             job = rank.waiting[0]
             cached = rank.cached(job)
             tokens = self._chunk(job.left - cached, left)
-            blocks = rank.blocks.lacking(job, job.computed + cached + tokens + rank.ahead)
-            asked = rank.blocks.lacking(job, job.known) if self.whole_prompt else 0
-            if not rank.blocks.can_take(max(blocks, asked), rank.spare(self.watermark)):
+            blocks = rank.blocks.lacking(job, job.computed + cached + tokens)
+            asked = rank.blocks.lacking(job, job.known) if self.whole_prompt else blocks
+            if not rank.blocks.can_take(asked, rank.spare(self.watermark)):
                 break
-            rank.blocks.take(job, blocks)
-            rank.admit(cached)
-            if job in rank.prefilling:
+            if rank.admit(blocks, cached):
                 chunks.append((job, tokens))
             left -= tokens
 
     def _chunk(self, tokens: int, left: int) -> int:
         """Return how many of a prompt's tokens the next step computes."""
-        if self.long_prefill_tokens:
-            tokens = min(tokens, self.long_prefill_tokens)
-        return min(tokens, left)
+        if 0 < self.long_prefill_tokens < tokens:
+            tokens = self.long_prefill_tokens
+        return tokens if tokens < left else left
 
 
 def _lacking(rank: Rank, job: Job, tokens: int) -> int:
