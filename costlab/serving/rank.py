@@ -160,6 +160,11 @@ class Rank:
         self.steps += steps
         self.load.advance(steps)
 
+    def forgo(self) -> None:
+        """Note that a step is over in which nobody decoded: blocks that were provided for it are nobody's."""
+        if not self.decoding:
+            self._provided = self.steps
+
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
         ends = job.ends = self.steps + job.request.output_tokens - job.generated

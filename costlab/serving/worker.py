@@ -285,6 +285,8 @@ class Worker:
             if batch.decodes and rank.decoding:
                 rank.times.decode(rank.decoding, steps, start_s, first_s, last_s, end_s, self.recorder)
                 rank.advance(steps, more)
+            else:
+                rank.forgo()
             for job, tokens in batch.chunks:
                 if job in rank.prefilling:
                     rank.compute(job, tokens * steps, tokens * more)
