@@ -282,12 +282,36 @@ class StepCost:
         Args:
             ranks: what each replica does, as `seconds_of` takes it.
         """
+        if len(ranks) == 1 and self._plain:  # as almost always
+            load, chunks = ranks[0]
+            if not chunks and load.sequences:
+                sequences, context = load.sequences, load.context_tokens
+                return StepLines(tuple([(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain]))
         cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
             return StepLines(cost._pass_lines(ranks))
         if any(chunks for _, chunks in ranks):
             return StepLines(((cost.seconds_of(ranks), 0.0),))
         return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[tuple[float, float, float], ...]:
+        """Seconds of each term's decode step: of every one, per sequence, per token of context; empty if there is more.
+
+        A cost without bends, experts, drafts, and without others for more sequences needs no more than these.
+        """
+        terms = self._terms
+        more = self.larger or self.drafts or self.bends or self.round_tokens != 1 or not self.overlap
+        if more or any(term.experts for term in terms):
+            return ()
+        return tuple(
+            (
+                self.fixed_s + term.step_s + term.decode_step_s,
+                term.sequence_s + self.rows * term.everyone_s,
+                term.context_s,
+            )
+            for term in terms
+        )
 
     @functools.cached_property
     def even(self) -> bool:

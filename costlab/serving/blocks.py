@@ -28,11 +28,14 @@ class Blocks:
 
     def __init__(self, total: int, block_tokens: int = 16) -> None:
         self.total, self.block_tokens = count(total, "blocks"), count(block_tokens, "block_tokens")
+        self.peak = 0  # the most that were held at one time, when anybody gave some back
         self._held: dict[Hashable, int] = {}  # blocks of each holder; of one that grows, as they were when it began
-        self._growing: dict[Hashable, int] = {}  # by holder: its tokens less the clock's, when it began
+        # by holder that grows: its tokens less the clock's, when it began, and the blocks that it may come to
+        self._growing: dict[Hashable, tuple[int, int]] = {}
         self._residues = [0] * self.block_tokens  # growing holders by (tokens less clock) modulo a block's
         self._clock = 0  # tokens by which all growing holders have grown
         self._free, self._as_of = self.total, 0  # free blocks, when the clock stood there
+        self._promised = 0  # blocks of all holders, of those that grow the most they may come to
 
     @property
     def free(self) -> int:
@@ -53,8 +56,8 @@ class Blocks:
 
     def held(self, holder: Hashable) -> int:
         """Return the blocks of a holder."""
-        start = self._growing.get(holder)
-        return self._held.get(holder, 0) if start is None else self.needed(start + self._clock)
+        growing = self._growing.get(holder)
+        return self._held.get(holder, 0) if growing is None else self.needed(growing[0] + self._clock)
 
     # --- holders that stay as they are -------------------------------------------------------------------------
 
@@ -65,7 +68,7 @@ class Blocks:
 
     def can_take(self, blocks: int, spare: int = 0) -> bool:
         """Say whether so many blocks are free and `spare` remain."""
-        return blocks + spare <= self._at_least_free(0) or blocks + spare <= self.free
+        return self._promised + blocks + spare <= self.total or blocks + spare <= self.free
 
     def take(self, holder: Hashable, blocks: int) -> None:
         """Give a holder further blocks.
@@ -77,46 +80,54 @@ class Blocks:
             if not self.can_take(blocks):
                 raise ValueError(f"no room for {blocks} blocks: {self.free} of {self.total} are free")
             self._free -= blocks
+            self._promised += blocks
             self._held[holder] = self._held.get(holder, 0) + blocks
 
     def give(self, holder: Hashable) -> int:
         """Take all blocks of a holder back, and return how many they are; none if it holds none."""
-        self.stop(holder)
+        used = self.total - self.free
+        if used > self.peak:
+            self.peak = used
+        if holder in self._growing:
+            self.stop(holder)
         blocks = self._held.pop(holder, 0)
         self._free += blocks
+        self._promised -= blocks
         return blocks
 
     # --- holders that grow -------------------------------------------------------------------------------------
 
     def grow_from(self, holder: Hashable, tokens: int, most: int) -> None:
-        """Let a holder grow with all others that do, from `tokens` on, for which it has the blocks.
+        """Let a holder grow with all others that do, from `tokens` on, for which it has the blocks, up to `most`.
 
         Whole blocks that it took beyond them are free again, unless they suffice for `most`: then it need not grow.
         """
-        held, needed = self._held.get(holder, 0), -(-tokens // self.block_tokens)
-        if held * self.block_tokens >= most:
-            return
-        self._free = self.free + held - needed
-        self._held[holder] = needed
-        start = self._growing[holder] = tokens - self._clock
-        self._residues[start % self.block_tokens] += 1
+        size = self.block_tokens
+        held, needed, most = self._held.get(holder, 0), -(-tokens // size), -(-most // size)
+        if held < most:
+            self._free = self.free + held - needed
+            self._promised += most - held
+            self._held[holder] = needed
+            start = tokens - self._clock
+            self._growing[holder] = start, most
+            self._residues[start % size] += 1
 
     def stop(self, holder: Hashable) -> None:
         """Let a holder grow no more; it keeps its blocks."""
-        start = self._growing.get(holder)
-        if start is not None:
+        if holder in self._growing:
             self._free = self.free
-            del self._growing[holder]
+            start, most = self._growing.pop(holder)
             self._residues[start % self.block_tokens] -= 1
-            self._held[holder] = -(-(start + self._clock) // self.block_tokens)
+            held = self._held[holder] = -(-(start + self._clock) // self.block_tokens)
+            self._promised += held - most
 
     def growth(self, tokens: int = 1) -> int:
         """Return the blocks that all growing holders together need for so many further tokens each."""
         return self._between(self._clock, self._clock + tokens)
 
     def can_grow(self, tokens: int = 1, spare: int = 0) -> bool:
-        """Say whether all growing holders can grow by so many tokens, and `spare` blocks remain free."""
-        return spare <= self._at_least_free(tokens) or self.growth(tokens) + spare <= self.free
+        """Say whether all growing holders can grow by so many tokens, none beyond its most, and `spare` blocks remain."""
+        return self._promised + spare <= self.total or self.growth(tokens) + spare <= self.free
 
     def grow(self, tokens: int = 1) -> None:
         """Let all growing holders grow by so many tokens.
@@ -124,13 +135,9 @@ class Blocks:
         Raises:
             ValueError: not enough blocks are free; nothing has changed then.
         """
-        if not self.can_grow(tokens):
+        if self._promised > self.total and self.growth(tokens) > self.free:
             raise ValueError(f"no room to grow by {self.growth(tokens)} blocks: {self.free} of {self.total} are free")
         self._clock += tokens
-
-    def _at_least_free(self, tokens: int) -> int:
-        """Return a number of blocks that is surely free after so many further tokens: each may need one more."""
-        return self._free - len(self._growing) * ((self._clock + tokens - self._as_of) // self.block_tokens + 1)
 
     def _between(self, begin: int, end: int) -> int:
         """Return the blocks that all growing holders need as the clock goes from one count to another."""
@@ -146,6 +153,8 @@ class Blocks:
         held = sum(self.held(holder) for holder in self._held)
         assert 0 <= self.free == self.total - held, f"{self.free} free and {held} held blocks are not {self.total}"
         residues = [0] * self.block_tokens
-        for start in self._growing.values():
+        for start, _ in self._growing.values():
             residues[start % self.block_tokens] += 1
         assert residues == self._residues, "residues differ from those of the holders"
+        promised = sum(self._growing[holder][1] if holder in self._growing else n for holder, n in self._held.items())
+        assert promised == self._promised, f"{self._promised} blocks promised, should be {promised}"

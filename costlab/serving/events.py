@@ -13,7 +13,7 @@ class Events:
     >>> events = Events()
     >>> _ = events.at(2.0, lambda: print("second"))
     >>> _ = events.at(1.0, lambda: print("first"))
-    >>> while events: events.run_next()
+    >>> events.run_before(9.0)
     first
     second
     """
@@ -49,22 +49,14 @@ class Events:
     def __bool__(self) -> bool:
         return bool(self._actions)
 
-    def run_next(self) -> None:
-        """Do what is due next.
-
-        Raises:
-            IndexError: nothing is due.
-        """
-        time_s, _, number = heapq.heappop(self._heap)
-        action = self._actions.pop(number, None)
-        if action is not None:
-            self.now = time_s
-            action()
-
     def run_before(self, time_s: float) -> None:
         """Do all that is due before a time, and set the clock to it, if it is finite."""
-        heap = self._heap
+        heap, actions = self._heap, self._actions
         while heap and heap[0][0] < time_s:
-            self.run_next()
+            due_s, _, number = heapq.heappop(heap)
+            action = actions.pop(number, None)
+            if action is not None:
+                self.now = due_s
+                action()
         if time_s < math.inf:
             self.now = time_s

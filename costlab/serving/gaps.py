@@ -73,27 +73,25 @@ class TokenTimes:
     def decode(
         self,
         sequences: int,
-        steps: int,
         start_s: float,
+        steps: int,
         first_s: float,
         last_s: float,
         end_s: float,
         recorder: Recorder,
     ) -> None:
-        """Note steps that last from `first_s` to `last_s`, evenly rising, and are over at `end_s`."""
-        began_s = start_s
+        """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
         if self._joined or self._decoded_s != start_s:
             alike = self._first(sequences, start_s, start_s + first_s, recorder)
             if alike < sequences:  # the others have had their first step noted
-                began_s += first_s
-                recorder.gaps(alike, first_s, first_s, 1, began_s)
                 if alike:
+                    recorder.gaps(alike, first_s, first_s, 1, start_s + first_s)
                     self._worst.add(start_s, first_s)
-                steps -= 1
-                first_s = last_s if steps <= 1 else first_s + (last_s - first_s) / steps
+                start_s, steps = start_s + first_s, steps - 1
+                first_s += (last_s - first_s) / max(steps, 1)
         if steps:
             recorder.gaps(sequences, first_s, last_s, steps, end_s)
-            self._worst.add(began_s, last_s if last_s > first_s else first_s)
+            self._worst.add(start_s, last_s if last_s > first_s else first_s)
         self._decoded_s = end_s
 
     def _first(self, sequences: int, start_s: float, end_s: float, recorder: Recorder) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from costlab.roofline.decoding import DecodeLoad
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenTimes
 from costlab.serving.jobs import Job
+
+#: More steps than any run takes.
+MOST_STEPS = 2**53
 
 
 class Batch:
@@ -21,6 +25,21 @@ class Batch:
         self.chunks = chunks  # prompts, and how many tokens of each are computed
         self.decodes = decodes  # whether all that decode do so, or none
         self.steady = steady  # whether the scheduler would decide the same again, while the chunks last
+
+
+class Scheduler(Protocol):
+    """What decides who is in the next step."""
+
+    @property
+    def max_running(self) -> int:
+        """The most jobs in a batch."""
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit and preempt jobs of a rank, and return its next step."""
+
+
+#: What a rank does that has no prompts to read.
+_DECODE = Batch([])
 
 
 class Rank:
@@ -45,6 +64,7 @@ class Rank:
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
+        self.batch = _DECODE  # the step in flight
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
@@ -106,9 +126,10 @@ class Rank:
         self.blocks.take(job, blocks)
         self.running[job] = None
         self.admitted.append(job)
-        job.computed += cached
-        job.cached = cached
-        self.pending_tokens -= cached
+        if cached:
+            job.computed += cached
+            job.cached = cached
+            self.pending_tokens -= cached
         if job.decodes:
             self.pending_tokens -= 1
             self.decode(job)
@@ -117,6 +138,46 @@ class Rank:
         return True
 
     # --- the batch ---------------------------------------------------------------------------------------------
+
+    def plan(self, scheduler: Scheduler) -> bool:
+        """Let the scheduler decide the next step, and return whether anything is done in it."""
+        if self.waiting or self.prefilling or not self.blocks.can_grow():
+            self.batch = scheduler.plan(self)
+        else:  # nothing to decide: nobody to admit or to preempt, and no prompt to read
+            self.batch = _DECODE
+            self.provide(1)
+        return self.works
+
+    @property
+    def works(self) -> bool:
+        """Whether anything is done in the step."""
+        return bool(self.batch.chunks or self.load.sequences)
+
+    def alike(self, even: bool) -> int:
+        """Return how many steps follow in which only contexts grow; at least 1.
+
+        Args:
+            even: whether equal pieces of a prompt take evenly longer.
+        """
+        batch, load = self.batch, self.load
+        if not batch.steady or (batch.chunks and not even):
+            return 1
+        steps = MOST_STEPS
+        for job, tokens in batch.chunks:
+            steps = min(steps, job.left // tokens)
+        if batch.decodes and load.sequences:
+            steps = min(steps, self.steps_to_end)
+            if load.bends:
+                steps = int(min(steps, load.steps_to_bend))
+        while steps > 1 and not self._fits(steps - 1):
+            steps //= 2
+        return steps
+
+    def _fits(self, steps: int) -> bool:
+        """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
+        batch, blocks = self.batch, self.blocks
+        lacking = [blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks]
+        return blocks.can_grow(steps if batch.decodes else 0, sum(lacking))
 
     def make_room(self) -> bool:
         """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
@@ -143,27 +204,17 @@ class Rank:
             self.blocks.grow(tokens)
             self._provided += tokens
 
-    def fits(self, batch: Batch, steps: int) -> bool:
-        """Say whether so many further steps of a batch, whose next one has its blocks, find theirs."""
-        blocks = sum([self.blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
-        return self.blocks.can_grow(steps if batch.decodes else 0, blocks)
-
-    def compute(self, job: Job, tokens: int, more: int = 0) -> None:
-        """Note that so many tokens of a prompt are computed, and take blocks for those and `more`."""
-        job.computed += tokens
-        self.pending_tokens -= tokens
-        self.blocks.take(job, self.blocks.lacking(job, job.computed + more))
-
-    def advance(self, steps: int, more: int = 0) -> None:
-        """Note that all that decode have done so many steps, and take the blocks for those and `more`."""
-        self.provide(steps + more)
-        self.steps += steps
-        self.load.advance(steps)
-
-    def forgo(self) -> None:
-        """Note that a step is over in which nobody decoded: blocks that were provided for it are nobody's."""
-        if not self.decoding:
-            self._provided = self.steps
+    def advance(self, steps: int, more: int) -> None:
+        """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
+        if self.batch.decodes:
+            self.provide(steps + more)
+            self.steps += steps
+            self.load.advance(steps)
+        for job, tokens in self.batch.chunks:
+            if job in self.prefilling:
+                job.computed += tokens * steps
+                self.pending_tokens -= tokens * steps
+                self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
@@ -204,7 +255,7 @@ class Rank:
             del self.prefilling[job]
             self.pending_tokens -= job.left
         else:
-            tokens = self.tokens_of(job)
+            tokens = job.request.output_tokens - (job.ends - self.steps)
             job.computed += tokens - job.generated
             job.generated = tokens
             self.load.remove(job.computed + 1)

@@ -7,7 +7,6 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Literal, Protocol
@@ -19,9 +18,8 @@ from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import leading, seconds_of, steps_before
-from costlab.serving.rank import Batch, Rank
+from costlab.serving.rank import MOST_STEPS, Rank, Scheduler
 from costlab.serving.recorder import Recorder
-from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
@@ -97,7 +95,6 @@ class Worker:
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
-        self._batches: list[Batch] = []  # of each rank, in the steps ahead
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
         self._due = 0  # the number of the event at which they end
@@ -281,15 +278,10 @@ class Worker:
         """Note steps that are over; where one `more` is in flight, it has its blocks."""
         start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
-        for rank, batch in zip(self.ranks, self._batches, strict=True):
-            if batch.decodes and rank.decoding:
-                rank.times.decode(rank.decoding, steps, start_s, first_s, last_s, end_s, self.recorder)
-                rank.advance(steps, more)
-            else:
-                rank.forgo()
-            for job, tokens in batch.chunks:
-                if job in rank.prefilling:
-                    rank.compute(job, tokens * steps, tokens * more)
+        for rank in self.ranks:
+            if rank.batch.decodes and rank.load.sequences:
+                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
+            rank.advance(steps, more)
         self._start_s = end_s
         self._steps -= steps
 
@@ -298,12 +290,12 @@ class Worker:
         now = self.events.now
         self._account(self._steps, now)
         self._awake = True
-        for rank, batch in zip(self.ranks, self._batches, strict=True):
+        for rank in self.ranks:
             for job in rank.ended():
                 if job in self._rank_of:
                     self._finish(job, now)
-            for job, _ in batch.chunks:
-                if job in rank.prefilling and not job.left:
+            for job, _ in rank.batch.chunks:
+                if not job.left and job in rank.prefilling:
                     self._prefilled(rank, job, now)
         self._plan()
 
@@ -343,61 +335,41 @@ class Worker:
         """Let the scheduler look, and begin what it has decided."""
         self._awake, preempted = True, True
         while preempted:
-            batches = [self._batch(rank) for rank in self.ranks]
-            preempted = self._tell()
-            if any([batch.chunks or rank.load.sequences for rank, batch in zip(self.ranks, batches, strict=True)]):
-                self._begin(batches)
+            works, preempted = False, False
+            for rank in self.ranks:
+                works |= rank.plan(self.scheduler)
+                if rank.admitted or rank.preempted:
+                    preempted |= self._tell(rank)
+            if works and (not preempted or any([rank.works for rank in self.ranks])):
+                self._begin()
                 break
         self._awake = False
 
-    def _batch(self, rank: Rank) -> Batch:
-        """Return what a rank does next; where nobody waits or reads and blocks suffice, there is nothing to decide."""
-        if rank.waiting or rank.prefilling or not rank.blocks.can_grow():
-            return self.scheduler.plan(rank)
-        rank.provide(1)
-        return Batch([])
-
-    def _tell(self) -> bool:
+    def _tell(self, rank: Rank) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""
-        any_preempted = False
+        preempted, rank.preempted = rank.preempted, []
+        for job in preempted:
+            job.state = State.QUEUED
+            self.owner.preempted(job, self)
+        for job in rank.admitted:
+            if job in rank.running:
+                job.state = State.RUNNING
+                if job.admitted_s != job.admitted_s:
+                    job.admitted_s = self.events.now
+        rank.admitted.clear()
+        return bool(preempted)
+
+    def _begin(self) -> None:
+        """Begin as many steps as are alike."""
+        start_s = self._start_s = self.events.now
+        steps = MOST_STEPS if self.jumps else 1
+        work = []
         for rank in self.ranks:
-            if rank.preempted:
-                any_preempted = True
-                preempted, rank.preempted = rank.preempted, []
-                for job in preempted:
-                    job.state = State.QUEUED
-                    self.owner.preempted(job, self)
-            for job in rank.admitted:
-                if job in rank.running:
-                    job.state = State.RUNNING
-                    if job.admitted_s != job.admitted_s:
-                        job.admitted_s = self.events.now
-            rank.admitted.clear()
-        return any_preempted
-
-    def _begin(self, batches: list[Batch]) -> None:
-        """Begin the steps that are alike."""
-        self._batches, self._start_s = batches, self.events.now
-        steps = self._alike(batches) if self.jumps else 1
-        work = [
-            (rank.load if batch.decodes else self._nothing, [(tokens, job.computed) for job, tokens in batch.chunks])
-            for rank, batch in zip(self.ranks, batches, strict=True)
-        ]
+            batch = rank.batch
+            if steps > 1:
+                steps = min(steps, rank.alike(self.cost.even))
+            pieces = [(tokens, job.computed) for job, tokens in batch.chunks]
+            work.append((rank.load if batch.decodes else self._nothing, pieces))
         self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
-        end_s = self._start_s + seconds_of(self._steps, self._first_s, self._rise_s)
+        end_s = start_s + seconds_of(self._steps, self._first_s, self._rise_s)
         self._due = self.events.at(end_s, self._end, last=True)
-
-    def _alike(self, batches: list[Batch]) -> int:
-        """Return how many steps follow in which only contexts grow."""
-        steps: float = math.inf
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            if not batch.steady:
-                return 1
-            for job, tokens in batch.chunks:
-                steps = min(steps, job.left // tokens if self.cost.even else 1)
-            if batch.decodes and rank.load.sequences:
-                steps = min(steps, rank.steps_to_end, rank.load.steps_to_bend)
-        for rank, batch in zip(self.ranks, batches, strict=True):
-            while steps > 1 and not rank.fits(batch, int(steps) - 1):
-                steps = int(steps) // 2
-        return int(steps)

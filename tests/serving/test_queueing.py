@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from serving.serving_oracles import (
     Rules,
@@ -287,6 +287,7 @@ def crowds(draw):
 @pytest.mark.parametrize("jumps", [True, False])
 @pytest.mark.parametrize("name", SCHEDULERS)
 @given(crowds())
+@example((Rules(19, 1, 32, 8), [(0.0, 1, 1), (0.001, 8, 4), (0.002, 8, 4)]))  # two prompts end where nobody decodes
 def test_a_scheduler_takes_the_steps_of_its_short_form(name, jumps, drawn):
     """First tokens, last tokens, worst gaps and preemptions, with blocks short: as by plain lists, a step at a time."""
     rules, requests = drawn
