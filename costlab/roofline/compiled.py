@@ -51,7 +51,8 @@ def speculative_cost(deployment: Deployment, length: int, round_tokens: float) -
     Args:
         deployment: with its drafter.
         length: drafted tokens of a sequence in a round; 0 is plain decoding with the drafter in memory.
-        round_tokens: that a sequence gains by a round, in the mean, e.g. `speculative.theory.expected_tokens`.
+        round_tokens: that a sequence gains by a round, in the mean, e.g. `speculative.theory.expected_tokens`; 1 gives
+            the seconds of whole rounds.
 
     Raises:
         ValueError: a deployment without drafter, a negative length, tokens that are not from 1 to `length` + 1.

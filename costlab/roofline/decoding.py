@@ -18,8 +18,8 @@ class Bend:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit  # tokens of context
-        self.sequences: float = 0  # below the limit
-        self.tokens: float = 0  # of their contexts together
+        self.sequences = 0  # below the limit
+        self.tokens = 0  # of their contexts together
         self._steps = 0  # taken so far
         self._left: dict[int, int] = {}  # sequences that reach the limit, by the step at which they do
         self._coming: list[int] = []  # heap of these steps
@@ -68,8 +68,8 @@ class DecodeLoad:
     __slots__ = ("bends", "context_tokens", "sequences")
 
     def __init__(self, bends: Sequence[int] = ()) -> None:
-        self.sequences: float = 0  # that decode
-        self.context_tokens: float = 0  # of all of them together
+        self.sequences = 0  # that decode
+        self.context_tokens = 0  # of all of them together
         self.bends = tuple(Bend(limit) for limit in bends)
 
     def add(self, context: int) -> None:

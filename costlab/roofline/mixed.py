@@ -235,10 +235,11 @@ class StepCost:
         for name, value in (("sequences", sequences), ("context", context)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
-        load.sequences, load.context_tokens = sequences, sequences * context
+        # counts elsewhere, means here
+        load.sequences, load.context_tokens = sequences, sequences * context  # type: ignore[assignment]
         for bend in load.bends:
             if context < bend.limit:
-                bend.sequences, bend.tokens = sequences, sequences * context
+                bend.sequences, bend.tokens = sequences, sequences * context  # type: ignore[assignment]
         return load
 
     def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk] = ()) -> float:
