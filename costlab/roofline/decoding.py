@@ -123,6 +123,18 @@ class StepLines(NamedTuple):
                     steepest = line[1]
         return cls(tuple(lines))
 
+    def leading(self, steps: int) -> tuple[int, float, float]:
+        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+
+        Args:
+            steps: how many at most; at least 1.
+        """
+        base, slope = max(self.lines)
+        last = steps - 1
+        if last and self.at(last) > base + slope * last:
+            steps = min(steps, min([_meet(base - b, s - slope, 0) for b, s in self.lines if s > slope]))
+        return steps, base, slope
+
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""
         return max([base + slope * step for base, slope in self.lines])

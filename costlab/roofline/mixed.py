@@ -283,11 +283,6 @@ class StepCost:
         Args:
             ranks: what each replica does, as `seconds_of` takes it.
         """
-        if len(ranks) == 1 and self._plain:  # as almost always
-            load, chunks = ranks[0]
-            if not chunks and load.sequences:
-                sequences, context = load.sequences, load.context_tokens
-                return StepLines(tuple([(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain]))
         cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
             return StepLines(cost._pass_lines(ranks))
@@ -295,24 +290,47 @@ class StepCost:
             return StepLines(((cost.seconds_of(ranks), 0.0),))
         return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
 
-    @functools.cached_property
-    def _plain(self) -> tuple[tuple[float, float, float], ...]:
-        """Seconds of each term's decode step: of every one, per sequence, per token of context; empty if there is more.
+    def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
+        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
 
-        A cost without bends, experts, drafts, and without others for more sequences needs no more than these.
+        Args:
+            load: the sequences that decode.
+            chunks: of prompts, of which each step reads the next.
+            steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
         """
+        if not self._plain:
+            return self.lines_of(((load, chunks),)).leading(steps)
+        sequences, context = load.sequences, load.context_tokens
+        lines = []
+        for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
+            first_s, rise_s = step_s, context_s * sequences
+            if sequences:
+                first_s += decode_s + sequence_s * sequences + context_s * context
+            if chunks:
+                first_s += prefill_s
+                for new, before in chunks:
+                    pairs = new * before + new * (new + 1) / 2
+                    first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
+                    rise_s += new * (prefix_s + pair_s * new)
+            lines.append((first_s, rise_s))
+        return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[tuple[float, ...], ...]:
+        """The coefficients of each term, where it has no bends, strides, caps, experts nor others; else nothing."""
         terms = self._terms
-        more = self.larger or self.drafts or self.bends or self.round_tokens != 1 or not self.overlap
-        if more or any(term.experts for term in terms):
+        others = self.larger or self.drafts or self.round_tokens != 1 or not self.overlap
+        if others or not all(term.even and not term.below and term.experts is None for term in terms):
             return ()
-        return tuple(
-            (
-                self.fixed_s + term.step_s + term.decode_step_s,
-                term.sequence_s + self.rows * term.everyone_s,
-                term.context_s,
-            )
-            for term in terms
-        )
+        found = []
+        for term in terms:
+            held_s = sum(each_s for each_s, _, _ in term.held)
+            found.append((
+                self.fixed_s + term.step_s, term.decode_step_s, term.sequence_s + self.rows * term.everyone_s,
+                term.context_s, term.prefill_step_s, term.prompt_s, term.token_s + term.everyone_s + held_s,
+                term.prefix_s + held_s, sum(each_s for each_s, _, _ in term.pairs),
+            ))  # fmt: skip
+        return tuple(found)
 
     @functools.cached_property
     def even(self) -> bool:

@@ -7,7 +7,7 @@ is then a sum, however many sequences there are, and the sum is taken only when 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from costlab.checks import count
 
@@ -33,22 +33,27 @@ class Blocks:
         # by holder that grows: its tokens less the clock's, when it began, and the blocks that it may come to
         self._growing: dict[Hashable, tuple[int, int]] = {}
         self._residues = [0] * self.block_tokens  # growing holders by (tokens less clock) modulo a block's
-        self._clock = 0  # tokens by which all growing holders have grown
+        self.clock = 0  # tokens by which all growing holders have grown
         self._free, self._as_of = self.total, 0  # free blocks, when the clock stood there
         self._promised = 0  # blocks of all holders, of those that grow the most they may come to
 
     @property
     def free(self) -> int:
         """Blocks that nobody holds."""
-        if self._as_of != self._clock:
-            self._free -= self._between(self._as_of, self._clock)
-            self._as_of = self._clock
+        if self._as_of != self.clock:
+            self._free -= self._between(self._as_of, self.clock)
+            self._as_of = self.clock
         return self._free
 
     @property
     def used(self) -> int:
         """Blocks that somebody holds."""
         return self.total - self.free
+
+    @property
+    def holders(self) -> Collection[Hashable]:
+        """Who has blocks."""
+        return self._held.keys()
 
     def needed(self, tokens: int) -> int:
         """Return the blocks that so many tokens fill."""
@@ -57,7 +62,7 @@ class Blocks:
     def held(self, holder: Hashable) -> int:
         """Return the blocks of a holder."""
         growing = self._growing.get(holder)
-        return self._held.get(holder, 0) if growing is None else self.needed(growing[0] + self._clock)
+        return self._held.get(holder, 0) if growing is None else self.needed(growing[0] + self.clock)
 
     # --- holders that stay as they are -------------------------------------------------------------------------
 
@@ -108,7 +113,7 @@ class Blocks:
             self._free = self.free + held - needed
             self._promised += most - held
             self._held[holder] = needed
-            start = tokens - self._clock
+            start = tokens - self.clock
             self._growing[holder] = start, most
             self._residues[start % size] += 1
 
@@ -118,15 +123,15 @@ class Blocks:
             self._free = self.free
             start, most = self._growing.pop(holder)
             self._residues[start % self.block_tokens] -= 1
-            held = self._held[holder] = -(-(start + self._clock) // self.block_tokens)
+            held = self._held[holder] = -(-(start + self.clock) // self.block_tokens)
             self._promised += held - most
 
     def growth(self, tokens: int = 1) -> int:
         """Return the blocks that all growing holders together need for so many further tokens each."""
-        return self._between(self._clock, self._clock + tokens)
+        return self._between(self.clock, self.clock + tokens)
 
     def can_grow(self, tokens: int = 1, spare: int = 0) -> bool:
-        """Say whether all growing holders can grow by so many tokens, none beyond its most, and `spare` blocks remain."""
+        """Say whether all growing holders can grow by so many tokens, up to their most, and `spare` blocks remain."""
         return self._promised + spare <= self.total or self.growth(tokens) + spare <= self.free
 
     def grow(self, tokens: int = 1) -> None:
@@ -135,9 +140,13 @@ class Blocks:
         Raises:
             ValueError: not enough blocks are free; nothing has changed then.
         """
-        if self._promised > self.total and self.growth(tokens) > self.free:
-            raise ValueError(f"no room to grow by {self.growth(tokens)} blocks: {self.free} of {self.total} are free")
-        self._clock += tokens
+        self.grow_to(self.clock + tokens)
+
+    def grow_to(self, clock: int) -> None:
+        """Let all growing holders grow until they have grown by so many tokens in all; the same as `grow`."""
+        if self._promised > self.total and self._between(self.clock, clock) > self.free:
+            raise ValueError(f"no room to grow by {clock - self.clock} tokens: {self.free} of {self.total} are free")
+        self.clock = clock
 
     def _between(self, begin: int, end: int) -> int:
         """Return the blocks that all growing holders need as the clock goes from one count to another."""

@@ -75,12 +75,13 @@ def equal_load_bounds(lengths: Sequence[int], ranges: int) -> list[int]:
         ValueError: no lengths, a negative one, or fewer than 1 range.
     """
     ranges = count(ranges, "ranges")
-    ordered = np.sort(np.array([whole(n, "length") for n in lengths], dtype=np.int64))
-    if not len(ordered) or ordered[0] < 0:
+    found, counts = np.unique([whole(n, "length") for n in lengths], return_counts=True)
+    if not len(found) or found[0] < 0:
         raise ValueError(f"lengths {list(lengths)!r} should be at least one, and none negative")
-    loads = np.cumsum(ordered)
-    cuts = np.searchsorted(loads, loads[-1] * np.arange(1, ranges) / ranges)
-    return [int(ordered[cut]) for cut in cuts]
+    loads = np.cumsum(found * counts)  # of all up to each length
+    shares = loads[-1] * np.arange(1, ranges) / ranges
+    nearest = np.abs(loads[:, None] - shares).argmin(axis=0)
+    return [int(found[index]) for index in nearest]
 
 
 def bucket_loads(lengths: Sequence[int], bounds: Sequence[int]) -> list[int]:

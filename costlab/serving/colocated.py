@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 
 from costlab.serving.jobs import Job
+from costlab.serving.report import LinkUse
 from costlab.serving.run import Run
 from costlab.serving.simulate import WorkerSpec
 from costlab.serving.worker import Worker
@@ -36,6 +37,7 @@ class CoLocatedService:
         self.run = run
         self.workers = [spec.make(f"worker {i}", run, self) for i, spec in enumerate(specs)]
         self._turns = cycle(self.workers)
+        self.failures: dict[str, int] = {}
 
     def arrive(self, job: Job) -> None:
         """Bring a job to the next worker."""
@@ -45,6 +47,10 @@ class CoLocatedService:
             self.run.reject(job, reason)
         else:
             worker.submit(job)
+
+    def link_uses(self) -> list[LinkUse]:
+        """Nothing crosses a link."""
+        return []
 
     def first_token(self, job: Job, worker: Worker) -> None:
         """Nothing to do."""

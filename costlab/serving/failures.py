@@ -15,8 +15,8 @@ user sees an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -124,8 +124,8 @@ class Failures:
 
     outages: Sequence[Outage] = ()  # at given times
     rates: Sequence[OutageRate] = ()  # at random times
-    recovery: Recovery = Recovery()  # what the service does
-    patience: Patience = Patience()  # how long anybody waits
+    recovery: Recovery = field(default_factory=Recovery)  # what the service does
+    patience: Patience = field(default_factory=Patience)  # how long anybody waits
     workers_per_node: int = 1  # workers of a pool that go out together with their node
     seed: int = 0  # of all that is drawn
 
@@ -133,3 +133,29 @@ class Failures:
         count(self.workers_per_node, "workers_per_node")
         if whole(self.seed, "seed") < 0:
             raise ValueError(f"seed = {self.seed} should not be negative")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything goes out."""
+        return bool(self.outages or self.rates)
+
+    def check(self, workers: Mapping[str, int], linked: bool) -> None:
+        """Refuse outages of what a layout does not have.
+
+        Args:
+            workers: how many each pool has, by its name.
+            linked: whether there is a link.
+
+        Raises:
+            ValueError: quoting the first such outage.
+        """
+        expected: list[Outage | OutageRate] = [*self.outages, *self.rates]
+        for outage in expected:
+            if outage.pool and outage.pool not in workers:
+                raise ValueError(f"{outage}: {checks.unknown('pool', outage.pool, workers)}")
+            if outage.what == "link" and not linked:
+                raise ValueError(f"{outage}: co-located workers have no link")
+            there = workers[outage.pool or next(iter(workers))]
+            there = -(-there // self.workers_per_node) if outage.what == "node" else there
+            if isinstance(outage, Outage) and outage.index >= there:
+                raise ValueError(f"{outage}: index should be below {there}")

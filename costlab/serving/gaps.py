@@ -78,34 +78,34 @@ class TokenTimes:
         first_s: float,
         last_s: float,
         end_s: float,
-        recorder: Recorder,
+        log: Recorder,
     ) -> None:
         """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
         if self._joined or self._decoded_s != start_s:
-            alike = self._first(sequences, start_s, start_s + first_s, recorder)
+            alike = self._first(sequences, start_s, start_s + first_s, log)
             if alike < sequences:  # the others have had their first step noted
                 if alike:
-                    recorder.gaps(alike, first_s, first_s, 1, start_s + first_s)
+                    log.gaps(alike, first_s, first_s, 1, start_s + first_s)
                     self._worst.add(start_s, first_s)
                 start_s, steps = start_s + first_s, steps - 1
                 first_s += (last_s - first_s) / max(steps, 1)
         if steps:
-            recorder.gaps(sequences, first_s, last_s, steps, end_s)
+            log.gaps(sequences, first_s, last_s, steps, end_s)
             self._worst.add(start_s, last_s if last_s > first_s else first_s)
         self._decoded_s = end_s
 
-    def _first(self, sequences: int, start_s: float, end_s: float, recorder: Recorder) -> int:
+    def _first(self, sequences: int, start_s: float, end_s: float, log: Recorder) -> int:
         """Note the first step for those whose latest token is older than its start; return how many the others are."""
         late = [job for job in self._joined if job.last_s != start_s]
         alike, old = sequences - len(late), sequences - len(self._joined)
         if old and self._decoded_s != start_s:
             gap_s = end_s - self._decoded_s
-            recorder.gaps(old, gap_s, gap_s, 1, end_s)
+            log.gaps(old, gap_s, gap_s, 1, end_s)
             self._worst.add(self._decoded_s, gap_s)
             alike -= old
         for job in late:
             gap_s = end_s - job.last_s
-            recorder.gap(gap_s, end_s)
+            log.gap(gap_s, end_s)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), end_s
         self._joined.clear()
         return alike

@@ -24,6 +24,7 @@ from costlab.checks import count
 
 #: When a prompt's cache is sent: once it is read, as each chunk is read, or layer by layer while a chunk is read.
 Sending = Literal["whole", "chunks", "layers"]
+SENDINGS: tuple[Sending, ...] = ("whole", "chunks", "layers")
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,16 @@ class SentBytes:
 
     def __call__(self, tokens: int, prefix: int = 0) -> float:
         """Return the bytes of a prompt of `tokens` tokens, of which decode has the first `prefix` already."""
+        return self.between(prefix, tokens, last=True)
+
+    def between(self, start: int, end: int, last: bool) -> float:
+        """Return the bytes that a piece of a prompt adds: tokens `start` to `end`; with the last one, what is fixed."""
         size = 0.0
         for each, entries in self.growing:
-            size += each * (_entries(entries, tokens) - _entries(entries, prefix))
-        for each, entries in self.fixed:
-            size += each * _entries(entries, tokens)
+            size += each * max(_entries(entries, end) - _entries(entries, start), 0)
+        if last:
+            for each, entries in self.fixed:
+                size += each * _entries(entries, end)
         return size
 
 

@@ -68,7 +68,6 @@ class Rank:
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
-        self._provided = 0  # the same and the one in flight, if it has its blocks
         self._ends: list[int] = []  # a heap of the counts of steps at which somebody ends
         self._ending: dict[int, list[Job]] = {}  # who
 
@@ -139,36 +138,36 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, scheduler: Scheduler) -> bool:
-        """Let the scheduler decide the next step, and return whether anything is done in it."""
-        if self.waiting or self.prefilling or not self.blocks.can_grow():
-            self.batch = scheduler.plan(self)
-        else:  # nothing to decide: nobody to admit or to preempt, and no prompt to read
-            self.batch = _DECODE
-            self.provide(1)
-        return self.works
-
-    @property
-    def works(self) -> bool:
-        """Whether anything is done in the step."""
-        return bool(self.batch.chunks or self.load.sequences)
-
-    def alike(self, even: bool) -> int:
-        """Return how many steps follow in which only contexts grow; at least 1.
+    def plan(self, scheduler: Scheduler, even: bool) -> int:
+        """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
 
         Args:
+            scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
             even: whether equal pieces of a prompt take evenly longer.
         """
-        batch, load = self.batch, self.load
+        if self.waiting or self.prefilling or not self.blocks.can_grow():
+            self.batch = scheduler.plan(self)
+        else:
+            self.batch = _DECODE
+            self.blocks.grow_to(self.steps + 1)
+        return self.alike(even)
+
+    def alike(self, even: bool) -> int:
+        """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
+        batch, sequences = self.batch, self.load.sequences
         if not batch.steady or (batch.chunks and not even):
-            return 1
-        steps = MOST_STEPS
+            return 1 if sequences or batch.chunks else 0
+        steps = MOST_STEPS if batch.chunks else 0
         for job, tokens in batch.chunks:
             steps = min(steps, job.left // tokens)
-        if batch.decodes and load.sequences:
-            steps = min(steps, self.steps_to_end)
-            if load.bends:
-                steps = int(min(steps, load.steps_to_bend))
+        if batch.decodes and sequences:
+            ends = self._ends
+            while ends[0] not in self._ending:
+                heapq.heappop(ends)
+            to_end = ends[0] - self.steps
+            steps = to_end if not steps or to_end < steps else steps
+            if self.load.bends:
+                steps = int(min(steps, self.load.steps_to_bend))
         while steps > 1 and not self._fits(steps - 1):
             steps //= 2
         return steps
@@ -176,15 +175,17 @@ class Rank:
     def _fits(self, steps: int) -> bool:
         """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
         batch, blocks = self.batch, self.blocks
-        lacking = [blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks]
-        return blocks.can_grow(steps if batch.decodes else 0, sum(lacking))
+        if not batch.chunks:
+            return blocks.can_grow(steps)
+        lacking = sum([blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
+        return blocks.can_grow(steps if batch.decodes else 0, lacking)
 
     def make_room(self) -> bool:
         """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
         before = len(self.preempted)
         while not self.blocks.can_grow():
             self.preempt_last()
-        self.provide(1)
+        self.blocks.grow_to(self.steps + 1)
         return len(self.preempted) > before
 
     def preempt_last(self) -> None:
@@ -197,18 +198,11 @@ class Rank:
         self.queue(job, front=True)
         self.preempted.append(job)
 
-    def provide(self, steps: int) -> None:
-        """Take the blocks that so many decode steps need."""
-        tokens = self.steps + steps - self._provided
-        if tokens:
-            self.blocks.grow(tokens)
-            self._provided += tokens
-
     def advance(self, steps: int, more: int) -> None:
         """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
         if self.batch.decodes:
-            self.provide(steps + more)
             self.steps += steps
+            self.blocks.grow_to(self.steps + more)
             self.load.advance(steps)
         for job, tokens in self.batch.chunks:
             if job in self.prefilling:
@@ -226,14 +220,7 @@ class Rank:
             heapq.heappush(self._ends, ends)
         self.load.add(job.computed + 1)
         self.times.join(job)
-        self.blocks.grow_from(job, job.computed + self._provided - self.steps, job.most)
-
-    @property
-    def steps_to_end(self) -> int:
-        """Decode steps until the next job ends."""
-        while self._ends[0] not in self._ending:
-            heapq.heappop(self._ends)
-        return self._ends[0] - self.steps
+        self.blocks.grow_from(job, job.computed + self.blocks.clock - self.steps, job.most)
 
     def tokens_of(self, job: Job) -> int:
         """Return the tokens of its answer that a job has."""

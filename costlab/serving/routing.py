@@ -1,8 +1,8 @@
 """Routers: which worker of a pool gets a request, from what is known of each.
 
 A router is asked with an `Ask` and a view of the pool's workers, and answers with an index, or None to refuse. It draws
-on nothing else, so a stale answer comes from stale signals: `Aged` shows a router those of some time ago. Ties go to the
-worker that has been sent fewest requests, then to the first; the count is the router's own and never stale.
+on nothing else, so a stale answer comes from stale signals: `Aged` shows a router those of some time ago. Ties go to
+the worker that has been sent fewest requests, then to the first; the count is the router's own and never stale.
 
 >>> from costlab.serving.routing import Ask, LeastPendingTokens, Signals
 >>> pool = [Signals(pending_tokens=900), Signals(pending_tokens=100), Signals(pending_tokens=100)]

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from costlab.checks import count
 from costlab.roofline.mixed import StepCost
 from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
-from costlab.serving.report import ServingReport
+from costlab.serving.report import LinkUse, ServingReport
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Scheduler
 from costlab.serving.worker import Owner, RankChoice, Worker
@@ -72,8 +72,14 @@ class Service(Protocol):
 
     workers: Sequence[Worker]
 
+    #: What users saw go wrong, by what they saw.
+    failures: Mapping[str, int]
+
     def arrive(self, job: Job) -> None:
         """Bring a job to a worker, or reject it."""
+
+    def link_uses(self) -> Sequence[LinkUse]:
+        """Return what each link has carried."""
 
 
 class Layout(Protocol):
@@ -117,10 +123,10 @@ def simulate(
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
     run.events.run_before(until_s)
-    return _report(run, layout)
+    return _report(run, layout, service)
 
 
-def _report(run: Run, layout: Layout) -> ServingReport:
+def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
     """Return the report of a run as it stands."""
     return run.recorder.report(
         layout.name,
@@ -128,5 +134,7 @@ def _report(run: Run, layout: Layout) -> ServingReport:
         queued=run.among(State.QUEUED),
         running=run.among(State.RUNNING),
         moving=run.among(State.MOVING),
+        links=service.link_uses(),
+        failures=service.failures,
         unfinished_tokens=sum(job.generated for job in run.live),
     )

@@ -7,18 +7,19 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import cycle
 from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
-from costlab.roofline.mixed import StepCost
+from costlab.roofline.decoding import DecodeLoad
+from costlab.roofline.mixed import Chunk, StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
-from costlab.serving.lines import leading, seconds_of, steps_before
-from costlab.serving.rank import MOST_STEPS, Rank, Scheduler
+from costlab.serving.lines import seconds_of, steps_before
+from costlab.serving.rank import Rank, Scheduler
 from costlab.serving.recorder import Recorder
 
 #: How jobs are given to the ranks of a worker.
@@ -92,6 +93,8 @@ class Worker:
         self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
+        # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
+        self.reading: Callable[[Job, int, float, Worker], None] | None = None
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
@@ -131,6 +134,7 @@ class Worker:
 
     def can_reserve(self, job: Job, spare: int = 0) -> bool:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
+        self._settle()
         blocks = self._choose().blocks
         return blocks.can_take(blocks.needed(job.known + 1), spare)
 
@@ -172,6 +176,13 @@ class Worker:
         del self.prefilled[job]
         self._leave(job)
 
+    def keep(self, job: Job) -> None:
+        """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
+        del self.prefilled[job]
+        job.prefill_only = False
+        self.awaiting[job] = None
+        self.submit(job)
+
     def take(self, job: Job) -> None:
         """Take a job away, wherever it is here, and free its blocks: its user left, or it goes on elsewhere."""
         self._settle()
@@ -206,6 +217,11 @@ class Worker:
             self._look()
 
     # --- signals -----------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> Collection[Job]:
+        """All jobs that are here, or have blocks here."""
+        return self._rank_of.keys()
 
     @property
     def running(self) -> int:
@@ -305,7 +321,7 @@ class Worker:
         job.generated += 1
         if job.generated == 1:
             job.first_s = job.last_s = now
-            self._keep_prefix(job)
+            self.keep_prefix(job)
         else:  # after a preemption
             gap_s = now - job.last_s
             self.recorder.gap(gap_s, now)
@@ -322,7 +338,8 @@ class Worker:
             if job.generated == 1:
                 self.owner.first_token(job, self)
 
-    def _keep_prefix(self, job: Job) -> None:
+    def keep_prefix(self, job: Job) -> None:
+        """Keep a job's prompt, which is here now, in the prefix cache."""
         if self.cache is not None and job.request.blocks:
             self.cache.release(self.cache.admit(job.request.blocks, partial=True))
 
@@ -333,16 +350,19 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin what it has decided."""
-        self._awake, preempted = True, True
-        while preempted:
-            works, preempted = False, False
+        self._awake = again = True
+        even = self.cost.even and self.reading is None
+        while again:
+            again, most = False, 0
             for rank in self.ranks:
-                works |= rank.plan(self.scheduler)
-                if rank.admitted or rank.preempted:
-                    preempted |= self._tell(rank)
-            if works and (not preempted or any([rank.works for rank in self.ranks])):
-                self._begin()
-                break
+                steps = rank.plan(self.scheduler, even)
+                if (rank.admitted or rank.preempted) and self._tell(rank):
+                    again, steps = True, rank.alike(even)  # its owner may have taken it
+                if steps and (not most or steps < most):
+                    most = steps
+            if most:
+                again = False
+                self._begin(most if self.jumps else 1)
         self._awake = False
 
     def _tell(self, rank: Rank) -> bool:
@@ -359,17 +379,22 @@ class Worker:
         rank.admitted.clear()
         return bool(preempted)
 
-    def _begin(self) -> None:
-        """Begin as many steps as are alike."""
-        start_s = self._start_s = self.events.now
-        steps = MOST_STEPS if self.jumps else 1
-        work = []
-        for rank in self.ranks:
-            batch = rank.batch
-            if steps > 1:
-                steps = min(steps, rank.alike(self.cost.even))
-            pieces = [(tokens, job.computed) for job, tokens in batch.chunks]
-            work.append((rank.load if batch.decodes else self._nothing, pieces))
-        self._steps, self._first_s, self._rise_s = leading(self.cost.lines_of(work).lines, steps)
-        end_s = start_s + seconds_of(self._steps, self._first_s, self._rise_s)
+    def _begin(self, most: int) -> None:
+        """Begin as many steps as are alike, up to `most`."""
+        if len(self.ranks) == 1:
+            lead = self.cost.leading(*self._work(self.ranks[0]), most)
+        else:
+            lead = self.cost.lines_of([self._work(rank) for rank in self.ranks]).leading(most)
+        self._start_s = self.events.now
+        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
+        end_s = self._start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._due = self.events.at(end_s, self._end, last=True)
+        if self.reading is not None:
+            for rank in self.ranks:
+                for job, tokens in rank.batch.chunks:
+                    self.reading(job, tokens, end_s, self)
+
+    def _work(self, rank: Rank) -> tuple[DecodeLoad, list[Chunk]]:
+        """Return what a rank does in a step, as its cost takes it."""
+        chunks = [(tokens, job.computed) for job, tokens in rank.batch.chunks]
+        return rank.load if rank.batch.decodes else self._nothing, chunks

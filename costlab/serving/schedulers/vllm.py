@@ -38,7 +38,7 @@ class VllmV1:
         while not rank.blocks.can_grow(1, sum([_lacking(rank, job, tokens) for job, tokens in chunks])):
             rank.preempt_last()
             chunks, preempted = self._under_way(rank), True
-        rank.provide(1)
+        rank.blocks.grow_to(rank.steps + 1)
         for job, tokens in chunks:
             rank.blocks.take(job, _lacking(rank, job, tokens))
         if rank.waiting and not preempted:

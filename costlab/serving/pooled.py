@@ -1,0 +1,497 @@
+"""A layout that runs: jobs go to pools, wait for room, are read, cross over and are decoded, whatever fails.
+
+The life of a job that is read by one worker and decoded by another: a decode worker is chosen; the job waits until that
+has blocks for it (reservation); a prefill worker reads the prompt and emits the first token; the cache crosses the
+link, while its blocks stay where it was read; when all has arrived they are free, and the job decodes. So where decode
+is full nothing is read for it, and where the link is slow the memory of prefill fills: both push back to the queue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from costlab.serving.breakdowns import Breakdowns
+from costlab.serving.jobs import Job, State
+from costlab.serving.links import Pieces, SharedLink
+from costlab.serving.pools import RunningPool, Station, Trip, Wire
+from costlab.serving.report import LinkUse
+from costlab.serving.rules import PoolRules
+from costlab.serving.run import Run
+from costlab.serving.worker import Worker
+
+
+class PooledService:
+    """The pools of a run, one that does all or one for each phase, and the jobs that are on their way through them."""
+
+    def __init__(self, rules: PoolRules, run: Run) -> None:
+        self.rules, self.run = rules, run
+        self.moving, self.recovery, self.patience = rules.moving, rules.failures.recovery, rules.failures.patience
+        self.pools = [RunningPool(name, pool, run, self) for name, pool in rules.pools.items()]
+        self.stations = {station.worker: station for pool in self.pools for station in pool.stations}
+        self.workers = list(self.stations)
+        self.trips: dict[Job, Trip] = {}
+        self.failures: Counter[str] = Counter()  # what users saw, by what they saw
+        self.lendings = 0  # how often a worker was borrowed
+        self.wires: dict[object, Wire] = {}
+        if self.moving is not None and self.moving.sending != "whole":
+            for worker in self.workers:
+                worker.reading = self.reading
+        self.breakdowns = Breakdowns(self, rules.failures) if rules.failures.any else None
+
+    # --- a job arrives -----------------------------------------------------------------------------------------
+
+    def arrive(self, job: Job) -> None:
+        """Bring a job to a worker, or reject it."""
+        trip = self.trips[job] = Trip()
+        if self.breakdowns:
+            self.breakdowns.wake()
+        self._watch(job, trip)
+        self._place(job, trip)
+
+    def _place(self, job: Job, trip: Trip) -> None:
+        """Choose who serves a job that nobody has."""
+        moving = self.moving
+        if moving is None:
+            self._serve(job, trip, self.pools[0].choose(job), self.pools[0])
+        elif job.request.output_tokens - job.generated <= 1:  # prefill emits the only token: nothing to move
+            self._serve(job, trip, self._prefill_for(job), self.pools[0])
+        elif moving.order == "decode last":
+            self._read(job, trip, self._prefill_for(job))
+        else:
+            self._place_both(job, trip, self._decode_for(job))
+
+    def _place_both(self, job: Job, trip: Trip, decode: Station | None) -> None:
+        """Let a job wait for room where it will decode, unless it is read there too."""
+        moving = self.rules.separation
+        if decode is None or (reason := decode.worker.refusal(job)):
+            self._reject(job, self._no_worker(self.pools[1]) if decode is None else reason)
+            return
+        if moving.uncached_tokens and job.known - decode.worker.cached_tokens(job) <= moving.uncached_tokens:
+            self._serve(job, trip, decode, self.pools[1])
+            return
+        if moving.order == "together":
+            prefill = self._prefill_for(job)
+            if prefill is decode or prefill is None:
+                self._serve(job, trip, prefill, self.pools[0])
+                return
+            self._assign_prefill(trip, prefill)
+            trip.promised = job.known
+            prefill.promised_tokens += job.known
+        self._assign_decode(trip, decode)
+        decode.waiting.append(job)
+        self._grant(decode)
+
+    def _serve(self, job: Job, trip: Trip, station: Station | None, pool: RunningPool) -> None:
+        """Let one worker read a prompt and decode the answer."""
+        if station is None:
+            self._reject(job, self._no_worker(pool))
+        elif reason := station.worker.refusal(job):
+            self._reject(job, reason)
+        else:
+            trip.whole = True
+            self._assign_prefill(trip, station)
+            self._submit(job, trip, station)
+
+    def _read(self, job: Job, trip: Trip, station: Station | None) -> None:
+        """Let a worker read a prompt that another one goes on with."""
+        if station is None:
+            self._reject(job, self._no_worker(self.pools[0]))
+            return
+        job.prefill_only = True
+        blocks = station.worker.ranks[0].blocks
+        if reason := "larger than memory" if blocks.needed(job.known) > blocks.total else station.worker.refusal(job):
+            self._reject(job, reason)
+            return
+        if trip.prefill is None:
+            self._assign_prefill(trip, station)
+        self._unpromise(trip)
+        self._submit(job, trip, station)
+
+    def _submit(self, job: Job, trip: Trip, station: Station) -> None:
+        if station.worker.alive:
+            trip.at_prefill = True
+            station.worker.submit(job)
+        else:
+            station.lost.append(job)
+
+    def _grant(self, station: Station) -> None:
+        """Give blocks to those that wait for them here, in order, as long as there is room."""
+        growth = self.rules.separation.growth_tokens if station.waiting else 0
+        while station.waiting and station.worker.alive and station.has_room(station.waiting[0], growth):
+            job = station.waiting.popleft()
+            trip = self.trips[job]
+            station.worker.reserve(job)
+            trip.at_decode = True
+            if job.state is State.MOVING:
+                self._send(job, trip)
+            else:
+                prefill = trip.prefill
+                alive = prefill is not None and prefill.alive
+                if not alive and prefill is not None:
+                    self._leave_prefill(trip)
+                self._read(job, trip, prefill if alive else self._prefill_for(job))
+
+    # --- what workers tell -------------------------------------------------------------------------------------
+
+    def first_token(self, job: Job, worker: Worker) -> None:
+        """Nothing to do."""
+
+    def reading(self, job: Job, tokens: int, end_s: float, worker: Worker) -> None:
+        """A step that reads so many tokens of a prompt has begun, and will end at `end_s`: send them meanwhile."""
+        trip = self.trips[job]
+        moving = self.rules.separation
+        if not job.prefill_only or not trip.at_decode or trip.decode is None:
+            return
+        last = job.left == tokens
+        if trip.transfer is None and not trip.sent_tokens:
+            trip.sent_tokens = min(trip.decode.worker.cached_tokens(job), job.known - 1)
+        upto = job.computed + tokens
+        size = moving.sent.between(trip.sent_tokens, upto, last)
+        trip.sent_tokens = max(trip.sent_tokens, upto)
+        if moving.sending == "chunks":
+            pieces = Pieces(size, end_s, moving.link.latency_s)
+        else:
+            layers, now = moving.sent.layers, self.run.now
+            each_s = (end_s - now) / layers
+            pieces = Pieces(size, now + each_s, moving.link.layer_setup_s, layers, each_s)
+        self._post(job, trip, pieces, last)
+
+    def prefilled(self, job: Job, worker: Worker) -> None:
+        """A prompt is read that another worker goes on with: send it, or find who does."""
+        trip, moving = self.trips[job], self.rules.separation
+        job.state = State.MOVING
+        if moving.order == "decode last":
+            decode = self._decode_for(job)
+            job.prefill_only = False
+            reason = self._no_worker(self.pools[1]) if decode is None else decode.worker.refusal(job)
+            job.prefill_only = True
+            if decode is None or reason:
+                self._reject(job, reason)
+                return
+            if decode is trip.prefill:
+                self._leave_prefill(trip)
+                trip.whole, trip.at_prefill = True, True
+                self._assign_prefill(trip, decode)
+                worker.keep(job)
+                return
+            self._assign_decode(trip, decode)
+            decode.waiting.append(job)
+            self._grant(decode)
+        elif trip.arrived:
+            self._deliver(job, trip)
+        elif moving.sending == "whole" and trip.at_decode:
+            self._send(job, trip)
+
+    def finished(self, job: Job, worker: Worker) -> None:
+        """The last token is there."""
+        trip = self.trips[job]
+        trip.at_prefill = trip.at_decode = False
+        self._end(job, trip)
+        self.run.finish(job)
+        self._grant(self.stations[worker])
+        self._rest()
+
+    def preempted(self, job: Job, worker: Worker) -> None:
+        """It waits where it is."""
+
+    # --- the link ----------------------------------------------------------------------------------------------
+
+    def _send(self, job: Job, trip: Trip) -> None:
+        """Send all of a prompt that has been read, but for what decode has cached."""
+        moving, decode = self.rules.separation, trip.decode
+        assert decode is not None
+        size = moving.sent(job.computed, min(decode.worker.cached_tokens(job), job.computed))
+        self._post(job, trip, Pieces(size, self.run.now, moving.link.latency_s), last=True)
+
+    def _post(self, job: Job, trip: Trip, pieces: Pieces, last: bool) -> None:
+        if trip.wire is None:
+            trip.wire = self._wire(trip)
+        wire, now = trip.wire, self.run.now
+        if wire.outages:
+            if job not in wire.lost:
+                self._break(wire, job)
+            return
+        if trip.transfer is None:
+            trip.transfer = wire.shared.post(now, job, pieces, last)
+        else:
+            wire.shared.extend(now, trip.transfer, pieces, last)
+        self._time(wire)
+
+    def _break(self, wire: Wire, job: Job) -> None:
+        """A transfer fails that nobody has noticed yet."""
+        wire.failed += 1
+        wire.lost.append(job)
+        if self.breakdowns:
+            self.breakdowns.notice_wire(wire)
+
+    def _wire(self, trip: Trip) -> Wire:
+        """Return the link that a job crosses."""
+        prefill, decode, shared_by = trip.prefill, trip.decode, self.rules.separation.shared_by
+        assert prefill is not None and decode is not None
+        return self.wire_of({"sender": prefill, "receiver": decode, "all": None}[shared_by])
+
+    def wire_of(self, station: Station | None) -> Wire:
+        """Return the link of a sender or receiver, or the one that all share."""
+        wire = self.wires.get(station)
+        if wire is None:
+            name = "prefill to decode" if station is None else f"link of {station.worker.name}"
+            shared = SharedLink(self.rules.separation.link, self.run.jumps)
+            wire = self.wires[station] = Wire(name, shared)
+        return wire
+
+    def _time(self, wire: Wire) -> None:
+        """Set the time at which something happens next on a link."""
+        events = self.run.events
+        if wire.due:
+            events.cancel(wire.due)
+        next_s = wire.shared.next_s()
+        wire.due = events.at(max(next_s, events.now), partial(self._on, wire)) if next_s < math.inf else 0
+
+    def _on(self, wire: Wire) -> None:
+        wire.due = 0
+        for transfer in wire.shared.advance(self.run.now):
+            self._arrived(wire, transfer.key)
+        self._time(wire)
+
+    def _arrived(self, wire: Wire, job: Job) -> None:
+        trip = self.trips[job]
+        trip.transfer = None
+        wire.transfers += 1
+        if self.recovery.transfer_loss and self.run.rng.random() < self.recovery.transfer_loss:
+            wire.failed += 1
+            self.lose(job, "transfer lost")
+            return
+        trip.arrived = True
+        if job.state is State.MOVING:
+            self._deliver(job, trip)
+
+    def _deliver(self, job: Job, trip: Trip) -> None:
+        """All has arrived: the blocks where it was read are free, and it decodes."""
+        prefill, decode = trip.prefill, trip.decode
+        assert prefill is not None and decode is not None
+        prefill.worker.release(job)
+        trip.at_prefill = False
+        self._leave_prefill(trip)
+        job.prefill_only = False
+        decode.worker.keep_prefix(job)
+        decode.worker.submit(job)
+        self._grant(prefill)
+
+    # --- who takes a job ---------------------------------------------------------------------------------------
+
+    def _no_worker(self, pool: RunningPool) -> str:
+        return "refused by the router" if any(station.alive for station in pool.stations) else "no worker alive"
+
+    def _prefill_for(self, job: Job) -> Station | None:
+        station, borrowing = self.pools[0].choose(job), self.rules.separation.borrowing
+        if borrowing is None or (station and station.pending_tokens <= borrowing.pending_tokens):
+            return station
+        return self._borrow(self.pools[1], station, lambda s: s.pending_tokens, borrowing.pending_tokens)
+
+    def _decode_for(self, job: Job) -> Station | None:
+        station, borrowing = self.pools[1].choose(job), self.rules.separation.borrowing
+        if borrowing is None or (station and station.kv_share <= borrowing.kv_share and not station.waiting):
+            return station
+        return self._borrow(self.pools[0], station, lambda s: s.kv_share, borrowing.kv_share)
+
+    def _borrow(
+        self, pool: RunningPool, own: Station | None, load: Callable[[Station], float], limit: float
+    ) -> Station | None:
+        """Return a worker of the other pool if it is below the limit and less loaded; those borrowed already first."""
+        alive = [station for station in pool.stations if station.alive and load(station) <= limit]
+        best = min(alive, key=lambda s: (not s.borrowed, load(s), s.requests, s.index), default=None)
+        if best is None or (own is not None and load(best) >= load(own)):
+            return own
+        if not best.borrowed:
+            best.borrowed = True
+            self.lendings += 1
+        return best
+
+    def _assign_prefill(self, trip: Trip, station: Station) -> None:
+        trip.prefill = station
+        station.requests += 1
+        station.foreign += trip.whole or station.pool is not self.pools[0]
+
+    def _assign_decode(self, trip: Trip, station: Station) -> None:
+        trip.decode = station
+        station.requests += 1
+        station.foreign += station.pool is not self.pools[-1]
+
+    def _leave_prefill(self, trip: Trip) -> None:
+        station, trip.prefill = trip.prefill, None
+        if station is not None:
+            self._unpromise_at(trip, station)
+            self._let_go(station, trip.whole or station.pool is not self.pools[0])
+
+    def _leave_decode(self, trip: Trip) -> None:
+        station, trip.decode = trip.decode, None
+        if station is not None:
+            self._let_go(station, station.pool is not self.pools[-1])
+
+    def _let_go(self, station: Station, foreign: bool) -> None:
+        """A job leaves a worker; one that was borrowed goes back with the last job of the other pool's kind."""
+        station.requests -= 1
+        station.foreign -= foreign
+        if station.borrowed and not station.foreign:
+            station.borrowed = False
+
+    def _unpromise(self, trip: Trip) -> None:
+        if trip.prefill is not None:
+            self._unpromise_at(trip, trip.prefill)
+
+    def _unpromise_at(self, trip: Trip, station: Station) -> None:
+        station.promised_tokens -= trip.promised
+        trip.promised = 0
+
+    # --- a job ends, or is lost --------------------------------------------------------------------------------
+
+    def _reject(self, job: Job, reason: str) -> None:
+        self._drop(job)
+        self.run.reject(job, reason)
+        self._rest()
+
+    def _drop(self, job: Job) -> None:
+        """Take a job from wherever it is, for good."""
+        trip = self.trips[job]
+        freed = self._detach(job, trip)
+        self._end(job, trip)
+        if freed is not None:
+            self._grant(freed)
+
+    def _detach(self, job: Job, trip: Trip) -> Station | None:
+        """Take a job from wherever it is; return where it had blocks or a place to decode.
+
+        The writer stops before its reader's blocks are free.
+        """
+        if trip.transfer is not None:
+            self.stop_transfer(trip)
+        decode = trip.decode
+        if trip.at_prefill and trip.prefill is not None:
+            trip.prefill.worker.take(job)
+        if trip.at_decode and decode is not None:
+            decode.worker.take(job)
+        elif decode is not None and job in decode.waiting:
+            decode.waiting.remove(job)
+        for place in (trip.prefill, decode, trip.wire):
+            if place is not None and job in place.lost:
+                place.lost.remove(job)
+        self._leave_prefill(trip)
+        self._leave_decode(trip)
+        trip.wire = None
+        trip.at_prefill = trip.at_decode = trip.arrived = trip.whole = False
+        trip.sent_tokens = 0
+        return decode
+
+    def stop_transfer(self, trip: Trip) -> None:
+        """Take what crosses off its link."""
+        wire, transfer = trip.wire, trip.transfer
+        assert wire is not None and transfer is not None
+        trip.transfer = None
+        wire.failed += 1
+        wire.shared.cancel(self.run.now, transfer)
+        self._time(wire)
+
+    def _end(self, job: Job, trip: Trip) -> None:
+        """Forget a job that nobody has any more."""
+        self._leave_prefill(trip)
+        self._leave_decode(trip)
+        for number in trip.alarms:
+            self.run.events.cancel(number)
+        del self.trips[job]
+
+    def _rest(self) -> None:
+        if self.breakdowns and not self.run.live:
+            self.breakdowns.sleep()
+
+    def lose(self, job: Job, reason: str) -> None:
+        """A job was lost, and it is noticed: try again, or give it up."""
+        trip = self.trips.get(job)
+        if trip is None:
+            return
+        freed = self._detach(job, trip)
+        trip.tries += 1
+        seen = self.recovery.after_loss(trip.tries)
+        self.failures[seen if seen == "error" or job.generated else "delay"] += 1
+        if seen == "error":
+            self._end(job, trip)
+            self.run.reject(job, reason)
+            self._rest()
+        else:
+            job.computed = job.cached = 0
+            job.prefill_only, job.state = False, State.QUEUED
+            if seen == "restart":
+                job.generated, job.worst_gap_s = 0, 0.0
+                job.first_s = job.last_s = math.nan
+        if freed is not None:
+            self._grant(freed)
+        if seen != "error":
+            self._place(job, trip)
+
+    # --- patience ----------------------------------------------------------------------------------------------
+
+    def _watch(self, job: Job, trip: Trip) -> None:
+        """Note when somebody loses patience with a job."""
+        patience, run = self.patience, self.run
+        if patience.leave_s < math.inf:
+            leaves_s = run.now + float(run.rng.exponential(patience.leave_s))
+            trip.alarms.append(run.events.at(leaves_s, partial(self.quit, job, run.cancel)))
+        if patience.first_by_s < math.inf:
+            trip.alarms.append(run.events.at(run.now + patience.first_by_s, partial(self._first_by, job)))
+        if patience.done_by_s < math.inf:
+            trip.alarms.append(run.events.at(run.now + patience.done_by_s, partial(self.quit, job, run.expire)))
+
+    def _first_by(self, job: Job) -> None:
+        if not job.generated:
+            self.quit(job, self.run.expire)
+
+    def quit(self, job: Job, note: Callable[[Job], None]) -> None:
+        """End a job that nobody waits for any more, wherever it is: `note` writes it down, `Run.cancel` for one."""
+        if job in self.trips:
+            self._drop(job)
+            note(job)
+            self._rest()
+
+    # --- accounts ----------------------------------------------------------------------------------------------
+
+    def link_uses(self) -> list[LinkUse]:
+        """Return what each link carried so far."""
+        bandwidth = self.rules.separation.link.bandwidth_bytes_s if self.wires else 1.0
+        carried = ((wire, wire.shared.carried_bytes) for wire in self.wires.values())
+        return [LinkUse(w.name, w.transfers, moved, moved / bandwidth, w.failed) for w, moved in carried]
+
+    def check(self) -> None:
+        """Raise AssertionError unless each job is where it should be, and each block somebody's who is there."""
+        assert set(self.trips) == set(self.run.live)
+        for worker, station in self.stations.items():
+            for rank in worker.ranks:
+                rank.check()
+            here = {j for j, t in self.trips.items() if station in self._places(t)}
+            assert here == set(worker.jobs), f"{worker.name} has {len(worker.jobs)} jobs, should have {len(here)}"
+            holders = {holder for rank in worker.ranks for holder in rank.blocks.holders}
+            assert holders <= here, f"{worker.name}: blocks are held for jobs that are not there"
+            assert worker.alive or not here
+            sent = [t for t in self.trips.values() for s in (t.prefill, t.decode) if s is station]
+            assert len(sent) == station.requests
+            assert station.promised_tokens == sum(t.promised for t in self.trips.values() if t.prefill is station)
+        for wire in self.wires.values():
+            crossing = sum(t.wire is wire and t.transfer is not None for t in self.trips.values())
+            assert crossing == wire.shared.under_way, f"{wire.shared.under_way} transfers, should be {crossing}"
+            assert not (wire.outages and crossing)
+        for job, trip in self.trips.items():
+            self._check_job(job, trip)
+
+    def _places(self, trip: Trip) -> list[Station | None]:
+        return [place for place, there in ((trip.prefill, trip.at_prefill), (trip.decode, trip.at_decode)) if there]
+
+    def _check_job(self, job: Job, trip: Trip) -> None:
+        """Somebody has a job, it waits for room, or it is lost and somebody will notice."""
+        waits = trip.decode is not None and job in trip.decode.waiting
+        places = (trip.prefill, trip.decode, trip.wire)
+        lost = any(place is not None and job in place.lost for place in places)
+        assert self._places(trip) or waits or lost, f"nobody has request {job.serial}"
+        if job.state is State.MOVING and not lost:
+            assert trip.at_prefill and (waits or trip.transfer is not None), f"request {job.serial} does not move"
+        assert not (waits and trip.at_decode)

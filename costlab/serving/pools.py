@@ -1,0 +1,172 @@
+"""Pools of workers: what they are made of, what a router sees of each, and who waits for whom."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from costlab import checks
+from costlab.checks import count
+from costlab.serving.jobs import Job
+from costlab.serving.links import SharedLink, Transfer
+from costlab.serving.routing import ROUTERS, Aged, Ask, RequestRouter, RouterMaker
+from costlab.serving.run import Run
+from costlab.serving.simulate import WorkerSpec
+from costlab.serving.worker import Owner, Worker
+
+
+@dataclass(frozen=True)
+class WorkerPool:
+    """Workers of one make behind one router."""
+
+    spec: WorkerSpec  # of each worker
+    workers: int = 1  # how many
+    # a name of `routing.ROUTERS`, or what makes a router from a Generator
+    router: str | RouterMaker = "least pending tokens"
+    age_s: float = 0.0  # seconds between two looks of the router at the workers; 0: it always knows
+
+    def __post_init__(self) -> None:
+        count(self.workers, "workers")
+        Aged([], self.age_s)
+        self.router_maker()
+
+    def router_maker(self) -> RouterMaker:
+        """Return what makes its router.
+
+        Raises:
+            ValueError: a name that is not known.
+        """
+        return checks.pick(ROUTERS, self.router, "router") if isinstance(self.router, str) else self.router
+
+    @property
+    def chips(self) -> int:
+        """Chips of all workers."""
+        return self.workers * self.spec.chips
+
+
+class Wire:
+    """A link of a run: what crosses it, and what keeps it from working."""
+
+    def __init__(self, name: str, shared: SharedLink) -> None:
+        self.name, self.shared = name, shared
+        self.lost: list[Job] = []  # whose transfers broke, which nobody has noticed yet
+        self.due = 0  # number of the event at which something happens on it
+        self.outages = 0  # that keep it down
+        self.transfers = self.failed = 0
+
+
+class Trip:
+    """Where a job is on its way through the pools, beside what the workers know."""
+
+    __slots__ = (
+        "alarms",
+        "arrived",
+        "at_decode",
+        "at_prefill",
+        "decode",
+        "prefill",
+        "promised",
+        "sent_tokens",
+        "transfer",
+        "tries",
+        "whole",
+        "wire",
+    )
+
+    def __init__(self) -> None:
+        self.prefill: Station | None = None  # who reads its prompt
+        self.decode: Station | None = None  # who goes on with it
+        self.at_prefill = False  # whether the first has it
+        self.at_decode = False  # whether the second has blocks for it, or has it
+        self.transfer: Transfer | None = None
+        self.wire: Wire | None = None  # on which it crosses, or was meant to
+        self.sent_tokens = 0  # tokens that the second has, or that were posted to it
+        self.promised = 0  # tokens that the first is told to expect
+        self.arrived = False  # whether all has crossed
+        self.whole = False  # whether the first goes on with it too
+        self.tries = 0  # that have failed
+        self.alarms: list[int] = []  # numbers of the events at which somebody loses patience
+
+
+class Station:
+    """One worker of a pool, as routers and the layout see it (`WorkerView`)."""
+
+    def __init__(self, worker: Worker, pool: RunningPool, index: int) -> None:
+        self.worker, self.pool, self.index = worker, pool, index
+        self.requests = 0  # sent there and not done
+        self.promised_tokens = 0  # of prompts that will come once decode has room for them
+        self.waiting: deque[Job] = deque()  # for blocks here, in order
+        self.lost: list[Job] = []  # that were here when it died, or came since, which nobody has noticed yet
+        self.alive = True  # whether it is believed to work
+        self.borrowed = False  # whether it does the other pool's work too
+        self.foreign = 0  # jobs of the other pool's kind that it has
+        self.outages = 0  # that keep it down
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait here."""
+        return self.worker.queued + len(self.waiting)
+
+    @property
+    def pending_tokens(self) -> int:
+        """Prompt tokens to read here, promised ones among them."""
+        return self.worker.pending_tokens + self.promised_tokens
+
+    @property
+    def kv_blocks(self) -> int:
+        """Blocks that somebody holds."""
+        return self.worker.kv_blocks
+
+    @property
+    def kv_share(self) -> float:
+        """The same as a share of all."""
+        return self.worker.kv_share
+
+    @property
+    def pending_s(self) -> float:
+        """Predicted seconds of the prefills ahead."""
+        return self.worker.pending_s
+
+    @property
+    def tree_tokens(self) -> int:
+        """Tokens of cached prefixes."""
+        cache = self.worker.cache
+        return 0 if cache is None else cache.full.pools[0].pages * cache.page_tokens
+
+    def has_room(self, job: Job, growth_tokens: int) -> bool:
+        """Say whether a job finds blocks here beside what those that are here need before long.
+
+        Those in the queue come first with what they lack; each that is here may grow by `growth_tokens`.
+        """
+        worker = self.worker
+        if not worker.can_reserve(job):
+            return False
+        here = worker.running + worker.queued + len(worker.awaiting)
+        spare = -(-here * worker.ranks[0].blocks.needed(growth_tokens) // len(worker.ranks)) if growth_tokens else 0
+        for rank in worker.ranks:
+            for other in rank.waiting:
+                spare += rank.blocks.lacking(other, other.known + 1)
+                if spare > rank.blocks.free:
+                    return False
+        return worker.can_reserve(job, spare)
+
+
+class RunningPool:
+    """The workers of a pool in a run, and its router."""
+
+    def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner) -> None:
+        self.name, self.pool, self.run = name, pool, run
+        named = (f"{name} {index}" for index in range(pool.workers))
+        self.stations = [Station(pool.spec.make(n, run, owner), self, i) for i, n in enumerate(named)]
+        self.router: RequestRouter = pool.router_maker()(run.rng)
+        self._seen = Aged(self.stations, pool.age_s)
+
+    def choose(self, job: Job) -> Station | None:
+        """Return the station that gets a job; None where none is alive, or the router refuses."""
+        stations = self.stations
+        if len(stations) == 1 and not self.router.looks_at_prefixes:
+            return stations[0] if stations[0].alive else None
+        matched = [s.worker.cached_tokens(job) for s in stations] if self.router.looks_at_prefixes else ()
+        now = self.run.now
+        chosen = self.router.choose(Ask(now, job.known, matched), self._seen.at(now))
+        return None if chosen is None else stations[chosen]
