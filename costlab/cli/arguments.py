@@ -81,6 +81,25 @@ def seconds_arg(text: str) -> float:
     return value
 
 
+def number_arg(text: str) -> float:
+    """Read a finite number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a finite number of at least 0")
+    return value
+
+
+def positive_arg(text: str) -> float:
+    """Read a finite number above 0."""
+    value = number_arg(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number above 0")
+    return value
+
+
 def capacity_arg(text: str) -> float:
     """Read a tier's size; 0 stands for no such tier."""
     digits = text.strip().rstrip("KMGTPkmgtpiIBb ")

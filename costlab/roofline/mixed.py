@@ -301,19 +301,25 @@ class StepCost:
         if not self._plain:
             return self.lines_of(((load, chunks),)).leading(steps)
         sequences, context = load.sequences, load.context_tokens
+        if not chunks:
+            lines = [(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain_decode]
+            return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
         lines = []
         for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
-            first_s, rise_s = step_s, context_s * sequences
+            first_s, rise_s = step_s + prefill_s, context_s * sequences
             if sequences:
                 first_s += decode_s + sequence_s * sequences + context_s * context
-            if chunks:
-                first_s += prefill_s
-                for new, before in chunks:
-                    pairs = new * before + new * (new + 1) / 2
-                    first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
-                    rise_s += new * (prefix_s + pair_s * new)
+            for new, before in chunks:
+                pairs = new * before + new * (new + 1) / 2
+                first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
+                rise_s += new * (prefix_s + pair_s * new)
             lines.append((first_s, rise_s))
         return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
+
+    @functools.cached_property
+    def _plain_decode(self) -> tuple[tuple[float, float, float], ...]:
+        """Of the same, those of steps that only decode: of each step, per sequence, per token of context."""
+        return tuple((term[0] + term[1], term[2], term[3]) for term in self._plain)
 
     @functools.cached_property
     def _plain(self) -> tuple[tuple[float, ...], ...]:

@@ -1,8 +1,8 @@
 """Paged memory for keys and values: who holds how many blocks, in pairs of ask and do.
 
 Sequences that decode all grow by one token a step. When a sequence needs its next block depends on nothing but its
-length modulo the block's size. So it is enough to count sequences by this residue: what any number of steps allocate
-is then a sum, however many sequences there are, and the sum is taken only when somebody has to know it.
+length modulo the block's size. So it is enough to count sequences by this residue: what all of them hold, now or any
+number of steps on, is then a sum over the residues, and it is taken only when somebody has to know it.
 """
 
 from __future__ import annotations
@@ -28,32 +28,44 @@ class Blocks:
 
     def __init__(self, total: int, block_tokens: int = 16) -> None:
         self.total, self.block_tokens = count(total, "blocks"), count(block_tokens, "block_tokens")
-        self.peak = 0  # the most that were held at one time, when anybody gave some back
-        self._held: dict[Hashable, int] = {}  # blocks of each holder; of one that grows, as they were when it began
-        # by holder that grows: its tokens less the clock's, when it began, and the blocks that it may come to
-        self._growing: dict[Hashable, tuple[int, int]] = {}
-        self._residues = [0] * self.block_tokens  # growing holders by (tokens less clock) modulo a block's
-        self.clock = 0  # tokens by which all growing holders have grown
-        self._free, self._as_of = self.total, 0  # free blocks, when the clock stood there
-        self._promised = 0  # blocks of all holders, of those that grow the most they may come to
-
-    @property
-    def free(self) -> int:
-        """Blocks that nobody holds."""
-        if self._as_of != self.clock:
-            self._free -= self._between(self._as_of, self.clock)
-            self._as_of = self.clock
-        return self._free
+        #: Tokens by which all growing holders have grown since the beginning.
+        self.clock = 0
+        #: Whether all holders that grow can come to the most they may; if so nothing else has to be asked.
+        self.suffices = True
+        #: The most blocks that were held at one time, as far as any were given back.
+        self.peak = 0
+        self._held: dict[Hashable, int] = {}  # blocks of each holder that does not grow
+        self._growing: dict[Hashable, tuple[int, int]] = {}  # of one that does: tokens less the clock's; most blocks
+        self._fixed = 0  # blocks of all holders that do not grow
+        self._promised = 0  # the same and, of those that grow, the most they may come to
+        # of those that grow, tokens less the clock's in whole blocks, and how many there are by what remains
+        self._whole, self._residues = 0, [0] * self.block_tokens
 
     @property
     def used(self) -> int:
         """Blocks that somebody holds."""
-        return self.total - self.free
+        return self._fixed + self._grown(self.clock)
+
+    @property
+    def free(self) -> int:
+        """Blocks that nobody holds."""
+        return self.total - self._fixed - self._grown(self.clock)
+
+    def _grown(self, clock: int) -> int:
+        """Return the blocks of all growing holders when the clock stands there."""
+        if not self._growing:
+            return 0
+        size, residues = self.block_tokens, self._residues
+        rounds, rest = divmod(clock, size)
+        # ceil((residue + clock) / size) is one more where a token lies beyond whole blocks, and two where a block does
+        ones = len(self._growing) - (residues[0] if not rest else 0)
+        twos = sum(residues[size - rest + 1 :]) if rest else 0
+        return self._whole + rounds * len(self._growing) + ones + twos
 
     @property
     def holders(self) -> Collection[Hashable]:
         """Who has blocks."""
-        return self._held.keys()
+        return self._held.keys() | self._growing.keys()
 
     def needed(self, tokens: int) -> int:
         """Return the blocks that so many tokens fill."""
@@ -84,21 +96,24 @@ class Blocks:
         if blocks:
             if not self.can_take(blocks):
                 raise ValueError(f"no room for {blocks} blocks: {self.free} of {self.total} are free")
-            self._free -= blocks
-            self._promised += blocks
             self._held[holder] = self._held.get(holder, 0) + blocks
+            self._fixed += blocks
+            self._promise(blocks)
 
     def give(self, holder: Hashable) -> int:
         """Take all blocks of a holder back, and return how many they are; none if it holds none."""
-        used = self.total - self.free
-        if used > self.peak:
-            self.peak = used
+        if self._promised > self.peak:  # else what is used cannot be more either
+            self.peak = max(self.peak, self.used)
         if holder in self._growing:
             self.stop(holder)
         blocks = self._held.pop(holder, 0)
-        self._free += blocks
-        self._promised -= blocks
+        self._fixed -= blocks
+        self._promise(-blocks)
         return blocks
+
+    def _promise(self, blocks: int) -> None:
+        self._promised += blocks
+        self.suffices = self._promised <= self.total
 
     # --- holders that grow -------------------------------------------------------------------------------------
 
@@ -108,62 +123,52 @@ class Blocks:
         Whole blocks that it took beyond them are free again, unless they suffice for `most`: then it need not grow.
         """
         size = self.block_tokens
-        held, needed, most = self._held.get(holder, 0), -(-tokens // size), -(-most // size)
+        held, most = self._held.get(holder, 0), -(-most // size)
         if held < most:
-            self._free = self.free + held - needed
-            self._promised += most - held
-            self._held[holder] = needed
+            self._held.pop(holder, None)
             start = tokens - self.clock
             self._growing[holder] = start, most
+            self._whole += start // size
             self._residues[start % size] += 1
+            self._fixed -= held
+            self._promise(most - held)
 
     def stop(self, holder: Hashable) -> None:
         """Let a holder grow no more; it keeps its blocks."""
         if holder in self._growing:
-            self._free = self.free
+            size = self.block_tokens
             start, most = self._growing.pop(holder)
-            self._residues[start % self.block_tokens] -= 1
-            held = self._held[holder] = -(-(start + self.clock) // self.block_tokens)
-            self._promised += held - most
+            self._whole -= start // size
+            self._residues[start % size] -= 1
+            held = self._held[holder] = -(-(start + self.clock) // size)
+            self._fixed += held
+            self._promise(held - most)
 
     def growth(self, tokens: int = 1) -> int:
         """Return the blocks that all growing holders together need for so many further tokens each."""
-        return self._between(self.clock, self.clock + tokens)
+        return self._grown(self.clock + tokens) - self._grown(self.clock)
 
     def can_grow(self, tokens: int = 1, spare: int = 0) -> bool:
         """Say whether all growing holders can grow by so many tokens, up to their most, and `spare` blocks remain."""
-        return self._promised + spare <= self.total or self.growth(tokens) + spare <= self.free
+        if self._promised + spare <= self.total:
+            return True
+        return self._fixed + self._grown(self.clock + tokens) + spare <= self.total
 
-    def grow(self, tokens: int = 1) -> None:
-        """Let all growing holders grow by so many tokens.
+    def grow_to(self, clock: int) -> None:
+        """Let all growing holders grow until the clock stands there.
 
         Raises:
             ValueError: not enough blocks are free; nothing has changed then.
         """
-        self.grow_to(self.clock + tokens)
-
-    def grow_to(self, clock: int) -> None:
-        """Let all growing holders grow until they have grown by so many tokens in all; the same as `grow`."""
-        if self._promised > self.total and self._between(self.clock, clock) > self.free:
+        if not self.suffices and not self.can_grow(clock - self.clock):
             raise ValueError(f"no room to grow by {clock - self.clock} tokens: {self.free} of {self.total} are free")
         self.clock = clock
 
-    def _between(self, begin: int, end: int) -> int:
-        """Return the blocks that all growing holders need as the clock goes from one count to another."""
-        size, residues = self.block_tokens, self._residues
-        rounds, rest = divmod(end - begin, size)
-        at = -begin % size  # the residue whose holders need a block first; those below follow, one each token
-        first = at - rest + 1
-        some = sum(residues[first : at + 1]) if first >= 0 else sum(residues[: at + 1]) + sum(residues[first:])
-        return rounds * len(self._growing) + some
-
     def check(self) -> None:
-        """Raise AssertionError unless free and held blocks make all, and the residues are those of the holders."""
-        held = sum(self.held(holder) for holder in self._held)
+        """Raise AssertionError unless free and held blocks make all, and the sums are those of the holders."""
+        held = sum(self.held(holder) for holder in (*self._held, *self._growing))
         assert 0 <= self.free == self.total - held, f"{self.free} free and {held} held blocks are not {self.total}"
-        residues = [0] * self.block_tokens
-        for start, _ in self._growing.values():
-            residues[start % self.block_tokens] += 1
-        assert residues == self._residues, "residues differ from those of the holders"
-        promised = sum(self._growing[holder][1] if holder in self._growing else n for holder, n in self._held.items())
+        assert not self._held.keys() & self._growing.keys(), "a holder is counted twice"
+        promised = sum(self._held.values()) + sum(most for _, most in self._growing.values())
         assert promised == self._promised, f"{self._promised} blocks promised, should be {promised}"
+        assert sum(self._residues) == len(self._growing), "residues differ from those of the holders"

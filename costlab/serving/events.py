@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 
 class Events:
@@ -20,8 +20,8 @@ class Events:
 
     def __init__(self) -> None:
         self.now = 0.0  # seconds since the run began
-        self._heap: list[tuple[float, bool, int]] = []
-        self._actions: dict[int, Callable[[], None]] = {}
+        self._heap: list[tuple[float, bool, int, Callable[[], None]]] = []
+        self._cancelled: set[int] = set()  # numbers of what is in the heap and struck out
         self._serial = 0
 
     def at(self, time_s: float, action: Callable[[], None], last: bool = False) -> int:
@@ -37,26 +37,22 @@ class Events:
         """
         if not self.now <= time_s < math.inf:
             raise ValueError(f"time_s = {time_s} should be a number of seconds from now, {self.now}, on")
-        self._serial += 1
-        heapq.heappush(self._heap, (time_s, last, self._serial))
-        self._actions[self._serial] = action
-        return self._serial
+        self._serial = serial = self._serial + 1
+        heappush(self._heap, (time_s, last, serial, action))
+        return serial
 
     def cancel(self, number: int) -> None:
-        """Strike out what was noted under a number; nothing happens if it is done already."""
-        self._actions.pop(number, None)
-
-    def __bool__(self) -> bool:
-        return bool(self._actions)
+        """Strike out what was noted under a number and is not done yet."""
+        self._cancelled.add(number)
 
     def run_before(self, time_s: float) -> None:
         """Do all that is due before a time, and set the clock to it, if it is finite."""
-        heap, actions = self._heap, self._actions
+        heap, cancelled = self._heap, self._cancelled
         while heap and heap[0][0] < time_s:
-            due_s, _, number = heapq.heappop(heap)
-            action = actions.pop(number, None)
-            if action is not None:
-                self.now = due_s
+            self.now, _, number, action = heappop(heap)
+            if number in cancelled:
+                cancelled.remove(number)
+            else:
                 action()
         if time_s < math.inf:
             self.now = time_s

@@ -20,27 +20,23 @@ class WorstGaps:
     """
 
     def __init__(self) -> None:
-        self._began_s: list[float] = []  # rising
-        self._gaps_s: list[float] = []  # falling
+        self._falling: list[tuple[float, float]] = []  # when each began, rising, and how long it was, falling
 
     def add(self, began_s: float, gap_s: float) -> None:
         """Note a gap, which began no earlier than all before."""
-        began, gaps = self._began_s, self._gaps_s
-        while gaps and gaps[-1] <= gap_s:
-            began.pop()
-            gaps.pop()
-        began.append(began_s)
-        gaps.append(gap_s)
+        falling = self._falling
+        while falling and falling[-1][1] <= gap_s:
+            falling.pop()
+        falling.append((began_s, gap_s))
 
     def since(self, began_s: float) -> float:
         """Return the longest gap that began at a moment or later; 0 where there is none."""
-        at = bisect_left(self._began_s, began_s)
-        return self._gaps_s[at] if at < len(self._gaps_s) else 0.0
+        at = bisect_left(self._falling, (began_s,))
+        return self._falling[at][1] if at < len(self._falling) else 0.0
 
     def clear(self) -> None:
         """Forget all: nobody is there who has waited."""
-        self._began_s.clear()
-        self._gaps_s.clear()
+        self._falling.clear()
 
 
 class TokenTimes:
@@ -50,62 +46,55 @@ class TokenTimes:
     """
 
     def __init__(self) -> None:
-        self._decoded_s = -1.0  # when the latest decode step ended
-        self._joined: dict[Job, None] = {}  # have not decoded yet
-        self._worst = WorstGaps()
+        self.decoded_s = -1.0  # when the latest decode step ended
+        self.joined: dict[Job, None] = {}  # have not decoded yet
+        self.worst = WorstGaps()
 
     def join(self, job: Job) -> None:
         """Let a job, whose latest token is that of `last_s`, decode with the others."""
-        self._joined[job] = None
+        self.joined[job] = None
 
     def leave(self, job: Job, others: bool) -> None:
         """Make up a job's times, as it stops decoding, while others go on or none."""
-        if job in self._joined:
-            del self._joined[job]
+        if job in self.joined:
+            del self.joined[job]
             return
-        worst_s = self._worst.since(job.last_s)
+        worst_s = self.worst.since(job.last_s)
         if worst_s > job.worst_gap_s:
             job.worst_gap_s = worst_s
-        job.last_s = self._decoded_s
+        job.last_s = self.decoded_s
         if not others:
-            self._worst.clear()
+            self.worst.clear()
 
     def decode(
-        self,
-        sequences: int,
-        start_s: float,
-        steps: int,
-        first_s: float,
-        last_s: float,
-        end_s: float,
-        log: Recorder,
+        self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float, log: Recorder
     ) -> None:
         """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
-        if self._joined or self._decoded_s != start_s:
+        if self.joined or self.decoded_s != start_s:
             alike = self._first(sequences, start_s, start_s + first_s, log)
             if alike < sequences:  # the others have had their first step noted
                 if alike:
                     log.gaps(alike, first_s, first_s, 1, start_s + first_s)
-                    self._worst.add(start_s, first_s)
+                    self.worst.add(start_s, first_s)
                 start_s, steps = start_s + first_s, steps - 1
                 first_s += (last_s - first_s) / max(steps, 1)
         if steps:
             log.gaps(sequences, first_s, last_s, steps, end_s)
-            self._worst.add(start_s, last_s if last_s > first_s else first_s)
-        self._decoded_s = end_s
+            self.worst.add(start_s, last_s if last_s > first_s else first_s)
+        self.decoded_s = end_s
 
     def _first(self, sequences: int, start_s: float, end_s: float, log: Recorder) -> int:
         """Note the first step for those whose latest token is older than its start; return how many the others are."""
-        late = [job for job in self._joined if job.last_s != start_s]
-        alike, old = sequences - len(late), sequences - len(self._joined)
-        if old and self._decoded_s != start_s:
-            gap_s = end_s - self._decoded_s
+        late = [job for job in self.joined if job.last_s != start_s]
+        alike, old = sequences - len(late), sequences - len(self.joined)
+        if old and self.decoded_s != start_s:
+            gap_s = end_s - self.decoded_s
             log.gaps(old, gap_s, gap_s, 1, end_s)
-            self._worst.add(self._decoded_s, gap_s)
+            self.worst.add(self.decoded_s, gap_s)
             alike -= old
         for job in late:
             gap_s = end_s - job.last_s
             log.gap(gap_s, end_s)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), end_s
-        self._joined.clear()
+        self.joined.clear()
         return alike

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from costlab.roofline.decoding import DecodeLoad
+from costlab.roofline.mixed import Chunk
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenTimes
 from costlab.serving.jobs import Job
+from costlab.serving.recorder import Recorder
 
 #: More steps than any run takes.
 MOST_STEPS = 2**53
@@ -68,7 +70,8 @@ class Rank:
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
-        self._ends: list[int] = []  # a heap of the counts of steps at which somebody ends
+        self.next_end = MOST_STEPS  # the count of steps at which the next job ends, or none any more
+        self._ends: list[int] = []  # a heap of these counts
         self._ending: dict[int, list[Job]] = {}  # who
 
     @property
@@ -145,12 +148,14 @@ class Rank:
             scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
             even: whether equal pieces of a prompt take evenly longer.
         """
-        if self.waiting or self.prefilling or not self.blocks.can_grow():
+        if self.waiting or self.prefilling or not self.blocks.suffices:
             self.batch = scheduler.plan(self)
-        else:
-            self.batch = _DECODE
-            self.blocks.grow_to(self.steps + 1)
-        return self.alike(even)
+            return self.alike(even)
+        self.batch = _DECODE
+        self.blocks.clock = self.steps + 1
+        if not self.load.sequences:
+            return 0
+        return self._steps_to_end() if self.load.bends else self.next_end - self.steps
 
     def alike(self, even: bool) -> int:
         """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
@@ -161,16 +166,15 @@ class Rank:
         for job, tokens in batch.chunks:
             steps = min(steps, job.left // tokens)
         if batch.decodes and sequences:
-            ends = self._ends
-            while ends[0] not in self._ending:
-                heapq.heappop(ends)
-            to_end = ends[0] - self.steps
-            steps = to_end if not steps or to_end < steps else steps
-            if self.load.bends:
-                steps = int(min(steps, self.load.steps_to_bend))
+            steps = min(steps or MOST_STEPS, self._steps_to_end())
         while steps > 1 and not self._fits(steps - 1):
             steps //= 2
         return steps
+
+    def _steps_to_end(self) -> int:
+        """Return how many decode steps there are until a job ends, or some layers read no more of it."""
+        steps = self.next_end - self.steps
+        return int(min(steps, self.load.steps_to_bend)) if self.load.bends else steps
 
     def _fits(self, steps: int) -> bool:
         """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
@@ -198,17 +202,43 @@ class Rank:
         self.queue(job, front=True)
         self.preempted.append(job)
 
-    def advance(self, steps: int, more: int) -> None:
-        """Note that so many steps of the batch are over, and take the blocks for those and `more`."""
-        if self.batch.decodes:
+    def advance(
+        self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float, log: Recorder
+    ) -> None:
+        """Note that so many steps of the batch are over, and take the blocks for those and `more`.
+
+        Args:
+            steps: that are over.
+            more: steps that follow at once.
+            start_s: when the first one began.
+            first_s: how long it took.
+            last_s: how long the last one took; those between rise evenly.
+            end_s: when it ended.
+            log: who counts gaps.
+        """
+        batch, load, times = self.batch, self.load, self.times
+        if batch.decodes and load.sequences:
+            sequences = len(self.running) - len(self.prefilling)
+            if times.joined or times.decoded_s != start_s:
+                times.decode(sequences, start_s, steps, first_s, last_s, end_s, log)
+            else:  # as almost always: all had their latest token at the start
+                log.gaps(sequences, first_s, last_s, steps, end_s)
+                times.worst.add(start_s, last_s if last_s > first_s else first_s)
+                times.decoded_s = end_s
             self.steps += steps
             self.blocks.grow_to(self.steps + more)
-            self.load.advance(steps)
-        for job, tokens in self.batch.chunks:
+            load.advance(steps)
+        for job, tokens in batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps
                 self.pending_tokens -= tokens * steps
-                self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
+                if steps + more > 1:
+                    self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
+
+    def pieces(self) -> Sequence[Chunk]:
+        """Return the pieces of prompts in the batch, as `StepCost` takes them."""
+        chunks = self.batch.chunks
+        return [(tokens, job.computed) for job, tokens in chunks] if chunks else ()
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
@@ -218,6 +248,7 @@ class Rank:
         else:
             self._ending[ends] = [job]
             heapq.heappush(self._ends, ends)
+            self.next_end = self._ends[0]
         self.load.add(job.computed + 1)
         self.times.join(job)
         self.blocks.grow_from(job, job.computed + self.blocks.clock - self.steps, job.most)
@@ -229,12 +260,17 @@ class Rank:
 
     def ended(self) -> list[Job]:
         """Take out of the batch, and return, the jobs whose last token is there."""
-        found: list[Job] = []
-        while self._ends and self._ends[0] <= self.steps:
-            for job in self._ending.get(heapq.heappop(self._ends), ())[:]:
-                self.remove(job)
-                found.append(job)
+        found = self._ending.pop(heapq.heappop(self._ends))
+        self._find_next_end()
+        for job in found:
+            self.remove(job)
         return found
+
+    def _find_next_end(self) -> None:
+        ends, ending = self._ends, self._ending
+        while ends and ends[0] not in ending:
+            heapq.heappop(ends)
+        self.next_end = ends[0] if ends else MOST_STEPS
 
     def remove(self, job: Job) -> None:
         """Take a job out of the batch, with all that is computed of it; it keeps its blocks."""
@@ -248,14 +284,17 @@ class Rank:
             self.load.remove(job.computed + 1)
             self.times.leave(job, bool(self.load.sequences))
             self.blocks.stop(job)
-            self._forget_end(job)
+            if job.ends > self.steps:
+                self._forget_end(job)
         del self.running[job]
 
     def _forget_end(self, job: Job) -> None:
-        jobs = self._ending[job.ends]
-        jobs.remove(job)
-        if not jobs:
-            del self._ending[job.ends]
+        jobs = self._ending.get(job.ends)
+        if jobs:
+            jobs.remove(job)
+            if not jobs:
+                del self._ending[job.ends]
+                self._find_next_end()
 
     def check(self) -> None:
         """Raise AssertionError unless the sums are those of the jobs."""

@@ -13,8 +13,7 @@ from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
-from costlab.roofline.decoding import DecodeLoad
-from costlab.roofline.mixed import Chunk, StepCost
+from costlab.roofline.mixed import StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
@@ -95,6 +94,8 @@ class Worker:
         self.alive = True
         # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
         self.reading: Callable[[Job, int, float, Worker], None] | None = None
+        self._even = cost.even
+        self._most_tokens = blocks * block_tokens
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
@@ -109,8 +110,7 @@ class Worker:
         """Return why a job can never be served here; empty if it can."""
         if job.request.output_tokens < 1:
             return "no output tokens asked for"
-        blocks = self.ranks[0].blocks
-        if blocks.needed(job.most) > blocks.total:
+        if job.most > self._most_tokens:
             return "larger than memory"
         return ""
 
@@ -295,9 +295,7 @@ class Worker:
         start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
         for rank in self.ranks:
-            if rank.batch.decodes and rank.load.sequences:
-                rank.times.decode(rank.decoding, start_s, steps, first_s, last_s, end_s, self.recorder)
-            rank.advance(steps, more)
+            rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
         self._start_s = end_s
         self._steps -= steps
 
@@ -307,9 +305,10 @@ class Worker:
         self._account(self._steps, now)
         self._awake = True
         for rank in self.ranks:
-            for job in rank.ended():
-                if job in self._rank_of:
-                    self._finish(job, now)
+            if rank.next_end <= rank.steps:
+                for job in rank.ended():
+                    if job in self._rank_of:
+                        self._finish(job, now)
             for job, _ in rank.batch.chunks:
                 if not job.left and job in rank.prefilling:
                     self._prefilled(rank, job, now)
@@ -321,7 +320,8 @@ class Worker:
         job.generated += 1
         if job.generated == 1:
             job.first_s = job.last_s = now
-            self.keep_prefix(job)
+            if self.cache is not None:
+                self.keep_prefix(job)
         else:  # after a preemption
             gap_s = now - job.last_s
             self.recorder.gap(gap_s, now)
@@ -349,20 +349,22 @@ class Worker:
         self.owner.finished(job, self)
 
     def _plan(self) -> None:
-        """Let the scheduler look, and begin what it has decided."""
+        """Let the scheduler look, and begin as many steps as are alike."""
         self._awake = again = True
-        even = self.cost.even and self.reading is None
+        even = self._even and self.reading is None
         while again:
             again, most = False, 0
             for rank in self.ranks:
                 steps = rank.plan(self.scheduler, even)
-                if (rank.admitted or rank.preempted) and self._tell(rank):
-                    again, steps = True, rank.alike(even)  # its owner may have taken it
+                if rank.admitted or rank.preempted:
+                    again |= self._tell(rank)
                 if steps and (not most or steps < most):
                     most = steps
+            if again:  # their owner may have taken those that were preempted
+                most = min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0)
             if most:
-                again = False
                 self._begin(most if self.jumps else 1)
+                break
         self._awake = False
 
     def _tell(self, rank: Rank) -> bool:
@@ -371,6 +373,8 @@ class Worker:
         for job in preempted:
             job.state = State.QUEUED
             self.owner.preempted(job, self)
+        if preempted:
+            rank.batch.chunks = [chunk for chunk in rank.batch.chunks if chunk[0] in rank.prefilling]
         for job in rank.admitted:
             if job in rank.running:
                 job.state = State.RUNNING
@@ -381,20 +385,17 @@ class Worker:
 
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
+        start_s = self._start_s = self.events.now
         if len(self.ranks) == 1:
-            lead = self.cost.leading(*self._work(self.ranks[0]), most)
+            rank = self.ranks[0]
+            lead = self.cost.leading(rank.load if rank.batch.decodes else self._nothing, rank.pieces(), most)
         else:
-            lead = self.cost.lines_of([self._work(rank) for rank in self.ranks]).leading(most)
-        self._start_s = self.events.now
+            work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
+            lead = self.cost.lines_of(work).leading(most)
         self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
-        end_s = self._start_s + steps * (first_s + (steps - 1) * rise_s / 2)
+        end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._due = self.events.at(end_s, self._end, last=True)
         if self.reading is not None:
             for rank in self.ranks:
                 for job, tokens in rank.batch.chunks:
                     self.reading(job, tokens, end_s, self)
-
-    def _work(self, rank: Rank) -> tuple[DecodeLoad, list[Chunk]]:
-        """Return what a rank does in a step, as its cost takes it."""
-        chunks = [(tokens, job.computed) for job, tokens in rank.batch.chunks]
-        return rank.load if rank.batch.decodes else self._nothing, chunks

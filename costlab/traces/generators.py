@@ -161,6 +161,16 @@ def sessions(name: str, requests: int, rng: np.random.Generator, shape: Shape) -
     return Trace(_Generated(shape, requests, rng.spawn(1)[0]), shape.block_tokens, name)
 
 
+def session_calls(shape: Shape, rng: np.random.Generator) -> Iterator[list[Request]]:
+    """Yield sessions of one shape without end, each a list of calls, for users who wait for each answer.
+
+    The first call comes a pause after time 0, each later one a pause after the one before it.
+    """
+    world = _World(shape, rng)
+    while True:
+        yield list(world.session(float(rng.exponential(shape.think_s)), world.turns()))
+
+
 def zipf(references: int, keys: int, exponent: float, rng: np.random.Generator) -> Ints:
     """Return references to independent keys whose popularity falls as 1 / rank^exponent.
 

@@ -4,10 +4,24 @@ A scheduler is a rule without memory: it looks at a rank, admits and preempts th
 same shape: room for those that decode, then the prompts that are under way, then the queue, until something is full.
 """
 
-from costlab.serving.rank import Batch, Scheduler
+from typing import Protocol
+
+from costlab.serving.rank import Batch, Rank
 from costlab.serving.schedulers.orca import Orca
 from costlab.serving.schedulers.prefill_first import PrefillFirst
 from costlab.serving.schedulers.sarathi import Sarathi
 from costlab.serving.schedulers.vllm import VllmV1
+
+
+class Scheduler(Protocol):
+    """What decides who is in the next step."""
+
+    @property
+    def max_running(self) -> int:
+        """The most jobs in a batch."""
+
+    def plan(self, rank: Rank) -> Batch:
+        """Admit and preempt jobs of a rank, and return its next step."""
+
 
 __all__ = ["Batch", "Orca", "PrefillFirst", "Sarathi", "Scheduler", "VllmV1"]

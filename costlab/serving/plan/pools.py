@@ -1,0 +1,350 @@
+"""What one kind of worker does with a load, in closed form: waits, batches, spreads, limits.
+
+`Prompts` is a pool that only reads prompts; `Answers` one that decodes, and may read prompts between, in chunks. Both
+answer for any number of workers in microseconds; the formulas stand in `sizing`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from costlab.arch import Drafter
+from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
+from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
+from costlab.serving.plan.workload import Demand, Mix
+from costlab.speculative.theory import expected_tokens
+
+#: Sequences on one rank that a planner considers at most.
+MOST_RUNNING = 4096
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """Speculative decoding as a planner sees it: what drafts, how many tokens, and how likely each is accepted."""
+
+    drafter: Drafter  # what proposes tokens
+    length: int  # drafted tokens of a round
+    acceptance: tuple[float, ...]  # of each drafted position, given that those before it were accepted
+
+
+@dataclass(frozen=True, eq=False)
+class WorkerKind:
+    """One worker of a pool: an engine on some chips, and how it is set.
+
+    A rank is a data-parallel replica: it holds whole sequences, has a step budget and a batch of its own, and takes its
+    steps together with the other ranks of the worker.
+    """
+
+    chip: str  # key of its chip in the catalog
+    deployment: Deployment  # model, chips of one worker, how they are split, efficiencies
+    step_tokens: int = 8192  # most tokens that a rank computes in a step
+    most_running: int = MOST_RUNNING  # most sequences of a rank
+    drafting: Drafting | None = None  # speculative decoding, or None
+    measured: StepCost | None = None  # seconds of its steps, of a rank; None: as the deployment's roofline has them
+
+    @property
+    def ranks(self) -> int:
+        """Data-parallel replicas of the worker."""
+        return self.deployment.replicas
+
+    @functools.cached_property
+    def held(self) -> Deployment:
+        """The deployment with all that lies in its memory, a drafter included."""
+        return dataclasses.replace(self.deployment, drafter=self.drafting.drafter) if self.drafting else self.deployment
+
+    @functools.cached_property
+    def cost(self) -> StepCost:
+        """Seconds of a step; with speculation a round's are shared among the tokens that it yields in the mean."""
+        if self.measured is not None:
+            return self.measured
+        if self.drafting is None:
+            return step_cost(self.deployment)
+        length, acceptance = self.drafting.length, self.drafting.acceptance
+        return speculative_cost(self.held, length, expected_tokens(acceptance, length))
+
+    @functools.cached_property
+    def room(self) -> KVRoom:
+        """The memory that a rank has for caches."""
+        return kv_room(self.held)
+
+    def step_s(self, running: float, context: float, chunks: Sequence[tuple[int, int]] = ()) -> float:
+        """Return the seconds of a step in which each rank decodes so many sequences and reads these pieces."""
+        return self.cost.seconds_of([(self.cost.mean_load(running, context), chunks)] * self.ranks)
+
+    def running_limit(self, mean_bytes: float, deviation_bytes: float, reserve: float) -> int:
+        """Return how many sequences a rank may run so that their caches leave a reserve of the room free.
+
+        n x mean + 3 deviations x sqrt(n) <= (1 - reserve) x room: 1 in 700 instants has more, if sequences are
+        independent.
+
+        Args:
+            mean_bytes: of a running sequence on each chip of its rank, over its life.
+            deviation_bytes: how they differ.
+            reserve: share of the room that stays free.
+        """
+        room = self.room.free_bytes * (1 - reserve)
+        return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
+
+
+# --- a pool that reads prompts -----------------------------------------------------------------------------------
+
+
+class Prompts:
+    """A pool of workers that only read prompts, as a queue.
+
+    Args:
+        worker: of which the pool is made.
+        load: at its peak rate.
+    """
+
+    def __init__(self, worker: WorkerKind, load: Demand) -> None:
+        self.worker, self.load = worker, load
+        #: Where each shape, as (input tokens, output tokens), stands among the mixes.
+        self.places = {(mix.input_tokens, mix.output_tokens): i for i, mix in enumerate(load.mixes)}
+        #: Seconds of each shape's prefill when it starts at once.
+        self.alone_s = [self._alone_s(mix) for mix in load.mixes]
+        taken = [self._taken_s(mix, alone) for mix, alone in zip(load.mixes, self.alone_s, strict=True)]
+        shares = [mix.share for mix in load.mixes]
+        self.mean_s = sum(s * t for s, t in zip(shares, taken, strict=True))
+        self.cv2 = max(0.0, sum(s * t * t for s, t in zip(shares, taken, strict=True)) / self.mean_s**2 - 1)
+
+    def reads_s(self, mix: Mix) -> float | None:
+        """Return the seconds of a shape's prefill when it starts at once; None for one that this pool does not read."""
+        place = self.places.get((mix.input_tokens, mix.output_tokens))
+        return None if place is None else self.alone_s[place]
+
+    @property
+    def per_worker_s(self) -> float:
+        """Requests a second that one worker reads at most."""
+        return self.worker.ranks / self.mean_s
+
+    def wait(self, workers: int) -> Waiting | None:
+        """Return the wait at the peak rate, with work shared among so many workers; None where it grows for ever."""
+        return queueing(workers * self.worker.ranks, self.load.peak_per_s, self.mean_s, self.cv2, self.load.cv**2)
+
+    def busy(self, workers: int) -> float:
+        """Return the share of their time that workers read at the peak rate."""
+        return self.load.peak_per_s / (workers * self.per_worker_s)
+
+    def _alone_s(self, mix: Mix) -> float:
+        full, rest = divmod(mix.new_tokens, self.worker.step_tokens)
+        seconds = self.worker.step_s(0, 0, [(rest, mix.input_tokens - rest)]) if rest else 0.0
+        if full:  # a chunk's time grows linearly with what is before it: the middle one's is the mean
+            budget = self.worker.step_tokens
+            first = self.worker.step_s(0, 0, [(budget, mix.cached_tokens)])
+            last = self.worker.step_s(0, 0, [(budget, mix.cached_tokens + (full - 1) * budget)])
+            seconds += full * (first + last) / 2
+        return seconds
+
+    def _taken_s(self, mix: Mix, alone_s: float) -> float:
+        """Seconds of a rank that a prompt takes when steps are full."""
+        many = self.worker.step_tokens // mix.new_tokens
+        if many < 2:
+            return alone_s
+        return self.worker.step_s(0, 0, [(mix.new_tokens, mix.cached_tokens)] * many) / many
+
+
+# --- a pool that decodes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """How a pool of so many workers runs at the peak rate."""
+
+    running: float  # mean sequences of a rank
+    token_s: float  # mean seconds of a step that decodes
+    extra_s: float  # seconds by which a chunk lengthens a step
+    chunked: float  # share of the steps that carry a chunk
+    busy: float  # share of its slots (or, where prompts are read, of its step budget) that is used
+    no_slot: float  # chance that a request finds no slot free
+    prompts_per_s: float  # prompts a second that a rank reads
+    prompts: Prompts | None  # the prompts read between, as a queue
+    wait: Waiting  # their wait for a step
+
+
+class Answers:
+    """A pool of workers that decode, and may read prompts in chunks between.
+
+    Args:
+        worker: of which the pool is made.
+        answers: the load whose answers it makes, at its peak rate.
+        prompts: the part of the load whose prompts it reads too; None for none.
+        reserve: share of the room for caches that stays free.
+        token_s: longest mean seconds of a step: the objective's TPOT.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerKind,
+        answers: Demand,
+        prompts: Demand | None,
+        *,
+        reserve: float,
+        token_s: float,
+    ) -> None:
+        self.worker, self.answers, self.prompts = worker, answers, prompts
+        self.limit_s = token_s
+        self._known: dict[int, PoolState | None] = {}
+        steps = [mix.share * mix.decoded_tokens for mix in answers.mixes]
+        self.steps = sum(steps)  # decode steps of a request, in the mean
+        self._new = prompts.mean(lambda mix: mix.new_tokens) if prompts else 0.0
+        self._cached = prompts.mean(lambda mix: mix.cached_tokens) if prompts else 0.0
+        weights = [
+            step / self.steps if self.steps else mix.share for step, mix in zip(steps, answers.mixes, strict=True)
+        ]
+        contexts = [mix.input_tokens + max(1, mix.output_tokens / 2) for mix in answers.mixes]
+        self.context = sum(w * c for w, c in zip(weights, contexts, strict=True))
+        kept = [worker.room.kept_bytes(round(context)) for context in contexts]
+        mean = sum(w * k for w, k in zip(weights, kept, strict=True))
+        deviation = math.sqrt(max(0.0, sum(w * k * k for w, k in zip(weights, kept, strict=True)) - mean**2))
+        #: Sequences of a rank for which memory has room, the reserve left free.
+        self.memory_running = worker.running_limit(mean, deviation, reserve)
+        #: Bytes on each chip of the longest sequence at its end.
+        self.longest_bytes = max(worker.room.kept_bytes(mix.last_context) for mix in answers.mixes)
+        if self.longest_bytes > worker.room.free_bytes * (1 - reserve):
+            self.memory_running = 0
+
+    @functools.cached_property
+    def tpot_running(self) -> int:
+        """Sequences of a rank at which a step without chunks takes the objective's TPOT; 0 where one alone misses."""
+        return largest(lambda n: self.worker.step_s(n, self.context) <= self.limit_s, self.worker.most_running)
+
+    @property
+    def most_running(self) -> int:
+        """Sequences that a rank runs at most: the batch limit of the plan."""
+        beside = (
+            self.worker.step_tokens - 1 if self.prompts else self.worker.most_running
+        )  # a chunk has a token at least
+        return min(self.memory_running, self.tpot_running, beside)
+
+    @property
+    def least_workers(self) -> float:
+        """Workers, in fractions, that decode as fast as answers are asked for, with full batches and no chunks."""
+        if not self.steps:
+            return 0.0
+        running = self.most_running
+        each = self.worker.ranks * running / self.worker.step_s(running, self.context)
+        return self.answers.peak_per_s * self.steps / each
+
+    def at(self, workers: int) -> PoolState | None:
+        """Return how so many workers run; None where they cannot keep up."""
+        if workers not in self._known:
+            self._known[workers] = self._at(workers)
+        return self._known[workers]
+
+    def _at(self, workers: int) -> PoolState | None:
+        ranks = workers * self.worker.ranks
+        running = self._running(self.answers.peak_per_s * self.steps / ranks, ranks)
+        if running is None or self.most_running < 1:
+            return None
+        token_s, extra_s, chunked = self._token(running, ranks)
+        queue, wait = self._reading(running, ranks, token_s)
+        if wait is None:
+            return None
+        share = max(running / self.most_running, queue.busy(workers) if queue else 0.0)
+        full = no_slot(ranks * self.most_running, ranks * running)
+        come = self.prompts.peak_per_s / ranks if self.prompts else 0.0
+        return PoolState(running, token_s, extra_s, chunked, share, full, come, queue, wait)
+
+    def _running(self, wanted: float, ranks: int) -> float | None:
+        """Sequences of a rank by Little's law, n = wanted x seconds of a step with n; None where there are too many.
+
+        Newton's steps from below: the seconds rise ever steeper with n, so no step goes beyond the least solution.
+        """
+        running = 1e-6  # a step without any sequence is none
+        for _ in range(50):
+            asked, more = (wanted * self._token(n, ranks)[0] for n in (running, running + 1e-3))
+            slope = (more - asked) / 1e-3
+            if asked > self.most_running or (asked > running and slope >= 1):
+                return None
+            last, running = running, running + (asked - running) / (1 - slope)
+            if running > self.most_running:
+                return None
+            if running - last <= 1e-6 * running:
+                break
+        return running
+
+    def token_s(self, running: float, ranks: int) -> float:
+        """Return the mean seconds of a step of `ranks` ranks that run so many sequences each, chunks included."""
+        return self._token(running, ranks)[0]
+
+    def _token(self, running: float, ranks: int) -> tuple[float, float, float]:
+        """Mean seconds of a step, seconds that a chunk adds, share of steps with a chunk."""
+        plain = self.worker.step_s(running, self.context)
+        if self.prompts is None:
+            return plain, 0.0, 0.0
+        chunk, before = self._chunk(running)
+        extra = max(0.0, self.worker.step_s(running, self.context, [(chunk, before)]) - plain)
+        tokens_s = self.prompts.peak_per_s / ranks * self._new
+        left = 1 - tokens_s * extra / chunk
+        if left <= 0 or tokens_s * plain / left > chunk:
+            return math.inf, extra, 1.0
+        token_s = plain / left
+        return token_s, extra, tokens_s * token_s / chunk
+
+    def _chunk(self, running: float) -> tuple[int, int]:
+        """Tokens of a chunk, in the mean, and tokens before it."""
+        assert self.prompts is not None
+        chunk = max(1, round(min(self.worker.step_tokens - running, self._new)))
+        return chunk, round(self._cached + max(0.0, self._new - chunk) / 2)
+
+    def _reading(self, running: float, ranks: int, token_s: float) -> tuple[Prompts | None, Waiting | None]:
+        if self.prompts is None:
+            return None, NO_WAIT
+        between = _Between(self.worker, self.prompts, running, self.context, token_s)
+        return between, between.wait(ranks // self.worker.ranks)
+
+    def meets_tpot(self, batch: PoolState, index: int, delay_s: float = 0.0) -> float:
+        """Return the chance that a request of a shape has a TPOT within the objective; arguments as of `tpot`."""
+        return below(self.limit_s, *self.tpot(batch, index, delay_s))
+
+    def tpot(self, batch: PoolState, index: int, delay_s: float = 0.0) -> tuple[float, float]:
+        """Return mean and standard deviation of a shape's TPOT; (0, 0) for answers of one token.
+
+        Args:
+            batch: how the pool runs.
+            index: of the shape.
+            delay_s: seconds from its first token to its cache's arrival.
+        """
+        steps = self.answers.mixes[index].decoded_tokens
+        if not steps:
+            return 0.0, 0.0
+        mean = batch.token_s + delay_s / steps
+        if self.prompts is None:
+            return mean, 0.0
+        chunk, _ = self._chunk(batch.running)
+        chunks2 = self.prompts.mean(lambda mix: (mix.new_tokens / chunk) ** 2)
+        come = batch.prompts_per_s * steps * batch.token_s  # prompts that a rank begins while the answer is made
+        return mean, math.sqrt(come * chunks2) * batch.extra_s / steps
+
+
+class _Between(Prompts):
+    """Prompts read in chunks beside `running` decoding sequences; a step takes as long as both."""
+
+    def __init__(self, worker: WorkerKind, load: Demand, running: float, context: float, token_s: float) -> None:
+        self._running, self._context, self._token_s = running, context, token_s
+        super().__init__(worker, load)
+
+    def _alone_s(self, mix: Mix) -> float:
+        budget = max(1, round(self.worker.step_tokens - self._running))
+        full, rest = divmod(mix.new_tokens, budget)
+        seconds = self._step_s(rest, mix.input_tokens - rest) if rest else 0.0
+        if full:
+            first = self._step_s(budget, mix.cached_tokens)
+            last = self._step_s(budget, mix.cached_tokens + (full - 1) * budget)
+            seconds += full * (first + last) / 2
+        return seconds + self._token_s / 2  # the step in flight ends first
+
+    def _taken_s(self, mix: Mix, alone_s: float) -> float:
+        budget = max(1, round(self.worker.step_tokens - self._running))
+        many = budget // mix.new_tokens
+        if many < 2:
+            return alone_s - self._token_s / 2
+        return self._step_s(mix.new_tokens, mix.cached_tokens, many) / many
+
+    def _step_s(self, new: int, prefix: int, many: int = 1) -> float:
+        return self.worker.step_s(self._running, self._context, [(new, prefix)] * many)

@@ -1,0 +1,394 @@
+"""Every plan that is shown is simulated first: at its peak, with a worker lost, with step times not known well.
+
+The closed form proposes; the simulator decides. Its workers have the memory that is left beside the weights and the
+reserve, so what runs fits. A proposal that fails gets a worker more in the pool that falls short, a few times, and is
+refused with its reason if that does not help. What passes is weighed by cost, TTFT and TPOT as they were simulated, and
+only the front is returned, with three more answers for each plan: the share of requests that meet the objective at the
+mean load when one worker of a pool is gone; the chance that the objective is met at the peak when all step times are
+longer or shorter by a common factor, drawn evenly from +-20%, over a stated number of seeded runs; and what it costs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costlab.cache import PrefixCache, Tier
+from costlab.checks import count
+from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, conditionally_separated, separated
+from costlab.serving.links import Link, SentBytes
+from costlab.serving.metrics import Objective, quantile
+from costlab.serving.plan.money import Money, price
+from costlab.serving.plan.pareto import front
+from costlab.serving.plan.pools import WorkerKind
+from costlab.serving.plan.search import Candidate, Figures, PlannedPool, Reason, Refused, Space, search
+from costlab.serving.plan.workload import BLOCK_TOKENS, Demand
+from costlab.serving.recorder import Recorder
+from costlab.serving.report import ServingReport
+from costlab.serving.routing import Ask, RequestRouter, RouterMaker, WorkerView
+from costlab.serving.schedulers import VllmV1
+from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.sweep import sweep
+
+#: Candidates that are simulated at most, failed and enlarged ones included.
+MOST_SIMULATED = 16
+#: Times that a failed candidate gets workers added.
+MOST_REPAIRS = 3
+#: Step times are uncertain by so much, either way.
+SPREAD = 0.2
+#: Requests of a simulation: at least, and at most.
+LEAST_REQUESTS, MOST_REQUESTS = 1000, 20_000
+#: Prompts that a prefill worker's rank has in its batch at most.
+_PROMPTS = 256
+
+
+@dataclass(frozen=True)
+class SimulatedPlan:
+    """A plan that was simulated and met the objective."""
+
+    candidate: Candidate  # what it is, with its closed form
+    simulated: Figures  # the same figures, simulated at the peak load
+    requests: int  # that were simulated
+    one_lost: Mapping[str, float]  # share that meets the objective at the mean load with a worker gone, by pool
+    runs: int  # seeded runs with uncertain step times
+    met_runs: int  # of them, those that met the objective
+    money: Money | None  # what it costs; None where a chip's rent is not known
+
+    @property
+    def chance(self) -> float:
+        """Share of the runs with uncertain step times that met the objective; NaN where there were none."""
+        return self.met_runs / self.runs if self.runs else math.nan
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What came of planning."""
+
+    plans: tuple[SimulatedPlan, ...]  # the front of cost, TTFT and TPOT, cheapest first
+    refused: tuple[Refused, ...]  # what cannot serve, or failed when it was simulated, and why
+    beaten: tuple[str, ...]  # what can serve, but another plan is better in everything
+    simulated: int  # candidates that were simulated
+    infeasible: Reason | None = None  # why nothing can serve, if no number of workers helps
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A simulation to run."""
+
+    candidate: Candidate
+    seed: int
+    factor: float = 1.0  # on all step times
+    lost: str = ""  # name of the pool that has a worker less
+    peak: bool = True  # whether the load is the peak's
+    requests: int = 0  # 0: as many as make a steady run
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Runs simulations; it can be sent to another process."""
+
+    space: Space
+    demand: Demand
+    objective: Objective
+
+    def __call__(self, trial: _Trial) -> tuple[Figures, Reason | None, int]:
+        """Return the figures, why the objective was missed, and how many requests there were."""
+        load = self.demand if trial.peak else dataclasses.replace(self.demand, peak_factor=1.0)
+        latency_s = self._latency_s(trial.candidate)
+        number = trial.requests or self._number(load, latency_s)
+        warm_up_s = min(2 * latency_s, 0.25 * number / load.peak_per_s)
+        recorder = Recorder(self.objective, warm_up_s, records=True)
+        layout = layout_of(trial.candidate, self.space, load, trial.factor, trial.lost)
+        requests = load.requests(number, np.random.default_rng(trial.seed))
+        report = simulate(requests, layout, recorder=recorder, seed=trial.seed)
+        return _figures(report, self.objective), self._reason(report), number
+
+    def _latency_s(self, candidate: Candidate) -> float:
+        longest = max(mix.output_tokens for mix in self.demand.mixes)
+        return min(candidate.closed.ttft_s, 1e3) + longest * candidate.closed.tpot_s
+
+    def _number(self, load: Demand, latency_s: float) -> int:
+        """Requests of a run ten times as long as its longest answer."""
+        return max(LEAST_REQUESTS, min(MOST_REQUESTS, round(10 * latency_s * load.peak_per_s)))
+
+    def _reason(self, report: ServingReport) -> Reason | None:
+        """Why a run missed the objective, or did not fit."""
+        figures, goal = _figures(report, self.objective), self.objective
+        if report.accounts.rejected:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in report.accounts.rejected.items())
+            return Reason("memory", f"simulated: requests rejected: {reasons}")
+        if report.stability.growing:
+            return Reason(
+                "TPOT" if report.stability.what == "batch" else "TTFT", f"simulated: {report.stability.sentence()}"
+            )
+        if figures.met >= goal.share:
+            return None
+        late = figures.ttft_s / goal.ttft_s >= figures.tpot_s / goal.tpot_s
+        met = f"simulated: {figures.met:.1%} of requests meet the objective, {goal.share:.0%} should"
+        if late:
+            return Reason("TTFT", f"{met}: TTFT {figures.ttft_s:.3g} s against {goal.ttft_s:.3g} s")
+        return Reason("TPOT", f"{met}: TPOT {figures.tpot_s * 1e3:.3g} ms against {goal.tpot_s * 1e3:.3g} ms")
+
+
+def _figures(report: ServingReport, objective: Objective) -> Figures:
+    """The figures of a plan, of what a run measured."""
+    begun = report.start_s + report.warm_up_s
+    records = [each for each in report.records or () if each.arrival_s >= begun]
+    first = [each.first_s - each.arrival_s for each in records]
+    token = [(r.last_s - r.first_s) / (r.output_tokens - 1) for r in records if r.output_tokens > 1]
+    span_s = max(report.last_arrival_s - begun, 1e-9)
+    reading = [pool for pool in report.pools if pool.name in ("prefill", "all")]
+    return Figures(
+        ttft_s=quantile(first, objective.share),
+        tpot_s=quantile(token, objective.share),
+        met=report.overall.attainment,
+        running=sum(each.last_s - each.first_s for each in records) / span_s,
+        prefill_busy=reading[0].utilisation(report.span_s) if reading else math.nan,
+        decode_busy=math.nan,  # a batch has no limit that the report knows of
+        kv_peak=max((pool.kv_peak_share for pool in report.pools), default=math.nan),
+    )
+
+
+# --- a candidate as a layout that runs ---------------------------------------------------------------------------
+
+
+def layout_of(candidate: Candidate, space: Space, load: Demand, factor: float = 1.0, lost: str = "") -> PooledLayout:
+    """Return a candidate as a layout that `simulate` runs.
+
+    Args:
+        candidate: what to build.
+        space: of the search that found it.
+        load: what will come; its cached tokens lie in a prefix cache of each worker that reads prompts.
+        factor: on all step times.
+        lost: name of a pool that has a worker less; empty: none.
+
+    Raises:
+        ValueError: a pool that loses its only worker.
+    """
+    if any(pool.name == lost and pool.workers < 2 for pool in candidate.pools):
+        raise ValueError(f"{lost} has a single worker")
+    cached = any(mix.cached_tokens for mix in load.mixes)
+    reads = not candidate.prefill or candidate.threshold_tokens is not None
+    decode = _pool([candidate.decode], cached and reads, space.reserve, factor, lost)
+    if not candidate.prefill:
+        return colocated(decode)
+    prefill = _pool(candidate.prefill, cached, space.reserve, factor, lost, load)
+    to = candidate.decode.worker.deployment
+    sent = SentBytes.of(space.loaded, to.tensor_parallel)
+    assert candidate.link is not None
+    # ranks send side by side: what the ranks of a worker share is the sum of their links
+    wide = candidate.link.bandwidth_bytes_s * candidate.prefill[0].worker.ranks
+    link = Link(wide, candidate.link.latency_s)
+    if candidate.threshold_tokens is None:
+        return separated(prefill, decode, link, sent)
+    return conditionally_separated(prefill, decode, link, sent, candidate.threshold_tokens)
+
+
+def _pool(
+    pools: Sequence[PlannedPool], cached: bool, reserve: float, factor: float, lost: str, load: Demand | None = None
+) -> WorkerPool:
+    worker, prefill = pools[0].worker, pools[0].name == "prefill"
+    sizes = [pool.workers - (pool.name == lost and i == 0) for i, pool in enumerate(pools)]
+    spec = WorkerSpec(
+        worker.cost.scaled(factor) if factor != 1 else worker.cost,
+        VllmV1(worker.step_tokens, min(_PROMPTS if prefill else worker.most_running, worker.step_tokens)),
+        kv_tokens(worker, reserve, _PROMPTS if prefill else worker.most_running),
+        BLOCK_TOKENS,
+        ranks=worker.ranks,
+        cache=_empty_cache if cached else None,
+        chips=worker.deployment.chips,
+    )
+    router: str | RouterMaker = "least pending tokens"
+    if len(pools) > 1 and load is not None:
+        router = FixedBuckets.maker([_input_edge(load, pool.most_tokens) for pool in pools[:-1]], sizes)
+    return WorkerPool(spec, sum(sizes), router)
+
+
+def kv_tokens(worker: WorkerKind, reserve: float, sequences: int) -> int:
+    """Return the tokens of cache that a rank has room for, a reserve left free, beside what `sequences` always keep."""
+    room = dataclasses.replace(worker.room, free_bytes=worker.room.free_bytes * (1 - reserve))
+    return room.tokens(min(sequences, room.sequences(1)))
+
+
+def _empty_cache() -> PrefixCache:
+    """Return a cache that keeps all that it has seen."""
+    return PrefixCache([Tier("HBM")], page_bytes=1.0, page_tokens=BLOCK_TOKENS)
+
+
+def _input_edge(load: Demand, most_new: float) -> int:
+    """The longest prompt of which at most so many tokens are uncached."""
+    return max((mix.input_tokens for mix in load.mixes if mix.new_tokens <= most_new), default=0)
+
+
+class FixedBuckets(RequestRouter):
+    """Workers in groups, each for a range of prompt lengths that does not change; within one the least pending tokens.
+
+    Args:
+        edges: longest prompt of each group but the last, rising.
+        sizes: workers of each group, in the order in which they stand in the pool.
+    """
+
+    def __init__(self, edges: Sequence[int], sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.edges = tuple(edges)
+        ends = np.cumsum(sizes).tolist()
+        self.groups = [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+    @classmethod
+    def maker(cls, edges: Sequence[int], sizes: Sequence[int]) -> RouterMaker:
+        """Return what makes such a router for a run."""
+        return lambda rng: cls(edges, sizes)
+
+    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
+        """Return the worker of the prompt's group with the fewest pending tokens; of any, if the group is dead."""
+        group = self.groups[sum(ask.input_tokens > edge for edge in self.edges)]
+        among = [index for index in alive if index in group] or alive
+        return self.least([pool[index].pending_tokens for index in among], among)
+
+
+# --- planning ----------------------------------------------------------------------------------------------------
+
+
+def plan_serving(
+    space: Space,
+    demand: Demand,
+    objective: Objective,
+    *,
+    most_simulated: int = MOST_SIMULATED,
+    requests: int = 0,
+    runs: int = 8,
+    seed: int = 0,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Planning:
+    """Search, simulate, and return the plans that meet an objective and that none beats.
+
+    Args:
+        space: what to look through.
+        demand: the offered load.
+        objective: TTFT, TPOT, and the share of requests that should meet both.
+        most_simulated: candidates that are simulated at most.
+        requests: of a simulation; 0: as many as arrive in ten times the longest answer, 1,000 to 20,000.
+        runs: with uncertain step times, of each plan that is returned; half as long as the one without.
+        seed: of all that is drawn.
+        jobs: processes; -1 is one per core.
+        scheduler: address of a Dask scheduler; None stays on this machine.
+        progress: called with 1 after each simulation.
+
+    Raises:
+        ValueError: an unknown model or chip; a count out of range; no such scheduler.
+    """
+    for value, what in ((most_simulated, "most_simulated"), (requests + 1, "requests + 1"), (runs + 1, "runs + 1")):
+        count(value, what)
+    found = search(space, demand, objective)
+    trials = _Trials(space, demand, objective)
+
+    def run(points: Sequence[_Trial]) -> list[tuple[Figures, Reason | None, int]]:
+        outcomes = sweep(trials, points, jobs=jobs, scheduler=scheduler, progress=progress)
+        for outcome in outcomes:
+            if outcome.result is None:
+                raise ValueError(f"{outcome.point.candidate.name}: {outcome.error}")
+        return [outcome.result for outcome in outcomes if outcome.result is not None]
+
+    passed, refused, done = _try_all(found.candidates, run, space, seed, most_simulated, requests)
+    best = front(passed, lambda each: (each[0].usd_per_hour, each[1].ttft_s, each[1].tpot_s))
+    plans = _assessed(best, run, space, demand, seed, requests, runs)
+    beaten = tuple(each[0].name for each in passed if each not in best)
+    return Planning(tuple(plans), (*found.refused, *refused), beaten, done, found.infeasible)
+
+
+_Passed = tuple[Candidate, Figures, int]
+_Run = Callable[[Sequence[_Trial]], list[tuple[Figures, Reason | None, int]]]
+
+
+def _try_all(
+    candidates: Sequence[Candidate], run: _Run, space: Space, seed: int, most: int, requests: int
+) -> tuple[list[_Passed], list[Refused], int]:
+    """Simulate a short list, enlarge what fails, and return what passed, what did not, and how many were simulated."""
+    waiting = [(candidate, 0) for candidate in _shortlist(candidates, most)]
+    passed: list[_Passed] = []
+    refused: list[Refused] = []
+    done = 0
+    while waiting and done < most:
+        batch, waiting = waiting[: most - done], waiting[most - done :]
+        done += len(batch)
+        results = run([_Trial(candidate, seed, requests=requests) for candidate, _ in batch])
+        for (candidate, repairs), (figures, reason, number) in zip(batch, results, strict=True):
+            if reason is None:
+                passed.append((candidate, figures, number))
+                continue
+            larger = _enlarged(candidate, reason, space) if repairs < MOST_REPAIRS else None
+            if larger is None or done >= most:
+                refused.append(Refused(candidate.name, reason, candidate.usd_per_hour))
+            else:
+                waiting.append((larger, repairs + 1))
+    passed.sort(key=lambda each: each[0].usd_per_hour)
+    return passed, refused, done
+
+
+def _shortlist(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
+    """The closed form's front of cost, TTFT and TPOT, and the cheapest of each layout: half of `most`."""
+    cheapest: dict[str, Candidate] = {}
+    for candidate in candidates:
+        cheapest.setdefault(candidate.layout, candidate)
+    best = front(candidates, lambda each: (each.usd_per_hour, each.closed.ttft_s, each.closed.tpot_s))
+    chosen = list(dict.fromkeys(map(id, [*cheapest.values(), *best])))
+    known = {id(candidate): candidate for candidate in candidates}
+    return [known[each] for each in chosen[: max(1, most // 2)]]
+
+
+def _enlarged(candidate: Candidate, reason: Reason, space: Space) -> Candidate | None:
+    """The same with a tenth more workers, at least one, where it falls short; None if there are no chips for them."""
+    if candidate.prefill and reason.constraint == "TTFT":
+        prefill = tuple(_more(pool) for pool in candidate.prefill)
+        larger = dataclasses.replace(candidate, prefill=prefill)
+    else:
+        larger = dataclasses.replace(candidate, decode=_more(candidate.decode))
+    if space.most_chips is not None and larger.chips > space.most_chips:
+        return None
+    usd = sum(pool.chips * space.rent(pool.worker.chip) for pool in larger.pools)
+    return dataclasses.replace(larger, usd_per_hour=usd)
+
+
+def _more(pool: PlannedPool) -> PlannedPool:
+    workers = pool.workers + max(1, pool.workers // 10)
+    return dataclasses.replace(pool, workers=workers, busy=pool.busy * pool.workers / workers)
+
+
+def _assessed(
+    passed: Sequence[_Passed], run: _Run, space: Space, demand: Demand, seed: int, requests: int, runs: int
+) -> list[SimulatedPlan]:
+    """Add to each plan what a lost worker and uncertain step times do, and what it costs."""
+    rng = np.random.default_rng(seed)
+    factors = (1 + SPREAD * (2 * rng.random(runs) - 1)).tolist()
+    points: list[_Trial] = []
+    for candidate, _, number in passed:
+        names = dict.fromkeys(pool.name for pool in candidate.pools)
+        points += [
+            _Trial(candidate, seed, lost=name, peak=False, requests=requests)
+            for name in names
+            if _spare(candidate, name)
+        ]
+        half = requests or max(LEAST_REQUESTS, number) // 2
+        points += [_Trial(candidate, seed + 1 + i, factor, requests=half) for i, factor in enumerate(factors)]
+    results = dict(zip(map(id, points), run(points), strict=True)) if points else {}
+    plans = []
+    for candidate, figures, number in passed:
+        mine = [point for point in points if point.candidate is candidate]
+        lost = {pool.name: 0.0 for pool in candidate.pools}
+        lost |= {point.lost: results[id(point)][0].met for point in mine if point.lost}
+        met = sum(results[id(point)][1] is None for point in mine if not point.lost)
+        known = all(pool.worker.chip in space.rents for pool in candidate.pools)
+        money = price(candidate, demand, space.rents) if known else None
+        plans.append(SimulatedPlan(candidate, figures, number, lost, runs, met, money))
+    return plans
+
+
+def _spare(candidate: Candidate, name: str) -> bool:
+    """Whether a pool serves on without one of its workers."""
+    return all(pool.workers > 1 for pool in candidate.pools if pool.name == name)
