@@ -25,7 +25,7 @@ def spec(kv_tokens=100_000, budget=2048, cost=COST, **rest):
     return WorkerSpec(cost, VllmV1(budget, max_running=min(256, budget)), kv_tokens, **rest)
 
 
-def pool(workers=1, router="least pending tokens", age_s=0.0, **rest):
+def pool(workers=1, router=None, age_s=0.0, **rest):
     return WorkerPool(spec(**rest), workers, router, age_s)
 
 

@@ -27,6 +27,9 @@ class Breakable(Protocol):
     def wire_of(self, station: Station | None) -> Wire:
         """Return the link of a sender or receiver, or the one that all share."""
 
+    def grant(self, station: Station) -> None:
+        """Give blocks to those that wait for them at a worker."""
+
     def stop_transfer(self, trip: Trip) -> None:
         """Take what crosses off its link."""
 
@@ -113,7 +116,7 @@ class Breakdowns:
             over = [partial(self._mend, wire) for wire in wires]
         else:
             for station in stations:
-                self._kill(station)
+                self._kill(station, outage.at_s)
             over = [partial(self._revive, station) for station in stations]
         if outage.repair_s < float("inf"):
             for action in over:
@@ -132,14 +135,14 @@ class Breakdowns:
 
     # --- workers -----------------------------------------------------------------------------------------------
 
-    def _kill(self, station: Station) -> None:
+    def _kill(self, station: Station, at_s: float) -> None:
         """All that a worker has is lost; nobody knows yet."""
         station.outages += 1
         if station.outages > 1:
             return
         for job in station.worker.take_all():
             self._strand(job, station)
-        self._at(self._events.now + self.recovery.detection_s, partial(self._notice, station))
+        self._at(at_s + self.recovery.detection_s, partial(self._notice, station))
 
     def _strand(self, job: Job, station: Station) -> None:
         """A job has lost a worker: what crosses stops, and it waits for somebody to notice."""
@@ -157,6 +160,7 @@ class Breakdowns:
         station.alive = station.worker.alive
         for job in [*station.lost, *(() if station.alive else station.waiting)]:
             self.service.lose(job, "worker lost")
+        self.service.grant(station)
 
     def _revive(self, station: Station) -> None:
         station.outages -= 1

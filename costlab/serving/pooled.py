@@ -29,7 +29,9 @@ class PooledService:
     def __init__(self, rules: PoolRules, run: Run) -> None:
         self.rules, self.run = rules, run
         self.moving, self.recovery, self.patience = rules.moving, rules.failures.recovery, rules.failures.patience
-        self.pools = [RunningPool(name, pool, run, self) for name, pool in rules.pools.items()]
+        routers = ("least pending tokens", "least requests")
+        named = zip(rules.pools.items(), routers, strict=False)
+        self.pools = [RunningPool(name, pool, run, self, router) for (name, pool), router in named]
         self.stations = {station.worker: station for pool in self.pools for station in pool.stations}
         self.workers = list(self.stations)
         self.trips: dict[Job, Trip] = {}
@@ -82,7 +84,7 @@ class PooledService:
             prefill.promised_tokens += job.known
         self._assign_decode(trip, decode)
         decode.waiting.append(job)
-        self._grant(decode)
+        self.grant(decode)
 
     def _serve(self, job: Job, trip: Trip, station: Station | None, pool: RunningPool) -> None:
         """Let one worker read a prompt and decode the answer."""
@@ -117,7 +119,7 @@ class PooledService:
         else:
             station.lost.append(job)
 
-    def _grant(self, station: Station) -> None:
+    def grant(self, station: Station) -> None:
         """Give blocks to those that wait for them here, in order, as long as there is room."""
         growth = self.rules.separation.growth_tokens if station.waiting else 0
         while station.waiting and station.worker.alive and station.has_room(station.waiting[0], growth):
@@ -179,7 +181,7 @@ class PooledService:
                 return
             self._assign_decode(trip, decode)
             decode.waiting.append(job)
-            self._grant(decode)
+            self.grant(decode)
         elif trip.arrived:
             self._deliver(job, trip)
         elif moving.sending == "whole" and trip.at_decode:
@@ -191,7 +193,7 @@ class PooledService:
         trip.at_prefill = trip.at_decode = False
         self._end(job, trip)
         self.run.finish(job)
-        self._grant(self.stations[worker])
+        self.grant(self.stations[worker])
         self._rest()
 
     def preempted(self, job: Job, worker: Worker) -> None:
@@ -278,7 +280,7 @@ class PooledService:
         job.prefill_only = False
         decode.worker.keep_prefix(job)
         decode.worker.submit(job)
-        self._grant(prefill)
+        self.grant(prefill)
 
     # --- who takes a job ---------------------------------------------------------------------------------------
 
@@ -359,7 +361,7 @@ class PooledService:
         freed = self._detach(job, trip)
         self._end(job, trip)
         if freed is not None:
-            self._grant(freed)
+            self.grant(freed)
 
     def _detach(self, job: Job, trip: Trip) -> Station | None:
         """Take a job from wherever it is; return where it had blocks or a place to decode.
@@ -426,7 +428,7 @@ class PooledService:
                 job.generated, job.worst_gap_s = 0, 0.0
                 job.first_s = job.last_s = math.nan
         if freed is not None:
-            self._grant(freed)
+            self.grant(freed)
         if seen != "error":
             self._place(job, trip)
 

@@ -21,8 +21,9 @@ class WorkerPool:
 
     spec: WorkerSpec  # of each worker
     workers: int = 1  # how many
-    # a name of `routing.ROUTERS`, or what makes a router from a Generator
-    router: str | RouterMaker = "least pending tokens"
+    # a name of `routing.ROUTERS`, or what makes a router from a Generator; None: the fewest pending tokens where
+    # prompts are read, the fewest requests where they are only decoded
+    router: str | RouterMaker | None = None
     age_s: float = 0.0  # seconds between two looks of the router at the workers; 0: it always knows
 
     def __post_init__(self) -> None:
@@ -30,13 +31,14 @@ class WorkerPool:
         Aged([], self.age_s)
         self.router_maker()
 
-    def router_maker(self) -> RouterMaker:
-        """Return what makes its router.
+    def router_maker(self, default: str = "least pending tokens") -> RouterMaker:
+        """Return what makes its router, or the one of the name `default` where none is given.
 
         Raises:
             ValueError: a name that is not known.
         """
-        return checks.pick(ROUTERS, self.router, "router") if isinstance(self.router, str) else self.router
+        router = self.router or default
+        return checks.pick(ROUTERS, router, "router") if isinstance(router, str) else router
 
     @property
     def chips(self) -> int:
@@ -154,11 +156,11 @@ class Station:
 class RunningPool:
     """The workers of a pool in a run, and its router."""
 
-    def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner) -> None:
+    def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner, router: str) -> None:
         self.name, self.pool, self.run = name, pool, run
         named = (f"{name} {index}" for index in range(pool.workers))
         self.stations = [Station(pool.spec.make(n, run, owner), self, i) for i, n in enumerate(named)]
-        self.router: RequestRouter = pool.router_maker()(run.rng)
+        self.router: RequestRouter = pool.router_maker(router)(run.rng)
         self._seen = Aged(self.stations, pool.age_s)
 
     def choose(self, job: Job) -> Station | None:

@@ -130,9 +130,12 @@ class RequestRouter(ABC):
             costs: of each index in `among`.
             among: indices of workers.
         """
-        served = self.served
-        best = min(range(len(among)), key=lambda i: (costs[i], served[among[i]]))
-        return among[best]
+        served, best = self.served, among[0]
+        lowest = costs[0]
+        for cost, index in zip(costs, among, strict=True):
+            if cost < lowest or (cost == lowest and served[index] < served[best]):
+                lowest, best = cost, index
+        return best
 
 
 class RoundRobin(RequestRouter):

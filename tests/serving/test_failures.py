@@ -85,7 +85,7 @@ def test_a_death_that_is_not_noticed_yet_still_draws_requests():
     trace = requests(*((1 + i / 10, 100, 1) for i in range(10)))
     layout = colocated(pool(2, "round robin"), failing(Outage("worker", 0.95, index=0)))
     report = simulate(trace, layout, recorder=Recorder(records=True))
-    late = [r for r in report.records if r.first_s - r.arrival_s > 0.1]
+    late = [r for r in report.records if r.first_s - r.arrival_s > 0.05]
     assert report.failures == {"delay": 3}
     assert [r.arrival_s for r in late] == pytest.approx([1.0, 1.2, 1.4])
     assert report.accounts.finished == 10
