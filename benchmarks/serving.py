@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from peers import ROOT, Row, main, peer, timed
 
 from costlab import roofline
 from costlab.cache import PrefixCache
-from costlab.roofline.mixed import StepCost, step_cost
+from costlab.cache.tiers import Tier
+from costlab.roofline.compiled import step_cost
+from costlab.roofline.mixed import StepCost
 from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
@@ -33,14 +36,12 @@ from costlab.serving.schedulers import VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
 from costlab.traces import Request, generators
 
-os.environ["DYN_LOG"] = "off"  # it would write down each step
-nvidia = peer("dynamo.replay")
-
 PROMPT, ANSWER, WORKERS = 2048, 256, 4
 BUDGET, RUNNING, BLOCK, BLOCKS = 2048, 256, 16, 16_384
 PREFILL_S, DECODE_S = 0.04, 0.012  # of a step that reads, and of one that decodes; of one that does both, both
 SCHEDULER = VllmV1(BUDGET, RUNNING, whole_prompt=True)
 CACHE_BLOCK = 512  # tokens of a block that requests may share, as in Mooncake's traces
+CHAT_RATE = 3  # requests/s of the trace of chats, which is taken so much faster
 FLOORS = {"co-located": 30_000, "separated": 10_000}  # requests a second that were asked for
 MEMORY_MB = 300  # the same for a million requests
 TIMES = {False: 5, True: 1}  # in turns; the shortest counts
@@ -54,15 +55,19 @@ def arrivals(rate: float, count: int, seed: int = 0) -> list[float]:
     return found
 
 
-def alike(rate: float, count: int) -> list[Request]:
+def alike(rate: float, count: int, prompt: int = PROMPT, answer: int = ANSWER) -> list[Request]:
     """Return requests of one length."""
-    return [Request(time_s, PROMPT, ANSWER, ()) for time_s in arrivals(rate, count)]
+    return [Request(time_s, prompt, answer, ()) for time_s in arrivals(rate, count)]
 
 
-def worker(cost: StepCost, cached: bool = False) -> WorkerSpec:
+def worker(cost: StepCost, blocks: int = BLOCKS, cached: bool = False) -> WorkerSpec:
     """Return what both sides serve with."""
-    cache = (lambda: PrefixCache(BLOCKS * BLOCK // CACHE_BLOCK, CACHE_BLOCK)) if cached else None
-    return WorkerSpec(cost, SCHEDULER, BLOCKS * BLOCK, BLOCK, cache=cache)
+    pages = BLOCKS * BLOCK // CACHE_BLOCK
+
+    def cache() -> PrefixCache:
+        return PrefixCache([Tier("HBM")], CACHE_BLOCK, page_tokens=CACHE_BLOCK, capacities=[(pages, 0)])
+
+    return WorkerSpec(cost, SCHEDULER, blocks * BLOCK, BLOCK, cache=cache if cached else None)
 
 
 def together(cost: StepCost) -> PooledLayout:
@@ -70,20 +75,24 @@ def together(cost: StepCost) -> PooledLayout:
     return colocated(WorkerPool(worker(cost), WORKERS, "round robin"))
 
 
-def replayed(requests: Sequence[Request], *, answer_more: int = 0, cached: bool = False, **layout: Any) -> Any:
+def replayed(
+    requests: Sequence[Request], *, answer_more: int = 0, blocks: int = BLOCKS, cached: bool = False, **layout: Any
+) -> Any:
     """Return NVIDIA's report of the same.
 
     Args:
         requests: the first at 0.
         answer_more: tokens by which its answers are longer.
+        blocks: of each worker's memory.
         cached: whether it keeps prefixes.
         layout: how many workers of which kind; records or not.
     """
+    os.environ["DYN_LOG"] = "off"  # it would write down each step
     engine = {
         "timing_model": {"type": "fixed", "prefill_ms": 1e3 * PREFILL_S, "decode_ms": 1e3 * DECODE_S},
         "max_num_seqs": RUNNING,
         "max_num_batched_tokens": BUDGET,
-        "num_gpu_blocks": BLOCKS,
+        "num_gpu_blocks": blocks,
         "block_size": BLOCK,
         "enable_prefix_caching": cached,
     }
@@ -103,34 +112,37 @@ def replayed(requests: Sequence[Request], *, answer_more: int = 0, cached: bool 
                 }
                 file.write(json.dumps(row) + "\n")
         shared = engines or {"extra_engine_args": {"engine": engine}}
-        return nvidia.run_trace_replay(str(path), trace_format="mooncake", trace_block_size=CACHE_BLOCK, **shared, **layout)
+        run = peer("dynamo.replay").run_trace_replay
+        return run(str(path), trace_format="mooncake", trace_block_size=CACHE_BLOCK, **shared, **layout)
 
 
-def check_together(rate: float, count: int) -> None:
+FIXED = StepCost.fixed(PREFILL_S, DECODE_S)
+
+
+def check_together(requests: Sequence[Request], workers: int = WORKERS, blocks: int = BLOCKS) -> None:
     """Stop unless each request's first and last token come at the same time in both."""
-    requests = alike(rate, count)
-    ours = simulate(requests, together(StepCost.fixed(PREFILL_S, DECODE_S)), recorder=Recorder(records=True)).records
-    theirs = replayed(requests, num_workers=WORKERS, capture_per_request=True).per_request
-    assert ours is not None
-    for own, its in zip(ours, sorted(theirs, key=lambda row: row["arrival_time_ms"]), strict=True):
-        same(own.first_s, its["first_token_ms"])
-        same(own.last_s, its["last_token_ms"])
+    layout = colocated(WorkerPool(worker(FIXED, blocks), workers, "round robin"))
+    theirs = replayed(requests, blocks=blocks, num_workers=workers, capture_per_request=True)
+    compare(requests, layout, theirs, "first_token_ms")
 
 
-def check_apart(rate: float, count: int) -> None:
+def check_apart(requests: Sequence[Request]) -> None:
     """The same with one worker for each phase and a link that takes no time.
 
     There decode emits the first token, so its answers have a token less behind prefill's.
     """
-    requests = alike(rate, count)
-    pool = WorkerPool(worker(StepCost.fixed(PREFILL_S, DECODE_S)))
-    layout = separated(pool, pool, Link(float("inf")), SentBytes.per_token(0.0))
-    ours = simulate(requests, layout, recorder=Recorder(records=True)).records
+    pool = WorkerPool(worker(FIXED))
+    layout = separated(pool, pool, Link(math.inf), SentBytes.per_token(0.0))
     workers = {"num_prefill_workers": 1, "num_decode_workers": 1}
-    theirs = replayed(requests, answer_more=-1, capture_per_request=True, **workers).per_request
+    compare(requests, layout, replayed(requests, answer_more=-1, capture_per_request=True, **workers), "source_held_ms")
+
+
+def compare(requests: Sequence[Request], layout: PooledLayout, theirs: Any, first: str) -> None:
+    """Stop unless both have the same times; `first` is the peer's name for when the first token is there."""
+    ours = simulate(requests, layout, recorder=Recorder(records=True)).records
     assert ours is not None
-    for own, its in zip(ours, sorted(theirs, key=lambda row: row["arrival_time_ms"]), strict=True):
-        same(own.first_s, its["source_held_ms"])
+    for own, its in zip(ours, sorted(theirs.per_request, key=lambda row: row["arrival_time_ms"]), strict=True):
+        same(own.first_s, its[first])
         same(own.last_s, its["last_token_ms"])
 
 
@@ -167,10 +179,12 @@ def together_rows(rate: int, quick: bool) -> Iterator[Row]:
     """Four workers that do all: with the peer's step times, and with those of a model on chips."""
     requests = alike(rate, 500 if quick else 20_000)
     node = roofline.deployment("llama-3.1-70b", "h100-sxm", 4, tensor_parallel=4)
-    costs = {"fixed": StepCost.fixed(PREFILL_S, DECODE_S), "roofline": step_cost(node)}
+    costs = {"fixed": FIXED, "roofline": step_cost(node)}
     speeds = raced(requests, [together(cost) for cost in costs.values()], quick, num_workers=WORKERS)
     for kind, speed in zip(costs, speeds, strict=False):
-        what = f"{len(requests):,} requests at {rate}/s, {PROMPT:,} in and {ANSWER} out, {WORKERS} workers, {kind} times"
+        what = (
+            f"{len(requests):,} requests at {rate}/s, {PROMPT:,} in and {ANSWER} out, {WORKERS} workers, {kind} times"
+        )
         yield from speed_rows(f"together-{rate}-{kind}", what, (speed, speeds[-1]), FLOORS["co-located"], 10.0)
 
 
@@ -178,14 +192,16 @@ def apart_rows(quick: bool) -> Iterator[Row]:
     """Two workers for each phase, with a link and prefix caches, on chats whose turns share their beginning."""
     count = 300 if quick else 10_000
     chats = list(generators.generate("chat", count, np.random.default_rng(0)))
-    start = chats[0].time_s
-    chats = [Request(r.time_s - start, r.input_tokens, max(2, r.output_tokens), r.blocks, r.session) for r in chats]
-    pool = WorkerPool(worker(StepCost.fixed(PREFILL_S, DECODE_S), cached=True), WORKERS // 2)
+    start, faster = chats[0].time_s, (chats[-1].time_s - chats[0].time_s) * CHAT_RATE / count
+    chats = [
+        Request((r.time_s - start) / faster, r.input_tokens, max(2, r.output_tokens), r.blocks, r.session)
+        for r in chats
+    ]
+    pool = WorkerPool(worker(FIXED, cached=True), WORKERS // 2)
     layout = separated(pool, pool, Link(50e9, 1e-3), SentBytes.per_token(327_680.0))
     workers = {"num_prefill_workers": WORKERS // 2, "num_decode_workers": WORKERS // 2}
     speeds = raced(chats, [layout], quick, cached=True, **workers)
-    rate = count / (chats[-1].time_s or 1.0)
-    what = f"{count:,} chats at {rate:.0f}/s, 2 prefill + 2 decode workers, prefix caches, link"
+    what = f"{count:,} chats at {CHAT_RATE}/s, 2 prefill + 2 decode workers, prefix caches, link"
     yield from speed_rows("apart-cached", what, (speeds[0], speeds[-1]), FLOORS["separated"], None)
 
 
@@ -223,16 +239,20 @@ def many_rows(quick: bool) -> Iterator[Row]:
 def alone(count: int) -> tuple[float, float]:
     """Return seconds and megabytes of a run in a process of its own."""
     command = [sys.executable, "-c", MANY, str(count), str(Path(__file__).parent)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     seconds, kilobytes = map(float, done.stdout.split())
     return seconds, kilobytes * 1024 / 1e6
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Equal cases first, then speed at two loads and in two layouts, then many requests."""
+    some = 300 if options.quick else 3000
     for rate in (10, 30):
-        check_together(rate, 300 if options.quick else 3000)
-    check_apart(4, 300 if options.quick else 3000)
+        check_together(alike(rate, some))
+    check_together(alike(2, some, 100, 300), workers=1, blocks=60)  # of which three fit: they preempt one another
+    check_apart(alike(4, some))
     for rate in (10, 30):
         yield from together_rows(rate, options.quick)
     yield from apart_rows(options.quick)

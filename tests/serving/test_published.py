@@ -111,7 +111,9 @@ def test_two_a10_engines_lose_in_first_tokens_and_win_in_gaps_at_equal_throughpu
     found = []
     for layout in layouts:
         runs = [
-            simulate(arriving(table.requests_s, table.requests, s, (1, table.input_tokens), (1, table.output_tokens)), layout)
+            simulate(
+                arriving(table.requests_s, table.requests, s, (1, table.input_tokens), (1, table.output_tokens)), layout
+            )
             for s in range(4)
         ]
         measures = [(r.overall.ttft.mean, r.gaps.mean, r.gaps.p99, r.output_tokens_per_s) for r in runs]
@@ -154,7 +156,9 @@ def test_a_watermark_trades_preemptions_for_later_first_tokens_and_the_best_one_
 def watermarked(table, cost, watermark, seed):
     """Preemptions, output tokens a second, first tokens of 99% and in the mean, gaps of 99%."""
     rng = np.random.default_rng(seed)
-    lengths = [rng.integers(0.8 * mean, 1.2 * mean, table.requests) for mean in (table.input_tokens, table.output_tokens)]
+    lengths = [
+        rng.integers(0.8 * mean, 1.2 * mean, table.requests) for mean in (table.input_tokens, table.output_tokens)
+    ]
     requests = [Request(1e-9 * i, int(p), int(n), ()) for i, (p, n) in enumerate(zip(*lengths, strict=True))]
     spec = WorkerSpec(cost, VllmV1(8192, table.concurrency, watermark=watermark), table.kv_tokens)
     report = simulate(requests, colocated(WorkerPool(spec)), recorder=Recorder(records=True))
@@ -174,7 +178,9 @@ def test_chunks_mixed_with_decode_have_the_shortest_gaps_and_whole_prompts_the_f
     cost = StepCost.linear(0.03, token_s=1.3e-4, pair_s=5e-9, context_s=1e-8, sequence_s=1e-4)
     rng = np.random.default_rng(0)
     lengths = np.minimum(rng.lognormal(np.log(table.input_tokens), 0.93, 400), 8192).astype(int)
-    requests = [Request(t, max(1, int(p)), 200, ()) for t, p in zip(np.cumsum(rng.exponential(1.1, 400)).tolist(), lengths)]
+    requests = [
+        Request(t, max(1, int(p)), 200, ()) for t, p in zip(np.cumsum(rng.exponential(1.1, 400)).tolist(), lengths)
+    ]
     found = {}
     for name, scheduler in (("whole", Orca()), ("mixed", Sarathi(512))):
         report = simulate(requests, colocated(WorkerPool(WorkerSpec(cost, scheduler, 400_000))))
