@@ -3,8 +3,8 @@
     python benchmarks/serving.py [--quick] [--json FILE]
 
 Requests a second of simulation, prompts in chunks, memory in blocks, histograms on. On an equal case each request's
-times must be equal, or the run stops. NVIDIA's seconds are what its Rust core says of itself, without reading the trace;
-ours are the whole call.
+times must be equal, or the run stops. NVIDIA's seconds are what its Rust core says of itself, without reading the
+trace; ours are the whole call.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def same(own_s: float, its_ms: float) -> None:
 
 
 def raced(requests: Sequence[Request], layouts: Sequence[PooledLayout], quick: bool, **theirs: Any) -> list[float]:
-    """Return requests a second of each layout, and of NVIDIA's replay; all in turns, the shortest time of each counts."""
+    """Return requests a second of each layout, and of NVIDIA's replay; in turns, the shortest time of each counts."""
     times: list[list[float]] = []
     for _ in range(TIMES[quick]):
         own = [timed(lambda layout=layout: finished(requests, layout))[0] for layout in layouts]

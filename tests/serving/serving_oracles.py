@@ -81,7 +81,7 @@ def shared_sojourn(work, share):
     return work / (1 - share)
 
 
-# --- a decode pool without limits ----------------------------------------------------------------------------------
+# --- a decode pool without limits --------------------------------------------------------------------------------
 
 
 def fluid_batch(rate, tokens, step, per_sequence):
@@ -92,7 +92,7 @@ def fluid_batch(rate, tokens, step, per_sequence):
     return batch, step + per_sequence * batch
 
 
-# --- a transfer ---------------------------------------------------------------------------------------------------
+# --- a transfer --------------------------------------------------------------------------------------------------
 
 
 def layered_end(prefill, layers, transfer):
@@ -103,7 +103,7 @@ def layered_end(prefill, layers, transfer):
     return end
 
 
-# --- engines, a step at a time ------------------------------------------------------------------------------------
+# --- engines, a step at a time -----------------------------------------------------------------------------------
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Faults that users of other simulators and engines reported, each as a test of ours.
 
-Named by where they were reported; those of separated pools and of routers stand in `test_layouts.py` and its neighbours.
+Named by where they were reported. Those of separated pools and of routers stand in `test_layouts.py` and beside it.
 """
 
 import gc
@@ -44,7 +44,7 @@ def crowd(count=120, rate=40.0, prompt=100, answer=150):
     return [(t, 1 + (37 * i) % prompt, 1 + (53 * i) % answer) for i, t in enumerate(poisson(rate, count))]
 
 
-# --- inference-sim 1091, 1095, 1122, 1138, 1628: a preempted request counted twice, or its first token lost -------------
+# --- inference-sim 1091, 1095, 1122, 1138, 1628: a preempted request counted twice, or its first token lost ------
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda s: type(s).__name__)
@@ -74,7 +74,7 @@ def test_the_memory_above_is_short():
     assert all(preemptions[i] > 0 for i in (1, 2, 4))
 
 
-# --- inference-sim 962: the formula of one layout applied to the other --------------------------------------------------
+# --- inference-sim 962: the formula of one layout applied to the other -------------------------------------------
 
 
 def test_alone_a_request_takes_the_closed_form_in_either_layout():
@@ -90,7 +90,7 @@ def test_alone_a_request_takes_the_closed_form_in_either_layout():
             assert record.last_s - record.first_s == pytest.approx(steps, rel=1e-12)
 
 
-# --- inference-sim 1513, 1511: answers of one token end before they begin -----------------------------------------------
+# --- inference-sim 1513, 1511: answers of one token end before they begin ----------------------------------------
 
 
 @pytest.mark.parametrize("link", [FREE, Link(1e9, 0.05)])
@@ -134,7 +134,7 @@ def test_weights_that_do_not_fit_are_an_error():
         roofline.deployment("llama-3.1-70b", "h100-sxm", 1).require_fit()
 
 
-# --- inference-sim 492, 1061: a check stricter than the allocation; blocks lost when an allocation fails --------------------
+# --- inference-sim 492, 1061: a check stricter than the allocation; blocks lost when an allocation fails ---------
 
 
 def test_blocks_are_given_to_the_last_and_a_failure_changes_nothing():
@@ -160,7 +160,7 @@ def test_a_request_of_exactly_the_memory_is_served_and_one_token_more_is_not(sch
     assert run([(0.0, 100, 62)], tight).accounts.rejected == {"larger than memory": 1}
 
 
-# --- inference-sim pull request 325: a server idle while work waits ----------------------------------------------------------
+# --- inference-sim pull request 325: a server idle while work waits ----------------------------------------------
 
 
 @given(st.floats(0.1, 4.0), st.sampled_from(SCHEDULERS), st.booleans())
@@ -181,7 +181,7 @@ def test_steps_follow_one_another_without_a_pause_as_long_as_there_is_work(jumps
     assert report.end_s == pytest.approx(sum(seconds for _, seconds, _ in steps), rel=1e-9)
 
 
-# --- dynamo pull request 8187: decode timed by blocks instead of tokens; the first token counted as a decode step ----------
+# --- dynamo pull request 8187: decode timed by blocks instead of tokens; the first token counted as a decode step ---
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -198,7 +198,7 @@ def test_an_answer_of_n_tokens_takes_n_minus_one_decode_steps():
     assert (record.first_s, record.last_s) == (1.0, 1.0 + 8 * 0.25)
 
 
-# --- dynamo pull request 10940: a log of steps that nobody empties -----------------------------------------------------------
+# --- dynamo pull request 10940: a log of steps that nobody empties -----------------------------------------------
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -1,4 +1,4 @@
-"""Published measurements of serving beside what we compute, from the same settings: sizes where they follow, else signs.
+"""Published measurements of serving beside what we compute from the same settings: sizes where they follow, or signs.
 
 The figures stand in `costlab/catalog/serving.toml` with their sources.
 """
@@ -40,7 +40,9 @@ def fitted_link(table, rows):
 
 
 def errors(table, link):
-    return [abs(link.alone_s(size) / seconds - 1) for size, seconds in zip(table.moved_bytes, table.transfer_s)]
+    return [
+        abs(link.alone_s(size) / seconds - 1) for size, seconds in zip(table.moved_bytes, table.transfer_s, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", PUBLISHED.transfers)
@@ -95,7 +97,7 @@ def test_with_distserves_step_times_separation_wins_under_a_tight_gap_and_loses_
     assert attained(apart, 3, 7.3, loose) < 0.8
 
 
-# --- Mooncake's A10 ----------------------------------------------------------------------------------------------------
+# --- Mooncake's A10 ----------------------------------------------------------------------------------------------
 
 
 def test_two_a10_engines_lose_in_first_tokens_and_win_in_gaps_at_equal_throughput():
@@ -126,7 +128,7 @@ def test_two_a10_engines_lose_in_first_tokens_and_win_in_gaps_at_equal_throughpu
     assert rate / rates == pytest.approx(apart.output_tokens_s / both.output_tokens_s, rel=0.02)
 
 
-# --- vLLM's watermark ----------------------------------------------------------------------------------------------------
+# --- vLLM's watermark --------------------------------------------------------------------------------------------
 
 
 def test_a_watermark_trades_preemptions_for_later_first_tokens_and_the_best_one_is_inside():
@@ -168,7 +170,7 @@ def watermarked(table, cost, watermark, seed):
     return preemptions, report.output_tokens_per_s, np.quantile(firsts, 0.99), np.mean(firsts), report.gaps.p99
 
 
-# --- Sarathi's chunks -----------------------------------------------------------------------------------------------------
+# --- Sarathi's chunks --------------------------------------------------------------------------------------------
 
 
 def test_chunks_mixed_with_decode_have_the_shortest_gaps_and_whole_prompts_the_first_tokens():
@@ -177,10 +179,9 @@ def test_chunks_mixed_with_decode_have_the_shortest_gaps_and_whole_prompts_the_f
     whole, mixed = table.row("mixed batches, whole prompts"), table.row("mixed batches of chunks")
     cost = StepCost.linear(0.03, token_s=1.3e-4, pair_s=5e-9, context_s=1e-8, sequence_s=1e-4)
     rng = np.random.default_rng(0)
-    lengths = np.minimum(rng.lognormal(np.log(table.input_tokens), 0.93, 400), 8192).astype(int)
-    requests = [
-        Request(t, max(1, int(p)), 200, ()) for t, p in zip(np.cumsum(rng.exponential(1.1, 400)).tolist(), lengths)
-    ]
+    lengths = np.minimum(rng.lognormal(np.log(table.input_tokens), 0.93, 400), 8192).astype(int).tolist()
+    times = np.cumsum(rng.exponential(1.1, 400)).tolist()
+    requests = [Request(time_s, max(1, length), 200, ()) for time_s, length in zip(times, lengths, strict=True)]
     found = {}
     for name, scheduler in (("whole", Orca()), ("mixed", Sarathi(512))):
         report = simulate(requests, colocated(WorkerPool(WorkerSpec(cost, scheduler, 400_000))))

@@ -1,7 +1,7 @@
-"""The simulator beside queueing theory: path by path where there is a recursion, else formulas with computed intervals."""
+"""The simulator beside queueing theory: path by path where there is a recursion, else formulas with their intervals."""
 
 import math
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from serving.serving_oracles import (
 )
 
 from costlab.roofline.mixed import StepCost
-from costlab.serving.colocated import Colocated
+from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
@@ -39,7 +39,8 @@ def served(requests, cost, scheduler, tokens=AMPLE, block=16, workers=1, jumps=T
     """Serve (arrival, prompt, answer), which come to the workers in turn; arrivals differ."""
     spec = WorkerSpec(cost, scheduler, tokens, block)
     calls = (Request(*request, ()) for request in requests)
-    report = simulate(calls, Colocated([spec] * workers), recorder=Recorder(records=True), jumps=jumps)
+    layout = colocated(WorkerPool(spec, workers, "round robin"))
+    report = simulate(calls, layout, recorder=Recorder(records=True), jumps=jumps)
     assert report.accounts.finished == len(requests)
     return report
 
@@ -56,7 +57,7 @@ def geometric(mean, count, seed):
     return np.random.default_rng(seed).geometric(1 / mean, count).tolist()
 
 
-# --- one at a time -------------------------------------------------------------------------------------------------
+# --- one at a time -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("load", [0.5, 0.9, 1.2])
@@ -95,7 +96,7 @@ def test_constant_services_in_turns_are_one_queue_for_all_servers(servers):
     assert waits_of(report, [0.5] * 3000) == pytest.approx(expected, abs=1e-9)
 
 
-# --- what the recursion has in the mean ------------------------------------------------------------------------------
+# --- what the recursion has in the mean --------------------------------------------------------------------------
 # The simulator takes these paths exactly, so its mean is theirs; two million customers have a mean within 1%.
 
 CUSTOMERS = 2_000_000
@@ -109,7 +110,7 @@ def mean_wait(gaps, services):
 
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_the_mean_wait_of_one_server_is_pollaczek_and_khinchines(load):
-    """Prefill and a geometric answer: at load 0.8 two million waits have a mean within 0.5% (one standard deviation)."""
+    """Prefill and a geometric answer: at load 0.8 the mean of two million waits has a standard deviation of 0.5%."""
     rng = np.random.default_rng(2)
     services = 0.2 + 0.01 * (rng.geometric(1 / 20, CUSTOMERS) - 1)
     rate = load / services.mean()
@@ -119,7 +120,7 @@ def test_the_mean_wait_of_one_server_is_pollaczek_and_khinchines(load):
 
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_replicas_pipelines_and_tensor_parallel_chips_wait_as_distserve_says(load):
-    """Two chips in a row start twice as often and take as long; two that share each layer are faster by their factor."""
+    """Two chips in a row start twice as often and take as long; two that share each layer are as much faster."""
     service = 0.5
     rate = load / service
     gaps = np.random.default_rng(3).exponential(1 / rate, CUSTOMERS)
@@ -143,7 +144,7 @@ def test_several_servers_wait_as_cosmetatos_says(servers, load):
     assert found == pytest.approx(constant_wait(load * servers, 1.0, servers), rel=0.02)
 
 
-# --- batches ------------------------------------------------------------------------------------------------------
+# --- batches -----------------------------------------------------------------------------------------------------
 
 
 def shared_path(step, count=3000, load=0.6):
@@ -159,7 +160,7 @@ def shared_path(step, count=3000, load=0.6):
 
 
 def test_a_step_that_grows_with_the_batch_shares_the_server():
-    """Step time = batch x c: each has an equal share, path by path, but for half a step at its beginning and its end."""
+    """Step time = batch x c: each has an equal share, path by path, but for a part of a step at its ends."""
     off = []
     for step in (0.002, 0.001):
         _, took, ideal = shared_path(step)
@@ -238,12 +239,12 @@ def test_with_constant_steps_the_batch_is_poisson_whatever_the_lengths(geometric
 
 
 def test_littles_law_holds_exactly_over_a_finished_run():
-    """Requests in the system, integrated from event to event, are all requests' times added up; and so is a worker's batch."""
+    """Requests in the system, integrated from event to event, are all requests' times added up."""
     requests = [(t, n, n) for t, n in zip(poisson(30.0, 500), geometric(40, 500, seed=9), strict=True)]
     report = served(requests, StepCost.linear(0.004, token_s=1e-4, context_s=1e-6), VllmV1(64, 8), tokens=3200)
     events = sorted([(r.arrival_s, 1) for r in report.records] + [(r.last_s, -1) for r in report.records])
     area = present = 0
-    for (now, change), (then, _) in zip(events, events[1:], strict=False):
+    for (now, change), (then, _) in pairwise(events):
         present += change
         area += present * (then - now)
     latency = report.overall.latency
@@ -252,7 +253,7 @@ def test_littles_law_holds_exactly_over_a_finished_run():
     assert report.mean_in_system == pytest.approx(rate * latency.mean, rel=1e-9)
 
 
-# --- schedulers, step by step -----------------------------------------------------------------------------------------
+# --- schedulers, step by step ------------------------------------------------------------------------------------
 
 SECONDS = {"token": 2e-5, "pair": 1e-9, "sequence": 1e-5, "context": 1e-7}
 COST = StepCost.linear(
