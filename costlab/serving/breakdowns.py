@@ -49,7 +49,7 @@ class Breakdowns:
         self._events = service.run.events
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
-        self._alarm = 0  # number of the event at which the first of them is due
+        self._alarm = 0  # number of the event at which the first of them is due; 0: none
         self._awake = False
         for outage in failures.outages:
             self._await(iter([outage]))
@@ -69,13 +69,17 @@ class Breakdowns:
     def sleep(self) -> None:
         """Stand still: no request is under way."""
         self._awake = False
-        self._events.cancel(self._alarm)
+        self._silence()
 
     def _at(self, time_s: float, action: Callable[[], None]) -> None:
         self._serial += 1
         heapq.heappush(self._due, (time_s, self._serial, action))
         if self._awake and self._due[0][1] == self._serial:
             self._set()
+
+    def _ring(self) -> None:
+        self._alarm = 0
+        self._make_up()
 
     def _make_up(self) -> None:
         """Do all that is due."""
@@ -86,9 +90,14 @@ class Breakdowns:
             self._set()
 
     def _set(self) -> None:
-        self._events.cancel(self._alarm)
+        self._silence()
         if self._due:
-            self._alarm = self._events.at(max(self._due[0][0], self._events.now), self._make_up)
+            self._alarm = self._events.at(max(self._due[0][0], self._events.now), self._ring)
+
+    def _silence(self) -> None:
+        if self._alarm:
+            self._events.cancel(self._alarm)
+            self._alarm = 0
 
     # --- outages -----------------------------------------------------------------------------------------------
 

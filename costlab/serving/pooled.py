@@ -16,7 +16,7 @@ from functools import partial
 from costlab.serving.breakdowns import Breakdowns
 from costlab.serving.jobs import Job, State
 from costlab.serving.links import Pieces, SharedLink
-from costlab.serving.pools import RunningPool, Station, Trip, Wire
+from costlab.serving.pools import Ending, RunningPool, Station, Trip, Wire
 from costlab.serving.report import LinkUse
 from costlab.serving.rules import PoolRules
 from costlab.serving.run import Run
@@ -400,7 +400,7 @@ class PooledService:
         """Forget a job that nobody has any more."""
         self._leave_prefill(trip)
         self._leave_decode(trip)
-        for number in trip.alarms:
+        for number in trip.alarms.values():
             self.run.events.cancel(number)
         del self.trips[job]
 
@@ -437,16 +437,19 @@ class PooledService:
     def _watch(self, job: Job, trip: Trip) -> None:
         """Note when somebody loses patience with a job."""
         patience, run = self.patience, self.run
+        after: dict[Ending, float] = {"first late": patience.first_by_s, "last late": patience.done_by_s}
         if patience.leave_s < math.inf:
-            leaves_s = run.now + float(run.rng.exponential(patience.leave_s))
-            trip.alarms.append(run.events.at(leaves_s, partial(self.quit, job, run.cancel)))
-        if patience.first_by_s < math.inf:
-            trip.alarms.append(run.events.at(run.now + patience.first_by_s, partial(self._first_by, job)))
-        if patience.done_by_s < math.inf:
-            trip.alarms.append(run.events.at(run.now + patience.done_by_s, partial(self.quit, job, run.expire)))
+            after["leaves"] = float(run.rng.exponential(patience.leave_s))
+        for ending, seconds in after.items():
+            if seconds < math.inf:
+                trip.alarms[ending] = run.events.at(run.now + seconds, partial(self._ring, job, ending))
 
-    def _first_by(self, job: Job) -> None:
-        if not job.generated:
+    def _ring(self, job: Job, ending: Ending) -> None:
+        """Somebody loses patience."""
+        del self.trips[job].alarms[ending]
+        if ending == "leaves":
+            self.quit(job, self.run.cancel)
+        elif ending == "last late" or not job.generated:
             self.quit(job, self.run.expire)
 
     def quit(self, job: Job, note: Callable[[Job], None]) -> None:

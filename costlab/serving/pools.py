@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 from costlab import checks
 from costlab.checks import count
@@ -44,6 +45,10 @@ class WorkerPool:
     def chips(self) -> int:
         """Chips of all workers."""
         return self.workers * self.spec.chips
+
+
+#: What makes somebody lose patience: the user leaves, the first token is late, or the last one is.
+Ending = Literal["leaves", "first late", "last late"]
 
 
 class Wire:
@@ -87,7 +92,7 @@ class Trip:
         self.arrived = False  # whether all has crossed
         self.whole = False  # whether the first goes on with it too
         self.tries = 0  # that have failed
-        self.alarms: list[int] = []  # numbers of the events at which somebody loses patience
+        self.alarms: dict[Ending, int] = {}  # numbers of the events at which somebody loses patience
 
 
 class Station:

@@ -70,6 +70,11 @@ class Rank:
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
+        self.taken = 0  # all steps that are over
+        self.read_tokens = 0  # of prompts that were computed, again after a preemption
+        self.cached_tokens = 0  # of prompts that a prefix cache had
+        self.emitted_tokens = 0  # of answers
+        self.preemptions = 0  # so far
         self.next_end = MOST_STEPS  # the count of steps at which the next job ends, or none any more
         self._ends: list[int] = []  # a heap of these counts
         self._ending: dict[int, list[Job]] = {}  # who
@@ -132,6 +137,7 @@ class Rank:
             job.computed += cached
             job.cached = cached
             self.pending_tokens -= cached
+            self.cached_tokens += cached
         if job.decodes:
             self.pending_tokens -= 1
             self.decode(job)
@@ -199,6 +205,7 @@ class Rank:
         self.blocks.give(job)
         job.computed = job.cached = 0
         job.preemptions += 1
+        self.preemptions += 1
         self.queue(job, front=True)
         self.preempted.append(job)
 
@@ -217,6 +224,7 @@ class Rank:
             log: who counts gaps.
         """
         batch, load, times = self.batch, self.load, self.times
+        self.taken += steps
         if batch.decodes and load.sequences:
             sequences = len(self.running) - len(self.prefilling)
             if times.joined or times.decoded_s != start_s:
@@ -228,11 +236,13 @@ class Rank:
             load.advance(steps)
         if batch.decodes:  # also where nobody did: the blocks' clock stands one step ahead
             self.steps += steps
+            self.emitted_tokens += steps * sequences
             self.blocks.grow_to(self.steps + more)
         for job, tokens in batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps
                 self.pending_tokens -= tokens * steps
+                self.read_tokens += tokens * steps
                 if steps + more > 1:
                     self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 

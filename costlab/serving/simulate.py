@@ -28,6 +28,7 @@ from costlab.serving.recorder import Recorder
 from costlab.serving.report import LinkUse, ServingReport
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Scheduler
+from costlab.serving.use import pool_uses
 from costlab.serving.worker import Owner, RankChoice, Worker
 from costlab.traces import Request
 
@@ -49,8 +50,8 @@ class WorkerSpec:
         if count(self.kv_tokens, "kv_tokens") < count(self.block_tokens, "block_tokens"):
             raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
 
-    def make(self, name: str, run: Run, owner: Owner) -> Worker:
-        """Return a worker of a run."""
+    def make(self, name: str, run: Run, owner: Owner, pool: str = "workers") -> Worker:
+        """Return a worker of a run, which the report counts to a pool."""
         return Worker(
             name,
             self.cost,
@@ -64,16 +65,21 @@ class WorkerSpec:
             choose_rank=self.choose_rank,
             cache=self.cache and self.cache(),
             jumps=run.jumps,
+            pool=pool,
+            chips=self.chips,
         )
 
 
 class Service(Protocol):
     """A layout that runs: its workers, and what it does with a request that arrives."""
 
-    workers: Sequence[Worker]
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """All workers."""
 
-    #: What users saw go wrong, by what they saw.
-    failures: Mapping[str, int]
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """What users saw go wrong, by what they saw."""
 
     def arrive(self, job: Job) -> None:
         """Bring a job to a worker, or reject it."""
@@ -85,7 +91,9 @@ class Service(Protocol):
 class Layout(Protocol):
     """What serves: a description, of which each run makes a service."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What serves, in words."""
 
     def open(self, run: Run) -> Service:
         """Return the service of a run."""
@@ -134,6 +142,7 @@ def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
         queued=run.among(State.QUEUED),
         running=run.among(State.RUNNING),
         moving=run.among(State.MOVING),
+        pools=pool_uses(service.workers),
         links=service.link_uses(),
         failures=service.failures,
         unfinished_tokens=sum(job.generated for job in run.live),

@@ -60,6 +60,8 @@ class Worker:
         choose_rank: "tokens": a job goes to the rank with the fewest; "turns": to each in turn.
         cache: prefixes computed before, beside the memory of what runs; None: there is none.
         jumps: False: one step at a time.
+        pool: in whose name the report counts it.
+        chips: of all ranks together, for the report.
 
     Raises:
         ValueError: sizes that are no counts.
@@ -80,8 +82,11 @@ class Worker:
         choose_rank: RankChoice = "tokens",
         cache: PrefixCache | None = None,
         jumps: bool = True,
+        pool: str = "workers",
+        chips: int = 0,
     ) -> None:
-        self.name, self.cost, self.scheduler, self.jumps = name, cost, scheduler, jumps
+        self.name, self.pool, self.chips = name, pool, chips
+        self.cost, self.scheduler, self.jumps = cost, scheduler, jumps
         self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
         cached = None if cache is None else self.cached_tokens
         self.ranks = [
@@ -96,6 +101,9 @@ class Worker:
         self.reading: Callable[[Job, int, float, Worker], None] | None = None
         self._even = cost.even
         self._most_tokens = blocks * block_tokens
+        self.busy_s = 0.0  # seconds of all steps together
+        self.left = 0  # jobs that have come and gone
+        self.residence_s = 0.0  # seconds that these were here, together
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turns: Iterator[Rank] = cycle(self.ranks)
         self._nothing = cost.load()
@@ -211,10 +219,17 @@ class Worker:
         self.alive = True
 
     def _leave(self, job: Job) -> None:
-        rank = self._rank_of.pop(job)
-        rank.blocks.give(job)
+        rank = self._go(job)
         if self._steps or rank.waiting:
             self._look()
+
+    def _go(self, job: Job) -> Rank:
+        """Note that a job is gone, and return the rank where it was."""
+        rank = self._rank_of.pop(job)
+        rank.blocks.give(job)
+        self.left += 1
+        self.residence_s += self.events.now - job.entered_s
+        return rank
 
     # --- signals -----------------------------------------------------------------------------------------------
 
@@ -294,6 +309,7 @@ class Worker:
         """Note steps that are over; where one `more` is in flight, it has its blocks."""
         start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
+        self.busy_s += end_s - start_s
         for rank in self.ranks:
             rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
         self._start_s = end_s
@@ -318,6 +334,7 @@ class Worker:
         """A prompt is computed, and so the next token is there."""
         del rank.prefilling[job]
         job.generated += 1
+        rank.emitted_tokens += 1
         if job.generated == 1:
             job.first_s = job.last_s = now
             if self.cache is not None:
@@ -344,7 +361,7 @@ class Worker:
             self.cache.release(self.cache.admit(job.request.blocks, partial=True))
 
     def _finish(self, job: Job, now: float) -> None:
-        self._rank_of.pop(job).blocks.give(job)
+        self._go(job)
         job.finished_s = job.last_s = now
         self.owner.finished(job, self)
 
