@@ -233,10 +233,12 @@ class Rank:
                 log.gaps(sequences, first_s, last_s, steps, end_s)
                 times.worst.add(start_s, last_s if last_s > first_s else first_s)
                 times.decoded_s = end_s
-            load.advance(steps)
-        if batch.decodes:  # also where nobody did: the blocks' clock stands one step ahead
             self.steps += steps
             self.emitted_tokens += steps * sequences
+            self.blocks.grow_to(self.steps + more)
+            load.advance(steps)
+        elif batch.decodes:  # nobody did, and the blocks' clock stands a step ahead
+            self.steps += steps
             self.blocks.grow_to(self.steps + more)
         for job, tokens in batch.chunks:
             if job in self.prefilling:

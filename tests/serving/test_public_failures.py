@@ -104,7 +104,7 @@ def test_answers_of_one_and_two_tokens_end_no_earlier_than_they_begin(link):
     assert sum(each.moved_bytes for each in report.links) == pytest.approx(20 * 64 * 1e5)
 
 
-# --- inference-sim 349, 293; sched-sim: requests that never fit are polled for ever, or preempt one another for ever ------
+# --- inference-sim 349, 293; sched-sim: requests that never fit are polled for ever, or preempt one another for ever
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda s: type(s).__name__)
