@@ -82,5 +82,8 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
         assert not worker.jobs
     assert all(station.requests == station.promised_tokens == 0 for station in service.stations.values())
     assert all(not station.waiting and not station.lost for station in service.stations.values())
-    assert all(not wire.shared.under_way and not wire.lost for wire in service.wires.values())
+    assert all(
+        not wire.shared.under_way and not wire.lost
+        for wire in (service.crossings.wires.values() if service.crossings else ())
+    )
     return service

@@ -164,7 +164,7 @@ class RunningPool:
     def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner, router: str) -> None:
         self.name, self.pool, self.run = name, pool, run
         named = (f"{name} {index}" for index in range(pool.workers))
-        self.stations = [Station(pool.spec.make(n, run, owner), self, i) for i, n in enumerate(named)]
+        self.stations = [Station(pool.spec.make(n, run, owner, name), self, i) for i, n in enumerate(named)]
         self.router: RequestRouter = pool.router_maker(router)(run.rng)
         self._seen = Aged(self.stations, pool.age_s)
 
