@@ -34,6 +34,7 @@ from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
 from costlab.traces import Request
+from costlab.traces.arrivals import ClosedLoop
 
 AMPLE = 10**9  # tokens of memory, where memory is not the point
 
@@ -43,9 +44,13 @@ def served(requests, cost, scheduler, tokens=AMPLE, block=16, workers=1, jumps=T
     spec = WorkerSpec(cost, scheduler, tokens, block)
     calls = (Request(*request, ()) for request in requests)
     layout = colocated(WorkerPool(spec, workers, "round robin"))
-    report = simulate(calls, layout, recorder=Recorder(records=True), jumps=jumps)
+    report = recorded(calls, layout, jumps)
     assert report.accounts.finished == len(requests)
     return report
+
+
+def recorded(requests, layout, jumps=True):
+    return simulate(requests, layout, recorder=Recorder(records=True), jumps=jumps)
 
 
 def waits_of(report, services):
@@ -311,6 +316,33 @@ def test_a_scheduler_takes_the_steps_of_its_short_form(name, jumps, drawn):
 
 
 @pytest.mark.parametrize("jumps", [True, False])
+@given(crowds(), st.integers(2, 3))
+def test_ranks_that_step_together_are_as_slow_as_the_slowest(jumps, drawn, ranks):
+    rules, requests = drawn
+    calls, _ = engine(requests, linear(0.01, 0.002, **SECONDS), rules, vllm, ranks)
+    spec = WorkerSpec(
+        COST, SCHEDULERS["vllm"][1](rules), rules.blocks * rules.block, rules.block, ranks=ranks, choose_rank="turns"
+    )
+    report = recorded((Request(*request, ()) for request in requests), colocated(WorkerPool(spec)), jumps)
+    for call, record in zip(calls, report.records, strict=True):
+        assert (record.first_s, record.last_s) == pytest.approx((call.times[0], call.times[-1]), abs=1e-9)
+
+
+@pytest.mark.parametrize("jumps", [True, False])
+@given(crowds(), st.integers(1, 4))
+def test_users_who_wait_for_answers_ask_when_they_have_them(jumps, drawn, users):
+    rules, requests = drawn
+    requests = [(0.0, prompt, answer) for _, prompt, answer in requests]
+    calls, _ = engine(requests, linear(0.01, 0.002, **SECONDS), rules, vllm, users=users)
+    loop = ClosedLoop(users, len(requests), ([Request(*request, ())] for request in requests))
+    spec = WorkerSpec(COST, SCHEDULERS["vllm"][1](rules), rules.blocks * rules.block, rules.block)
+    report = recorded(loop, colocated(WorkerPool(spec)), jumps)
+    theirs, ours = (sorted(each) for each in ([c.times[-1] for c in calls], [r.last_s for r in report.records]))
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    assert report.overall.ttft.total == pytest.approx(sum(c.times[0] - c.arrival for c in calls), abs=1e-9)
+
+
+@pytest.mark.parametrize("jumps", [True, False])
 @given(crowds(), st.sampled_from([0.0, 0.003, 0.2]))
 def test_separated_phases_are_two_engines_and_a_delay(jumps, drawn, latency):
     """Prefill's times make decode's arrivals, a set-up time and bytes later; with ample memory nothing pushes back."""
@@ -320,7 +352,7 @@ def test_separated_phases_are_two_engines_and_a_delay(jumps, drawn, latency):
     pool = WorkerPool(WorkerSpec(COST, VllmV1(64, 8), AMPLE))
     layout = separated(pool, pool, Link(1e8, latency), SentBytes.per_token(1000.0), shared_by="receiver")
     links = len({call.times[0] for call in calls})
-    report = simulate((Request(*r, ()) for r in requests), layout, recorder=Recorder(records=True), jumps=jumps)
+    report = recorded((Request(*request, ()) for request in requests), layout, jumps)
     assume(links == len(calls) and no_two_at_once(calls, latency))
     for call, record in zip(calls, report.records, strict=True):
         assert (record.first_s, record.last_s) == pytest.approx((call.times[0], call.times[-1]), abs=1e-9)
