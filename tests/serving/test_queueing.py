@@ -259,6 +259,10 @@ def test_littles_law_holds_exactly_over_a_finished_run():
     rate = latency.count / report.span_s
     assert report.area_s == pytest.approx(area, rel=1e-9)
     assert report.mean_in_system == pytest.approx(rate * latency.mean, rel=1e-9)
+    (pool,) = report.pools
+    assert (pool.entered, pool.left) == (500, 500)
+    assert pool.residence_s == pytest.approx(latency.total, rel=1e-9)
+    assert pool.area_s == pytest.approx(area, rel=1e-9)
 
 
 # --- schedulers, step by step ------------------------------------------------------------------------------------
