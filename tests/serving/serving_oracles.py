@@ -92,17 +92,6 @@ def fluid_batch(rate, tokens, step, per_sequence):
     return batch, step + per_sequence * batch
 
 
-# --- a transfer --------------------------------------------------------------------------------------------------
-
-
-def layered_end(prefill, layers, transfer):
-    """When the last layer's KV has arrived, if each layer's is sent as soon as it is computed and the link is free."""
-    end = 0.0
-    for layer in range(1, layers + 1):
-        end = max(end, prefill * layer / layers) + transfer
-    return end
-
-
 # --- engines, a step at a time -----------------------------------------------------------------------------------
 
 
