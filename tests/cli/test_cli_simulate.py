@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from costlab import roofline
+from costlab import catalog, roofline
 from costlab.roofline import kv_room, step_cost
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.metrics import Objective
@@ -86,11 +86,20 @@ def test_pools_apart_and_what_crosses(row):
     assert slower["worst_gap"]["p50_s"] > found["worst_gap"]["p50_s"] + 0.1  # the transfer delays the second
 
 
+def test_the_link_is_the_network_of_a_workers_chips(document):
+    found = document(f"{FIXED} {SERVED} --tensor-parallel 2 --prefill 1 --decode 1")
+    assert found["inputs"]["link_bytes_per_second"] == 2 * catalog.chip("h100-sxm").network_bytes_s
+
+
+def test_a_batch_is_no_larger_than_its_budget(row):
+    assert row(f"{FIXED} {SERVED} --step-tokens 64")["finished_requests"] == 60
+
+
 def test_short_prompts_stay_and_pools_lend(row):
     threshold = row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --threshold 1K")
     assert sum(link["transfers"] for link in threshold["links"].values()) == 0
-    assert "above 1024 uncached tokens" in threshold["layout"]
-    assert "lend workers" in row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --lend")["layout"]
+    assert "above 1024 uncached tokens" in threshold["name"]
+    assert "lend workers" in row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --lend")["name"]
 
 
 @pytest.mark.parametrize("batching", ["vllm", "sarathi", "orca", "prefill-first"])

@@ -57,7 +57,8 @@ def test_jumps_equal_single_steps(drawn, scheduler, cost, kv_tokens, block_token
     spec = WorkerSpec(COSTS[cost], scheduler, kv_tokens, block_tokens, ranks=ranks, cache=cache)
     requests = list(requests_of(drawn))
     (one, jumped), (other, stepped) = [
-        serve(requests, [spec, spec], jumps=jumps, cancels=cancels, move_s=move_s, check=jumps) for jumps in (True, False)
+        serve(requests, [spec, spec], jumps=jumps, cancels=cancels, move_s=move_s, check=jumps)
+        for jumps in (True, False)
     ]
     assert jumped.accounts == stepped.accounts
     assert jumped.gaps.count == stepped.gaps.count
@@ -82,7 +83,7 @@ def test_small_memories_preempt_and_crossings_happen():
     assert 1 < CROSSING.leading(load, (), 60)[0] < 60, "no term takes over from another"
     service, jumped = serve([ask(0.0, 100, 60)], [WorkerSpec(CROSSING, VllmV1(64, 16), 500, 4)])
     assert jumped.pools == ()
-    assert service.workers[0].ranks[0].taken == 2 + 59
+    assert service.workers[0].steps == 2 + 59
 
 
 def test_a_jump_costs_few_events():
