@@ -153,7 +153,8 @@ def engine(calls, step_s, rules, choose, ranks=1, users=None):
     turns, asked, now, steps = cycle(places), [], 0.0, []
     while coming or asked or any(waiting or running for waiting, running in places):
         if not any(waiting or running for waiting, running in places):
-            coming, asked = asked + coming, []
+            if not coming or coming[0].arrival > now:
+                coming, asked = asked + coming, []
             now = max(now, coming[0].arrival)
         while coming and coming[0].arrival <= now:
             next(turns)[0].append(coming.pop(0))
