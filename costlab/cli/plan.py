@@ -200,14 +200,14 @@ def _row(each: SimulatedPlan, args: argparse.Namespace, longest: int) -> dict[st
 def _pool_row(pool: PlannedPool, one_lost: Mapping[str, float]) -> dict[str, Any]:
     node = pool.worker.deployment
     return {
-        "pool": pool.name,
+        "name": pool.name,
         "workers": pool.workers,
         "chip": pool.worker.chip,
         "chips": node.chips,
         "tensor_parallel": node.tensor_parallel,
         "replicas": node.replicas,
         "step_tokens": pool.worker.step_tokens,
-        "max_running": pool.worker.most_running,
+        "most_running": pool.worker.most_running,
         "length": pool.worker.drafting.length if pool.worker.drafting else 0,
         "above_tokens": pool.least_tokens,
         "up_to_tokens": plain(pool.most_tokens),
@@ -218,10 +218,10 @@ def _pool_row(pool: PlannedPool, one_lost: Mapping[str, float]) -> dict[str, Any
 
 def _figures_row(figures: Figures) -> dict[str, Any]:
     return {
-        "ttft_s": plain(figures.ttft_s),
-        "tpot_s": plain(figures.tpot_s),
+        "ttft_at_share_s": plain(figures.ttft_s),
+        "tpot_at_share_s": plain(figures.tpot_s),
         "met_share": figures.met,
-        "running": figures.running,
+        "mean_decoding": plain(figures.running),
         "kv_peak_share": plain(figures.kv_peak),
     }
 
@@ -256,7 +256,7 @@ def _table(rows: list[dict[str, Any]], found: Planning) -> list[Row]:
         Column("plan", "name"),
         Column("chips", "chips"),
         *(
-            Column(f"{key}_{unit}{head}", _inside(where, f"{key}_s"), scale)
+            Column(f"{key}_{unit}{head}", _inside(where, f"{key}_at_share_s"), scale)
             for key, unit, scale in (("ttft", "s", 1.0), ("tpot", "ms", MS))
             for where, head in (("simulated", ""), ("closed", "_closed"))
         ),
@@ -275,7 +275,7 @@ def _inside(where: str, key: str) -> Any:
 def _least_lost(row: Row) -> str:
     """The pool whose lost worker is felt most, and the share that meets the objective then."""
     pool = min(row["pools"], key=lambda each: each["one_lost_met_share"])
-    return f"{pool['one_lost_met_share']:.0%} ({pool['pool']})"
+    return f"{pool['one_lost_met_share']:.0%} ({pool['name']})"
 
 
 def _lines(found: Planning, args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[str]:

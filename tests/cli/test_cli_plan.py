@@ -35,7 +35,7 @@ def test_plans_come_first_and_the_refused_behind_them(made):
 def test_a_plan_says_what_it_is_and_that_it_was_simulated(made):
     row = made["rows"][0]
     assert row["chips"] == sum(pool["workers"] * pool["chips"] for pool in row["pools"])
-    assert row["simulated"]["ttft_s"] <= 0.5 and row["simulated"]["tpot_s"] <= 0.03
+    assert row["simulated"]["ttft_at_share_s"] <= 0.5 and row["simulated"]["tpot_at_share_s"] <= 0.03
     assert row["closed"]["met_share"] >= 0.9 <= row["simulated"]["met_share"]
     assert (row["simulated_requests"], row["runs"]) == (300, 1)
     rent = prices.chip_rent("h100-sxm").amount

@@ -138,7 +138,7 @@ def _figures(report: ServingReport, objective: Objective) -> Figures:
     first = [each.first_s - each.arrival_s for each in records]
     token = [(r.last_s - r.first_s) / (r.output_tokens - 1) for r in records if r.output_tokens > 1]
     span_s = max(report.last_arrival_s - begun, 1e-9)
-    reading = [pool for pool in report.pools if pool.name in ("prefill", "all")]
+    reading = [pool for pool in report.pools if pool.name == "prefill"]
     return Figures(
         ttft_s=quantile(first, objective.share),
         tpot_s=quantile(token, objective.share),
