@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from costlab.roofline.decoding import DecodeLoad
 from costlab.roofline.mixed import Chunk
@@ -27,17 +26,6 @@ class Batch:
         self.chunks = chunks  # prompts, and how many tokens of each are computed
         self.decodes = decodes  # whether all that decode do so, or none
         self.steady = steady  # whether the scheduler would decide the same again, while the chunks last
-
-
-class Scheduler(Protocol):
-    """What decides who is in the next step."""
-
-    @property
-    def max_running(self) -> int:
-        """The most jobs in a batch."""
-
-    def plan(self, rank: Rank) -> Batch:
-        """Admit and preempt jobs of a rank, and return its next step."""
 
 
 #: What a rank does that has no prompts to read.
@@ -146,15 +134,15 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, scheduler: Scheduler, even: bool) -> int:
+    def plan(self, decide: Callable[[Rank], Batch], even: bool) -> int:
         """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
 
         Args:
-            scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
+            decide: of the scheduler; asked unless there is nobody to admit or preempt, and no prompt to read.
             even: whether equal pieces of a prompt take evenly longer.
         """
         if self.waiting or self.prefilling or not self.blocks.suffices:
-            self.batch = scheduler.plan(self)
+            self.batch = decide(self)
             return self.alike(even)
         self.batch = DECODE
         self.blocks.clock = self.steps + 1

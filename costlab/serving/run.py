@@ -51,11 +51,10 @@ class Run:
                 f"request {serial}: time_s = {request.time_s} should be a number, not before {self._latest_s}, when "
                 "the request before it came: sort the trace by time"
             )
-        for what, tokens, least in (("input", request.input_tokens, 1), ("output", request.output_tokens, 0)):
-            if type(tokens) is not int or tokens < least:
-                raise ValueError(
-                    f"request {serial}: {what}_tokens = {tokens!r} should be a whole number from {least} on"
-                )
+        given, asked = request.input_tokens, request.output_tokens
+        if type(given) is not int or type(asked) is not int or given < 1 or asked < 0:
+            what, tokens = ("output", asked) if type(given) is int and given >= 1 else ("input", given)
+            raise ValueError(f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of tokens")
         self._latest_s = request.time_s
         job = Job(request, serial)
         self.live[job] = None

@@ -17,8 +17,9 @@ from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import seconds_of, steps_before
-from costlab.serving.rank import DECODE, Rank, Scheduler
+from costlab.serving.rank import DECODE, Rank
 from costlab.serving.recorder import Recorder
+from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
@@ -376,7 +377,7 @@ class Worker:
         while again:
             again, most = False, 0
             for rank in self.ranks:
-                steps = rank.plan(self.scheduler, even)
+                steps = rank.plan(self.scheduler.plan, even)
                 if rank.admitted or rank.preempted:
                     again |= self._tell(rank)
                 if steps and (not most or steps < most):

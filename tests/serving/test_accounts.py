@@ -3,6 +3,10 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_checked import ask, serve
+
 from costlab.roofline import StepCost
 from costlab.serving.colocated import Colocated
 from costlab.serving.recorder import Recorder
@@ -10,9 +14,6 @@ from costlab.serving.run import Run
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
 from costlab.serving.use import pool_uses
-from hypothesis import given
-from hypothesis import strategies as st
-from serving_checked import ask, serve
 
 COST = StepCost.linear(0.00731, token_s=1.1e-4, context_s=3.3e-7, sequence_s=1.7e-5)
 SCHEDULERS = st.sampled_from(
@@ -197,4 +198,4 @@ def test_the_same_run_twice_is_the_same():
     requests = [ask(0.01 * i, 50 + i % 17, 1 + i % 23) for i in range(200)]
     reports = [simulate(requests, Colocated([WorkerSpec(COST, VllmV1(64, 8), 160, 4)] * 3)).as_dict() for _ in range(2)]
     assert reports[0] == reports[1]
-    assert reports[0]["pools"]["workers"]["preemptions"] > 0
+    assert reports[0]["pools"][0]["preemptions"] > 0

@@ -1,10 +1,11 @@
 """Paged memory: exact at its capacity, unchanged by what fails, and what growth needs is what single tokens need."""
 
 import pytest
-from costlab.serving.blocks import Blocks
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from costlab.serving.blocks import Blocks
 
 
 class Paged(RuleBasedStateMachine):

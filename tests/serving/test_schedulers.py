@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 
 import pytest
+from serving_checked import ask, serve
+
+from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec
-from serving_checked import ask, serve
 
 STEP = StepCost.fixed(0.01, 0.01)  # a step that reads and decodes takes 0.02 s
 
@@ -89,11 +91,10 @@ def test_sarathi_leaves_a_share_of_its_blocks_free_where_something_runs():
     assert steps[0][0] == {0: 90}, "where nothing runs the share is not asked for"
 
 
-def test_sarathi_decodes_beyond_its_budget():
-    steps, _ = steps_of(
-        Sarathi(2), [ask(0, 1, 20), ask(0, 1, 20), ask(0.5, 1, 20), ask(0.11, 1, 20)][:2] + [ask(0.1, 1, 3)]
-    )
-    assert max(len(step[1]) for step in steps) == 2, "what decodes uses up the budget, and the third waits"
+def test_sarathi_reads_nothing_while_those_that_decode_use_up_its_budget():
+    steps, service = steps_of(Sarathi(2), [ask(0, 1, 20), ask(0, 1, 20), ask(0.1, 1, 3)])
+    assert max(len(step[1]) for step in steps) == 2
+    assert service.jobs[2].admitted_s == service.jobs[0].finished_s
 
 
 def test_sarathi_preempts_the_last():
@@ -234,6 +235,16 @@ def test_ranks_step_together_and_share_work():
         requests = [ask(0, 100, 2), ask(0, 20, 2), ask(0, 10, 2)]
         service, _ = serve(requests, [WorkerSpec(cost, VllmV1(), 1000, ranks=2, choose_rank=choice)], jumps=False)
         assert [job.first_s for job in service.jobs] == pytest.approx(firsts), choice
+
+
+def test_a_deployment_is_a_worker_if_its_weights_fit():
+    node = roofline.deployment("llama-3.1-70b", "h100-sxm", 4, tensor_parallel=4)
+    spec = WorkerSpec.of(node, VllmV1())
+    assert spec.kv_tokens == roofline.kv_room(node).tokens()
+    assert serve([ask(0, 2048, 256)] * 3, [spec])[1].accounts.finished == 3
+    assert WorkerSpec.of(roofline.deployment("llama-3.1-8b", "h100-sxm", 4), VllmV1()).ranks == 4
+    with pytest.raises(ValueError, match="does not fit on 1 "):
+        WorkerSpec.of(roofline.deployment("llama-3.1-70b", "h100-sxm", 1), VllmV1())
 
 
 @pytest.mark.parametrize(
