@@ -285,7 +285,7 @@ class ServingReport:
         counts = ("arrived", "finished", "cancelled", "expired", "queued", "running", "moving")
         found: dict[str, Any] = plain(
             {
-                "name": self.layout,
+                "layout": self.layout,
                 **{f"{name}_requests": getattr(accounts, name) for name in counts},
                 "rejected_requests": sum(accounts.rejected.values()),
                 "rejected": [{"reason": why, "requests": number} for why, number in accounts.rejected.items()],

@@ -98,8 +98,8 @@ def test_a_batch_is_no_larger_than_its_budget(row):
 def test_short_prompts_stay_and_pools_lend(row):
     threshold = row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --threshold 1K")
     assert sum(link["transfers"] for link in threshold["links"].values()) == 0
-    assert "above 1024 uncached tokens" in threshold["name"]
-    assert "lend workers" in row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --lend")["name"]
+    assert "above 1024 uncached tokens" in threshold["layout"]
+    assert "lend workers" in row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --lend")["layout"]
 
 
 @pytest.mark.parametrize("batching", ["vllm", "sarathi", "orca", "prefill-first"])
