@@ -1,6 +1,5 @@
 """Small services to test, walked event by event with all accounts checked at each."""
 
-import heapq
 import math
 
 import numpy as np
@@ -53,15 +52,11 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
     free.
     """
     run = Run(Recorder(), jumps, np.random.default_rng(seed))
-    service = layout.open(run)
 
-    def go(until_s):
-        while run.events._heap and run.events._heap[0][0] < until_s:
-            due_s, _, number = heapq.heappop(run.events._heap)
-            action = run.events._actions.pop(number, None)
-            if action is None:
-                continue
-            run.events.now = due_s
+    at = run.events.at
+
+    def watched(time_s, action, last=False):
+        def act():
             action()
             if check:
                 service.check()
@@ -69,13 +64,16 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
                 each(run, service)
             assert run.now < trace[-1].time_s + 86_400
 
+        return at(time_s, act, last)
+
+    run.events.at = watched
+    service = layout.open(run)
     for request in trace:
-        go(request.time_s)
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
         if check:
             service.check()
-    go(math.inf)
+    run.events.run_before(math.inf)
     assert not run.live
     assert sum(run.ended.values()) == len(trace)
     assert run.ended[State.REJECTED] == sum(run.recorder.rejected.values())
@@ -84,5 +82,8 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
         assert not worker.jobs
     assert all(station.requests == station.promised_tokens == 0 for station in service.stations.values())
     assert all(not station.waiting and not station.lost for station in service.stations.values())
-    assert all(not wire.shared.under_way and not wire.lost for wire in service.wires.values())
+    assert all(
+        not wire.shared.under_way and not wire.lost
+        for wire in (service.crossings.wires.values() if service.crossings else ())
+    )
     return service

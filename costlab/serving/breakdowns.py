@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from costlab.serving.crossings import Crossings
 from costlab.serving.failures import Failures, Outage, OutageRate
 from costlab.serving.jobs import Job, State
 from costlab.serving.pools import RunningPool, Station, Trip, Wire
@@ -23,15 +24,10 @@ class Breakable(Protocol):
     run: Run
     pools: list[RunningPool]
     trips: dict[Job, Trip]
-
-    def wire_of(self, station: Station | None) -> Wire:
-        """Return the link of a sender or receiver, or the one that all share."""
+    crossings: Crossings | None
 
     def grant(self, station: Station) -> None:
         """Give blocks to those that wait for them at a worker."""
-
-    def stop_transfer(self, trip: Trip) -> None:
-        """Take what crosses off its link."""
 
     def lose(self, job: Job, reason: str) -> None:
         """A job was lost, and it is noticed."""
@@ -49,7 +45,7 @@ class Breakdowns:
         self._events = service.run.events
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
-        self._alarm = 0  # number of the event at which the first of them is due
+        self._alarm = 0  # number of the event at which the first of them is due; 0: none
         self._awake = False
         for outage in failures.outages:
             self._await(iter([outage]))
@@ -69,13 +65,17 @@ class Breakdowns:
     def sleep(self) -> None:
         """Stand still: no request is under way."""
         self._awake = False
-        self._events.cancel(self._alarm)
+        self._silence()
 
     def _at(self, time_s: float, action: Callable[[], None]) -> None:
         self._serial += 1
         heapq.heappush(self._due, (time_s, self._serial, action))
         if self._awake and self._due[0][1] == self._serial:
             self._set()
+
+    def _ring(self) -> None:
+        self._alarm = 0
+        self._make_up()
 
     def _make_up(self) -> None:
         """Do all that is due."""
@@ -86,9 +86,14 @@ class Breakdowns:
             self._set()
 
     def _set(self) -> None:
-        self._events.cancel(self._alarm)
+        self._silence()
         if self._due:
-            self._alarm = self._events.at(max(self._due[0][0], self._events.now), self._make_up)
+            self._alarm = self._events.at(max(self._due[0][0], self._events.now), self._ring)
+
+    def _silence(self) -> None:
+        if self._alarm:
+            self._events.cancel(self._alarm)
+            self._alarm = 0
 
     # --- outages -----------------------------------------------------------------------------------------------
 
@@ -110,7 +115,7 @@ class Breakdowns:
     def _begin(self, outage: Outage, following: Iterator[Outage]) -> None:
         stations = self._stations(outage)
         if outage.what == "link":
-            wires = {self.service.wire_of(self._end_of_link(station)): None for station in stations}
+            wires = {self._crossings.wire_of(self._end_of_link(station)): None for station in stations}
             for wire in wires:
                 self._cut(wire)
             over = [partial(self._mend, wire) for wire in wires]
@@ -130,6 +135,11 @@ class Breakdowns:
         size = self.failures.workers_per_node
         return stations[outage.index * size : (outage.index + 1) * size]
 
+    @property
+    def _crossings(self) -> Crossings:
+        assert self.service.crossings is not None
+        return self.service.crossings
+
     def _end_of_link(self, station: Station) -> Station | None:
         return None if self.service.rules.separation.shared_by == "all" else station
 
@@ -148,7 +158,7 @@ class Breakdowns:
         """A job has lost a worker: what crosses stops, and it waits for somebody to notice."""
         trip = self.service.trips[job]
         if trip.transfer is not None and trip.wire is not None:
-            self.service.stop_transfer(trip)
+            self._crossings.stop(trip)
         trip.at_prefill = trip.at_prefill and trip.prefill is not station
         trip.at_decode = trip.at_decode and trip.decode is not station
         if not trip.at_prefill:
@@ -178,7 +188,7 @@ class Breakdowns:
             return
         for job, trip in self.service.trips.items():
             if trip.wire is wire and trip.transfer is not None:
-                self.service.stop_transfer(trip)
+                self._crossings.stop(trip)
                 wire.lost.append(job)
         self.notice_wire(wire)
 

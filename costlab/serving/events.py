@@ -49,10 +49,11 @@ class Events:
         """Do all that is due before a time, and set the clock to it, if it is finite."""
         heap, cancelled = self._heap, self._cancelled
         while heap and heap[0][0] < time_s:
-            self.now, _, number, action = heappop(heap)
+            due_s, _, number, action = heappop(heap)
             if number in cancelled:
                 cancelled.remove(number)
             else:
+                self.now = due_s
                 action()
         if time_s < math.inf:
             self.now = time_s

@@ -27,7 +27,7 @@ from costlab.serving.failures import Failures
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.pooled import PooledService
 from costlab.serving.pools import WorkerPool
-from costlab.serving.rules import Borrowing, Order, PoolRules, Separation
+from costlab.serving.rules import Borrowing, DecodeChoice, PoolRules, Separation
 from costlab.serving.run import Run
 
 
@@ -84,7 +84,7 @@ def conditionally_separated(
     sent: SentBytes,
     uncached_tokens: int,
     *,
-    order: Order = "decode first",
+    order: DecodeChoice = "decode first",
     failures: Failures | None = None,
     **how: Any,
 ) -> PooledLayout:

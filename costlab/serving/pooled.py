@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from costlab.serving.accounts import check_accounts
 from costlab.serving.breakdowns import Breakdowns
+from costlab.serving.crossings import Crossings
 from costlab.serving.jobs import Job, State
-from costlab.serving.links import Pieces, SharedLink
-from costlab.serving.pools import RunningPool, Station, Trip, Wire
+from costlab.serving.links import Pieces
+from costlab.serving.pools import Ending, RunningPool, Station, Trip, Wire
 from costlab.serving.report import LinkUse
 from costlab.serving.rules import PoolRules
 from costlab.serving.run import Run
@@ -37,7 +39,9 @@ class PooledService:
         self.trips: dict[Job, Trip] = {}
         self.failures: Counter[str] = Counter()  # what users saw, by what they saw
         self.lendings = 0  # how often a worker was borrowed
-        self.wires: dict[object, Wire] = {}
+        self.crossings: Crossings | None = None
+        if self.moving is not None:
+            self.crossings = Crossings(self.moving, run, self._arrived, self._broken)
         if self.moving is not None and self.moving.sending != "whole":
             for worker in self.workers:
                 worker.reading = self.reading
@@ -159,7 +163,7 @@ class PooledService:
             layers, now = moving.sent.layers, self.run.now
             each_s = (end_s - now) / layers
             pieces = Pieces(size, now + each_s, moving.link.layer_setup_s, layers, each_s)
-        self._post(job, trip, pieces, last)
+        self._cross.post(job, trip, pieces, last)
 
     def prefilled(self, job: Job, worker: Worker) -> None:
         """A prompt is read that another worker goes on with: send it, or find who does."""
@@ -201,67 +205,25 @@ class PooledService:
 
     # --- the link ----------------------------------------------------------------------------------------------
 
+    @property
+    def _cross(self) -> Crossings:
+        assert self.crossings is not None
+        return self.crossings
+
+    def _broken(self, wire: Wire) -> None:
+        if self.breakdowns:
+            self.breakdowns.notice_wire(wire)
+
     def _send(self, job: Job, trip: Trip) -> None:
         """Send all of a prompt that has been read, but for what decode has cached."""
         moving, decode = self.rules.separation, trip.decode
         assert decode is not None
         size = moving.sent(job.computed, min(decode.worker.cached_tokens(job), job.computed))
-        self._post(job, trip, Pieces(size, self.run.now, moving.link.latency_s), last=True)
-
-    def _post(self, job: Job, trip: Trip, pieces: Pieces, last: bool) -> None:
-        if trip.wire is None:
-            trip.wire = self._wire(trip)
-        wire, now = trip.wire, self.run.now
-        if wire.outages:
-            if job not in wire.lost:
-                self._break(wire, job)
-            return
-        if trip.transfer is None:
-            trip.transfer = wire.shared.post(now, job, pieces, last)
-        else:
-            wire.shared.extend(now, trip.transfer, pieces, last)
-        self._time(wire)
-
-    def _break(self, wire: Wire, job: Job) -> None:
-        """A transfer fails that nobody has noticed yet."""
-        wire.failed += 1
-        wire.lost.append(job)
-        if self.breakdowns:
-            self.breakdowns.notice_wire(wire)
-
-    def _wire(self, trip: Trip) -> Wire:
-        """Return the link that a job crosses."""
-        prefill, decode, shared_by = trip.prefill, trip.decode, self.rules.separation.shared_by
-        assert prefill is not None and decode is not None
-        return self.wire_of({"sender": prefill, "receiver": decode, "all": None}[shared_by])
-
-    def wire_of(self, station: Station | None) -> Wire:
-        """Return the link of a sender or receiver, or the one that all share."""
-        wire = self.wires.get(station)
-        if wire is None:
-            name = "prefill to decode" if station is None else f"link of {station.worker.name}"
-            shared = SharedLink(self.rules.separation.link, self.run.jumps)
-            wire = self.wires[station] = Wire(name, shared)
-        return wire
-
-    def _time(self, wire: Wire) -> None:
-        """Set the time at which something happens next on a link."""
-        events = self.run.events
-        if wire.due:
-            events.cancel(wire.due)
-        next_s = wire.shared.next_s()
-        wire.due = events.at(max(next_s, events.now), partial(self._on, wire)) if next_s < math.inf else 0
-
-    def _on(self, wire: Wire) -> None:
-        wire.due = 0
-        for transfer in wire.shared.advance(self.run.now):
-            self._arrived(wire, transfer.key)
-        self._time(wire)
+        self._cross.post(job, trip, Pieces(size, self.run.now, moving.link.latency_s), last=True)
 
     def _arrived(self, wire: Wire, job: Job) -> None:
         trip = self.trips[job]
         trip.transfer = None
-        wire.transfers += 1
         if self.recovery.transfer_loss and self.run.rng.random() < self.recovery.transfer_loss:
             wire.failed += 1
             self.lose(job, "transfer lost")
@@ -360,16 +322,14 @@ class PooledService:
         trip = self.trips[job]
         freed = self._detach(job, trip)
         self._end(job, trip)
-        if freed is not None:
-            self.grant(freed)
+        for station in freed:
+            self.grant(station)
 
-    def _detach(self, job: Job, trip: Trip) -> Station | None:
-        """Take a job from wherever it is; return where it had blocks or a place to decode.
-
-        The writer stops before its reader's blocks are free.
-        """
+    def _detach(self, job: Job, trip: Trip) -> list[Station]:
+        """Take a job from wherever it is, and return whose it was; what crosses stops before its room is free."""
+        freed = [station for station in (trip.prefill, trip.decode) if station is not None]
         if trip.transfer is not None:
-            self.stop_transfer(trip)
+            self._cross.stop(trip)
         decode = trip.decode
         if trip.at_prefill and trip.prefill is not None:
             trip.prefill.worker.take(job)
@@ -385,22 +345,13 @@ class PooledService:
         trip.wire = None
         trip.at_prefill = trip.at_decode = trip.arrived = trip.whole = False
         trip.sent_tokens = 0
-        return decode
-
-    def stop_transfer(self, trip: Trip) -> None:
-        """Take what crosses off its link."""
-        wire, transfer = trip.wire, trip.transfer
-        assert wire is not None and transfer is not None
-        trip.transfer = None
-        wire.failed += 1
-        wire.shared.cancel(self.run.now, transfer)
-        self._time(wire)
+        return freed
 
     def _end(self, job: Job, trip: Trip) -> None:
         """Forget a job that nobody has any more."""
         self._leave_prefill(trip)
         self._leave_decode(trip)
-        for number in trip.alarms:
+        for number in trip.alarms.values():
             self.run.events.cancel(number)
         del self.trips[job]
 
@@ -427,8 +378,8 @@ class PooledService:
             if seen == "restart":
                 job.generated, job.worst_gap_s = 0, 0.0
                 job.first_s = job.last_s = math.nan
-        if freed is not None:
-            self.grant(freed)
+        for station in freed:
+            self.grant(station)
         if seen != "error":
             self._place(job, trip)
 
@@ -437,16 +388,19 @@ class PooledService:
     def _watch(self, job: Job, trip: Trip) -> None:
         """Note when somebody loses patience with a job."""
         patience, run = self.patience, self.run
+        after: dict[Ending, float] = {"first late": patience.first_by_s, "last late": patience.done_by_s}
         if patience.leave_s < math.inf:
-            leaves_s = run.now + float(run.rng.exponential(patience.leave_s))
-            trip.alarms.append(run.events.at(leaves_s, partial(self.quit, job, run.cancel)))
-        if patience.first_by_s < math.inf:
-            trip.alarms.append(run.events.at(run.now + patience.first_by_s, partial(self._first_by, job)))
-        if patience.done_by_s < math.inf:
-            trip.alarms.append(run.events.at(run.now + patience.done_by_s, partial(self.quit, job, run.expire)))
+            after["leaves"] = float(run.rng.exponential(patience.leave_s))
+        for ending, seconds in after.items():
+            if seconds < math.inf:
+                trip.alarms[ending] = run.events.at(run.now + seconds, partial(self._ring, job, ending))
 
-    def _first_by(self, job: Job) -> None:
-        if not job.generated:
+    def _ring(self, job: Job, ending: Ending) -> None:
+        """Somebody loses patience."""
+        del self.trips[job].alarms[ending]
+        if ending == "leaves":
+            self.quit(job, self.run.cancel)
+        elif ending == "last late" or not job.generated:
             self.quit(job, self.run.expire)
 
     def quit(self, job: Job, note: Callable[[Job], None]) -> None:
@@ -456,44 +410,10 @@ class PooledService:
             note(job)
             self._rest()
 
-    # --- accounts ----------------------------------------------------------------------------------------------
-
     def link_uses(self) -> list[LinkUse]:
         """Return what each link carried so far."""
-        bandwidth = self.rules.separation.link.bandwidth_bytes_s if self.wires else 1.0
-        carried = ((wire, wire.shared.carried_bytes) for wire in self.wires.values())
-        return [LinkUse(w.name, w.transfers, moved, moved / bandwidth, w.failed) for w, moved in carried]
+        return self.crossings.uses() if self.crossings else []
 
     def check(self) -> None:
         """Raise AssertionError unless each job is where it should be, and each block somebody's who is there."""
-        assert set(self.trips) == set(self.run.live)
-        for worker, station in self.stations.items():
-            for rank in worker.ranks:
-                rank.check()
-            here = {j for j, t in self.trips.items() if station in self._places(t)}
-            assert here == set(worker.jobs), f"{worker.name} has {len(worker.jobs)} jobs, should have {len(here)}"
-            holders = {holder for rank in worker.ranks for holder in rank.blocks.holders}
-            assert holders <= here, f"{worker.name}: blocks are held for jobs that are not there"
-            assert worker.alive or not here
-            sent = [t for t in self.trips.values() for s in (t.prefill, t.decode) if s is station]
-            assert len(sent) == station.requests
-            assert station.promised_tokens == sum(t.promised for t in self.trips.values() if t.prefill is station)
-        for wire in self.wires.values():
-            crossing = sum(t.wire is wire and t.transfer is not None for t in self.trips.values())
-            assert crossing == wire.shared.under_way, f"{wire.shared.under_way} transfers, should be {crossing}"
-            assert not (wire.outages and crossing)
-        for job, trip in self.trips.items():
-            self._check_job(job, trip)
-
-    def _places(self, trip: Trip) -> list[Station | None]:
-        return [place for place, there in ((trip.prefill, trip.at_prefill), (trip.decode, trip.at_decode)) if there]
-
-    def _check_job(self, job: Job, trip: Trip) -> None:
-        """Somebody has a job, it waits for room, or it is lost and somebody will notice."""
-        waits = trip.decode is not None and job in trip.decode.waiting
-        places = (trip.prefill, trip.decode, trip.wire)
-        lost = any(place is not None and job in place.lost for place in places)
-        assert self._places(trip) or waits or lost, f"nobody has request {job.serial}"
-        if job.state is State.MOVING and not lost:
-            assert trip.at_prefill and (waits or trip.transfer is not None), f"request {job.serial} does not move"
-        assert not (waits and trip.at_decode)
+        check_accounts(self)

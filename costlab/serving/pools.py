@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 from costlab import checks
 from costlab.checks import count
@@ -44,6 +45,10 @@ class WorkerPool:
     def chips(self) -> int:
         """Chips of all workers."""
         return self.workers * self.spec.chips
+
+
+#: What makes somebody lose patience: the user leaves, the first token is late, or the last one is.
+Ending = Literal["leaves", "first late", "last late"]
 
 
 class Wire:
@@ -87,7 +92,7 @@ class Trip:
         self.arrived = False  # whether all has crossed
         self.whole = False  # whether the first goes on with it too
         self.tries = 0  # that have failed
-        self.alarms: list[int] = []  # numbers of the events at which somebody loses patience
+        self.alarms: dict[Ending, int] = {}  # numbers of the events at which somebody loses patience
 
 
 class Station:
@@ -159,7 +164,7 @@ class RunningPool:
     def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner, router: str) -> None:
         self.name, self.pool, self.run = name, pool, run
         named = (f"{name} {index}" for index in range(pool.workers))
-        self.stations = [Station(pool.spec.make(n, run, owner), self, i) for i, n in enumerate(named)]
+        self.stations = [Station(pool.spec.make(n, run, owner, name), self, i) for i, n in enumerate(named)]
         self.router: RequestRouter = pool.router_maker(router)(run.rng)
         self._seen = Aged(self.stations, pool.age_s)
 

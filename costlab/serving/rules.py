@@ -14,8 +14,8 @@ from costlab.serving.pools import WorkerPool
 
 #: When a decode worker is chosen: with the prefill worker at arrival; before it, which is chosen once decode has given
 #: blocks; or when the prompt is read, whose blocks wait until decode has some.
-Order = Literal["together", "decode first", "decode last"]
-ORDERS: tuple[Order, ...] = ("together", "decode first", "decode last")
+DecodeChoice = Literal["together", "decode first", "decode last"]
+DECODE_CHOICES: tuple[DecodeChoice, ...] = ("together", "decode first", "decode last")
 
 #: Which transfers share a link: those of one prefill worker, those to one decode worker, or all.
 SharedBy = Literal["sender", "receiver", "all"]
@@ -41,7 +41,7 @@ class Separation:
     link: Link  # what caches cross
     sent: SentBytes  # their bytes, as decode holds them
     sending: Sending = "whole"  # when they are sent
-    order: Order = "together"  # when a decode worker is chosen
+    order: DecodeChoice = "together"  # when a decode worker is chosen
     shared_by: SharedBy = "sender"  # which transfers share a link
     # tokens for each job that it has which decode keeps free when it gives blocks to another
     growth_tokens: int = 512
@@ -50,7 +50,7 @@ class Separation:
 
     def __post_init__(self) -> None:
         checks.one_of(SENDINGS, self.sending, "way of sending")
-        checks.one_of(ORDERS, self.order, "order")
+        checks.one_of(DECODE_CHOICES, self.order, "order")
         checks.one_of(SHARED_BY, self.shared_by, "way of sharing")
         for name in ("growth_tokens", "uncached_tokens"):
             if whole(getattr(self, name), name) < 0:

@@ -73,10 +73,13 @@ class WorkerSpec:
 class Service(Protocol):
     """A layout that runs: its workers, and what it does with a request that arrives."""
 
-    workers: Sequence[Worker]
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """All workers."""
 
-    #: What users saw go wrong, by what they saw.
-    failures: Mapping[str, int]
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """What users saw go wrong, by what they saw."""
 
     def arrive(self, job: Job) -> None:
         """Bring a job to a worker, or reject it."""
@@ -88,7 +91,9 @@ class Service(Protocol):
 class Layout(Protocol):
     """What serves: a description, of which each run makes a service."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What serves, in words."""
 
     def open(self, run: Run) -> Service:
         """Return the service of a run."""

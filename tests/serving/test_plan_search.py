@@ -224,8 +224,15 @@ def test_the_tokens_bear_the_rent(found):
     for each in search(space(rents={"h100-sxm": 2.0}), load, GOAL).candidates[:10]:
         money = price(each, load, {"h100-sxm": 2.0})
         seconds = HOURS_PER_MONTH * 3600
-        bill = seconds * 8 / 1e6 * (
-            money.miss_usd_per_million * 1024 + money.hit_usd_per_million * 1024 + money.output_usd_per_million * 256
+        bill = (
+            seconds
+            * 8
+            / 1e6
+            * (
+                money.miss_usd_per_million * 1024
+                + money.hit_usd_per_million * 1024
+                + money.output_usd_per_million * 256
+            )
         )
         assert bill == pytest.approx(money.usd_per_month, rel=1e-9)
         assert money.usd_per_month == pytest.approx(2.0 * each.chips * HOURS_PER_MONTH)
@@ -283,7 +290,9 @@ KNOWN = {
 def test_flags_of_a_wide_worker_with_drafts():
     draft = Drafting(arch.drafter("mtp", arch.load("deepseek-v3")), 2, (0.85, 0.7))
     given = Space("deepseek-v3", ("h800",), efficiency=REAL, layouts=("separated",), draftings=(draft,))
-    each = next(c for c in search(given, demand(20, 512, 512), Objective(3.0, 0.05)).candidates if c.decode.worker.drafting)
+    each = next(
+        c for c in search(given, demand(20, 512, 512), Objective(3.0, 0.05)).candidates if c.decode.worker.drafting
+    )
     ranks = each.decode.worker.ranks
     vllm, sglang = (commands(each, engine, 1024, "mtp")[-1] for engine in ("vllm", "sglang"))
     assert f"--data-parallel-size {ranks}" in vllm and "--enable-expert-parallel" in vllm

@@ -198,7 +198,10 @@ def test_prompts_between_are_the_fluid_limit_too():
     assert state.running == pytest.approx(5 * 100 * state.token_s, rel=1e-5)
     assert state.chunked == pytest.approx(5 * 1000 * state.token_s / chunk)
     assert pool.tpot(state, 0)[1] > 0  # prompts come by chance
-    assert answers(StepCost.linear(decode_step_s=0.01, token_s=1e-4), demand(11, 1000, 101), demand(11, 1000, 101)).at(1) is None
+    assert (
+        answers(StepCost.linear(decode_step_s=0.01, token_s=1e-4), demand(11, 1000, 101), demand(11, 1000, 101)).at(1)
+        is None
+    )
 
 
 def test_a_prefill_pool_is_an_m_d_1_queue():
