@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from costlab import __version__
-from costlab.cli import cache, generate, models, moe, plan, prices, roofline, speculative
+from costlab.cli import cache, generate, models, moe, plan, prices, roofline, simulate, speculative
 from costlab.cli.arguments import Parser
 from costlab.cli.output import Answer, Stopped, as_table, printed
 
@@ -52,7 +52,7 @@ SUBJECTS = {
     "Models and chips": (models, moe, roofline, speculative),
     "Prices": (prices,),
     "Cache traffic": (cache,),
-    "Serving": (plan,),
+    "Serving": (simulate, plan),
     "Text": (generate,),
 }
 

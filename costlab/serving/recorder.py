@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from costlab.arrays import Bools, Floats
+from costlab.checks import count
 from costlab.serving.metrics import Histogram, Objective
 from costlab.serving.report import (
     Accounts,
@@ -19,6 +23,37 @@ from costlab.serving.report import (
     ServingReport,
 )
 from costlab.serving.stability import SETTLED, Levels
+from costlab.traces import Request
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How requests are told apart.
+
+    Raises:
+        ValueError: no names, or one twice.
+    """
+
+    names: tuple[str, ...]  # of the classes
+    index: Callable[[Request], int]  # which one a request belongs to
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise ValueError(f"classes {self.names} should be one name or more, all different")
+
+    @classmethod
+    def by_prompt(cls, *upto: int) -> Classes:
+        """Return classes of prompts of at most so many tokens each, and one of all that are longer.
+
+        Raises:
+            ValueError: limits that do not rise.
+        """
+        limits = [count(limit, "limit of a class") for limit in upto]
+        if any(b <= a for a, b in itertools.pairwise(limits)) or not limits:
+            raise ValueError(f"limits of classes {upto} should be one or more, rising")
+        names = (*(f"up to {limit:,}" for limit in limits), f"above {limits[-1]:,}")
+        return cls(names, lambda request: bisect_left(limits, request.input_tokens))
+
 
 #: A request that is not at its end: when it arrived, and when its first token came (None where it has not).
 Unfinished = tuple[float, float | None]
@@ -36,7 +71,7 @@ class Recorder:
     Args:
         objective: what requests are held against; None asks nothing of them.
         warm_up_s: seconds after the first arrival whose arrivals, and whose gaps, are left out of distributions.
-        classes: names of the classes by whose index `finish` is called.
+        classes: how requests are told apart, or None.
         records: whether to keep each finished request, 7 numbers each.
         relative_error: of percentiles beyond `Histogram`'s exact ones.
     """
@@ -45,22 +80,20 @@ class Recorder:
         self,
         objective: Objective | None = None,
         warm_up_s: float = 0.0,
-        classes: Sequence[str] = ("all",),
+        classes: Classes | None = None,
         records: bool = False,
         relative_error: float = 0.005,
     ) -> None:
         if not 0 <= warm_up_s < math.inf:
             raise ValueError(f"warm_up_s = {warm_up_s} should be a number of seconds of at least 0")
-        if not classes:
-            raise ValueError("classes should name at least one")
-        self.objective, self.warm_up_s, self.classes = objective or Objective(), warm_up_s, tuple(classes)
+        self.objective, self.warm_up_s, self.classes = objective or Objective(), warm_up_s, classes
         self.arrived = 0
         self.start_s = self.last_arrival_s = math.nan
         self.rejected: Counter[str] = Counter()
         self.cancelled = self.expired = 0
         self.gap_histogram = Histogram(relative_error)
         self._measure_from_s = math.nan
-        self._tallies = [_Tally(relative_error) for _ in self.classes]
+        self._tallies = [_Tally(relative_error) for _ in (classes.names if classes else ())]
         self._whole = _Tally(relative_error)
         self._rows: list[float] = []  # flat, `_FIELDS` a request
         self._kept: list[Floats] | None = [] if records else None
@@ -161,7 +194,8 @@ class Recorder:
     def _miss(self, arrival_s: float, kind: int) -> None:
         if arrival_s >= self._measure_from_s:
             self._whole.judged += 1
-            self._tallies[kind].judged += 1
+            if self._tallies:
+                self._tallies[kind].judged += 1
 
     # --- counting what waits -----------------------------------------------------------------------------------
 
@@ -184,7 +218,7 @@ class Recorder:
             self._kept.append(rows)
         warm = rows[arrival >= self._measure_from_s]
         self._whole.count(warm, self.objective)
-        if len(self._tallies) > 1:
+        if self._tallies:
             for index in np.unique(warm[:, -1]).astype(int):
                 self._tallies[index].count(warm[warm[:, -1] == index], self.objective)
 
@@ -251,8 +285,7 @@ class Recorder:
             objective=self.objective,
             classes=tuple(
                 tally.report(name)
-                for name, tally in zip(self.classes, self._tallies, strict=True)
-                if len(self.classes) > 1
+                for name, tally in zip(self.classes.names if self.classes else (), self._tallies, strict=True)
             ),
             pools=tuple(pools),
             links=tuple(links),

@@ -243,6 +243,7 @@ class ServingReport:
             f"{self.output_tokens_per_s:,.0f} output tokens/s over {self.span_s:,.4g} s; "
             f"{self.mean_in_system:,.3g} requests in the system on average",
             *([self._goodput()] if self._asks() else []),
+            *([self._missed()] if self.overall.judged and not self.overall.met else []),
             *(f"{number:,} users saw: {what}" for what, number in self.failures.items() if number),
             self.stability.sentence(),
         ]
@@ -262,6 +263,16 @@ class ServingReport:
             f"(asked: {self.objective.share:.0%}); goodput {self.goodput_per_s:.3g} requests/s"
         )
 
+    def _missed(self) -> str:
+        """Say what kept every request from meeting the objective."""
+        spreads = {"TTFT": self.overall.ttft, "TPOT": self.overall.tpot, "worst gap": self.overall.worst_gap}
+        beyond = [
+            f"the shortest {name} is {seconds_text(spreads[name].least)} s"
+            for name, limit in self._limits().items()
+            if spreads[name].least > limit
+        ]
+        return f"no request met the objective: {', '.join(beyond) or 'each missed a part of it'}"
+
     def __repr__(self) -> str:
         tables = [self.times(), *([self.by_class()] if self.classes else []), self.by_pool(), self.by_link()]
         return "\n".join([self.layout, *self.sentences(), *(repr(table) for table in tables if table)])
@@ -270,31 +281,40 @@ class ServingReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON types in base units; what is unknown, infinite or without sense is None."""
-        growing = self.stability.growing
+        growing, accounts = self.stability.growing, self.accounts
+        counts = ("arrived", "finished", "cancelled", "expired", "queued", "running", "moving")
         found: dict[str, Any] = plain(
             {
                 "layout": self.layout,
-                "accounts": dataclasses.asdict(self.accounts),
+                **{f"{name}_requests": getattr(accounts, name) for name in counts},
+                "rejected_requests": sum(accounts.rejected.values()),
+                "rejected": [{"reason": why, "requests": number} for why, number in accounts.rejected.items()],
                 **{name: getattr(self, name) for name in _TIMES},
-                "objective": dataclasses.asdict(self.objective),
-                "stability": dataclasses.asdict(self.stability),
                 **_class_dict(self.overall, growing),
-                **_spread_dict("gap", self.gaps, growing),
-                "goodput_per_s": self.goodput_per_s,
+                "gap": _spread_dict(self.gaps, growing),
+                "goodput_per_second": self.goodput_per_s,
                 "meets_objective": self.meets_objective,
                 "total_output_tokens": self.total_output_tokens,
-                "output_tokens_per_s": self.output_tokens_per_s,
+                "tokens_per_s": self.output_tokens_per_s,
                 "mean_in_system": None if growing else self.mean_in_system,
-                "failures": dict(self.failures),
-                "classes": {each.name: _class_dict(each, growing) for each in self.classes},
-                "pools": {pool.name: self._pool_dict(pool) for pool in self.pools},
-                "links": {link.name: _without_name(link) for link in self.links},
+                "verdict": self.stability.verdict,
+                "growing": self.stability.what or None,
+                "growth_per_second": self.stability.growth_per_s,
+                "growth_share": self.stability.share,
+                "failures": [{"seen": seen, "requests": number} for seen, number in self.failures.items()],
+                "classes": [{"name": each.name, **_class_dict(each, growing)} for each in self.classes],
+                "pools": [self._pool_dict(pool) for pool in self.pools],
+                "links": {link.name: self._link_dict(link) for link in self.links},
             }
         )
         return found
 
     def _pool_dict(self, pool: PoolUse) -> dict[str, Any]:
-        return {**_without_name(pool), "utilisation": pool.utilisation(self.span_s)}
+        return {**dataclasses.asdict(pool), "busy_share": pool.utilisation(self.span_s)}
+
+    def _link_dict(self, link: LinkUse) -> dict[str, Any]:
+        fields = {key: value for key, value in dataclasses.asdict(link).items() if key != "name"}
+        return {**fields, "busy_share": link.busy_s / self.span_s if self.span_s > 0 else 0.0}
 
 
 #: Heads of the percentiles and the fields that they show.
@@ -326,27 +346,14 @@ def _class_row(each: ClassReport) -> dict[str, Any]:
 
 
 def _class_dict(each: ClassReport, growing: bool) -> dict[str, Any]:
-    counts = {
-        "measured_requests": each.requests,
-        "input_tokens": each.input_tokens,
-        "output_tokens": each.output_tokens,
-    }
-    spreads = {"ttft": each.ttft, "tpot": each.tpot, "worst_gap": each.worst_gap, "latency": each.latency}
-    times: dict[str, Any] = {}
-    for name, spread in spreads.items():
-        times |= _spread_dict(name, spread, growing)
-    judged = {"judged_requests": each.judged, "met_requests": each.met, "attainment": each.attainment}
-    return {**counts, **times, **judged}
+    counts = {"measured_requests": each.requests}
+    counts |= {name: getattr(each, name) for name in ("input_tokens", "output_tokens")}
+    spreads = {name: _spread_dict(getattr(each, name), growing) for name in ("ttft", "tpot", "worst_gap", "latency")}
+    judged = {"judged_requests": each.judged, "met_requests": each.met, "met_share": each.attainment}
+    return {**counts, **judged, **spreads}
 
 
-def _spread_dict(name: str, spread: Distribution, growing: bool) -> dict[str, Any]:
-    keys = {"mean": math.nan if growing else spread.mean, **{key: getattr(spread, key) for key in _SHOWN.values()}}
-    keys["longest"] = keys.pop("most")
-    return {
-        **{f"{name}_{key}_s": value for key, value in keys.items()},
-        f"{name}_relative_error": spread.relative_error,
-    }
-
-
-def _without_name(record: PoolUse | LinkUse) -> dict[str, Any]:
-    return {key: value for key, value in dataclasses.asdict(record).items() if key != "name"}
+def _spread_dict(spread: Distribution, growing: bool) -> dict[str, Any]:
+    found = {"mean_s": math.nan if growing else spread.mean}
+    found |= {f"{key}_s": getattr(spread, key) for key in ("p50", "p90", "p95", "p99", "p999")}
+    return {**found, "longest_s": spread.most, "error_share": spread.relative_error}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,8 +27,11 @@ class Run:
     def __init__(self, recorder: Recorder, jumps: bool = True, rng: np.random.Generator | None = None) -> None:
         self.recorder, self.jumps = recorder, jumps
         self.rng = rng or np.random.default_rng(0)
+        self._kind = recorder.classes.index if recorder.classes else None
         self.events = Events()
         self.live: dict[Job, None] = {}  # have arrived and are not at their end
+        #: Told of each job that has come to its end: a source whose users wait for their answers.
+        self.after_end: Callable[[Job], None] | None = None
         self.ended: Counter[State] = Counter()  # how many have come to each end
         self._latest_s = 0.0
 
@@ -62,24 +65,40 @@ class Run:
         request = job.request
         worst_s = job.worst_gap_s if request.output_tokens > 1 else math.nan
         self.recorder.finish(
-            request.time_s, job.first_s, job.last_s, request.input_tokens, request.output_tokens, worst_s
+            request.time_s,
+            job.first_s,
+            job.last_s,
+            request.input_tokens,
+            request.output_tokens,
+            worst_s,
+            self._kind(request) if self._kind else 0,
         )
+        if self.after_end:
+            self.after_end(job)
 
     def reject(self, job: Job, reason: str) -> None:
         """Write down that a job is refused or given up."""
         self._end(job, State.REJECTED)
         job.reason = reason
-        self.recorder.reject(reason, job.request.time_s, self.now, _first(job), job.generated)
+        kind = self._kind(job.request) if self._kind else 0
+        self.recorder.reject(reason, job.request.time_s, self.now, _first(job), job.generated, kind)
+        if self.after_end:
+            self.after_end(job)
 
     def cancel(self, job: Job) -> None:
         """Write down that a job's user has left; whoever has the job takes it from its worker."""
         self._end(job, State.CANCELLED)
         self.recorder.cancel(job.request.time_s, self.now, _first(job), job.generated)
+        if self.after_end:
+            self.after_end(job)
 
     def expire(self, job: Job) -> None:
         """Write down that a job's deadline has passed; whoever has the job takes it from its worker."""
         self._end(job, State.EXPIRED)
-        self.recorder.expire(job.request.time_s, self.now, _first(job), job.generated)
+        kind = self._kind(job.request) if self._kind else 0
+        self.recorder.expire(job.request.time_s, self.now, _first(job), job.generated, kind)
+        if self.after_end:
+            self.after_end(job)
 
     def _end(self, job: Job, state: State) -> None:
         del self.live[job]

@@ -99,8 +99,18 @@ class Layout(Protocol):
         """Return the service of a run."""
 
 
+class WaitingUsers(Protocol):
+    """Users who wait for their answers before they ask again, such as `traces.arrivals.ClosedLoop`."""
+
+    def starts(self) -> Iterable[Request]:
+        """Return each user's first request, in order of time."""
+
+    def ended(self, request: Request, now_s: float) -> Request | None:
+        """Return what the user asks next whose request has come to its end; None if nothing."""
+
+
 def simulate(
-    requests: Iterable[Request],
+    requests: Iterable[Request] | WaitingUsers,
     layout: Layout,
     *,
     recorder: Recorder | None = None,
@@ -111,7 +121,7 @@ def simulate(
     """Send requests through a layout until all are at their end, and return the report.
 
     Args:
-        requests: in order of time; one is read ahead.
+        requests: in order of time, of which one is read ahead; or users who wait for their answers.
         layout: what serves.
         recorder: objective, warm-up, classes, and whether to keep records; None: the plain one.
         jumps: False takes every decode step by itself; the results are the same up to rounding.
@@ -125,13 +135,25 @@ def simulate(
         raise ValueError(f"until_s = {until_s} should be a number of seconds above 0")
     run = Run(recorder or Recorder(), jumps, np.random.default_rng(seed))
     service = layout.open(run)
-    for request in requests:
+    for request in requests if isinstance(requests, Iterable) else _started(requests, run, service):
         if request.time_s > until_s:
             break
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
     run.events.run_before(until_s)
     return _report(run, layout, service)
+
+
+def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Request]:
+    """Return the users' first requests, and let each later one come when its user asks."""
+
+    def follow(job: Job) -> None:
+        following = users.ended(job.request, run.now)
+        if following is not None:
+            run.events.at(following.time_s, lambda: service.arrive(run.arrive(following)))
+
+    run.after_end = follow
+    return users.starts()
 
 
 def _report(run: Run, layout: Layout, service: Service) -> ServingReport:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from costlab.serving import metrics
 from costlab.serving.metrics import Histogram, Objective
-from costlab.serving.recorder import Recorder
+from costlab.serving.recorder import Classes, Recorder
 from costlab.serving.report import Accounts, LinkUse, PoolUse
 from costlab.serving.stability import CRITICAL, Levels
+from costlab.traces import Request
 
 SHARES = (0.0, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 
@@ -257,7 +258,7 @@ def test_every_request_is_somewhere():
 
 
 def test_classes_are_told_apart_and_add_up():
-    recorder = Recorder(Objective(1.0), classes=["short", "long"])
+    recorder = Recorder(Objective(1.0), classes=Classes(("short", "long"), lambda request: 0))
     for time in range(10_000):
         recorder.arrive(float(time))
         recorder.finish(
@@ -283,6 +284,14 @@ def test_an_answer_of_one_token_has_a_first_token_only():
     assert (overall.judged, overall.met) == (1, 1)
 
 
+def test_classes_by_the_prompts_length():
+    """A limit belongs to the class below it."""
+    classes = Classes.by_prompt(4096, 32_768)
+    assert classes.names == ("up to 4,096", "up to 32,768", "above 32,768")
+    lengths = (1, 4096, 4097, 32_768, 32_769)
+    assert [classes.index(Request(0.0, tokens, 1, ())) for tokens in lengths] == [0, 0, 1, 1, 2]
+
+
 @pytest.mark.parametrize(
     "row", [(5.0, 4.0, 6.0, 10, 2), (5.0, 6.0, 5.5, 10, 2), (5.0, 6.0, math.nan, 10, 2), (5.0, 6.0, 6.0, 10, 0)]
 )
@@ -297,8 +306,12 @@ def test_times_out_of_order_are_an_error(row):
 def test_bad_input_of_a_recorder():
     with pytest.raises(ValueError, match="warm_up_s = -1"):
         Recorder(warm_up_s=-1)
-    with pytest.raises(ValueError, match="at least one"):
-        Recorder(classes=())
+    for wrong in ((), ("a", "a")):
+        with pytest.raises(ValueError, match="all different"):
+            Classes(wrong, lambda request: 0)
+    for limits in ((), (4, 4), (8, 4)):
+        with pytest.raises(ValueError, match="rising"):
+            Classes.by_prompt(*limits)
     with pytest.raises(ValueError, match="no request arrived"):
         Recorder().report("one", 1.0)
 
@@ -412,7 +425,7 @@ def test_a_run_shorter_than_its_answers_tells_nothing():
     arrivals = np.arange(1.0, 1001.0)
     report = recorded(arrivals, arrivals + 0.1, arrivals + 900).report("one", 2000.0)
     assert report.stability.verdict == "too short"
-    assert not math.isnan(report.as_dict()["ttft_mean_s"])
+    assert not math.isnan(report.as_dict()["ttft"]["mean_s"])
     few = recorded(*served(50, 0.5, np.random.default_rng(0))).report("one", 1e3)
     assert few.stability.verdict == "too short"
 
@@ -458,16 +471,25 @@ def test_a_growing_queue_is_said_in_the_place_of_a_mean():
     assert any(line.startswith("unstable: the queue grows by 0.2") for line in lines)
     assert next(line for line in lines if line.startswith("time to first token")).split()[4] == "–"
     document = report.as_dict()
-    assert document["ttft_mean_s"] is None
+    assert document["ttft"]["mean_s"] is None
     assert document["mean_in_system"] is None
-    assert document["stability"]["verdict"] == "growing"
+    assert (document["verdict"], document["growing"]) == ("growing", "queue")
 
 
 def test_a_report_is_json_in_base_units():
     arrivals, first, last = served(300, 0.5, np.random.default_rng(1))
-    report = recorded(arrivals, first, last, classes=("a", "b"), records=True).report("one", last.max())
+    report = recorded(arrivals, first, last, classes=Classes(("a", "b"), lambda request: 0), records=True).report(
+        "one", last.max()
+    )
     document = json.loads(json.dumps(report.as_dict(), allow_nan=False))
-    assert document["ttft_p99_s"] == report.overall.ttft.p99
-    assert document["classes"]["a"]["measured_requests"] == 300
-    assert document["classes"]["b"]["ttft_mean_s"] is None
-    assert document["objective"]["ttft_s"] is None
+    assert document["ttft"]["p99_s"] == report.overall.ttft.p99
+    assert document["classes"][0]["measured_requests"] == 300
+    assert document["classes"][1]["ttft"]["mean_s"] is None
+    assert document["growing"] is None
+
+
+def test_a_report_says_why_no_request_met_the_objective():
+    """Each request alone takes longer: more servers would not help."""
+    arrivals, first, last = served(200, 0.5, np.random.default_rng(1))
+    report = recorded(arrivals, first, last, objective=Objective(ttft_s=0.5)).report("one", last.max())
+    assert "no request met the objective: the shortest TTFT is 1 s" in repr(report)

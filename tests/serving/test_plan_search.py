@@ -44,7 +44,7 @@ def test_every_layout_is_sized_and_cheapest_comes_first(found):
 
 
 def test_one_worker_less_is_too_few(found):
-    """The counts are the least: each candidate's load with a pool smaller by one misses the objective or has no worker."""
+    """The counts are the least: with the chips of one worker less, the same kind of worker is no candidate."""
     tight = space(rents={"h100-sxm": 2.0})
     for each in found.candidates[:6]:
         if each.layout == "co-located" and each.decode.workers > 1:

@@ -296,7 +296,7 @@ def plan_serving(
         return [outcome.result for outcome in outcomes if outcome.result is not None]
 
     passed, refused, done = _try_all(found.candidates, run, space, seed, most_simulated, requests)
-    best = front(passed, lambda each: (each[0].usd_per_hour, each[1].ttft_s, each[1].tpot_s))
+    best = front(passed, _costs)
     plans = _assessed(best, run, space, demand, seed, requests, runs)
     beaten = tuple(each[0].name for each in passed if each not in best)
     return Planning(tuple(plans), (*found.refused, *refused), beaten, done, found.infeasible)
@@ -304,6 +304,12 @@ def plan_serving(
 
 _Passed = tuple[Candidate, Figures, int]
 _Run = Callable[[Sequence[_Trial]], list[tuple[Figures, Reason | None, int]]]
+
+
+def _costs(passed: _Passed) -> tuple[float, float, float]:
+    """What plans are weighed by."""
+    candidate, figures, _ = passed
+    return candidate.usd_per_hour, figures.ttft_s, figures.tpot_s
 
 
 def _try_all(
@@ -327,7 +333,7 @@ def _try_all(
                 refused.append(Refused(candidate.name, reason, candidate.usd_per_hour))
             else:
                 waiting.append((larger, repairs + 1))
-    passed.sort(key=lambda each: each[0].usd_per_hour)
+    passed.sort(key=_costs)
     return passed, refused, done
 
 
