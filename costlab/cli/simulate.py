@@ -14,6 +14,7 @@ import numpy as np
 from costlab import arch, catalog, traces
 from costlab.cache import PrefixCache, Tier, footprints
 from costlab.catalog.workloads import workloads
+from costlab.checks import pick
 from costlab.cli.arguments import (
     add_verb,
     capacity_arg,
@@ -49,7 +50,7 @@ def _simulate(args: argparse.Namespace) -> Answer:
         Classes.by_prompt(*args.class_tokens) if args.class_tokens else None,
     )
     report = simulate(load, layout, recorder=recorder, seed=args.seed, until_s=args.until_s)
-    row = {"model": args.model, "chip": args.chip, "kv_tokens": _kv_tokens(args), **report.as_dict()}
+    row = {"model": args.model, "chip": args.chip, **report.as_dict()}
     return Answer([row], report.times().rows, _lines(report, args), notes(), sources(*_used(args)))
 
 
@@ -68,9 +69,9 @@ def _lines(report: ServingReport, args: argparse.Namespace) -> list[str]:
 def _load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
     """Return what LOAD and its options name, and what says, after the run, what a reader should know of it."""
     name, colon, number = args.trace.partition(":")
-    made = name in generators.SHAPES or name in _named() or name == "fixed" or number.isdigit()
-    if not colon or not made or Path(args.trace).exists():
+    if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():
         return _read(args)
+    pick({each: each for each in _made()}, name, "load")
     if not number.isdigit() or not 0 < int(number) < 10**9:
         raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
     for option, given in (("limit", args.limit_requests), ("skip-bad", args.skip_bad)):
@@ -85,10 +86,10 @@ def _load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
     return trace, trace.notes
 
 
-def _named() -> list[str]:
-    """Names of workloads and mixtures in the catalog."""
+def _made() -> list[str]:
+    """Names of load that is made: sessions of generators, lengths and clients of the catalog, and one length."""
     found = workloads()
-    return [*found.workloads, *found.mixtures]
+    return [*generators.SHAPES, *found.workloads, *found.mixtures, "fixed"]
 
 
 def _read(args: argparse.Namespace) -> tuple[traces.Trace, Any]:
@@ -330,7 +331,7 @@ def _add_load(verb: argparse.ArgumentParser) -> None:
         "--family", type=str.lower, choices=families, default="gamma", metavar="NAME",
         help=f"of gaps of another CV: {', '.join(families)} (default gamma)",
     )  # fmt: skip
-    days = ", ".join(found.mixtures)
+    days = ", ".join(workloads().mixtures)
     verb.add_argument("--day", type=str.lower, metavar="NAME", help=f"let the rate follow the hours of {days}")
     verb.add_argument("--input", type=count_arg, dest="input_tokens", metavar="TOKENS", help="of a prompt of fixed:N")
     verb.add_argument(

@@ -13,7 +13,7 @@ from typing import Any
 
 from costlab.serving.metrics import Distribution, Objective
 from costlab.serving.stability import Stability
-from costlab.text import Table, bytes_text, plain
+from costlab.text import Table, bytes_text, cell, plain
 
 
 @dataclass(frozen=True)
@@ -241,9 +241,9 @@ class ServingReport:
         found = [
             f"{accounts.arrived:,} requests arrived: {of_all}",
             f"{self.output_tokens_per_s:,.0f} output tokens/s over {self.span_s:,.4g} s; "
-            f"{self.mean_in_system:,.3g} requests in the system on average",
+            f"{cell(self.mean_in_system)} requests in the system on average",
             *([self._goodput()] if self._asks() else []),
-            *([self._missed()] if self.overall.judged and not self.overall.met else []),
+            *([self._missed()] if self._asks() and self.overall.judged and not self.overall.met else []),
             *(f"{number:,} users saw: {what}" for what, number in self.failures.items() if number),
             self.stability.sentence(),
         ]
