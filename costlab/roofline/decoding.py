@@ -124,16 +124,12 @@ class StepLines(NamedTuple):
         return cls(tuple(lines))
 
     def leading(self, steps: int) -> tuple[int, float, float]:
-        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+        """Return how many of the next steps lie on one line, that is their number, their first seconds and their rise.
 
         Args:
             steps: how many at most; at least 1.
         """
-        base, slope = max(self.lines)
-        last = steps - 1
-        if last and self.at(last) > base + slope * last:
-            steps = min(steps, min([_meet(base - b, s - slope, 0) for b, s in self.lines if s > slope]))
-        return steps, base, slope
+        return lead(self.lines, steps)
 
     def at(self, step: int) -> float:
         """Return the seconds of a step, the next one being 0."""
@@ -178,6 +174,20 @@ class StepLines(NamedTuple):
         return least
 
 
+def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
+    """Return how many of the next steps lie on one line, the seconds of the first and how much each later one rises.
+
+    Args:
+        lines: of which a step takes the largest.
+        steps: how many at most; at least 1.
+    """
+    base, slope = lines[0] if len(lines) == 1 else max(lines)
+    for b, s in lines:
+        if s > slope and base - b < (s - slope) * (steps - 1):
+            steps = _meet(base - b, s - slope, 0)
+    return steps, base, slope
+
+
 def _meet(ahead: float, steeper: float, step: int) -> int:
     """The first step after `step` at which a line is the higher one: `ahead` lower at 0, and so much steeper."""
     return max(step, math.floor(ahead / steeper)) + 1
@@ -185,7 +195,8 @@ def _meet(ahead: float, steeper: float, step: int) -> int:
 
 def _solved(base: float, slope: float, seconds: float) -> float:
     """The number n of steps, not whole, with n base + n (n - 1) / 2 slope = seconds."""
-    linear = base - slope / 2
     if slope <= 1e-12 * base:
         return seconds / base if base else 1.0
-    return 2 * seconds / (linear + math.sqrt(linear * linear + 2 * slope * seconds))
+    linear = base - slope / 2
+    root = math.sqrt(linear * linear + 2 * slope * max(0.0, seconds))
+    return 2 * seconds / (root + linear) if linear > 0 else (root - linear) / slope

@@ -9,13 +9,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines
+from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines, lead
 from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
 Chunk = tuple[int, int]
+#: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
+Reads = tuple[tuple[float, int, int | None], ...]
+#: Seconds per new token, per token before, per pair; the term where some reads of prompts are uneven.
+_Prompts = tuple[float, float, float, "Coefficients | None"]
+#: A term's other coefficients in the order of their use, then those of prompts.
+_Flat = tuple[
+    float, float, "ExpertReads | None", float, float, float, tuple[tuple[float, float], ...], float, float, _Prompts
+]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
-Rank = tuple[DecodeLoad, Sequence[Chunk]]
+RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,8 @@ class Coefficients:
     prompt_s: float = 0.0  # of each prompt of which a piece is read
     token_s: float = 0.0  # per token read of prompts
     prefix_s: float = 0.0  # per token before a piece
-    # (seconds, stride, cap) per key that the tokens of a piece read
-    pairs: tuple[tuple[float, int, int | None], ...] = ()
-    # (seconds, stride, cap) per entry that a prompt has after its piece
-    held: tuple[tuple[float, int, int | None], ...] = ()
+    pairs: Reads = ()  # per key that the tokens of a piece read
+    held: Reads = ()  # per entry that a prompt has after its piece
     sequence_s: float = 0.0  # per decoding sequence
     context_s: float = 0.0  # per token of context of the decoding sequences
     # of each bend: seconds per token and per sequence, of the sequences whose context is below it
@@ -52,45 +58,23 @@ class Coefficients:
     everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
     experts: ExpertReads | None = None  # that are read; None where none are
 
-    def seconds(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> float:
-        """Return the seconds of a step of a replica, where all replicas together compute so many tokens."""
-        total = self.step_s + self.everyone_s * tokens
-        if self.experts is not None:
-            total += self.experts.seconds(tokens)
-        if load.sequences:
-            total += self.decode_step_s + load.sequences * self.sequence_s + load.context_tokens * self.context_s
-            if self.below:
-                for (token_s, sequence_s), bend in zip(self.below, load.bends, strict=True):
-                    total += bend.tokens * token_s + bend.sequences * sequence_s
-        if chunks:
-            total += self.prefill_step_s
-            for new, prefix in chunks:
-                total += self.prompt_s + new * self.token_s + prefix * self.prefix_s
-                for each_s, stride, cap in self.pairs:
+    def uneven_s(self, chunks: Sequence[Chunk]) -> float:
+        """Return the seconds that pieces of prompts add by reads that are capped or strided."""
+        total = 0.0
+        for new, prefix in chunks:
+            for each_s, stride, cap in self.pairs:
+                if stride > 1 or cap is not None:
                     total += each_s * entries_between(prefix, new, stride, cap)
-                for each_s, stride, cap in self.held:
+            for each_s, stride, cap in self.held:
+                if stride > 1 or cap is not None:
                     entries = (prefix + new) // stride
                     total += each_s * (entries if cap is None or entries < cap else cap)
         return total
 
-    def line(self, load: DecodeLoad, chunks: Sequence[Chunk], tokens: float) -> StepLine:
-        """Return the same, and by how much each later step takes longer, which goes on with the next pieces."""
-        slope = load.sequences * self.context_s
-        if self.below:
-            for (token_s, _), bend in zip(self.below, load.bends, strict=True):
-                slope += bend.sequences * token_s
-        for new, _ in chunks:
-            slope += new * self.prefix_s
-            for each_s, _, _ in self.pairs:
-                slope += each_s * new * new
-            for each_s, _, _ in self.held:
-                slope += each_s * new
-        return self.seconds(load, chunks, tokens), slope
-
     @property
     def even(self) -> bool:
         """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
-        return all(stride == 1 and cap is None for _, stride, cap in (*self.pairs, *self.held))
+        return all(kind == [1, None] for _, *kind in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -251,7 +235,7 @@ class StepCost:
         """
         return self.seconds_of(((load, chunks),))
 
-    def seconds_of(self, ranks: Sequence[Rank]) -> float:
+    def seconds_of(self, ranks: Sequence[RankWork]) -> float:
         """Return the seconds of a step of several replicas at once, those of the slowest.
 
         Args:
@@ -260,7 +244,7 @@ class StepCost:
         cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
         if cost.rows == 1:
             return cost._pass_s(ranks)
-        alone: list[Rank] = [(load, ()) for load, _ in ranks]
+        alone: list[RankWork] = [(load, ()) for load, _ in ranks]
         if not any(load.sequences for load, _ in ranks):
             return cost._pass_s(ranks)
         verify_s = cost._pass_s(alone)
@@ -275,74 +259,42 @@ class StepCost:
         """
         return self.lines_of([(load, ()) for load in loads])
 
-    def lines_of(self, ranks: Sequence[Rank]) -> StepLines:
+    def lines_of(self, ranks: Sequence[RankWork]) -> StepLines:
         """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
 
-        With pieces of prompts they hold for the first step, and for later ones where the cost is `even`.
+        They hold up to the next bend of any load. With pieces of prompts they hold for the first step, and for later
+        ones where the cost is `even`.
 
         Args:
             ranks: what each replica does, as `seconds_of` takes it.
         """
-        cost = self._at(max(load.sequences for load, _ in ranks)) if self.larger else self
+        cost = self._at(max([load.sequences for load, _ in ranks])) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
-            return StepLines(cost._pass_lines(ranks))
+            return StepLines(tuple(cost._pass_lines(ranks)))
         if any(chunks for _, chunks in ranks):
             return StepLines(((cost.seconds_of(ranks), 0.0),))
         return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
 
     def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
-        """Return how many of the next steps rise evenly, the seconds of the first, and by how much each later one rises.
+        """Return how many of one replica's next steps lie on one line, their first seconds and their rise.
 
         Args:
             load: the sequences that decode.
             chunks: of prompts, of which each step reads the next.
             steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
         """
-        if not self._plain:
+        if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
             return self.lines_of(((load, chunks),)).leading(steps)
-        sequences, context = load.sequences, load.context_tokens
-        if not chunks:
-            lines = [(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain_decode]
-            return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
-        lines = []
-        for step_s, decode_s, sequence_s, context_s, prefill_s, prompt_s, token_s, prefix_s, pair_s in self._plain:
-            first_s, rise_s = step_s + prefill_s, context_s * sequences
-            if sequences:
-                first_s += decode_s + sequence_s * sequences + context_s * context
-            for new, before in chunks:
-                pairs = new * before + new * (new + 1) / 2
-                first_s += prompt_s + token_s * new + prefix_s * before + pair_s * pairs
-                rise_s += new * (prefix_s + pair_s * new)
-            lines.append((first_s, rise_s))
-        return (steps, *lines[0]) if len(lines) == 1 else StepLines(tuple(lines)).leading(steps)
-
-    @functools.cached_property
-    def _plain_decode(self) -> tuple[tuple[float, float, float], ...]:
-        """Of the same, those of steps that only decode: of each step, per sequence, per token of context."""
-        return tuple((term[0] + term[1], term[2], term[3]) for term in self._plain)
-
-    @functools.cached_property
-    def _plain(self) -> tuple[tuple[float, ...], ...]:
-        """The coefficients of each term, where it has no bends, strides, caps, experts nor others; else nothing."""
-        terms = self._terms
-        others = self.larger or self.drafts or self.round_tokens != 1 or not self.overlap
-        if others or not all(term.even and not term.below and term.experts is None for term in terms):
-            return ()
-        found = []
-        for term in terms:
-            held_s = sum(each_s for each_s, _, _ in term.held)
-            found.append((
-                self.fixed_s + term.step_s, term.decode_step_s, term.sequence_s + self.rows * term.everyone_s,
-                term.context_s, term.prefill_step_s, term.prompt_s, term.token_s + term.everyone_s + held_s,
-                term.prefix_s + held_s, sum(each_s for each_s, _, _ in term.pairs),
-            ))  # fmt: skip
-        return tuple(found)
+        everyone = self.rows * load.sequences
+        for new, _ in chunks:
+            everyone += new
+        return lead(self._rank_lines(load, chunks, everyone), steps)
 
     @functools.cached_property
     def even(self) -> bool:
         """Whether `lines_of` holds for later steps that read equal pieces of prompts."""
         costs = (self, *(cost for _, cost in self.larger))
-        simple = all(not cost.drafts and cost.rows == 1 for cost in costs)
+        simple = all(not cost.drafts and cost.round_tokens == 1 for cost in costs)
         return simple and all(term.even for cost in costs for term in cost._terms)
 
     def _at(self, sequences: float) -> StepCost:
@@ -359,36 +311,71 @@ class StepCost:
         terms = (self.compute, self.memory, self.link)
         return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
 
-    def _pass_s(self, ranks: Sequence[Rank]) -> float:
-        tokens = 0.0
-        for load, chunks in ranks:
-            tokens += self.rows * load.sequences
-            for new, _ in chunks:
-                tokens += new
-        slowest = 0.0
-        for load, chunks in ranks:
-            if self.overlap:
-                for term in self._terms:
-                    taken = term.seconds(load, chunks, tokens)
-                    if taken > slowest:
-                        slowest = taken
-            else:
-                slowest = max(slowest, sum(term.seconds(load, chunks, tokens) for term in self._terms))
-        return self.fixed_s + slowest
+    def _pass_s(self, ranks: Sequence[RankWork]) -> float:
+        return max([first for first, _ in self._pass_lines(ranks)])
 
-    def _pass_lines(self, ranks: Sequence[Rank]) -> tuple[StepLine, ...]:
-        tokens = 0.0
+    def _pass_lines(self, ranks: Sequence[RankWork]) -> list[StepLine]:
+        """Each replica's terms, or their sum: seconds of the next step, and by how much each later one rises."""
+        everyone: float = 0
         for load, chunks in ranks:
-            tokens += self.rows * load.sequences
+            everyone += self.rows * load.sequences
             for new, _ in chunks:
-                tokens += new
+                everyone += new
         found: list[StepLine] = []
         for load, chunks in ranks:
-            lines = [term.line(load, chunks, tokens) for term in self._terms]
-            if not self.overlap:
-                lines = [(sum(base for base, _ in lines), sum(slope for _, slope in lines))]
-            found += lines
-        return tuple([(self.fixed_s + base, slope) for base, slope in found])
+            lines = self._rank_lines(load, chunks, everyone)
+            found += lines if self.overlap else [(sum([a for a, _ in lines]), sum([b for _, b in lines]))]
+        return found
+
+    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], everyone: float) -> list[StepLine]:
+        """Each term of a replica beside replicas that compute so many tokens together, its own included."""
+        sequences, context = load.sequences, load.context_tokens
+        new, before, pairs, squares = _sums(chunks) if chunks else (0, 0, 0.0, 0)
+        lines = []
+        for step_s, all_s, experts, decode_s, sequence_s, context_s, below, prefill_s, prompt_s, rest in self._flat:
+            first, rise = step_s + all_s * everyone, context_s * sequences
+            if experts is not None:
+                first += experts.seconds(everyone)
+            if sequences:
+                first += decode_s + sequence_s * sequences + context_s * context
+                if below:
+                    for (token_s, start_s), bend in zip(below, load.bends, strict=True):
+                        first += bend.tokens * token_s + bend.sequences * start_s
+                        rise += bend.sequences * token_s
+            if chunks:
+                token_s, prefix_s, pair_s, uneven = rest
+                first += prefill_s + prompt_s * len(chunks) + token_s * new + prefix_s * before + pair_s * pairs
+                rise += prefix_s * new + pair_s * squares
+                if uneven is not None:
+                    first += uneven.uneven_s(chunks)
+            lines.append((first, rise))
+        return lines
+
+    @functools.cached_property
+    def _flat(self) -> tuple[_Flat, ...]:
+        """Each term's coefficients in the order of their use; what is fixed is in each, or in the first of a sum."""
+        found = []
+        for i, term in enumerate(self._terms):
+            fixed_s = self.fixed_s if self.overlap or not i else 0.0
+            held_s = sum([each_s for each_s, *kind in term.held if kind == [1, None]])
+            pair_s = sum([each_s for each_s, *kind in term.pairs if kind == [1, None]])
+            rest = (term.token_s + held_s, term.prefix_s + held_s, pair_s, None if term.even else term)
+            found.append((
+                fixed_s + term.step_s, term.everyone_s, term.experts, term.decode_step_s, term.sequence_s,
+                term.context_s, term.below, term.prefill_step_s, term.prompt_s, rest,
+            ))  # fmt: skip
+        return tuple(found)
 
 
-__all__ = ["Chunk", "Coefficients", "ExpertReads", "Rank", "StepCost"]
+def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:
+    """(new tokens, tokens before them, query-key pairs, squares of the new tokens) of all pieces."""
+    tokens = before = pairs = squares = 0
+    for new, prefix in chunks:
+        tokens += new
+        before += prefix
+        pairs += new * (2 * prefix + new + 1)
+        squares += new * new
+    return tokens, before, pairs / 2, squares
+
+
+__all__ = ["Chunk", "Coefficients", "ExpertReads", "RankWork", "Reads", "StepCost"]
