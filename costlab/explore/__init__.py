@@ -20,6 +20,7 @@ from costlab.explore.moe_diagrams import experts_light_up
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
+from costlab.explore.serving import chunk_tradeoff, interference, queue_wait
 from costlab.explore.speculative import (
     ACCEPTED_CURVES,
     accepted_parts,
@@ -38,7 +39,7 @@ from costlab.text import Table, bytes_text, tokens_text
 __all__ = [
     "ACCEPTED_CURVES", "COLOURS", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "attention_kinds",
     "attention_overview", "batch_curve", "bill_parts", "blended_price", "bytes_per_token", "bytes_text",
-    "cache_per_model", "capacity_waste", "chip_pipes", "compressor", "decode_flops", "draft_length", "drawn",
+    "cache_per_model", "capacity_waste", "chip_pipes", "chunk_tradeoff", "interference", "queue_wait", "compressor", "decode_flops", "draft_length", "drawn",
     "eagle_by_batch", "expert_collapse", "experts_light_up", "experts_touched", "first_is_not_all", "gain_by_batch",
     "hit_curve", "keeping", "layer_stack", "measured_gains", "more_tokens", "one_round", "prefix_tree", "price_steps",
     "published_day", "published_lengths", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
