@@ -130,7 +130,8 @@ def interference(prompt_tokens: int = 4096, users: int = 64) -> Words:
     decoding = Piece.decode(PROMPT + ANSWER // 2, count(users, "users"))
     node = served()
     node.check_room(users, PROMPT + ANSWER)
-    alone, mixed = node.batch_step([decoding]), node.batch_step([decoding, Piece(count(prompt_tokens, "prompt_tokens"))])
+    reading = Piece(count(prompt_tokens, "prompt_tokens"))
+    alone, mixed = node.batch_step([decoding]), node.batch_step([decoding, reading])
     axes = new_figure(
         "What does a prompt do to those who decode?", "time of the step (ms)", "", wide=(7.2, 3.0), narrow=(3.6, 3.2)
     )
