@@ -284,9 +284,7 @@ def chunk_tradeoff(load: float = 16.0) -> Words:
         "first token, 99%": ([run.overall.ttft.p99 for run in runs], "miss", "-"),
         "first token, 50%": ([run.overall.ttft.p50 for run in runs], "miss", "--"),
     }
-    axes = new_figure(
-        "What does the chunk size trade?", "tokens of a step", "seconds", narrow=(3.6, 3.6)
-    )
+    axes = new_figure("What does the chunk size trade?", "tokens of a step", "seconds", narrow=(3.6, 3.6))
     parts = len(_CHUNKS)
     for numbers, colour, style in lines.values():
         axes.plot(range(parts), numbers[:parts], style, color=COLOURS[colour])

@@ -123,22 +123,22 @@ def length_rule(threshold: int = ARTICLE_TOKENS) -> Words:
     axes = new_figure(
         f"What is longer than {threshold:,} tokens?", "share above it", "", wide=(7.2, 3.0), narrow=(3.6, 3.0)
     )
-    colour_key([("of the requests", COLOURS["together"]), ("of the prompt tokens", COLOURS["apart"])])
+    colour_key([("of the requests", COLOURS["other"]), ("of the prompt tokens", COLOURS["miss"])])
     shares = {name: longer_shares(key, threshold) for key, name in _TRAFFIC.items()}
     for place, (requests, tokens) in enumerate(shares.values()):
         axes.plot([requests, tokens], [place, place], color=COLOURS["other"], linewidth=1.5)
-        axes.plot(requests, place, "o", color=COLOURS["together"], markersize=8)
-        axes.plot(tokens, place, "o", color=COLOURS["apart"], markersize=8)
+        axes.plot(requests, place, "o", color=COLOURS["other"], markersize=8)
+        axes.plot(tokens, place, "o", color=COLOURS["miss"], markersize=8)
     names = [name.replace(", ", "\n").replace(" model", "") if is_narrow() else name for name in shares]
     axes.set_yticks(range(len(shares)), names, fontsize=9.5 if is_narrow() else 11)
     share_axis(axes, "x", [0, 0.5, 1] if is_narrow() else None)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(shares) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
-    of_article = " That is the article's rule." if threshold == ARTICLE_TOKENS else ""
+    of_article = " (article E's rule)" if threshold == ARTICLE_TOKENS else ""
     return Words(
         f"Share of requests, and of prompt tokens, with prompts longer than {threshold:,} tokens. "
         + " ".join(f"{name}: {r:.1%} of the requests, {t:.0%} of the tokens." for name, (r, t) in shares.items()),
-        f"Longer than {value(threshold, f'{threshold:,} tokens', 'serving_threshold')}:{of_article} "
+        f"Longer than {value(threshold, f'{threshold:,} tokens', 'serving_threshold')}{of_article}: "
         + "; ".join(
             f"{name} {value(r, f'{r:.1%}')} of the requests with {value(t, f'{t:.0%}')} of the prompt tokens"
             for name, (r, t) in shares.items()
@@ -196,9 +196,7 @@ def _gains() -> list[_Gain]:
 def published_gains() -> Words:
     """Draw each published factor that separation gained or lost with equal chips, and the range from 2 to 3."""
     gains = _gains()
-    axes = new_figure(
-        "Two to three times?", "separated over co-located, equal chips", "", wide=(7.2, 4.2), narrow=(3.6, 4.4)
-    )
+    axes = new_figure("Two to three times?", "separated over co-located", "", wide=(7.2, 4.2), narrow=(3.6, 4.4))
     axes.axvspan(2, 3, color=COLOURS["hit"], alpha=0.3, linewidth=0)
     axes.axvline(1, color=COLOURS["other"], linewidth=1.2)
     for place, one in enumerate(gains):
@@ -211,7 +209,9 @@ def published_gains() -> Words:
     names = [one.short if is_narrow() else one.name for one in gains]
     axes.set_yticks(range(len(gains)), names, fontsize=9.5 if is_narrow() else 11)
     axes.grid(axis="y", visible=False)
-    colour_key([("2 to 3 times", COLOURS["hit"]), ("a gain", COLOURS["apart"]), ("none, or a loss", COLOURS["dropped"])])
+    colour_key(
+        [("2 to 3 times", COLOURS["hit"]), ("a gain", COLOURS["apart"]), ("none, or a loss", COLOURS["dropped"])]
+    )
     factors = [factor for one in gains for factor in one.factors]
     inside, none = sum(2 <= f <= 3 for f in factors), sum(f <= 1 for f in factors)
     return Words(
