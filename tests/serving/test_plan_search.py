@@ -157,6 +157,13 @@ def test_a_request_larger_than_memory_is_about_memory():
     assert "100,016 tokens" in found.infeasible.words
 
 
+def test_a_prefill_worker_holds_two_prompts():
+    """One is read while another is sent: two chips hold a 70B model and 8,800 tokens, one prompt of 5,000."""
+    found = search(space(tensor_parallel=(2, 4), layouts=("separated",)), demand(1, 5000, 16), GOAL)
+    assert {pool.worker.deployment.chips for each in found.candidates for pool in each.prefill} == {4}
+    assert any(each.reason.constraint == "memory" and "one sent" in each.reason.words for each in found.refused)
+
+
 def test_a_slow_link_is_about_the_link():
     found = search(space(layouts=("separated",), link_bytes_s=1e6), LOAD, GOAL)
     assert not found.candidates
