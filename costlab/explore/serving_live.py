@@ -21,7 +21,6 @@ from costlab.checks import count
 from costlab.explore.drawing import Words, drawn, value
 from costlab.explore.serving import (
     ANSWER,
-    CHIP,
     CHIPS,
     LINK_BYTES_S,
     LINK_S,
@@ -29,6 +28,7 @@ from costlab.explore.serving import (
     MODEL,
     PROMPT,
     READ_TOKENS,
+    SERVED_CHIP,
     STEP_TOKENS,
     WORKERS,
     apart,
@@ -37,7 +37,7 @@ from costlab.explore.serving import (
     time_text,
     together,
 )
-from costlab.explore.style import COLOURS, colour_key, log_axis, new_figure
+from costlab.explore.style import COLOURS, INK, colour_key, log_axis, new_figure
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
 from costlab.serving.plan.sizing import Waiting
@@ -183,7 +183,7 @@ def _time_within(wait: Waiting) -> float:
 
 
 def _kind(step_tokens: int) -> WorkerKind:
-    return WorkerKind(CHIP, served(), step_tokens)
+    return WorkerKind(SERVED_CHIP, served(), step_tokens)
 
 
 def _together_at(load: Demand, step_tokens: int) -> tuple[float, float] | None:
@@ -354,12 +354,12 @@ def _published_marks(axes: Axes) -> str:
         study = "TaiChi" if key.startswith("taichi") else "NVIDIA"
         first = min(values["ttft_s"], 0.97 * float(_FIRST[-1]))
         token = 1e3 * values.get("tpot_s", 0.17)
-        look = {"color": COLOURS[colour], "markeredgecolor": "#000000", "markersize": 8}
-        axes.plot(first, token, marker, **look)
-        up = -17 if token > 200 else 8
+        axes.plot(first, token, marker, color=COLOURS[colour], markeredgecolor=INK, markersize=8)
+        left = token > 200  # near the top
         axes.annotate(
-            study, (first, token), (0, up), textcoords="offset points", ha="center", fontsize=10, in_layout=False
-        )
+            study, (first, token), (-8, 0) if left else (0, 8), textcoords="offset points",
+            ha="right" if left else "center", va="center" if left else "baseline", fontsize=10, in_layout=False,
+        )  # fmt: skip
         where = f"{values['ttft_s']:g} s" + (f" and {time_text(values['tpot_s'])}" if "tpot_s" in values else "")
         told.append(f"{study} at {where}, {regime.best}")
     return "; ".join(told) + "."
