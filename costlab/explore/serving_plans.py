@@ -35,9 +35,15 @@ _LAYOUT_COLOURS = {"co-located": "together", "separated": "apart"}
 def plans_for(load: float, prompt: int, answer: int, ttft_s: float, tpot_s: float) -> Found:
     """Return what the planner's closed form finds for a load on the chapter's chips, cheapest first."""
     space = Space(
-        MODEL, (SERVED_CHIP,), rents={SERVED_CHIP: prices.chip_rent(SERVED_CHIP).amount}, layouts=("co-located", "separated"),
-        tensor_parallel=(2, 4, 8), efficiency=EFFICIENCY, link_bytes_s=LINK_BYTES_S / CHIPS, link_latency_s=LINK_S,
-    )  # fmt: skip
+        MODEL,
+        (SERVED_CHIP,),
+        rents={SERVED_CHIP: prices.chip_rent(SERVED_CHIP).amount},
+        layouts=("co-located", "separated"),
+        tensor_parallel=(2, 4, 8),
+        efficiency=EFFICIENCY,
+        link_bytes_s=LINK_BYTES_S / CHIPS,
+        link_latency_s=LINK_S,
+    )
     return search(space, demand(load, prompt, answer), Objective(ttft_s, tpot_s, share=MET_SHARE))
 
 
