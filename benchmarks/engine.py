@@ -21,11 +21,11 @@ from costlab.nn.speculative import ByteModel, load_family
 
 #: Requests, tokens in and out, and requests a second (None: all at once); and how a row names them.
 LOADS = {
-    "long": ((24, 512, 32, 6.0), "512 in, 32 out, 6 requests/s"),
-    "short": ((24, 32, 96, 6.0), "32 in, 96 out, 6 requests/s"),
+    "long": ((16, 512, 32, 6.0), "512 in, 32 out, 6 requests/s"),
+    "short": ((16, 32, 96, 6.0), "32 in, 96 out, 6 requests/s"),
     "burst": ((12, 512, 32, None), "512 in, 32 out, 12 requests at once"),
 }
-ROUNDS = 7
+ROUNDS = 5
 #: What is told of a load: the field, its words, unit and factor, and whether more is better.
 TOLD = {
     "ttft": ("ttft_s", "mean time to the first token", "ms", 1e3, False),

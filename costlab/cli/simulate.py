@@ -68,7 +68,7 @@ def _lines(report: ServingReport, args: argparse.Namespace) -> list[str]:
 
 def _load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
     """Return what LOAD and its options name, and what says, after the run, what a reader should know of it."""
-    name, colon, number = args.trace.partition(":")
+    name, colon, number = args.trace.lower().partition(":")
     if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():
         return _read(args)
     pick({each: each for each in _made()}, name, "load")
@@ -266,7 +266,7 @@ def _cache(args: argparse.Namespace) -> Any:
     """Return what makes a worker's prefix cache; None where there is none."""
     if not args.prefix_cache_bytes:
         return None
-    name = args.trace.partition(":")[0]
+    name = args.trace.lower().partition(":")[0]
     shape = generators.SHAPES.get(name)
     page_tokens = args.block_tokens or (shape.block_tokens if shape else 512)
     page_bytes = footprints.footprint(args.model).everything().full_bytes_per_token * page_tokens
@@ -275,7 +275,7 @@ def _cache(args: argparse.Namespace) -> Any:
 
 def _used(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
     """Return the entries of the catalog that a run rests on."""
-    known, name = catalog.tables(), args.trace.partition(":")[0]
+    known, name = catalog.tables(), args.trace.lower().partition(":")[0]
     chips = dict.fromkeys([args.chip, *([args.prefill_chip] if args.prefill_chip else [])])
     found = [("model", args.model, known.models[args.model]), *(("chip", chip, known.chips[chip]) for chip in chips)]
     load: dict[str, Any] = {**workloads().workloads, **workloads().mixtures}

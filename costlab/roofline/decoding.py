@@ -28,7 +28,7 @@ class Bend:
         """Count a sequence, if it is below the limit."""
         if context < self.limit:
             at = self._steps + self.limit - context
-            if not self._left.get(at):
+            if at not in self._left:
                 heapq.heappush(self._coming, at)
             self._left[at] = self._left.get(at, 0) + 1
             self.sequences += 1

@@ -285,10 +285,21 @@ class StepCost:
         """
         if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
             return self.lines_of(((load, chunks),)).leading(steps)
+        if self._plain and load.sequences and not chunks:  # as almost always
+            sequences, context = load.sequences, load.context_tokens
+            return lead([(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain], steps)
         everyone = self.rows * load.sequences
         for new, _ in chunks:
             everyone += new
         return lead(self._rank_lines(load, chunks, everyone), steps)
+
+    @functools.cached_property
+    def _plain(self) -> tuple[tuple[float, float, float], ...]:
+        """Each term's seconds of a decode step, per sequence and per token of context; nothing where there is more."""
+        if any(term.below or term.experts is not None for term in self._terms):
+            return ()
+        found = ((s, d, n, c, self.rows * e) for s, e, _, d, n, c, *_ in self._flat)
+        return tuple((step_s + decode_s, each_s + shared_s, c) for step_s, decode_s, each_s, c, shared_s in found)
 
     @functools.cached_property
     def even(self) -> bool:

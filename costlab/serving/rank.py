@@ -237,9 +237,8 @@ class Rank:
             self.emitted_tokens += steps * sequences
             self.blocks.grow_to(self.steps + more)
             load.advance(steps)
-        elif batch.decodes:  # nobody did, and the blocks' clock stands a step ahead
-            self.steps += steps
-            self.blocks.grow_to(self.steps + more)
+        elif not load.sequences:
+            self.steps = self.blocks.clock  # which may have gone ahead to a step in which nobody decoded
         for job, tokens in batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps

@@ -69,6 +69,7 @@ def test_not_text(folder):
         ("acceptance.toml", "[positions.deepseek-v3]"),
         ("acceptance.toml", "[fit.mimo-v2-flash]"),
         ("acceptance.toml", "[speedup.deepseek-v3]"),
+        ("step_times.toml", "[fit.distserve-opt-13b-tp1]"),
         ("serving.toml", "[rates.distserve-13b]"),
         ("serving.toml", "[objective.distserve-chat-13b]"),
         ("serving.toml", "[cluster.splitwise-hh-code]"),

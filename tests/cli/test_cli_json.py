@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab import catalog
+from costlab.catalog.workloads import workloads
 from costlab.cli.arguments import capacity_arg, count_arg, size_arg
 from costlab.cli.main import SUBJECTS, build_parser, main
 from costlab.cli.output import inputs
@@ -56,17 +57,19 @@ BASE = {  # the shortest line of each verb
     "bill": "bill --input 1 --output 1 --hit-rate 0",
     "replay": "replay chat:10 --model deepseek-v3 --hbm 1GB",
     "sweep": "sweep chat:10 --model deepseek-v3 --hbm 1GB",
+    "simulate": "simulate fixed:10 --input 64 --output 4 --rate 1 --model deepseek-v3 --chip h800 --chips 32",
     "generate": "generate x --method plain --tokens 1 --untimed",
 }
 
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory):
-    """The JSON of every command, by command, and of a sweep that fails."""
+    """The JSON of every command, by command, of a sweep that fails, and of a service that rejects."""
     path = tmp_path_factory.mktemp("cli") / "twice.jsonl"
     path.write_text('{"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [1, 1]}')
     found = {}
-    for line in [*COMMANDS, f"sweep {path} --model mimo-v2.5-pro --hbm 10GB --jobs 1"]:
+    rejects = f"{BASE['simulate']} --input 2M"
+    for line in [*COMMANDS, f"sweep {path} --model mimo-v2.5-pro --hbm 10GB --jobs 1", rejects]:
         with contextlib.redirect_stdout(io.StringIO()) as out:
             main(shlex.split(f"{line} --json"))
         found[line] = json.loads(out.getvalue())
@@ -178,6 +181,8 @@ def test_sources_are_the_catalogs(documents):
     """Each with its text and day as they stand there."""
     known = catalog.tables()
     entries = [*known.models.values(), *known.chips.values(), *known.prices, *known.fx]
+    made = workloads()
+    entries += [*made.workloads.values(), *made.mixtures.values()]
     entries += [*known.media.values(), *known.prefetch.values(), *(o for c in known.chips.values() for o in c.offers)]
     told = {(entry.source, entry.date.isoformat()) for entry in entries}
     for document in documents.values():
@@ -186,7 +191,7 @@ def test_sources_are_the_catalogs(documents):
             assert list(each) == ["kind", "what", "source", "date"]
             assert (each["source"], each["date"]) in told
     kinds = {each["kind"] for document in documents.values() for each in document["sources"]}
-    assert kinds == {"model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule"}
+    assert kinds == {"model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule", "workload"}
 
 
 # --- tables show the rows --------------------------------------------------------------------------------------
@@ -284,7 +289,7 @@ SIZED = list(options(capacity_arg))
 
 
 def test_options_are_found():
-    assert len(COUNTED) > 20 and len(SIZED) == 6
+    assert len(COUNTED) > 20 and len(SIZED) == 7
 
 
 @given(st.sampled_from(COUNTED), st.integers(1, 2**23), st.sampled_from(["", "K", "k", "M", "m"]))

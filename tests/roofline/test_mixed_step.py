@@ -387,6 +387,23 @@ def test_published_fits_by_hand():
     assert more.seconds(loaded(more, [700])) - one[0].seconds(loaded(more, [700])) == pytest.approx((2 + 700e-4) / 1e3)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"large_from": 0}, "large_from = 0 should be at least 1"),
+        ({"tensor_parallel": -1}, "tensor_parallel = -1 should be at least 1"),
+        ({"dispatch_ms": math.nan}, "dispatch_ms = nan should be at least 0 and finite"),
+    ],
+)
+def test_bad_published_fits(change, words):
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(catalog.tables().step_times["distserve-opt-13b-tp1"], **change)
+    with pytest.raises(ValueError, match="context_ms = -1 should be at least 0 and finite"):
+        catalog.DecodeFit(1, -1, 1)
+    with pytest.raises(ValueError, match="square_ms = inf should be at least 0 and finite"):
+        catalog.PrefillFit(1, 1, math.inf)
+
+
 def test_points_give_their_own_coefficients_back():
     """Steps of either phase alone, then mixed ones among them, with one constant for all."""
     rng = np.random.default_rng(0)

@@ -149,7 +149,7 @@ def engine(calls, step_s, rules, choose, at_once=None):
         calls: `Call`s, or (arrival, prompt, output).
         step_s: seconds of a step [(tokens before, new tokens, call)].
         rules: the scheduler's options.
-        choose: who computes how many tokens in a step, with their blocks taken: `vllm`, `sarathi` or `orca`.
+        choose: who computes how many tokens in a step, with their blocks taken: `vllm`, `sarathi`, ...
         at_once: if given, so many users, each of whom sends the next call when an answer is there.
 
     Returns:
@@ -285,6 +285,29 @@ def sarathi(waiting, running, rules):
         call.blocks = needed(call, call.known, rules)
         doing.append((call, min(call.left, budget)))
         budget -= doing[-1][1]
+    return doing
+
+
+def prefill_first(waiting, running, rules):
+    """vLLM V0 and DistServe: a step reads whole prompts as long as any can be admitted, and decodes otherwise."""
+    doing, left = [], rules.budget
+    while waiting and len(running) < rules.running:
+        call = waiting[0]
+        kept = int(rules.watermark * rules.blocks) if running else 0
+        if (doing and call.left > left) or free_blocks(running, rules) - needed(call, call.left, rules) < kept:
+            break
+        running.append(waiting.pop(0))
+        call.blocks = needed(call, call.left, rules)
+        doing.append((call, call.left))
+        left -= call.left
+    if doing:
+        return doing
+    for call in list(running):
+        while call in running and free_blocks(running, rules) < needed(call, 1, rules):
+            preempt(running.pop(), waiting)
+        if call in running:
+            call.blocks += needed(call, 1, rules)
+            doing.append((call, 1))
     return doing
 
 

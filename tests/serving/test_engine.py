@@ -24,7 +24,7 @@ from serving.engine_texts import (
 from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine
 from costlab.nn.serving.pages import PageTable, page_shape
 from costlab.nn.serving.requests import TextRequest
-from costlab.nn.serving.worker import Fault
+from costlab.nn.serving.worker import WorkerFault
 from costlab.nn.speculative.counted import counted
 
 EXAMPLES = FULL_EXAMPLES // 25
@@ -105,7 +105,7 @@ def test_requests_come_at_their_times(separated: Engine) -> None:
 def test_a_request_joins_the_batch_and_leaves_it_between_two_steps() -> None:
     """Decode stops in the third step of the first request until the second has been read: then both decode."""
     requests = requests_of([(30, 9), (30, 12)], seed=3)
-    stop = Fault("decode 0", "decode", 0, at=3, signal=signal.SIGSTOP)
+    stop = WorkerFault("decode 0", "decode", 0, at=3, signal=signal.SIGSTOP)
     with Engine(model(), SEPARATED, faults=[stop]) as engine:
         engine.activities = []
         numbers = [engine.submit(requests[0])]
@@ -230,7 +230,7 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
     decode would have copied its keys for the first request's, or written the first's over its own.
     """
     requests = requests_of([(120, 40), (120, 40)], seed=7)
-    stop = Fault("decode 0", "transfer", 0, signal=signal.SIGSTOP)
+    stop = WorkerFault("decode 0", "transfer", 0, signal=signal.SIGSTOP)
     with Engine(model(), SEPARATED, pages=PAGES, page_tokens=TOKENS, faults=[stop]) as engine:
         numbers = [engine.submit(each) for each in requests]
         until(engine, 0, "moving")

@@ -16,7 +16,7 @@ import pytest
 from serving.engine_texts import alone, arch_bytes, check_accounts, check_idle, finish, model, requests_of, steps
 
 from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine
-from costlab.nn.serving.worker import Fault, ReadPrompt
+from costlab.nn.serving.worker import ReadPrompt, WorkerFault
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(60, 9), (45, 12), (70, 1), (20, 15), (52, 7)]
@@ -42,7 +42,8 @@ def test_a_worker_killed_at_a_stage_loses_and_doubles_nothing(roles, worker, sta
     reader is dead: only what a dead decode worker held is copied a second time.
     """
     requests = requests_of(SIZES)
-    with Engine(model(), roles, faults=[Fault(worker, stage, 1, at=3 if stage == "decode" else 1)], **SMALL) as engine:
+    fault = WorkerFault(worker, stage, 1, at=3 if stage == "decode" else 1)
+    with Engine(model(), roles, faults=[fault], **SMALL) as engine:
         numbers = [engine.submit(each) for each in requests]
         for _ in steps(engine):
             check_accounts(engine)
@@ -61,7 +62,7 @@ def test_a_worker_killed_at_a_stage_loses_and_doubles_nothing(roles, worker, sta
 
 def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
     """Once too often; its pages come home like any other's."""
-    fault = Fault("prefill 0", "prefill", 1, lives=9)
+    fault = WorkerFault("prefill 0", "prefill", 1, lives=9)
     requests = requests_of(SIZES)
     with Engine(model(), SEPARATED, faults=[fault], **SMALL) as engine:
         results = engine.serve(requests)
@@ -76,7 +77,7 @@ def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
 
 
 def test_no_retries() -> None:
-    with Engine(model(), SEPARATED, faults=[Fault("decode 0", "decode", 0, at=2)], retries=0, **SMALL) as engine:
+    with Engine(model(), SEPARATED, faults=[WorkerFault("decode 0", "decode", 0, at=2)], retries=0, **SMALL) as engine:
         (result,) = engine.serve(requests_of(SIZES[:1]))
         assert (result.state, result.tries) == ("failed", 1)
         assert result.tokens == alone(requests_of(SIZES[:1])[0])[:2]
@@ -85,7 +86,7 @@ def test_no_retries() -> None:
 
 def test_a_silent_worker_is_killed_before_its_pages_are_anybody_s() -> None:
     """It is stopped, not dead; whoever is slow by mistake is only tried again, as often as that takes."""
-    fault = Fault("decode 0", "transfer", 1, signal=signal.SIGSTOP)
+    fault = WorkerFault("decode 0", "transfer", 1, signal=signal.SIGSTOP)
     requests = requests_of(SIZES)
     with Engine(model(), SEPARATED, faults=[fault], silence_s=2.0, retries=1000, **SMALL) as engine:
         results = engine.serve(requests)
@@ -113,7 +114,7 @@ def test_whatever_dies_and_whoever_leaves_all_pages_come_home(seed: int) -> None
     kinds = [("prefill 0", s) for s in ("arrived", "prefill", "prefilled")]
     kinds += [("decode 0", s) for s in ("arrived", "transfer", "decode")]
     picked = [(kinds[int(rng.integers(len(kinds)))], int(rng.integers(7))) for _ in range(4)]
-    faults = [Fault(*kind, number, lives=4) for kind, number in picked]
+    faults = [WorkerFault(*kind, number, lives=4) for kind, number in picked]
     leaves = {int(step): int(rng.integers(7)) for step in rng.integers(1, 60, 2)}
     with Engine(model(), SEPARATED, faults=faults, retries=2, **SMALL) as engine:
         numbers = [engine.submit(each) for each in requests]

@@ -160,6 +160,18 @@ def test_a_request_of_exactly_the_memory_is_served_and_one_token_more_is_not(sch
     assert run([(0.0, 100, 62)], tight).accounts.rejected == {"larger than memory": 1}
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1.5, True, "ten"])
+def test_lengths_that_are_none_are_an_error_that_names_the_request(wrong):
+    for lengths in ((wrong, 10), (10, wrong)):
+        with pytest.raises(ValueError, match=r"request 1: (in|out)put_tokens .*should be a whole number"):
+            run([(0.0, 10, 10), (0.1, *lengths)], colocated(pool()))
+
+
+def test_an_answer_of_no_tokens_is_a_rejection_that_is_counted():
+    report = run([(0.0, 10, 10), (0.1, 10, 0), (0.2, 10, -3)], colocated(pool()))
+    assert (report.accounts.finished, report.accounts.rejected) == (1, {"no output tokens asked for": 2})
+
+
 # --- inference-sim pull request 325: a server idle while work waits ----------------------------------------------
 
 

@@ -5,7 +5,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from serving.serving_oracles import (
     Rules,
@@ -19,16 +19,19 @@ from serving.serving_oracles import (
     pipeline_ttft,
     poisson,
     pollaczek_khinchine,
+    prefill_first,
     sarathi,
     shared_sojourn,
     tensor_ttft,
     vllm,
 )
+from serving.serving_oracles import separated as separated_engines
 
 from costlab.roofline.mixed import StepCost
-from costlab.serving.layouts import WorkerPool, colocated
+from costlab.serving.layouts import WorkerPool, colocated, separated
+from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
-from costlab.serving.schedulers import Orca, Sarathi, VllmV1
+from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
 from costlab.traces import Request
 
@@ -263,6 +266,7 @@ SCHEDULERS = {
     "vllm": (vllm, lambda r: VllmV1(r.budget, min(r.running, r.budget), r.long_prefill, r.watermark, r.whole_prompt)),
     "sarathi": (sarathi, lambda r: Sarathi(r.budget, r.running, r.watermark)),
     "orca": (orca, lambda r: Orca(r.running)),
+    "prefill first": (prefill_first, lambda r: PrefillFirst(r.budget, r.running, r.watermark)),
 }
 few = st.integers(1, 60)
 
@@ -289,8 +293,12 @@ def crowds(draw):
 @pytest.mark.parametrize("name", SCHEDULERS)
 @given(crowds())
 @example((Rules(19, 1, 32, 8), [(0.0, 1, 1), (0.001, 8, 4), (0.002, 8, 4)]))  # two prompts end where nobody decodes
+@example((Rules(4, 1, 8, 2), [(1e-4, 1, 1), (0.0103, 2, 2), (0.0104, 2, 1)]))  # the same behind an idle time
 def test_a_scheduler_takes_the_steps_of_its_short_form(name, jumps, drawn):
-    """First tokens, last tokens, worst gaps and preemptions, with blocks short: as by plain lists, a step at a time."""
+    """First tokens, last tokens, worst gaps and preemptions, with blocks short: as by plain lists, a step at a time.
+
+    Of vLLM's those plain lists have the same times as NVIDIA's replay, which `benchmarks/serving.py` checks.
+    """
     rules, requests = drawn
     choose, ours = SCHEDULERS[name]
     calls, _ = engine(requests, linear(0.01, 0.002, **SECONDS), rules, choose)
@@ -299,3 +307,26 @@ def test_a_scheduler_takes_the_steps_of_its_short_form(name, jumps, drawn):
         gaps = np.diff(call.times)
         assert (record.first_s, record.last_s) == pytest.approx((call.times[0], call.times[-1]), abs=1e-9)
         assert record.worst_gap_s == pytest.approx(gaps.max() if gaps.size else math.nan, abs=1e-9, nan_ok=True)
+    assert sum(each.preemptions for each in report.pools) == sum(call.preempted for call in calls)
+
+
+@pytest.mark.parametrize("jumps", [True, False])
+@given(crowds(), st.sampled_from([0.0, 0.003, 0.2]))
+def test_separated_phases_are_two_engines_and_a_delay(jumps, drawn, latency):
+    """Prefill's times make decode's arrivals, a set-up time and bytes later; with ample memory nothing pushes back."""
+    _, requests = drawn
+    rules = Rules(budget=64, running=8)
+    calls = separated_engines(requests, linear(0.01, 0.002, **SECONDS), rules, lambda prompt: latency + prompt * 1e-5)
+    pool = WorkerPool(WorkerSpec(COST, VllmV1(64, 8), AMPLE))
+    layout = separated(pool, pool, Link(1e8, latency), SentBytes.per_token(1000.0), shared_by="receiver")
+    links = len({call.times[0] for call in calls})
+    report = simulate((Request(*r, ()) for r in requests), layout, recorder=Recorder(records=True), jumps=jumps)
+    assume(links == len(calls) and no_two_at_once(calls, latency))
+    for call, record in zip(calls, report.records, strict=True):
+        assert (record.first_s, record.last_s) == pytest.approx((call.times[0], call.times[-1]), abs=1e-9)
+
+
+def no_two_at_once(calls, latency):
+    """Whether no two transfers share the link."""
+    spans = sorted((call.times[0], call.times[0] + latency + call.prompt * 1e-5) for call in calls if call.output > 1)
+    return all(end <= start for (_, end), (start, _) in pairwise(spans))

@@ -40,7 +40,7 @@ from costlab import checks
 from costlab.nn.serving.fleet import Fleet
 from costlab.nn.serving.pages import PageTable, SharedPages, page_shape
 from costlab.nn.serving.requests import END_STATES, OPEN_STATES, RequestState, TextJob, TextRequest, TextResult
-from costlab.nn.serving.worker import Activity, Drop, Fault, Note, PullPages, ReadPrompt, WorkerSetup
+from costlab.nn.serving.worker import Activity, Drop, Note, PullPages, ReadPrompt, WorkerFault, WorkerSetup
 from costlab.nn.speculative.model import ByteModel
 
 Role = Literal["prefill", "decode", "both"]
@@ -85,7 +85,7 @@ class Engine:
         seats: int = 16,
         retries: int = 1,
         silence_s: float = 60.0,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[WorkerFault] = (),
     ) -> None:
         _check(roles, pages=pages, page_tokens=page_tokens, seats=seats)
         if chunk_tokens is not None:

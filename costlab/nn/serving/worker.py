@@ -28,7 +28,7 @@ Stage = Literal["arrived", "prefill", "prefilled", "transfer", "decode"]
 
 
 @dataclass(frozen=True)
-class Fault:
+class WorkerFault:
     """A worker's death at a named place, for tests: it sends a signal to itself there.
 
     Stages: "arrived": a prompt, or pages to copy, has been received and nothing begun; "prefill": the prompt's first
@@ -108,7 +108,7 @@ class WorkerSetup:
     weights: dict[str, np.ndarray[Any, Any]]  # of the model
     chunk_tokens: int | None  # most tokens of a prompt read in a step; None: all
     beat_s: float  # seconds between signs of life where there is nothing to do
-    faults: Sequence[Fault]  # of this process
+    faults: Sequence[WorkerFault]  # of this process
 
 
 def work(connection: Connection, setup: WorkerSetup) -> None:
@@ -151,7 +151,7 @@ class _Worker:
     pulls: deque[PullPages] = field(default_factory=deque)
     prompts: deque[_Prompt] = field(default_factory=deque)
     batch: list[_Sequence] = field(default_factory=list)
-    reached: dict[Fault, int] = field(default_factory=dict)
+    reached: dict[WorkerFault, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.model = ByteModel(self.setup.size).to(self.setup.shape.dtype).eval()

@@ -1,0 +1,216 @@
+"""`costlab simulate`: what it prints is what the package finds; what cannot be served says why."""
+
+import json
+
+import numpy as np
+import pytest
+
+from costlab import roofline
+from costlab.roofline import kv_room, step_cost
+from costlab.serving.layouts import WorkerPool, colocated
+from costlab.serving.metrics import Objective
+from costlab.serving.recorder import Recorder
+from costlab.serving.schedulers import VllmV1
+from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.traces import arrivals, generators, write
+
+SERVED = "--model llama-3.1-8b --chip h100-sxm"
+FIXED = "simulate fixed:60 --input 1K --output 32 --rate 10"
+
+
+@pytest.fixture
+def row(document):
+    """A function that gives the only row of a command's JSON."""
+
+    def row(line):
+        (found,) = document(line)["rows"]
+        return found
+
+    return row
+
+
+def expected(trace, recorder=None):
+    """The report of one worker as the command's defaults have it."""
+    node = roofline.deployment("llama-3.1-8b", "h100-sxm", 1)
+    spec = WorkerSpec(step_cost(node), VllmV1(2048, 256), kv_room(node).tokens(256), 16, chips=1)
+    return simulate(trace, colocated(WorkerPool(spec)), recorder=recorder)
+
+
+def made(seed=0):
+    client = arrivals.Client(10.0, arrivals.FixedLengths(1024, 32))
+    return arrivals.open_loop([client], 60, np.random.default_rng(seed), None, "fixed")
+
+
+def test_json_is_the_report(row):
+    report = expected(made())
+    assert row(f"{FIXED} {SERVED}") == {"model": "llama-3.1-8b", "chip": "h100-sxm", **report.as_dict()}
+
+
+def test_the_table_and_its_lines_are_the_report(run):
+    status, out, err = run(f"{FIXED} {SERVED} --ttft 1 --tpot 0.1")
+    assert (status, err) == (0, "")
+    report = expected(made(), Recorder(Objective(1.0, 0.1)))
+    for sentence in report.sentences():
+        assert f"  {sentence}\n" in out
+    assert out.splitlines()[1].split()[4] == f"{report.overall.ttft.mean:.3g}"
+
+
+def test_the_seed_is_the_loads(row):
+    assert row(f"{FIXED} {SERVED} --seed 1")["ttft"]["p50_s"] == expected(made(1)).overall.ttft.p50
+    assert row(f"{FIXED} {SERVED} --seed 1") != row(f"{FIXED} {SERVED} --seed 2")
+
+
+def test_a_trace_is_read(row, tmp_path):
+    trace = list(generators.generate("chat", 40, np.random.default_rng(0)))
+    write(trace, tmp_path / "trace.jsonl")
+    found = row(f"simulate {tmp_path}/trace.jsonl {SERVED} --limit 30")
+    assert found["arrived_requests"] == 30
+    assert found["input_tokens"] == sum(request.input_tokens for request in trace[:30])
+
+
+def test_a_prefix_cache_saves_prompts(row):
+    without, with_cache = (row(f"simulate chat:40 {SERVED} {cache}") for cache in ("", "--prefix-cache 100GB"))
+    assert without["pools"][0]["cached_tokens"] == 0
+    assert with_cache["pools"][0]["cached_tokens"] > 10_000
+    saved = without["pools"][0]["prefill_tokens"] - with_cache["pools"][0]["prefill_tokens"]
+    assert saved == with_cache["pools"][0]["cached_tokens"]
+
+
+def test_pools_apart_and_what_crosses(row):
+    found = row(f"{FIXED} {SERVED} --prefill 2 --decode 1 --link 10GB --link-latency 0.001")
+    assert [pool["name"] for pool in found["pools"]] == ["prefill", "decode"]
+    assert [pool["workers"] for pool in found["pools"]] == [2, 1]
+    assert sum(link["moved_bytes"] for link in found["links"].values()) == 60 * 1024 * 131_072
+    slower = row(f"{FIXED} {SERVED} --prefill 2 --decode 1 --link 1GB --link-latency 0.001")
+    assert slower["ttft"] == found["ttft"]  # prefill emits the first token
+    assert slower["worst_gap"]["p50_s"] > found["worst_gap"]["p50_s"] + 0.1  # the transfer delays the second
+
+
+def test_short_prompts_stay_and_pools_lend(row):
+    threshold = row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --threshold 1K")
+    assert sum(link["transfers"] for link in threshold["links"].values()) == 0
+    assert "above 1024 uncached tokens" in threshold["layout"]
+    assert "lend workers" in row(f"{FIXED} {SERVED} --prefill 1 --decode 1 --lend")["layout"]
+
+
+@pytest.mark.parametrize("batching", ["vllm", "sarathi", "orca", "prefill-first"])
+def test_each_scheduler_serves_all(row, batching):
+    assert row(f"{FIXED} {SERVED} --batching {batching}")["finished_requests"] == 60
+
+
+def test_users_wait(document):
+    found = document(f"simulate fixed:60 --input 1K --output 32 --users 4 --think 0.5 {SERVED}")
+    assert found["rows"][0]["finished_requests"] == 60
+    assert found["rows"][0]["mean_in_system"] < 4
+    assert found["notes"] == ["4 users who wait for their answers, beginning within 0.5 s"]
+
+
+def test_mixtures_and_days_name_their_sources(document):
+    found = document(f"simulate m-large:100 --rate 10 --day deepseek-r1 {SERVED}")
+    told = {each["what"]: each for each in found["sources"] if each["kind"] == "workload"}
+    assert list(told) == ["m-large", "deepseek-r1"]
+    assert "ServeGen" in told["m-large"]["source"]
+
+
+def test_classes_and_objectives(row):
+    found = row(f"simulate azure-conv:200 --rate 5 {SERVED} --classes 512,4K --ttft 10 --tpot 1 --warm-up 5")
+    assert [each["name"] for each in found["classes"]] == ["up to 512", "up to 4,096", "above 4,096"]
+    assert sum(each["judged_requests"] for each in found["classes"]) == found["judged_requests"] < 200
+    assert found["met_share"] == 1
+    assert found["meets_objective"]
+
+
+def test_a_service_that_does_not_keep_up_says_so(run, row):
+    line = f"simulate fixed:600 --input 4K --output 64 --rate 100 {SERVED}"
+    _, out, _ = run(line)
+    assert "unstable: the queue grows by" in out
+    found = row(line)
+    assert (found["verdict"], found["growing"]) == ("growing", "queue")
+    assert found["ttft"]["mean_s"] is None
+
+
+def test_what_no_request_can_meet_is_said(run):
+    _, out, _ = run(f"{FIXED} {SERVED} --ttft 0.0001")
+    assert "no request met the objective: the shortest TTFT is" in out
+
+
+def test_a_prompt_larger_than_memory_is_counted(row):
+    found = row(f"simulate fixed:3 --input 2M --output 4 --rate 1 {SERVED}")
+    assert found["rejected"] == [{"reason": "larger than memory", "requests": 3}]
+    assert found["finished_requests"] == 0
+
+
+def test_a_run_can_be_cut(row):
+    found = row(f"{FIXED} {SERVED} --until 2")
+    states = ("finished", "queued", "running", "moving", "rejected", "cancelled", "expired")
+    assert sum(found[f"{state}_requests"] for state in states) == found["arrived_requests"] < 60
+    assert found["end_s"] <= 2
+
+
+REFUSED = [
+    ("nope:10 --rate 1", "unknown load 'nope'; known: agent, azure-code"),
+    ("azure-cod:10 --rate 1", "did you mean 'azure-code'"),
+    ("chat:0", "'chat:0': a generator wants a number of requests"),
+    ("nothing.csv", "nothing.csv: cannot be read"),
+    ("azure-conv:10", "azure-conv has lengths only: give --rate"),
+    ("fixed:10 --rate 1", "fixed wants --input and --output"),
+    ("azure-conv:10 --rate 1 --input 5", "azure-conv has lengths of its own"),
+    ("chat:10 --cv 2", "--cv does not go with chat"),
+    ("m-large:10 --rate 1 --cv 2", "--cv does not go with m-large"),
+    ("m-large:10 --users 3", "m-large is a mixture of clients that do not wait"),
+    ("azure-conv:10 --users 3 --rate 2", "--rate does not go with --users"),
+    ("azure-conv:10 --rate 2 --think 1", "--think is for --users"),
+    ("azure-conv:10 --rate 2 --day x", "unknown mixture of clients 'x'"),
+    ("azure-conv:10 --rate 2 --limit 5", "--limit is for a trace that is read"),
+    ("azure-conv:10 --rate 0", "'0' should be a number above 0"),
+    ("azure-conv:10 --rate nan", "'nan' should be a finite number"),
+    ("azure-conv:10 --rate 2 --ttft -1", "'-1' should be a finite number of at least 0"),
+    ("azure-conv:10 --rate 2 --until 0", "'0' should be a number above 0"),
+    ("azure-conv:10 --rate 2 --share 2", "'2' should be a number between 0 and 1"),
+    ("azure-conv:10 --rate 2 --cv 1000", "cv = 1000"),
+    ("azure-conv:10 --rate 2 --prefill 1", "wants both, --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --workers 1 --decode 1", "--workers is for workers that do all"),
+    ("azure-conv:10 --rate 2 --threshold 5", "--threshold is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --prefill 1 --decode 1 --lend --threshold 5", "are two layouts"),
+    ("azure-conv:10 --rate 2 --router x", "unknown router 'x'"),
+    ("azure-conv:10 --rate 2 --batching orca --watermark 0.1", "--watermark is for vllm and sarathi"),
+    ("azure-conv:10 --rate 2 --batching orca --whole-prompt", "--whole-prompt is for vllm"),
+    ("azure-conv:10 --rate 2 --classes 5,5", "rising"),
+    ("azure-conv:10 --rate 2 --step-tokens 0", "'0' should be a whole number from 1"),
+    ("azure-conv:10 --rate 2 --memory-share 0.05", "does not fit"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), REFUSED)
+def test_bad_input_is_quoted(run, line, message):
+    status, out, err = run(f"simulate {line} {SERVED}")
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_an_unsorted_trace_is_refused_with_its_place(run, tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("time_s,input_tokens,output_tokens\n5,10,5\n1,10,5\n")
+    status, out, err = run(f"simulate {path} {SERVED}")
+    assert (status, out) == (2, "")
+    assert "trace.csv" in err and "3" in err
+
+
+def test_an_empty_trace_has_no_report(run, tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("time_s,input_tokens,output_tokens\n")
+    status, out, _ = run(f"simulate {path} {SERVED}")
+    assert (status, out) == (2, "")
+
+
+def test_a_trace_without_answers_is_counted(row, tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text(
+        "\n".join(
+            json.dumps({"timestamp": t, "input_length": 600, "output_length": n, "hash_ids": [t, t + 100]})
+            for t, n in ((0, 5), (1, 0), (2, 5))
+        )
+    )
+    found = row(f"simulate {path} {SERVED}")
+    assert found["rejected"] == [{"reason": "no output tokens asked for", "requests": 1}]
+    assert found["finished_requests"] == 2
