@@ -3,4 +3,6 @@
 `workload` says what is offered; `sizing` and `pools` answer in microseconds how many workers a load needs; `search`
 looks through layouts; `verify` simulates what is left; `pareto` keeps the front; `money` prices it; `export` writes the
 flags of engines; `calibrate` fits efficiencies to what an engine's own benchmark measured.
+
+Chapter: serving
 """
