@@ -111,7 +111,8 @@ def two_layouts(
             fill = "none" if place == 0 and run.stability.growing else "full"
             axes.plot(seconds, place, "o", color=colour, markersize=10, fillstyle=fill)
             text = time_text(seconds) + (", growing" if fill == "none" else "")
-            axes.text(seconds, place - up, text, ha="center", va="center", fontsize=10, in_layout=False)
+            side = "right" if fill == "none" else "center"
+            axes.text(seconds, place - up, text, ha=side, va="center", fontsize=10, in_layout=False)
     every = [seconds for row in shown for seconds in row]
     log_axis(axes, "x", [0.01, 0.1, 1, 10, 100], "{:g}".format)
     axes.set(xlim=(0.4 * min(every), 3 * max(every)), ylim=(2.6, -0.6))
@@ -347,8 +348,9 @@ def _published_marks(axes: Axes) -> str:
         token = 1e3 * values.get("tpot_s", 0.17)
         look = {"color": COLOURS[colour], "markeredgecolor": "#000000", "markersize": 8}
         axes.plot(first, token, marker, **look)
+        up = -17 if token > 200 else 8
         axes.annotate(
-            study, (first, token), (0, 8), textcoords="offset points", ha="center", fontsize=10, in_layout=False
+            study, (first, token), (0, up), textcoords="offset points", ha="center", fontsize=10, in_layout=False
         )
         where = f"{values['ttft_s']:g} s" + (f" and {time_text(values['tpot_s'])}" if "tpot_s" in values else "")
         told.append(f"{study} at {where}, {regime.best}")
@@ -414,13 +416,18 @@ def _cheapest_front(plans: Sequence[Candidate]) -> list[Candidate]:
     return front
 
 
+def _short_name(name: str) -> str:
+    """A plan's name with its chip as people call it."""
+    return name.replace(CHIP, "H100")
+
+
 def _plans_said(found: Found, front: Sequence[Candidate], load: float) -> Words:
     refused = _refused_said(found.refused)
     if not found.candidates:
         why = found.infeasible.words if found.infeasible else "nothing meets the objective"
         return Words(f"No plan serves {load:g} requests/s within the objective: {why}.", f"No plan: {why}.{refused}")
     plans = "; ".join(
-        f"{plan.name}: {value(plan.usd_per_hour, f'${plan.usd_per_hour:.2f} an hour')}, first token "
+        f"{_short_name(plan.name)}: {value(plan.usd_per_hour, f'${plan.usd_per_hour:.2f} an hour')}, first token "
         f"{value(plan.closed.ttft_s, time_text(plan.closed.ttft_s))}, per token "
         f"{value(plan.closed.tpot_s, time_text(plan.closed.tpot_s))}"
         for plan in front
@@ -429,7 +436,8 @@ def _plans_said(found: Found, front: Sequence[Candidate], load: float) -> Words:
         f"{len(found.candidates)} plans for {load:g} requests/s, rent against time per token. From the cheapest to the "
         "fastest: "
         + "; ".join(
-            f"{plan.name}, ${plan.usd_per_hour:.2f} an hour, {time_text(plan.closed.tpot_s)} a token" for plan in front
+            f"{_short_name(plan.name)}, ${plan.usd_per_hour:.2f} an hour, {time_text(plan.closed.tpot_s)} a token"
+            for plan in front
         )
         + ".",
         f"Of {value(len(found.candidates), f'{len(found.candidates)} plans')}, those on the dotted line: {plans}."
@@ -441,5 +449,5 @@ def _refused_said(refused: Sequence[Refused]) -> str:
     """Each reason once, with the first layout that it refuses."""
     reasons: dict[str, str] = {}
     for one in refused:
-        reasons.setdefault(one.reason.words, f"{one.name} ({one.reason.constraint}: {one.reason.words})")
+        reasons.setdefault(one.reason.words, f"{_short_name(one.name)} ({one.reason.constraint}: {one.reason.words})")
     return f" Refused: {'; '.join(list(reasons.values())[:3])}." if reasons else ""

@@ -213,16 +213,15 @@ def published_gains() -> Words:
         [("2 to 3 times", COLOURS["hit"]), ("a gain", COLOURS["apart"]), ("none, or a loss", COLOURS["dropped"])]
     )
     factors = [factor for one in gains for factor in one.factors]
-    inside, none = sum(2 <= f <= 3 for f in factors), sum(f <= 1 for f in factors)
+    inside, none, all_ = sum(2 <= f <= 3 for f in factors), sum(f <= 1 for f in factors), len(factors)
     return Words(
         f"{len(factors)} published factors of separate pools over workers that do both, on equal chips. "
         + "; ".join(f"{one.name}: {' to '.join(f'{f:.3g}' for f in one.factors)}" for one in gains)
         + ". Rings are simulated.",
-        f"Of {value(len(factors), f'{len(factors)} factors', 'serving_factors')} "
-        f"{value(inside, str(inside), 'serving_inside')} lie from 2 to 3 and {value(none, str(none), 'serving_losses')} "
-        f"are no gain; all are from {value(min(factors), f'{min(factors):.2f}')} to "
-        f"{value(max(factors), f'{max(factors):.1f}')}. Rings: simulated. DistServe and Splitwise count requests within "
-        "objectives, Mooncake and SGLang tokens per second.",
+        f"Of {value(all_, f'{all_} factors', 'serving_factors')} {value(inside, str(inside), 'serving_inside')} lie "
+        f"from 2 to 3 and {value(none, str(none), 'serving_losses')} are no gain; all are from "
+        f"{value(min(factors), f'{min(factors):.2f}')} to {value(max(factors), f'{max(factors):.1f}')}. Rings: "
+        "simulated. DistServe and Splitwise count requests within objectives, Mooncake and SGLang tokens per second.",
     )
 
 
