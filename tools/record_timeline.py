@@ -8,6 +8,7 @@ Of several tries the one is kept whose last tokens come soonest: what else the m
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,8 +56,7 @@ def _short(run: Mapping[str, Any]) -> dict[str, Any]:
             for each in run["requests"]
         ],
         "worst_gap_s": [
-            round(max(b - a for a, b in zip(each["token_s"], each["token_s"][1:], strict=False)), DIGITS)
-            for each in run["requests"]
+            round(max(b - a for a, b in itertools.pairwise(each["token_s"])), DIGITS) for each in run["requests"]
         ],
         "activities": [
             [worker, kind[0], round(start, DIGITS), round(end, DIGITS), places]

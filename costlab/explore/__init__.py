@@ -22,7 +22,8 @@ from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
 from costlab.explore.serving import chunk_tradeoff, interference, queue_wait
 from costlab.explore.serving_diagrams import engine_gantt, request_times, transfer_layers
-from costlab.explore.serving_live import plan_front, regime_map, two_layouts
+from costlab.explore.serving_live import regime_map, two_layouts
+from costlab.explore.serving_plans import plan_front
 from costlab.explore.serving_published import length_rule, published_gains, transfer_times, watermark_shape
 from costlab.explore.speculative import (
     ACCEPTED_CURVES,

@@ -6,6 +6,7 @@ Chapter: serving
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def request_times() -> Words:
     parts.append(shapes.box(left, 26, at(moments.admitted_s) - left, 26, edge=COLOURS["other"], dash="3 2"))
     parts += _boxed(left, at(moments.admitted_s), "queue", "none")
     parts += _boxed(at(moments.admitted_s), at(first), "prefill", COLOURS["miss"])
-    for place, (start, end) in enumerate(zip(tokens, tokens[1:], strict=False)):
+    for place, (start, end) in enumerate(itertools.pairwise(tokens)):
         words = ("another's prompt too" if not is_narrow() else "and another's") if place == _LONG else ""
         parts += _boxed(at(start) + 0.6, at(end), words, COLOURS["output"])
     parts += [shapes.circle(at(moment), 62, 3, COLOURS["output"]) for moment in tokens]
@@ -250,8 +251,8 @@ def transfer_layers(link: float = LINK_BYTES_S / 1e9, prompt: int = PROMPT) -> W
     shapes.diagram("How much of a transfer shows?", 144, parts)
     return Words(
         f"A prompt of {prompt:,} tokens is read in {time_text(read)}, layer after layer, {layers} in all. Sent whole "
-        f"over {link:g} GB/s its cache of {bytes_text(moved)} arrives {time_text(whole)} after the prompt is read; sent "
-        f"layer by layer, each while the next is computed, {time_text(visible)} after it.",
+        f"over {link:g} GB/s its cache of {bytes_text(moved)} arrives {time_text(whole)} after the prompt is read; "
+        f"sent layer by layer, each while the next is computed, {time_text(visible)} after it.",
         f"{value(moved, bytes_text(moved), 'serving_moved')} over {value(1e9 * link, f'{link:g} GB/s')}: "
         f"{value(whole, time_text(whole), 'serving_whole')} after the prompt is read, or "
         f"{value(visible, time_text(visible), 'serving_visible')} layer by layer. The prompt takes "

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.axes import Axes
 
-from costlab import catalog, prices
+from costlab import catalog
 from costlab.arrays import Floats
 from costlab.checks import count
 from costlab.explore.drawing import Words, drawn, value
@@ -23,7 +23,6 @@ from costlab.explore.serving import (
     ANSWER,
     CHIP,
     CHIPS,
-    EFFICIENCY,
     LINK_BYTES_S,
     LINK_S,
     LOAD,
@@ -40,9 +39,7 @@ from costlab.explore.serving import (
 )
 from costlab.explore.style import COLOURS, colour_key, log_axis, new_figure
 from costlab.serving.links import Link, SentBytes
-from costlab.serving.metrics import Objective
 from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
-from costlab.serving.plan.search import Candidate, Found, Refused, Space, search
 from costlab.serving.plan.sizing import Waiting
 from costlab.serving.plan.workload import Demand, demand
 from costlab.serving.report import ServingReport
@@ -243,6 +240,21 @@ def regimes(prompt: int, answer: int) -> tuple[Floats, Floats]:
     return best[0], best[1]
 
 
+def served_within(prompt: int, answer: int, ttft_s: float, tpot_s: float) -> tuple[float, float]:
+    """Return the highest rate within two objectives: together, and with the best split."""
+    first, token = np.array([ttft_s]), np.array([tpot_s])
+    rates = {"together": 0.0, "apart": 0.0}
+    for name, curve in latency_curves(prompt, answer).items():
+        kind = name.partition(",")[0]
+        rate = min(
+            float(curve.most_per_s(each, times)[0]) for each, times in ((first, curve.ttft_s), (token, curve.tpot_s))
+        )
+        rates[kind] = max(rates[kind], rate)
+    return rates["together"], rates["apart"]
+
+
+#: Objectives, in seconds of TTFT and TPOT, whose rates are told: one where each layout is ahead.
+_TOLD = ((1.0, 0.02), (0.5, 0.06))
 _REGIMES = {"together": "co-located", "apart": "separated", "equal": "within 5%", "neither": "neither"}
 _REGIME_COLOURS = {"together": "together", "apart": "apart", "equal": "hit", "neither": "other"}
 
@@ -276,11 +288,7 @@ def regime_map(prompt: int = PROMPT, answer: int = ANSWER) -> Words:
     colour_key([(name, COLOURS[_REGIME_COLOURS[kind]]) for kind, name in _REGIMES.items()])
     marks = _published_marks(axes)
     shares = {name: float((kinds == place).mean()) for place, name in enumerate(_REGIMES.values())}
-    at = {(1.0, 0.02): "a tight time per token", (0.5, 0.06): "a tight first token"}
-    told = []
-    for (first, token), name in at.items():
-        place = (int(np.abs(_TOKEN - token).argmin()), int(np.abs(_FIRST - first).argmin()))
-        told.append((first, token, name, float(both[place]), float(split[place])))
+    told = [(first, token, *served_within(prompt, answer, first, token)) for first, token in _TOLD]
     return Words(
         f"A map of objectives: first token from 0.1 to 30 seconds across, time per token from 10 to 300 ms up, for "
         f"prompts of {prompt:,} and answers of {answer:,} tokens. "
@@ -289,14 +297,14 @@ def regime_map(prompt: int = PROMPT, answer: int = ANSWER) -> Words:
         + " ".join(
             f"Within {first:g} s and {time_text(token)} co-located workers serve {a:.1f} requests/s and separated ones "
             f"{b:.1f}."
-            for first, token, _, a, b in told
+            for first, token, a, b in told
         )
         + f" Marked: {marks}",
         f"Prompts of {value(prompt, f'{prompt:,}')} and answers of {value(answer, f'{answer:,} tokens')}. "
         + " ".join(
             f"Within {value(first, f'{first:g} s')} and {value(token, time_text(token))}: "
             f"{value(a, f'{a:.1f}')} requests/s co-located, {value(b, f'{b:.1f}')} separated."
-            for first, token, _, a, b in told
+            for first, token, a, b in told
         )
         + " Closed form, 90% of the requests within each objective.",
     )
@@ -355,99 +363,3 @@ def _published_marks(axes: Axes) -> str:
         where = f"{values['ttft_s']:g} s" + (f" and {time_text(values['tpot_s'])}" if "tpot_s" in values else "")
         told.append(f"{study} at {where}, {regime.best}")
     return "; ".join(told) + "."
-
-
-# --- plans -------------------------------------------------------------------------------------------------------
-
-_LAYOUT_COLOURS = {"co-located": "together", "separated": "apart"}
-
-
-@functools.lru_cache(maxsize=64)
-def plans_for(load: float, prompt: int, answer: int, ttft_s: float, tpot_s: float) -> Found:
-    """Return what the planner's closed form finds for a load on the chapter's chips, cheapest first."""
-    space = Space(
-        MODEL, (CHIP,), rents={CHIP: prices.chip_rent(CHIP).amount}, layouts=("co-located", "separated"),
-        tensor_parallel=(2, 4, 8), efficiency=EFFICIENCY, link_bytes_s=LINK_BYTES_S / CHIPS, link_latency_s=LINK_S,
-    )  # fmt: skip
-    return search(space, demand(load, prompt, answer), Objective(ttft_s, tpot_s, share=_SHARE))
-
-
-@drawn
-def plan_front(
-    load: float = LOAD, ttft_ms: float = 1000, tpot_ms: float = 25, prompt: int = PROMPT, answer: int = ANSWER
-) -> Words:
-    """Draw what plans cost against the time per token that they yield, by the planner's closed form.
-
-    Args:
-        load: requests a second.
-        ttft_ms: objective for the first token, milliseconds.
-        tpot_ms: objective for the time per token, milliseconds.
-        prompt: tokens of each prompt.
-        answer: tokens of each answer.
-
-    Raises:
-        ValueError: a number that is not above 0.
-    """
-    found = plans_for(load, prompt, answer, ttft_ms / 1e3, tpot_ms / 1e3)
-    axes = new_figure("Which plans are worth their rent?", "time per token, 90% (ms)", "rent (USD per hour)")
-    for plan in found.candidates:
-        look = "o" if plan.layout == "co-located" else "s"
-        axes.plot(1e3 * plan.closed.tpot_s, plan.usd_per_hour, look, color=COLOURS[_LAYOUT_COLOURS[plan.layout]])
-    front = _cheapest_front(found.candidates)
-    axes.plot(
-        [1e3 * plan.closed.tpot_s for plan in front], [plan.usd_per_hour for plan in front], ":", color=COLOURS["other"]
-    )
-    axes.axvline(tpot_ms, color=COLOURS["dropped"], linewidth=1.2, linestyle="--")
-    most = max((plan.usd_per_hour for plan in found.candidates), default=1.0)
-    log_axis(axes, "y", [10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000], "${:,.0f}".format)
-    least = min((plan.usd_per_hour for plan in found.candidates), default=1.0)
-    axes.set(xlim=(0, 1.08 * tpot_ms), ylim=(0.8 * least, 1.3 * most))
-    colour_key([("co-located", COLOURS["together"]), ("separated", COLOURS["apart"])])
-    colour_key([("objective", COLOURS["dropped"])], "dashed")
-    return _plans_said(found, front, load)
-
-
-def _cheapest_front(plans: Sequence[Candidate]) -> list[Candidate]:
-    """The plans than which none is both cheaper and faster per token, fastest last."""
-    front: list[Candidate] = []
-    for plan in sorted(plans, key=lambda one: (one.usd_per_hour, one.closed.tpot_s)):
-        if not front or plan.closed.tpot_s < front[-1].closed.tpot_s:
-            front.append(plan)
-    return front
-
-
-def _short_name(name: str) -> str:
-    """A plan's name with its chip as people call it."""
-    return name.replace(CHIP, "H100")
-
-
-def _plans_said(found: Found, front: Sequence[Candidate], load: float) -> Words:
-    refused = _refused_said(found.refused)
-    if not found.candidates:
-        why = found.infeasible.words if found.infeasible else "nothing meets the objective"
-        return Words(f"No plan serves {load:g} requests/s within the objective: {why}.", f"No plan: {why}.{refused}")
-    plans = "; ".join(
-        f"{_short_name(plan.name)}: {value(plan.usd_per_hour, f'${plan.usd_per_hour:.2f} an hour')}, first token "
-        f"{value(plan.closed.ttft_s, time_text(plan.closed.ttft_s))}, per token "
-        f"{value(plan.closed.tpot_s, time_text(plan.closed.tpot_s))}"
-        for plan in front
-    )
-    return Words(
-        f"{len(found.candidates)} plans for {load:g} requests/s, rent against time per token. From the cheapest to the "
-        "fastest: "
-        + "; ".join(
-            f"{_short_name(plan.name)}, ${plan.usd_per_hour:.2f} an hour, {time_text(plan.closed.tpot_s)} a token"
-            for plan in front
-        )
-        + ".",
-        f"Of {value(len(found.candidates), f'{len(found.candidates)} plans')}, those on the dotted line: {plans}."
-        f"{refused}",
-    )
-
-
-def _refused_said(refused: Sequence[Refused]) -> str:
-    """Each reason once, with the first layout that it refuses."""
-    reasons: dict[str, str] = {}
-    for one in refused:
-        reasons.setdefault(one.reason.words, f"{_short_name(one.name)} ({one.reason.constraint}: {one.reason.words})")
-    return f" Refused: {'; '.join(list(reasons.values())[:3])}." if reasons else ""

@@ -244,7 +244,9 @@ def _watermarked(table: ServingTable, watermark: float, seed: int) -> ServingRep
     assert table.requests and table.input_tokens and table.output_tokens and table.concurrency and table.kv_tokens
     rng = np.random.default_rng(seed)
     means = (table.input_tokens, table.output_tokens)
-    lengths = [rng.integers((1 - _RANGE) * mean, (1 + _RANGE) * mean, table.requests).tolist() for mean in means]
+    lengths = [
+        rng.integers(round((1 - _RANGE) * mean), round((1 + _RANGE) * mean), table.requests).tolist() for mean in means
+    ]
     requests = [Request(1e-9 * i, given, made, ()) for i, (given, made) in enumerate(zip(*lengths, strict=True))]
     rule = VllmV1(8192, table.concurrency, watermark=watermark)
     return simulate(requests, colocated(WorkerPool(WorkerSpec(_SMALL_STEP, rule, table.kv_tokens))))
