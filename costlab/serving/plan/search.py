@@ -80,6 +80,7 @@ class _Search:
         self.space, self.demand, self.objective = space, demand, objective
         self.form = ClosedForm(space, demand, objective)
         self.refused: list[Refused] = []
+        self._queues: dict[tuple[WorkerKind, int, float], Prompts] = {}
         self.least_ttft_s = self.least_tpot_s = math.inf  # of a single request, by any worker that holds it
 
     def found(self) -> SearchOutcome:
@@ -218,7 +219,7 @@ class _Search:
         to = answers.worker
         name = f"{layout} {kind.deployment.chips} {kind.chip} prefill, {to.deployment.chips} {to.chip} decode"
         parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
-        queues = [Prompts(kind, load) for _, _, load in parts]
+        queues = [self._queue(kind, a, b, load) for a, b, load in parts]
         for queue in queues:
             self._note_alone(queue)
         link, chip_bytes_s = self.space.link_of(kind, to)
@@ -236,6 +237,12 @@ class _Search:
         pairs = tuple(zip(queues, sizes, strict=True))
         pool = _pool("decode", answers, workers)
         yield from self._within(_Sized(layout, pools, pool, answers, pairs, tuple(delays), threshold, link))
+
+    def _queue(self, kind: WorkerKind, least: int, most: float, load: Demand) -> Prompts:
+        """The prompts of a range of lengths at a kind of worker, which many pairs have alike."""
+        if (kind, least, most) not in self._queues:
+            self._queues[kind, least, most] = Prompts(kind, load)
+        return self._queues[kind, least, most]
 
     def _least(
         self, queues: Sequence[Prompts], answers: Answers, workers: int, delays: Sequence[float]
@@ -316,7 +323,8 @@ class _Search:
         batch = answers.at(workers)
         if batch is None:
             most = answers.most_running
-            return Reason("TPOT", f"a rank may run {most} sequences, and {MOST_WORKERS:,} workers do not keep up")
+            ranks = f"{MOST_WORKERS:,} workers of {answers.worker.ranks} x {most:,} sequences"
+            return Reason("load", f"{ranks} do not keep up with {self.demand.peak_per_s:,.4g} requests/s")
         many = [(queue, MOST_WORKERS) for queue in queues]
         objective, share = self.objective, self.objective.share
         figures = self.form.figures(answers, workers, many, delays or ())
