@@ -24,7 +24,9 @@ from costlab.explore.serving import (
 )
 from costlab.explore.style import COLOURS, colour_key, log_axis, new_figure
 from costlab.serving.metrics import Objective
-from costlab.serving.plan.search import Candidate, Found, Refused, Space, search
+from costlab.serving.plan.candidates import Candidate, Refused
+from costlab.serving.plan.search import Found, search
+from costlab.serving.plan.space import Space
 from costlab.serving.plan.workload import demand
 
 MET_SHARE = 0.9  # of the requests that should meet both objectives
