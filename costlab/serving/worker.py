@@ -94,7 +94,7 @@ class Worker:
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
-        self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
+        self.awaiting: dict[Job, int] = {}  # have blocks here for so many tokens, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
         # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
@@ -130,8 +130,8 @@ class Worker:
             ValueError: a job that can never be served here (`refusal`), or is here already.
         """
         if job in self.awaiting:
-            del self.awaiting[job]
             rank = self._rank_of[job]
+            rank.awaited_tokens -= self.awaiting.pop(job)
             rank.queue(job, front=True)
         else:
             self._expect(job)
@@ -158,8 +158,12 @@ class Worker:
         rank = self._choose()
         rank.blocks.take(job, rank.blocks.needed(job.known + 1))
         self._enter(job, rank)
-        self.awaiting[job] = None
+        self._await(job, rank)
         self._look()
+
+    def _await(self, job: Job, rank: Rank) -> None:
+        self.awaiting[job] = job.known
+        rank.awaited_tokens += job.known
 
     def _expect(self, job: Job) -> None:
         reason = "here already" if job in self._rank_of else self.refusal(job)
@@ -178,7 +182,7 @@ class Worker:
         if self.choose_rank == "turns":
             return self.ranks[self._turn % len(self.ranks)]
         self._settle()
-        return min(self.ranks, key=lambda rank: rank.pending_tokens + rank.load.context_tokens)
+        return min(self.ranks, key=lambda rank: rank.tokens)
 
     # --- jobs go -----------------------------------------------------------------------------------------------
 
@@ -191,7 +195,7 @@ class Worker:
         """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
         del self.prefilled[job]
         job.prefill_only = False
-        self.awaiting[job] = None
+        self._await(job, self._rank_of[job])
         self.submit(job)
 
     def take(self, job: Job) -> None:
@@ -201,7 +205,7 @@ class Worker:
         if job in rank.running:
             rank.remove(job)
         elif job in self.awaiting or job in self.prefilled:
-            self.awaiting.pop(job, None)
+            rank.awaited_tokens -= self.awaiting.pop(job, 0)
             self.prefilled.pop(job, None)
         else:
             rank.unqueue(job)
