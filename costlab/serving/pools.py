@@ -15,7 +15,6 @@ from costlab.serving.run import Run
 from costlab.serving.simulate import WorkerSpec
 from costlab.serving.worker import Owner, Worker
 
-
 #: Workers of a pool at most: each takes memory and time to make.
 LARGEST_POOL = 65_536
 

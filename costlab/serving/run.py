@@ -59,7 +59,9 @@ class Run:
         given, asked = request.input_tokens, request.output_tokens
         if type(given) is not int or type(asked) is not int or given < 1 or asked < 0:
             what, tokens, least = ("output", asked, 0) if type(given) is int and given >= 1 else ("input", given, 1)
-            raise ValueError(f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of at least {least}")
+            raise ValueError(
+                f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of at least {least}"
+            )
         self._latest_s = request.time_s
         job = Job(request, serial)
         self.live[job] = None
