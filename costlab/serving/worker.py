@@ -146,20 +146,25 @@ class Worker:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
         self._settle()
         blocks = self._choose().blocks
-        return blocks.can_take(blocks.needed(job.known + 1), spare)
+        return blocks.can_take(blocks.needed(self._reserved(job)), spare)
 
     def reserve(self, job: Job) -> None:
-        """Give a job blocks for its prompt and the token after, before its cache arrives.
+        """Give a job blocks for its prompt and the token after, or all its tokens, before its cache arrives.
 
         Raises:
             ValueError: no room, or a job that is here already.
         """
         self._expect(job)
         rank = self._choose()
-        rank.blocks.take(job, rank.blocks.needed(job.known + 1))
+        rank.blocks.take(job, rank.blocks.needed(self._reserved(job)))
         self._enter(job, rank)
         self._await(job, rank)
         self._look()
+
+    def _reserved(self, job: Job) -> int:
+        """Return the tokens for which a job is given blocks before its cache arrives."""
+        most = job.request.input_tokens + job.request.output_tokens - 1
+        return most if self.scheduler.takes_whole else min(job.known + 1, most)
 
     def _await(self, job: Job, rank: Rank) -> None:
         self.awaiting[job] = job.known
@@ -386,8 +391,8 @@ class Worker:
                     again |= self._tell(rank)
                 if steps and (not most or steps < most):
                     most = steps
-            if again:  # their owner may have taken those that were preempted
-                most = min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0)
+            if again:  # their owner may have taken those that were preempted; who remains is admitted in the next step
+                most = min(1, min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0))
             if most:
                 self._begin(most if self.jumps else 1)
                 return
