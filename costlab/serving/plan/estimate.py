@@ -103,7 +103,7 @@ class ClosedForm:
         own = sum(queue.busy(n) * n for queue, n in pairs) / sum(sizes) if pairs else math.nan
         return Figures(
             ttft_s=_solve(first_by, self.objective.share),
-            tpot_s=_solve(token_by, self.objective.share),
+            tpot_s=_solve(token_by, self.objective.share) if answers.steps else math.nan,
             met=self.meeting(answers, workers, queues, delays)(sizes),
             running=batch.running * workers * answers.worker.ranks,
             prefill_busy=batch.prompts.busy(workers) if batch.prompts and not pairs else own,

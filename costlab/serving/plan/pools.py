@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from costlab.arch import Drafter
+from costlab.checks import whole
 from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
 from costlab.roofline.mixed import Chunk, Coefficients
 from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
@@ -22,6 +23,8 @@ from costlab.speculative.theory import expected_tokens
 
 #: Sequences on one rank that a planner considers at most.
 MOST_RUNNING = 4096
+#: Drafted tokens of a round that a planner considers at most.
+MOST_DRAFTED = 64
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Drafting:
     drafter: Drafter  # what proposes tokens
     length: int  # drafted tokens of a round
     acceptance: tuple[float, ...]  # of each drafted position, given that those before it were accepted
+
+    def __post_init__(self) -> None:
+        if not 1 <= whole(self.length, "length") <= MOST_DRAFTED:
+            raise ValueError(f"length = {self.length} should be from 1 to {MOST_DRAFTED} drafted tokens")
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +277,12 @@ class Answers:
 
     @functools.cached_property
     def tpot_running(self) -> int:
-        """Sequences of a rank at which a step without chunks takes the objective's TPOT; 0 where one alone misses."""
+        """Sequences of a rank at which a step without chunks takes the objective's TPOT; 0 where one alone misses.
+
+        Answers of one token have no TPOT to miss.
+        """
+        if not self.steps:
+            return self.worker.most_running
         return largest(lambda n: self.worker.step_s(n, self.context) <= self.limit_s, self.worker.most_running)
 
     @property

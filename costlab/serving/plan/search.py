@@ -92,6 +92,9 @@ class _Search:
         for layout in self.space.layouts:
             candidates += [self._candidate(one) for one in self._best([*self._layout(layout, prefill, decode)])]
         candidates.sort(key=lambda c: (c.usd_per_hour, c.chips))
+        if not (candidates or self.refused):
+            alike = "all uncached prompts are of one length, and cannot be parted by it"
+            self._refuse(", ".join(self.space.layouts), Reason("load", alike))
         return SearchOutcome(tuple(candidates), tuple(self.refused), None if candidates else self._infeasible())
 
     def _best(self, sized: list[_Sized]) -> list[_Sized]:
@@ -290,7 +293,7 @@ class _Search:
     def _limits(self, answers: Answers) -> Reason | None:
         """Why workers of a kind cannot decode this load one by one."""
         kind = answers.worker
-        self.least_tpot_s = min(self.least_tpot_s, kind.step_s(1, answers.context))
+        self.least_tpot_s = min(self.least_tpot_s, kind.step_s(1, answers.context) if answers.steps else 0.0)
         if answers.memory_running < 1:
             return Reason(
                 "memory", f"no sequence of {answers.context:,.0f} tokens fits beside the weights and the reserve"
