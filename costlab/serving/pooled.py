@@ -179,6 +179,8 @@ class PooledService:
         if trip.transfer is None and not trip.sent_tokens:
             trip.sent_tokens = min(trip.decode.worker.cached_tokens(job), job.known - 1)
         upto = job.computed + tokens
+        if upto <= trip.sent_tokens and not last:  # decode has it, from before or since it was read the first time
+            return
         size = moving.sent.between(trip.sent_tokens, upto, last)
         trip.sent_tokens = max(trip.sent_tokens, upto)
         if moving.sending == "chunks":
