@@ -141,6 +141,15 @@ class _Search:
             f"{room / 1e9:.3g} GB are free beside the weights and a reserve of {self.space.reserve:.0%}",
         )
 
+    def _two_prompts(self, kind: WorkerKind, load: Demand) -> Reason | None:
+        """Why a rank of a prefill worker cannot hold a prompt that is read and one that is sent."""
+        longest = max(mix.input_tokens for mix in load.mixes)
+        needs, room = 2 * kind.room.kept_bytes(longest), kind.room.free_bytes * (1 - self.space.reserve)
+        if needs <= room:
+            return None
+        both = f"two prompts of {longest:,} tokens, one read and one sent, keep {needs / 1e9:.3g} GB on each chip"
+        return Reason("memory", f"{both}, {room / 1e9:.3g} GB are free beside the weights and the reserve")
+
     def _refuse(self, name: str, reason: Reason, usd_per_hour: float = math.nan) -> None:
         refused = Refused(name, reason, usd_per_hour)
         if refused not in self.refused:
@@ -219,6 +228,8 @@ class _Search:
         to = answers.worker
         name = f"{layout} {kind.deployment.chips} {kind.chip} prefill, {to.deployment.chips} {to.chip} decode"
         parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
+        if reason := self._two_prompts(kind, parts[-1][2]):
+            return self._refuse(name, reason)
         queues = [self._queue(kind, a, b, load) for a, b, load in parts]
         for queue in queues:
             self._note_alone(queue)
