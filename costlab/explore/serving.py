@@ -29,7 +29,7 @@ from costlab.traces import Request, arrivals
 
 # --- the deployment of the chapter -------------------------------------------------------------------------------
 
-MODEL, CHIP = "llama-3.1-70b", "h100-sxm"  # keys in the catalog
+MODEL, SERVED_CHIP = "llama-3.1-70b", "h100-sxm"  # keys in the catalog
 CHIPS = 4  # of a worker, which split the model by tensor parallelism
 WORKERS = 4  # in all: together, or split 1 + 3, 2 + 2, 3 + 1
 EFFICIENCY = Efficiency(compute=0.6, memory=0.8, link=0.8)  # assumed shares of the peaks
@@ -44,7 +44,7 @@ LOAD = 12.0  # requests a second for all workers
 @functools.cache
 def served() -> Deployment:
     """Return one worker's deployment."""
-    return roofline.deployment(MODEL, CHIP, CHIPS, tensor_parallel=CHIPS, efficiency=EFFICIENCY)
+    return roofline.deployment(MODEL, SERVED_CHIP, CHIPS, tensor_parallel=CHIPS, efficiency=EFFICIENCY)
 
 
 @functools.cache
@@ -101,7 +101,8 @@ def load_of(
         seed: of the draws.
     """
     lengths = arrivals.SpreadLengths(prompt, answer, spread) if spread else arrivals.FixedLengths(prompt, answer)
-    return arrivals.open_loop([arrivals.Client(requests_s, lengths)], requests, np.random.default_rng(seed)).requests
+    clients = [arrivals.Client(requests_s, lengths)]
+    return tuple(arrivals.open_loop(clients, requests, np.random.default_rng(seed)))
 
 
 def time_text(seconds: float) -> str:

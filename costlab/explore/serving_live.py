@@ -21,7 +21,6 @@ from costlab.checks import count
 from costlab.explore.drawing import Words, drawn, value
 from costlab.explore.serving import (
     ANSWER,
-    CHIP,
     CHIPS,
     LINK_BYTES_S,
     LINK_S,
@@ -29,15 +28,17 @@ from costlab.explore.serving import (
     MODEL,
     PROMPT,
     READ_TOKENS,
+    SERVED_CHIP,
     STEP_TOKENS,
     WORKERS,
     apart,
     load_of,
     served,
+    served_cost,
     time_text,
     together,
 )
-from costlab.explore.style import COLOURS, colour_key, log_axis, new_figure
+from costlab.explore.style import COLOURS, INK, colour_key, log_axis, new_figure
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
 from costlab.serving.plan.sizing import Waiting
@@ -183,7 +184,7 @@ def _time_within(wait: Waiting) -> float:
 
 
 def _kind(step_tokens: int) -> WorkerKind:
-    return WorkerKind(CHIP, served(), step_tokens)
+    return WorkerKind(SERVED_CHIP, served(), step_tokens)
 
 
 def _together_at(load: Demand, step_tokens: int) -> tuple[float, float] | None:
@@ -253,8 +254,16 @@ def served_within(prompt: int, answer: int, ttft_s: float, tpot_s: float) -> tup
     return rates["together"], rates["apart"]
 
 
-#: Objectives, in seconds of TTFT and TPOT, whose rates are told: one where each layout is ahead.
-_TOLD = ((1.0, 0.02), (0.5, 0.06))
+#: Objectives whose rates are told, each with one layout ahead: first token in prefills of a prompt alone, s per token.
+_TOLD = ((8.0, 0.02), (4.0, 0.06))
+
+
+def _told_objectives(prompt: int) -> list[tuple[float, float]]:
+    """Objectives for TTFT, to one digit, and TPOT, in seconds."""
+    alone_s = served_cost().seconds(served_cost().load(), [(prompt, 0)])
+    return [(float(f"{times * alone_s:.1g}"), token) for times, token in _TOLD]
+
+
 _REGIMES = {"together": "co-located", "apart": "separated", "equal": "within 5%", "neither": "neither"}
 _REGIME_COLOURS = {"together": "together", "apart": "apart", "equal": "hit", "neither": "other"}
 
@@ -288,7 +297,7 @@ def regime_map(prompt: int = PROMPT, answer: int = ANSWER) -> Words:
     colour_key([(name, COLOURS[_REGIME_COLOURS[kind]]) for kind, name in _REGIMES.items()])
     marks = _published_marks(axes)
     shares = {name: float((kinds == place).mean()) for place, name in enumerate(_REGIMES.values())}
-    told = [(first, token, *served_within(prompt, answer, first, token)) for first, token in _TOLD]
+    told = [(first, token, *served_within(prompt, answer, first, token)) for first, token in _told_objectives(prompt)]
     return Words(
         f"A map of objectives: first token from 0.1 to 30 seconds across, time per token from 10 to 300 ms up, for "
         f"prompts of {prompt:,} and answers of {answer:,} tokens. "
@@ -354,12 +363,12 @@ def _published_marks(axes: Axes) -> str:
         study = "TaiChi" if key.startswith("taichi") else "NVIDIA"
         first = min(values["ttft_s"], 0.97 * float(_FIRST[-1]))
         token = 1e3 * values.get("tpot_s", 0.17)
-        look = {"color": COLOURS[colour], "markeredgecolor": "#000000", "markersize": 8}
-        axes.plot(first, token, marker, **look)
-        up = -17 if token > 200 else 8
+        axes.plot(first, token, marker, color=COLOURS[colour], markeredgecolor=INK, markersize=8)
+        left = token > 200  # near the top
         axes.annotate(
-            study, (first, token), (0, up), textcoords="offset points", ha="center", fontsize=10, in_layout=False
-        )
+            study, (first, token), (-8, 0) if left else (0, 8), textcoords="offset points",
+            ha="right" if left else "center", va="center" if left else "baseline", fontsize=10, in_layout=False,
+        )  # fmt: skip
         where = f"{values['ttft_s']:g} s" + (f" and {time_text(values['tpot_s'])}" if "tpot_s" in values else "")
         told.append(f"{study} at {where}, {regime.best}")
     return "; ".join(told) + "."

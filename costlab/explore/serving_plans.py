@@ -12,7 +12,6 @@ from costlab import prices
 from costlab.explore.drawing import Words, drawn, value
 from costlab.explore.serving import (
     ANSWER,
-    CHIP,
     CHIPS,
     EFFICIENCY,
     LINK_BYTES_S,
@@ -20,6 +19,7 @@ from costlab.explore.serving import (
     LOAD,
     MODEL,
     PROMPT,
+    SERVED_CHIP,
     time_text,
 )
 from costlab.explore.style import COLOURS, colour_key, log_axis, new_figure
@@ -35,9 +35,15 @@ _LAYOUT_COLOURS = {"co-located": "together", "separated": "apart"}
 def plans_for(load: float, prompt: int, answer: int, ttft_s: float, tpot_s: float) -> Found:
     """Return what the planner's closed form finds for a load on the chapter's chips, cheapest first."""
     space = Space(
-        MODEL, (CHIP,), rents={CHIP: prices.chip_rent(CHIP).amount}, layouts=("co-located", "separated"),
-        tensor_parallel=(2, 4, 8), efficiency=EFFICIENCY, link_bytes_s=LINK_BYTES_S / CHIPS, link_latency_s=LINK_S,
-    )  # fmt: skip
+        MODEL,
+        (SERVED_CHIP,),
+        rents={SERVED_CHIP: prices.chip_rent(SERVED_CHIP).amount},
+        layouts=("co-located", "separated"),
+        tensor_parallel=(2, 4, 8),
+        efficiency=EFFICIENCY,
+        link_bytes_s=LINK_BYTES_S / CHIPS,
+        link_latency_s=LINK_S,
+    )
     return search(space, demand(load, prompt, answer), Objective(ttft_s, tpot_s, share=MET_SHARE))
 
 
@@ -87,7 +93,7 @@ def _cheapest_front(plans: Sequence[Candidate]) -> list[Candidate]:
 
 def _short_name(name: str) -> str:
     """A plan's name with its chip as people call it."""
-    return name.replace(CHIP, "H100")
+    return name.replace(SERVED_CHIP, "H100")
 
 
 def _plans_said(found: Found, front: Sequence[Candidate], load: float) -> Words:
