@@ -8,6 +8,7 @@ from typing import Any
 
 from costlab import arch, catalog, prices, roofline, traces
 from costlab.catalog import Offer
+from costlab.checks import one_of
 from costlab.cli.arguments import (
     add_verb,
     count_arg,
@@ -22,9 +23,10 @@ from costlab.cli.output import MS, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import progress_bar
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.calibrate import Calibration, calibrate, read_runs
+from costlab.serving.plan.candidates import LAYOUTS, Figures, PlannedPool, Refused
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.pools import Drafting
-from costlab.serving.plan.search import LAYOUTS, Figures, PlannedPool, Refused, Space
+from costlab.serving.plan.space import Space
 from costlab.serving.plan.verify import MOST_SIMULATED, SPREAD, Planning, SimulatedPlan, plan_serving
 from costlab.serving.plan.workload import Demand, demand, demand_of
 from costlab.text import plain
@@ -35,6 +37,8 @@ _TOLD = 6
 
 def _plan(args: argparse.Namespace) -> Answer:
     load, objective = _demand(args), Objective(args.ttft_s, args.tpot_s, share=args.objective_share)
+    if args.engine is not None:
+        one_of(ENGINES, args.engine, "engine")
     offers = _fill_rents(args)
     fitted = _calibrate(args)
     space = _space(args, fitted)
@@ -196,14 +200,14 @@ def _row(each: SimulatedPlan, args: argparse.Namespace, longest: int) -> dict[st
 def _pool_row(pool: PlannedPool, one_lost: Mapping[str, float]) -> dict[str, Any]:
     node = pool.worker.deployment
     return {
-        "pool": pool.name,
+        "name": pool.name,
         "workers": pool.workers,
         "chip": pool.worker.chip,
         "chips": node.chips,
         "tensor_parallel": node.tensor_parallel,
         "replicas": node.replicas,
         "step_tokens": pool.worker.step_tokens,
-        "max_running": pool.worker.most_running,
+        "most_running": pool.worker.most_running,
         "length": pool.worker.drafting.length if pool.worker.drafting else 0,
         "above_tokens": pool.least_tokens,
         "up_to_tokens": plain(pool.most_tokens),
@@ -214,10 +218,10 @@ def _pool_row(pool: PlannedPool, one_lost: Mapping[str, float]) -> dict[str, Any
 
 def _figures_row(figures: Figures) -> dict[str, Any]:
     return {
-        "ttft_s": plain(figures.ttft_s),
-        "tpot_s": plain(figures.tpot_s),
+        "ttft_at_share_s": plain(figures.ttft_s),
+        "tpot_at_share_s": plain(figures.tpot_s),
         "met_share": figures.met,
-        "running": figures.running,
+        "mean_decoding": plain(figures.running),
         "kv_peak_share": plain(figures.kv_peak),
     }
 
@@ -252,7 +256,7 @@ def _table(rows: list[dict[str, Any]], found: Planning) -> list[Row]:
         Column("plan", "name"),
         Column("chips", "chips"),
         *(
-            Column(f"{key}_{unit}{head}", _inside(where, f"{key}_s"), scale)
+            Column(f"{key}_{unit}{head}", _inside(where, f"{key}_at_share_s"), scale)
             for key, unit, scale in (("ttft", "s", 1.0), ("tpot", "ms", MS))
             for where, head in (("simulated", ""), ("closed", "_closed"))
         ),
@@ -271,7 +275,7 @@ def _inside(where: str, key: str) -> Any:
 def _least_lost(row: Row) -> str:
     """The pool whose lost worker is felt most, and the share that meets the objective then."""
     pool = min(row["pools"], key=lambda each: each["one_lost_met_share"])
-    return f"{pool['one_lost_met_share']:.0%} ({pool['pool']})"
+    return f"{pool['one_lost_met_share']:.0%} ({pool['name']})"
 
 
 def _lines(found: Planning, args: argparse.Namespace, rows: list[dict[str, Any]]) -> list[str]:
@@ -293,11 +297,12 @@ def _lines(found: Planning, args: argparse.Namespace, rows: list[dict[str, Any]]
 
 
 def _notes(args: argparse.Namespace, space: Space, found: Planning) -> list[str]:
-    eff = space.efficiency
+    eff, unlike = space.efficiency, args.prefill_chip != args.chip
+    prefill = f", {args.usd_per_prefill_chip_hour:g} of a prefill chip" if unlike else ""
     assumed = (
         f"efficiency {eff.compute:.3g} compute, {eff.memory:.3g} memory, {eff.link:.3g} link, "
         f"{space.step_s * 1e3:.3g} ms a step beside; {args.reserve_share:.0%} of the cache room in reserve; "
-        f"{args.usd_per_chip_hour:g} USD/chip-h"
+        f"{args.usd_per_chip_hour:g} USD/chip-h{prefill}"
     )
     ideal = (eff.compute, eff.memory) == (1, 1)
     roof = ["no engine reaches the roofline: state efficiencies, or --calibrate with a benchmark of yours"]
@@ -320,8 +325,8 @@ def _sources(args: argparse.Namespace, offers: Mapping[str, Offer]) -> list[Row]
 def add_verbs(verbs: Any) -> None:
     """Add plan."""
     example = (
-        "plan --model llama-3.1-70b --chip h100-sxm --rate 4 --input 2K --output 256 --ttft 1 --tpot 0.05 "
-        "--compute-efficiency 0.5 --memory-efficiency 0.7"
+        "plan --model llama-3.1-70b --chip h100-sxm --rate 8 --input 2K --output 256 --ttft 1 --tpot 0.03 "
+        "--compute-efficiency 0.5 --memory-efficiency 0.7 --requests 400 --runs 4"
     )
     about = "chips and layout for a load: sized in closed form, then simulated"
     verb = add_verb(verbs, "plan", _plan, about, example)

@@ -137,7 +137,7 @@ def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Gen
         clients = arrivals.clients_of(name, args.requests_per_second)
     else:
         cv = 1.0 if args.arrival_cv is None else args.arrival_cv
-        family: arrivals.Family = args.family if cv != 1 else "poisson"
+        family: arrivals.GapFamily = args.family if cv != 1 else "poisson"
         clients = [arrivals.Client(args.requests_per_second, _lengths(args, name), family, cv)]
     curve = arrivals.day_of(args.day) if args.day else None
     return arrivals.open_loop(clients, requests, rng, curve, name)

@@ -24,7 +24,9 @@ from costlab.explore.serving import (
 )
 from costlab.explore.style import COLOURS, colour_key, log_axis, new_figure
 from costlab.serving.metrics import Objective
-from costlab.serving.plan.search import Candidate, Found, Refused, Space, search
+from costlab.serving.plan.candidates import Candidate, Refused
+from costlab.serving.plan.search import SearchOutcome, search
+from costlab.serving.plan.space import Space
 from costlab.serving.plan.workload import demand
 
 MET_SHARE = 0.9  # of the requests that should meet both objectives
@@ -32,7 +34,7 @@ _LAYOUT_COLOURS = {"co-located": "together", "separated": "apart"}
 
 
 @functools.lru_cache(maxsize=64)
-def plans_for(load: float, prompt: int, answer: int, ttft_s: float, tpot_s: float) -> Found:
+def plans_for(load: float, prompt: int, answer: int, ttft_s: float, tpot_s: float) -> SearchOutcome:
     """Return what the planner's closed form finds for a load on the chapter's chips, cheapest first."""
     space = Space(
         MODEL,
@@ -96,7 +98,7 @@ def _short_name(name: str) -> str:
     return name.replace(SERVED_CHIP, "H100")
 
 
-def _plans_said(found: Found, front: Sequence[Candidate], load: float) -> Words:
+def _plans_said(found: SearchOutcome, front: Sequence[Candidate], load: float) -> Words:
     refused = _refused_said(found.refused)
     if not found.candidates:
         why = found.infeasible.words if found.infeasible else "nothing meets the objective"

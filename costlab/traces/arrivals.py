@@ -13,7 +13,7 @@ shares a prefix, except the `talks` of a closed loop.
 >>> client = arrivals.Client(4.0, arrivals.lengths_of("azure-conv"))
 >>> trace = arrivals.open_loop([client], 1000, np.random.default_rng(0))
 >>> [round(request.time_s, 2) for request in trace][:3]
-[0.17, 0.42, 0.43]
+[0.82, 1.01, 1.33]
 
 Chapter: serving
 """
@@ -37,9 +37,9 @@ from costlab.checks import count, one_of, pick
 from costlab.traces.generators import Shape, session_calls
 from costlab.traces.requests import Request, Trace
 
-Family = Literal["poisson", "gamma", "weibull", "even"]
+GapFamily = Literal["poisson", "gamma", "weibull", "even"]
 #: What the gaps between a client's requests follow; "even" ones are all equal.
-FAMILIES: tuple[Family, ...] = ("poisson", "gamma", "weibull", "even")
+GAP_FAMILIES: tuple[GapFamily, ...] = ("poisson", "gamma", "weibull", "even")
 
 _DRAWN = 512  # requests that are drawn at a time
 
@@ -223,11 +223,11 @@ class Client:
 
     per_s: float  # mean number of requests a second
     lengths: Lengths  # of its prompts and answers
-    family: Family = "poisson"  # one of `FAMILIES`
+    family: GapFamily = "poisson"  # one of `GAP_FAMILIES`
     cv: float = 1.0  # standard deviation of the gaps over their mean; 1 for Poisson, 0 for even gaps
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "family", one_of(FAMILIES, self.family, "family of gaps"))
+        object.__setattr__(self, "family", one_of(GAP_FAMILIES, self.family, "family of gaps"))
         if not 0 < self.per_s < math.inf:
             raise ValueError(f"per_s = {self.per_s} should be a number of requests a second above 0")
         if self.family == "poisson" and self.cv != 1:
@@ -253,7 +253,7 @@ def _weibull(cv: float, size: int, rng: np.random.Generator) -> Floats:
 
 
 #: Gaps of mean 1.
-_GAPS: Mapping[Family, Callable[[float, int, np.random.Generator], Floats]] = {
+_GAPS: Mapping[GapFamily, Callable[[float, int, np.random.Generator], Floats]] = {
     "poisson": lambda cv, size, rng: rng.exponential(1.0, size),
     "gamma": _gamma,
     "weibull": _weibull,

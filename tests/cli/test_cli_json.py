@@ -58,6 +58,8 @@ BASE = {  # the shortest line of each verb
     "replay": "replay chat:10 --model deepseek-v3 --hbm 1GB",
     "sweep": "sweep chat:10 --model deepseek-v3 --hbm 1GB",
     "simulate": "simulate fixed:10 --input 64 --output 4 --rate 1 --model deepseek-v3 --chip h800 --chips 32",
+    "plan": "plan --model llama-3.1-8b --chip h800 --rate 1 --input 64 --output 4 --ttft 1 --tpot 1 "
+    "--layouts co-located --tensor-parallel 1 --requests 50 --runs 0",
     "generate": "generate x --method plain --tokens 1 --untimed",
 }
 
@@ -153,7 +155,7 @@ def test_values_are_in_base_units(documents):
     told = documented()
     for document in documents.values():
         for key, value in keys({part: document[part] for part in ("inputs", "rows")}):
-            if told.get(key) == "share" and not isinstance(value, list):
+            if told.get(key) == "share" and value is not None and not isinstance(value, list):
                 assert 0 <= value <= 1, key
             if told.get(key):
                 for each in value if isinstance(value, list) else [value]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from costlab import roofline
+from costlab import catalog, roofline
 from costlab.roofline import kv_room, step_cost
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.metrics import Objective
@@ -84,6 +84,15 @@ def test_pools_apart_and_what_crosses(row):
     slower = row(f"{FIXED} {SERVED} --prefill 2 --decode 1 --link 1GB --link-latency 0.001")
     assert slower["ttft"] == found["ttft"]  # prefill emits the first token
     assert slower["worst_gap"]["p50_s"] > found["worst_gap"]["p50_s"] + 0.1  # the transfer delays the second
+
+
+def test_the_link_is_the_network_of_a_workers_chips(document):
+    found = document(f"{FIXED} {SERVED} --tensor-parallel 2 --prefill 1 --decode 1")
+    assert found["inputs"]["link_bytes_per_second"] == 2 * catalog.chip("h100-sxm").network_bytes_s
+
+
+def test_a_batch_is_no_larger_than_its_budget(row):
+    assert row(f"{FIXED} {SERVED} --step-tokens 64")["finished_requests"] == 60
 
 
 def test_short_prompts_stay_and_pools_lend(row):

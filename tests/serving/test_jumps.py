@@ -57,7 +57,8 @@ def test_jumps_equal_single_steps(drawn, scheduler, cost, kv_tokens, block_token
     spec = WorkerSpec(COSTS[cost], scheduler, kv_tokens, block_tokens, ranks=ranks, cache=cache)
     requests = list(requests_of(drawn))
     (one, jumped), (other, stepped) = [
-        serve(requests, [spec, spec], jumps=jumps, cancels=cancels, move_s=move_s, check=jumps) for jumps in (True, False)
+        serve(requests, [spec, spec], jumps=jumps, cancels=cancels, move_s=move_s, check=jumps)
+        for jumps in (True, False)
     ]
     assert jumped.accounts == stepped.accounts
     assert jumped.gaps.count == stepped.gaps.count

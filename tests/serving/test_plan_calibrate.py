@@ -1,4 +1,4 @@
-"""Efficiencies fitted to benchmarks of engines: public results of SGLang and vLLM, and fits that find what was given."""
+"""Efficiencies fitted to benchmarks of engines: public runs of SGLang and vLLM, and fits that find what was given."""
 
 import json
 import math

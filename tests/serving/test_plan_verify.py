@@ -9,8 +9,11 @@ import pytest
 
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
-from costlab.serving.plan.search import LAYOUTS, Space, search
-from costlab.serving.plan.verify import FixedBuckets, _Trial, _Trials, kv_tokens, layout_of, plan_serving
+from costlab.serving.plan.candidates import LAYOUTS
+from costlab.serving.plan.running import FixedBuckets, kv_tokens, layout_of
+from costlab.serving.plan.search import search
+from costlab.serving.plan.space import Space
+from costlab.serving.plan.verify import _Trial, _Trials, plan_serving
 from costlab.serving.plan.workload import demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.routing import Ask, Signals
@@ -40,8 +43,13 @@ def test_plans_are_simulated_and_meet_the_objective(found):
 
 
 def test_the_closed_form_is_near(found):
-    """TTFT and TPOT at the objective's share within a third of the simulation's, batches within a fifth."""
-    for plan in found.plans:
+    """TTFT and TPOT at the objective's share within a third of the simulation's, batches within a fifth.
+
+    Of what it proposes itself: a plan with fewer workers, found by trying, is close to where its queue grows for ever.
+    """
+    proposed = [plan for plan in found.plans if plan.candidate.closed.met >= GOAL.share]
+    assert proposed
+    for plan in proposed:
         closed, seen = plan.candidate.closed, plan.simulated
         assert closed.tpot_s == pytest.approx(seen.tpot_s, rel=0.3)
         assert closed.ttft_s == pytest.approx(seen.ttft_s, rel=0.35)

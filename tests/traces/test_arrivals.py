@@ -411,6 +411,16 @@ def test_talks_go_on_after_their_answers():
     """Each prompt of a talk holds the one before; a call comes after the answer, by the pause of the talk's plan."""
     loop = ClosedLoop(4, 300, arrivals.talks(CHAT, rng(14)))
     done, _ = serve(loop, lambda request: 50.0)
+    plans = list(itertools.islice(arrivals.talks(CHAT, rng(14)), 300))
+    turns = {}
+    for request, end in done:
+        turns.setdefault(request.session, []).append((request, end))
+    for session, calls in turns.items():
+        for (a, b), ((_, came), (later, _)) in zip(
+            itertools.pairwise(plans[session]), itertools.pairwise(calls), strict=False
+        ):
+            assert later.time_s - came == pytest.approx(b.time_s - a.time_s)
+            assert later.input_tokens == b.input_tokens
     ended = {}
     longer = 0
     for request, end in done:

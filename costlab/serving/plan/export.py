@@ -14,8 +14,8 @@ import math
 from typing import Literal
 
 from costlab.checks import one_of
+from costlab.serving.plan.candidates import Candidate, PlannedPool
 from costlab.serving.plan.pools import WorkerKind
-from costlab.serving.plan.search import Candidate, PlannedPool
 from costlab.serving.plan.workload import BLOCK_TOKENS
 
 Engine = Literal["vllm", "sglang"]

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from costlab.serving.plan.candidates import Candidate, PlannedPool
 from costlab.serving.plan.pools import Prompts, WorkerKind
-from costlab.serving.plan.search import Candidate, PlannedPool
 from costlab.serving.plan.workload import Demand, Mix
 
 #: Hours of a month: a twelfth of 365 days.

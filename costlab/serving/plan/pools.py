@@ -11,9 +11,11 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from costlab.arch import Drafter
 from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
+from costlab.roofline.mixed import Chunk, Coefficients
 from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
 from costlab.serving.plan.workload import Demand, Mix
 from costlab.speculative.theory import expected_tokens
@@ -71,9 +73,32 @@ class WorkerKind:
         """The memory that a rank has for caches."""
         return kv_room(self.held)
 
-    def step_s(self, running: float, context: float, chunks: Sequence[tuple[int, int]] = ()) -> float:
+    def step_s(self, running: float, context: float, chunks: Sequence[tuple[float, float]] = ()) -> float:
         """Return the seconds of a step in which each rank decodes so many sequences and reads these pieces."""
-        return self.cost.seconds_of([(self.cost.mean_load(running, context), chunks)] * self.ranks)
+        return self._alike.seconds(self.cost.mean_load(running, context), cast("Sequence[Chunk]", chunks))
+
+    def chunk_step_s(self, running: float, context: float, chunk: float, before: float, busy: float) -> float:
+        """Return the seconds of a step in which all ranks decode and `busy` of them read a chunk, of the slowest one.
+
+        Args:
+            running: sequences of each rank.
+            context: tokens of each.
+            chunk: tokens that a busy rank reads.
+            before: tokens before them.
+            busy: ranks that read.
+        """
+        cost, load = self.cost, self.cost.mean_load(running, context)
+        for least, larger in self.cost.larger:
+            cost = larger if running >= least else cost
+        everyone = self.ranks * running + busy * chunk
+        chunks = cast("Sequence[Chunk]", [(chunk, before)])
+        terms = [term.seconds(load, chunks, everyone) for term in (cost.compute, cost.memory, cost.link)]
+        return cost.fixed_s + (max(terms) if cost.overlap else sum(terms))
+
+    @functools.cached_property
+    def _alike(self) -> StepCost:
+        """The seconds of a step of which all ranks do the same, from what one of them does."""
+        return _of_alike(self.cost, self.ranks)
 
     def running_limit(self, mean_bytes: float, deviation_bytes: float, reserve: float) -> int:
         """Return how many sequences a rank may run so that their caches leave a reserve of the room free.
@@ -88,6 +113,23 @@ class WorkerKind:
         """
         room = self.room.free_bytes * (1 - reserve)
         return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
+
+
+def _of_alike(cost: StepCost, ranks: int) -> StepCost:
+    """The cost in which each token counts for as many as there are ranks, where all ranks' tokens count."""
+
+    def term(each: Coefficients) -> Coefficients:
+        experts = each.experts and dataclasses.replace(each.experts, missed=each.experts.missed**ranks)
+        return dataclasses.replace(each, everyone_s=each.everyone_s * ranks, experts=experts)
+
+    return dataclasses.replace(
+        cost,
+        compute=term(cost.compute),
+        memory=term(cost.memory),
+        link=term(cost.link),
+        drafts=tuple(_of_alike(each, ranks) for each in cost.drafts),
+        larger=tuple((least, _of_alike(each, ranks)) for least, each in cost.larger),
+    )
 
 
 # --- a pool that reads prompts -----------------------------------------------------------------------------------
@@ -124,7 +166,15 @@ class Prompts:
 
     def wait(self, workers: int) -> Waiting | None:
         """Return the wait at the peak rate, with work shared among so many workers; None where it grows for ever."""
-        return queueing(workers * self.worker.ranks, self.load.peak_per_s, self.mean_s, self.cv2, self.load.cv**2)
+        ranks, busy = self.worker.ranks, self.busy(workers)
+        if ranks == 1 or busy >= 1:
+            return self._queue(workers)
+        step_s = self.mean_s * max(1.0, 0.5 / (1 - busy))
+        return Waiting(0.0, 0.0, 1 - (1 - busy) ** ranks, step_s, step_s - self.mean_s)
+
+    def _queue(self, workers: int) -> Waiting | None:
+        servers = workers * self.worker.ranks
+        return queueing(servers, self.load.peak_per_s, self.mean_s, self.cv2, self.load.cv**2)
 
     def busy(self, workers: int) -> float:
         """Return the share of their time that workers read at the peak rate."""
@@ -161,7 +211,7 @@ class PoolState:
     chunked: float  # share of the steps that carry a chunk
     busy: float  # share of its slots (or, where prompts are read, of its step budget) that is used
     no_slot: float  # chance that a request finds no slot free
-    prompts_per_s: float  # prompts a second that a rank reads
+    prompts_per_s: float  # prompts a second that a worker reads, all ranks together
     prompts: Prompts | None  # the prompts read between, as a queue
     wait: Waiting  # their wait for a step
 
@@ -175,6 +225,7 @@ class Answers:
         prompts: the part of the load whose prompts it reads too; None for none.
         reserve: share of the room for caches that stays free.
         token_s: longest mean seconds of a step: the objective's TPOT.
+        growth_tokens: of cache that are kept free for each sequence that runs, before another is let in.
     """
 
     def __init__(
@@ -185,6 +236,7 @@ class Answers:
         *,
         reserve: float,
         token_s: float,
+        growth_tokens: int = 0,
     ) -> None:
         self.worker, self.answers, self.prompts = worker, answers, prompts
         self.limit_s = token_s
@@ -198,7 +250,7 @@ class Answers:
         ]
         contexts = [mix.input_tokens + max(1, mix.output_tokens / 2) for mix in answers.mixes]
         self.context = sum(w * c for w, c in zip(weights, contexts, strict=True))
-        kept = [worker.room.kept_bytes(round(context)) for context in contexts]
+        kept = [worker.room.kept_bytes(round(context) + growth_tokens) for context in contexts]
         mean = sum(w * k for w, k in zip(weights, kept, strict=True))
         deviation = math.sqrt(max(0.0, sum(w * k * k for w, k in zip(weights, kept, strict=True)) - mean**2))
         #: Sequences of a rank for which memory has room, the reserve left free.
@@ -247,7 +299,7 @@ class Answers:
             return None
         share = max(running / self.most_running, queue.busy(workers) if queue else 0.0)
         full = no_slot(ranks * self.most_running, ranks * running)
-        come = self.prompts.peak_per_s / ranks if self.prompts else 0.0
+        come = self.prompts.peak_per_s / workers if self.prompts else 0.0
         return PoolState(running, token_s, extra_s, chunked, share, full, come, queue, wait)
 
     def _running(self, wanted: float, ranks: int) -> float | None:
@@ -258,8 +310,10 @@ class Answers:
         running = 1e-6  # a step without any sequence is none
         for _ in range(50):
             asked, more = (wanted * self._token(n, ranks)[0] for n in (running, running + 1e-3))
+            if asked <= running:
+                break
             slope = (more - asked) / 1e-3
-            if asked > self.most_running or (asked > running and slope >= 1):
+            if asked > self.most_running or slope >= 1:
                 return None
             last, running = running, running + (asked - running) / (1 - slope)
             if running > self.most_running:
@@ -273,29 +327,42 @@ class Answers:
         return self._token(running, ranks)[0]
 
     def _token(self, running: float, ranks: int) -> tuple[float, float, float]:
-        """Mean seconds of a step, seconds that a chunk adds, share of steps with a chunk."""
+        """Mean seconds of a step, seconds that a chunk adds, share of steps of a rank with a chunk."""
         plain = self.worker.step_s(running, self.context)
         if self.prompts is None:
             return plain, 0.0, 0.0
         chunk, before = self._chunk(running)
-        extra = max(0.0, self.worker.step_s(running, self.context, [(chunk, before)]) - plain)
         tokens_s = self.prompts.peak_per_s / ranks * self._new
-        left = 1 - tokens_s * extra / chunk
-        if left <= 0 or tokens_s * plain / left > chunk:
-            return math.inf, extra, 1.0
-        token_s = plain / left
-        return token_s, extra, tokens_s * token_s / chunk
+        token_s = plain
+        for _ in range(40):
+            mine = tokens_s * token_s / chunk
+            if mine > 1:
+                return math.inf, 0.0, 1.0
+            any_rank = 1 - (1 - mine) ** self.worker.ranks
+            busy = self.worker.ranks * mine / any_rank if any_rank > 0 else 1.0
+            extra = max(0.0, self.worker.chunk_step_s(running, self.context, chunk, before, busy) - plain)
+            last, token_s = token_s, self._settled(plain, extra, any_rank, mine, token_s)
+            if abs(token_s - last) <= 1e-6 * token_s:
+                break
+        return token_s, extra, mine
 
-    def _chunk(self, running: float) -> tuple[int, int]:
-        """Tokens of a chunk, in the mean, and tokens before it."""
+    def _settled(self, plain: float, extra: float, any_rank: float, mine: float, token_s: float) -> float:
+        """The seconds of a step: solved at once for one rank, where the share of long steps grows with them."""
+        if self.worker.ranks == 1:
+            left = 1 - mine / token_s * extra
+            return plain / left if left > 0 else math.inf
+        return plain + any_rank * extra
+
+    def _chunk(self, running: float) -> tuple[float, float]:
+        """Tokens of a chunk and tokens before it, in the mean: no whole numbers, so that times have no steps."""
         assert self.prompts is not None
-        chunk = max(1, round(min(self.worker.step_tokens - running, self._new)))
-        return chunk, round(self._cached + max(0.0, self._new - chunk) / 2)
+        chunk = max(1.0, min(self.worker.step_tokens - running, self._new))
+        return chunk, self._cached + max(0.0, self._new - chunk) / 2
 
     def _reading(self, running: float, ranks: int, token_s: float) -> tuple[Prompts | None, Waiting | None]:
         if self.prompts is None:
             return None, NO_WAIT
-        between = _Between(self.worker, self.prompts, running, self.context, token_s)
+        between = _Between(self, running, token_s, ranks)
         return between, between.wait(ranks // self.worker.ranks)
 
     def meets_tpot(self, batch: PoolState, index: int, delay_s: float = 0.0) -> float:
@@ -318,33 +385,41 @@ class Answers:
             return mean, 0.0
         chunk, _ = self._chunk(batch.running)
         chunks2 = self.prompts.mean(lambda mix: (mix.new_tokens / chunk) ** 2)
-        come = batch.prompts_per_s * steps * batch.token_s  # prompts that a rank begins while the answer is made
+        come = batch.prompts_per_s * steps * batch.token_s  # prompts that the worker begins while the answer is made
         return mean, math.sqrt(come * chunks2) * batch.extra_s / steps
 
 
 class _Between(Prompts):
     """Prompts read in chunks beside `running` decoding sequences; a step takes as long as both."""
 
-    def __init__(self, worker: WorkerKind, load: Demand, running: float, context: float, token_s: float) -> None:
-        self._running, self._context, self._token_s = running, context, token_s
-        super().__init__(worker, load)
+    def __init__(self, pool: Answers, running: float, token_s: float, ranks: int) -> None:
+        assert pool.prompts is not None
+        self._running, self._context, self._token_s = running, pool.context, token_s
+        self._budget = max(1, round(pool.worker.step_tokens - running))
+        self._busy = 1.0  # ranks that read at the same time: one, then as many as the load keeps busy
+        super().__init__(pool.worker, pool.prompts)
+        if pool.worker.ranks > 1:
+            self._busy = max(1.0, min(1.0, pool.prompts.peak_per_s * self.mean_s / ranks) * pool.worker.ranks)
+            super().__init__(pool.worker, pool.prompts)
+
+    def wait(self, workers: int) -> Waiting | None:
+        """Return the wait of a queue: each rank goes on with its own prompt, a chunk in each step."""
+        return self._queue(workers)
 
     def _alone_s(self, mix: Mix) -> float:
-        budget = max(1, round(self.worker.step_tokens - self._running))
-        full, rest = divmod(mix.new_tokens, budget)
+        full, rest = divmod(mix.new_tokens, self._budget)
         seconds = self._step_s(rest, mix.input_tokens - rest) if rest else 0.0
         if full:
-            first = self._step_s(budget, mix.cached_tokens)
-            last = self._step_s(budget, mix.cached_tokens + (full - 1) * budget)
+            first = self._step_s(self._budget, mix.cached_tokens)
+            last = self._step_s(self._budget, mix.cached_tokens + (full - 1) * self._budget)
             seconds += full * (first + last) / 2
         return seconds + self._token_s / 2  # the step in flight ends first
 
     def _taken_s(self, mix: Mix, alone_s: float) -> float:
-        budget = max(1, round(self.worker.step_tokens - self._running))
-        many = budget // mix.new_tokens
+        many = self._budget // mix.new_tokens
         if many < 2:
             return alone_s - self._token_s / 2
-        return self._step_s(mix.new_tokens, mix.cached_tokens, many) / many
+        return self._step_s(mix.new_tokens * many, mix.cached_tokens) / many
 
-    def _step_s(self, new: int, prefix: int, many: int = 1) -> float:
-        return self.worker.step_s(self._running, self._context, [(new, prefix)] * many)
+    def _step_s(self, new: int, prefix: int) -> float:
+        return self.worker.chunk_step_s(self._running, self._context, new, prefix, self._busy)

@@ -7,11 +7,15 @@ Formulas, each an approximation that `verify` checks by simulation:
 - Prefill waits as a queue of c = workers x ranks servers with service D. Mean wait: Erlang's M/M/c, and M/D/c after
   Cosmetatos, mixed by the squared variation of D; other arrivals by (Ca^2 + Cs^2) / (1 + Cs^2) (Allen and Cunneen).
   P(wait > t) = P(wait) exp(-t P(wait) / mean wait). TTFT = wait + S, over the shapes of requests.
+- Ranks of a prefill worker step together, so prompts that come during a step are read in the next one, and it takes as
+  long as on the rank with most: T = S (rate T / ranks + 1/2), half a prompt of rounding up. TTFT = what is left of the
+  step under way, if any rank is busy, and T.
 - Decode: Little's law. n sequences run on a worker, n = rate x (output - 1) x step(n): solved by bisection. A request
   finds no free slot with the chance of Halfin and Whitt.
 - A pool that does both runs a chunk in a share phi of its steps: phi g = rate x u x t, t = T0 + phi (T1 - T0), where
   T0 is a step without a chunk, T1 one with a chunk of g tokens. Prompts that come while an answer is made lengthen it
-  as a Poisson number of interruptions: that is the spread of TPOT.
+  as a Poisson number of interruptions: that is the spread of TPOT. With R ranks a step is long if any rank has a chunk,
+  in 1 - (1 - phi)^R of the steps.
 - Transfer: latency + bytes / bandwidth on each chip that holds distinct cache; it delays the second token.
 - Separated pools stand in the ratio alpha = prefill requests per second of a worker over decode requests per second of
   one (arXiv 2506.05508): whole workers round it, which is the cost of small deployments.
@@ -38,15 +42,28 @@ class Waiting:
 
     chance: float  # of having to wait, 0 to 1
     mean_s: float  # over all, those that do not wait included
+    gated: float = 0.0  # chance that a step of other ranks is under way and has to end first
+    step_s: float = 0.0  # how long it takes; it ends at any time of it alike
+    longer_s: float = 0.0  # by which one's own step takes longer for what else is read in it
 
     def within(self, seconds: float) -> float:
         """Return the chance that the wait is at most so long."""
+        seconds -= self.longer_s
+        if not self.gated:
+            return self._queued_within(seconds)
+        late = sum(self._queued_within(seconds - part * self.step_s) for part in _PARTS) / len(_PARTS)
+        return (1 - self.gated) * self._queued_within(seconds) + self.gated * late
+
+    def _queued_within(self, seconds: float) -> float:
         if seconds < 0:
             return 0.0
         if self.chance <= 0 or self.mean_s <= 0:
             return 1.0
         return 1.0 - self.chance * math.exp(-seconds * self.chance / self.mean_s)
 
+
+#: Middles of the quarters of a step.
+_PARTS = (0.125, 0.375, 0.625, 0.875)
 
 #: Where nothing waits.
 NO_WAIT = Waiting(0.0, 0.0)
@@ -123,11 +140,16 @@ def largest(holds: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def smallest(holds: Callable[[int], bool], most: int) -> int | None:
-    """Return the smallest whole number from 1 to `most` at which a rising condition holds; None where none does."""
-    if not holds(most):
-        return None
-    low, high = 1, most
+def smallest(holds: Callable[[int], bool], most: int, least: int = 1) -> int | None:
+    """Return the smallest whole number from `least` to `most` at which a rising condition holds; None where none does.
+
+    It is looked for in steps that double, so that one near `least` is found soon.
+    """
+    low, high, step = least, least, 1
+    while not holds(high):
+        if high >= most:
+            return None
+        low, high, step = high + 1, min(most, high + step), 2 * step
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle + 1, high)

@@ -2,10 +2,11 @@
 
 The closed form proposes; the simulator decides. Its workers have the memory that is left beside the weights and the
 reserve, so what runs fits. A proposal that fails gets a worker more in the pool that falls short, a few times, and is
-refused with its reason if that does not help. What passes is weighed by cost, TTFT and TPOT as they were simulated, and
-only the front is returned, with three more answers for each plan: the share of requests that meet the objective at the
-mean load when one worker of a pool is gone; the chance that the objective is met at the peak when all step times are
-longer or shorter by a common factor, drawn evenly from +-20%, over a stated number of seeded runs; and what it costs.
+refused with its reason if that does not help; the cheapest that passes is tried with fewer. What passes is weighed by
+cost, TTFT and TPOT as they were simulated, and only the front is returned, with three more answers for each plan: the
+share of requests that meet the objective at the mean load when one worker of a pool is gone; the chance that the
+objective is met at the peak when all step times are longer or shorter by a common factor, drawn evenly from +-20%, over
+a stated number of seeded runs; and what it costs.
 
 Chapter: serving
 """
@@ -19,21 +20,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costlab.cache import PrefixCache, Tier
 from costlab.checks import count
-from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, conditionally_separated, separated
-from costlab.serving.links import Link, SentBytes
 from costlab.serving.metrics import Objective, quantile
+from costlab.serving.plan.candidates import Candidate, Figures, PlannedPool, Reason, Refused
+from costlab.serving.plan.estimate import closed_form
 from costlab.serving.plan.money import Money, price
 from costlab.serving.plan.pareto import front
-from costlab.serving.plan.pools import WorkerKind
-from costlab.serving.plan.search import Candidate, Figures, PlannedPool, Reason, Refused, Space, search
-from costlab.serving.plan.workload import BLOCK_TOKENS, Demand
+from costlab.serving.plan.running import layout_of
+from costlab.serving.plan.search import search
+from costlab.serving.plan.space import Space
+from costlab.serving.plan.workload import Demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.report import ServingReport
-from costlab.serving.routing import Ask, RequestRouter, RouterMaker, WorkerView
-from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulate import simulate
 from costlab.sweep import sweep
 
 #: Candidates that are simulated at most, failed and enlarged ones included.
@@ -44,8 +43,6 @@ MOST_REPAIRS = 3
 SPREAD = 0.2
 #: Requests of a simulation: at least, and at most.
 LEAST_REQUESTS, MOST_REQUESTS = 1000, 20_000
-#: Prompts that a prefill worker's rank has in its batch at most.
-_PROMPTS = 256
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def _figures(report: ServingReport, objective: Objective) -> Figures:
     first = [each.first_s - each.arrival_s for each in records]
     token = [(r.last_s - r.first_s) / (r.output_tokens - 1) for r in records if r.output_tokens > 1]
     span_s = max(report.last_arrival_s - begun, 1e-9)
-    reading = [pool for pool in report.pools if pool.name in ("prefill", "all")]
+    reading = [pool for pool in report.pools if pool.name == "prefill"]
     return Figures(
         ttft_s=quantile(first, objective.share),
         tpot_s=quantile(token, objective.share),
@@ -153,103 +150,6 @@ def _figures(report: ServingReport, objective: Objective) -> Figures:
         decode_busy=math.nan,  # a batch has no limit that the report knows of
         kv_peak=max((pool.kv_peak_share for pool in report.pools), default=math.nan),
     )
-
-
-# --- a candidate as a layout that runs ---------------------------------------------------------------------------
-
-
-def layout_of(candidate: Candidate, space: Space, load: Demand, factor: float = 1.0, lost: str = "") -> PooledLayout:
-    """Return a candidate as a layout that `simulate` runs.
-
-    Args:
-        candidate: what to build.
-        space: of the search that found it.
-        load: what will come; its cached tokens lie in a prefix cache of each worker that reads prompts.
-        factor: on all step times.
-        lost: name of a pool that has a worker less; empty: none.
-
-    Raises:
-        ValueError: a pool that loses its only worker.
-    """
-    if any(pool.name == lost and pool.workers < 2 for pool in candidate.pools):
-        raise ValueError(f"{lost} has a single worker")
-    cached = any(mix.cached_tokens for mix in load.mixes)
-    reads = not candidate.prefill or candidate.threshold_tokens is not None
-    decode = _pool([candidate.decode], cached and reads, space.reserve, factor, lost)
-    if not candidate.prefill:
-        return colocated(decode)
-    prefill = _pool(candidate.prefill, cached, space.reserve, factor, lost, load)
-    to = candidate.decode.worker.deployment
-    sent = SentBytes.of(space.loaded, to.tensor_parallel)
-    assert candidate.link is not None
-    # ranks send side by side: what the ranks of a worker share is the sum of their links
-    wide = candidate.link.bandwidth_bytes_s * candidate.prefill[0].worker.ranks
-    link = Link(wide, candidate.link.latency_s)
-    if candidate.threshold_tokens is None:
-        return separated(prefill, decode, link, sent)
-    return conditionally_separated(prefill, decode, link, sent, candidate.threshold_tokens)
-
-
-def _pool(
-    pools: Sequence[PlannedPool], cached: bool, reserve: float, factor: float, lost: str, load: Demand | None = None
-) -> WorkerPool:
-    worker, prefill = pools[0].worker, pools[0].name == "prefill"
-    sizes = [pool.workers - (pool.name == lost and i == 0) for i, pool in enumerate(pools)]
-    spec = WorkerSpec(
-        worker.cost.scaled(factor) if factor != 1 else worker.cost,
-        VllmV1(worker.step_tokens, min(_PROMPTS if prefill else worker.most_running, worker.step_tokens)),
-        kv_tokens(worker, reserve, _PROMPTS if prefill else worker.most_running),
-        BLOCK_TOKENS,
-        ranks=worker.ranks,
-        cache=_empty_cache if cached else None,
-        chips=worker.deployment.chips,
-    )
-    router: str | RouterMaker = "least pending tokens"
-    if len(pools) > 1 and load is not None:
-        router = FixedBuckets.maker([_input_edge(load, pool.most_tokens) for pool in pools[:-1]], sizes)
-    return WorkerPool(spec, sum(sizes), router)
-
-
-def kv_tokens(worker: WorkerKind, reserve: float, sequences: int) -> int:
-    """Return the tokens of cache that a rank has room for, a reserve left free, beside what `sequences` always keep."""
-    room = dataclasses.replace(worker.room, free_bytes=worker.room.free_bytes * (1 - reserve))
-    return room.tokens(min(sequences, room.sequences(1)))
-
-
-def _empty_cache() -> PrefixCache:
-    """Return a cache that keeps all that it has seen."""
-    return PrefixCache([Tier("HBM")], page_bytes=1.0, page_tokens=BLOCK_TOKENS)
-
-
-def _input_edge(load: Demand, most_new: float) -> int:
-    """The longest prompt of which at most so many tokens are uncached."""
-    return max((mix.input_tokens for mix in load.mixes if mix.new_tokens <= most_new), default=0)
-
-
-class FixedBuckets(RequestRouter):
-    """Workers in groups, each for a range of prompt lengths that does not change; within one the least pending tokens.
-
-    Args:
-        edges: longest prompt of each group but the last, rising.
-        sizes: workers of each group, in the order in which they stand in the pool.
-    """
-
-    def __init__(self, edges: Sequence[int], sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.edges = tuple(edges)
-        ends = np.cumsum(sizes).tolist()
-        self.groups = [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-
-    @classmethod
-    def maker(cls, edges: Sequence[int], sizes: Sequence[int]) -> RouterMaker:
-        """Return what makes such a router for a run."""
-        return lambda rng: cls(edges, sizes)
-
-    def pick(self, ask: Ask, pool: Sequence[WorkerView], alive: Sequence[int]) -> int:
-        """Return the worker of the prompt's group with the fewest pending tokens; of any, if the group is dead."""
-        group = self.groups[sum(ask.input_tokens > edge for edge in self.edges)]
-        among = [index for index in alive if index in group] or alive
-        return self.least([pool[index].pending_tokens for index in among], among)
 
 
 # --- planning ----------------------------------------------------------------------------------------------------
@@ -297,7 +197,7 @@ def plan_serving(
                 raise ValueError(f"{outcome.point.candidate.name}: {outcome.error}")
         return [outcome.result for outcome in outcomes if outcome.result is not None]
 
-    passed, refused, done = _try_all(found.candidates, run, space, seed, most_simulated, requests)
+    passed, refused, done = _try_all(found.candidates, run, trials, seed, most_simulated, requests)
     best = front(passed, _costs)
     plans = _assessed(best, run, space, demand, seed, requests, runs)
     beaten = tuple(each[0].name for each in passed if each not in best)
@@ -315,7 +215,7 @@ def _costs(passed: _Passed) -> tuple[float, float, float]:
 
 
 def _try_all(
-    candidates: Sequence[Candidate], run: _Run, space: Space, seed: int, most: int, requests: int
+    candidates: Sequence[Candidate], run: _Run, trials: _Trials, seed: int, most: int, requests: int
 ) -> tuple[list[_Passed], list[Refused], int]:
     """Simulate a short list, enlarge what fails, and return what passed, what did not, and how many were simulated."""
     waiting = [(candidate, 0) for candidate in _shortlist(candidates, most)]
@@ -329,8 +229,11 @@ def _try_all(
         for (candidate, repairs), (figures, reason, number) in zip(batch, results, strict=True):
             if reason is None:
                 passed.append((candidate, figures, number))
+                cheapest = min(_costs(each)[0] for each in passed)
+                if repairs <= 0 and candidate.usd_per_hour <= cheapest:  # the closed form may have asked for too many
+                    waiting += [(smaller, -1) for smaller in _trimmed(candidate, trials)]
                 continue
-            larger = _enlarged(candidate, reason, space) if repairs < MOST_REPAIRS else None
+            larger = _enlarged(candidate, reason, trials) if 0 <= repairs < MOST_REPAIRS else None
             if larger is None or done >= most:
                 refused.append(Refused(candidate.name, reason, candidate.usd_per_hour))
             else:
@@ -350,22 +253,38 @@ def _shortlist(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     return [known[each] for each in chosen[: max(1, most // 2)]]
 
 
-def _enlarged(candidate: Candidate, reason: Reason, space: Space) -> Candidate | None:
+def _enlarged(candidate: Candidate, reason: Reason, trials: _Trials) -> Candidate | None:
     """The same with a tenth more workers, at least one, where it falls short; None if there are no chips for them."""
     if candidate.prefill and reason.constraint == "TTFT":
         prefill = tuple(_more(pool) for pool in candidate.prefill)
         larger = dataclasses.replace(candidate, prefill=prefill)
     else:
         larger = dataclasses.replace(candidate, decode=_more(candidate.decode))
-    if space.most_chips is not None and larger.chips > space.most_chips:
-        return None
-    usd = sum(pool.chips * space.rent(pool.worker.chip) for pool in larger.pools)
-    return dataclasses.replace(larger, usd_per_hour=usd)
+    most = trials.space.most_chips
+    return None if most is not None and larger.chips > most else _resized(larger, trials)
 
 
-def _more(pool: PlannedPool) -> PlannedPool:
-    workers = pool.workers + max(1, pool.workers // 10)
-    return dataclasses.replace(pool, workers=workers, busy=pool.busy * pool.workers / workers)
+def _trimmed(candidate: Candidate, trials: _Trials) -> list[Candidate]:
+    """The same with a tenth fewer workers, at least one, in one of its pools, where work for less than all is left."""
+    found = []
+    for i, pool in enumerate(candidate.pools):
+        fewer = _more(pool, -1)
+        if 0 < fewer.workers < pool.workers and fewer.busy < 1:
+            pools = [*candidate.pools[:i], fewer, *candidate.pools[i + 1 :]]
+            found.append(dataclasses.replace(candidate, prefill=tuple(pools[:-1]), decode=pools[-1]))
+    return [_resized(each, trials) for each in found]
+
+
+def _resized(candidate: Candidate, trials: _Trials) -> Candidate:
+    """The same with the cost and the closed form of its workers as they are now."""
+    usd = sum(pool.chips * trials.space.rent(pool.worker.chip) for pool in candidate.pools)
+    closed = closed_form(candidate, trials.space, trials.demand, trials.objective)
+    return dataclasses.replace(candidate, usd_per_hour=usd, closed=closed)
+
+
+def _more(pool: PlannedPool, sign: int = 1) -> PlannedPool:
+    workers = pool.workers + sign * max(1, pool.workers // 10)
+    return dataclasses.replace(pool, workers=workers, busy=pool.busy * pool.workers / workers if workers else math.inf)
 
 
 def _assessed(
