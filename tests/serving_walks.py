@@ -62,6 +62,8 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
                 service.check()
             if each is not None:
                 each(run, service)
+            service.events = getattr(service, "events", 0) + 1
+            assert service.events < 20_000 * len(trace), "no end in sight"
             assert run.now < trace[-1].time_s + 86_400
 
         return at(time_s, act, last)

@@ -306,7 +306,9 @@ def _notes(args: argparse.Namespace, space: Space, found: Planning) -> list[str]
     )
     ideal = (eff.compute, eff.memory) == (1, 1)
     roof = ["no engine reaches the roofline: state efficiencies, or --calibrate with a benchmark of yours"]
-    return [assumed, *(roof if ideal and found.plans else [])]
+    brief = ["simulations too short to tell whether a queue grows: give more --requests"]
+    short = any(plan.short for plan in found.plans)
+    return [assumed, *(roof if ideal and found.plans else []), *(brief if short else [])]
 
 
 def _sources(args: argparse.Namespace, offers: Mapping[str, Offer]) -> list[Row]:

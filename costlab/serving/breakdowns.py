@@ -163,6 +163,8 @@ class Breakdowns:
         trip.at_decode = trip.at_decode and trip.decode is not station
         if not trip.at_prefill:
             job.state = State.QUEUED
+        if trip.decode is not None and job in trip.decode.waiting:
+            trip.decode.waiting.remove(job)  # no room is kept for what is lost
         station.lost.append(job)
 
     def _notice(self, station: Station) -> None:

@@ -45,12 +45,31 @@ class Events:
         """Strike out what was noted under a number and is not done yet."""
         self._cancelled.add(number)
 
+    @property
+    def next_s(self) -> float:
+        """When something is due next, if only what was struck out; infinity where nothing is."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def run_next(self) -> bool:
+        """Do what is due next; return whether that was anything, and not struck out.
+
+        Raises:
+            IndexError: nothing is due.
+        """
+        due_s, _, number, action = heappop(self._heap)
+        if number in self._cancelled:
+            self._cancelled.remove(number)
+            return False
+        self.now = due_s
+        action()
+        return True
+
     def run_before(self, time_s: float) -> None:
         """Do all that is due before a time, and set the clock to it, if it is finite."""
         heap, cancelled = self._heap, self._cancelled
-        while heap and heap[0][0] < time_s:
+        while heap and heap[0][0] < time_s:  # as run_next, in fewer calls
             due_s, _, number, action = heappop(heap)
-            if number in cancelled:
+            if cancelled and number in cancelled:
                 cancelled.remove(number)
             else:
                 self.now = due_s

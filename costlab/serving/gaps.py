@@ -20,22 +20,28 @@ class WorstGaps:
     """
 
     def __init__(self) -> None:
-        self._falling: list[tuple[float, float]] = []  # when each began, rising, and how long it was, falling
+        #: The latest ones, not looked at yet: when each began, no earlier than all before, and how long it was.
+        self.latest: list[tuple[float, float]] = []
+        self._falling: list[tuple[float, float]] = []  # the same of those that no later one exceeds
 
     def add(self, began_s: float, gap_s: float) -> None:
         """Note a gap, which began no earlier than all before."""
-        falling = self._falling
-        while falling and falling[-1][1] <= gap_s:
-            falling.pop()
-        falling.append((began_s, gap_s))
+        self.latest.append((began_s, gap_s))
 
     def since(self, began_s: float) -> float:
         """Return the longest gap that began at a moment or later; 0 where there is none."""
-        at = bisect_left(self._falling, (began_s,))
-        return self._falling[at][1] if at < len(self._falling) else 0.0
+        falling = self._falling
+        for each in self.latest:
+            while falling and falling[-1][1] <= each[1]:
+                falling.pop()
+            falling.append(each)
+        self.latest.clear()
+        at = bisect_left(falling, (began_s,))
+        return falling[at][1] if at < len(falling) else 0.0
 
     def clear(self) -> None:
         """Forget all: nobody is there who has waited."""
+        self.latest.clear()
         self._falling.clear()
 
 

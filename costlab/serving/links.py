@@ -185,22 +185,27 @@ class SharedLink:
     def __init__(self, link: Link, jumps: bool = True) -> None:
         self.link, self.jumps = link, jumps
         self.carried_bytes = 0.0  # of pieces that have arrived
-        self.under_way = 0  # transfers neither arrived nor cancelled
         self._clock = 0.0
         self._virtual = 0.0
-        self._draining = 0
+        self._crossing = 0  # transfers neither arrived nor cancelled
+        self._draining = 0  # of them, those that draw bandwidth now
         self._serial = 0
         self._setting_up: list[tuple[float, int, Transfer]] = []  # (end of set-up, serial, transfer)
         self._sending: list[tuple[float, int, Transfer]] = []  # (virtual time of its end, serial, transfer)
-        self._arrived: list[Transfer] = []
+        self._arrived: list[Transfer] = []  # that nobody was told of yet
         self._alone: Transfer | None = None  # the one transfer, whose end is known in closed form
+
+    @property
+    def under_way(self) -> int:
+        """Transfers that are not cancelled, and of whose arrival nobody was told."""
+        return self._crossing + len(self._arrived)
 
     # --- post, extend, cancel --------------------------------------------------------------------------------
 
     def post(self, now: float, key: Any, pieces: Pieces, last: bool = True) -> Transfer:
         """Start a transfer at time `now`; with `last`, all of it is known, else `extend` brings more."""
         transfer = Transfer(key)
-        self.under_way += 1
+        self._crossing += 1
         self.extend(now, transfer, pieces, last)
         return transfer
 
@@ -210,7 +215,7 @@ class SharedLink:
         transfer.total_bytes += pieces.count * pieces.each_bytes
         transfer.open = not last
         transfer.left.append(pieces)
-        if self.jumps and self.under_way == 1 and not transfer.working:
+        if self.jumps and self._crossing == 1 and not transfer.working:
             self._alone, transfer.working, transfer.begun_s = transfer, True, now
             transfer.end_s = self._end_alone(pieces, now)
             return
@@ -219,13 +224,15 @@ class SharedLink:
             self._next_piece(transfer, now)
 
     def cancel(self, now: float, transfer: Transfer) -> None:
-        """Take a transfer off the link; one that has arrived stays so."""
+        """Take a transfer off the link, also one that arrives at this very moment, if nobody was told."""
         self._catch_up(now)
         if not transfer.live:
+            if transfer in self._arrived:
+                self._arrived.remove(transfer)
             return
         self._part(now)
         transfer.live = False
-        self.under_way -= 1
+        self._crossing -= 1
         if transfer.draining:
             self._draining -= 1
             transfer.draining = False
@@ -324,7 +331,7 @@ class SharedLink:
     def _arrive(self, transfer: Transfer, now: float) -> None:
         transfer.live = transfer.working = False
         transfer.end_s = now
-        self.under_way -= 1
+        self._crossing -= 1
         self._arrived.append(transfer)
 
     # --- one transfer alone, in closed form --------------------------------------------------------------------

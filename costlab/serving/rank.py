@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from costlab.roofline.decoding import DecodeLoad
 from costlab.roofline.mixed import Chunk
@@ -29,19 +28,8 @@ class Batch:
         self.steady = steady  # whether the scheduler would decide the same again, while the chunks last
 
 
-class Scheduler(Protocol):
-    """What decides who is in the next step."""
-
-    @property
-    def max_running(self) -> int:
-        """The most jobs in a batch."""
-
-    def plan(self, rank: Rank) -> Batch:
-        """Admit and preempt jobs of a rank, and return its next step."""
-
-
 #: What a rank does that has no prompts to read.
-_DECODE = Batch([])
+DECODE = Batch([])
 
 
 class Rank:
@@ -66,14 +54,13 @@ class Rank:
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
-        self.batch = _DECODE  # the step in flight
+        self.batch = DECODE  # the step in flight
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
-        self.taken = 0  # all steps that are over
         self.read_tokens = 0  # of prompts that were computed, again after a preemption
         self.cached_tokens = 0  # of prompts that a prefix cache had
-        self.emitted_tokens = 0  # of answers
+        self.emitted_tokens = 0  # of answers, up to when each job began to decode or left
         self.preemptions = 0  # so far
         self.next_end = MOST_STEPS  # the count of steps at which the next job ends, or none any more
         self._ends: list[int] = []  # a heap of these counts
@@ -92,18 +79,18 @@ class Rank:
     # --- the queue ---------------------------------------------------------------------------------------------
 
     def queue(self, job: Job, front: bool = False) -> None:
-        """Put a job into the queue: at its end, or at its front."""
+        """Put a job into the queue: at its end, or at its front, but behind those that hold a cache already.
+
+        They hold memory: in front of them somebody who lacks it might wait for ever.
+        """
         self.pending_tokens += job.left
         if front:
-            self.waiting.appendleft(job)
+            ahead = 0
+            while ahead < len(self.waiting) and self.waiting[ahead].computed:
+                ahead += 1
+            self.waiting.insert(ahead, job)
         else:
             self.waiting.append(job)
-
-    def queue_in_order(self, job: Job) -> None:
-        """Put a job into the queue where it would be, had it waited there since it came."""
-        self.pending_tokens += job.left
-        at = next((i for i, other in enumerate(self.waiting) if other.serial > job.serial), len(self.waiting))
-        self.waiting.insert(at, job)
 
     def unqueue(self, job: Job) -> None:
         """Take a job out of the queue."""
@@ -147,17 +134,17 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, scheduler: Scheduler, even: bool) -> int:
+    def plan(self, decide: Callable[[Rank], Batch], even: bool) -> int:
         """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
 
         Args:
-            scheduler: asked unless there is nothing to decide: nobody to admit or preempt, and no prompt to read.
+            decide: of the scheduler; asked unless there is nobody to admit or preempt, and no prompt to read.
             even: whether equal pieces of a prompt take evenly longer.
         """
         if self.waiting or self.prefilling or not self.blocks.suffices:
-            self.batch = scheduler.plan(self)
+            self.batch = decide(self)
             return self.alike(even)
-        self.batch = _DECODE
+        self.batch = DECODE
         self.blocks.clock = self.steps + 1
         if not self.load.sequences:
             return 0
@@ -223,22 +210,22 @@ class Rank:
             end_s: when it ended.
             log: who counts gaps.
         """
-        batch, load, times = self.batch, self.load, self.times
-        self.taken += steps
+        batch, load = self.batch, self.load
         if batch.decodes and load.sequences:
-            sequences = len(self.running) - len(self.prefilling)
+            times, sequences = self.times, len(self.running) - len(self.prefilling)
             if times.joined or times.decoded_s != start_s:
                 times.decode(sequences, start_s, steps, first_s, last_s, end_s, log)
             else:  # as almost always: all had their latest token at the start
                 log.gaps(sequences, first_s, last_s, steps, end_s)
-                times.worst.add(start_s, last_s if last_s > first_s else first_s)
+                times.worst.latest.append((start_s, last_s if last_s > first_s else first_s))
                 times.decoded_s = end_s
             self.steps += steps
-            self.emitted_tokens += steps * sequences
-            self.blocks.grow_to(self.steps + more)
-            load.advance(steps)
-        elif not load.sequences:
-            self.steps = self.blocks.clock  # which may have gone ahead to a step in which nobody decoded
+            if steps + more > 1:
+                self.blocks.grow_to(self.steps + more)
+            if load.bends:
+                load.advance(steps)
+            else:
+                load.context_tokens += steps * sequences
         for job, tokens in batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps
@@ -270,6 +257,11 @@ class Rank:
         decodes = job in self.running and job not in self.prefilling
         return job.request.output_tokens - (job.ends - self.steps) if decodes else job.generated
 
+    @property
+    def emitting_tokens(self) -> int:
+        """Tokens of answers since each running job began to decode."""
+        return sum(self.tokens_of(job) - job.generated for job in self.running)
+
     def ended(self) -> list[Job]:
         """Take out of the batch, and return, the jobs whose last token is there."""
         found = self._ending.pop(heapq.heappop(self._ends))
@@ -292,6 +284,7 @@ class Rank:
         else:
             tokens = job.request.output_tokens - (job.ends - self.steps)
             job.computed += tokens - job.generated
+            self.emitted_tokens += tokens - job.generated
             job.generated = tokens
             self.load.remove(job.computed + 1)
             self.times.leave(job, bool(self.load.sequences))

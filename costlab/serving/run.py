@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from costlab.checks import count, whole
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
@@ -52,9 +51,10 @@ class Run:
                 f"request {serial}: time_s = {request.time_s} should be a number, not before {self._latest_s}, when "
                 "the request before it came: sort the trace by time"
             )
-        if not type(request.input_tokens) is type(request.output_tokens) is int or request.input_tokens < 1:
-            count(request.input_tokens, f"request {serial}: input_tokens")
-            whole(request.output_tokens, f"request {serial}: output_tokens")
+        given, asked = request.input_tokens, request.output_tokens
+        if type(given) is not int or type(asked) is not int or given < 1 or asked < 0:
+            what, tokens = ("output", asked) if type(given) is int and given >= 1 else ("input", given)
+            raise ValueError(f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of tokens")
         self._latest_s = request.time_s
         job = Job(request, serial)
         self.live[job] = None

@@ -24,6 +24,7 @@ import numpy as np
 
 from costlab.cache import PrefixCache
 from costlab.checks import count
+from costlab.roofline import Deployment, kv_room, step_cost
 from costlab.roofline.mixed import StepCost
 from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
@@ -51,6 +52,20 @@ class WorkerSpec:
     def __post_init__(self) -> None:
         if count(self.kv_tokens, "kv_tokens") < count(self.block_tokens, "block_tokens"):
             raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
+
+    @classmethod
+    def of(cls, deployment: Deployment, scheduler: Scheduler, block_tokens: int = 16) -> WorkerSpec:
+        """Return a worker that is a deployment: its step times, its replicas as ranks, the memory beside its weights.
+
+        What each sequence keeps, however short, is set aside for the most that the scheduler runs, as far as it fits.
+
+        Raises:
+            ValueError: weights that do not fit; the message names the bytes.
+        """
+        room = kv_room(deployment)
+        tokens = room.tokens(min(scheduler.max_running, room.sequences(block_tokens)))
+        cost, replicas = step_cost(deployment), deployment.replicas
+        return cls(cost, scheduler, tokens, block_tokens, replicas, chips=deployment.chips)
 
     def make(self, name: str, run: Run, owner: Owner, pool: str = "workers") -> Worker:
         """Return a worker of a run, which the report counts to a pool."""
@@ -90,7 +105,7 @@ class Service(Protocol):
         """Return what each link has carried."""
 
 
-class Layout(Protocol):
+class ServiceLayout(Protocol):
     """What serves: a description, of which each run makes a service."""
 
     @property
@@ -113,7 +128,7 @@ class WaitingUsers(Protocol):
 
 def simulate(
     requests: Iterable[Request] | WaitingUsers,
-    layout: Layout,
+    layout: ServiceLayout,
     *,
     recorder: Recorder | None = None,
     jumps: bool = True,
@@ -158,7 +173,7 @@ def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Reques
     return users.starts()
 
 
-def _report(run: Run, layout: Layout, service: Service) -> ServingReport:
+def _report(run: Run, layout: ServiceLayout, service: Service) -> ServingReport:
     """Return the report of a run as it stands."""
     return run.recorder.report(
         layout.name,

@@ -7,8 +7,7 @@ in flight ends, and the scheduler looks again. With `jumps=False` a jump is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from itertools import cycle
+from collections.abc import Callable, Collection
 from typing import Literal, Protocol
 
 from costlab import checks
@@ -18,8 +17,9 @@ from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import seconds_of, steps_before
-from costlab.serving.rank import Rank, Scheduler
+from costlab.serving.rank import DECODE, Rank
 from costlab.serving.recorder import Recorder
+from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
@@ -101,11 +101,12 @@ class Worker:
         self.reading: Callable[[Job, int, float, Worker], None] | None = None
         self._even = cost.even
         self._most_tokens = blocks * block_tokens
-        self.busy_s = 0.0  # seconds of all steps together
+        self.steps = 0  # that are over
+        self.busy_s = 0.0  # seconds of all of them together
         self.left = 0  # jobs that have come and gone
         self.residence_s = 0.0  # seconds that these were here, together
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
-        self._turns: Iterator[Rank] = cycle(self.ranks)
+        self._turn = 0  # jobs that have come, for those that go to the ranks in turns
         self._nothing = cost.load()
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
@@ -123,7 +124,7 @@ class Worker:
         return ""
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue; one whose cache came by transfer keeps the place of its arrival.
+        """Put a job into the queue; one whose cache came by transfer goes to its front, behind others of its kind.
 
         Raises:
             ValueError: a job that can never be served here (`refusal`), or is here already.
@@ -131,10 +132,11 @@ class Worker:
         if job in self.awaiting:
             del self.awaiting[job]
             rank = self._rank_of[job]
-            rank.queue_in_order(job)
+            rank.queue(job, front=True)
         else:
             self._expect(job)
-            rank = self._enter(job)
+            rank = self._choose()
+            self._enter(job, rank)
             rank.queue(job)
         job.state = State.QUEUED
         if rank.waiting[0] is job and len(rank.running) < self.scheduler.max_running:
@@ -153,8 +155,9 @@ class Worker:
             ValueError: no room, or a job that is here already.
         """
         self._expect(job)
-        rank = self._enter(job)
+        rank = self._choose()
         rank.blocks.take(job, rank.blocks.needed(job.known + 1))
+        self._enter(job, rank)
         self.awaiting[job] = None
         self._look()
 
@@ -163,17 +166,17 @@ class Worker:
         if reason or not self.alive:
             raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason or 'it is dead'}")
 
-    def _enter(self, job: Job) -> Rank:
-        rank = self._rank_of[job] = self._choose(turn=True)
+    def _enter(self, job: Job, rank: Rank) -> None:
+        self._rank_of[job] = rank
+        self._turn += 1
         job.entered_s = self.events.now
-        return rank
 
-    def _choose(self, turn: bool = False) -> Rank:
+    def _choose(self) -> Rank:
         """Return the rank for the next job."""
         if len(self.ranks) == 1:
             return self.ranks[0]
         if self.choose_rank == "turns":
-            return next(self._turns) if turn else self.ranks[0]
+            return self.ranks[self._turn % len(self.ranks)]
         self._settle()
         return min(self.ranks, key=lambda rank: rank.pending_tokens + rank.load.context_tokens)
 
@@ -302,24 +305,24 @@ class Worker:
             left = self.events.now - self._start_s
             over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                self._account(over, self._start_s + seconds_of(over, self._first_s, self._rise_s), more=1)
+                start_s, first_s = self._start_s, self._first_s
+                end_s = self._start_s = start_s + seconds_of(over, first_s, self._rise_s)
+                self._steps -= over
                 self._first_s += over * self._rise_s
-
-    def _account(self, steps: int, end_s: float, more: int = 0) -> None:
-        """Note steps that are over; where one `more` is in flight, it has its blocks."""
-        start_s, first_s = self._start_s, self._first_s
-        last_s = first_s + (steps - 1) * self._rise_s
-        self.busy_s += end_s - start_s
-        for rank in self.ranks:
-            rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
-        self._start_s = end_s
-        self._steps -= steps
+                self.busy_s += end_s - start_s
+                self.steps += over
+                for rank in self.ranks:
+                    rank.advance(over, 1, start_s, first_s, self._first_s - self._rise_s, end_s, self.recorder)
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        now = self.events.now
-        self._account(self._steps, now)
-        self._awake = True
+        now, steps, first_s, start_s = self.events.now, self._steps, self._first_s, self._start_s
+        last_s = first_s + (steps - 1) * self._rise_s
+        self.busy_s += now - start_s
+        self.steps += steps
+        self._steps, self._awake = 0, True
+        for rank in self.ranks:
+            rank.advance(steps, 0, start_s, first_s, last_s, now, self.recorder)
         for rank in self.ranks:
             if rank.next_end <= rank.steps:
                 for job in rank.ended():
@@ -367,12 +370,14 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
+        if self.jumps and len(self.ranks) == 1 and self._decode_on(self.ranks[0]):
+            return
         self._awake = again = True
         even = self._even and self.reading is None
         while again:
             again, most = False, 0
             for rank in self.ranks:
-                steps = rank.plan(self.scheduler, even)
+                steps = rank.plan(self.scheduler.plan, even)
                 if rank.admitted or rank.preempted:
                     again |= self._tell(rank)
                 if steps and (not most or steps < most):
@@ -381,8 +386,22 @@ class Worker:
                 most = min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0)
             if most:
                 self._begin(most if self.jumps else 1)
-                break
+                return
         self._awake = False
+
+    def _decode_on(self, rank: Rank) -> bool:
+        """Begin the steps up to the next end, where there is nothing to decide; what follows comes to the same."""
+        load = rank.load
+        if rank.waiting or rank.prefilling or not (load.sequences and rank.blocks.suffices) or load.bends:
+            return False
+        rank.batch = DECODE
+        rank.blocks.clock = rank.steps + 1
+        self._steps, self._first_s, self._rise_s = lead = self.cost.leading(load, (), rank.next_end - rank.steps)
+        steps, first_s, rise_s = lead
+        start_s = self._start_s = self.events.now
+        self._awake = False
+        self._due = self.events.at(start_s + steps * (first_s + (steps - 1) * rise_s / 2), self._end, True)
+        return True
 
     def _tell(self, rank: Rank) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""
@@ -402,16 +421,13 @@ class Worker:
 
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
+        work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
+        single = len(work) == 1
+        steps, first_s, rise_s = self.cost.leading(*work[0], most) if single else self.cost.lines_of(work).leading(most)
         start_s = self._start_s = self.events.now
-        if len(self.ranks) == 1:
-            rank = self.ranks[0]
-            lead = self.cost.leading(rank.load if rank.batch.decodes else self._nothing, rank.pieces(), most)
-        else:
-            work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
-            lead = self.cost.lines_of(work).leading(most)
-        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s = lead
         end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
-        self._due = self.events.at(end_s, self._end, last=True)
+        self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
+        self._due = self.events.at(end_s, self._end, True)
         if self.reading is not None:
             for rank in self.ranks:
                 for job, tokens in rank.batch.chunks:

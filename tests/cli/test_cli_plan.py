@@ -120,6 +120,26 @@ def test_calibrated_from_a_benchmark(document, run, tmp_path):
     assert "cannot be read" in run(f"{LINE} --calibrate none.json")[2]
 
 
+@pytest.mark.parametrize(
+    "change", ["--input 1 --output 1", "--input 2K --output 1 --hit-rate 1", "--input 1 --output 2"]
+)
+def test_the_shortest_requests(change, document):
+    """One token is emitted by prefill: nobody decodes, and nothing is moved; a whole hit still computes a token."""
+    line = LINE.replace("--input 1K --output 64", change)
+    rows = [row for row in document(line)["rows"] if row["status"] == "plan"]
+    assert rows and all(row["simulated"]["met_share"] == 1 for row in rows)
+
+
+def test_an_absurd_load_ends(run):
+    status, out, _ = run(f"{LINE.replace('--rate 10', '--rate 1e9')} --layouts co-located,separated")
+    assert status == 1 and "4,096 workers" in out and "1e+09 requests/s" in out
+
+
+def test_runs_that_are_too_short_say_so(document):
+    line = LINE.replace("--output 64", "--output 4K").replace("--requests 300", "--requests 60")
+    assert any("too short" in note for note in document(f"{line} --layouts co-located")["notes"])
+
+
 def test_speculation_is_an_option(document, run):
     line = f"{LINE.replace('--ttft 0.5', '--ttft 2')} --layouts separated --draft lookup"
     assert "needs --acceptance" in run(line)[2]

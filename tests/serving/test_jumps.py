@@ -4,6 +4,10 @@ import dataclasses
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving_checked import ask, serve
+
 from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost, step_cost
@@ -12,9 +16,6 @@ from costlab.serving.gaps import WorstGaps
 from costlab.serving.lines import seconds_of, steps_before
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from serving_checked import ask, serve
 
 #: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals.
 CROSSING = StepCost(
@@ -83,7 +84,7 @@ def test_small_memories_preempt_and_crossings_happen():
     assert 1 < CROSSING.leading(load, (), 60)[0] < 60, "no term takes over from another"
     service, jumped = serve([ask(0.0, 100, 60)], [WorkerSpec(CROSSING, VllmV1(64, 16), 500, 4)])
     assert jumped.pools == ()
-    assert service.workers[0].ranks[0].taken == 2 + 59
+    assert service.workers[0].steps == 2 + 59
 
 
 def test_a_jump_costs_few_events():

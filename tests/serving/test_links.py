@@ -194,3 +194,14 @@ def test_set_up_and_bandwidth_explain_the_published_tables(name):
     ours = np.array([link.alone_s(per_token * n) for n in tokens]) * 1e3
     assert np.abs(ours / published_ms - 1).max() < 0.08
     assert bare.alone_s(per_token * 128) * 1e3 < 0.5 * published_ms[0]
+
+
+def test_a_transfer_cancelled_as_it_arrives_has_not_arrived():
+    """Another's post at that instant brings the link up to it, before anybody was told."""
+    shared = SharedLink(Link(100.0))
+    first = shared.post(0.0, "a", Pieces(100.0, 0.0, 0.0))
+    shared.post(1.0, "b", Pieces(100.0, 1.0, 0.0))
+    assert shared.under_way == 2
+    shared.cancel(1.0, first)
+    assert shared.under_way == 1
+    assert [done.key for done in shared.advance(2.0)] == ["b"]

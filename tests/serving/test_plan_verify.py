@@ -121,6 +121,8 @@ def test_a_lost_worker_is_felt():
                 assert plan.one_lost[pool.name] == 0
             else:
                 assert 0 <= plan.one_lost[pool.name] <= 1
+                less = layout_of(plan.candidate, given, LOAD, lost=pool.name)
+                assert less.chips == plan.candidate.chips - pool.worker.deployment.chips
     with pytest.raises(ValueError, match="has a single worker"):
         alone = next(p for p in found.plans[0].candidate.pools if p.workers == 1)
         layout_of(found.plans[0].candidate, given, LOAD, lost=alone.name)

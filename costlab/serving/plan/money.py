@@ -37,13 +37,14 @@ class Money:
         return self.usd_per_hour / 3600 / self.mean_tokens_per_s * 1e6
 
 
-def price(candidate: Candidate, demand: Demand, rents: Mapping[str, float]) -> Money:
+def price(candidate: Candidate, demand: Demand, rents: Mapping[str, float], running: float | None = None) -> Money:
     """Return what a plan costs at its mean load.
 
     Args:
         candidate: the plan.
         demand: the load that it was made for; the mean rate counts here.
         rents: USD per chip-hour, by chip.
+        running: mean sequences that decode, on all workers together; None: as many as by the closed form.
 
     Raises:
         ValueError: a chip without rent.
@@ -60,7 +61,8 @@ def price(candidate: Candidate, demand: Demand, rents: Mapping[str, float]) -> M
             raise ValueError(f"no rent of {pool.worker.chip} is known")
         rent_s = pool.chips * rents[pool.worker.chip] / 3600
         used += rent_s * pool.busy / demand.peak_factor
-        for name, share in _shares(candidate, pool, demand).items():
+        at_once = candidate.closed.running if running is None else running
+        for name, share in _shares(candidate, pool, demand, at_once).items():
             usd_s[name] += rent_s * share
     total_s = sum(usd_s.values())
     each = {name: usd_s[name] / rate * 1e6 if rate else math.nan for name, rate in tokens_s.items()}
@@ -75,12 +77,12 @@ def price(candidate: Candidate, demand: Demand, rents: Mapping[str, float]) -> M
     )
 
 
-def _shares(candidate: Candidate, pool: PlannedPool, demand: Demand) -> Mapping[str, float]:
+def _shares(candidate: Candidate, pool: PlannedPool, demand: Demand, running: float) -> Mapping[str, float]:
     """Which share of a pool's rent each class of tokens bears."""
     seconds = dict.fromkeys(("miss", "hit", "output"), 0.0)
     decodes = pool is candidate.decode
     if decodes:
-        seconds["output"] = _decode_s(pool.worker, candidate.closed.running / pool.workers / pool.worker.ranks, demand)
+        seconds["output"] = _decode_s(pool.worker, running / pool.workers / pool.worker.ranks, demand)
     reads = demand if not candidate.prefill else demand.where(0, candidate.threshold_tokens or 0)
     part = reads if decodes else demand.where(pool.least_tokens, pool.most_tokens)
     if part is not None:
@@ -90,6 +92,8 @@ def _shares(candidate: Candidate, pool: PlannedPool, demand: Demand) -> Mapping[
             seconds["miss"] += weight * mix.share * fresh_s
             seconds["hit"] += weight * mix.share * (read_s - fresh_s)
     total = sum(seconds.values())
+    if not total:  # a pool that decodes answers of one token, which prefill emits
+        return {"miss": 0.0, "hit": 0.0, "output": 1.0}
     return {name: each / total for name, each in seconds.items()}
 
 

@@ -87,13 +87,21 @@ class WorkerKind:
             before: tokens before them.
             busy: ranks that read.
         """
-        cost, load = self.cost, self.cost.mean_load(running, context)
-        for least, larger in self.cost.larger:
-            cost = larger if running >= least else cost
-        everyone = self.ranks * running + busy * chunk
+        own = running + chunk  # tokens of the slowest rank; all ranks together have so many times as many:
+        times = (self.ranks * running + busy * chunk) / own
         chunks = cast("Sequence[Chunk]", [(chunk, before)])
-        terms = [term.seconds(load, chunks, everyone) for term in (cost.compute, cost.memory, cost.link)]
-        return cost.fixed_s + (max(terms) if cost.overlap else sum(terms))
+        return self._like(times).seconds(self.cost.mean_load(running, context), chunks)
+
+    def _like(self, times: float) -> StepCost:
+        """The cost in which each token counts for so many, to within 1%."""
+        place = round(50 * math.log(times))
+        if place not in self._likes:
+            self._likes[place] = _of_alike(self.cost, math.exp(place / 50))
+        return self._likes[place]
+
+    @functools.cached_property
+    def _likes(self) -> dict[int, StepCost]:
+        return {}
 
     @functools.cached_property
     def _alike(self) -> StepCost:
@@ -115,7 +123,7 @@ class WorkerKind:
         return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
 
 
-def _of_alike(cost: StepCost, ranks: int) -> StepCost:
+def _of_alike(cost: StepCost, ranks: float) -> StepCost:
     """The cost in which each token counts for as many as there are ranks, where all ranks' tokens count."""
 
     def term(each: Coefficients) -> Coefficients:
@@ -331,27 +339,36 @@ class Answers:
         plain = self.worker.step_s(running, self.context)
         if self.prompts is None:
             return plain, 0.0, 0.0
-        chunk, before = self._chunk(running)
-        tokens_s = self.prompts.peak_per_s / ranks * self._new
-        token_s = plain
-        for _ in range(40):
-            mine = tokens_s * token_s / chunk
-            if mine > 1:
-                return math.inf, 0.0, 1.0
-            any_rank = 1 - (1 - mine) ** self.worker.ranks
-            busy = self.worker.ranks * mine / any_rank if any_rank > 0 else 1.0
-            extra = max(0.0, self.worker.chunk_step_s(running, self.context, chunk, before, busy) - plain)
-            last, token_s = token_s, self._settled(plain, extra, any_rank, mine, token_s)
-            if abs(token_s - last) <= 1e-6 * token_s:
+        found = self._long_steps(running, ranks, plain, plain)
+        while found is not None and abs(found[0] - found[1]) > 1e-4 * found[0]:
+            first = found
+            found = self._long_steps(running, ranks, plain, first[0])
+            if found is None:
                 break
-        return token_s, extra, mine
+            bend = found[0] - 2 * first[0] + first[1]  # Aitken's: where steps that shrink in proportion lead
+            ahead = first[1] - (first[0] - first[1]) ** 2 / bend if bend else found[0]
+            found = self._long_steps(running, ranks, plain, ahead if ahead > plain else found[0])
+        return (math.inf, 0.0, 1.0) if found is None else (found[0], found[2], found[3])
 
-    def _settled(self, plain: float, extra: float, any_rank: float, mine: float, token_s: float) -> float:
-        """The seconds of a step: solved at once for one rank, where the share of long steps grows with them."""
-        if self.worker.ranks == 1:
-            left = 1 - mine / token_s * extra
-            return plain / left if left > 0 else math.inf
-        return plain + any_rank * extra
+    def _long_steps(
+        self, running: float, ranks: int, plain: float, token_s: float
+    ) -> tuple[float, float, float, float] | None:
+        """Seconds of a step that follow from those taken, both; what a chunk adds; share of a rank's steps with one.
+
+        None where more prompts come than steps can read.
+        """
+        assert self.prompts is not None
+        chunk, before = self._chunk(running)
+        mine = self.prompts.peak_per_s / ranks * self._new * token_s / chunk
+        if mine > 1:
+            return None
+        any_rank = 1 - (1 - mine) ** self.worker.ranks
+        busy = self.worker.ranks * mine / any_rank if any_rank > 0 else 1.0
+        extra = max(0.0, self.worker.chunk_step_s(running, self.context, chunk, before, busy) - plain)
+        if self.worker.ranks > 1:
+            return plain + any_rank * extra, token_s, extra, mine
+        left = 1 - mine / token_s * extra  # of one rank at once: the share of long steps grows with them
+        return (plain / left, token_s, extra, mine / token_s * plain / left) if left > 0 else None
 
     def _chunk(self, running: float) -> tuple[float, float]:
         """Tokens of a chunk and tokens before it, in the mean: no whole numbers, so that times have no steps."""

@@ -82,6 +82,7 @@ class _Search:
         self.space, self.demand, self.objective = space, demand, objective
         self.form = ClosedForm(space, demand, objective)
         self.refused: list[Refused] = []
+        self._queues: dict[tuple[WorkerKind, int, float], Prompts] = {}
         self.least_ttft_s = self.least_tpot_s = math.inf  # of a single request, by any worker that holds it
 
     def found(self) -> SearchOutcome:
@@ -141,6 +142,15 @@ class _Search:
             f"a request of {longest:,} tokens keeps {needs / 1e9:.3g} GB on each chip, "
             f"{room / 1e9:.3g} GB are free beside the weights and a reserve of {self.space.reserve:.0%}",
         )
+
+    def _two_prompts(self, kind: WorkerKind, load: Demand) -> Reason | None:
+        """Why a rank of a prefill worker cannot hold a prompt that is read and one that is sent."""
+        longest = max(mix.input_tokens for mix in load.mixes)
+        needs, room = 2 * kind.room.kept_bytes(longest), kind.room.free_bytes * (1 - self.space.reserve)
+        if needs <= room:
+            return None
+        both = f"two prompts of {longest:,} tokens, one read and one sent, keep {needs / 1e9:.3g} GB on each chip"
+        return Reason("memory", f"{both}, {room / 1e9:.3g} GB are free beside the weights and the reserve")
 
     def _refuse(self, name: str, reason: Reason, usd_per_hour: float = math.nan) -> None:
         refused = Refused(name, reason, usd_per_hour)
@@ -220,7 +230,9 @@ class _Search:
         to = answers.worker
         name = f"{layout} {kind.deployment.chips} {kind.chip} prefill, {to.deployment.chips} {to.chip} decode"
         parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
-        queues = [Prompts(kind, load) for _, _, load in parts]
+        if reason := self._two_prompts(kind, parts[-1][2]):
+            return self._refuse(name, reason)
+        queues = [self._queue(kind, a, b, load) for a, b, load in parts]
         for queue in queues:
             self._note_alone(queue)
         link, chip_bytes_s = self.space.link_of(kind, to)
@@ -238,6 +250,12 @@ class _Search:
         pairs = tuple(zip(queues, sizes, strict=True))
         pool = _pool("decode", answers, workers)
         yield from self._within(_Sized(layout, pools, pool, answers, pairs, tuple(delays), threshold, link))
+
+    def _queue(self, kind: WorkerKind, least: int, most: float, load: Demand) -> Prompts:
+        """The prompts of a range of lengths at a kind of worker, which many pairs have alike."""
+        if (kind, least, most) not in self._queues:
+            self._queues[kind, least, most] = Prompts(kind, load)
+        return self._queues[kind, least, most]
 
     def _least(
         self, queues: Sequence[Prompts], answers: Answers, workers: int, delays: Sequence[float]
@@ -318,7 +336,8 @@ class _Search:
         batch = answers.at(workers)
         if batch is None:
             most = answers.most_running
-            return Reason("TPOT", f"a rank may run {most} sequences, and {MOST_WORKERS:,} workers do not keep up")
+            ranks = f"{MOST_WORKERS:,} workers of {answers.worker.ranks} x {most:,} sequences"
+            return Reason("load", f"{ranks} do not keep up with {self.demand.peak_per_s:,.4g} requests/s")
         many = [(queue, MOST_WORKERS) for queue in queues]
         objective, share = self.objective, self.objective.share
         figures = self.form.figures(answers, workers, many, delays or ())

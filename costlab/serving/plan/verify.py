@@ -17,6 +17,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class SimulatedPlan:
     candidate: Candidate  # what it is, with its closed form
     simulated: Figures  # the same figures, simulated at the peak load
     requests: int  # that were simulated
+    short: bool  # whether that was too short to tell if a queue grows
     one_lost: Mapping[str, float]  # share that meets the objective at the mean load with a worker gone, by pool
     runs: int  # seeded runs with uncertain step times
     met_runs: int  # of them, those that met the objective
@@ -86,6 +88,15 @@ class _Trial:
     requests: int = 0  # 0: as many as make a steady run
 
 
+class _Tried(NamedTuple):
+    """What came of it."""
+
+    figures: Figures
+    reason: Reason | None  # why the objective was missed
+    requests: int  # that were simulated
+    short: bool  # whether the run was too short to tell if a queue grows
+
+
 @dataclass(frozen=True)
 class _Trials:
     """Runs simulations; it can be sent to another process."""
@@ -94,8 +105,8 @@ class _Trials:
     demand: Demand
     objective: Objective
 
-    def __call__(self, trial: _Trial) -> tuple[Figures, Reason | None, int]:
-        """Return the figures, why the objective was missed, and how many requests there were."""
+    def __call__(self, trial: _Trial) -> _Tried:
+        """Run a simulation."""
         load = self.demand if trial.peak else dataclasses.replace(self.demand, peak_factor=1.0)
         latency_s = self._latency_s(trial.candidate)
         number = trial.requests or self._number(load, latency_s)
@@ -104,7 +115,8 @@ class _Trials:
         layout = layout_of(trial.candidate, self.space, load, trial.factor, trial.lost)
         requests = load.requests(number, np.random.default_rng(trial.seed))
         report = simulate(requests, layout, recorder=recorder, seed=trial.seed)
-        return _figures(report, self.objective), self._reason(report), number
+        short = report.stability.verdict == "too short"
+        return _Tried(_figures(report, self.objective), self._reason(report), number, short)
 
     def _latency_s(self, candidate: Candidate) -> float:
         longest = max(mix.output_tokens for mix in self.demand.mixes)
@@ -190,7 +202,7 @@ def plan_serving(
     found = search(space, demand, objective)
     trials = _Trials(space, demand, objective)
 
-    def run(points: Sequence[_Trial]) -> list[tuple[Figures, Reason | None, int]]:
+    def run(points: Sequence[_Trial]) -> list[_Tried]:
         outcomes = sweep(trials, points, jobs=jobs, scheduler=scheduler, progress=progress)
         for outcome in outcomes:
             if outcome.result is None:
@@ -204,14 +216,14 @@ def plan_serving(
     return Planning(tuple(plans), (*found.refused, *refused), beaten, done, found.infeasible)
 
 
-_Passed = tuple[Candidate, Figures, int]
-_Run = Callable[[Sequence[_Trial]], list[tuple[Figures, Reason | None, int]]]
+_Passed = tuple[Candidate, _Tried]
+_Run = Callable[[Sequence[_Trial]], list[_Tried]]
 
 
 def _costs(passed: _Passed) -> tuple[float, float, float]:
     """What plans are weighed by."""
-    candidate, figures, _ = passed
-    return candidate.usd_per_hour, figures.ttft_s, figures.tpot_s
+    candidate, tried = passed
+    return candidate.usd_per_hour, tried.figures.ttft_s, tried.figures.tpot_s
 
 
 def _try_all(
@@ -226,16 +238,16 @@ def _try_all(
         batch, waiting = waiting[: most - done], waiting[most - done :]
         done += len(batch)
         results = run([_Trial(candidate, seed, requests=requests) for candidate, _ in batch])
-        for (candidate, repairs), (figures, reason, number) in zip(batch, results, strict=True):
-            if reason is None:
-                passed.append((candidate, figures, number))
+        for (candidate, repairs), tried in zip(batch, results, strict=True):
+            if tried.reason is None:
+                passed.append((candidate, tried))
                 cheapest = min(_costs(each)[0] for each in passed)
                 if repairs <= 0 and candidate.usd_per_hour <= cheapest:  # the closed form may have asked for too many
                     waiting += [(smaller, -1) for smaller in _trimmed(candidate, trials)]
                 continue
-            larger = _enlarged(candidate, reason, trials) if 0 <= repairs < MOST_REPAIRS else None
+            larger = _enlarged(candidate, tried.reason, trials) if 0 <= repairs < MOST_REPAIRS else None
             if larger is None or done >= most:
-                refused.append(Refused(candidate.name, reason, candidate.usd_per_hour))
+                refused.append(Refused(candidate.name, tried.reason, candidate.usd_per_hour))
             else:
                 waiting.append((larger, repairs + 1))
     passed.sort(key=_costs)
@@ -294,25 +306,25 @@ def _assessed(
     rng = np.random.default_rng(seed)
     factors = (1 + SPREAD * (2 * rng.random(runs) - 1)).tolist()
     points: list[_Trial] = []
-    for candidate, _, number in passed:
+    for candidate, tried in passed:
         names = dict.fromkeys(pool.name for pool in candidate.pools)
         points += [
             _Trial(candidate, seed, lost=name, peak=False, requests=requests)
             for name in names
             if _spare(candidate, name)
         ]
-        half = requests or max(LEAST_REQUESTS, number) // 2
+        half = requests or max(LEAST_REQUESTS, tried.requests) // 2
         points += [_Trial(candidate, seed + 1 + i, factor, requests=half) for i, factor in enumerate(factors)]
     results = dict(zip(map(id, points), run(points), strict=True)) if points else {}
     plans = []
-    for candidate, figures, number in passed:
+    for candidate, tried in passed:
         mine = [point for point in points if point.candidate is candidate]
         lost = {pool.name: 0.0 for pool in candidate.pools}
-        lost |= {point.lost: results[id(point)][0].met for point in mine if point.lost}
-        met = sum(results[id(point)][1] is None for point in mine if not point.lost)
+        lost |= {point.lost: results[id(point)].figures.met for point in mine if point.lost}
+        met = sum(results[id(point)].reason is None for point in mine if not point.lost)
         known = all(pool.worker.chip in space.rents for pool in candidate.pools)
-        money = price(candidate, demand, space.rents) if known else None
-        plans.append(SimulatedPlan(candidate, figures, number, lost, runs, met, money))
+        money = price(candidate, demand, space.rents, tried.figures.running) if known else None
+        plans.append(SimulatedPlan(candidate, tried.figures, tried.requests, tried.short, lost, runs, met, money))
     return plans
 
 

@@ -26,4 +26,4 @@ class Scheduler(Protocol):
         """Admit and preempt jobs of a rank, and return its next step."""
 
 
-__all__ = ["Batch", "Orca", "PrefillFirst", "Sarathi", "Scheduler", "VllmV1"]
+__all__ = ["Orca", "PrefillFirst", "Sarathi", "Scheduler", "VllmV1"]
