@@ -6,7 +6,7 @@ lists; NVIDIA's replay gives the same times (`benchmarks/serving.py`).
 
 import math
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 
@@ -92,17 +92,6 @@ def fluid_batch(rate, tokens, step, per_sequence):
     return batch, step + per_sequence * batch
 
 
-# --- a transfer --------------------------------------------------------------------------------------------------
-
-
-def layered_end(prefill, layers, transfer):
-    """When the last layer's KV has arrived, if each layer's is sent as soon as it is computed and the link is free."""
-    end = 0.0
-    for layer in range(1, layers + 1):
-        end = max(end, prefill * layer / layers) + transfer
-    return end
-
-
 # --- engines, a step at a time -----------------------------------------------------------------------------------
 
 
@@ -142,7 +131,7 @@ class Rules:
     whole_prompt: bool = False
 
 
-def engine(calls, step_s, rules, choose, at_once=None):
+def engine(calls, step_s, rules, choose, ranks=1, users=None):
     """Serve calls on one worker until all are done.
 
     Args:
@@ -150,36 +139,42 @@ def engine(calls, step_s, rules, choose, at_once=None):
         step_s: seconds of a step [(tokens before, new tokens, call)].
         rules: the scheduler's options.
         choose: who computes how many tokens in a step, with their blocks taken: `vllm`, `sarathi`, ...
-        at_once: if given, so many users, each of whom sends the next call when an answer is there.
+        ranks: replicas that get calls in turn, and step together, as long as the slowest.
+        users: if given, so many send one call at first, and the next when an answer is there: behind the next step.
 
     Returns:
         The calls, in the order given, with the time of each token; and [(end of a step, its seconds, who took part)].
     """
     calls = [call if isinstance(call, Call) else Call(*call, name) for name, call in enumerate(calls)]
     coming = sorted(calls, key=lambda call: (call.arrival, call.name))
-    later = coming[at_once:] if at_once else []
+    later = coming[users:] if users else []
     del coming[len(coming) - len(later) :]
-    waiting, running, now, steps = [], [], 0.0, []
-    while coming or waiting or running:
-        if not waiting and not running:
+    places = [([], []) for _ in range(ranks)]
+    turns, asked, now, steps = cycle(places), [], 0.0, []
+    while coming or asked or any(waiting or running for waiting, running in places):
+        if not any(waiting or running for waiting, running in places):
+            if not coming or coming[0].arrival > now:
+                coming, asked = asked + coming, []
             now = max(now, coming[0].arrival)
         while coming and coming[0].arrival <= now:
-            waiting.append(coming.pop(0))
-        doing = choose(waiting, running, rules)
-        assert doing, f"nothing to do with {len(waiting)} waiting and {len(running)} running"
-        seconds = step_s([(call.computed, new, call) for call, new in doing])
+            next(turns)[0].append(coming.pop(0))
+        doing = [choose(waiting, running, rules) for waiting, running in places]
+        assert any(doing), "nothing to do"
+        coming, asked = coming + asked, []
+        seconds = max(step_s([(call.computed, new, call) for call, new in each]) for each in doing)
         now += seconds
-        steps.append((now, seconds, [call.name for call, _ in doing]))
-        for call, new in doing:
-            call.computed += new
-            if not call.left:
-                call.times.append(now)
-                call.reads = False
-            if len(call.times) == call.output:
-                running.remove(call)
-                if later:
-                    coming.append(later.pop(0))
-                    coming[-1].arrival = now
+        steps.append((now, seconds, [call.name for each in doing for call, _ in each]))
+        for (_, running), each in zip(places, doing, strict=True):
+            for call, new in each:
+                call.computed += new
+                if not call.left:
+                    call.times.append(now)
+                    call.reads = False
+                if len(call.times) == call.output:
+                    running.remove(call)
+                    if later:
+                        asked.append(later.pop(0))
+                        asked[-1].arrival = now
     return calls, steps
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from serving.serving_oracles import Call, Rules, engine, linear, poisson, vllm
 
 from costlab import roofline
+from costlab.cache import PrefixCache
+from costlab.cache.tiers import Tier
 from costlab.roofline.mixed import StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.layouts import WorkerPool, colocated, separated
@@ -168,8 +170,8 @@ def test_lengths_that_are_none_are_an_error_that_names_the_request(wrong):
 
 
 def test_an_answer_of_no_tokens_is_a_rejection_that_is_counted():
-    report = run([(0.0, 10, 10), (0.1, 10, 0), (0.2, 10, -3)], colocated(pool()))
-    assert (report.accounts.finished, report.accounts.rejected) == (1, {"no output tokens asked for": 2})
+    report = run([(0.0, 10, 10), (0.1, 10, 0)], colocated(pool()))
+    assert (report.accounts.finished, report.accounts.rejected) == (1, {"no output tokens asked for": 1})
 
 
 # --- inference-sim pull request 325: a server idle while work waits ----------------------------------------------
@@ -208,6 +210,23 @@ def test_an_answer_of_n_tokens_takes_n_minus_one_decode_steps():
     cost = StepCost.fixed(1.0, 0.25)
     (record,) = run([(0.0, 10, 9)], colocated(pool(cost=cost))).records
     assert (record.first_s, record.last_s) == (1.0, 1.0 + 8 * 0.25)
+
+
+# --- nano-vllm 144: a prompt that is cached whole has nothing to compute; one that was preempted counts as a prompt
+
+
+@pytest.mark.parametrize("prompt", [512, 600, 1024])
+def test_a_prompt_that_is_cached_whole_still_computes_a_token(prompt):
+    """All blocks are found, the last, open one too; but the last token is computed, as it yields the answer's first."""
+    scheduler = VllmV1(2048, 16)
+    spec = WorkerSpec(COST, scheduler, 100_000, cache=lambda: PrefixCache([Tier("HBM")], 1.0, page_tokens=512))
+    blocks = tuple(range(-(-prompt // 512)))
+    requests = [Request(10.0 * i, prompt, 5, blocks) for i in range(3)]
+    report = simulate(requests, colocated(WorkerPool(spec)), recorder=Recorder(records=True))
+    first, *others = (record.first_s - record.arrival_s for record in report.records)
+    assert first == pytest.approx(0.004 + 1e-4 * prompt, rel=1e-12)
+    assert others == [pytest.approx(0.004 + 1e-4, rel=1e-9)] * 2
+    assert sum(each.cached_tokens for each in report.pools) == 2 * (prompt - 1)
 
 
 # --- dynamo pull request 10940: a log of steps that nobody empties -----------------------------------------------

@@ -16,6 +16,7 @@ from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
 from costlab.traces import Request
+from costlab.traces.arrivals import ClosedLoop
 
 PUBLISHED = catalog.tables().serving
 
@@ -132,11 +133,7 @@ def test_two_a10_engines_lose_in_first_tokens_and_win_in_gaps_at_equal_throughpu
 
 
 def test_a_watermark_trades_preemptions_for_later_first_tokens_and_the_best_one_is_inside():
-    """vLLM's table on Qwen2.5-7B: 128 users, a memory for half of their answers.
-
-    Users ask again when they have an answer; as a new request is admitted only when nobody waits who was there before,
-    that is the same as all requests waiting from the beginning, of which 128 run.
-    """
+    """vLLM's table on Qwen2.5-7B: 128 users who ask again when they have an answer, and memory for half of them."""
     table = PUBLISHED.tables["vllm-watermark"]
     cost = StepCost.linear(0.004, token_s=8e-6, context_s=1e-8)
     rows = []
@@ -158,16 +155,13 @@ def test_a_watermark_trades_preemptions_for_later_first_tokens_and_the_best_one_
 def watermarked(table, cost, watermark, seed):
     """Preemptions, output tokens a second, first tokens of 99% and in the mean, gaps of 99%."""
     rng = np.random.default_rng(seed)
-    lengths = [
-        rng.integers(0.8 * mean, 1.2 * mean, table.requests) for mean in (table.input_tokens, table.output_tokens)
-    ]
-    requests = [Request(1e-9 * i, int(p), int(n), ()) for i, (p, n) in enumerate(zip(*lengths, strict=True))]
-    spec = WorkerSpec(cost, VllmV1(8192, table.concurrency, watermark=watermark), table.kv_tokens)
-    report = simulate(requests, colocated(WorkerPool(spec)), recorder=Recorder(records=True))
-    answered = [0.0] * table.concurrency + sorted(record.last_s for record in report.records)
-    firsts = [record.first_s - asked for record, asked in zip(report.records, answered, strict=False)]
-    preemptions = sum(pool.preemptions for pool in report.pools)
-    return preemptions, report.output_tokens_per_s, np.quantile(firsts, 0.99), np.mean(firsts), report.gaps.p99
+    means = table.input_tokens, table.output_tokens
+    lengths = [rng.integers(0.8 * mean, 1.2 * mean, table.requests).tolist() for mean in means]
+    calls = ([Request(0.0, prompt, answer, ())] for prompt, answer in zip(*lengths, strict=True))
+    spec = WorkerSpec(cost, VllmV1(8192, table.running, watermark=watermark), table.kv_tokens)
+    report = simulate(ClosedLoop(table.concurrency, table.requests, calls), colocated(WorkerPool(spec)))
+    ttft, (pool,) = report.overall.ttft, report.pools
+    return pool.preemptions, report.output_tokens_per_s, ttft.p99, ttft.mean, report.gaps.p99
 
 
 # --- Sarathi's chunks --------------------------------------------------------------------------------------------

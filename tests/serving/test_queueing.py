@@ -5,33 +5,25 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from serving.serving_oracles import (
-    Rules,
     constant_wait,
     deterministic_ttft,
-    engine,
     fluid_batch,
+    kiefer_wolfowitz,
     lindley,
-    linear,
-    orca,
     pipeline_ttft,
     poisson,
     pollaczek_khinchine,
-    prefill_first,
-    sarathi,
     shared_sojourn,
     tensor_ttft,
-    vllm,
 )
-from serving.serving_oracles import separated as separated_engines
 
 from costlab.roofline.mixed import StepCost
-from costlab.serving.layouts import WorkerPool, colocated, separated
-from costlab.serving.links import Link, SentBytes
+from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.recorder import Recorder
-from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
+from costlab.serving.schedulers import VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
 from costlab.traces import Request
 
@@ -43,9 +35,13 @@ def served(requests, cost, scheduler, tokens=AMPLE, block=16, workers=1, jumps=T
     spec = WorkerSpec(cost, scheduler, tokens, block)
     calls = (Request(*request, ()) for request in requests)
     layout = colocated(WorkerPool(spec, workers, "round robin"))
-    report = simulate(calls, layout, recorder=Recorder(records=True), jumps=jumps)
+    report = recorded(calls, layout, jumps)
     assert report.accounts.finished == len(requests)
     return report
+
+
+def recorded(requests, layout, jumps=True):
+    return simulate(requests, layout, recorder=Recorder(records=True), jumps=jumps)
 
 
 def waits_of(report, services):
@@ -91,12 +87,8 @@ def test_constant_services_in_turns_are_one_queue_for_all_servers(servers):
     """M/D/c path by path: with equal services the k-th customer gets the server of the (k - c)-th."""
     arrivals = poisson(0.8 * servers / 0.5, 3000, seed=servers)
     report = served([(t, 100, 1) for t in arrivals], StepCost.fixed(0.5, 0.0), ONE, workers=servers)
-    free, expected = [0.0] * servers, []
-    for arrival in arrivals:
-        first = free.index(min(free))
-        expected.append(max(0.0, free[first] - arrival))
-        free[first] = arrival + expected[-1] + 0.5
-    assert waits_of(report, [0.5] * 3000) == pytest.approx(expected, abs=1e-9)
+    services = [0.5] * 3000
+    assert waits_of(report, services) == pytest.approx(kiefer_wolfowitz(arrivals, services, servers), abs=1e-9)
 
 
 # --- what the recursion has in the mean --------------------------------------------------------------------------
@@ -254,79 +246,7 @@ def test_littles_law_holds_exactly_over_a_finished_run():
     rate = latency.count / report.span_s
     assert report.area_s == pytest.approx(area, rel=1e-9)
     assert report.mean_in_system == pytest.approx(rate * latency.mean, rel=1e-9)
-
-
-# --- schedulers, step by step ------------------------------------------------------------------------------------
-
-SECONDS = {"token": 2e-5, "pair": 1e-9, "sequence": 1e-5, "context": 1e-7}
-COST = StepCost.linear(
-    prefill_step_s=0.01, decode_step_s=0.002, **{f"{name}_s": value for name, value in SECONDS.items()}
-)
-SCHEDULERS = {
-    "vllm": (vllm, lambda r: VllmV1(r.budget, min(r.running, r.budget), r.long_prefill, r.watermark, r.whole_prompt)),
-    "sarathi": (sarathi, lambda r: Sarathi(r.budget, r.running, r.watermark)),
-    "orca": (orca, lambda r: Orca(r.running)),
-    "prefill first": (prefill_first, lambda r: PrefillFirst(r.budget, r.running, r.watermark)),
-}
-few = st.integers(1, 60)
-
-
-@st.composite
-def crowds(draw):
-    """Rules with little memory, and requests that fit it one at a time, no two of which come at once."""
-    rules = Rules(
-        draw(st.integers(4, 60)),
-        draw(st.sampled_from([1, 4, 16])),
-        draw(st.sampled_from([8, 32, 256])),
-        draw(st.sampled_from([2, 8])),
-        draw(st.sampled_from([0.0, 0.1])),
-        draw(st.sampled_from([0, 0, 5])),
-        draw(st.booleans()),
-    )
-    most = rules.blocks * rules.block
-    drawn = draw(st.lists(st.tuples(st.integers(1, 400), few, few), min_size=1, max_size=25))
-    arrivals = accumulate(gap * 1.37e-4 for gap, _, _ in drawn)
-    return rules, [(t, min(p, most // 2), min(n, most // 2)) for t, (_, p, n) in zip(arrivals, drawn, strict=True)]
-
-
-@pytest.mark.parametrize("jumps", [True, False])
-@pytest.mark.parametrize("name", SCHEDULERS)
-@given(crowds())
-@example((Rules(19, 1, 32, 8), [(0.0, 1, 1), (0.001, 8, 4), (0.002, 8, 4)]))  # two prompts end where nobody decodes
-@example((Rules(4, 1, 8, 2), [(1e-4, 1, 1), (0.0103, 2, 2), (0.0104, 2, 1)]))  # the same behind an idle time
-def test_a_scheduler_takes_the_steps_of_its_short_form(name, jumps, drawn):
-    """First tokens, last tokens, worst gaps and preemptions, with blocks short: as by plain lists, a step at a time.
-
-    Of vLLM's those plain lists have the same times as NVIDIA's replay, which `benchmarks/serving.py` checks.
-    """
-    rules, requests = drawn
-    choose, ours = SCHEDULERS[name]
-    calls, _ = engine(requests, linear(0.01, 0.002, **SECONDS), rules, choose)
-    report = served(requests, COST, ours(rules), rules.blocks * rules.block, rules.block, jumps=jumps)
-    for call, record in zip(calls, report.records, strict=True):
-        gaps = np.diff(call.times)
-        assert (record.first_s, record.last_s) == pytest.approx((call.times[0], call.times[-1]), abs=1e-9)
-        assert record.worst_gap_s == pytest.approx(gaps.max() if gaps.size else math.nan, abs=1e-9, nan_ok=True)
-    assert sum(each.preemptions for each in report.pools) == sum(call.preempted for call in calls)
-
-
-@pytest.mark.parametrize("jumps", [True, False])
-@given(crowds(), st.sampled_from([0.0, 0.003, 0.2]))
-def test_separated_phases_are_two_engines_and_a_delay(jumps, drawn, latency):
-    """Prefill's times make decode's arrivals, a set-up time and bytes later; with ample memory nothing pushes back."""
-    _, requests = drawn
-    rules = Rules(budget=64, running=8)
-    calls = separated_engines(requests, linear(0.01, 0.002, **SECONDS), rules, lambda prompt: latency + prompt * 1e-5)
-    pool = WorkerPool(WorkerSpec(COST, VllmV1(64, 8), AMPLE))
-    layout = separated(pool, pool, Link(1e8, latency), SentBytes.per_token(1000.0), shared_by="receiver")
-    links = len({call.times[0] for call in calls})
-    report = simulate((Request(*r, ()) for r in requests), layout, recorder=Recorder(records=True), jumps=jumps)
-    assume(links == len(calls) and no_two_at_once(calls, latency))
-    for call, record in zip(calls, report.records, strict=True):
-        assert (record.first_s, record.last_s) == pytest.approx((call.times[0], call.times[-1]), abs=1e-9)
-
-
-def no_two_at_once(calls, latency):
-    """Whether no two transfers share the link."""
-    spans = sorted((call.times[0], call.times[0] + latency + call.prompt * 1e-5) for call in calls if call.output > 1)
-    return all(end <= start for (_, end), (start, _) in pairwise(spans))
+    (pool,) = report.pools
+    assert (pool.entered, pool.left) == (500, 500)
+    assert pool.residence_s == pytest.approx(latency.total, rel=1e-9)
+    assert pool.area_s == pytest.approx(area, rel=1e-9)
