@@ -274,7 +274,7 @@ ENDURING, TIED = Patience(), [(0, 1, 1), (0, 1, 1), (0, 90, 2), (0, 608, 2)]
 
 # found by search: a worker came back and served nobody who waited; a lost job was given room; decode read what it had
 # room for already; a transfer arrived at the moment of an outage
-@example({}, [(12, 1, 2)], [died("decode", repair_s=3.0)], Recovery(2.0, 0), ENDURING, 1, False)
+@example({}, [(12, 1, 2)], [died("decode", repair_s=3.0)], Recovery(5.0, 0), ENDURING, 1, False)
 @example(
     {"order": "decode last"},
     [(0, 90, 2), (0, 464, 2), (0, 863, 2), (1, 1, 2)],
