@@ -28,7 +28,7 @@ from costlab.nn.serving.worker import WorkerFault
 from costlab.nn.speculative.counted import counted
 
 EXAMPLES = FULL_EXAMPLES // 25
-PAGES, TOKENS = 24, 8  # of a worker's pool, so small that requests wait for one another
+PAGES, TOKENS = 14, 8  # of a worker's pool, so small that requests wait for one another
 
 LAYOUTS = {
     "separated": (SEPARATED, None),
@@ -56,7 +56,7 @@ def separated() -> Iterator[Engine]:
 
 @settings(max_examples=EXAMPLES)
 @given(
-    sizes=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 16)), min_size=1, max_size=8),
+    sizes=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 16)), min_size=1, max_size=7),
     seed=st.integers(0, 1000),
 )
 def test_a_batch_equals_one_process_token_for_token(engine: Engine, sizes: list[tuple[int, int]], seed: int) -> None:
@@ -88,6 +88,12 @@ def test_what_pages_held_before_is_not_read(engine: Engine) -> None:
     assert [each.tokens for each in engine.serve(requests)] == [alone(each) for each in requests]
 
 
+def test_whole_floats_are_counts(separated: Engine) -> None:
+    (request,) = requests_of([(9, 3)])
+    (result,) = separated.serve([TextRequest(request.prompt, 3.0)])  # type: ignore[arg-type]
+    assert result.tokens == alone(request)
+
+
 def test_requests_come_at_their_times(separated: Engine) -> None:
     """Tokens are timed from the arrival; a request is not begun before it, in whatever order they are given."""
     late, early = requests_of([(20, 3), (20, 3)], seed=2)
@@ -115,8 +121,9 @@ def test_a_request_joins_the_batch_and_leaves_it_between_two_steps() -> None:
         until(engine, 1, "moving")
         resume(engine, "decode 0")
         steps = [set(each.requests) for each in engine.activities if each.kind == "decode"]
-        assert steps[:3] == [{0}] * 3
-        assert steps[3:] == [{0, 1}] * 5 + [{1}] * 6
+        first = steps.index({0, 1})  # 2 where the copy was there before the third step began
+        assert first in (2, 3)
+        assert steps == [{0}] * first + [{0, 1}] * (8 - first) + [{1}] * (3 + first)
         assert [engine.take(number).tokens for number in numbers] == [alone(each) for each in requests]
         check_idle(engine)
 
@@ -125,7 +132,7 @@ def test_a_request_joins_the_batch_and_leaves_it_between_two_steps() -> None:
 
 
 def test_too_long_is_rejected_and_counted(separated: Engine) -> None:
-    """Beyond the context, and beyond a pool; what fits to the last token is served."""
+    """Beyond the context, and beyond a pool; what fits to the last token is served. After sglang #30233."""
     before, room = separated.accounts(), PAGES * TOKENS
     context = model().size.context
     requests = requests_of([(context - 9, 10), (room, 2), (room, 1), (1, room), (room - 4, 5)], seed=4)
@@ -204,8 +211,8 @@ def test_a_table_that_lost_a_page_is_noticed() -> None:
 
 @pytest.mark.parametrize("state", ["queued", "prefill", "moving", "decode"])
 def test_a_cancelled_request_gives_its_pages_back(separated: Engine, state: str) -> None:
-    """In whichever state: also between prefill's end and decode, where nobody else would ever free them."""
-    requests = requests_of([(100, 50), (80, 20), (30, 30)], seed=6)
+    """In whichever state: also between prefill's end and decode, where nobody else would free them (vllm PR #41269)."""
+    requests = requests_of([(60, 40), (50, 20), (30, 30)], seed=6)
     numbers = [separated.submit(each) for each in requests]
     until(separated, numbers[0], state)
     before = separated.accounts()["cancelled"]
@@ -227,9 +234,10 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
     """Decode stops half-way through a copy, for as long as it likes: nobody gets the pages before it has gone on.
 
     The second request needs pages of the first in both pools. Had it got them, it would have been read by now, and
-    decode would have copied its keys for the first request's, or written the first's over its own.
+    decode would have copied its keys for the first request's (vllm #21570), or written the first's over its own (sglang
+    #24527).
     """
-    requests = requests_of([(120, 40), (120, 40)], seed=7)
+    requests = requests_of([(60, 20), (60, 20)], seed=7)
     stop = WorkerFault("decode 0", "transfer", 0, signal=signal.SIGSTOP)
     with Engine(model(), SEPARATED, pages=PAGES, page_tokens=TOKENS, faults=[stop]) as engine:
         numbers = [engine.submit(each) for each in requests]
@@ -241,7 +249,7 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
         for _ in range(20):
             engine.step(0.01)
             assert engine.result(1).state == "queued"
-            assert engine.table.counts(0)["moving"] == 15
+            assert engine.table.counts(0)["moving"] == 8
         resume(engine, "decode 0")
         results = [engine.take(number) for number in numbers]
         assert [each.state for each in results] == ["cancelled" if cancelled else "finished", "finished"]
@@ -256,7 +264,8 @@ def test_pages_are_another_s_only_after_their_reader_has_let_go(cancelled: bool)
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"prompt": b""}, "at least one byte"),
+        ({"prompt": b""}, "at least one, got b''"),
+        ({"prompt": "text"}, "should be bytes"),
         ({"output_tokens": 0}, "output_tokens"),
         ({"output_tokens": float("nan")}, "output_tokens"),
         ({"output_tokens": 1.5}, "output_tokens"),

@@ -35,9 +35,9 @@ def test_layouts_are_measured_side_by_side() -> None:
     found = measure_layouts(model(), requests_of([(40, 3), (20, 5)]), rounds=1)
     assert list(found) == ["separated", "co-located", "co-located, in pieces"]
     for times in found.values():
-        assert all(0 < value < 60 or value == times.tokens_per_s for value in astuple(times))
-        assert times.ttft_p90_s >= times.ttft_s * 0.5 and times.worst_gap_s <= times.gap_p99_s * 4
-        assert times.tokens_per_s > 0
+        assert all(0 < value < float("inf") for value in astuple(times))
+        assert times.ttft_p90_s >= times.ttft_s  # of two requests
+        assert times.gap_p99_s >= times.gap_s
 
 
 @pytest.mark.parametrize("roles", [SEPARATED, COLOCATED])
@@ -62,7 +62,7 @@ def test_a_timeline_tells_each_worker_s_work_once(roles: tuple[Role, ...]) -> No
         assert set(kinds[reads + len(moves) :]) == ({"decode"} if len(request["token_s"]) > 1 else set())
         read = max(end for _, kind, _, end, _ in own if kind == "prefill")
         assert request["token_s"][0] == pytest.approx(read, abs=3e-5)
-        assert request["token_s"][-1] == pytest.approx(max(each[3] for each in own), abs=0.2)
+        assert request["token_s"][-1] == pytest.approx(max(each[3] for each in own), abs=3e-5)
 
 
 def test_loads() -> None:

@@ -16,7 +16,7 @@ import pytest
 from serving.engine_texts import alone, arch_bytes, check_accounts, check_idle, finish, model, requests_of, steps
 
 from costlab.nn.serving.engine import COLOCATED, SEPARATED, Engine
-from costlab.nn.serving.worker import ReadPrompt, WorkerFault
+from costlab.nn.serving.worker import PullPages, ReadPrompt, WorkerFault
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(60, 9), (45, 12), (70, 1), (20, 15), (52, 7)]
@@ -39,7 +39,8 @@ def test_a_worker_killed_at_a_stage_loses_and_doubles_nothing(roles, worker, sta
     """The second request's worker kills itself there, and another takes its place.
 
     What was at work is charged with a try; what was only waiting is not. A prompt that was read is copied although its
-    reader is dead: only what a dead decode worker held is copied a second time.
+    reader is dead: only what a dead decode worker held is copied a second time. After sglang PR #29482 and
+    tt-inference-server #4081.
     """
     requests = requests_of(SIZES)
     fault = WorkerFault(worker, stage, 1, at=3 if stage == "decode" else 1)
@@ -76,6 +77,42 @@ def test_a_request_that_kills_each_worker_fails_and_the_others_do_not() -> None:
         check_idle(engine)
 
 
+def test_a_dead_prefill_worker_holds_no_place_in_decode() -> None:
+    """What decode had reserved is free by the time that the death is known, and taken once more (sglang PR #28651)."""
+    request = requests_of(SIZES)[0]
+    with Engine(model(), SEPARATED, faults=[WorkerFault("prefill 0", "prefill", 0)], **SMALL) as engine:
+        engine.submit(request)
+        stepping = steps(engine)
+        while not engine.deaths:
+            next(stepping)
+        assert engine.table.counts()["free"] == engine.table.total
+        assert engine.result(0).state == "queued"
+        finish(engine)
+        result = engine.take(0)
+        assert (result.state, result.tokens, result.tries) == ("finished", alone(request), 1)
+        check_idle(engine)
+
+
+def test_what_decode_refuses_gives_prefill_its_pages_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that it cannot carry out, each time: the request fails, the others are served (vllm PR #41269)."""
+    requests = requests_of(SIZES)
+    with Engine(model(), SEPARATED, **SMALL) as engine:
+        send = engine._fleet.send
+
+        def garbled(worker: int, order: object) -> None:
+            bad = isinstance(order, PullPages) and order.request == 1
+            send(worker, replace(order, pages=[10**6] * 9) if bad else order)
+
+        monkeypatch.setattr(engine._fleet, "send", garbled)
+        results = engine.serve(requests)
+        assert [each.state for each in results] == ["finished", "failed", "finished", "finished", "finished"]
+        assert "IndexError" in results[1].reason
+        assert [each.tokens for each in results if each.state == "finished"] == [
+            alone(each) for each in (requests[0], *requests[2:])
+        ]
+        check_idle(engine)
+
+
 def test_no_retries() -> None:
     with Engine(model(), SEPARATED, faults=[WorkerFault("decode 0", "decode", 0, at=2)], retries=0, **SMALL) as engine:
         (result,) = engine.serve(requests_of(SIZES[:1]))
@@ -108,7 +145,7 @@ def test_an_error_in_a_worker_is_told() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_dies_and_whoever_leaves_all_pages_come_home(seed: int) -> None:
-    """Random deaths at random stages, random cancellings: what comes ends once, and nothing stays taken."""
+    """Random deaths at random stages, random cancellings: what comes ends once, nothing stays taken (vllm #46283)."""
     rng = np.random.default_rng(seed)
     requests = requests_of([(int(rng.integers(1, 90)), int(rng.integers(1, 15))) for _ in range(7)], seed)
     kinds = [("prefill 0", s) for s in ("arrived", "prefill", "prefilled")]

@@ -87,10 +87,12 @@ class Engine:
         silence_s: float = 60.0,
         faults: Sequence[WorkerFault] = (),
     ) -> None:
-        _check(roles, pages=pages, page_tokens=page_tokens, seats=seats)
+        _check(roles)
+        pages, page_tokens = checks.count(pages, "pages"), checks.count(page_tokens, "page_tokens")
+        seats, retries = checks.count(seats, "seats"), checks.whole(retries, "retries")
         if chunk_tokens is not None:
-            checks.count(chunk_tokens, "chunk_tokens")
-        if checks.whole(retries, "retries") < 0 or not silence_s > 0:
+            chunk_tokens = checks.count(chunk_tokens, "chunk_tokens")
+        if retries < 0 or not silence_s > 0:
             raise ValueError(f"retries = {retries} should be at least 0, and silence_s = {silence_s} above it")
         self.context, self.shape = model.size.context, page_shape(model, page_tokens)
         self.apart, self.retries, self.seats = "both" not in roles, retries, seats
@@ -371,13 +373,11 @@ class Engine:
             self._queue = deque(sorted((*self._queue, job), key=lambda each: each.number))
 
 
-def _check(roles: Sequence[Role], **counts: int) -> None:
+def _check(roles: Sequence[Role]) -> None:
     for role in roles:
         checks.one_of(ROLES, role, "role")
     if set(roles) not in ({"both"}, {"prefill", "decode"}):
         raise ValueError(f"roles {list(roles)} should be some 'prefill' and some 'decode', or all 'both'")
-    for what, value in counts.items():
-        checks.count(value, what)
 
 
 def _end(fleet: Fleet, pools: Sequence[SharedPages]) -> None:

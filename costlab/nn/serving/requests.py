@@ -18,7 +18,7 @@ class TextRequest:
     """A prompt, and how much is to follow it.
 
     Raises:
-        ValueError: an empty prompt, no output, or a time that is negative or no number.
+        ValueError: a prompt that is empty or no bytes, no output, or a time that is negative or no number.
     """
 
     prompt: bytes  # for a model over bytes
@@ -26,9 +26,9 @@ class TextRequest:
     time_s: float = 0.0  # of its arrival, seconds after the others' start
 
     def __post_init__(self) -> None:
-        if not self.prompt:
-            raise ValueError("a prompt needs at least one byte, got b''")
-        checks.count(self.output_tokens, "output_tokens")
+        if not isinstance(self.prompt, bytes) or not self.prompt:
+            raise ValueError(f"a prompt should be bytes, at least one, got {self.prompt!r}")
+        object.__setattr__(self, "output_tokens", checks.count(self.output_tokens, "output_tokens"))
         if not 0 <= self.time_s < float("inf"):
             raise ValueError(f"time_s = {self.time_s} should be a number of seconds, 0 or more")
 

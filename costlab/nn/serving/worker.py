@@ -112,7 +112,7 @@ class WorkerSetup:
 
 
 def work(connection: Connection, setup: WorkerSetup) -> None:
-    """Be a worker until told to stop, or until the coordinator is gone."""
+    """Be a worker until killed, or until the coordinator is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the coordinator ends this one
     torch.set_num_threads(1)
     pools: list[SharedPages] = []
@@ -161,7 +161,8 @@ class _Worker:
     @torch.inference_mode()
     def run(self) -> None:
         self.tell(Note("ready"))
-        while self.listen():
+        while True:
+            self.listen()
             if self.pulls:
                 self.pull(self.pulls.popleft())
             if self.prompts:
@@ -169,16 +170,12 @@ class _Worker:
             if self.batch:
                 self.decode()
 
-    def listen(self) -> bool:
-        """Take all that has been sent; wait for it where there is nothing to do. Return whether to go on."""
+    def listen(self) -> None:
+        """Take all that has been sent; where there is nothing to do wait for it, and give a sign of life."""
         while self.connection.poll(0 if self.busy else self.setup.beat_s):
-            order = self.connection.recv()
-            if order is None:
-                return False
-            self.take(order)
+            self.take(self.connection.recv())
         if not self.busy:
             self.tell(Note("beat"))
-        return True
 
     @property
     def busy(self) -> bool:
