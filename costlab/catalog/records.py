@@ -25,6 +25,7 @@ Moment = date | datetime
 #: (OCP Microscaling Formats specification 1.0, 2023-09); FP8 weights with 128x128 block scales add 0.02%, left out.
 DTYPE_BYTES: Mapping[str, float] = FrozenDict(
     {
+        "fp64": 8.0,
         "fp32": 4.0,
         "bf16": 2.0,
         "fp16": 2.0,

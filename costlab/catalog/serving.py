@@ -108,6 +108,13 @@ class SplitCluster:
         if self.both_machines is not None and not (self.both_machines >= 1 and self.requests_s):
             raise ValueError(f"both_machines = {self.both_machines} should be at least 1 and needs requests_s")
 
+    @property
+    def gain(self) -> float | None:
+        """Load of a machine over that of one that does both; None where unlike, or where no such number is known."""
+        if self.both_machines is None or self.prefill_chip != self.decode_chip:
+            return None
+        return self.both_machines / (self.prefill_machines + self.decode_machines)
+
 
 @dataclass(frozen=True)
 class ServingGain:

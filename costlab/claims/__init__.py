@@ -1,9 +1,10 @@
 """The ledger: every number that the source articles give, recomputed from the catalog, with a verdict.
 
 What an article says stands in catalog/claims.toml; how it is settled stands here, a module per lever with one short
-function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `prices`) and the ledger that calls them
-(`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its results can be
-checked; its loop of speculative decoding stands in `costlab.speculative.faulty`, beside the rules that it breaks.
+function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `serving`, `prices`) and the ledger that
+calls them (`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its
+results can be checked; its loop of speculative decoding stands in `costlab.speculative.faulty`, beside the rules that
+it breaks.
 
 >>> from costlab import claims
 >>> claims.settle("moe-one-thirtieth").verdict, claims.settle("moe-one-thirtieth", times=40).verdict
@@ -12,10 +13,19 @@ checked; its loop of speculative decoding stands in `costlab.speculative.faulty`
 Chapter: moe
 """
 
-from costlab.claims import articles, attention, hybrid, moe, prices, speculative, tiers  # each registers its settlers
+from costlab.claims import (  # each registers its settlers
+    articles,
+    attention,
+    hybrid,
+    moe,
+    prices,
+    serving,
+    speculative,
+    tiers,
+)
 from costlab.claims.ledger import Finding, Verdict, findings, settle
 
 __all__ = [
-    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "settle", "speculative",
-    "tiers",
+    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "serving", "settle",
+    "speculative", "tiers",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""The cache manager printed in a source article, rule by rule, so that its accounts can be checked.
+"""Listings of a source article, rule by rule, so that what they do can be checked: its cache manager, its scheduler.
 
-Written anew from the article's listing. Two of its functions are called but not printed: to release a block, taken here
-as giving its bytes back, and to lift one from SSD to DRAM, taken as the one it prints for HBM, one tier below.
+Written anew from the article. Two functions of the manager are called but not printed: to release a block, taken here
+as giving its bytes back, and to lift one from SSD to DRAM, taken as the one it prints for HBM, one tier below. The
+scheduler's load balancer isn't printed either; it is called with the nodes alone and can take no more than turns.
 
 Chapter: moe
 """
@@ -74,6 +75,45 @@ class ArticleManager:
         """Return how many blocks each tier holds by their own labels; `used` should say the same."""
         labels = list(self.level.values())
         return [labels.count(tier) for tier in (L1, L2, L3)]
+
+
+@dataclass
+class ArticleScheduler:
+    """Requests given to nodes that prefill and nodes that decode, as the article's listing gives them."""
+
+    prefill_nodes: int  # how many, at least 1
+    decode_nodes: int  # how many, at least 1
+    threshold: int  # input tokens; a longer prompt goes to a prefill node
+    channel: int  # transfers that wait at most: the channel's size
+    undefined: tuple[str, ...] = ("fmt", "LoadBalancer", "InferenceRequest", "SchedulePlan")  # used, nowhere declared
+    waiting: int = 0  # transfers in the channel, from which the listing never takes one
+    moved_bytes: int = 0  # of keys and values, by the size that the listing notes: none
+    read_apart: int = 0  # prompt tokens read on prefill nodes
+    read_beside: int = 0  # prompt tokens read on decode nodes, beside others' decoding
+    turns: list[int] = field(default_factory=lambda: [0, 0])  # calls of either balancer
+
+    def schedule(self, input_tokens: int) -> tuple[int, int] | None:
+        """Return the nodes for both phases, prefill nodes first; None where the listing waits for ever.
+
+        Args:
+            input_tokens: length of the whole prompt; what is cached of it is not asked.
+        """
+        if input_tokens <= self.threshold:
+            node = self._next(1)
+            self.read_beside += input_tokens
+            return node, node
+        nodes = self._next(0), self._next(1)
+        if self.waiting >= self.channel:
+            return None
+        self.waiting += 1
+        self.read_apart += input_tokens
+        return nodes
+
+    def _next(self, pool: int) -> int:
+        """Return the node whose turn it is in a pool: no load, no memory, no failure is looked at."""
+        self.turns[pool] += 1
+        turn = self.turns[pool] - 1
+        return self.prefill_nodes + turn % self.decode_nodes if pool else turn % self.prefill_nodes
 
 
 @dataclass(frozen=True)

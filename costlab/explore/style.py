@@ -41,6 +41,9 @@ COLOURS: Mapping[str, str] = {
     # who proposes a token, and who decides
     "draft": "#C9822B",
     "target": "#5C6BC0",
+    # who reads prompts: the workers that decode, or others
+    "together": "#1F7A8C",
+    "apart": "#D1603D",
     # makers
     "DeepSeek": "#3D5AFE",
     "Xiaomi": "#E4572E",

@@ -1,9 +1,9 @@
 """What a second of a chip yields: compute, memory and link time of a prefill and of a decode step.
 
 One table of speeds (`rates`), the time of a step (`steps`) on a deployment (`deployments`), the compute time of a
-prefill layer by layer, fast enough for a simulator (`layers`), and a published day recomputed (`published`). For a
-simulator of serving: a step's time from running sums (`mixed`, `decoding`), compiled from a deployment (`compiled`) or
-measured (`measured`), and the tokens of cache that fit (`room`).
+prefill layer by layer, fast enough for a simulator (`layers`), and published days and prices recomputed (`published`).
+For a simulator of serving: a step's time from running sums (`mixed`, `decoding`), compiled from a deployment
+(`compiled`) or measured (`measured`), and the tokens of cache that fit (`room`).
 
 >>> from costlab import roofline
 >>> node = roofline.deployment("deepseek-v3", "h800", 32)
@@ -27,14 +27,15 @@ from costlab.roofline.measured import (
     published_cost,
 )
 from costlab.roofline.mixed import StepCost
-from costlab.roofline.published import DayCheck, check_day
+from costlab.roofline.published import DayCheck, OutputPriceCheck, check_day, check_output_price
 from costlab.roofline.rates import FALLBACK, rate, seconds_per_flop_at, seconds_per_flop_on
 from costlab.roofline.room import KVRoom, kv_room
 from costlab.roofline.steps import Efficiency, Piece, Step, Term, share_of_experts_touched
 
 __all__ = [
-    "FALLBACK", "DayCheck", "DecodeLoad", "Deployment", "Efficiency", "KVRoom", "Piece", "PrefillCost",
-    "RatePrediction", "Step", "StepCost", "StepFit", "StepLines", "StepPoint", "Term", "check_day", "deployment",
-    "fit_steps", "ideal_step", "kv_room", "predict_rate", "prefill_cost", "published_cost", "rate",
-    "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched", "speculative_cost", "step_cost",
+    "FALLBACK", "DayCheck", "DecodeLoad", "Deployment", "Efficiency", "KVRoom", "OutputPriceCheck", "Piece",
+    "PrefillCost", "RatePrediction", "Step", "StepCost", "StepFit", "StepLines", "StepPoint", "Term", "check_day",
+    "check_output_price", "deployment", "fit_steps", "ideal_step", "kv_room", "predict_rate", "prefill_cost",
+    "published_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched",
+    "speculative_cost", "step_cost",
 ]  # fmt: skip

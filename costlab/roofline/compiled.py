@@ -15,6 +15,8 @@ True
 >>> lines = cost.lines(load)  # of decode steps from here on
 >>> abs(lines.total(100) / sum(lines.at(step) for step in range(100)) - 1) < 1e-12
 True
+
+Chapter: serving
 """
 
 from __future__ import annotations

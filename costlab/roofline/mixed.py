@@ -1,4 +1,7 @@
-"""The time of a step from a few running sums, in two microseconds: what a simulator asks millions of times."""
+"""The time of a step from a few running sums, in two microseconds: what a simulator asks millions of times.
+
+Chapter: serving
+"""
 
 from __future__ import annotations
 

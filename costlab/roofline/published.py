@@ -1,4 +1,4 @@
-"""A published day of serving, recomputed from its own figures.
+"""A published day of serving, and published prices of output, recomputed from their own figures.
 
 Chapter: roofline
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costlab import catalog, checks
-from costlab.catalog import ServingDay
+from costlab.catalog import NodeRate, OutputPrice, ServingDay
 from costlab.roofline.deployments import deployment
 from costlab.roofline.steps import Step
 
@@ -77,3 +77,49 @@ def check_day(key: str = "deepseek-day") -> DayCheck:
 def _revenue(day: ServingDay) -> float:
     miss = day.input_tokens - day.input_hit_tokens
     return (day.input_hit_tokens * day.hit_usd + miss * day.miss_usd + day.output_tokens * day.output_usd) / 1e6
+
+
+@dataclass(frozen=True)
+class OutputPriceCheck:
+    """A published price of output tokens, recomputed: of its decode nodes alone, and with the nodes that feed them."""
+
+    price: OutputPrice  # the published figures
+    prefill: NodeRate  # rate of its prefill nodes
+    decode: NodeRate  # rate of its decode nodes
+    decode_only_usd: float  # per million output tokens, rent of the decode nodes alone
+    fed_tokens_s: float  # output tokens per second of the requests that the prefill nodes can read
+    decode_tokens_s: float  # output tokens per second of all decode nodes
+    balanced_usd: float  # per million output tokens, with as many nodes of either kind as the requests need
+    deployed_usd: float  # per million output tokens, with all nodes as they were, at the slower phase's rate
+
+    @property
+    def imbalance(self) -> float:
+        """How many times as fast the decode nodes are as the prefill nodes that feed them."""
+        return self.decode_tokens_s / self.fed_tokens_s
+
+
+def check_output_price(key: str) -> OutputPriceCheck:
+    """Return a published price of output tokens recomputed, with and without the nodes that read the prompts.
+
+    Raises:
+        ValueError: an unknown price.
+
+    Source: catalog/serving.toml.
+    """
+    serving = catalog.tables().serving
+    price = checks.pick(serving.output_prices, key, "price of output")
+    prefill, decode = serving.nodes[price.prefill], serving.nodes[price.decode]
+    node_s = price.usd_per_chip_hour / 3600 * decode.chips_per_node
+    fed = prefill.nodes * prefill.tokens_s / price.input_tokens * price.output_tokens
+    written = decode.nodes * decode.tokens_s
+    reading_s = price.input_tokens / price.output_tokens / prefill.tokens_s  # node-seconds for each output token
+    return OutputPriceCheck(
+        price=price,
+        prefill=prefill,
+        decode=decode,
+        decode_only_usd=node_s / decode.tokens_s * 1e6,
+        fed_tokens_s=fed,
+        decode_tokens_s=written,
+        balanced_usd=node_s * (reading_s + 1 / decode.tokens_s) * 1e6,
+        deployed_usd=node_s * (prefill.nodes + decode.nodes) / min(fed, written) * 1e6,
+    )

@@ -1,1 +1,4 @@
-"""Serving: requests, queues, batches and pools, simulated step by step and planned."""
+"""Serving: requests, queues, batches and pools, simulated step by step and planned.
+
+Chapter: serving
+"""

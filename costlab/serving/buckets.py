@@ -8,6 +8,8 @@ kernels compute no padding, so there is none to save.
 >>> lengths = [100, 4000, 100, 4000]
 >>> buckets.padding_saved(lengths, batch=2, bounds=[100]), buckets.padding_saved(lengths, batch=1, bounds=[100])
 (7800, 0)
+
+Chapter: serving
 """
 
 from __future__ import annotations

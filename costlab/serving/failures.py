@@ -10,6 +10,8 @@ user sees an error.
 90.0
 >>> Recovery(detection_s=2.0, retries=1).after_loss(tries=2)
 'error'
+
+Chapter: serving
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@
 (40, 40)
 >>> together.gaps.most > 0.15, apart.gaps.p99 < 0.02
 (True, True)
+
+Chapter: serving
 """
 
 from __future__ import annotations

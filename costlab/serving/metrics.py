@@ -16,6 +16,8 @@ percentile at a share q is the smallest value that at least q of the values do n
 0.5
 >>> quantile([0.1, 0.2, 0.4, 0.8], 0.5)
 0.2
+
+Chapter: serving
 """
 
 from __future__ import annotations

@@ -226,6 +226,8 @@ class Rank:
                 load.advance(steps)
             else:
                 load.context_tokens += steps * sequences
+        elif not load.sequences:
+            self.steps = self.blocks.clock  # which may have gone ahead to a step in which nobody decoded
         for job, tokens in batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps

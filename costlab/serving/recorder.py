@@ -1,4 +1,7 @@
-"""What a simulation or an engine writes down while it runs, a microsecond a request, and the report made of it."""
+"""What a simulation or an engine writes down while it runs, a microsecond a request, and the report made of it.
+
+Chapter: serving
+"""
 
 from __future__ import annotations
 

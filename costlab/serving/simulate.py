@@ -9,6 +9,8 @@
 >>> done = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], Colocated([spec, spec]))
 >>> done.accounts.finished
 20
+
+Chapter: serving
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ shares a prefix, except the `talks` of a closed loop.
 >>> trace = arrivals.open_loop([client], 1000, np.random.default_rng(0))
 >>> [round(request.time_s, 2) for request in trace][:3]
 [0.82, 1.01, 1.33]
+
+Chapter: serving
 """
 
 from __future__ import annotations

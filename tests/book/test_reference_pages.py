@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import operator
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from costlab import arch, catalog, claims
+from costlab.catalog import workloads
 from costlab.explore import reference
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -31,10 +33,12 @@ PAGES = {
     "positions": "reference/serving",
     "entropy_fits": "reference/serving",
     "speedups": "reference/serving",
+    "step_times": "reference/serving",
     "articles": "claims",
     "claims": "claims",
     "claimed_models": "claims",
     "scenarios": "claims",
+    **{f"serving.{field.name}": "reference/serving" for field in dataclasses.fields(CATALOG.serving)},
 }
 
 
@@ -84,7 +88,7 @@ SHOWN = {page: shown(page) for page in set(PAGES.values())}
 
 
 def entries(name):
-    table = getattr(CATALOG, name)
+    table = operator.attrgetter(name)(CATALOG)
     return list(table.values() if hasattr(table, "values") else table)
 
 
@@ -92,7 +96,8 @@ def entries(name):
 
 
 def test_every_table_of_the_catalog_has_a_page():
-    assert PAGES.keys() == {field.name for field in dataclasses.fields(CATALOG)}
+    serving = {f"serving.{field.name}" for field in dataclasses.fields(CATALOG.serving)}
+    assert PAGES.keys() == {field.name for field in dataclasses.fields(CATALOG)} - {"serving"} | serving
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "claims"])
@@ -127,6 +132,21 @@ CELLS = {
     "positions": lambda e: {e.target, e.drafter, ", ".join(map(str, e.positions)), e.read},
     "entropy_fits": lambda e: {e.target, f"{e.longest:g} (1 - {e.factor:g} H^{e.exponent:g})"},
     "speedups": lambda e: {e.target, e.drafter, e.task, e.read, f"{e.speedups[-1]:.2f}"},
+    "serving.rates": lambda e: {e.what, f"{e.both_requests_s:g}", f"{e.prefill_requests_s:g}"},
+    "serving.objectives": lambda e: {e.dataset, e.model, f"{e.ttft_s:g}"},
+    "serving.clusters": lambda e: {
+        e.design,
+        e.workload,
+        f"{e.prefill_machines} with {CATALOG.chips[e.prefill_chip].name}",
+    },
+    "serving.gains": lambda e: {e.lever, e.what, e.over, e.measure, e.read},
+    "serving.tables": lambda e: {e.what, e.rows[-1].setting, e.read},
+    "serving.transfers": lambda e: {e.model, e.hardware, f"{e.transfer_s[-1] * 1e3:.2f}"},
+    "serving.nodes": lambda e: {e.phase, e.engine, f"{e.tokens_s:,.0f}"},
+    "serving.output_prices": lambda e: {e.what, f"${e.usd_per_million:.2f}"},
+    "serving.regimes": lambda e: {e.ttft, e.tpot, e.best, e.says},
+    "serving.figures": lambda e: {e.says, e.read},
+    "step_times": lambda e: {e.engine, e.model, f"{e.tensor_parallel}", f"{e.large_from}"},
     "articles": lambda e: {e.title, e.author},
     "claimed_models": lambda e: {e.says, f"{e.total}, {e.active} active"},
     "scenarios": lambda e: {e.name, f"{e.input_tokens:,}"},
@@ -154,6 +174,22 @@ def test_every_batch_of_a_speedup_has_a_row():
         for batch, gain in zip(entry.batches or (0,), entry.speedups, strict=True):
             load = f"batch {batch}" if batch else entry.load
             assert any({entry.target, entry.drafter, load, f"{gain:.2f}"} <= set(row) for row in rows), entry
+
+
+def test_every_public_trace_has_a_row():
+    stored = workloads.workloads()
+    rows = [set(row) for row in SHOWN["reference/serving"].rows]
+    for each in (*stored.workloads.values(), *stored.mixtures.values()):
+        assert any({each.what, f"{each.requests:,}", each.licence} <= row for row in rows), each.what
+
+
+def test_every_setting_and_every_transfer_has_a_row():
+    rows = [set(row) for row in SHOWN["reference/serving"].rows]
+    for table in CATALOG.serving.tables.values():
+        assert all(any({table.what, line.setting} <= row for row in rows) for line in table.rows)
+    for table in CATALOG.serving.transfers.values():
+        for tokens, seconds in zip(table.input_tokens, table.transfer_s, strict=True):
+            assert any({table.model, f"{tokens:,}", f"{seconds * 1e3:.2f}"} <= row for row in rows)
 
 
 def test_numbers_of_sources_lead_to_them():

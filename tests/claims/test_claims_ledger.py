@@ -69,6 +69,8 @@ def corrections():
         },
         "spec-2-3x": {"low": min(gains), "high": max(gains)},
         "spec-draft-size": {"draft": v4.params.mtp},
+        "pd-4096-rule": {"tokens": 256},
+        "pd-2-3x": {"low": min(claims.serving._separations()), "high": max(claims.serving._separations())},
     }
 
 
@@ -86,6 +88,12 @@ CONDITIONAL = {
     "cache-eviction-code",
     "spec-formula",
     "spec-lossless",
+    "pd-first",
+    "pd-phases",
+    "pd-scheduler-code",
+    "serving-ep-buckets",
+    "margin-before-cut",
+    "breakeven-after-cut",
     "price-miss-over-hit",
 }
 
@@ -122,6 +130,22 @@ BEYOND = {
     ("spec-2-3x", "high"): (0.0, 1e-3, 0.5),
     ("spec-formula", "low"): (0.0, 1e-3),  # both say 1 where nothing is accepted
     ("spec-formula", "high"): (0.0, 1e-3),
+    ("pd-first", "deepseek"): (0.0, 1e-3, 0.5),
+    ("pd-2-3x", "low"): (2.0, 10.0, 1e3),
+    ("pd-2-3x", "high"): (0.0, 1e-3, 0.5),
+    ("pd-2-3x", "cost"): (0.0, 1e-3, 10.0, 1e3),
+    ("pd-4096-rule", "tokens"): (10.0, 1e3),
+    ("pd-4096-rule", "most"): (2.0, 10.0, 1e3),
+    ("pd-scheduler-code", "threshold"): (0.0, 1e-3, 2.0, 10.0, 1e3),
+    ("pd-scheduler-code", "channel"): (10.0, 1e3),
+    ("pd-scheduler-code", "requests"): (0.0, 1e-3),
+    ("pd-scheduler-code", "short"): (0.0, 10.0, 1e3),
+    ("pd-scheduler-code", "long"): (0.0, 1e-3, 0.5),
+    ("margin-before-cut", "low"): (2.0, 10.0, 1e3),
+    ("margin-before-cut", "high"): (0.0, 1e-3, 0.5),
+    ("margin-before-cut", "chips"): (0.0, 1e-3),
+    ("breakeven-after-cut", "near"): (0.0, 1e-3, 0.5),
+    ("breakeven-after-cut", "chips"): (0.0, 1e-3),
 }
 # Numbers on which the verdict does not rest, and why.
 FREE = {
@@ -141,6 +165,15 @@ FREE = {
     ("spec-lossless", "pairs"): "any number of pairs",
     ("spec-lossless", "wanted"): "the law is lost at the first token",
     ("spec-lossless", "passes"): "the law is lost at the first pass",
+    ("pd-first", "splitwise"): "one earlier paper is enough, and there are two",
+    ("pd-first", "distserve"): "one earlier paper is enough, and there are two",
+    ("pd-phases", "input"): "the network limits the other model, whatever the dense one's lengths",
+    ("pd-phases", "batch"): "the network limits the other model, whatever the dense one's batch",
+    ("pd-scheduler-code", "prefill_nodes"): "any number of nodes",
+    ("pd-scheduler-code", "decode_nodes"): "any number of nodes",
+    ("serving-ep-buckets", "together"): "where prompts are packed, any number of them fills up nothing",
+    ("margin-before-cut", "hit_rate"): "with any share of hits there is a load at which it is true; tested apart",
+    ("breakeven-after-cut", "hit_rate"): "with any share of hits more than the rent is earned; tested apart",
     ("cache-tiers", "hbm_latency_s"): "no source",
     ("cache-tiers", "hbm_usd_gb"): "no source; cache-table rests on it",
     ("cache-tiers", "dram_bytes"): "a choice; cache-table rests on it",
@@ -222,6 +255,17 @@ class MendedManager(articles.ArticleManager):
             super().evict()
 
 
+class MendedScheduler(articles.ArticleScheduler):
+    """Every prompt is read apart, and each transfer is taken out of the channel."""
+
+    def __init__(self, prefill_nodes, decode_nodes, threshold, channel):
+        super().__init__(prefill_nodes, decode_nodes, -1, channel, undefined=())
+
+    def schedule(self, input_tokens):
+        self.waiting = 0
+        return super().schedule(input_tokens)
+
+
 def swapped(load, **models):
     return lambda model: models.get(str(model).replace("-", "_").replace(".", "_")) or load(model)
 
@@ -240,7 +284,7 @@ def with_experts(model, **changes):
     return dataclasses.replace(model, layers=tuple(layers))
 
 
-LOAD, PRICE, CHIP = arch.load, prices.price_at, catalog.chip
+LOAD, PRICE, CHIP, RENT = arch.load, prices.price_at, catalog.chip, prices.chip_rent
 V4, V3_2, PRO, MIXTRAL = (LOAD(k) for k in ("deepseek-v4-pro", "deepseek-v3.2", "mimo-v2.5-pro", "mixtral-8x7b"))
 
 
@@ -264,6 +308,29 @@ def right_loop(*_, length, **__):
 RIGHT_RULE = dataclasses.replace(faulty.MISTAKES["B"], greedy=False)
 TABLES = catalog.tables()
 T5 = TABLES.speedups["t5-small"]
+
+
+def with_day(**changes):
+    return dataclasses.replace(
+        TABLES, days={"deepseek-day": dataclasses.replace(TABLES.days["deepseek-day"], **changes)}
+    )
+
+
+def with_gains(*only, **factors):
+    """The catalog with some of the separations, or with other factors."""
+    gains = dict(TABLES.serving.gains)
+    for key, gain in gains.items():
+        if only and key not in only:
+            gains[key] = dataclasses.replace(gain, equal_chips=False)
+        if key in factors:
+            gains[key] = dataclasses.replace(gain, low=factors[key], high=factors[key])
+    clusters = {} if only else TABLES.serving.clusters
+    return dataclasses.replace(TABLES, serving=dataclasses.replace(TABLES.serving, gains=gains, clusters=clusters))
+
+
+ALL_LONG = claims.serving._Lengths("long", *np.array([[8192.0], [8000.0], [1.0]]))
+
+
 EVEN = cache.Footprint((cache.LayerBytes(51_200.0, 0.0, 0),) * 10)
 # claim: what is changed around it, the verdict then, and a part of the text that follows.
 WORLDS = {
@@ -350,6 +417,41 @@ WORLDS = {
         "wrong",
         "draft: DeepSeek-V4-Pro 26B. V4-Pro's has 258 times the 100M that E names, for a target of 0.77T",
     ),
+    "pd-phases": (
+        [("costlab.catalog.tables", lambda: with_day(prefill_chips=144, decode_chips=32))],
+        "holds with a condition",
+        "prefill link-bound on 144 chips, decode memory-bound on 32",
+    ),
+    "pd-2-3x": (
+        [("costlab.catalog.tables", lambda: with_gains("splitwise-power"))],
+        "holds",
+        "1 of 1 published factors at equal chips are from 2 to 3; all are from 2.15 to 2.15, and 0 are no gain",
+    ),
+    "pd-4096-rule": (
+        [("costlab.claims.serving._lengths", lambda: [ALL_LONG])],
+        "holds",
+        "by the lengths of public traces: 100.0% of the prompts and 100% of their tokens (long)",
+    ),
+    "serving-ep-buckets": (
+        [("costlab.catalog.tables", lambda: with_gains(**{"sglang-ep-decode": 0.9}))],
+        "wrong",
+        "experts spread over nodes wrote 0.9 times as many tokens per chip",
+    ),
+    "pd-scheduler-code": (
+        [("costlab.claims.articles.ArticleScheduler", MendedScheduler)],
+        "holds",
+        "5,000 are scheduled; 0% of their tokens",
+    ),
+    "margin-before-cut": (
+        [("costlab.prices.price_at", lambda key, *_, **__: dataclasses.replace(PRICE(key), output=0.1))],
+        "wrong",
+        "By its old and new list the same traffic pays 1.0 times less",
+    ),
+    "breakeven-after-cut": (
+        [("costlab.prices.chip_rent", lambda key: dataclasses.replace(RENT(key), amount=20.0))],
+        "wrong",
+        "at the new list full engines take in 0.17 to 0.24 times",
+    ),
     "price-miss-over-hit": (
         [("costlab.prices.price_at", lambda key, **_: dataclasses.replace(PRICE(key), miss=3.0, hit=0.025))],
         "holds",
@@ -400,7 +502,7 @@ def test_no_draft_is_close_enough_for_the_articles_loop(acceptance):
 
 
 def test_every_claim_meets_another_world_or_has_numbers_alone():
-    alone = {"moe-qwen", "csa-article-27", "cache-read-overlap"}
+    alone = {"moe-qwen", "csa-article-27", "cache-read-overlap", "pd-first"}
     assert WORLDS.keys() | alone == KNOWN.keys()
 
 

@@ -180,6 +180,8 @@ FAMILIES = (
     ("hbm", "dram", "ssd"),
     ("compute", "memory", "link"),
     ("draft", "target", "dropped"),
+    ("together", "apart", "dropped"),
+    ("miss", "output", "link"),
     ("DeepSeek", "Xiaomi", "OpenAI", "Anthropic", "Alibaba"),
 )
 # Machado, Oliveira and Fernandes 2009, severity 1.0: what a reader without red or green receptors sees (linear RGB).

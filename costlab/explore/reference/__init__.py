@@ -7,6 +7,20 @@
 
 from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
 from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
+from costlab.explore.reference.layouts import (
+    fitted_steps,
+    kv_transfers,
+    latency_tables,
+    layout_regimes,
+    node_rates,
+    output_prices,
+    phase_rates,
+    serving_gains,
+    serving_objectives,
+    single_figures,
+    split_clusters,
+    traffic_lengths,
+)
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
@@ -33,16 +47,28 @@ __all__ = [
     "draft_heads",
     "entropy_fits",
     "exchange_rates",
+    "fitted_steps",
+    "kv_transfers",
+    "latency_tables",
+    "layout_regimes",
     "ledger",
     "measured_speedups",
     "model_dimensions",
     "model_sizes",
+    "node_rates",
+    "output_prices",
+    "phase_rates",
     "prefetch_rules",
     "price_hours",
     "price_list",
     "price_providers",
     "price_successions",
     "serving_days",
+    "serving_gains",
+    "serving_objectives",
+    "single_figures",
+    "split_clusters",
     "storage_media",
     "trace_figures",
+    "traffic_lengths",
 ]

@@ -18,6 +18,7 @@ CHAPTERS: Mapping[str, str] = {
     "hybrid": "Hybrid stacks",
     "tiers": "Tiers",
     "speculative": "Speculative decoding",
+    "serving": "Serving",
 }
 
 

@@ -6,7 +6,6 @@ all-to-alls: dispatch sends a copy of each token to the rank of each of its expe
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from costlab.arch import MoE
 from costlab.nn.moe import Experts, MoELayer, Multiply
+from costlab.nn.processes import start_method
 
 #: A rank that waits longer than this for the others fails.
 _TIMEOUT = timedelta(seconds=60)
@@ -169,20 +169,13 @@ def run_parallel(
         torch.save(job, Path(name) / "job.pt")
         spec = (layer.hidden, layer.ffn, layer.vocabulary, layer.experts.multiply)
         try:
-            start_processes(_work, args=(ranks, name, spec), nprocs=ranks, start_method=_start_method())
+            how = start_method([__name__, _LOADED_BY_BACKWARD])
+            start_processes(_work, args=(ranks, name, spec), nprocs=ranks, start_method=how)
         except ProcessException as error:
             raise RuntimeError(f"a rank of {ranks} failed: {error}") from error
         parts = [torch.load(Path(name) / f"{rank}.pt") for rank in range(ranks)]
     gradients = {k: _join(k, [p["gradients"][k] for p in parts]) for k in parts[0]["gradients"]}
     return ParallelRun(torch.cat([p["output"] for p in parts]), tuple(Traffic(*p["traffic"]) for p in parts), gradients)
-
-
-def _start_method() -> str:
-    """On Linux ranks are forked off a process that has loaded torch, once for all runs; elsewhere each loads it."""
-    if sys.platform != "linux":
-        return "spawn"  # on macOS a fork after torch has loaded may hang
-    multiprocessing.set_forkserver_preload(["__main__", __name__, _LOADED_BY_BACKWARD])
-    return "forkserver"
 
 
 def _join(name: str, parts: list[Tensor]) -> Tensor:

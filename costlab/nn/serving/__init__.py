@@ -1,1 +1,5 @@
-"""Running models as a server runs them: prefixes kept and loaded (`prefix`), prefill measured (`speed`)."""
+"""Running models as a server runs them.
+
+Prefixes kept and loaded (`prefix`), prefill timed (`speed`), an engine of several processes with prefill and decode in
+one or in two of them (`engine`), and both layouts measured under one load (`compare`).
+"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -92,6 +93,19 @@ class RowPlaces:
     def keys(self) -> int:
         """Keys of the longest sequence, with its new rows."""
         return max(max(start + count for start, count in zip(self.starts, self.counts, strict=True)), 1)
+
+
+class RowCache(Protocol):
+    """What a byte model needs of a cache while it reads."""
+
+    capacity: int  # tokens that each sequence has room for
+    lengths: list[int]  # tokens that each sequence holds
+
+    def append(self, layer: int, keys: Tensor, values: Tensor, places: RowPlaces) -> tuple[Tensor, Tensor]:
+        """Write a layer's new rows and return all its keys and values, each (batch, heads, keys, width)."""
+
+    def grow(self, places: RowPlaces) -> None:
+        """Count the rows that every layer has written."""
 
 
 class RaggedCache:

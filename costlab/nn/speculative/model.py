@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from costlab.nn.moe import SwiGLU
-from costlab.nn.speculative.cache import RaggedCache, RowPlaces
+from costlab.nn.speculative.cache import RaggedCache, RowCache, RowPlaces
 
 VOCABULARY = 256  # a token is a byte
 THETA = 10_000.0  # base of the rotary wavelengths
@@ -60,7 +60,7 @@ class ByteAttention(nn.Module):
         self.out = nn.Linear(size.hidden, size.hidden, bias=False)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RaggedCache | None, layer: int
+        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RowCache | None, layer: int
     ) -> Tensor:
         """Return what each row reads from the rows that it sees, shape (batch, rows, hidden).
 
@@ -116,7 +116,7 @@ class ByteBlock(nn.Module):
         self.ffn = SwiGLU(size.hidden, size.inner)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RaggedCache | None, layer: int = 0
+        self, x: Tensor, turn: tuple[Tensor, Tensor], places: RowPlaces, cache: RowCache | None, layer: int = 0
     ) -> Tensor:
         """Return the residual with what the layer adds, shape (batch, rows, hidden); arguments as `ByteAttention`'s."""
         x = x + self.attention(self.attention_norm(x), turn, places, cache, layer)
@@ -142,7 +142,7 @@ class Positioned(nn.Module):
     def place(
         self,
         shape: tuple[int, int],
-        cache: RaggedCache | None,
+        cache: RowCache | None,
         counts: Sequence[int] | None,
         parents: Sequence[Sequence[int]] | None,
     ) -> RowPlaces:
@@ -207,7 +207,7 @@ class ByteModel(Positioned):
     def forward(
         self,
         tokens: Tensor,
-        cache: RaggedCache | None = None,
+        cache: RowCache | None = None,
         counts: Sequence[int] | None = None,
         parents: Sequence[Sequence[int]] | None = None,
     ) -> Tensor:
@@ -217,7 +217,7 @@ class ByteModel(Positioned):
     def read(
         self,
         tokens: Tensor,
-        cache: RaggedCache | None = None,
+        cache: RowCache | None = None,
         counts: Sequence[int] | None = None,
         parents: Sequence[Sequence[int]] | None = None,
     ) -> Tensor:

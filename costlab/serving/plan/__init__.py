@@ -4,4 +4,6 @@
 `search` looks through a `space` of layouts for `candidates`; `verify` simulates them, as `running` builds them;
 `pareto` keeps the front; `money` prices it; `export` writes the flags of engines; `calibrate` fits efficiencies to what
 an engine's own benchmark measured.
+
+Chapter: serving
 """

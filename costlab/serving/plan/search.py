@@ -2,6 +2,8 @@
 
 A search tries every pair of worker kinds in every layout, finds the least workers of each by the formulas of `sizing`,
 and sorts what is found by cost. What cannot serve says why: memory, TTFT, TPOT, link or ratio, with its numbers.
+
+Chapter: serving
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ come, and would look like one that is asked for less.
 >>> load = demand(rate_per_s=4, input_tokens=2048, output_tokens=256, hit_rate=0.5, peak_factor=1.5)
 >>> load.peak_per_s, load.mixes[0].cached_tokens
 (6.0, 1024)
+
+Chapter: serving
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A scheduler is a rule without memory: it looks at a rank, admits and preempts there, and returns a batch. All have the
 same shape: room for those that decode, then the prompts that are under way, then the queue, until something is full.
+
+Chapter: serving
 """
 
 from typing import Protocol

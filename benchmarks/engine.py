@@ -1,0 +1,76 @@
+"""Prefill and decode in two processes beside two processes that do both: what users see, under three loads.
+
+python benchmarks/engine.py [--quick] [--json FILE]
+
+Each process computes on one thread, a coordinator beside them hands out and collects. Layouts take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+from peers import Row, beside, main
+
+from costlab.nn.serving.compare import PIECE, measure_layouts, record_timeline, text_load
+from costlab.nn.serving.engine import COLOCATED, SEPARATED
+from costlab.nn.speculative import ByteModel, load_family
+
+#: Requests, tokens in and out, and requests a second (None: all at once); and how a row names them.
+LOADS = {
+    "long": ((16, 512, 32, 6.0), "512 in, 32 out, 6 requests/s"),
+    "short": ((16, 32, 96, 6.0), "32 in, 96 out, 6 requests/s"),
+    "burst": ((12, 512, 32, None), "512 in, 32 out, 12 requests at once"),
+}
+ROUNDS = 5
+#: What is told of a load: the field, its words, unit and factor, and whether more is better.
+TOLD = {
+    "ttft": ("ttft_s", "mean time to the first token", "ms", 1e3, False),
+    "gap": ("gap_s", "mean gap between tokens", "ms", 1e3, False),
+    "p99": ("gap_p99_s", "99th percentile of gaps", "ms", 1e3, False),
+    "rate": ("tokens_per_s", "tokens emitted", "tokens/s", 1.0, True),
+}
+PEERS = {"co-located": "co-located", "co-located, in pieces": f"co-located, prompts in pieces of {PIECE}"}
+SHOWN = (6, 384, 16, 30.0)  # the load of the recorded timelines
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Separated beside co-located, whole prompts and in pieces; what a transfer takes; and two recorded runs."""
+    model = load_family().target
+    for name, (load, words) in LOADS.items():
+        requests = text_load(*((3, 40, 4, None) if options.quick else load))
+        found = measure_layouts(model, requests, 1 if options.quick else ROUNDS)
+        ours = asdict(found.pop("separated"))
+        for layout, times in found.items():
+            for short, (field, what, unit, factor, more) in TOLD.items():
+                values = ours[field] * factor, asdict(times)[field] * factor
+                key = f"{name}-{short}" + ("-pieces" if "pieces" in layout else "")
+                yield Row(key, f"{what}, separated: {words}", PEERS[layout], unit, *values, more=more)
+    yield from recorded(model, (2, 40, 3, None) if options.quick else SHOWN)
+
+
+def recorded(model: ByteModel, load: tuple[int, int, int, float | None]) -> Iterator[Row]:
+    """Yield a transfer beside the prefill before it, and both layouts' timelines, for a picture."""
+    requests = text_load(*load)
+    runs = {
+        name: record_timeline(model, requests, roles)
+        for name, roles in (("separated", SEPARATED), ("co-located", COLOCATED))
+    }
+    done = runs["separated"]["activities"]
+    seconds = [
+        float(np.median([end - start for _, each, start, end, _ in done if each == kind]))
+        for kind in ("transfer", "prefill")
+    ]
+    what = f"copying the keys and values of {load[1]} tokens to another process"
+    yield beside("transfer", what, "prefill of these tokens", seconds)
+    ends = [1e3 * max(end for *_, end, _ in run["activities"]) for run in runs.values()]
+    text = {name: json.dumps(run, separators=(",", ":")) for name, run in runs.items()}  # lists of lists on one line
+    figure = f"{load[0]} requests of {load[1]} in, {load[2]} out, recorded once, separated: the last token"
+    yield Row("timeline", figure, "co-located", "ms", *ends, at=text)
+
+
+if __name__ == "__main__":
+    main(rows, __doc__)

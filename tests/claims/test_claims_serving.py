@@ -1,0 +1,246 @@
+"""What the articles say of serving: published factors, their listing, and money at a load, beside figures of others."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from costlab import catalog, claims, prices, roofline
+from costlab.claims import articles
+
+SERVING = catalog.tables().serving
+
+
+def scheduler(threshold=4096, channel=1000):
+    return articles.ArticleScheduler(2, 3, threshold, channel)
+
+
+# --- the listing -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_long_prompt_beyond_the_channel_waits_for_ever():
+    listing = scheduler(channel=3)
+    assert [listing.schedule(5000) is not None for _ in range(5)] == [True, True, True, False, False]
+    assert listing.schedule(100) is not None  # short ones have no transfer
+    assert listing.read_apart == 3 * 5000
+
+
+def test_exactly_the_threshold_counts_as_short():
+    listing = scheduler()
+    node, again = listing.schedule(4096)
+    assert node == again >= 2  # one of the nodes that decode
+    prefill, decode = listing.schedule(4097)
+    assert prefill < 2 <= decode
+    assert (listing.read_beside, listing.read_apart, listing.waiting) == (4096, 4097, 1)
+
+
+def test_nodes_take_turns_whatever_their_load():
+    listing = scheduler()
+    assert [listing.schedule(5000) for _ in range(4)] == [(0, 2), (1, 3), (0, 4), (1, 2)]
+    assert [listing.schedule(1) for _ in range(3)] == [(3, 3), (4, 4), (2, 2)]  # the same counter, so both kinds mix
+
+
+def test_the_ledger_counts_up_to_the_channels_end():
+    found = claims.settle("pd-scheduler-code")
+    assert found.verdict == "wrong"
+    assert "2,001 are scheduled" in found.computed  # 1,000 long ones, and each time a short one before
+    assert "InferenceRequest, SchedulePlan stand nowhere" in found.why
+    assert "21 are scheduled" in claims.settle("pd-scheduler-code", channel=10).computed
+
+
+# --- lengths of public traces ------------------------------------------------------------------------------------
+
+TRACES = Path(__file__).parents[3] / "shared" / "traces"
+BY_NAME = {lengths.name: lengths for lengths in claims.serving._lengths()}
+
+
+@pytest.mark.parametrize(
+    ("name", "prompts", "tokens"),
+    [  # counted in the raw files, apart from the package
+        ("azure-conv", 0.0208, 0.0819),
+        ("azure-code", 0.1407, 0.4216),
+        ("mooncake-conversation", 0.6590, 0.9497),
+    ],
+)
+def test_shares_above_4096_are_those_of_the_raw_traces(name, prompts, tokens):
+    """4,096 is the end of a bin, so nothing is lost by counting in bins."""
+    assert BY_NAME[name].above(4096) == pytest.approx((prompts, tokens), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["azure-conv", "azure-code"])
+@pytest.mark.parametrize("together", [2, 8])
+def test_the_longest_of_several_prompts(name, together):
+    """Against all prompts of the raw file; a bin's mean stands for its prompts."""
+    if not TRACES.is_dir():
+        pytest.skip("no raw traces")
+    rows = (TRACES / f"{name.replace('-', '_2023_')}.csv").read_text().splitlines()[1:]
+    raw = np.sort([int(row.split(",")[1]) for row in rows])
+    exact = np.diff((np.arange(1, raw.size + 1) / raw.size) ** together, prepend=0.0) @ raw
+    assert BY_NAME[name].longest(together) == pytest.approx(exact, rel=0.02)
+    assert BY_NAME[name].mean == pytest.approx(raw.mean(), rel=1e-3)
+
+
+def test_one_prompt_is_its_own_longest_and_powers_of_two_stay():
+    lengths = claims.serving._Lengths("two", np.array([512.0, 1448.0]), np.array([512.0, 1400.0]), np.array([0.5, 0.5]))
+    assert lengths.longest(1) == lengths.mean == 956
+    assert lengths.longest(2) == pytest.approx(0.25 * 512 + 0.75 * 1400)
+    assert lengths.rounded_up() == (512 + 2048) / 2
+
+
+def test_chats_are_read_beside_decoding_and_long_conversations_apart():
+    found = claims.settle("pd-4096-rule")
+    assert found.verdict == "holds with a condition"
+    assert "2.1% of the prompts and 8% of their tokens (azure-conv)" in found.computed
+    assert "65.9% of the prompts and 95% of their tokens (mooncake-conversation)" in found.computed
+    assert f"in 2 of {len(BY_NAME)} kinds of traffic" in found.why
+
+
+def test_how_long_the_channel_lasts():
+    """1,000 over share and rate: 7.4 minutes on Mooncake's conversations, 2.4 hours on Azure's."""
+    assert "after 7 minutes to 2.4 hours" in claims.settle("pd-scheduler-code").why
+    assert "public traces" not in claims.settle("pd-scheduler-code", threshold=10**7).why
+
+
+def test_buckets_save_what_padding_costs():
+    found = claims.settle("serving-ep-buckets")
+    padded, bucketed = (tuple(map(float, each)) for each in re.findall(r"([\d.]+) to ([\d.]+)", found.computed))
+    assert padded[0] > bucketed[1] > 1
+    assert "compute 1.0 times" in claims.settle("serving-ep-buckets", together=1).computed
+
+
+# --- factors and costs -----------------------------------------------------------------------------------------
+
+
+def test_few_of_the_published_factors_are_two_to_three():
+    found = claims.settle("pd-2-3x")
+    factors = list(claims.serving._separations())
+    inside = sum(2 <= factor <= 3 for factor in factors)
+    assert found.verdict == "holds with a condition"
+    assert 0 < inside < len(factors) / 2
+    assert f"{inside} of {len(factors)} published" in found.computed
+    assert min(factors) < 1 < 5 < max(factors)
+    assert "give 2.08 with 2 to 1 and 1.75 with 1 to 1" in found.why  # min(2 x 5.6, 10) / 3 / 1.6, 5.6 / 2 / 1.6
+
+
+def test_half_the_cost_needs_twice_the_rate():
+    right = {"low": 0.1, "high": 10.0}
+    assert claims.settle("pd-2-3x", **right).verdict == "holds"
+    assert claims.settle("pd-2-3x", **right, cost=0.05).verdict != "holds"
+
+
+@pytest.mark.parametrize(
+    ("key", "alone", "imbalance", "whole", "deployed"),
+    [  # worked out apart from the package: rent x 8 / 3600 over each node's rates
+        ("sglang-96-h100", 0.1995, 19.17, 1.899, 5.524),
+        ("kimi-k2-128-h200", 0.2130, 25.71, 2.038, 7.301),
+    ],
+)
+def test_published_costs_count_the_decode_nodes_alone(key, alone, imbalance, whole, deployed):
+    found = roofline.check_output_price(key)
+    assert found.decode_only_usd == pytest.approx(alone, abs=5e-5)
+    assert round(found.decode_only_usd, 2) == found.price.usd_per_million
+    assert found.imbalance == pytest.approx(imbalance, abs=0.01)
+    assert found.balanced_usd == pytest.approx(whole, abs=1e-3)
+    assert found.deployed_usd == pytest.approx(deployed, abs=1e-3)
+    assert found.decode_only_usd < found.balanced_usd < found.deployed_usd
+
+
+def test_in_balance_both_kinds_of_nodes_are_busy_all_the_time():
+    """With nodes in the ratio of their work the deployed price is the balanced one."""
+    found = roofline.check_output_price("sglang-96-h100")
+    prefill, decode = found.prefill.tokens_s / 2000, found.decode.tokens_s / 100  # requests per second of a node
+    share = decode / (prefill + decode)  # of nodes that prefill
+    requests = share * prefill
+    assert requests == pytest.approx((1 - share) * decode)
+    assert 8 * 2.0 / 3600 / (requests * 100) * 1e6 == pytest.approx(found.balanced_usd)
+
+
+def test_an_unknown_price_of_output_is_refused():
+    with pytest.raises(ValueError, match=r"unknown price of output 'sglang-96-h10'; did you mean 'sglang-96-h100'"):
+        roofline.check_output_price("sglang-96-h10")
+
+
+def test_the_ledger_says_what_the_costs_leave_out():
+    why = claims.settle("pd-2-3x").why
+    assert "$0.20 and $0.21 per million output tokens are decode nodes alone ($0.199 and $0.213)" in why
+    assert "19 to 26 times too fast for the prefill nodes beside them; with both in proportion they are $1.90" in why
+
+
+# --- phases ----------------------------------------------------------------------------------------------------
+
+
+def test_the_phases_are_what_is_said_on_one_node_and_not_where_experts_are_spread():
+    found = claims.settle("pd-phases")
+    assert "on 8 NVIDIA A100 80 GB SXM4: prefill compute-bound, decode memory-bound" in found.computed
+    assert "prefill link-bound on 32 chips, decode link-bound on 144" in found.computed
+    assert "16,384 tokens in a pass, which are 4 prompts, and decodes 128 sequences" in found.why
+    assert "prefill memory-bound" in claims.settle("pd-phases", input=16).computed
+
+
+def test_who_was_first():
+    assert "Splitwise in 2023-11, DistServe in 2024-01, DeepSeek's first report of it in 2024-12" in (
+        claims.settle("pd-first").computed
+    )
+    assert "up to 13 months before" in claims.settle("pd-first").why
+    assert claims.settle("pd-first", deepseek=2310).verdict == "holds"
+
+
+# --- money at a load -------------------------------------------------------------------------------------------
+
+
+def loads(text):
+    return [float(each) for each in re.search(r"([\d.]+)% to ([\d.]+)%", text).groups()]
+
+
+def test_more_chips_leave_more_room_and_earn_their_rent_at_less_load():
+    few, many = (claims.settle("breakeven-after-cut", chips=chips) for chips in (48, 128))
+    assert max(loads(many.computed.split("earned")[1])) < max(loads(few.computed.split("earned")[1]))
+    assert "hold no sequence" in claims.settle("breakeven-after-cut", chips=16).computed
+
+
+def test_without_room_for_a_batch_the_new_price_is_a_loss():
+    """On 32 chips MiMo-V2.5-Pro's weights leave room for a dozen long sequences, which cost more than they pay."""
+    found = claims.settle("breakeven-after-cut", chips=32)
+    assert found.verdict == "holds with a condition"
+    low = float(re.search(r"take in ([\d.]+) to", found.computed)[1])
+    assert low < 1
+
+
+@pytest.mark.parametrize("hits", [0.0, 0.5, 0.99])
+def test_the_share_of_hits_moves_the_margin_and_not_the_verdict(hits):
+    for key in ("margin-before-cut", "breakeven-after-cut"):
+        found = claims.settle(key, hit_rate=hits)
+        assert found.verdict == "holds with a condition"
+        assert f"at {hits:.0%} hits" in found.computed
+        assert found.computed != claims.settle(key).computed
+
+
+def test_money_is_paid_tokens_over_rented_seconds():
+    """One kind of traffic by hand, from rates and prices: DeepSeek's day, 3.6 input tokens for each output token."""
+    day, (first, *_) = (
+        roofline.check_day(),
+        claims.serving._served(catalog.tables().claims["margin-before-cut"].numbers),
+    )
+    unit = roofline.deployment("mimo-v2.5-pro", "h800", 64)
+    second = 64 * 2.0 / 3600
+    step = unit.decode(unit.max_batch(4989), 4989)
+    per_output = second * step.seconds / day.decode_efficiency / unit.max_batch(4989) * 1e6
+    prompt = unit.prefill(4989, batch=64)
+    per_input = second * prompt.compute_s / day.prefill_mfu / prompt.tokens * 1e6
+    inputs = 608 / 168
+    cost = per_output + inputs * 0.07 * per_input
+    old, new = prices.price_at("mimo-v2.5-pro", "2026-05-20"), prices.price_at("mimo-v2.5-pro")
+    assert (old.miss, old.hit, old.output) == (1.0, 0.2, 3.0)
+    before = inputs * (0.93 * 0.2 + 0.07 * 1.0) + 3.0
+    after = inputs * (0.93 * new.hit + 0.07 * new.miss) + new.output
+    assert first.margins == pytest.approx((before / cost, after / cost))
+    assert first.batch_per_chip == unit.max_batch(4989) / 64
+
+
+def test_a_dearer_chip_lowers_both_margins(monkeypatch):
+    rent = prices.chip_rent("h800")
+    before = claims.settle("margin-before-cut").computed
+    monkeypatch.setattr("costlab.prices.chip_rent", lambda _: dataclasses.replace(rent, amount=2 * rent.amount))
+    assert claims.settle("margin-before-cut").computed != before
