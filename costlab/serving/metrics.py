@@ -241,7 +241,7 @@ class Histogram:
         """Return values in rising order and how often each was counted: exact ones, or the middles of bins."""
         copies, first, last, steps = self._pending_runs()
         if self._bins is None and len(self._values) + steps.sum() <= self.exact:
-            values, counts = self._as_they_are(copies, first, last, steps.astype(np.int64))
+            values, counts = self._as_they_are(copies, first, last, steps.astype(np.intp))
             order = np.argsort(values, kind="stable")
             return values[order], counts[order]
         self._spill()
@@ -266,7 +266,7 @@ class Histogram:
     def _index(self, values: Floats) -> Ints:
         """Return the bin of each value; bin 0 holds all below `LEAST`."""
         clipped = np.clip(values, self.LEAST, self.MOST)
-        places = np.floor(np.log(clipped / self.LEAST) / self._log_ratio).astype(np.int64) + 1
+        places = np.floor(np.log(clipped / self.LEAST) / self._log_ratio).astype(np.intp) + 1  # 32 bits in a browser
         return np.where(values < self.LEAST, 0, places)
 
     def _spill(self) -> None:
