@@ -84,6 +84,7 @@ class Service:
         run = self.run
         where = Counter()
         for worker in self.workers:
+            assert sum(rank.awaited_tokens for rank in worker.ranks) == sum(worker.awaiting.values())
             for rank in worker.ranks:
                 rank.check()
                 where[State.QUEUED] += len(rank.waiting)

@@ -94,9 +94,12 @@ def number_arg(text: str) -> float:
 
 def positive_arg(text: str) -> float:
     """Read a finite number above 0."""
-    value = number_arg(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} should be a number above 0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a finite number above 0")
     return value
 
 

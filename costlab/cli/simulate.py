@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from costlab import arch, catalog, traces
-from costlab.cache import PrefixCache, Tier, footprints
+from costlab.cache import PrefixCache, Tier, footprints, parse_bytes
 from costlab.catalog.workloads import workloads
 from costlab.checks import pick
 from costlab.cli.arguments import (
@@ -69,12 +69,14 @@ def _lines(report: ServingReport, args: argparse.Namespace) -> list[str]:
 def _load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
     """Return what LOAD and its options name, and what says, after the run, what a reader should know of it."""
     name, colon, number = args.trace.lower().partition(":")
+    if name in _made() and not colon and not Path(args.trace).exists():
+        raise ValueError(f"{args.trace!r} wants a number of requests, e.g. {name}:1000")
     if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():
         return _read(args)
     pick({each: each for each in _made()}, name, "load")
     if not number.isdigit() or not 0 < int(number) < 10**9:
         raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
-    for option, given in (("limit", args.limit_requests), ("skip-bad", args.skip_bad)):
+    for option, given in (("limit", args.limit_requests), ("skip-bad", args.skip_bad), ("sort", args.sort)):
         if given:
             raise ValueError(f"--{option} is for a trace that is read; {args.trace} is generated")
     rng, requests = np.random.default_rng(args.seed), int(number)
@@ -94,12 +96,17 @@ def _made() -> list[str]:
 
 def _read(args: argparse.Namespace) -> tuple[traces.Trace, Any]:
     """Return a trace that is read from a file or standard input."""
-    for option in ("requests_per_second", "arrival_cv", "day", "users", "think_s", "input_tokens", "output_tokens"):
+    for option, name in _OPTIONS.items():
         if getattr(args, option):
-            raise ValueError(f"{_OPTIONS[option]} is for load that is made; {args.trace} is read")
+            raise ValueError(f"{name} is for load that is made; {args.trace} is read")
     source = sys.stdin.buffer if args.trace == "-" else args.trace
     trace = traces.read(
-        source, args.format, "skip" if args.skip_bad else "raise", args.block_tokens, limit=args.limit_requests
+        source,
+        args.format,
+        "skip" if args.skip_bad else "raise",
+        args.block_tokens,
+        limit=args.limit_requests,
+        sort=args.sort,
     )
     return trace, trace.notes
 
@@ -107,6 +114,7 @@ def _read(args: argparse.Namespace) -> tuple[traces.Trace, Any]:
 _OPTIONS = {
     "requests_per_second": "--rate",
     "arrival_cv": "--cv",
+    "family": "--family",
     "day": "--day",
     "users": "--users",
     "think_s": "--think",
@@ -117,7 +125,7 @@ _OPTIONS = {
 
 def _shaped(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> traces.Trace:
     """Return sessions of a generator of `traces`, at its own rate or the given one."""
-    for option in ("arrival_cv", "day", "input_tokens", "output_tokens"):
+    for option in ("arrival_cv", "family", "day", "input_tokens", "output_tokens"):
         if getattr(args, option):
             raise ValueError(f"{_OPTIONS[option]} does not go with {name}, whose sessions have their own")
     shape = generators.SHAPES[name]
@@ -132,12 +140,15 @@ def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Gen
     if not args.requests_per_second:
         raise ValueError(f"{name} has lengths only: give --rate, in requests a second, or --users")
     if name in workloads().mixtures:
-        if args.arrival_cv is not None:
-            raise ValueError(f"--cv does not go with {name}, whose clients have their own")
+        for option in ("arrival_cv", "family"):
+            if getattr(args, option) is not None:
+                raise ValueError(f"{_OPTIONS[option]} does not go with {name}, whose clients have their own")
         clients = arrivals.clients_of(name, args.requests_per_second)
     else:
         cv = 1.0 if args.arrival_cv is None else args.arrival_cv
-        family: arrivals.GapFamily = args.family if cv != 1 else "poisson"
+        if args.family is not None and args.arrival_cv is None:
+            raise ValueError(f"--family {args.family} is of gaps of another CV than 1: give --cv")
+        family: arrivals.GapFamily = args.family or "gamma" if cv != 1 else "poisson"
         clients = [arrivals.Client(args.requests_per_second, _lengths(args, name), family, cv)]
     curve = arrivals.day_of(args.day) if args.day else None
     return arrivals.open_loop(clients, requests, rng, curve, name)
@@ -145,7 +156,7 @@ def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Gen
 
 def _closed(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> tuple[WaitingUsers, Any]:
     """Return users who wait for their answers."""
-    for option in ("requests_per_second", "arrival_cv", "day"):
+    for option in ("requests_per_second", "arrival_cv", "family", "day"):
         if getattr(args, option):
             raise ValueError(f"{_OPTIONS[option]} does not go with --users, who ask when they have an answer")
     if name in workloads().mixtures:
@@ -180,13 +191,14 @@ def _layout(args: argparse.Namespace) -> PooledLayout:
     if args.workers is not None and any(apart):
         raise ValueError("--workers is for workers that do all; give it, or --prefill and --decode")
     if not any(apart):
-        for option, given in (("threshold", args.threshold_tokens), ("lend", args.lend)):
-            if given:
+        for option, given in _OF_POOLS.items():
+            if not (getattr(args, given) is None or getattr(args, given) is False):
                 raise ValueError(f"--{option} is for --prefill and --decode")
         args.workers = args.workers or 1
         return colocated(_pool(args, args.chip, args.workers, args.step_tokens))
     if not all(apart):
         raise ValueError("a separated layout wants both, --prefill and --decode")
+    _fill_pools(args)
     if args.threshold_tokens is not None and args.lend:
         raise ValueError("--threshold and --lend are two layouts; give one of them")
     prefill = _pool(args, args.prefill_chip or args.chip, args.prefill_workers, args.prefill_step_tokens)
@@ -197,6 +209,25 @@ def _layout(args: argparse.Namespace) -> PooledLayout:
         return conditionally_separated(prefill, decode, *crossing, threshold, sending=args.sending)
     make = mixed_pool if args.lend else separated
     return make(prefill, decode, *crossing, sending=args.sending)
+
+
+#: Options that say something only where pools are apart.
+_OF_POOLS = {
+    "threshold": "threshold_tokens",
+    "lend": "lend",
+    "link": "link_bytes_per_second",
+    "link-latency": "link_latency_s",
+    "sending": "sending",
+    "prefill-chip": "prefill_chip",
+    "prefill-step-tokens": "prefill_step_tokens",
+}
+
+
+def _fill_pools(args: argparse.Namespace) -> None:
+    """Fill in what pools that are apart have where nothing is said."""
+    args.prefill_step_tokens = args.prefill_step_tokens or 8192
+    args.link_latency_s = args.link_latency_s or 0.0
+    args.sending = args.sending or SENDINGS[0]
 
 
 def _link(args: argparse.Namespace) -> Link:
@@ -237,7 +268,8 @@ def _room(args: argparse.Namespace, node: Deployment) -> int:
     tokens = room.tokens(min(args.most_running, room.sequences(1)))
     if tokens < args.kv_block_tokens:
         where = f"{node.chips} x {node.chip.name}"
-        raise ValueError(f"{args.model} leaves room for {tokens} tokens of cache on {where}: give more --chips")
+        short = f"less than a block of {args.kv_block_tokens:,}: give more --chips or a smaller --kv-block"
+        raise ValueError(f"{args.model} leaves room for {tokens:,} tokens of cache on {where}, {short}")
     return tokens
 
 
@@ -288,7 +320,13 @@ def _used(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
 
 def _rate_arg(text: str) -> float:
     """Read bytes per second as a size: 50GB."""
-    return capacity_arg(text.removesuffix("/s"))
+    try:
+        value = parse_bytes(text.removesuffix("/s"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if value < 1e4:  # the unit was left out, or a comma parts the digits
+        raise argparse.ArgumentTypeError(f"{text!r} is {value:g} bytes a second, which nobody has; write it like 50GB")
+    return value
 
 
 def add_verbs(verbs: Any) -> None:
@@ -314,6 +352,7 @@ def _add_load(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument("--format", default="auto", help=f"of a trace: auto, {', '.join(traces.FORMATS)}")
     verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
+    verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
     verb.add_argument("--limit", type=count_arg, dest="limit_requests", metavar="N", help="take the first N requests")
     verb.add_argument(
         "--block-tokens", type=count_arg, metavar="TOKENS", help="tokens of one block of a trace (default: its own)"
@@ -328,7 +367,7 @@ def _add_load(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     families = ("gamma", "weibull")
     verb.add_argument(
-        "--family", type=str.lower, choices=families, default="gamma", metavar="NAME",
+        "--family", type=str.lower, choices=families, metavar="NAME",
         help=f"of gaps of another CV: {', '.join(families)} (default gamma)",
     )  # fmt: skip
     days = ", ".join(workloads().mixtures)
@@ -362,11 +401,11 @@ def _add_layout(verb: argparse.ArgumentParser) -> None:
         help="bytes per second that a prefill worker sends, e.g. 50GB (default: its chips' network)",
     )  # fmt: skip
     verb.add_argument(
-        "--link-latency", type=seconds_arg, default=0.0, dest="link_latency_s", metavar="SECONDS",
+        "--link-latency", type=seconds_arg, dest="link_latency_s", metavar="SECONDS",
         help="of a transfer before its first byte (default 0)",
     )  # fmt: skip
     verb.add_argument(
-        "--sending", type=str.lower, choices=SENDINGS, default="whole", metavar="HOW",
+        "--sending", type=str.lower, choices=SENDINGS, metavar="HOW",
         help=f"a prompt's cache is sent: {', '.join(SENDINGS)} (default whole)",
     )  # fmt: skip
     verb.add_argument(
@@ -409,7 +448,7 @@ def _add_workers(verb: argparse.ArgumentParser) -> None:
         "--step-tokens", type=count_arg, default=2048, metavar="TOKENS", help="budget of a step (default 2048)"
     )
     verb.add_argument(
-        "--prefill-step-tokens", type=count_arg, default=8192, metavar="TOKENS",
+        "--prefill-step-tokens", type=count_arg, metavar="TOKENS",
         help="budget of a step of a prefill worker (default 8192)",
     )  # fmt: skip
     verb.add_argument(

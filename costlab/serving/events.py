@@ -64,8 +64,18 @@ class Events:
         action()
         return True
 
-    def run_before(self, time_s: float) -> None:
-        """Do all that is due before a time, and set the clock to it, if it is finite."""
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due that is not struck out."""
+        return all(number in self._cancelled for _, _, number, _ in self._heap)
+
+    def run_before(self, time_s: float, stay: bool = False) -> None:
+        """Do all that is due before a time, and set the clock to it, if it is finite.
+
+        Args:
+            time_s: seconds since the run began.
+            stay: leave the clock at the last of it if nothing else is due later.
+        """
         heap, cancelled = self._heap, self._cancelled
         while heap and heap[0][0] < time_s:  # as run_next, in fewer calls
             due_s, _, number, action = heappop(heap)
@@ -74,5 +84,5 @@ class Events:
             else:
                 self.now = due_s
                 action()
-        if time_s < math.inf:
+        if time_s < math.inf and not (stay and self.idle):
             self.now = time_s

@@ -87,8 +87,18 @@ class PooledService:
             trip.promised = job.known
             prefill.promised_tokens += job.known
         self._assign_decode(trip, decode)
-        decode.waiting.append(job)
-        self.grant(decode)
+        self._wait_for(job, decode)
+
+    def _wait_for(self, job: Job, station: Station) -> None:
+        """Let a job wait for blocks of a worker, which may be free."""
+        station.waiting.append(job)
+        self.grant(station)
+        self._send_to_dead(station)
+
+    def _send_to_dead(self, station: Station) -> None:
+        """See to it that somebody notices what comes to a worker that is known to be dead: a router may be late."""
+        if self.breakdowns and not station.alive and not station.worker.alive:
+            self.breakdowns.notice_later(station)
 
     def _serve(self, job: Job, trip: Trip, station: Station | None, pool: RunningPool) -> None:
         """Let one worker read a prompt and decode the answer."""
@@ -122,6 +132,7 @@ class PooledService:
             station.worker.submit(job)
         else:
             station.lost.append(job)
+            self._send_to_dead(station)
 
     def grant(self, station: Station) -> None:
         """Give blocks to those that wait for them here, in order, as long as there is room."""
@@ -197,8 +208,7 @@ class PooledService:
                 worker.keep(job)
                 return
             self._assign_decode(trip, decode)
-            decode.waiting.append(job)
-            self.grant(decode)
+            self._wait_for(job, decode)
         elif trip.arrived:
             self._deliver(job, trip)
         elif moving.sending == "whole" and trip.at_decode:
@@ -327,6 +337,9 @@ class PooledService:
 
     def _reject(self, job: Job, reason: str) -> None:
         self._drop(job)
+        if self.moving is not None and self.moving.borrowing:  # a worker may have been borrowed for it
+            for station in self.stations.values():
+                station.borrowed = station.borrowed and station.foreign > 0
         self.run.reject(job, reason)
         self._rest()
 

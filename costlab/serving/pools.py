@@ -15,6 +15,9 @@ from costlab.serving.run import Run
 from costlab.serving.simulate import WorkerSpec
 from costlab.serving.worker import Owner, Worker
 
+#: Workers of a pool at most: each takes memory and time to make.
+LARGEST_POOL = 65_536
+
 
 @dataclass(frozen=True)
 class WorkerPool:
@@ -28,7 +31,8 @@ class WorkerPool:
     age_s: float = 0.0  # seconds between two looks of the router at the workers; 0: it always knows
 
     def __post_init__(self) -> None:
-        count(self.workers, "workers")
+        if count(self.workers, "workers") > LARGEST_POOL:
+            raise ValueError(f"workers = {self.workers} should be at most {LARGEST_POOL:,}")
         Aged([], self.age_s)
         self.router_maker()
 

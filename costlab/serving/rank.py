@@ -54,6 +54,8 @@ class Rank:
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
+        self.awaited_tokens = 0  # of those whose cache is on its way
+        self.ready_tokens = 0  # of those that wait and whose cache is here
         self.batch = DECODE  # the step in flight
         self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
@@ -76,6 +78,12 @@ class Rank:
         """Tokens that these take of a step's budget."""
         return (len(self.running) - len(self.prefilling)) * self.rows
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that jobs have here, or will have once those that are known are computed or have arrived."""
+        here = self.pending_tokens + self.load.context_tokens + sum([job.computed for job in self.prefilling])
+        return here + self.ready_tokens + self.awaited_tokens
+
     # --- the queue ---------------------------------------------------------------------------------------------
 
     def queue(self, job: Job, front: bool = False) -> None:
@@ -84,6 +92,7 @@ class Rank:
         They hold memory: in front of them somebody who lacks it might wait for ever.
         """
         self.pending_tokens += job.left
+        self.ready_tokens += job.computed
         if front:
             ahead = 0
             while ahead < len(self.waiting) and self.waiting[ahead].computed:
@@ -96,6 +105,7 @@ class Rank:
         """Take a job out of the queue."""
         self.waiting.remove(job)
         self.pending_tokens -= job.left
+        self.ready_tokens -= job.computed
 
     def cached(self, job: Job) -> int:
         """Return how many tokens of a waiting job need not be computed; at least one has to be."""
@@ -120,6 +130,7 @@ class Rank:
         self.blocks.take(job, blocks)
         self.running[job] = None
         self.admitted.append(job)
+        self.ready_tokens -= job.computed
         if cached:
             job.computed += cached
             job.cached = cached
@@ -312,3 +323,5 @@ class Rank:
         assert context == self.load.context_tokens, f"context {self.load.context_tokens}, should be {context}"
         pending = sum(job.left for job in (*self.waiting, *self.prefilling))
         assert pending == self.pending_tokens, f"{self.pending_tokens} tokens pending, should be {pending}"
+        ready = sum(job.computed for job in self.waiting)
+        assert ready == self.ready_tokens, f"{self.ready_tokens} tokens of waiting caches, should be {ready}"

@@ -16,6 +16,7 @@ import numpy as np
 
 from costlab.arrays import Bools, Floats
 from costlab.checks import count
+from costlab.serving.lines import seconds_of, steps_before
 from costlab.serving.metrics import Histogram, Objective
 from costlab.serving.report import (
     Accounts,
@@ -151,7 +152,16 @@ class Recorder:
             end_s: when the last one ended; gaps that end before the warm-up are left out.
         """
         if end_s >= self._measure_from_s:
+            if steps > 1 and self.warm_up_s:
+                first_s, steps = self._warm(first_s, last_s, steps, end_s)
             self.gap_histogram.add_rising(sequences, first_s, last_s, steps)
+
+    def _warm(self, first_s: float, last_s: float, steps: int, end_s: float) -> tuple[float, int]:
+        """Return how long the first step that ended after the warm-up took, and how many there are from it on."""
+        rise_s = (last_s - first_s) / (steps - 1)
+        cold_s = self._measure_from_s - (end_s - seconds_of(steps, first_s, rise_s))
+        cold = steps_before(cold_s, steps - 1, first_s, rise_s)
+        return first_s + cold * rise_s, steps - cold
 
     def gap(self, seconds: float, end_s: float) -> None:
         """Count one gap of one sequence, such as one with a preemption or a transfer in it."""

@@ -94,7 +94,7 @@ class Worker:
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
-        self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
+        self.awaiting: dict[Job, int] = {}  # have blocks here for so many tokens, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
         # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
@@ -130,8 +130,8 @@ class Worker:
             ValueError: a job that can never be served here (`refusal`), or is here already.
         """
         if job in self.awaiting:
-            del self.awaiting[job]
             rank = self._rank_of[job]
+            rank.awaited_tokens -= self.awaiting.pop(job)
             rank.queue(job, front=True)
         else:
             self._expect(job)
@@ -146,20 +146,29 @@ class Worker:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
         self._settle()
         blocks = self._choose().blocks
-        return blocks.can_take(blocks.needed(job.known + 1), spare)
+        return blocks.can_take(blocks.needed(self._reserved(job)), spare)
 
     def reserve(self, job: Job) -> None:
-        """Give a job blocks for its prompt and the token after, before its cache arrives.
+        """Give a job blocks for its prompt and the token after, or all its tokens, before its cache arrives.
 
         Raises:
             ValueError: no room, or a job that is here already.
         """
         self._expect(job)
         rank = self._choose()
-        rank.blocks.take(job, rank.blocks.needed(job.known + 1))
+        rank.blocks.take(job, rank.blocks.needed(self._reserved(job)))
         self._enter(job, rank)
-        self.awaiting[job] = None
+        self._await(job, rank)
         self._look()
+
+    def _reserved(self, job: Job) -> int:
+        """Return the tokens for which a job is given blocks before its cache arrives."""
+        most = job.request.input_tokens + job.request.output_tokens - 1
+        return most if self.scheduler.takes_whole else min(job.known + 1, most)
+
+    def _await(self, job: Job, rank: Rank) -> None:
+        self.awaiting[job] = job.known
+        rank.awaited_tokens += job.known
 
     def _expect(self, job: Job) -> None:
         reason = "here already" if job in self._rank_of else self.refusal(job)
@@ -178,7 +187,7 @@ class Worker:
         if self.choose_rank == "turns":
             return self.ranks[self._turn % len(self.ranks)]
         self._settle()
-        return min(self.ranks, key=lambda rank: rank.pending_tokens + rank.load.context_tokens)
+        return min(self.ranks, key=lambda rank: rank.tokens)
 
     # --- jobs go -----------------------------------------------------------------------------------------------
 
@@ -191,7 +200,7 @@ class Worker:
         """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
         del self.prefilled[job]
         job.prefill_only = False
-        self.awaiting[job] = None
+        self._await(job, self._rank_of[job])
         self.submit(job)
 
     def take(self, job: Job) -> None:
@@ -201,7 +210,7 @@ class Worker:
         if job in rank.running:
             rank.remove(job)
         elif job in self.awaiting or job in self.prefilled:
-            self.awaiting.pop(job, None)
+            rank.awaited_tokens -= self.awaiting.pop(job, 0)
             self.prefilled.pop(job, None)
         else:
             rank.unqueue(job)
@@ -382,8 +391,8 @@ class Worker:
                     again |= self._tell(rank)
                 if steps and (not most or steps < most):
                     most = steps
-            if again:  # their owner may have taken those that were preempted
-                most = min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0)
+            if again:  # their owner may have taken those that were preempted; who remains is admitted in the next step
+                most = min(1, min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0))
             if most:
                 self._begin(most if self.jumps else 1)
                 return

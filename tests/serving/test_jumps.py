@@ -12,10 +12,12 @@ from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost, step_cost
 from costlab.roofline.mixed import Coefficients
+from costlab.serving.colocated import Colocated
 from costlab.serving.gaps import WorstGaps
 from costlab.serving.lines import seconds_of, steps_before
+from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
-from costlab.serving.simulate import WorkerSpec
+from costlab.serving.simulate import WorkerSpec, simulate
 
 #: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals.
 CROSSING = StepCost(
@@ -85,6 +87,16 @@ def test_small_memories_preempt_and_crossings_happen():
     service, jumped = serve([ask(0.0, 100, 60)], [WorkerSpec(CROSSING, VllmV1(64, 16), 500, 4)])
     assert jumped.pools == ()
     assert service.workers[0].steps == 2 + 59
+
+
+@pytest.mark.parametrize("warm_up_s", [0.5, 1.23, 2.5, 3.717, 60.0])
+def test_the_warm_up_ends_in_the_middle_of_a_jump(warm_up_s):
+    """A gap counts if its step ended after the warm-up, however many steps were summed at once."""
+    layout = Colocated([WorkerSpec(CROSSING, VllmV1(64, 16), 900)] * 2)
+    requests = [ask(0.19 * i, 40 + i, 60) for i in range(40)]
+    gaps = [simulate(requests, layout, recorder=Recorder(warm_up_s=warm_up_s), jumps=j).gaps for j in (True, False)]
+    assert gaps[0].count == gaps[1].count < 40 * 59
+    assert gaps[0].total == pytest.approx(gaps[1].total, rel=1e-9)
 
 
 def test_a_jump_costs_few_events():

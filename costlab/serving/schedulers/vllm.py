@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from costlab.checks import count, share
 from costlab.serving.jobs import Job
@@ -24,6 +25,8 @@ class VllmV1:
     long_prefill_tokens: int = 0  # the most tokens of a prompt in a step; 0: no limit (long_prefill_token_threshold)
     watermark: float = 0.0  # share of the blocks that admission leaves free, where something runs
     whole_prompt: bool = False  # whether all of a prompt has to fit when it is admitted, or only its first chunk
+
+    takes_whole: ClassVar[bool] = False  # memory for all of the answer when it is admitted
 
     def __post_init__(self) -> None:
         if count(self.budget, "budget") < count(self.max_running, "max_running"):
