@@ -16,12 +16,6 @@ from costlab.roofline.layers import entries_between
 Chunk = tuple[int, int]
 #: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
 Reads = tuple[tuple[float, int, int | None], ...]
-#: Seconds per new token, per token before, per pair; the term where some reads of prompts are uneven.
-_Prompts = tuple[float, float, float, "Coefficients | None"]
-#: A term's other coefficients in the order of their use, then those of prompts.
-_Flat = tuple[
-    float, float, "ExpertReads | None", float, float, float, tuple[tuple[float, float], ...], float, float, _Prompts
-]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
 RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
@@ -285,21 +279,7 @@ class StepCost:
         """
         if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
             return self.lines_of(((load, chunks),)).leading(steps)
-        if self._plain and load.sequences and not chunks:  # as almost always
-            sequences, context = load.sequences, load.context_tokens
-            return lead([(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain], steps)
-        everyone = self.rows * load.sequences
-        for new, _ in chunks:
-            everyone += new
-        return lead(self._rank_lines(load, chunks, everyone), steps)
-
-    @functools.cached_property
-    def _plain(self) -> tuple[tuple[float, float, float], ...]:
-        """Each term's seconds of a decode step, per sequence and per token of context; nothing where there is more."""
-        if any(term.below or term.experts is not None for term in self._terms):
-            return ()
-        found = ((s, d, n, c, self.rows * e) for s, e, _, d, n, c, *_ in self._flat)
-        return tuple((step_s + decode_s, each_s + shared_s, c) for step_s, decode_s, each_s, c, shared_s in found)
+        return lead(self._rank_lines(load, chunks), steps)
 
     @functools.cached_property
     def even(self) -> bool:
@@ -327,55 +307,73 @@ class StepCost:
 
     def _pass_lines(self, ranks: Sequence[RankWork]) -> list[StepLine]:
         """Each replica's terms, or their sum: seconds of the next step, and by how much each later one rises."""
-        everyone: float = 0
-        for load, chunks in ranks:
-            everyone += self.rows * load.sequences
-            for new, _ in chunks:
-                everyone += new
+        tokens = [self.rows * load.sequences + sum([new for new, _ in chunks]) for load, chunks in ranks]
+        everyone = sum(tokens)
         found: list[StepLine] = []
-        for load, chunks in ranks:
-            lines = self._rank_lines(load, chunks, everyone)
+        for (load, chunks), own in zip(ranks, tokens, strict=True):
+            lines = self._rank_lines(load, chunks, everyone - own)
             found += lines if self.overlap else [(sum([a for a, _ in lines]), sum([b for _, b in lines]))]
         return found
 
-    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], everyone: float) -> list[StepLine]:
-        """Each term of a replica beside replicas that compute so many tokens together, its own included."""
+    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], others: float = 0.0) -> list[StepLine]:
+        """Each term of a replica beside replicas that compute so many tokens together."""
         sequences, context = load.sequences, load.context_tokens
-        new, before, pairs, squares = _sums(chunks) if chunks else (0, 0, 0.0, 0)
-        lines = []
-        for step_s, all_s, experts, decode_s, sequence_s, context_s, below, prefill_s, prompt_s, rest in self._flat:
-            first, rise = step_s + all_s * everyone, context_s * sequences
-            if experts is not None:
-                first += experts.seconds(everyone)
-            if sequences:
-                first += decode_s + sequence_s * sequences + context_s * context
-                if below:
-                    for (token_s, start_s), bend in zip(below, load.bends, strict=True):
-                        first += bend.tokens * token_s + bend.sequences * start_s
-                        rise += bend.sequences * token_s
-            if chunks:
-                token_s, prefix_s, pair_s, uneven = rest
-                first += prefill_s + prompt_s * len(chunks) + token_s * new + prefix_s * before + pair_s * pairs
-                rise += prefix_s * new + pair_s * squares
-                if uneven is not None:
-                    first += uneven.uneven_s(chunks)
-            lines.append((first, rise))
-        return lines
+        if sequences:
+            lines = [(a + b * sequences + c * context, c * sequences) for a, b, c in self._decoding]
+        else:
+            lines = self._idle
+        if chunks:
+            count, (new, before, pairs, squares) = len(chunks), _sums(chunks)
+            lines = [
+                (first + p + q * count + t * new + x * before + y * pairs, rise + x * new + y * squares)
+                for (first, rise), (p, q, t, x, y) in zip(lines, self._reading, strict=True)
+            ]
+        return lines if self._plain and not others else self._with_rest(lines, load, chunks, others)
+
+    def _with_rest(
+        self, lines: Sequence[StepLine], load: DecodeLoad, chunks: Sequence[Chunk], others: float
+    ) -> list[StepLine]:
+        """The same terms with what is no plain sum of one replica's: others' tokens, experts, uneven reads."""
+        everyone = others + self.rows * load.sequences + sum([new for new, _ in chunks])
+        found = []
+        for (first, rise), term in zip(lines, self._terms, strict=True):
+            first += term.everyone_s * others + term.uneven_s(chunks)
+            if term.experts is not None:
+                first += term.experts.seconds(everyone)
+            for (token_s, start_s), bend in zip(term.below, load.bends if term.below else (), strict=True):
+                first += bend.tokens * token_s + bend.sequences * start_s
+                rise += bend.sequences * token_s
+            found.append((first, rise))
+        return found
 
     @functools.cached_property
-    def _flat(self) -> tuple[_Flat, ...]:
-        """Each term's coefficients in the order of their use; what is fixed is in each, or in the first of a sum."""
+    def _plain(self) -> bool:
+        """Whether a replica's terms are plain sums of what it does."""
+        return all(term.even and term.experts is None and not term.below for term in self._terms)
+
+    @functools.cached_property
+    def _idle(self) -> list[StepLine]:
+        """Each term's seconds of every step; what is fixed is in each, or in the first of a sum."""
+        fixed = [self.fixed_s if self.overlap or not i else 0.0 for i in range(len(self._terms))]
+        return [(fixed_s + term.step_s, 0.0) for fixed_s, term in zip(fixed, self._terms, strict=True)]
+
+    @functools.cached_property
+    def _decoding(self) -> list[tuple[float, float, float]]:
+        """Each term's seconds of a step that decodes, per sequence and per token of context."""
+        return [
+            (step_s + term.decode_step_s, term.sequence_s + self.rows * term.everyone_s, term.context_s)
+            for (step_s, _), term in zip(self._idle, self._terms, strict=True)
+        ]
+
+    @functools.cached_property
+    def _reading(self) -> list[tuple[float, float, float, float, float]]:
+        """Each term's further seconds of a step that reads, per piece, new token, token before, and pair."""
         found = []
-        for i, term in enumerate(self._terms):
-            fixed_s = self.fixed_s if self.overlap or not i else 0.0
-            held_s = sum([each_s for each_s, *kind in term.held if kind == [1, None]])
-            pair_s = sum([each_s for each_s, *kind in term.pairs if kind == [1, None]])
-            rest = (term.token_s + held_s, term.prefix_s + held_s, pair_s, None if term.even else term)
-            found.append((
-                fixed_s + term.step_s, term.everyone_s, term.experts, term.decode_step_s, term.sequence_s,
-                term.context_s, term.below, term.prefill_step_s, term.prompt_s, rest,
-            ))  # fmt: skip
-        return tuple(found)
+        for term in self._terms:
+            held_s, pair_s = [sum([s for s, *kind in reads if kind == [1, None]]) for reads in (term.held, term.pairs)]
+            token_s = term.token_s + held_s + term.everyone_s
+            found.append((term.prefill_step_s, term.prompt_s, token_s, term.prefix_s + held_s, pair_s))
+        return found
 
 
 def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:

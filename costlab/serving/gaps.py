@@ -46,29 +46,30 @@ class WorstGaps:
 
 
 class TokenTimes:
-    """When the sequences of a rank that decode had their latest token: all in the same step, but for those that joined.
+    """When the sequences of a rank that decode had their latest token: all at the same time, but for late ones.
 
     A job's own times (`last_s`, `worst_gap_s`) stand still while it decodes, and are made up when it leaves.
     """
 
     def __init__(self) -> None:
-        self.decoded_s = -1.0  # when the latest decode step ended
-        self.joined: dict[Job, None] = {}  # have not decoded yet
+        self.decoded_s = -1.0  # when all but the late ones had their latest token
+        self.late: dict[Job, None] = {}  # have joined, with a latest token of another time, and not decoded yet
         self.worst = WorstGaps()
 
-    def join(self, job: Job) -> None:
-        """Let a job, whose latest token is that of `last_s`, decode with the others."""
-        self.joined[job] = None
+    def join(self, job: Job, others: bool) -> None:
+        """Let a job, whose latest token is that of `last_s`, decode from now on, with others or alone."""
+        if not others:
+            self.decoded_s = job.last_s
+        elif job.last_s != self.decoded_s:
+            self.late[job] = None
 
     def leave(self, job: Job, others: bool) -> None:
         """Make up a job's times, as it stops decoding, while others go on or none."""
-        if job in self.joined:
-            del self.joined[job]
-            return
-        worst_s = self.worst.since(job.last_s)
-        if worst_s > job.worst_gap_s:
-            job.worst_gap_s = worst_s
-        job.last_s = self.decoded_s
+        if job in self.late:
+            del self.late[job]
+        else:
+            job.worst_gap_s = max(job.worst_gap_s, self.worst.since(job.last_s))
+            job.last_s = self.decoded_s
         if not others:
             self.worst.clear()
 
@@ -76,31 +77,23 @@ class TokenTimes:
         self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float, log: Recorder
     ) -> None:
         """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
-        if self.joined or self.decoded_s != start_s:
-            alike = self._first(sequences, start_s, start_s + first_s, log)
-            if alike < sequences:  # the others have had their first step noted
-                if alike:
-                    log.gaps(alike, first_s, first_s, 1, start_s + first_s)
-                    self.worst.add(start_s, first_s)
-                start_s, steps = start_s + first_s, steps - 1
-                first_s += (last_s - first_s) / max(steps, 1)
+        if self.late or self.decoded_s != start_s:
+            self._catch_up(sequences, start_s, start_s + first_s, log)
+            start_s, steps = start_s + first_s, steps - 1
+            first_s += (last_s - first_s) / max(steps, 1)
         if steps:
             log.gaps(sequences, first_s, last_s, steps, end_s)
-            self.worst.add(start_s, last_s if last_s > first_s else first_s)
+            self.worst.latest.append((start_s, last_s))
         self.decoded_s = end_s
 
-    def _first(self, sequences: int, start_s: float, end_s: float, log: Recorder) -> int:
-        """Note the first step for those whose latest token is older than its start; return how many the others are."""
-        late = [job for job in self.joined if job.last_s != start_s]
-        alike, old = sequences - len(late), sequences - len(self.joined)
-        if old and self.decoded_s != start_s:
-            gap_s = end_s - self.decoded_s
-            log.gaps(old, gap_s, gap_s, 1, end_s)
+    def _catch_up(self, sequences: int, start_s: float, end_s: float, log: Recorder) -> None:
+        """Note the first step, where the latest token of some, or of all, is older than its start."""
+        gap_s, alike = end_s - self.decoded_s, sequences - len(self.late)
+        if alike:
+            log.gaps(alike, gap_s, gap_s, 1, end_s)
             self.worst.add(self.decoded_s, gap_s)
-            alike -= old
-        for job in late:
+        for job in self.late:
             gap_s = end_s - job.last_s
             log.gap(gap_s, end_s)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), end_s
-        self.joined.clear()
-        return alike
+        self.late.clear()

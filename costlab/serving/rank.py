@@ -134,40 +134,33 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, decide: Callable[[Rank], Batch], even: bool) -> int:
-        """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
-
-        Args:
-            decide: of the scheduler; asked unless there is nobody to admit or preempt, and no prompt to read.
-            even: whether equal pieces of a prompt take evenly longer.
-        """
+    def plan(self, decide: Callable[[Rank], Batch]) -> None:
+        """Decide the next step: `decide` does, unless there is nobody to admit or preempt, and no prompt to read."""
         if self.waiting or self.prefilling or not self.blocks.suffices:
             self.batch = decide(self)
-            return self.alike(even)
-        self.batch = DECODE
-        self.blocks.clock = self.steps + 1
-        if not self.load.sequences:
-            return 0
-        return self._steps_to_end() if self.load.bends else self.next_end - self.steps
+        else:
+            self.batch = DECODE
+            self.blocks.clock = self.steps + 1
 
     def alike(self, even: bool) -> int:
-        """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
-        batch, sequences = self.batch, self.load.sequences
-        if not batch.steady or (batch.chunks and not even):
-            return 1 if sequences or batch.chunks else 0
-        steps = MOST_STEPS if batch.chunks else 0
-        for job, tokens in batch.chunks:
-            steps = min(steps, job.left // tokens)
-        if batch.decodes and sequences:
-            steps = min(steps or MOST_STEPS, self._steps_to_end())
-        while steps > 1 and not self._fits(steps - 1):
-            steps //= 2
-        return steps
+        """Return how many steps of the batch follow in which only contexts grow; `MOST_STEPS` if it has nothing to do.
 
-    def _steps_to_end(self) -> int:
-        """Return how many decode steps there are until a job ends, or some layers read no more of it."""
-        steps = self.next_end - self.steps
-        return int(min(steps, self.load.steps_to_bend)) if self.load.bends else steps
+        Args:
+            even: whether equal pieces of a prompt take evenly longer.
+        """
+        batch, steps = self.batch, MOST_STEPS
+        if self.load.sequences and batch.decodes:
+            steps = self.next_end - self.steps
+            if self.load.bends:
+                steps = int(min(steps, self.load.steps_to_bend))
+        for job, tokens in batch.chunks:
+            steps = min(steps, job.left // tokens if even else 1)
+        if not batch.steady:
+            steps = min(steps, 1)
+        if batch.chunks or not self.blocks.suffices:
+            while steps > 1 and not self._fits(steps - 1):
+                steps //= 2
+        return steps
 
     def _fits(self, steps: int) -> bool:
         """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
@@ -210,23 +203,18 @@ class Rank:
             end_s: when it ended.
             log: who counts gaps.
         """
-        batch, load = self.batch, self.load
-        if batch.decodes and load.sequences:
-            times, sequences = self.times, len(self.running) - len(self.prefilling)
-            if times.joined or times.decoded_s != start_s:
-                times.decode(sequences, start_s, steps, first_s, last_s, end_s, log)
-            else:  # as almost always: all had their latest token at the start
-                log.gaps(sequences, first_s, last_s, steps, end_s)
-                times.worst.latest.append((start_s, last_s if last_s > first_s else first_s))
-                times.decoded_s = end_s
+        load, sequences = self.load, self.load.sequences
+        if sequences and self.batch.decodes:
+            self.times.decode(sequences, start_s, steps, first_s, last_s, end_s, log)
             self.steps += steps
-            if steps + more > 1:
-                self.blocks.grow_to(self.steps + more)
-            if load.bends:
-                load.advance(steps)
-            else:
-                load.context_tokens += steps * sequences
-        for job, tokens in batch.chunks:
+            self.blocks.grow_to(self.steps + more)
+            load.advance(steps)
+        if self.batch.chunks:
+            self._read(steps, more)
+
+    def _read(self, steps: int, more: int) -> None:
+        """Note that so many steps have read their pieces of prompts, and take the blocks for `more`."""
+        for job, tokens in self.batch.chunks:
             if job in self.prefilling:
                 job.computed += tokens * steps
                 self.pending_tokens -= tokens * steps
@@ -248,8 +236,8 @@ class Rank:
             self._ending[ends] = [job]
             heapq.heappush(self._ends, ends)
             self.next_end = self._ends[0]
+        self.times.join(job, self.load.sequences > 0)
         self.load.add(job.computed + 1)
-        self.times.join(job)
         self.blocks.grow_from(job, job.computed + self.blocks.clock - self.steps, job.most)
 
     def tokens_of(self, job: Job) -> int:
@@ -277,7 +265,7 @@ class Rank:
         self.next_end = ends[0] if ends else MOST_STEPS
 
     def remove(self, job: Job) -> None:
-        """Take a job out of the batch, with all that is computed of it; it keeps its blocks."""
+        """Take a job out of the batch, with all that is computed of it; its blocks are yet to be given back."""
         if job in self.prefilling:
             del self.prefilling[job]
             self.pending_tokens -= job.left
@@ -287,8 +275,7 @@ class Rank:
             self.emitted_tokens += tokens - job.generated
             job.generated = tokens
             self.load.remove(job.computed + 1)
-            self.times.leave(job, bool(self.load.sequences))
-            self.blocks.stop(job)
+            self.times.leave(job, self.load.sequences > 0)
             if job.ends > self.steps:
                 self._forget_end(job)
         del self.running[job]

@@ -92,6 +92,7 @@ class Recorder:
         self.rejected: Counter[str] = Counter()
         self.cancelled = self.expired = 0
         self.gap_histogram = Histogram(relative_error)
+        self._gaps: list[float] = []  # flat: sequences, first, last, steps
         self._measure_from_s = math.nan
         self._tallies = [_Tally(relative_error) for _ in (classes.names if classes else ())]
         self._whole = _Tally(relative_error)
@@ -148,7 +149,9 @@ class Recorder:
             end_s: when the last one ended; gaps that end before the warm-up are left out.
         """
         if end_s >= self._measure_from_s:
-            self.gap_histogram.add_rising(sequences, first_s, last_s, steps)
+            self._gaps += (sequences, first_s, last_s, steps)
+            if len(self._gaps) >= 4 * _PENDING:
+                self._count_gaps()
 
     def gap(self, seconds: float, end_s: float) -> None:
         """Count one gap of one sequence, such as one with a preemption or a transfer in it."""
@@ -222,6 +225,11 @@ class Recorder:
             for index in np.unique(warm[:, -1]).astype(int):
                 self._tallies[index].count(warm[warm[:, -1] == index], self.objective)
 
+    def _count_gaps(self) -> None:
+        """Count the gaps that wait."""
+        self.gap_histogram.add_runs(self._gaps)
+        self._gaps.clear()
+
     def _count_gone(self) -> None:
         """Count those that wait among the requests that left without an answer."""
         times = np.array(self._gone, dtype=np.float64).reshape(-1, 3).T - self.start_s
@@ -263,6 +271,7 @@ class Recorder:
             raise ValueError("no request arrived, so there is nothing to report")
         self._count()
         self._count_gone()
+        self._count_gaps()
         states = [list(queued), list(running), list(moving)]
         accounts = Accounts(
             self.arrived, self.finished, dict(self.rejected), self.cancelled, self.expired, *map(len, states)

@@ -17,7 +17,7 @@ from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import seconds_of, steps_before
-from costlab.serving.rank import DECODE, Rank
+from costlab.serving.rank import MOST_STEPS, Rank
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Scheduler
 
@@ -305,31 +305,30 @@ class Worker:
             left = self.events.now - self._start_s
             over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                start_s, first_s = self._start_s, self._first_s
-                end_s = self._start_s = start_s + seconds_of(over, first_s, self._rise_s)
-                self._steps -= over
-                self._first_s += over * self._rise_s
-                self.busy_s += end_s - start_s
-                self.steps += over
-                for rank in self.ranks:
-                    rank.advance(over, 1, start_s, first_s, self._first_s - self._rise_s, end_s, self.recorder)
+                self._advance(over, self._start_s + seconds_of(over, self._first_s, self._rise_s))
+
+    def _advance(self, steps: int, end_s: float) -> None:
+        """Account for so many of the steps ahead, which are over at `end_s`."""
+        start_s, first_s, more = self._start_s, self._first_s, self._steps > steps
+        last_s = first_s + (steps - 1) * self._rise_s
+        for rank in self.ranks:
+            rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
+        self.busy_s += end_s - start_s
+        self.steps += steps
+        self._steps -= steps
+        self._start_s, self._first_s = end_s, last_s + self._rise_s
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        now, steps, first_s, start_s = self.events.now, self._steps, self._first_s, self._start_s
-        last_s = first_s + (steps - 1) * self._rise_s
-        self.busy_s += now - start_s
-        self.steps += steps
-        self._steps, self._awake = 0, True
-        for rank in self.ranks:
-            rank.advance(steps, 0, start_s, first_s, last_s, now, self.recorder)
+        self._awake, now = True, self.events.now
+        self._advance(self._steps, now)
         for rank in self.ranks:
             if rank.next_end <= rank.steps:
                 for job in rank.ended():
                     if job in self._rank_of:
                         self._finish(job, now)
             for job, _ in rank.batch.chunks:
-                if not job.left and job in rank.prefilling:
+                if job in rank.prefilling and not job.left:
                     self._prefilled(rank, job, now)
         self._plan()
 
@@ -370,38 +369,18 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
-        if self.jumps and len(self.ranks) == 1 and self._decode_on(self.ranks[0]):
-            return
         self._awake = again = True
-        even = self._even and self.reading is None
-        while again:
-            again, most = False, 0
+        even, most = self._even and self.reading is None, MOST_STEPS
+        while again and most == MOST_STEPS:
+            again = False
             for rank in self.ranks:
-                steps = rank.plan(self.scheduler.plan, even)
+                rank.plan(self.scheduler.plan)
                 if rank.admitted or rank.preempted:
                     again |= self._tell(rank)
-                if steps and (not most or steps < most):
-                    most = steps
-            if again:  # their owner may have taken those that were preempted
-                most = min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0)
-            if most:
-                self._begin(most if self.jumps else 1)
-                return
+            most = min([rank.alike(even) for rank in self.ranks])  # after their owner took some of those preempted
         self._awake = False
-
-    def _decode_on(self, rank: Rank) -> bool:
-        """Begin the steps up to the next end, where there is nothing to decide; what follows comes to the same."""
-        load = rank.load
-        if rank.waiting or rank.prefilling or not (load.sequences and rank.blocks.suffices) or load.bends:
-            return False
-        rank.batch = DECODE
-        rank.blocks.clock = rank.steps + 1
-        self._steps, self._first_s, self._rise_s = lead = self.cost.leading(load, (), rank.next_end - rank.steps)
-        steps, first_s, rise_s = lead
-        start_s = self._start_s = self.events.now
-        self._awake = False
-        self._due = self.events.at(start_s + steps * (first_s + (steps - 1) * rise_s / 2), self._end, True)
-        return True
+        if most < MOST_STEPS:
+            self._begin(most if self.jumps else 1)
 
     def _tell(self, rank: Rank) -> bool:
         """Tell who was preempted and who was admitted; return whether anybody was preempted."""
@@ -424,10 +403,10 @@ class Worker:
         work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
         single = len(work) == 1
         steps, first_s, rise_s = self.cost.leading(*work[0], most) if single else self.cost.lines_of(work).leading(most)
-        start_s = self._start_s = self.events.now
-        end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
-        self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
-        self._due = self.events.at(end_s, self._end, True)
+        self._start_s = start_s = self.events.now
+        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s
+        end_s = start_s + seconds_of(steps, first_s, rise_s)
+        self._due = self.events.at(end_s, self._end, last=True)
         if self.reading is not None:
             for rank in self.ranks:
                 for job, tokens in rank.batch.chunks:

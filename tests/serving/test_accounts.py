@@ -183,7 +183,7 @@ def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done(
                     rank.running,
                     rank._ends,
                     rank._ending,
-                    rank.times.joined,
+                    rank.times.late,
                     rank.times.worst._falling,
                     rank.times.worst.latest,
                 ]
