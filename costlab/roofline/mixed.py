@@ -279,7 +279,22 @@ class StepCost:
         """
         if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
             return self.lines_of(((load, chunks),)).leading(steps)
-        return lead(self._rank_lines(load, chunks), steps)
+        return self._steepest(load, steps) if self._plain and not chunks else lead(self._rank_lines(load, chunks), steps)
+
+    def _steepest(self, load: DecodeLoad, steps: int) -> tuple[int, float, float]:
+        """The same without chunks, where all terms are plain: the steepest leads to the end if it leads at the start."""
+        sequences, context = load.sequences, load.context_tokens
+        first, each, token = self._decoding[self._steep]
+        ahead = first + each * sequences + token * context
+        for a, b, c in self._decoding:
+            if a + b * sequences + c * context > ahead:
+                return lead(self._rank_lines(load, ()), steps)
+        return steps, ahead, token * sequences
+
+    @functools.cached_property
+    def _steep(self) -> int:
+        """Which term grows most with the context of those that decode."""
+        return max(range(len(self._terms)), key=lambda term: self._decoding[term][2])
 
     @functools.cached_property
     def even(self) -> bool:
@@ -340,7 +355,7 @@ class StepCost:
             first += term.everyone_s * others + term.uneven_s(chunks)
             if term.experts is not None:
                 first += term.experts.seconds(everyone)
-            for (token_s, start_s), bend in zip(term.below, load.bends if term.below else (), strict=True):
+            for (token_s, start_s), bend in zip(term.below, load.bends, strict=False):
                 first += bend.tokens * token_s + bend.sequences * start_s
                 rise += bend.sequences * token_s
             found.append((first, rise))

@@ -9,39 +9,45 @@ from costlab.serving.recorder import Recorder
 
 
 class WorstGaps:
-    """Gaps in order of when they began; of those only that no later one exceeds.
+    """The longest gap since each of the moments at which somebody began to wait.
 
-    So the longest gap since any past moment is found without looking at each gap again.
+    Between two of these moments only the longest is kept; and of the moments those that no later gap has made useless.
 
     >>> gaps = WorstGaps()
-    >>> gaps.add(1.0, 0.5); gaps.add(1.5, 0.1); gaps.add(1.6, 0.2)
-    >>> gaps.since(0.0), gaps.since(1.2)
+    >>> gaps.begin(1.0); gaps.add(0.5); gaps.begin(1.5); gaps.add(0.1); gaps.add(0.2)
+    >>> gaps.since(1.0), gaps.since(1.5)
     (0.5, 0.2)
     """
 
     def __init__(self) -> None:
-        #: The latest ones, not looked at yet: when each began, no earlier than all before, and how long it was.
-        self.latest: list[tuple[float, float]] = []
-        self._falling: list[tuple[float, float]] = []  # the same of those that no later one exceeds
+        self.longest_s = 0.0  # since the latest moment
+        self._began_s = 0.0  # the latest moment
+        self._falling: list[tuple[float, float]] = []  # earlier ones, and the longest gap up to the next one; falling
 
-    def add(self, began_s: float, gap_s: float) -> None:
-        """Note a gap, which began no earlier than all before."""
-        self.latest.append((began_s, gap_s))
+    def begin(self, now_s: float) -> None:
+        """Note that somebody begins to wait, no earlier than all before."""
+        if self.longest_s:
+            falling = self._falling
+            while falling and falling[-1][1] <= self.longest_s:
+                falling.pop()
+            falling.append((self._began_s, self.longest_s))
+            self.longest_s = 0.0
+        self._began_s = now_s
+
+    def add(self, gap_s: float) -> None:
+        """Note a gap, the latest one."""
+        if gap_s > self.longest_s:
+            self.longest_s = gap_s
 
     def since(self, began_s: float) -> float:
-        """Return the longest gap that began at a moment or later; 0 where there is none."""
+        """Return the longest gap of those who began to wait at a moment; 0 where there is none."""
         falling = self._falling
-        for each in self.latest:
-            while falling and falling[-1][1] <= each[1]:
-                falling.pop()
-            falling.append(each)
-        self.latest.clear()
         at = bisect_left(falling, (began_s,))
-        return falling[at][1] if at < len(falling) else 0.0
+        return max(falling[at][1], self.longest_s) if at < len(falling) else self.longest_s
 
     def clear(self) -> None:
         """Forget all: nobody is there who has waited."""
-        self.latest.clear()
+        self.longest_s = 0.0
         self._falling.clear()
 
 
@@ -60,7 +66,9 @@ class TokenTimes:
         """Let a job, whose latest token is that of `last_s`, decode from now on, with others or alone."""
         if not others:
             self.decoded_s = job.last_s
-        elif job.last_s != self.decoded_s:
+        if job.last_s == self.decoded_s:
+            self.worst.begin(job.last_s)
+        else:
             self.late[job] = None
 
     def leave(self, job: Job, others: bool) -> None:
@@ -83,7 +91,7 @@ class TokenTimes:
             first_s += (last_s - first_s) / max(steps, 1)
         if steps:
             log.gaps(sequences, first_s, last_s, steps, end_s)
-            self.worst.latest.append((start_s, last_s))
+            self.worst.add(last_s)
         self.decoded_s = end_s
 
     def _catch_up(self, sequences: int, start_s: float, end_s: float, log: Recorder) -> None:
@@ -91,9 +99,11 @@ class TokenTimes:
         gap_s, alike = end_s - self.decoded_s, sequences - len(self.late)
         if alike:
             log.gaps(alike, gap_s, gap_s, 1, end_s)
-            self.worst.add(self.decoded_s, gap_s)
+            self.worst.add(gap_s)
         for job in self.late:
             gap_s = end_s - job.last_s
             log.gap(gap_s, end_s)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), end_s
-        self.late.clear()
+        if self.late:
+            self.worst.begin(end_s)
+            self.late.clear()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from costlab.roofline.decoding import DecodeLoad
-from costlab.roofline.mixed import Chunk
+from costlab.roofline.mixed import RankWork
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenTimes
 from costlab.serving.jobs import Job
@@ -49,6 +49,7 @@ class Rank:
         self, blocks: Blocks, load: DecodeLoad, rows: int = 1, cached_tokens: Callable[[Job], int] | None = None
     ) -> None:
         self.blocks, self.load, self.rows, self._cached_tokens = blocks, load, rows, cached_tokens
+        self._nothing = DecodeLoad()  # that of a step in which nobody decodes
         self.times = TokenTimes()
         self.waiting: deque[Job] = deque()  # in the order in which they will be admitted
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
@@ -134,13 +135,19 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, decide: Callable[[Rank], Batch]) -> None:
-        """Decide the next step: `decide` does, unless there is nobody to admit or preempt, and no prompt to read."""
-        if self.waiting or self.prefilling or not self.blocks.suffices:
+    def plan(self, decide: Callable[[Rank], Batch], even: bool) -> int:
+        """Decide the next step, and return how many are alike, as `alike` does.
+
+        Args:
+            decide: of the scheduler; asked unless there is nobody to admit or preempt, and no prompt to read.
+            even: whether equal pieces of a prompt take evenly longer.
+        """
+        if self.waiting or self.prefilling or not self.blocks.suffices or self.load.bends:
             self.batch = decide(self)
-        else:
-            self.batch = DECODE
-            self.blocks.clock = self.steps + 1
+            return self.alike(even)
+        self.batch = DECODE
+        self.blocks.clock = self.steps + 1
+        return self.next_end - self.steps if self.load.sequences else MOST_STEPS
 
     def alike(self, even: bool) -> int:
         """Return how many steps of the batch follow in which only contexts grow; `MOST_STEPS` if it has nothing to do.
@@ -222,10 +229,11 @@ class Rank:
                 if steps + more > 1:
                     self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 
-    def pieces(self) -> Sequence[Chunk]:
-        """Return the pieces of prompts in the batch, as `StepCost` takes them."""
-        chunks = self.batch.chunks
-        return [(tokens, job.computed) for job, tokens in chunks] if chunks else ()
+    def work(self) -> RankWork:
+        """Return what the next step does, as `StepCost` takes it."""
+        batch = self.batch
+        chunks = [(tokens, job.computed) for job, tokens in batch.chunks] if batch.chunks else ()
+        return self.load if batch.decodes else self._nothing, chunks
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""

@@ -369,15 +369,17 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
-        self._awake = again = True
-        even, most = self._even and self.reading is None, MOST_STEPS
+        again, even, most = True, self._even and self.reading is None, MOST_STEPS
         while again and most == MOST_STEPS:
             again = False
             for rank in self.ranks:
-                rank.plan(self.scheduler.plan)
+                steps = rank.plan(self.scheduler.plan, even)
                 if rank.admitted or rank.preempted:
                     again |= self._tell(rank)
-            most = min([rank.alike(even) for rank in self.ranks])  # after their owner took some of those preempted
+                if steps < most:
+                    most = steps
+            if again:  # their owner may have taken those that were preempted
+                most = min([rank.alike(even) for rank in self.ranks])
         self._awake = False
         if most < MOST_STEPS:
             self._begin(most if self.jumps else 1)
@@ -400,9 +402,10 @@ class Worker:
 
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
-        work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
-        single = len(work) == 1
-        steps, first_s, rise_s = self.cost.leading(*work[0], most) if single else self.cost.lines_of(work).leading(most)
+        if len(self.ranks) == 1:
+            steps, first_s, rise_s = self.cost.leading(*self.ranks[0].work(), most)
+        else:
+            steps, first_s, rise_s = self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
         self._start_s = start_s = self.events.now
         self._steps, self._first_s, self._rise_s = steps, first_s, rise_s
         end_s = start_s + seconds_of(steps, first_s, rise_s)

@@ -185,7 +185,6 @@ def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done(
                     rank._ending,
                     rank.times.late,
                     rank.times.worst._falling,
-                    rank.times.worst.latest,
                 ]
                 kept += [rank.blocks.holders, rank.admitted, rank.preempted]
             most.append(max(map(len, kept)))

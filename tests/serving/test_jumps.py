@@ -109,5 +109,7 @@ def test_steps_before_is_the_most_that_are_over(most, first_s, rise, share):
 def test_worst_gaps_are_those_of_a_plain_list(gaps, since):
     worst = WorstGaps()
     for began, gap_s in enumerate(gaps):
-        worst.add(float(began), gap_s)
-    assert worst.since(since) == max(gaps[since:], default=0.0)
+        worst.begin(float(began))
+        worst.add(gap_s)
+    worst.begin(float(len(gaps)))
+    assert worst.since(float(since)) == max(gaps[since:], default=0.0)
