@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -277,24 +278,41 @@ class StepCost:
             chunks: of prompts, of which each step reads the next.
             steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
         """
-        if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
-            return self.lines_of(((load, chunks),)).leading(steps)
-        return self._steepest(load, steps) if self._plain and not chunks else lead(self._rank_lines(load, chunks), steps)
-
-    def _steepest(self, load: DecodeLoad, steps: int) -> tuple[int, float, float]:
-        """The same without chunks, where all terms are plain: the steepest leads to the end if it leads at the start."""
+        if chunks or not self._plain:
+            return self._leading(load, chunks, steps)
         sequences, context = load.sequences, load.context_tokens
-        first, each, token = self._decoding[self._steep]
-        ahead = first + each * sequences + token * context
-        for a, b, c in self._decoding:
-            if a + b * sequences + c * context > ahead:
-                return lead(self._rank_lines(load, ()), steps)
-        return steps, ahead, token * sequences
+        first_s, each_s, token_s = self._steepest
+        ahead_s = first_s + each_s * sequences + token_s * context
+        for first, each, token in self._flatter:
+            if first + each * sequences + token * context > ahead_s:
+                return self._leading(load, chunks, steps)
+        return steps, ahead_s, token_s * sequences  # what leads now and rises most leads to the end
+
+    def _leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
+        if self._simple:
+            return lead(self._rank_lines(load, chunks), steps)
+        return self.lines_of(((load, chunks),)).leading(steps)
 
     @functools.cached_property
-    def _steep(self) -> int:
-        """Which term grows most with the context of those that decode."""
-        return max(range(len(self._terms)), key=lambda term: self._decoding[term][2])
+    def _simple(self) -> bool:
+        """Whether a step of one replica takes the longest of its terms."""
+        return self.overlap and not self.larger and not self.drafts and self.round_tokens == 1
+
+    @functools.cached_property
+    def _plain(self) -> bool:
+        """Whether, too, the terms of a replica that decodes are plain sums of what it does."""
+        return self._simple and not any(term.experts or term.below for term in self._terms)
+
+    @functools.cached_property
+    def _steepest(self) -> tuple[float, float, float]:
+        """Of a step that decodes, the term that grows most with the contexts: seconds, per sequence and per token."""
+        return max((row[:3] for row in self._rows[True, False]), key=lambda row: (row[2], row))
+
+    @functools.cached_property
+    def _flatter(self) -> list[tuple[float, float, float]]:
+        """The same of the other terms that may be longer."""
+        rows = [row[:3] for row in self._rows[True, False]]
+        return [row for row in rows if any(mine > its for mine, its in zip(row, self._steepest, strict=True))]
 
     @functools.cached_property
     def even(self) -> bool:
@@ -332,18 +350,14 @@ class StepCost:
 
     def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], others: float = 0.0) -> list[StepLine]:
         """Each term of a replica beside replicas that compute so many tokens together."""
-        sequences, context = load.sequences, load.context_tokens
-        if sequences:
-            lines = [(a + b * sequences + c * context, c * sequences) for a, b, c in self._decoding]
-        else:
-            lines = self._idle
-        if chunks:
-            count, (new, before, pairs, squares) = len(chunks), _sums(chunks)
-            lines = [
-                (first + p + q * count + t * new + x * before + y * pairs, rise + x * new + y * squares)
-                for (first, rise), (p, q, t, x, y) in zip(lines, self._reading, strict=True)
-            ]
-        return lines if self._plain and not others else self._with_rest(lines, load, chunks, others)
+        sequences, context, count = load.sequences, load.context_tokens, len(chunks)
+        new, before, pairs, squares = _sums(chunks) if chunks else (0, 0, 0.0, 0)
+        lines = [
+            (a + b * sequences + c * context + d * count + e * new + f * before + g * pairs,
+             c * sequences + f * new + g * squares)
+            for a, b, c, d, e, f, g in self._rows[sequences > 0, count > 0]
+        ]  # fmt: skip
+        return self._with_rest(lines, load, chunks, others) if others or self._rest else lines
 
     def _with_rest(
         self, lines: Sequence[StepLine], load: DecodeLoad, chunks: Sequence[Chunk], others: float
@@ -362,33 +376,34 @@ class StepCost:
         return found
 
     @functools.cached_property
-    def _plain(self) -> bool:
-        """Whether a replica's terms are plain sums of what it does."""
-        return all(term.even and term.experts is None and not term.below for term in self._terms)
+    def _rest(self) -> bool:
+        """Whether some term is more than a plain sum of what a replica does."""
+        return any(not term.even or term.experts or term.below for term in self._terms)
 
     @functools.cached_property
-    def _idle(self) -> list[StepLine]:
-        """Each term's seconds of every step; what is fixed is in each, or in the first of a sum."""
-        fixed = [self.fixed_s if self.overlap or not i else 0.0 for i in range(len(self._terms))]
-        return [(fixed_s + term.step_s, 0.0) for fixed_s, term in zip(fixed, self._terms, strict=True)]
+    def _rows(self) -> dict[tuple[bool, bool], list[tuple[float, ...]]]:
+        """Each term's coefficients in a step, by whether it decodes and whether it reads prompts.
 
-    @functools.cached_property
-    def _decoding(self) -> list[tuple[float, float, float]]:
-        """Each term's seconds of a step that decodes, per sequence and per token of context."""
-        return [
-            (step_s + term.decode_step_s, term.sequence_s + self.rows * term.everyone_s, term.context_s)
-            for (step_s, _), term in zip(self._idle, self._terms, strict=True)
-        ]
-
-    @functools.cached_property
-    def _reading(self) -> list[tuple[float, float, float, float, float]]:
-        """Each term's further seconds of a step that reads, per piece, new token, token before, and pair."""
-        found = []
-        for term in self._terms:
-            held_s, pair_s = [sum([s for s, *kind in reads if kind == [1, None]]) for reads in (term.held, term.pairs)]
-            token_s = term.token_s + held_s + term.everyone_s
-            found.append((term.prefill_step_s, term.prompt_s, token_s, term.prefix_s + held_s, pair_s))
+        Seconds of the step, per sequence, per token of context, per piece, per new token, per token before, per pair.
+        """
+        found: dict[tuple[bool, bool], list[tuple[float, ...]]] = {}
+        for decodes, reads in itertools.product((False, True), repeat=2):
+            found[decodes, reads] = [
+                (
+                    (self.fixed_s if self.overlap or not i else 0.0)  # in each term, or in the first of a sum
+                    + term.step_s + decodes * term.decode_step_s + reads * term.prefill_step_s,
+                    term.sequence_s + self.rows * term.everyone_s, term.context_s, term.prompt_s,
+                    term.token_s + term.everyone_s + _plain(term.held), term.prefix_s + _plain(term.held),
+                    _plain(term.pairs),
+                )
+                for i, term in enumerate(self._terms)
+            ]  # fmt: skip
         return found
+
+
+def _plain(reads: Reads) -> float:
+    """The seconds of those reads that are neither strided nor capped."""
+    return sum([each_s for each_s, *kind in reads if kind == [1, None]])
 
 
 def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:

@@ -55,9 +55,13 @@ class TokenTimes:
     """When the sequences of a rank that decode had their latest token: all at the same time, but for late ones.
 
     A job's own times (`last_s`, `worst_gap_s`) stand still while it decodes, and are made up when it leaves.
+
+    Args:
+        log: who counts gaps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Recorder) -> None:
+        self._log, self._runs = log, log.gap_runs
         self.decoded_s = -1.0  # when all but the late ones had their latest token
         self.late: dict[Job, None] = {}  # have joined, with a latest token of another time, and not decoded yet
         self.worst = WorstGaps()
@@ -82,27 +86,28 @@ class TokenTimes:
             self.worst.clear()
 
     def decode(
-        self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float, log: Recorder
+        self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float
     ) -> None:
         """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
         if self.late or self.decoded_s != start_s:
-            self._catch_up(sequences, start_s, start_s + first_s, log)
-            start_s, steps = start_s + first_s, steps - 1
+            self._catch_up(sequences, start_s + first_s)
+            steps -= 1
             first_s += (last_s - first_s) / max(steps, 1)
         if steps:
-            log.gaps(sequences, first_s, last_s, steps, end_s)
-            self.worst.add(last_s)
+            self._runs += (sequences, first_s, last_s, steps, end_s)
+            if last_s > self.worst.longest_s:
+                self.worst.longest_s = last_s
         self.decoded_s = end_s
 
-    def _catch_up(self, sequences: int, start_s: float, end_s: float, log: Recorder) -> None:
+    def _catch_up(self, sequences: int, end_s: float) -> None:
         """Note the first step, where the latest token of some, or of all, is older than its start."""
         gap_s, alike = end_s - self.decoded_s, sequences - len(self.late)
         if alike:
-            log.gaps(alike, gap_s, gap_s, 1, end_s)
+            self._log.gaps(alike, gap_s, gap_s, 1, end_s)
             self.worst.add(gap_s)
         for job in self.late:
             gap_s = end_s - job.last_s
-            log.gap(gap_s, end_s)
+            self._log.gap(gap_s, end_s)
             job.worst_gap_s, job.last_s = max(job.worst_gap_s, gap_s), end_s
         if self.late:
             self.worst.begin(end_s)

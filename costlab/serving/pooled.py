@@ -44,7 +44,7 @@ class PooledService:
             self.crossings = Crossings(self.moving, run, self._arrived, self._broken)
         if self.moving is not None and self.moving.sending != "whole":
             for worker in self.workers:
-                worker.reading = self.reading
+                worker.tell_readings(self.reading)
         self.breakdowns = Breakdowns(self, rules.failures) if rules.failures.any else None
 
     # --- a job arrives -----------------------------------------------------------------------------------------

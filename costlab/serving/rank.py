@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from costlab.roofline.decoding import DecodeLoad
-from costlab.roofline.mixed import RankWork
+from costlab.roofline.mixed import RankWork, StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.gaps import TokenTimes
 from costlab.serving.jobs import Job
@@ -40,17 +39,25 @@ class Rank:
 
     Args:
         blocks: its memory.
-        load: the running sums from which a step is timed, `StepCost.load()`.
-        rows: tokens that a step computes for a sequence that decodes: one, and those that are verified.
+        cost: from which its steps are timed.
+        decide: of the scheduler: the next step, after admitting and preempting.
+        log: who counts gaps.
         cached_tokens: says how many tokens of a job's prompt a prefix cache has; None: there is no cache.
     """
 
     def __init__(
-        self, blocks: Blocks, load: DecodeLoad, rows: int = 1, cached_tokens: Callable[[Job], int] | None = None
+        self,
+        blocks: Blocks,
+        cost: StepCost,
+        decide: Callable[[Rank], Batch],
+        log: Recorder,
+        cached_tokens: Callable[[Job], int] | None = None,
     ) -> None:
-        self.blocks, self.load, self.rows, self._cached_tokens = blocks, load, rows, cached_tokens
-        self._nothing = DecodeLoad()  # that of a step in which nobody decodes
-        self.times = TokenTimes()
+        self.blocks, self._decide, self._cached_tokens = blocks, decide, cached_tokens
+        self.load, self._nothing = cost.load(), cost.load()  # of those that decode; of a step in which nobody does
+        self.rows = cost.rows  # tokens that a step computes for a sequence that decodes
+        self.even = cost.even  # whether equal pieces of a prompt may be read in one run of steps
+        self.times = TokenTimes(log)
         self.waiting: deque[Job] = deque()  # in the order in which they will be admitted
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
@@ -135,33 +142,27 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, decide: Callable[[Rank], Batch], even: bool) -> int:
+    def plan(self) -> int:
         """Decide the next step, and return how many are alike, as `alike` does.
 
-        Args:
-            decide: of the scheduler; asked unless there is nobody to admit or preempt, and no prompt to read.
-            even: whether equal pieces of a prompt take evenly longer.
+        The scheduler is asked, unless there is nobody to admit or preempt, and no prompt to read.
         """
         if self.waiting or self.prefilling or not self.blocks.suffices or self.load.bends:
-            self.batch = decide(self)
-            return self.alike(even)
+            self.batch = self._decide(self)
+            return self.alike()
         self.batch = DECODE
         self.blocks.clock = self.steps + 1
         return self.next_end - self.steps if self.load.sequences else MOST_STEPS
 
-    def alike(self, even: bool) -> int:
-        """Return how many steps of the batch follow in which only contexts grow; `MOST_STEPS` if it has nothing to do.
-
-        Args:
-            even: whether equal pieces of a prompt take evenly longer.
-        """
+    def alike(self) -> int:
+        """Return how many steps of the batch follow in which only contexts grow; `MOST_STEPS` if it has nothing to do."""
         batch, steps = self.batch, MOST_STEPS
         if self.load.sequences and batch.decodes:
             steps = self.next_end - self.steps
             if self.load.bends:
                 steps = int(min(steps, self.load.steps_to_bend))
         for job, tokens in batch.chunks:
-            steps = min(steps, job.left // tokens if even else 1)
+            steps = min(steps, job.left // tokens if self.even else 1)
         if not batch.steady:
             steps = min(steps, 1)
         if batch.chunks or not self.blocks.suffices:
@@ -177,12 +178,22 @@ class Rank:
         lacking = sum([blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
         return blocks.can_grow(steps if batch.decodes else 0, lacking)
 
+    def grow(self, chunks: Sequence[tuple[Job, int]] = ()) -> bool:
+        """Take the blocks that the next step needs, those of pieces of prompts too; return whether they were free."""
+        blocks = self.blocks
+        lacking = [blocks.lacking(job, job.computed + tokens) for job, tokens in chunks]
+        if not blocks.can_grow(1, sum(lacking)):
+            return False
+        blocks.grow_to(self.steps + 1)
+        for (job, _), many in zip(chunks, lacking, strict=True):
+            blocks.take(job, many)
+        return True
+
     def make_room(self) -> bool:
         """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
         before = len(self.preempted)
-        while not self.blocks.can_grow():
+        while not self.grow():
             self.preempt_last()
-        self.blocks.grow_to(self.steps + 1)
         return len(self.preempted) > before
 
     def preempt_last(self) -> None:
@@ -196,9 +207,7 @@ class Rank:
         self.queue(job, front=True)
         self.preempted.append(job)
 
-    def advance(
-        self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float, log: Recorder
-    ) -> None:
+    def advance(self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float) -> None:
         """Note that so many steps of the batch are over, and take the blocks for those and `more`.
 
         Args:
@@ -208,14 +217,16 @@ class Rank:
             first_s: how long it took.
             last_s: how long the last one took; those between rise evenly.
             end_s: when it ended.
-            log: who counts gaps.
         """
         load, sequences = self.load, self.load.sequences
         if sequences and self.batch.decodes:
-            self.times.decode(sequences, start_s, steps, first_s, last_s, end_s, log)
+            self.times.decode(sequences, start_s, steps, first_s, last_s, end_s)
             self.steps += steps
-            self.blocks.grow_to(self.steps + more)
-            load.advance(steps)
+            if steps + more > 1:
+                self.blocks.grow_to(self.steps + more)
+            load.context_tokens += steps * sequences
+            for bend in load.bends:
+                bend.advance(steps)
         if self.batch.chunks:
             self._read(steps, more)
 

@@ -92,7 +92,8 @@ class Recorder:
         self.rejected: Counter[str] = Counter()
         self.cancelled = self.expired = 0
         self.gap_histogram = Histogram(relative_error)
-        self._gaps: list[float] = []  # flat: sequences, first, last, steps
+        #: What `gaps` was given and is not counted yet, flat; whoever has much to count may add to it.
+        self.gap_runs: list[float] = []
         self._measure_from_s = math.nan
         self._tallies = [_Tally(relative_error) for _ in (classes.names if classes else ())]
         self._whole = _Tally(relative_error)
@@ -137,6 +138,8 @@ class Recorder:
         self._rows += (arrival_s, first_s, last_s, input_tokens, output_tokens, worst_gap_s, kind)
         if len(self._rows) >= _FIELDS * _PENDING:
             self._count()
+        if len(self.gap_runs) >= 5 * _PENDING:
+            self._count_gaps()
 
     def gaps(self, sequences: int, first_s: float, last_s: float, steps: int, end_s: float) -> None:
         """Count the gaps of `sequences` sequences over `steps` steps, evenly rising from `first_s` to `last_s`.
@@ -148,10 +151,7 @@ class Recorder:
             steps: how many.
             end_s: when the last one ended; gaps that end before the warm-up are left out.
         """
-        if end_s >= self._measure_from_s:
-            self._gaps += (sequences, first_s, last_s, steps)
-            if len(self._gaps) >= 4 * _PENDING:
-                self._count_gaps()
+        self.gap_runs += (sequences, first_s, last_s, steps, end_s)
 
     def gap(self, seconds: float, end_s: float) -> None:
         """Count one gap of one sequence, such as one with a preemption or a transfer in it."""
@@ -227,8 +227,9 @@ class Recorder:
 
     def _count_gaps(self) -> None:
         """Count the gaps that wait."""
-        self.gap_histogram.add_runs(self._gaps)
-        self._gaps.clear()
+        runs = np.array(self.gap_runs, dtype=np.float64).reshape(-1, 5)
+        self.gap_histogram.add_runs(runs[runs[:, 4] >= self._measure_from_s, :4].ravel().tolist())
+        self.gap_runs.clear()
 
     def _count_gone(self) -> None:
         """Count those that wait among the requests that left without an answer."""

@@ -25,6 +25,10 @@ from costlab.serving.schedulers import Scheduler
 RankChoice = Literal["tokens", "turns"]
 
 
+#: Told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker.
+Reader = Callable[[Job, int, float, "Worker"], None]
+
+
 class Owner(Protocol):
     """Whom a worker tells what has happened to a job. Each call may submit, take or release jobs at any worker."""
 
@@ -90,16 +94,14 @@ class Worker:
         self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
         cached = None if cache is None else self.cached_tokens
         self.ranks = [
-            Rank(Blocks(blocks, block_tokens), cost.load(), cost.rows, cached)
+            Rank(Blocks(blocks, block_tokens), cost, scheduler.plan, recorder, cached)
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
         self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
-        # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
-        self.reading: Callable[[Job, int, float, Worker], None] | None = None
-        self._even = cost.even
+        self._reading: Reader | None = None
         self._most_tokens = blocks * block_tokens
         self.steps = 0  # that are over
         self.busy_s = 0.0  # seconds of all of them together
@@ -107,11 +109,16 @@ class Worker:
         self.residence_s = 0.0  # seconds that these were here, together
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turn = 0  # jobs that have come, for those that go to the ranks in turns
-        self._nothing = cost.load()
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
         self._due = 0  # the number of the event at which they end
         self._awake = False  # whether the scheduler will look anyway, at this instant
+
+    def tell_readings(self, reader: Reader) -> None:
+        """Tell somebody of each step that reads prompts; no two of them are summed then."""
+        self._reading = reader
+        for rank in self.ranks:
+            rank.even = False
 
     # --- jobs come ---------------------------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class Worker:
         """Predicted seconds of the prefills ahead, each alone."""
         self._settle()
         jobs = [job for rank in self.ranks for job in (*rank.waiting, *rank.prefilling) if not job.decodes]
-        return sum(self.cost.seconds(self._nothing, [(job.left, job.computed)]) for job in jobs)
+        return sum(self.cost.seconds(self.cost.load(), [(job.left, job.computed)]) for job in jobs)
 
     def cached_tokens(self, job: Job) -> int:
         """Return how many tokens of a job's prompt the prefix cache has."""
@@ -305,23 +312,25 @@ class Worker:
             left = self.events.now - self._start_s
             over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                self._advance(over, self._start_s + seconds_of(over, self._first_s, self._rise_s))
+                end_s = self._start_s + seconds_of(over, self._first_s, self._rise_s)
+                self._advance(over, 1, end_s)
+                self._start_s, self._steps = end_s, self._steps - over
+                self._first_s += over * self._rise_s
 
-    def _advance(self, steps: int, end_s: float) -> None:
-        """Account for so many of the steps ahead, which are over at `end_s`."""
-        start_s, first_s, more = self._start_s, self._first_s, self._steps > steps
+    def _advance(self, steps: int, more: int, end_s: float) -> None:
+        """Account for steps that are over at `end_s`, and of which `more` follow."""
+        start_s, first_s = self._start_s, self._first_s
         last_s = first_s + (steps - 1) * self._rise_s
-        for rank in self.ranks:
-            rank.advance(steps, more, start_s, first_s, last_s, end_s, self.recorder)
         self.busy_s += end_s - start_s
         self.steps += steps
-        self._steps -= steps
-        self._start_s, self._first_s = end_s, last_s + self._rise_s
+        for rank in self.ranks:
+            rank.advance(steps, more, start_s, first_s, last_s, end_s)
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        self._awake, now = True, self.events.now
-        self._advance(self._steps, now)
+        now = self.events.now
+        self._advance(self._steps, 0, now)
+        self._steps, self._awake = 0, True
         for rank in self.ranks:
             if rank.next_end <= rank.steps:
                 for job in rank.ended():
@@ -369,17 +378,17 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
-        again, even, most = True, self._even and self.reading is None, MOST_STEPS
+        again, most = True, MOST_STEPS
         while again and most == MOST_STEPS:
             again = False
             for rank in self.ranks:
-                steps = rank.plan(self.scheduler.plan, even)
+                steps = rank.plan()
                 if rank.admitted or rank.preempted:
                     again |= self._tell(rank)
                 if steps < most:
                     most = steps
             if again:  # their owner may have taken those that were preempted
-                most = min([rank.alike(even) for rank in self.ranks])
+                most = min([rank.alike() for rank in self.ranks])
         self._awake = False
         if most < MOST_STEPS:
             self._begin(most if self.jumps else 1)
@@ -403,14 +412,15 @@ class Worker:
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
         if len(self.ranks) == 1:
-            steps, first_s, rise_s = self.cost.leading(*self.ranks[0].work(), most)
+            load, chunks = self.ranks[0].work()
+            steps, first_s, rise_s = self.cost.leading(load, chunks, most)
         else:
             steps, first_s, rise_s = self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
         self._start_s = start_s = self.events.now
         self._steps, self._first_s, self._rise_s = steps, first_s, rise_s
-        end_s = start_s + seconds_of(steps, first_s, rise_s)
-        self._due = self.events.at(end_s, self._end, last=True)
-        if self.reading is not None:
+        end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
+        self._due = self.events.at(end_s, self._end, True)
+        if self._reading is not None:
             for rank in self.ranks:
                 for job, tokens in rank.batch.chunks:
-                    self.reading(job, tokens, end_s, self)
+                    self._reading(job, tokens, end_s, self)
