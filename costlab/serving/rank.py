@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from costlab.roofline.mixed import RankWork, StepCost
 from costlab.serving.blocks import Blocks
+from costlab.serving.events import Events
 from costlab.serving.gaps import TokenTimes
-from costlab.serving.jobs import Job
+from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
 
 #: More steps than any run takes.
@@ -41,6 +42,7 @@ class Rank:
         blocks: its memory.
         cost: from which its steps are timed.
         decide: of the scheduler: the next step, after admitting and preempting.
+        events: the clock.
         log: who counts gaps.
         cached_tokens: says how many tokens of a job's prompt a prefix cache has; None: there is no cache.
     """
@@ -50,10 +52,11 @@ class Rank:
         blocks: Blocks,
         cost: StepCost,
         decide: Callable[[Rank], Batch],
+        events: Events,
         log: Recorder,
         cached_tokens: Callable[[Job], int] | None = None,
     ) -> None:
-        self.blocks, self._decide, self._cached_tokens = blocks, decide, cached_tokens
+        self.blocks, self._decide, self._events, self._cached_tokens = blocks, decide, events, cached_tokens
         self.load, self._nothing = cost.load(), cost.load()  # of those that decode; of a step in which nobody does
         self.rows = cost.rows  # tokens that a step computes for a sequence that decodes
         self.even = cost.even  # whether equal pieces of a prompt may be read in one run of steps
@@ -63,7 +66,6 @@ class Rank:
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
         self.pending_tokens = 0  # tokens that those that wait or prefill have to compute
         self.batch = DECODE  # the step in flight
-        self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
         self.read_tokens = 0  # of prompts that were computed, again after a preemption
@@ -127,7 +129,9 @@ class Rank:
         job = self.waiting.popleft()
         self.blocks.take(job, blocks)
         self.running[job] = None
-        self.admitted.append(job)
+        job.state = State.RUNNING
+        if job.admitted_s != job.admitted_s:  # NaN
+            job.admitted_s = self._events.now
         if cached:
             job.computed += cached
             job.cached = cached

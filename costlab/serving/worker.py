@@ -94,7 +94,7 @@ class Worker:
         self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
         cached = None if cache is None else self.cached_tokens
         self.ranks = [
-            Rank(Blocks(blocks, block_tokens), cost, scheduler.plan, recorder, cached)
+            Rank(Blocks(blocks, block_tokens), cost, scheduler.plan, events, recorder, cached)
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
@@ -131,10 +131,12 @@ class Worker:
         return ""
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue; one whose cache came by transfer goes to its front, behind others of its kind.
+        """Put a job that is not refused (`refusal`) into the queue.
+
+        One whose cache came by transfer goes to its front, behind others of its kind.
 
         Raises:
-            ValueError: a job that can never be served here (`refusal`), or is here already.
+            ValueError: a job that is here already, or a dead worker.
         """
         if job in self.awaiting:
             del self.awaiting[job]
@@ -159,7 +161,7 @@ class Worker:
         """Give a job blocks for its prompt and the token after, before its cache arrives.
 
         Raises:
-            ValueError: no room, or a job that is here already.
+            ValueError: no room, a job that is here already, or a dead worker.
         """
         self._expect(job)
         rank = self._choose()
@@ -169,9 +171,9 @@ class Worker:
         self._look()
 
     def _expect(self, job: Job) -> None:
-        reason = "here already" if job in self._rank_of else self.refusal(job)
-        if reason or not self.alive:
-            raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason or 'it is dead'}")
+        if job in self._rank_of or not self.alive:
+            reason = "it is here already" if self.alive else "it is dead"
+            raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason}")
 
     def _enter(self, job: Job, rank: Rank) -> None:
         self._rank_of[job] = rank
@@ -378,36 +380,29 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
-        again, most = True, MOST_STEPS
-        while again and most == MOST_STEPS:
-            again = False
-            for rank in self.ranks:
-                steps = rank.plan()
-                if rank.admitted or rank.preempted:
-                    again |= self._tell(rank)
-                if steps < most:
-                    most = steps
-            if again:  # their owner may have taken those that were preempted
-                most = min([rank.alike() for rank in self.ranks])
-        self._awake = False
+        most, preempted = MOST_STEPS, False
+        for rank in self.ranks:
+            steps = rank.plan()
+            if rank.preempted:
+                self._tell_preempted(rank)
+                preempted = True
+            if steps < most:
+                most = steps
+        if preempted:  # their owner may have taken them
+            most = min([rank.alike() for rank in self.ranks])
         if most < MOST_STEPS:
             self._begin(most if self.jumps else 1)
+        elif preempted:
+            self._plan()
+        else:
+            self._awake = False
 
-    def _tell(self, rank: Rank) -> bool:
-        """Tell who was preempted and who was admitted; return whether anybody was preempted."""
+    def _tell_preempted(self, rank: Rank) -> None:
         preempted, rank.preempted = rank.preempted, []
         for job in preempted:
             job.state = State.QUEUED
             self.owner.preempted(job, self)
-        if preempted:
-            rank.batch.chunks = [chunk for chunk in rank.batch.chunks if chunk[0] in rank.prefilling]
-        for job in rank.admitted:
-            if job in rank.running:
-                job.state = State.RUNNING
-                if job.admitted_s != job.admitted_s:
-                    job.admitted_s = self.events.now
-        rank.admitted.clear()
-        return bool(preempted)
+        rank.batch.chunks = [chunk for chunk in rank.batch.chunks if chunk[0] in rank.prefilling]
 
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
@@ -417,7 +412,7 @@ class Worker:
         else:
             steps, first_s, rise_s = self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
         self._start_s = start_s = self.events.now
-        self._steps, self._first_s, self._rise_s = steps, first_s, rise_s
+        self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
         end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._due = self.events.at(end_s, self._end, True)
         if self._reading is not None:

@@ -186,7 +186,7 @@ def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done(
                     rank.times.late,
                     rank.times.worst._falling,
                 ]
-                kept += [rank.blocks.holders, rank.admitted, rank.preempted]
+                kept += [rank.blocks.holders, rank.preempted]
             most.append(max(map(len, kept)))
 
     simulate(trickle(), Watched([WorkerSpec(COST, VllmV1(), 10_000)] * 2))
