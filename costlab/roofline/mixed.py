@@ -17,6 +17,8 @@ from costlab.roofline.layers import entries_between
 Chunk = tuple[int, int]
 #: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
 Reads = tuple[tuple[float, int, int | None], ...]
+#: Seconds of a term in a step that decodes, per sequence, and per token of context.
+_DecodeTerm = tuple[float, float, float]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
 RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
@@ -281,9 +283,9 @@ class StepCost:
         if chunks or not self._plain:
             return self._leading(load, chunks, steps)
         sequences, context = load.sequences, load.context_tokens
-        first_s, each_s, token_s = self._steepest
+        (first_s, each_s, token_s), flatter = self._steepest
         ahead_s = first_s + each_s * sequences + token_s * context
-        for first, each, token in self._flatter:
+        for first, each, token in flatter:
             if first + each * sequences + token * context > ahead_s:
                 return self._leading(load, chunks, steps)
         return steps, ahead_s, token_s * sequences  # what leads now and rises most leads to the end
@@ -304,15 +306,11 @@ class StepCost:
         return self._simple and not any(term.experts or term.below for term in self._terms)
 
     @functools.cached_property
-    def _steepest(self) -> tuple[float, float, float]:
-        """Of a step that decodes, the term that grows most with the contexts: seconds, per sequence and per token."""
-        return max((row[:3] for row in self._rows[True, False]), key=lambda row: (row[2], row))
-
-    @functools.cached_property
-    def _flatter(self) -> list[tuple[float, float, float]]:
-        """The same of the other terms that may be longer."""
-        rows = [row[:3] for row in self._rows[True, False]]
-        return [row for row in rows if any(mine > its for mine, its in zip(row, self._steepest, strict=True))]
+    def _steepest(self) -> tuple[_DecodeTerm, list[_DecodeTerm]]:
+        """Of a step that decodes, the term that grows most with the contexts, and those that may be longer yet."""
+        rows = [(first, each, token) for first, each, token, *_ in self._rows[True, False]]
+        steepest = max(rows, key=lambda row: (row[2], row))
+        return steepest, [row for row in rows if any(mine > its for mine, its in zip(row, steepest, strict=True))]
 
     @functools.cached_property
     def even(self) -> bool:
@@ -408,6 +406,9 @@ def _plain(reads: Reads) -> float:
 
 def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:
     """(new tokens, tokens before them, query-key pairs, squares of the new tokens) of all pieces."""
+    if len(chunks) == 1:  # as almost always
+        ((new, prefix),) = chunks
+        return new, prefix, new * (2 * prefix + new + 1) / 2, new * new
     tokens = before = pairs = squares = 0
     for new, prefix in chunks:
         tokens += new

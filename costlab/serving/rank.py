@@ -58,6 +58,7 @@ class Rank:
     ) -> None:
         self.blocks, self._decide, self._events, self._cached_tokens = blocks, decide, events, cached_tokens
         self.load, self._nothing = cost.load(), cost.load()  # of those that decode; of a step in which nobody does
+        self._leading = cost.leading
         self.rows = cost.rows  # tokens that a step computes for a sequence that decodes
         self.even = cost.even  # whether equal pieces of a prompt may be read in one run of steps
         self.times = TokenTimes(log)
@@ -161,14 +162,15 @@ class Rank:
     def alike(self) -> int:
         """Return how many steps of the batch follow in which only contexts grow; `MOST_STEPS` if it has nothing to do."""
         batch, steps = self.batch, MOST_STEPS
+        for job, tokens in batch.chunks:
+            left = job.left
+            if left < 2 * tokens or not (self.even and batch.steady):
+                return 1
+            steps = min(steps, left // tokens)
         if self.load.sequences and batch.decodes:
-            steps = self.next_end - self.steps
+            steps = min(steps, self.next_end - self.steps) if batch.steady else 1
             if self.load.bends:
                 steps = int(min(steps, self.load.steps_to_bend))
-        for job, tokens in batch.chunks:
-            steps = min(steps, job.left // tokens if self.even else 1)
-        if not batch.steady:
-            steps = min(steps, 1)
         if batch.chunks or not self.blocks.suffices:
             while steps > 1 and not self._fits(steps - 1):
                 steps //= 2
@@ -185,11 +187,11 @@ class Rank:
     def grow(self, chunks: Sequence[tuple[Job, int]] = ()) -> bool:
         """Take the blocks that the next step needs, those of pieces of prompts too; return whether they were free."""
         blocks = self.blocks
-        lacking = [blocks.lacking(job, job.computed + tokens) for job, tokens in chunks]
+        lacking = [blocks.lacking(job, job.computed + tokens) for job, tokens in chunks] if chunks else ()
         if not blocks.can_grow(1, sum(lacking)):
             return False
         blocks.grow_to(self.steps + 1)
-        for (job, _), many in zip(chunks, lacking, strict=True):
+        for (job, _), many in zip(chunks, lacking, strict=True) if chunks else ():
             blocks.take(job, many)
         return True
 
@@ -225,9 +227,9 @@ class Rank:
         load, sequences = self.load, self.load.sequences
         if sequences and self.batch.decodes:
             self.times.decode(sequences, start_s, steps, first_s, last_s, end_s)
-            self.steps += steps
+            self.steps = over = self.steps + steps
             if steps + more > 1:
-                self.blocks.grow_to(self.steps + more)
+                self.blocks.grow_to(over + more)
             load.context_tokens += steps * sequences
             for bend in load.bends:
                 bend.advance(steps)
@@ -238,17 +240,25 @@ class Rank:
         """Note that so many steps have read their pieces of prompts, and take the blocks for `more`."""
         for job, tokens in self.batch.chunks:
             if job in self.prefilling:
-                job.computed += tokens * steps
-                self.pending_tokens -= tokens * steps
-                self.read_tokens += tokens * steps
+                read = tokens * steps
+                job.computed += read
+                self.pending_tokens -= read
+                self.read_tokens += read
                 if steps + more > 1:
                     self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 
     def work(self) -> RankWork:
         """Return what the next step does, as `StepCost` takes it."""
         batch = self.batch
-        chunks = [(tokens, job.computed) for job, tokens in batch.chunks] if batch.chunks else ()
+        chunks = [(tokens, job.computed) for job, tokens in batch.chunks]
         return self.load if batch.decodes else self._nothing, chunks
+
+    def leading(self, most: int) -> tuple[int, float, float]:
+        """Return how many of the next steps lie on one line, as `StepCost.leading` does, where no rank is beside."""
+        if self.batch is DECODE:
+            return self._leading(self.load, (), most)
+        load, chunks = self.work()
+        return self._leading(load, chunks, most)
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""

@@ -102,6 +102,7 @@ class Worker:
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
         self._reading: Reader | None = None
+        self._leading = self.ranks[0].leading if len(self.ranks) == 1 else self._leading_of_all
         self._most_tokens = blocks * block_tokens
         self.steps = 0  # that are over
         self.busy_s = 0.0  # seconds of all of them together
@@ -263,8 +264,9 @@ class Worker:
     @property
     def pending_tokens(self) -> int:
         """Tokens that jobs here have to compute before their next one comes, queue and batch together."""
-        self._settle()
-        return sum(rank.pending_tokens for rank in self.ranks)
+        if any([rank.batch.chunks for rank in self.ranks]):
+            self._settle()
+        return sum([rank.pending_tokens for rank in self.ranks])
 
     @property
     def kv_blocks(self) -> int:
@@ -404,13 +406,13 @@ class Worker:
             self.owner.preempted(job, self)
         rank.batch.chunks = [chunk for chunk in rank.batch.chunks if chunk[0] in rank.prefilling]
 
+    def _leading_of_all(self, most: int) -> tuple[int, float, float]:
+        """Return how many of the next steps of the slowest rank lie on one line, and that line."""
+        return self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
+
     def _begin(self, most: int) -> None:
         """Begin as many steps as are alike, up to `most`."""
-        if len(self.ranks) == 1:
-            load, chunks = self.ranks[0].work()
-            steps, first_s, rise_s = self.cost.leading(load, chunks, most)
-        else:
-            steps, first_s, rise_s = self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
+        steps, first_s, rise_s = self._leading(most)
         self._start_s = start_s = self.events.now
         self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
         end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
