@@ -133,16 +133,29 @@ class PooledService:
         while station.waiting and station.worker.alive and station.has_room(station.waiting[0], growth):
             job = station.waiting.popleft()
             trip = self.trips[job]
-            station.worker.reserve(job)
-            trip.at_decode = True
             if job.state is State.MOVING:
+                self._reserve(job, trip, station)
                 self._send(job, trip)
+                continue
+            reader = self._reader(job, trip)
+            if reader is station:
+                self._leave_prefill(trip)
+                self._leave_decode(trip)
+                self._serve(job, trip, station, station.pool)
             else:
-                prefill = trip.prefill
-                alive = prefill is not None and prefill.alive
-                if not alive and prefill is not None:
-                    self._leave_prefill(trip)
-                self._read(job, trip, prefill if alive else self._prefill_for(job))
+                self._reserve(job, trip, station)
+                self._read(job, trip, reader)
+
+    def _reserve(self, job: Job, trip: Trip, station: Station) -> None:
+        station.worker.reserve(job)
+        trip.at_decode = True
+
+    def _reader(self, job: Job, trip: Trip) -> Station | None:
+        """Return who reads a prompt: whoever was chosen at arrival and still works, else somebody chosen now."""
+        if trip.prefill is not None and trip.prefill.alive:
+            return trip.prefill
+        self._leave_prefill(trip)
+        return self._prefill_for(job)
 
     # --- what workers tell -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from serving_walks import LINK, SENT, poisson, pool, requests, walk
 
@@ -265,6 +265,37 @@ hows = st.sampled_from(
 )
 
 
+def died(pool, at_s=0.103, repair_s=0.05, what="worker"):
+    return Outage(what, at_s, pool, 0, repair_s)
+
+
+ENDURING, TIED = Patience(), [(0, 1, 1), (0, 1, 1), (0, 90, 2), (0, 608, 2)]
+
+
+# found by search: a worker came back and served nobody who waited; a lost job was given room; decode read what it had
+# room for already; a transfer arrived at the moment of an outage
+@example({}, [(12, 1, 2)], [died("decode", repair_s=3.0)], Recovery(5.0, 0), ENDURING, 1, False)
+@example(
+    {"order": "decode last"},
+    [(0, 90, 2), (0, 464, 2), (0, 863, 2), (1, 1, 2)],
+    [died("prefill", 0.203, 0.8), died("prefill", 0.103, 0.8, "link")],
+    Recovery(0.3, 0),
+    ENDURING,
+    1,
+    False,
+)
+@example(
+    {"borrowing": Borrowing(500, 0.3)},
+    [(1, 1408, 2), (1, 2064, 2)],
+    [died("decode")],
+    Recovery(0.0, 0),
+    Patience(done_by_s=0.2),
+    1,
+    False,
+)
+@example({}, TIED, [died("prefill", what="link")], Recovery(0.3, 0), ENDURING, 1, False)
+@example({}, TIED, [died("decode")], Recovery(0.3, 0), ENDURING, 1, False)
+@example({}, TIED, [died("prefill")], Recovery(0.0, 0), ENDURING, 1, False)
 @given(hows, rows, pooled_outages, recoveries, patiences, st.integers(1, 2), st.booleans())
 def test_any_history_of_failures_balances_at_every_event(how, drawn, outages, recovery, patience, workers, jumps):
     """vllm 46283: after deaths decode leaked until it had no memory. Here free and used make all, and idle uses none.

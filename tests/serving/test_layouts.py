@@ -157,6 +157,14 @@ def test_decode_keeps_room_for_the_growth_of_what_it_has():
     assert max(r.worst_gap_s for r in seen[512]) < max(r.worst_gap_s for r in seen[0])
 
 
+def test_whoever_was_preempted_comes_before_new_ones():
+    """Two long answers outgrow decode's memory, and small requests keep coming: 2.9 s of pause, not all their 27 s."""
+    layout = separated(pool(4, budget=4096), pool(kv_tokens=3008), LINK, SENT, growth_tokens=0)
+    small = [(0.5 + i / 15, 400, 30) for i in range(300)]
+    long = records(requests((0, 1500, 300), (0.01, 1400, 300), *small), layout)[:2]
+    assert 1 < max(r.worst_gap_s for r in long) < 5
+
+
 @pytest.mark.parametrize("shared_by", ["sender", "receiver", "all"])
 def test_links_are_shared_by_those_of_one_end(shared_by):
     """Two prefills end together and send to two decodes: only a common link takes them twice as long."""
