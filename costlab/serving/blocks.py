@@ -85,7 +85,11 @@ class Blocks:
 
     def can_take(self, blocks: int, spare: int = 0) -> bool:
         """Say whether so many blocks are free and `spare` remain."""
-        return self._promised + blocks + spare <= self.total or blocks + spare <= self.free
+        return self.spares(blocks + spare) or blocks + spare <= self.free
+
+    def spares(self, blocks: int) -> bool:
+        """Say whether so many remain when all holders that grow have come to the most they may."""
+        return self._promised + blocks <= self.total
 
     def take(self, holder: Hashable, blocks: int) -> None:
         """Give a holder further blocks.

@@ -129,8 +129,6 @@ class Station:
         Those in the queue come first with what they lack; each that is here may grow by `growth_tokens`.
         """
         worker = self.worker
-        if not worker.can_reserve(job):
-            return False
         here = worker.running + worker.queued + len(worker.awaiting)
         spare = -(-here * worker.ranks[0].blocks.needed(growth_tokens) // len(worker.ranks)) if growth_tokens else 0
         for rank in worker.ranks:

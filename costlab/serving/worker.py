@@ -154,9 +154,12 @@ class Worker:
 
     def can_reserve(self, job: Job, spare: int = 0) -> bool:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
-        self._settle()
         blocks = self._choose().blocks
-        return blocks.can_take(blocks.needed(job.known + 1), spare)
+        needed = blocks.needed(job.known + 1)
+        if blocks.spares(needed + spare):
+            return True
+        self._settle()
+        return blocks.can_take(needed, spare)
 
     def reserve(self, job: Job) -> None:
         """Give a job blocks for its prompt and the token after, before its cache arrives.
@@ -169,7 +172,8 @@ class Worker:
         rank.blocks.take(job, rank.blocks.needed(job.known + 1))
         self._enter(job, rank)
         self.awaiting[job] = None
-        self._look()
+        if rank.prefilling or not rank.blocks.suffices:  # else the steps ahead have their blocks all the same
+            self._look()
 
     def _expect(self, job: Job) -> None:
         if job in self._rank_of or not self.alive:
@@ -195,7 +199,8 @@ class Worker:
     def release(self, job: Job) -> None:
         """Free the blocks of a job whose prompt was computed here, now that its cache was read."""
         del self.prefilled[job]
-        self._leave(job)
+        if self._go(job).waiting:
+            self._look()
 
     def keep(self, job: Job) -> None:
         """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
@@ -393,7 +398,7 @@ class Worker:
         if preempted:  # their owner may have taken them
             most = min([rank.alike() for rank in self.ranks])
         if most < MOST_STEPS:
-            self._begin(most if self.jumps else 1)
+            self._begin(*self._leading(most if self.jumps else 1))
         elif preempted:
             self._plan()
         else:
@@ -410,9 +415,8 @@ class Worker:
         """Return how many of the next steps of the slowest rank lie on one line, and that line."""
         return self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
 
-    def _begin(self, most: int) -> None:
-        """Begin as many steps as are alike, up to `most`."""
-        steps, first_s, rise_s = self._leading(most)
+    def _begin(self, steps: int, first_s: float, rise_s: float) -> None:
+        """Begin so many steps, the first of `first_s` seconds, each later one longer by `rise_s`."""
         self._start_s = start_s = self.events.now
         self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
         end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
