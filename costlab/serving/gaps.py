@@ -85,9 +85,7 @@ class TokenTimes:
         if not others:
             self.worst.clear()
 
-    def decode(
-        self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float
-    ) -> None:
+    def decode(self, sequences: int, start_s: float, steps: int, first_s: float, last_s: float, end_s: float) -> None:
         """Note steps of `first_s` to `last_s` seconds, evenly rising, from `start_s` to `end_s`."""
         if self.late or self.decoded_s != start_s:
             self._catch_up(sequences, start_s + first_s)

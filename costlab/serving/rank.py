@@ -160,7 +160,7 @@ class Rank:
         return self.next_end - self.steps if self.load.sequences else MOST_STEPS
 
     def alike(self) -> int:
-        """Return how many steps of the batch follow in which only contexts grow; `MOST_STEPS` if it has nothing to do."""
+        """Return how many steps follow in which only contexts grow; `MOST_STEPS` if the batch has nothing to do."""
         batch, steps = self.batch, MOST_STEPS
         for job, tokens in batch.chunks:
             left = job.left

@@ -269,7 +269,7 @@ class Worker:
     @property
     def pending_tokens(self) -> int:
         """Tokens that jobs here have to compute before their next one comes, queue and batch together."""
-        if any([rank.batch.chunks for rank in self.ranks]):
+        if any(rank.batch.chunks for rank in self.ranks):
             self._settle()
         return sum([rank.pending_tokens for rank in self.ranks])
 
