@@ -196,7 +196,10 @@ def test_a_tiny_run_gives_the_stored_rows_peers_and_units(
     assert {(row.peer, row.unit) for row in found} - {("the same at 256", "ms")} <= {(r.peer, r.unit) for r in stored}
 
 
-@pytest.mark.parametrize(("name", "module"), [("arch", "llm_analysis.config"), ("live", "jupyterlite_core")])
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("arch", "llm_analysis.config"), ("live", "jupyterlite_core"), ("serving", "dynamo.replay")],
+)
 def test_a_missing_peer_is_an_error_that_says_what_to_do(
     name: str, module: str, peers: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,6 +233,8 @@ class Rank:
             load.context_tokens += steps * sequences
             for bend in load.bends:
                 bend.advance(steps)
+        elif not sequences:
+            self.steps = self.blocks.clock  # which may have gone ahead to a step in which nobody decoded
         if self.batch.chunks:
             self._read(steps, more)
 

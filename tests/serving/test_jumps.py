@@ -17,7 +17,7 @@ from costlab.serving.lines import seconds_of, steps_before
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec
 
-#: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals.
+#: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals or moves.
 CROSSING = StepCost(
     Coefficients(step_s=0.0011, token_s=1.3e-5, pairs=((1.7e-9, 1, None),), sequence_s=3.1e-5),
     Coefficients(step_s=0.0017, held=((2.3e-8, 1, None),), context_s=1.9e-6),
@@ -26,7 +26,7 @@ CROSSING = StepCost(
 COSTS = {
     "crossing": CROSSING,
     "in turn": dataclasses.replace(CROSSING, overlap=False),
-    "fixed": StepCost.fixed(0.0371, 0.0113),
+    "fixed": StepCost.fixed(math.pi / 85, math.e / 240),
     "windows": step_cost(roofline.deployment("mimo-v2-flash", "h800", 8)),
     "speculative": dataclasses.replace(CROSSING, rows=3, round_tokens=2.2, drafts=(StepCost.linear(0.0007),)),
 }
