@@ -160,21 +160,28 @@ class Rank:
         return self.next_end - self.steps if self.load.sequences else MOST_STEPS
 
     def alike(self) -> int:
-        """Return how many steps follow in which only contexts grow; `MOST_STEPS` if the batch has nothing to do."""
+        """Return how many steps follow in which only contexts grow; `MOST_STEPS` if nothing is to do now or next."""
         batch, steps = self.batch, MOST_STEPS
+        if not batch.steady:
+            return 1
         for job, tokens in batch.chunks:
             left = job.left
-            if left < 2 * tokens or not (self.even and batch.steady):
+            if left < 2 * tokens or not self.even:
                 return 1
             steps = min(steps, left // tokens)
         if self.load.sequences and batch.decodes:
-            steps = min(steps, self.next_end - self.steps) if batch.steady else 1
+            steps = min(steps, self.next_end - self.steps)
             if self.load.bends:
                 steps = int(min(steps, self.load.steps_to_bend))
         if batch.chunks or not self.blocks.suffices:
             while steps > 1 and not self._fits(steps - 1):
                 steps //= 2
         return steps
+
+    @property
+    def works(self) -> bool:
+        """Whether the next step does anything here."""
+        return self.load.sequences > 0 or len(self.batch.chunks) > 0
 
     def _fits(self, steps: int) -> bool:
         """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""

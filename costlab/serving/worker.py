@@ -397,10 +397,10 @@ class Worker:
                 most = steps
         if preempted:  # their owner may have taken them
             most = min([rank.alike() for rank in self.ranks])
-        if most < MOST_STEPS:
-            self._begin(*self._leading(most if self.jumps else 1))
-        elif preempted:
+        if preempted and not any(rank.works for rank in self.ranks):
             self._plan()
+        elif most < MOST_STEPS:
+            self._begin(*self._leading(most if self.jumps else 1))
         else:
             self._awake = False
 
