@@ -17,7 +17,7 @@ from costlab.serving.lines import seconds_of, steps_before
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
 from costlab.serving.simulate import WorkerSpec
 
-#: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals or moves.
+#: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals.
 CROSSING = StepCost(
     Coefficients(step_s=0.0011, token_s=1.3e-5, pairs=((1.7e-9, 1, None),), sequence_s=3.1e-5),
     Coefficients(step_s=0.0017, held=((2.3e-8, 1, None),), context_s=1.9e-6),
