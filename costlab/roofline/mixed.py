@@ -391,15 +391,15 @@ class StepCost:
                     (self.fixed_s if self.overlap or not i else 0.0)  # in each term, or in the first of a sum
                     + term.step_s + decodes * term.decode_step_s + reads * term.prefill_step_s,
                     term.sequence_s + self.rows * term.everyone_s, term.context_s, term.prompt_s,
-                    term.token_s + term.everyone_s + _plain(term.held), term.prefix_s + _plain(term.held),
-                    _plain(term.pairs),
+                    term.token_s + term.everyone_s + _uncapped(term.held), term.prefix_s + _uncapped(term.held),
+                    _uncapped(term.pairs),
                 )
                 for i, term in enumerate(self._terms)
             ]  # fmt: skip
         return found
 
 
-def _plain(reads: Reads) -> float:
+def _uncapped(reads: Reads) -> float:
     """The seconds of those reads that are neither strided nor capped."""
     return sum([each_s for each_s, *kind in reads if kind == [1, None]])
 
