@@ -26,7 +26,7 @@ RankChoice = Literal["tokens", "turns"]
 
 
 #: Told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker.
-Reader = Callable[[Job, int, float, "Worker"], None]
+PieceListener = Callable[[Job, int, float, "Worker"], None]
 
 
 class Owner(Protocol):
@@ -101,7 +101,7 @@ class Worker:
         self.awaiting: dict[Job, None] = {}  # have blocks here, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
-        self._reading: Reader | None = None
+        self._reading: PieceListener | None = None
         self._leading = self.ranks[0].leading if len(self.ranks) == 1 else self._leading_of_all
         self._most_tokens = blocks * block_tokens
         self.steps = 0  # that are over
@@ -115,7 +115,7 @@ class Worker:
         self._due = 0  # the number of the event at which they end
         self._awake = False  # whether the scheduler will look anyway, at this instant
 
-    def tell_readings(self, reader: Reader) -> None:
+    def tell_readings(self, reader: PieceListener) -> None:
         """Tell somebody of each step that reads prompts; no two of them are summed then."""
         self._reading = reader
         for rank in self.ranks:
