@@ -181,8 +181,8 @@ def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
         lines: of which a step takes the largest.
         steps: how many at most; at least 1.
     """
-    base, slope = lines[0] if len(lines) == 1 else max(lines)
-    for b, s in lines:
+    base, slope = max(lines)
+    for b, s in lines if steps > 1 else ():
         if s > slope and base - b < (s - slope) * (steps - 1):
             steps = _meet(base - b, s - slope, 0)
     return steps, base, slope

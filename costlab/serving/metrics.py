@@ -170,7 +170,11 @@ class Histogram:
         So decode steps that were summed in closed form are counted: each of `copies` sequences sees each step as a gap.
         It costs as much for a thousand steps as for one, and for each bin that the values reach.
         """
-        self._runs += (copies, first, last, steps)
+        self.add_runs((copies, first, last, steps))
+
+    def add_runs(self, runs: Sequence[float]) -> None:
+        """Count what `add_rising` takes, many times: copies, first, last, steps, and so on, flat."""
+        self._runs += runs
         if len(self._runs) > 4 * self._PENDING:
             self._spill()
 
@@ -189,9 +193,7 @@ class Histogram:
             self._note(other._count, other._total, other._least, other._most)
         else:
             self.add_many(other._values)
-            self._runs += other._runs
-            if len(self._runs) > 4 * self._PENDING:
-                self._spill()
+            self.add_runs(other._runs)
 
     # --- reading -----------------------------------------------------------------------------------------------
 

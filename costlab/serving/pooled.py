@@ -16,6 +16,7 @@ from functools import partial
 from costlab.serving.accounts import check_accounts
 from costlab.serving.breakdowns import Breakdowns
 from costlab.serving.crossings import Crossings
+from costlab.serving.failures import Patience
 from costlab.serving.jobs import Job, State
 from costlab.serving.links import Pieces
 from costlab.serving.pools import Ending, RunningPool, Station, Trip, Wire
@@ -37,6 +38,8 @@ class PooledService:
         self.stations = {station.worker: station for pool in self.pools for station in pool.stations}
         self.workers = list(self.stations)
         self.trips: dict[Job, Trip] = {}
+        self.impatient = self.patience != Patience()
+        self.alarms: dict[Job, dict[Ending, int]] = {}  # numbers of the events at which somebody loses patience
         self.failures: Counter[str] = Counter()  # what users saw, by what they saw
         self.lendings = 0  # how often a worker was borrowed
         self.crossings: Crossings | None = None
@@ -44,7 +47,7 @@ class PooledService:
             self.crossings = Crossings(self.moving, run, self._arrived, self._broken)
         if self.moving is not None and self.moving.sending != "whole":
             for worker in self.workers:
-                worker.reading = self.reading
+                worker.tell_readings(self.reading)
         self.breakdowns = Breakdowns(self, rules.failures) if rules.failures.any else None
 
     # --- a job arrives -----------------------------------------------------------------------------------------
@@ -54,7 +57,8 @@ class PooledService:
         trip = self.trips[job] = Trip()
         if self.breakdowns:
             self.breakdowns.wake()
-        self._watch(job, trip)
+        if self.impatient:
+            self._watch(job)
         self._place(job, trip)
 
     def _place(self, job: Job, trip: Trip) -> None:
@@ -377,8 +381,9 @@ class PooledService:
         """Forget a job that nobody has any more."""
         self._leave_prefill(trip)
         self._leave_decode(trip)
-        for number in trip.alarms.values():
-            self.run.events.cancel(number)
+        if self.impatient:
+            for number in self.alarms.pop(job).values():
+                self.run.events.cancel(number)
         del self.trips[job]
 
     def _rest(self) -> None:
@@ -411,19 +416,21 @@ class PooledService:
 
     # --- patience ----------------------------------------------------------------------------------------------
 
-    def _watch(self, job: Job, trip: Trip) -> None:
+    def _watch(self, job: Job) -> None:
         """Note when somebody loses patience with a job."""
         patience, run = self.patience, self.run
         after: dict[Ending, float] = {"first late": patience.first_by_s, "last late": patience.done_by_s}
         if patience.leave_s < math.inf:
             after["leaves"] = float(run.rng.exponential(patience.leave_s))
-        for ending, seconds in after.items():
-            if seconds < math.inf:
-                trip.alarms[ending] = run.events.at(run.now + seconds, partial(self._ring, job, ending))
+        self.alarms[job] = {
+            ending: run.events.at(run.now + seconds, partial(self._ring, job, ending))
+            for ending, seconds in after.items()
+            if seconds < math.inf
+        }
 
     def _ring(self, job: Job, ending: Ending) -> None:
         """Somebody loses patience."""
-        del self.trips[job].alarms[ending]
+        del self.alarms[job][ending]
         if ending == "leaves":
             self.quit(job, self.run.cancel)
         elif ending == "last late" or not job.generated:
