@@ -12,8 +12,8 @@ from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost, step_cost
 from costlab.roofline.mixed import Coefficients
-from costlab.serving.colocated import Colocated
 from costlab.serving.gaps import WorstGaps
+from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.lines import seconds_of, steps_before
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
@@ -97,7 +97,7 @@ def test_small_memories_preempt_and_crossings_happen():
 @pytest.mark.parametrize("warm_up_s", [0.5, 1.23, 2.5, 3.717, 60.0])
 def test_the_warm_up_ends_in_the_middle_of_a_jump(warm_up_s):
     """A gap counts if its step ended after the warm-up, however many steps were summed at once."""
-    layout = Colocated([WorkerSpec(CROSSING, VllmV1(64, 16), 900)] * 2)
+    layout = colocated(WorkerPool(WorkerSpec(CROSSING, VllmV1(64, 16), 900), 2))
     requests = [ask(0.19 * i, 40 + i, 60) for i in range(40)]
     gaps = [simulate(requests, layout, recorder=Recorder(warm_up_s=warm_up_s), jumps=j).gaps for j in (True, False)]
     assert gaps[0].count == gaps[1].count < 40 * 59
