@@ -25,9 +25,9 @@ from costlab.serving.metrics import Objective
 from costlab.serving.plan.calibrate import Calibration, calibrate, read_runs
 from costlab.serving.plan.candidates import LAYOUTS, Figures, PlannedPool, Refused
 from costlab.serving.plan.export import ENGINES, commands
-from costlab.serving.plan.pools import Drafting
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.verify import MOST_SIMULATED, SPREAD, Planning, SimulatedPlan, plan_serving
+from costlab.serving.plan.workers import Drafting
 from costlab.serving.plan.workload import Demand, demand, demand_of
 from costlab.text import plain
 

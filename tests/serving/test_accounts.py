@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_checked import ask, serve
+from serving.checked import ask, serve
 
 from costlab.roofline import StepCost
 from costlab.serving.colocated import Colocated

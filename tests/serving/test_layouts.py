@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_walks import COST, LINK, SENT, poisson, pool, records, requests, spec, walk
+from serving.walks import COST, LINK, SENT, poisson, pool, records, requests, spec, walk
 
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline.mixed import StepCost

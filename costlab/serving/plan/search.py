@@ -14,14 +14,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from costlab.serving.links import Link, SentBytes
+from costlab.serving.links import Link
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import Candidate, LayoutKind, PlannedPool, Reason, Refused, plan_name
 from costlab.serving.plan.estimate import ClosedForm
 from costlab.serving.plan.pareto import front
-from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Prompts
 from costlab.serving.plan.sizing import smallest
 from costlab.serving.plan.space import Space
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand
 
 #: Workers of a pool that a search considers at most.
@@ -82,6 +83,9 @@ class _Search:
         self.space, self.demand, self.objective = space, demand, objective
         self.form = ClosedForm(space, demand, objective)
         self.refused: list[Refused] = []
+        # what many layouts have alike, computed once: workers by their budget, decode pools, queues of prompts
+        self._kinds_at: dict[tuple[WorkerKind, int], WorkerKind] = {}
+        self._decoders: dict[WorkerKind, Answers] = {}
         self._queues: dict[tuple[WorkerKind, int, float], Prompts] = {}
         self.least_ttft_s = self.least_tpot_s = math.inf  # of a single request, by any worker that holds it
 
@@ -162,21 +166,31 @@ class _Search:
     def _layout(self, layout: LayoutKind, prefill: list[WorkerKind], decode: list[WorkerKind]) -> Iterator[_Sized]:
         if layout == "co-located":
             for kind, budget in itertools.product(decode, self.space.step_tokens):
-                yield from self._co_located(dataclasses.replace(kind, step_tokens=budget))
+                yield from self._co_located(self._at_budget(kind, budget))
             return
         edges = self._edges()
         if layout == "separated":
             drafts = [dataclasses.replace(kind, drafting=d) for kind in decode for d in self.space.draftings]
             for to in [*decode, *drafts]:
-                yield from self._separated(layout, [(0, math.inf)], prefill, self.form.answers(to, None))
+                yield from self._separated(layout, [(0, math.inf)], prefill, self._decoder(to))
         elif layout == "buckets":
             for to, edge in itertools.product(decode, edges):
-                yield from self._separated(layout, [(0, edge), (edge, math.inf)], prefill, self.form.answers(to, None))
+                yield from self._separated(layout, [(0, edge), (edge, math.inf)], prefill, self._decoder(to))
         else:
             for kind, budget, edge in itertools.product(decode, self.space.step_tokens, edges):
-                to = dataclasses.replace(kind, step_tokens=budget)
-                answers = self.form.answers(to, self.demand.where(0, edge))
+                answers = self.form.answers(self._at_budget(kind, budget), self.demand.where(0, edge))
                 yield from self._separated(layout, [(edge, math.inf)], prefill, answers, edge)
+
+    def _at_budget(self, kind: WorkerKind, step_tokens: int) -> WorkerKind:
+        if (kind, step_tokens) not in self._kinds_at:
+            self._kinds_at[kind, step_tokens] = dataclasses.replace(kind, step_tokens=step_tokens)
+        return self._kinds_at[kind, step_tokens]
+
+    def _decoder(self, kind: WorkerKind) -> Answers:
+        """The pool of a kind of worker that only decodes."""
+        if kind not in self._decoders:
+            self._decoders[kind] = self.form.answers(kind, None)
+        return self._decoders[kind]
 
     def _edges(self) -> list[int]:
         """Uncached lengths between which prompts may be parted: up to three."""
@@ -188,8 +202,9 @@ class _Search:
         name = f"co-located {kind.deployment.chips} {kind.chip}, {kind.step_tokens} tokens a step"
         if reason := self._limits(answers):
             return self._refuse(name, reason)
-        self._note_alone(Prompts(kind, self.demand))
-        least = max(answers.least_workers, self.demand.peak_per_s / Prompts(kind, self.demand).per_worker_s)
+        alone = Prompts(kind, self.demand)
+        self._note_alone(alone)
+        least = max(answers.least_workers, self.demand.peak_per_s / alone.per_worker_s)
         workers = smallest(
             lambda n: self.form.met_together(answers, n) >= self.objective.share, MOST_WORKERS, _whole(least)
         )
@@ -215,13 +230,14 @@ class _Search:
         workers = smallest(lambda n: self.form.decode_met(answers, n) >= wanted, MOST_WORKERS, least)
         if workers is None:
             return self._refuse(name, self._why(answers, [], MOST_WORKERS))
+        parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
         for kind in prefill:
-            yield from self._with_prefill(layout, ranges, kind, answers, workers, threshold)
+            yield from self._with_prefill(layout, parts, kind, answers, workers, threshold)
 
     def _with_prefill(
         self,
         layout: LayoutKind,
-        ranges: Sequence[tuple[float, float]],
+        parts: Sequence[tuple[int, float, Demand]],
         kind: WorkerKind,
         answers: Answers,
         workers: int,
@@ -229,7 +245,6 @@ class _Search:
     ) -> Iterator[_Sized]:
         to = answers.worker
         name = f"{layout} {kind.deployment.chips} {kind.chip} prefill, {to.deployment.chips} {to.chip} decode"
-        parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
         if reason := self._two_prompts(kind, parts[-1][2]):
             return self._refuse(name, reason)
         queues = [self._queue(kind, a, b, load) for a, b, load in parts]
@@ -317,7 +332,7 @@ class _Search:
         loads: Sequence[Demand],
     ) -> Reason | None:  # fmt: skip
         """Egress of prefill and ingress of decode, per chip, against what the link carries (arXiv 2506.05508)."""
-        sent = SentBytes.of(self.space.loaded, answers.worker.deployment.tensor_parallel)
+        sent = self.form.sent(answers.worker)
         bytes_s = sum(load.peak_per_s * load.mean(lambda mix: sent(mix.input_tokens)) for load in loads)
         for side, workers, node in (
             ("egress of a prefill chip", prefillers, kind.deployment),
@@ -340,14 +355,15 @@ class _Search:
             return Reason("load", f"{ranks} do not keep up with {self.demand.peak_per_s:,.4g} requests/s")
         many = [(queue, MOST_WORKERS) for queue in queues]
         objective, share = self.objective, self.objective.share
-        figures = self.form.figures(answers, workers, many, delays or ())
-        if figures.ttft_s > objective.ttft_s:
-            words = f"{share:.0%} of requests alone take up to {_s(figures.ttft_s)} to the first token"
+        ttft_s = self.form.ttft_s(batch, many)
+        if ttft_s > objective.ttft_s:
+            words = f"{share:.0%} of requests alone take up to {_s(ttft_s)} to the first token"
             return Reason("TTFT", f"{words}, above {_s(objective.ttft_s)}; more workers do not shorten a prefill")
         slow = max(delays) if delays else 0.0
-        if delays and figures.tpot_s > objective.tpot_s and batch.token_s <= objective.tpot_s:
+        tpot_s = self.form.tpot_s(answers, batch, queues, delays or ())
+        if delays and tpot_s > objective.tpot_s and batch.token_s <= objective.tpot_s:
             return Reason("link", f"moving a cache takes up to {_s(slow)}, which its answer's tokens have to bear")
-        words = f"{share:.0%} of requests take up to {_ms(figures.tpot_s)} a token, prompts read between them included"
+        words = f"{share:.0%} of requests take up to {_ms(tpot_s)} a token, prompts read between them included"
         return Reason("TPOT", f"{words}, against {_ms(objective.tpot_s)}")
 
     def _infeasible(self) -> Reason | None:
