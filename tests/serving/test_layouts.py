@@ -209,7 +209,7 @@ def test_a_pool_borrows_when_it_is_behind_and_gives_back_when_done():
     fixed = apart()
     lent = []
     service = walk(trace, mixed, each=lambda run, s: lent.append(any(t.borrowed for t in s.stations.values())))
-    assert service.lendings >= 1
+    assert service.assigned.lendings >= 1
     assert any(lent)
     assert not lent[-1]
     assert max(r.first_s for r in records(trace, mixed)) < 0.7 * max(r.first_s for r in records(trace, fixed))
@@ -219,7 +219,7 @@ def test_decode_borrows_when_its_memory_is_full():
     trace = requests(*((i / 100, 200, 400) for i in range(12)))
     small = pool(kv_tokens=1700)
     service = walk(trace, mixed_pool(pool(kv_tokens=6000), small, LINK, SENT, borrowing=Borrowing(10**6, 0.5)))
-    assert service.lendings >= 1
+    assert service.assigned.lendings >= 1
     assert not any(station.borrowed for station in service.stations.values())
 
 
