@@ -83,6 +83,7 @@ def test_a_request_s_times_follow_from_its_moments():
     moments = serving_diagrams.request_moments()
     ttft, queued, read, tpot, gaps, worst, times = figures.numbers(explore.request_times())
     assert ttft == pytest.approx(queued + read) == pytest.approx(moments.token_s[0])
+    assert read == pytest.approx(2 * queued) == pytest.approx(worst)  # it comes in the middle of such a step
     assert gaps == len(moments.token_s) - 1
     assert tpot == pytest.approx((moments.token_s[-1] - moments.token_s[0]) / gaps)
     assert worst == pytest.approx(max(gaps_s(moments.token_s))) == pytest.approx(times * tpot)
@@ -239,18 +240,20 @@ def test_a_wrong_split_s_queue_grows_and_a_slow_link_shows():
     [
         (1.0, 0.02, {"together": serving.together(512), "apart": serving.apart(3)}),
         (0.5, 0.06, {"together": serving.together(), "apart": serving.apart(3)}),
+        (5.0, 0.25, {"together": serving.together(), "apart": serving.apart(3)}),
     ],
 )
 def test_the_map_s_rates_are_those_of_simulations(ttft_s, tpot_s, layouts):
-    """Below the closed form's highest rate the objectives are met, well above it they are not."""
+    """Below the closed form's highest rate both objectives are met by 90% each, 15% above it they are not."""
     rates = dict(zip(layouts, serving_live.served_within(2048, 256, ttft_s, tpot_s), strict=True))
     assert rates["apart"] > 1.2 * rates["together"] or tpot_s > 0.03
     assert rates["together"] > 1.1 * rates["apart"] or tpot_s < 0.03
     for name, layout in layouts.items():
-        for factor, met in ((0.88, True), (1.2, False)):
+        for factor, met in ((0.85, True), (1.15, False)):
             recorder = Recorder(Objective(ttft_s, tpot_s, share=0.9), warm_up_s=10.0)
             run = simulate(serving.load_of(factor * rates[name], 1000), layout, recorder=recorder)
-            assert (run.overall.attainment >= 0.8) == met, (name, factor, run.overall.attainment)
+            kept_up = run.overall.attainment >= 0.8 and not run.stability.growing
+            assert kept_up == met, (name, factor, run.overall.attainment)
 
 
 def test_the_map_s_cells_are_what_it_tells():

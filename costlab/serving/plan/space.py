@@ -1,4 +1,7 @@
-"""What a search looks through: chips, ways of splitting a worker over them, layouts, budgets, drafts."""
+"""What a search looks through: chips, ways of splitting a worker over them, layouts, budgets, drafts.
+
+Chapter: serving
+"""
 
 from __future__ import annotations
 
