@@ -18,7 +18,7 @@ from costlab.serving.simulate import WaitingUsers
 from costlab.traces import arrivals, generators
 
 
-def load_of(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
+def offered_load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
     """Return what LOAD and its options name, and what says, after the run, what a reader should know of it."""
     name, colon, number = args.trace.lower().partition(":")
     if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():

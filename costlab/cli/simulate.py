@@ -20,7 +20,7 @@ from costlab.cli.arguments import (
     size_arg,
 )
 from costlab.cli.deployments import add_service, add_step_times, add_tensor_parallel, shares_reached
-from costlab.cli.loads import add_load, load_of, load_sources
+from costlab.cli.loads import add_load, load_sources, offered_load
 from costlab.cli.output import Answer, sources
 from costlab.roofline import Deployment, kv_room, step_cost
 from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, conditionally_separated, mixed_pool, separated
@@ -37,7 +37,7 @@ BATCHINGS = ("vllm", "sarathi", "orca", "prefill-first")
 
 
 def _simulate(args: argparse.Namespace) -> Answer:
-    load, notes = load_of(args)
+    load, notes = offered_load(args)
     layout = _layout(args)
     recorder = Recorder(
         Objective(args.ttft_s, args.tpot_s, args.worst_gap_s, args.objective_share),
