@@ -80,6 +80,11 @@ class Coefficients:
         """Return the same for a replica's share of what all replicas do."""
         return self._times(1 / replicas, ("prompt_s", "token_s", "prefix_s", "sequence_s", "context_s"))
 
+    def alike(self, replicas: float) -> Coefficients:
+        """Return the same with each token counted for as many as there are replicas, where those of all count."""
+        experts = self.experts and dataclasses.replace(self.experts, missed=self.experts.missed**replicas)
+        return dataclasses.replace(self, everyone_s=self.everyone_s * replicas, experts=experts)
+
     def scaled(self, factor: float) -> Coefficients:
         """Return the same with all times longer by a factor."""
         experts = self.experts and dataclasses.replace(self.experts, each_s=self.experts.each_s * factor)
@@ -180,6 +185,14 @@ class StepCost:
         """
         count(replicas, "replicas")
         return self._each(lambda term: term.over(replicas), lambda cost: cost.over(replicas))
+
+    def alike(self, replicas: float) -> StepCost:
+        """Return the cost of a step of which all replicas do the same, from what one of them does.
+
+        Args:
+            replicas: how many; with a part of one, where the others do less or more than it.
+        """
+        return self._each(lambda term: term.alike(replicas), lambda cost: cost.alike(replicas))
 
     def scaled(self, factor: float) -> StepCost:
         """Return the same with all times longer by a factor.
@@ -334,7 +347,7 @@ class StepCost:
     def _terms(self) -> tuple[Coefficients, ...]:
         """Those of the three that take any time."""
         terms = (self.compute, self.memory, self.link)
-        return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
+        return tuple(term for term in terms if term != NO_TIME) or terms[:1]
 
     def _pass_s(self, ranks: Sequence[RankWork]) -> float:
         return max([first for first, _ in self._pass_lines(ranks)])

@@ -6,7 +6,7 @@ import math
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from serving_checked import ask, serve
+from serving.checked import ask, serve
 
 from costlab import roofline
 from costlab.cache import PrefixCache, Tier

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 
 import pytest
-from serving_checked import ask, serve
-from serving_walks import poisson
+from serving.checked import ask, serve
+from serving.walks import poisson
 
 from costlab.roofline import StepCost
 from costlab.serving.layouts import WorkerPool, colocated, separated

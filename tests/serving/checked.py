@@ -99,8 +99,8 @@ class Service:
         assert recorder.arrived == ended + sum(where.values())
 
 
-def opened(run, specs, move_s=None):
-    """A `Service` of such workers, which is yet to be given jobs."""
+def opened(run, *specs, move_s=None):
+    """A `Service` of a run, with a worker of each spec."""
     service = Service(run, [], move_s)
     service.workers = [spec.make(f"worker {i}", run, service) for i, spec in enumerate(specs)]
     return service
@@ -110,7 +110,7 @@ def serve(requests, specs, *, jumps=True, cancels=(), move_s=None, check=True, r
     """Run requests through a `Service` and return it and its report; `cancels` are (seconds, serial)."""
     run = Run(Recorder(records=records), jumps)
     run.events = CheckedEvents() if check else Events()
-    service = opened(run, specs, move_s)
+    service = opened(run, *specs, move_s=move_s)
     if check:
         run.events.check = service.check
     for time_s, serial in cancels:
