@@ -40,8 +40,9 @@ from costlab.explore.serving import (
 )
 from costlab.explore.style import COLOURS, INK, colour_key, log_axis, new_figure
 from costlab.serving.links import Link, SentBytes
-from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Prompts
 from costlab.serving.plan.sizing import Waiting
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, demand
 from costlab.serving.report import ServingReport
 from costlab.serving.simulate import simulate

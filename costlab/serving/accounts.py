@@ -40,6 +40,8 @@ def _check_station(station: Station, trips: Mapping[Job, Trip]) -> None:
     worker = station.worker
     for rank in worker.ranks:
         rank.check()
+    awaited = sum(rank.awaited_tokens for rank in worker.ranks)
+    assert awaited == sum(worker.awaiting.values()), f"{worker.name}: {awaited} tokens awaited, of others' caches"
     here = {job for job, trip in trips.items() if station in _places(trip)}
     assert here == set(worker.jobs), f"{worker.name} has {len(worker.jobs)} jobs, should have {len(here)}"
     holders = {holder for rank in worker.ranks for holder in rank.blocks.holders}

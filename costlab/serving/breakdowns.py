@@ -154,6 +154,10 @@ class Breakdowns:
             self._strand(job, station)
         self._at(at_s + self.recovery.detection_s, partial(self._notice, station))
 
+    def notice_later(self, station: Station) -> None:
+        """Set the time at which it is noticed that something has come to a dead worker."""
+        self._at(self._events.now + self.recovery.detection_s, partial(self._notice, station))
+
     def _strand(self, job: Job, station: Station) -> None:
         """A job has lost a worker: what crosses stops, and it waits for somebody to notice."""
         trip = self.service.trips[job]

@@ -50,29 +50,25 @@ class Events:
         """When something is due next, if only what was struck out; infinity where nothing is."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def run_next(self) -> bool:
-        """Do what is due next; return whether that was anything, and not struck out.
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due that is not struck out."""
+        return all(number in self._cancelled for _, _, number, _ in self._heap)
 
-        Raises:
-            IndexError: nothing is due.
+    def run_before(self, time_s: float, stay: bool = False) -> None:
+        """Do all that is due before a time, and set the clock to it, if it is finite.
+
+        Args:
+            time_s: seconds since the run began.
+            stay: leave the clock at the last of it if nothing else is due later.
         """
-        due_s, _, number, action = heappop(self._heap)
-        if number in self._cancelled:
-            self._cancelled.remove(number)
-            return False
-        self.now = due_s
-        action()
-        return True
-
-    def run_before(self, time_s: float) -> None:
-        """Do all that is due before a time, and set the clock to it, if it is finite."""
         heap, cancelled = self._heap, self._cancelled
-        while heap and heap[0][0] < time_s:  # as run_next, in fewer calls
+        while heap and heap[0][0] < time_s:
             due_s, _, number, action = heappop(heap)
             if cancelled and number in cancelled:
                 cancelled.remove(number)
             else:
                 self.now = due_s
                 action()
-        if time_s < math.inf:
+        if time_s < math.inf and not (stay and self.idle):
             self.now = time_s

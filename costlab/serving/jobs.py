@@ -57,8 +57,8 @@ class Job:
 
     @property
     def decodes(self) -> bool:
-        """Whether all but its latest token is computed, so that it can decode."""
-        return self.generated > 0 and self.left == 1
+        """Whether all but its latest token is computed, so that it can decode where it is."""
+        return self.generated > 0 and self.left == 1 and not self.prefill_only
 
     @property
     def most(self) -> int:

@@ -77,8 +77,8 @@ class LinkUse:
 
     name: str  # from where to where, e.g. "prefill to decode"
     transfers: int = 0  # that ended
-    moved_bytes: float = 0.0  # bytes that crossed it, those of copies and failed tries among them
-    busy_s: float = 0.0  # seconds with at least one transfer under way
+    moved_bytes: float = 0.0  # bytes of pieces that arrived, those of copies and failed tries among them
+    busy_s: float = 0.0  # seconds in which these crossed at full bandwidth; set-up is left out
     failed: int = 0  # transfers that did not arrive
 
 
@@ -239,7 +239,7 @@ class ServingReport:
         }
         of_all = ", ".join(f"{number:,} {what}" for what, number in ends.items() if number or what == "finished")
         found = [
-            f"{accounts.arrived:,} requests arrived: {of_all}",
+            f"{accounts.arrived:,} request{'s' * (accounts.arrived != 1)} arrived: {of_all}",
             f"{self.output_tokens_per_s:,.0f} output tokens/s over {self.span_s:,.4g} s; "
             f"{cell(self.mean_in_system)} requests in the system on average",
             *([self._goodput()] if self._asks() else []),
@@ -258,9 +258,12 @@ class ServingReport:
 
     def _goodput(self) -> str:
         asked = ", ".join(f"{name} {seconds_text(v)} s" for name, v in self._limits().items() if math.isfinite(v))
+        if not self.overall.judged:
+            return f"no request that arrived after the warm-up came to its end, to be held against {asked}"
+        rate = self.goodput_per_s
         return (
-            f"{self.overall.attainment:.1%} of {self.overall.judged:,} requests met {asked} "
-            f"(asked: {self.objective.share:.0%}); goodput {self.goodput_per_s:.3g} requests/s"
+            f"{self.overall.attainment:.1%} of {self.overall.judged:,} requests met {asked} (asked: "
+            f"{self.objective.share:.0%})" + ("" if math.isnan(rate) else f"; goodput {rate:.3g} requests/s")
         )
 
     def _missed(self) -> str:

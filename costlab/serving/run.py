@@ -13,6 +13,9 @@ from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
 from costlab.traces import Request
 
+#: Seconds that a run lasts at most, 300 years: beyond, floating-point times lie further apart than steps may be short.
+LONGEST_S = 1e10
+
 
 class Run:
     """What all parts of a simulated service share.
@@ -51,10 +54,14 @@ class Run:
                 f"request {serial}: time_s = {request.time_s} should be a number, not before {self._latest_s}, when "
                 "the request before it came: sort the trace by time"
             )
+        if request.time_s > LONGEST_S:
+            raise ValueError(f"request {serial}: time_s = {request.time_s:g} should be at most {LONGEST_S:g} s")
         given, asked = request.input_tokens, request.output_tokens
         if type(given) is not int or type(asked) is not int or given < 1 or asked < 0:
-            what, tokens = ("output", asked) if type(given) is int and given >= 1 else ("input", given)
-            raise ValueError(f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of tokens")
+            what, tokens, least = ("output", asked, 0) if type(given) is int and given >= 1 else ("input", given, 1)
+            raise ValueError(
+                f"request {serial}: {what}_tokens = {tokens!r} should be a whole number of at least {least}"
+            )
         self._latest_s = request.time_s
         job = Job(request, serial)
         self.live[job] = None

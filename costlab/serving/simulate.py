@@ -2,11 +2,11 @@
 
 >>> from costlab import traces
 >>> from costlab.roofline.mixed import StepCost
->>> from costlab.serving.colocated import Colocated
+>>> from costlab.serving.layouts import WorkerPool, colocated
 >>> from costlab.serving.schedulers import VllmV1
 >>> from costlab.serving.simulate import WorkerSpec, simulate
 >>> spec = WorkerSpec(StepCost.linear(0.01, token_s=1e-5, context_s=1e-8), VllmV1(), kv_tokens=100_000)
->>> done = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], Colocated([spec, spec]))
+>>> done = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], colocated(WorkerPool(spec, 2)))
 >>> done.accounts.finished
 20
 
@@ -29,7 +29,7 @@ from costlab.roofline.mixed import StepCost
 from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
 from costlab.serving.report import LinkUse, ServingReport
-from costlab.serving.run import Run
+from costlab.serving.run import LONGEST_S, Run
 from costlab.serving.schedulers import Scheduler
 from costlab.serving.use import pool_uses
 from costlab.serving.worker import Owner, RankChoice, Worker
@@ -143,21 +143,23 @@ def simulate(
         recorder: objective, warm-up, classes, and whether to keep records; None: the plain one.
         jumps: False takes every decode step by itself; the results are the same up to rounding.
         seed: of all that is drawn.
-        until_s: when to stop, whoever is under way.
+        until_s: when to stop, whoever is under way; a run that is over before ends with its last event.
 
     Raises:
-        ValueError: no request at all, one out of order, or numbers that are none.
+        ValueError: no request at all, one out of order, numbers that are none, or a run of more than `LONGEST_S`.
     """
     if not until_s > 0:
         raise ValueError(f"until_s = {until_s} should be a number of seconds above 0")
     run = Run(recorder or Recorder(), jumps, np.random.default_rng(seed))
     service = layout.open(run)
+    cut = False
     for request in requests if isinstance(requests, Iterable) else _started(requests, run, service):
         if request.time_s > until_s:
+            cut = True
             break
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
-    run.events.run_before(until_s)
+    run.events.run_before(until_s, stay=not cut)
     return _report(run, layout, service)
 
 
@@ -175,6 +177,8 @@ def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Reques
 
 def _report(run: Run, layout: ServiceLayout, service: Service) -> ServingReport:
     """Return the report of a run as it stands."""
+    if run.now > LONGEST_S:
+        raise ValueError(f"the run lasts {run.now:.3g} s, and should last {LONGEST_S:g} s at most: what is so slow?")
     return run.recorder.report(
         layout.name,
         run.now,

@@ -152,7 +152,7 @@ def test_speculation_is_an_option(document, run):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("--rate 10", "--rate 0"), "'0' should be a number above 0"),
+        (("--rate 10", "--rate 0"), "'0' should be a finite number above 0"),
         (("--rate 10", "--rate -1"), "'-1' should be a finite number"),
         (("--rate 10", "--rate nan"), "'nan' should be a finite number"),
         (("--rate 10", "--rate inf"), "'inf' should be a finite number"),
@@ -165,7 +165,7 @@ def test_speculation_is_an_option(document, run):
         (("--runs 1", "--runs 1 --share 1.5"), "'1.5' should be a number between 0 and 1"),
         (("--runs 1", "--runs 1 --share 0"), "share = 0.0 should be above 0"),
         (("--runs 1", "--runs 1 --peak 0.5"), "peak factor = 0.5 should be a finite number of at least 1"),
-        (("--runs 1", "--runs 1 --cv 0"), "'0' should be a number above 0"),
+        (("--runs 1", "--runs 1 --cv 0"), "'0' should be a finite number above 0"),
         (("--runs 1", "--runs 1 --length-cv nan"), "'nan' should be a finite number"),
         (("--runs 1", "--runs 1 --hit-rate 2"), "'2' should be a number between 0 and 1"),
         (("--runs 1", "--runs 1 --reserve 1"), "reserve = 1.0 should be at least 0 and below 1"),

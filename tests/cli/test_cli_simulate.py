@@ -171,10 +171,10 @@ REFUSED = [
     ("azure-conv:10 --rate 2 --think 1", "--think is for --users"),
     ("azure-conv:10 --rate 2 --day x", "unknown mixture of clients 'x'"),
     ("azure-conv:10 --rate 2 --limit 5", "--limit is for a trace that is read"),
-    ("azure-conv:10 --rate 0", "'0' should be a number above 0"),
+    ("azure-conv:10 --rate 0", "'0' should be a finite number above 0"),
     ("azure-conv:10 --rate nan", "'nan' should be a finite number"),
-    ("azure-conv:10 --rate 2 --ttft -1", "'-1' should be a finite number of at least 0"),
-    ("azure-conv:10 --rate 2 --until 0", "'0' should be a number above 0"),
+    ("azure-conv:10 --rate 2 --ttft -1", "'-1' should be a finite number above 0"),
+    ("azure-conv:10 --rate 2 --until 0", "'0' should be a finite number above 0"),
     ("azure-conv:10 --rate 2 --share 2", "'2' should be a number between 0 and 1"),
     ("azure-conv:10 --rate 2 --cv 1000", "cv = 1000"),
     ("azure-conv:10 --rate 2 --prefill 1", "wants both, --prefill and --decode"),
@@ -187,6 +187,25 @@ REFUSED = [
     ("azure-conv:10 --rate 2 --classes 5,5", "rising"),
     ("azure-conv:10 --rate 2 --step-tokens 0", "'0' should be a whole number from 1"),
     ("azure-conv:10 --rate 2 --memory-share 0.05", "does not fit"),
+    ("azure-conv --rate 2", "'azure-conv' wants a number of requests, e.g. azure-conv:1000"),
+    ("azure-conv:10 --rate 2 --sort", "--sort is for a trace that is read"),
+    ("azure-conv:10 --rate 2 --family weibull", "--family weibull is of gaps of another CV than 1: give --cv"),
+    ("chat:10 --family weibull", "--family does not go with chat"),
+    ("azure-conv:10 --users 2 --family gamma", "--family does not go with --users"),
+    ("azure-conv:10 --rate 2 --link 50GB", "--link is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --link-latency 0", "--link-latency is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --sending layers", "--sending is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --prefill-chip h200", "--prefill-chip is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --prefill-step-tokens 512", "--prefill-step-tokens is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --threshold 0", "--threshold is for --prefill and --decode"),
+    ("azure-conv:10 --rate 2 --prefill 1 --decode 1 --link 50", "'50' is 50 bytes a second"),
+    ("azure-conv:10 --rate 2 --prefill 1 --decode 1 --link 0", "a size should be above 0 bytes"),
+    ("azure-conv:10 --rate 2 --kv-block 1M", "less than a block of 1,048,576"),
+    ("azure-conv:10 --rate 2 --workers 100000", "workers = 100000 should be at most 65,536"),
+    ("azure-conv:10 --rate 1e-300", "should be at most 1e+10 s"),
+    ("azure-conv:10 --users 2 --think 1e300", "should be at most 1e+10 s"),
+    ("azure-conv:10 --rate 2 --step-seconds 1e12", "should last 1e+10 s at most"),
+    ("azure-conv:10 --rate 2 --compute-efficiency 1e-300", "should last 1e+10 s at most"),
 ]
 
 
@@ -210,6 +229,24 @@ def test_an_empty_trace_has_no_report(run, tmp_path):
     path.write_text("time_s,input_tokens,output_tokens\n")
     status, out, _ = run(f"simulate {path} {SERVED}")
     assert (status, out) == (2, "")
+
+
+def test_a_trace_can_be_sorted(row, tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("time_s,input_tokens,output_tokens\n5,10,5\n1,10,5\n")
+    assert row(f"simulate {path} {SERVED} --sort")["finished_requests"] == 2
+
+
+def test_a_run_that_is_over_before_its_end_is_as_long_as_it_was(row):
+    whole, cut = row(f"{FIXED} {SERVED}"), row(f"{FIXED} {SERVED} --until 1000000")
+    assert cut == whole
+
+
+def test_what_was_judged_of_nothing_has_no_share(run):
+    _, out, _ = run(f"{FIXED} {SERVED} --warm-up 1000 --ttft 1")
+    assert "no request that arrived after the warm-up came to its end" in out and "nan" not in out
+    _, out, _ = run(f"simulate fixed:1 --input 1K --output 32 --rate 10 {SERVED} --ttft 1")
+    assert "  1 request arrived: 1 finished\n" in out and "nan" not in out
 
 
 def test_a_trace_without_answers_is_counted(row, tmp_path):

@@ -31,6 +31,8 @@ WRONG = {
         [("    for call in running:\n", "    for call in sorted(running, key=lambda each: -each.prompt):\n")],
     ),
     "as many as come": ("compose-order", "compose", [(" and len(running) < most", "")]),
+    "one newcomer a step": ("compose-order engine-equal", "compose", [("    while waiting and", "    if waiting and")]),
+    "the last to come is begun first": ("compose-order engine-equal", "compose", [("waiting.pop(0)", "waiting.pop()")]),
     "begun without a piece": ("compose-budget", "compose", [("waiting and left > 0 and", "waiting and")]),
     "whole prompts only": ("compose-budget", "compose", [("min(call.prompt, left)", "call.prompt")]),
     "the first token by decode": (
@@ -65,6 +67,7 @@ WRONG = {
     "one queue for all": ("ttft-load", "ttft", [("workers * used / read_s", "used / read_s")]),
     "Little's law with all tokens": ("tpot-load", "tpot", [("(answer - 1)", "answer")]),
     "the context of the prompt": ("tpot-load", "tpot", [("prompt + answer / 2", "prompt")]),
+    "a load below 0": ("tpot-load", "tpot", [("max(0.0, workers", "max(-9.0, workers")]),
     "a prompt alone": ("longest", "longest", [("each = rate / workers", "each = 1e-9")]),
     "a token too long": ("longest", "longest", [("math.floor(", "math.ceil(")]),
     "the threshold goes too": ("rule", "rule", [(" > threshold", " >= threshold")]),

@@ -22,6 +22,10 @@ class Scheduler(Protocol):
     def max_running(self) -> int:
         """The most jobs in a batch."""
 
+    @property
+    def takes_whole(self) -> bool:
+        """Whether a job is admitted only with memory for all of its answer, for which it never waits then."""
+
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt jobs of a rank, and return its next step."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from costlab.checks import count
 from costlab.serving.rank import Batch, Rank
@@ -18,6 +19,8 @@ class Orca:
     """
 
     max_running: int = 128  # the most jobs in a batch
+
+    takes_whole: ClassVar[bool] = True  # memory for all of the answer when it is admitted
 
     def __post_init__(self) -> None:
         count(self.max_running, "max_running")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from costlab.checks import count, share
 from costlab.serving.jobs import Job
@@ -21,6 +22,8 @@ class PrefillFirst:
     budget: int = 2048  # prompt tokens of a step
     max_running: int = 256  # the most jobs in a batch
     watermark: float = 0.01  # share of the blocks that admission leaves free, where something runs
+
+    takes_whole: ClassVar[bool] = False  # memory for all of the answer when it is admitted
 
     def __post_init__(self) -> None:
         count(self.budget, "budget")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from costlab.checks import count, share
 from costlab.serving.rank import Batch, Rank
@@ -25,6 +26,8 @@ class Sarathi:
     least_budget: int | None = None  # what the budget falls to along a prompt; None: it does not
     stages: int = 16  # equal steps in which it falls
     stage_tokens: int = 512  # tokens of a prompt after which the next stage begins
+
+    takes_whole: ClassVar[bool] = False  # memory for all of the answer when it is admitted
 
     def __post_init__(self) -> None:
         for name in ("budget", "max_running", "stages", "stage_tokens"):

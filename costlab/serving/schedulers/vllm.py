@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from costlab.checks import count, share
 from costlab.serving.jobs import Job
@@ -25,6 +26,8 @@ class VllmV1:
     watermark: float = 0.0  # share of the blocks that admission leaves free, where something runs
     whole_prompt: bool = False  # whether all of a prompt has to fit when it is admitted, or only its first chunk
 
+    takes_whole: ClassVar[bool] = False  # memory for all of the answer when it is admitted
+
     def __post_init__(self) -> None:
         if count(self.budget, "budget") < count(self.max_running, "max_running"):
             raise ValueError(f"budget = {self.budget} should be at least max_running = {self.max_running}")
@@ -34,30 +37,26 @@ class VllmV1:
 
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt, and return the next step."""
-        chunks, preempted = self._under_way(rank), False
-        while not rank.blocks.can_grow(1, sum([_lacking(rank, job, tokens) for job, tokens in chunks])):
+        (chunks, left), preempted = self._under_way(rank), False
+        while not rank.grow(chunks):
             rank.preempt_last()
-            chunks, preempted = self._under_way(rank), True
-        rank.blocks.grow_to(rank.steps + 1)
-        for job, tokens in chunks:
-            rank.blocks.take(job, _lacking(rank, job, tokens))
+            (chunks, left), preempted = self._under_way(rank), True
         if rank.waiting and not preempted:
-            self._admit(rank, chunks)
+            self._admit(rank, chunks, left)
         return Batch(chunks, steady=not preempted)
 
-    def _under_way(self, rank: Rank) -> list[tuple[Job, int]]:
-        """Return what the prompts that are under way get of the budget."""
+    def _under_way(self, rank: Rank) -> tuple[list[tuple[Job, int]], int]:
+        """Return what the prompts that are under way get of the budget, and what remains."""
         left, chunks = self.budget - rank.decoding_tokens, []
         for job in rank.prefilling:
             tokens = self._chunk(job.left, left)
             if tokens > 0:
                 chunks.append((job, tokens))
                 left -= tokens
-        return chunks
+        return chunks, left
 
-    def _admit(self, rank: Rank, chunks: list[tuple[Job, int]]) -> None:
-        """Admit jobs while budget and blocks last."""
-        left = self.budget - rank.decoding_tokens - sum([tokens for _, tokens in chunks])
+    def _admit(self, rank: Rank, chunks: list[tuple[Job, int]], left: int) -> None:
+        """Admit jobs while so much budget, and blocks, last."""
         while rank.waiting and left > 0 and len(rank.running) < self.max_running:
             job = rank.waiting[0]
             cached = rank.cached(job)
@@ -75,8 +74,3 @@ class VllmV1:
         if 0 < self.long_prefill_tokens < tokens:
             tokens = self.long_prefill_tokens
         return tokens if tokens < left else left
-
-
-def _lacking(rank: Rank, job: Job, tokens: int) -> int:
-    """Return the blocks that a prompt lacks for its next chunk."""
-    return rank.blocks.lacking(job, job.computed + tokens)
