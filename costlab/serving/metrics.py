@@ -9,8 +9,9 @@ The times of one request, in the order in which they come:
 
 From them: the time to first token, TTFT = first - arrival; the time per output token, TPOT = (last - first) / (n - 1),
 which a one-token answer does not have; the gaps between neighbouring tokens, whose sum is last - first; and the worst
-gap of a request. Percentiles are taken over requests (or gaps) that finished and arrived after the warm-up. The
-percentile at a share q is the smallest value that at least q of the values do not exceed.
+gap of a request. Percentiles are taken over requests that finished and arrived after the warm-up, those of gaps over
+all steps that ended after it. The percentile at a share q is the smallest value that at least q of the values do not
+exceed.
 
 >>> tpot_s(first_s=1.0, last_s=3.0, output_tokens=5)
 0.5
