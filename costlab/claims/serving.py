@@ -30,8 +30,8 @@ def _pd_2_3x(given: Values) -> Settled:
     inside = [given["low"] <= factor <= given["high"] for factor in factors]
     halved = 0 < given["low"] <= given["high"] and 1 / given["high"] <= given["cost"] <= 1 / given["low"]
     computed = (
-        f"{sum(inside)} of {len(factors)} published factors at equal chips are from {given['low']:g} to "
-        f"{given['high']:g}; all are from {min(factors):.2f} to {max(factors):.2f}, and "
+        f"{sum(inside)} of {len(factors)} published factors at equal chips, both ends of each range, are from "
+        f"{given['low']:g} to {given['high']:g}; all are from {min(factors):.2f} to {max(factors):.2f}, and "
         f"{sum(factor <= 1 for factor in factors)} are no gain"
     )
     rates = catalog.tables().serving.rates["distserve-13b"]
@@ -62,9 +62,10 @@ def _half_counted() -> str:
     whole = " and ".join(f"${check.balanced_usd:.2f}" for check in found)
     times = [check.imbalance for check in found]
     return (
-        f"Published costs of {listed} per million output tokens are decode nodes alone ("
+        f"Published costs of {listed} per million output tokens count decode nodes alone ("
         f"{' and '.join(f'${check.decode_only_usd:.3f}' for check in found)}), which are {min(times):.0f} to "
-        f"{max(times):.0f} times too fast for the prefill nodes beside them; with both in proportion they are {whole}"
+        f"{max(times):.0f} times too fast for the prefill nodes beside them; with both in proportion, a million "
+        f"output tokens and the prompts before them come to {whole}"
     )
 
 
@@ -78,7 +79,7 @@ def _pd_4096_rule(given: Values) -> Settled:
     why = (
         f"All else is read on nodes that decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of "
         f"traffic more than {given['most']:.0%} of the tokens are read apart. A prompt of exactly "
-        f"{given['tokens']:,.0f} counts as short, and one that is cached up to its end counts as long. Engines that "
+        f"{given['tokens']:,.0f} counts as short, and a longer one as long even if all of it is cached. Engines that "
         "have such a rule count what is not cached"
     )
     return graded(apart), computed, f"{why}."
@@ -144,7 +145,8 @@ def _pd_scheduler_code(given: Values) -> Settled:
         f"{beside:.0%} of their tokens are read on nodes that decode, and {scheduler.moved_bytes} bytes of keys and "
         "values are moved"
     )
-    missing = f"It does not compile: {', '.join(scheduler.undefined)} stand nowhere. " if scheduler.undefined else ""
+    unknown = ", ".join(scheduler.undefined)
+    missing = f"Nothing declares or imports {unknown}, so it does not compile. " if unknown else ""
     why = (
         f"{missing}Nothing takes transfers out of its channel of {given['channel']:,.0f}, so the next long prompt "
         f"waits for ever{_until_full(given)}. A transfer is noted before the prompt is read, with no data and no "
@@ -179,14 +181,16 @@ def _pd_phases(given: Values) -> Settled:
     )
     prompts = tokens / (nodes["deepseek-profile-prefill"].input_tokens or 1)
     computed = (
-        f"{alone.model.name} on {alone.chips} {alone.chip.name}: prefill {dense[0]}-bound, decode "
-        f"{dense[1]}-bound. {spread.model.name} as DeepSeek's day was served: prefill {moe[0]}-bound on "
-        f"{day.prefill_chips} chips, decode {moe[1]}-bound on {day.decode_chips}"
+        f"{alone.model.name} on {alone.chips} {alone.chip.name}: prefill of {given['input']:,.0f} tokens "
+        f"{dense[0]}-bound, decode of {given['batch']:,.0f} sequences {dense[1]}-bound. {spread.model.name} as "
+        f"DeepSeek's day was served: prefill {moe[0]}-bound on {day.prefill_chips} chips, decode {moe[1]}-bound on "
+        f"{day.decode_chips}"
     )
     why = (
-        f"Where experts are spread over nodes the network is a limit too. A chip of DeepSeek's profile reads "
-        f"{tokens:,} tokens in a pass, which are {prompts:.0f} prompts, and decodes {sequences} sequences; prefill is "
-        f"spread over {day.prefill_chips} chips, decode over {day.decode_chips}"
+        f"Where experts are spread over nodes the network is a limit too. Counted in tokens, a pass of prefill is the "
+        f"larger ({tokens:,} on a chip of DeepSeek's profile, {sequences} in decode); counted in requests it is the "
+        f"smaller ({prompts:.0f} prompts, {sequences} sequences). DeepSeek's service spreads prefill over "
+        f"{day.prefill_chips} chips, decode over {day.decode_chips}"
     )
     phases = [found == claimed for each in (dense, moe) for found, claimed in zip(each, BOUNDS, strict=True)]
     return graded((*phases, prompts > sequences, day.prefill_chips > day.decode_chips)), computed, f"{why}."
@@ -199,7 +203,8 @@ def _pd_first(given: Values) -> Settled:
     computed = f"on arXiv: {listed}, DeepSeek's first report of it in {_month(given['deepseek'])}"
     first = given["deepseek"] < min(others.values())
     ahead = _months(given["deepseek"]) - _months(min(others.values()))
-    why = "Nobody published it before" if first else f"Others published it up to {ahead} months before"
+    others_first = f"Others published it up to {ahead} months before. Whether DeepSeek found it for itself is not known"
+    why = "Nobody published it before" if first else others_first
     return "holds" if first else "wrong", computed, f"{why}."
 
 
@@ -225,12 +230,13 @@ def _serving_ep_buckets(given: Values) -> Settled:
         f"by the lengths of {len(traffic)} kinds of traffic, {together} prompts filled up to the longest of them "
         f"compute {_span(padded, '.1f')} times their tokens, in buckets that double in length "
         f"{_span(bucketed, '.1f')}; experts spread over nodes wrote {spread.low:g} times as many tokens per chip as "
-        "tensor parallelism did"
+        f"tensor parallelism did ({spread.model}, decode alone)"
     )
     why = (
         "Engines of today pack prompts of unlike lengths and fill up nothing, so there is nothing to save. What "
-        f"buckets still buy is that {together} ranks that read a prompt each wait less for the longest, by the same "
-        "factors, and that short prompts don't queue behind long ones. Xiaomi names no factor for either"
+        f"buckets still buy is that {together} ranks that read a prompt each wait less for the longest, which without "
+        f"them is {_span(padded, '.1f')} times as long as the mean, and that short prompts don't queue behind long "
+        "ones. Xiaomi names no factor for either"
     )
     return graded((spread.low > 1, max(bucketed) < PACKED)), computed, f"{why}."
 
@@ -268,9 +274,9 @@ def _margin_before_cut(given: Values) -> Settled:
     )
     fell = _span([each.before_usd / each.after_usd for each in traffic], ".1f")
     why = (
-        f"Xiaomi publishes neither its costs nor its load. By its old and new list the same traffic pays {fell} times "
-        f"less than before, so a margin of {given['low']:g} to {given['high']:g} then and none now would need costs "
-        "that fell too, or engines that now run fuller"
+        "Xiaomi publishes neither its costs nor its load. By its old list the same traffic paid "
+        f"{fell} times as much as by the new one, so a margin of {given['low']:g} to {given['high']:g} then and none "
+        "now would need costs that fell too, or engines that now run fuller"
     )
     possible = any(low <= 1 and given["low"] <= given["high"] for low, _ in loads)
     return "holds with a condition" if possible else "wrong", computed, f"{why}."

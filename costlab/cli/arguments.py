@@ -70,12 +70,17 @@ def moment_arg(text: str) -> datetime:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _float(text: str) -> float:
+    """The number that a text is; no number compares with any."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def seconds_arg(text: str) -> float:
     """Read a number of seconds from 0 on."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds of at least 0")
     return value
@@ -83,10 +88,7 @@ def seconds_arg(text: str) -> float:
 
 def number_arg(text: str) -> float:
     """Read a finite number of at least 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} should be a finite number of at least 0")
     return value
@@ -119,10 +121,7 @@ def capacity_arg(text: str) -> float:
 
 def share_arg(text: str) -> float:
     """Read a share, 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} should be a number between 0 and 1")
     return value

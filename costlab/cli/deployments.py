@@ -6,28 +6,61 @@ import argparse
 
 from costlab import catalog, prices, roofline
 from costlab.catalog import Offer
-from costlab.cli.arguments import count_arg
+from costlab.cli.arguments import count_arg, seconds_arg
+
+#: What an option for a rent says of itself.
+RENT = "USD per chip-hour (default: the catalog's latest offer of the chip, of one day's the lowest)"
 
 
 def add_deployment(verb: argparse.ArgumentParser, tokens: str) -> None:
     """Add the options that describe a deployment and its batch; `tokens` is the help of the context."""
     verb.add_argument("model", type=str.lower, metavar="MODEL", help="see `costlab models`")
-    verb.add_argument("--chip", type=str.lower, required=True, help=", ".join(catalog.tables().chips))
+    _add_chip(verb)
     verb.add_argument("--chips", type=count_arg, required=True, help="that share the work")
     verb.add_argument("--batch", type=count_arg, required=True, help="sequences decoded together, on all chips")
     verb.add_argument("--tokens", type=count_arg, required=True, help=tokens)
+    add_tensor_parallel(verb)
+    verb.add_argument("--rent", type=float, dest="usd_per_chip_hour", metavar="USD", help=RENT)
+    _add_efficiencies(verb)
+
+
+def add_service(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say which model runs on which chips of a service."""
+    verb.add_argument("--model", type=str.lower, required=True, metavar="NAME", help="see `costlab models`")
+    _add_chip(verb)
+    verb.add_argument("--prefill-chip", type=str.lower, metavar="CHIP", help="of prefill workers (default: the same)")
+
+
+def add_tensor_parallel(verb: argparse.ArgumentParser) -> None:
+    """Add the option for the chips of a tensor-parallel group."""
     verb.add_argument(
-        "--tensor-parallel",
-        type=count_arg,
-        default=1,
-        metavar="CHIPS",
+        "--tensor-parallel", type=count_arg, default=1, metavar="CHIPS",
         help="chips that hold one copy of all but the experts, and a sequence among them (default 1)",
-    )
-    rent = "USD per chip-hour (default: the catalog's latest offer of the chip, of one day's the lowest)"
-    verb.add_argument("--rent", type=float, dest="usd_per_chip_hour", metavar="USD", help=rent)
+    )  # fmt: skip
+
+
+def add_step_times(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say how long the steps of an engine take, beside the roofline."""
+    _add_efficiencies(verb)
+    verb.add_argument(
+        "--step-seconds", type=seconds_arg, default=0.0, dest="fixed_step_s", metavar="SECONDS",
+        help="of each step that hide behind nothing: launches, sampling (default 0)",
+    )  # fmt: skip
+
+
+def _add_chip(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--chip", type=str.lower, required=True, help=", ".join(catalog.tables().chips))
+
+
+def _add_efficiencies(verb: argparse.ArgumentParser) -> None:
     for part in ("compute", "memory", "link"):
         peak = "share of the peak reached (default 1)"
         verb.add_argument(f"--{part}-efficiency", type=float, default=1.0, metavar="SHARE", help=peak)
+
+
+def shares_reached(args: argparse.Namespace) -> roofline.Efficiency:
+    """Return the shares of the peaks that these options give."""
+    return roofline.Efficiency(args.compute_efficiency, args.memory_efficiency, args.link_efficiency)
 
 
 def deployed(args: argparse.Namespace) -> roofline.Deployment:
@@ -36,9 +69,8 @@ def deployed(args: argparse.Namespace) -> roofline.Deployment:
     Raises:
         ValueError: an unknown model or chip; counts or shares that do not fit together.
     """
-    efficiency = roofline.Efficiency(args.compute_efficiency, args.memory_efficiency, args.link_efficiency)
-    parallel = args.tensor_parallel
-    return roofline.deployment(args.model, args.chip, args.chips, tensor_parallel=parallel, efficiency=efficiency)
+    shares, parallel = shares_reached(args), args.tensor_parallel
+    return roofline.deployment(args.model, args.chip, args.chips, tensor_parallel=parallel, efficiency=shares)
 
 
 def fill_rent(args: argparse.Namespace) -> Offer | None:
@@ -49,12 +81,21 @@ def fill_rent(args: argparse.Namespace) -> Offer | None:
     """
     if args.usd_per_chip_hour is not None:
         return None
-    try:
-        offer = prices.chip_rent(args.chip)
-    except ValueError as error:
-        raise ValueError(f"{error}; give --rent, in USD per chip-hour") from None
+    offer = rent_offer(args.chip)
     args.usd_per_chip_hour = offer.amount
     return offer
+
+
+def rent_offer(chip: str, option: str = "--rent") -> Offer:
+    """Return the catalog's offer of a chip.
+
+    Raises:
+        ValueError: none is known; the message names the option that gives a rent.
+    """
+    try:
+        return prices.chip_rent(chip)
+    except ValueError as error:
+        raise ValueError(f"{error}; give {option}, in USD per chip-hour") from None
 
 
 def assumed(node: roofline.Deployment, usd_per_chip_hour: float, offer: Offer | None) -> str:

@@ -150,29 +150,6 @@ class StepLines(NamedTuple):
             step = end
         return total
 
-    def steps_until(self, seconds: float, most: int) -> int:
-        """Return the least number of steps that take at least so many seconds, from 1 to `most`.
-
-        What arrives after `seconds` finds that many steps over when the one in flight ends. `most` where all of them
-        take less.
-        """
-        if self.total(most) <= seconds:
-            return most
-        # where a steeper line takes over the steps take longer than by this one, so that fewer of them do
-        steps = min(most, max(1, math.ceil(_solved(*max(self.lines), seconds))))
-        while steps < most and self.total(steps) < seconds:  # a rounding error too few
-            steps += 1
-        if steps == 1 or self.total(steps - 1) < seconds:
-            return steps
-        least, steps = 1, steps - 1
-        while least < steps:
-            middle = (least + steps) // 2
-            if self.total(middle) >= seconds:
-                steps = middle
-            else:
-                least = middle + 1
-        return least
-
 
 def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
     """Return how many of the next steps lie on one line, the seconds of the first and how much each later one rises.
@@ -181,8 +158,8 @@ def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
         lines: of which a step takes the largest.
         steps: how many at most; at least 1.
     """
-    base, slope = lines[0] if len(lines) == 1 else max(lines)
-    for b, s in lines:
+    base, slope = max(lines)
+    for b, s in lines if steps > 1 else ():
         if s > slope and base - b < (s - slope) * (steps - 1):
             steps = _meet(base - b, s - slope, 0)
     return steps, base, slope
@@ -191,12 +168,3 @@ def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
 def _meet(ahead: float, steeper: float, step: int) -> int:
     """The first step after `step` at which a line is the higher one: `ahead` lower at 0, and so much steeper."""
     return max(step, math.floor(ahead / steeper)) + 1
-
-
-def _solved(base: float, slope: float, seconds: float) -> float:
-    """The number n of steps, not whole, with n base + n (n - 1) / 2 slope = seconds."""
-    if slope <= 1e-12 * base:
-        return seconds / base if base else 1.0
-    linear = base - slope / 2
-    root = math.sqrt(linear * linear + 2 * slope * max(0.0, seconds))
-    return 2 * seconds / (root + linear) if linear > 0 else (root - linear) / slope

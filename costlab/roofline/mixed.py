@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,8 @@ from costlab.roofline.layers import entries_between
 Chunk = tuple[int, int]
 #: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
 Reads = tuple[tuple[float, int, int | None], ...]
-#: Seconds per new token, per token before, per pair; the term where some reads of prompts are uneven.
-_Prompts = tuple[float, float, float, "Coefficients | None"]
-#: A term's other coefficients in the order of their use, then those of prompts.
-_Flat = tuple[
-    float, float, "ExpertReads | None", float, float, float, tuple[tuple[float, float], ...], float, float, _Prompts
-]
+#: Seconds of a term in a step that decodes, per sequence, and per token of context.
+_DecodeTerm = tuple[float, float, float]
 #: What a replica does in a step: its decoding sequences, and the pieces of prompts that it reads.
 RankWork = tuple[DecodeLoad, Sequence[Chunk]]
 
@@ -82,6 +79,11 @@ class Coefficients:
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
         return self._times(1 / replicas, ("prompt_s", "token_s", "prefix_s", "sequence_s", "context_s"))
+
+    def alike(self, replicas: float) -> Coefficients:
+        """Return the same with each token counted for as many as there are replicas, where those of all count."""
+        experts = self.experts and dataclasses.replace(self.experts, missed=self.experts.missed**replicas)
+        return dataclasses.replace(self, everyone_s=self.everyone_s * replicas, experts=experts)
 
     def scaled(self, factor: float) -> Coefficients:
         """Return the same with all times longer by a factor."""
@@ -183,6 +185,14 @@ class StepCost:
         """
         count(replicas, "replicas")
         return self._each(lambda term: term.over(replicas), lambda cost: cost.over(replicas))
+
+    def alike(self, replicas: float) -> StepCost:
+        """Return the cost of a step of which all replicas do the same, from what one of them does.
+
+        Args:
+            replicas: how many; with a part of one, where the others do less or more than it.
+        """
+        return self._each(lambda term: term.alike(replicas), lambda cost: cost.alike(replicas))
 
     def scaled(self, factor: float) -> StepCost:
         """Return the same with all times longer by a factor.
@@ -286,23 +296,37 @@ class StepCost:
             chunks: of prompts, of which each step reads the next.
             steps: how many at most, from 1; 1 with chunks where the cost is not `even`.
         """
-        if self.larger or self.drafts or self.round_tokens != 1 or not self.overlap:
-            return self.lines_of(((load, chunks),)).leading(steps)
-        if self._plain and load.sequences and not chunks:  # as almost always
-            sequences, context = load.sequences, load.context_tokens
-            return lead([(a + b * sequences + c * context, c * sequences) for a, b, c in self._plain], steps)
-        everyone = self.rows * load.sequences
-        for new, _ in chunks:
-            everyone += new
-        return lead(self._rank_lines(load, chunks, everyone), steps)
+        if chunks or not self._plain:
+            return self._leading(load, chunks, steps)
+        sequences, context = load.sequences, load.context_tokens
+        (first_s, each_s, token_s), flatter = self._steepest
+        ahead_s = first_s + each_s * sequences + token_s * context
+        for first, each, token in flatter:
+            if first + each * sequences + token * context > ahead_s:
+                return self._leading(load, chunks, steps)
+        return steps, ahead_s, token_s * sequences  # what leads now and rises most leads to the end
+
+    def _leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
+        if self._simple:
+            return lead(self._rank_lines(load, chunks), steps)
+        return self.lines_of(((load, chunks),)).leading(steps)
 
     @functools.cached_property
-    def _plain(self) -> tuple[tuple[float, float, float], ...]:
-        """Each term's seconds of a decode step, per sequence and per token of context; nothing where there is more."""
-        if any(term.below or term.experts is not None for term in self._terms):
-            return ()
-        found = ((s, d, n, c, self.rows * e) for s, e, _, d, n, c, *_ in self._flat)
-        return tuple((step_s + decode_s, each_s + shared_s, c) for step_s, decode_s, each_s, c, shared_s in found)
+    def _simple(self) -> bool:
+        """Whether a step of one replica takes the longest of its terms."""
+        return self.overlap and not self.larger and not self.drafts and self.round_tokens == 1
+
+    @functools.cached_property
+    def _plain(self) -> bool:
+        """Whether, too, the terms of a replica that decodes are plain sums of what it does."""
+        return self._simple and not any(term.experts or term.below for term in self._terms)
+
+    @functools.cached_property
+    def _steepest(self) -> tuple[_DecodeTerm, list[_DecodeTerm]]:
+        """Of a step that decodes, the term that grows most with the contexts, and those that may be longer yet."""
+        rows = [(first, each, token) for first, each, token, *_ in self._rows[True, False]]
+        steepest = max(rows, key=lambda row: (row[2], row))
+        return steepest, [row for row in rows if any(mine > its for mine, its in zip(row, steepest, strict=True))]
 
     @functools.cached_property
     def even(self) -> bool:
@@ -323,66 +347,84 @@ class StepCost:
     def _terms(self) -> tuple[Coefficients, ...]:
         """Those of the three that take any time."""
         terms = (self.compute, self.memory, self.link)
-        return tuple(term for term in terms if any(each for each in dataclasses.astuple(term))) or terms[:1]
+        return tuple(term for term in terms if term != NO_TIME) or terms[:1]
 
     def _pass_s(self, ranks: Sequence[RankWork]) -> float:
         return max([first for first, _ in self._pass_lines(ranks)])
 
     def _pass_lines(self, ranks: Sequence[RankWork]) -> list[StepLine]:
         """Each replica's terms, or their sum: seconds of the next step, and by how much each later one rises."""
-        everyone: float = 0
-        for load, chunks in ranks:
-            everyone += self.rows * load.sequences
-            for new, _ in chunks:
-                everyone += new
+        tokens = [self.rows * load.sequences + sum([new for new, _ in chunks]) for load, chunks in ranks]
+        everyone = sum(tokens)
         found: list[StepLine] = []
-        for load, chunks in ranks:
-            lines = self._rank_lines(load, chunks, everyone)
+        for (load, chunks), own in zip(ranks, tokens, strict=True):
+            lines = self._rank_lines(load, chunks, everyone - own)
             found += lines if self.overlap else [(sum([a for a, _ in lines]), sum([b for _, b in lines]))]
         return found
 
-    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], everyone: float) -> list[StepLine]:
-        """Each term of a replica beside replicas that compute so many tokens together, its own included."""
-        sequences, context = load.sequences, load.context_tokens
+    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], others: float = 0.0) -> list[StepLine]:
+        """Each term of a replica beside replicas that compute so many tokens together."""
+        sequences, context, count = load.sequences, load.context_tokens, len(chunks)
         new, before, pairs, squares = _sums(chunks) if chunks else (0, 0, 0.0, 0)
-        lines = []
-        for step_s, all_s, experts, decode_s, sequence_s, context_s, below, prefill_s, prompt_s, rest in self._flat:
-            first, rise = step_s + all_s * everyone, context_s * sequences
-            if experts is not None:
-                first += experts.seconds(everyone)
-            if sequences:
-                first += decode_s + sequence_s * sequences + context_s * context
-                if below:
-                    for (token_s, start_s), bend in zip(below, load.bends, strict=True):
-                        first += bend.tokens * token_s + bend.sequences * start_s
-                        rise += bend.sequences * token_s
-            if chunks:
-                token_s, prefix_s, pair_s, uneven = rest
-                first += prefill_s + prompt_s * len(chunks) + token_s * new + prefix_s * before + pair_s * pairs
-                rise += prefix_s * new + pair_s * squares
-                if uneven is not None:
-                    first += uneven.uneven_s(chunks)
-            lines.append((first, rise))
-        return lines
+        lines = [
+            (a + b * sequences + c * context + d * count + e * new + f * before + g * pairs,
+             c * sequences + f * new + g * squares)
+            for a, b, c, d, e, f, g in self._rows[sequences > 0, count > 0]
+        ]  # fmt: skip
+        return self._with_rest(lines, load, chunks, others) if others or self._rest else lines
+
+    def _with_rest(
+        self, lines: Sequence[StepLine], load: DecodeLoad, chunks: Sequence[Chunk], others: float
+    ) -> list[StepLine]:
+        """The same terms with what is no plain sum of one replica's: others' tokens, experts, uneven reads."""
+        everyone = others + self.rows * load.sequences + sum([new for new, _ in chunks])
+        found = []
+        for (first, rise), term in zip(lines, self._terms, strict=True):
+            first += term.everyone_s * others + term.uneven_s(chunks)
+            if term.experts is not None:
+                first += term.experts.seconds(everyone)
+            for (token_s, start_s), bend in zip(term.below, load.bends, strict=False):
+                first += bend.tokens * token_s + bend.sequences * start_s
+                rise += bend.sequences * token_s
+            found.append((first, rise))
+        return found
 
     @functools.cached_property
-    def _flat(self) -> tuple[_Flat, ...]:
-        """Each term's coefficients in the order of their use; what is fixed is in each, or in the first of a sum."""
-        found = []
-        for i, term in enumerate(self._terms):
-            fixed_s = self.fixed_s if self.overlap or not i else 0.0
-            held_s = sum([each_s for each_s, *kind in term.held if kind == [1, None]])
-            pair_s = sum([each_s for each_s, *kind in term.pairs if kind == [1, None]])
-            rest = (term.token_s + held_s, term.prefix_s + held_s, pair_s, None if term.even else term)
-            found.append((
-                fixed_s + term.step_s, term.everyone_s, term.experts, term.decode_step_s, term.sequence_s,
-                term.context_s, term.below, term.prefill_step_s, term.prompt_s, rest,
-            ))  # fmt: skip
-        return tuple(found)
+    def _rest(self) -> bool:
+        """Whether some term is more than a plain sum of what a replica does."""
+        return any(not term.even or term.experts or term.below for term in self._terms)
+
+    @functools.cached_property
+    def _rows(self) -> dict[tuple[bool, bool], list[tuple[float, ...]]]:
+        """Each term's coefficients in a step, by whether it decodes and whether it reads prompts.
+
+        Seconds of the step, per sequence, per token of context, per piece, per new token, per token before, per pair.
+        """
+        found: dict[tuple[bool, bool], list[tuple[float, ...]]] = {}
+        for decodes, reads in itertools.product((False, True), repeat=2):
+            found[decodes, reads] = [
+                (
+                    (self.fixed_s if self.overlap or not i else 0.0)  # in each term, or in the first of a sum
+                    + term.step_s + decodes * term.decode_step_s + reads * term.prefill_step_s,
+                    term.sequence_s + self.rows * term.everyone_s, term.context_s, term.prompt_s,
+                    term.token_s + term.everyone_s + _uncapped(term.held), term.prefix_s + _uncapped(term.held),
+                    _uncapped(term.pairs),
+                )
+                for i, term in enumerate(self._terms)
+            ]  # fmt: skip
+        return found
+
+
+def _uncapped(reads: Reads) -> float:
+    """The seconds of those reads that are neither strided nor capped."""
+    return sum([each_s for each_s, *kind in reads if kind == [1, None]])
 
 
 def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:
     """(new tokens, tokens before them, query-key pairs, squares of the new tokens) of all pieces."""
+    if len(chunks) == 1:  # as almost always
+        ((new, prefix),) = chunks
+        return new, prefix, new * (2 * prefix + new + 1) / 2, new * new
     tokens = before = pairs = squares = 0
     for new, prefix in chunks:
         tokens += new

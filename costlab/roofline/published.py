@@ -90,7 +90,7 @@ class OutputPriceCheck:
     fed_tokens_s: float  # output tokens per second of the requests that the prefill nodes can read
     decode_tokens_s: float  # output tokens per second of all decode nodes
     balanced_usd: float  # per million output tokens, with as many nodes of either kind as the requests need
-    deployed_usd: float  # per million output tokens, with all nodes as they were, at the slower phase's rate
+    deployed_usd: float  # per million output tokens, with all nodes that they were measured on, at the slower rate
 
     @property
     def imbalance(self) -> float:

@@ -1,4 +1,30 @@
 """Serving: requests, queues, batches and pools, simulated step by step and planned.
 
+The story, from the inside out. One worker: its memory in blocks (`blocks`); the queue and the batch of each of its
+data-parallel ranks (`rank`); the rule that says who is in the next step (`schedulers`); when tokens come (`gaps`); and
+the engine that takes steps, many at once where nothing happens between them (`worker`, `lines`). How long a step takes,
+`costlab.roofline.mixed` says.
+
+Many workers: a layout says which pools there are (`layouts`, with their fields in `rules` and `pools`), a router which
+worker gets a request (`routing`, `buckets`), a link when its cache has moved (`links`, `crossings`), `failures` what
+goes wrong (`breakdowns` brings it about). `pooled` leads each request through all of this, `accounts` checks that none
+is lost. `colocated` is the shortest layout, equal workers in turn, and the one to read first.
+
+A run: `simulate` sends requests through a layout; each is a job (`jobs`), and what all parts share, the clock among it,
+is in `run` and `events`. What is measured is defined in `metrics`, written down by `recorder`, `use` and `stability`
+(does the queue grow?), and told by `report`. `plan` looks for the layout that serves a load at the least cost.
+
+Names come from these modules, since `simulate` and `colocated` are called like the modules that they stand in:
+
+>>> from costlab import roofline, traces
+>>> from costlab.serving.layouts import WorkerPool, colocated
+>>> from costlab.serving.schedulers import VllmV1
+>>> from costlab.serving.simulate import WorkerSpec, simulate
+>>> node = roofline.deployment("llama-3.1-8b", "h100-sxm", 1)
+>>> load = [traces.Request(t / 4, 2000, 50, ()) for t in range(40)]
+>>> report = simulate(load, colocated(WorkerPool(WorkerSpec.of(node, VllmV1()), workers=2)))
+>>> report.accounts.finished, report.overall.ttft.p50 < 0.04, report.overall.tpot.p50 < 0.005
+(40, True, True)
+
 Chapter: serving
 """

@@ -16,7 +16,7 @@ class Blocks:
     """The blocks of one memory: free ones, and those of each holder.
 
     A holder takes blocks (`take`) until it gives all of them back (`give`). A holder that grows (`grow_from`) gets a
-    block whenever its tokens have filled those it has, until `stop`.
+    block whenever its tokens have filled those it has.
 
     Args:
         total: blocks of the memory.
@@ -85,7 +85,11 @@ class Blocks:
 
     def can_take(self, blocks: int, spare: int = 0) -> bool:
         """Say whether so many blocks are free and `spare` remain."""
-        return self._promised + blocks + spare <= self.total or blocks + spare <= self.free
+        return self.spares(blocks + spare) or blocks + spare <= self.free
+
+    def spares(self, blocks: int) -> bool:
+        """Say whether so many remain when all holders that grow have come to the most they may."""
+        return self._promised + blocks <= self.total
 
     def take(self, holder: Hashable, blocks: int) -> None:
         """Give a holder further blocks.
@@ -104,11 +108,15 @@ class Blocks:
         """Take all blocks of a holder back, and return how many they are; none if it holds none."""
         if self._promised > self.peak:  # else what is used cannot be more either
             self.peak = max(self.peak, self.used)
-        if holder in self._growing:
-            self.stop(holder)
-        blocks = self._held.pop(holder, 0)
-        self._fixed -= blocks
-        self._promise(-blocks)
+        if holder not in self._growing:
+            blocks = promised = self._held.pop(holder, 0)
+            self._fixed -= blocks
+        else:
+            start, promised = self._growing.pop(holder)
+            blocks = -(-(start + self.clock) // self.block_tokens)
+            self._whole -= start // self.block_tokens
+            self._residues[start % self.block_tokens] -= 1
+        self._promise(-promised)
         return blocks
 
     def _promise(self, blocks: int) -> None:
@@ -126,23 +134,12 @@ class Blocks:
         held, most = self._held.get(holder, 0), -(-most // size)
         if held < most:
             self._held.pop(holder, None)
+            self._fixed -= held
             start = tokens - self.clock
             self._growing[holder] = start, most
             self._whole += start // size
             self._residues[start % size] += 1
-            self._fixed -= held
             self._promise(most - held)
-
-    def stop(self, holder: Hashable) -> None:
-        """Let a holder grow no more; it keeps its blocks."""
-        if holder in self._growing:
-            size = self.block_tokens
-            start, most = self._growing.pop(holder)
-            self._whole -= start // size
-            self._residues[start % size] -= 1
-            held = self._held[holder] = -(-(start + self.clock) // size)
-            self._fixed += held
-            self._promise(held - most)
 
     def growth(self, tokens: int = 1) -> int:
         """Return the blocks that all growing holders together need for so many further tokens each."""

@@ -50,20 +50,6 @@ class Events:
         """When something is due next, if only what was struck out; infinity where nothing is."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def run_next(self) -> bool:
-        """Do what is due next; return whether that was anything, and not struck out.
-
-        Raises:
-            IndexError: nothing is due.
-        """
-        due_s, _, number, action = heappop(self._heap)
-        if number in self._cancelled:
-            self._cancelled.remove(number)
-            return False
-        self.now = due_s
-        action()
-        return True
-
     @property
     def idle(self) -> bool:
         """Whether nothing is due that is not struck out."""
@@ -77,7 +63,7 @@ class Events:
             stay: leave the clock at the last of it if nothing else is due later.
         """
         heap, cancelled = self._heap, self._cancelled
-        while heap and heap[0][0] < time_s:  # as run_next, in fewer calls
+        while heap and heap[0][0] < time_s:
             due_s, _, number, action = heappop(heap)
             if cancelled and number in cancelled:
                 cancelled.remove(number)

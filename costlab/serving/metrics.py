@@ -9,8 +9,9 @@ The times of one request, in the order in which they come:
 
 From them: the time to first token, TTFT = first - arrival; the time per output token, TPOT = (last - first) / (n - 1),
 which a one-token answer does not have; the gaps between neighbouring tokens, whose sum is last - first; and the worst
-gap of a request. Percentiles are taken over requests (or gaps) that finished and arrived after the warm-up. The
-percentile at a share q is the smallest value that at least q of the values do not exceed.
+gap of a request. Percentiles are taken over requests that finished and arrived after the warm-up, those of gaps over
+all steps that ended after it. The percentile at a share q is the smallest value that at least q of the values do not
+exceed.
 
 >>> tpot_s(first_s=1.0, last_s=3.0, output_tokens=5)
 0.5
@@ -170,7 +171,11 @@ class Histogram:
         So decode steps that were summed in closed form are counted: each of `copies` sequences sees each step as a gap.
         It costs as much for a thousand steps as for one, and for each bin that the values reach.
         """
-        self._runs += (copies, first, last, steps)
+        self.add_runs((copies, first, last, steps))
+
+    def add_runs(self, runs: Sequence[float]) -> None:
+        """Count what `add_rising` takes, many times: copies, first, last, steps, and so on, flat."""
+        self._runs += runs
         if len(self._runs) > 4 * self._PENDING:
             self._spill()
 
@@ -189,9 +194,7 @@ class Histogram:
             self._note(other._count, other._total, other._least, other._most)
         else:
             self.add_many(other._values)
-            self._runs += other._runs
-            if len(self._runs) > 4 * self._PENDING:
-                self._spill()
+            self.add_runs(other._runs)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -241,7 +244,7 @@ class Histogram:
         """Return values in rising order and how often each was counted: exact ones, or the middles of bins."""
         copies, first, last, steps = self._pending_runs()
         if self._bins is None and len(self._values) + steps.sum() <= self.exact:
-            values, counts = self._as_they_are(copies, first, last, steps.astype(np.int64))
+            values, counts = self._as_they_are(copies, first, last, steps.astype(np.intp))
             order = np.argsort(values, kind="stable")
             return values[order], counts[order]
         self._spill()
@@ -266,7 +269,7 @@ class Histogram:
     def _index(self, values: Floats) -> Ints:
         """Return the bin of each value; bin 0 holds all below `LEAST`."""
         clipped = np.clip(values, self.LEAST, self.MOST)
-        places = np.floor(np.log(clipped / self.LEAST) / self._log_ratio).astype(np.int64) + 1
+        places = np.floor(np.log(clipped / self.LEAST) / self._log_ratio).astype(np.intp) + 1  # 32 bits in a browser
         return np.where(values < self.LEAST, 0, places)
 
     def _spill(self) -> None:

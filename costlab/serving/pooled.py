@@ -14,8 +14,10 @@ from collections.abc import Callable
 from functools import partial
 
 from costlab.serving.accounts import check_accounts
+from costlab.serving.assignments import Assignments
 from costlab.serving.breakdowns import Breakdowns
 from costlab.serving.crossings import Crossings
+from costlab.serving.failures import Patience
 from costlab.serving.jobs import Job, State
 from costlab.serving.links import Pieces
 from costlab.serving.pools import Ending, RunningPool, Station, Trip, Wire
@@ -37,14 +39,16 @@ class PooledService:
         self.stations = {station.worker: station for pool in self.pools for station in pool.stations}
         self.workers = list(self.stations)
         self.trips: dict[Job, Trip] = {}
+        self.impatient = self.patience != Patience()
+        self.alarms: dict[Job, dict[Ending, int]] = {}  # numbers of the events at which somebody loses patience
         self.failures: Counter[str] = Counter()  # what users saw, by what they saw
-        self.lendings = 0  # how often a worker was borrowed
+        self.assigned = Assignments(self.pools, self.moving.borrowing if self.moving else None)
         self.crossings: Crossings | None = None
         if self.moving is not None:
             self.crossings = Crossings(self.moving, run, self._arrived, self._broken)
         if self.moving is not None and self.moving.sending != "whole":
             for worker in self.workers:
-                worker.reading = self.reading
+                worker.tell_readings(self.reading)
         self.breakdowns = Breakdowns(self, rules.failures) if rules.failures.any else None
 
     # --- a job arrives -----------------------------------------------------------------------------------------
@@ -54,7 +58,8 @@ class PooledService:
         trip = self.trips[job] = Trip()
         if self.breakdowns:
             self.breakdowns.wake()
-        self._watch(job, trip)
+        if self.impatient:
+            self._watch(job)
         self._place(job, trip)
 
     def _place(self, job: Job, trip: Trip) -> None:
@@ -63,30 +68,29 @@ class PooledService:
         if moving is None:
             self._serve(job, trip, self.pools[0].choose(job), self.pools[0])
         elif job.request.output_tokens - job.generated <= 1:  # prefill emits the only token: nothing to move
-            self._serve(job, trip, self._prefill_for(job), self.pools[0])
+            self._serve(job, trip, self.assigned.prefill_for(job), self.pools[0])
         elif moving.order == "decode last":
-            self._read(job, trip, self._prefill_for(job))
+            self._read(job, trip, self.assigned.prefill_for(job))
         else:
-            self._place_both(job, trip, self._decode_for(job))
+            self._place_both(job, trip, self.assigned.decode_for(job))
 
     def _place_both(self, job: Job, trip: Trip, decode: Station | None) -> None:
         """Let a job wait for room where it will decode, unless it is read there too."""
         moving = self.rules.separation
         if decode is None or (reason := decode.worker.refusal(job)):
-            self._reject(job, self._no_worker(self.pools[1]) if decode is None else reason)
+            self._reject(job, _no_worker(self.pools[1]) if decode is None else reason)
             return
         if moving.uncached_tokens and job.known - decode.worker.cached_tokens(job) <= moving.uncached_tokens:
             self._serve(job, trip, decode, self.pools[1])
             return
         if moving.order == "together":
-            prefill = self._prefill_for(job)
+            prefill = self.assigned.prefill_for(job)
             if prefill is decode or prefill is None:
                 self._serve(job, trip, prefill, self.pools[0])
                 return
-            self._assign_prefill(trip, prefill)
-            trip.promised = job.known
-            prefill.promised_tokens += job.known
-        self._assign_decode(trip, decode)
+            self.assigned.assign_prefill(trip, prefill)
+            self.assigned.promise(trip, job.known)
+        self.assigned.assign_decode(trip, decode)
         self._wait_for(job, decode)
 
     def _wait_for(self, job: Job, station: Station) -> None:
@@ -103,18 +107,18 @@ class PooledService:
     def _serve(self, job: Job, trip: Trip, station: Station | None, pool: RunningPool) -> None:
         """Let one worker read a prompt and decode the answer."""
         if station is None:
-            self._reject(job, self._no_worker(pool))
+            self._reject(job, _no_worker(pool))
         elif reason := station.worker.refusal(job):
             self._reject(job, reason)
         else:
             trip.whole = True
-            self._assign_prefill(trip, station)
+            self.assigned.assign_prefill(trip, station)
             self._submit(job, trip, station)
 
     def _read(self, job: Job, trip: Trip, station: Station | None) -> None:
         """Let a worker read a prompt that another one goes on with."""
         if station is None:
-            self._reject(job, self._no_worker(self.pools[0]))
+            self._reject(job, _no_worker(self.pools[0]))
             return
         job.prefill_only = True
         blocks = station.worker.ranks[0].blocks
@@ -122,8 +126,8 @@ class PooledService:
             self._reject(job, reason)
             return
         if trip.prefill is None:
-            self._assign_prefill(trip, station)
-        self._unpromise(trip)
+            self.assigned.assign_prefill(trip, station)
+        self.assigned.unpromise(trip)
         self._submit(job, trip, station)
 
     def _submit(self, job: Job, trip: Trip, station: Station) -> None:
@@ -146,8 +150,8 @@ class PooledService:
                 continue
             reader = self._reader(job, trip)
             if reader is station:
-                self._leave_prefill(trip)
-                self._leave_decode(trip)
+                self.assigned.leave_prefill(trip)
+                self.assigned.leave_decode(trip)
                 self._serve(job, trip, station, station.pool)
             else:
                 self._reserve(job, trip, station)
@@ -161,8 +165,8 @@ class PooledService:
         """Return who reads a prompt: whoever was chosen at arrival and still works, else somebody chosen now."""
         if trip.prefill is not None and trip.prefill.alive:
             return trip.prefill
-        self._leave_prefill(trip)
-        return self._prefill_for(job)
+        self.assigned.leave_prefill(trip)
+        return self.assigned.prefill_for(job)
 
     # --- what workers tell -------------------------------------------------------------------------------------
 
@@ -196,20 +200,20 @@ class PooledService:
         trip, moving = self.trips[job], self.rules.separation
         job.state = State.MOVING
         if moving.order == "decode last":
-            decode = self._decode_for(job)
+            decode = self.assigned.decode_for(job)
             job.prefill_only = False
-            reason = self._no_worker(self.pools[1]) if decode is None else decode.worker.refusal(job)
+            reason = _no_worker(self.pools[1]) if decode is None else decode.worker.refusal(job)
             job.prefill_only = True
             if decode is None or reason:
                 self._reject(job, reason)
                 return
             if decode is trip.prefill:
-                self._leave_prefill(trip)
+                self.assigned.leave_prefill(trip)
                 trip.whole, trip.at_prefill = True, True
-                self._assign_prefill(trip, decode)
+                self.assigned.assign_prefill(trip, decode)
                 worker.keep(job)
                 return
-            self._assign_decode(trip, decode)
+            self.assigned.assign_decode(trip, decode)
             self._wait_for(job, decode)
         elif trip.arrived:
             self._deliver(job, trip)
@@ -263,77 +267,11 @@ class PooledService:
             return
         prefill.worker.release(job)
         trip.at_prefill = False
-        self._leave_prefill(trip)
+        self.assigned.leave_prefill(trip)
         job.prefill_only = False
         decode.worker.keep_prefix(job)
         decode.worker.submit(job)
         self.grant(prefill)
-
-    # --- who takes a job ---------------------------------------------------------------------------------------
-
-    def _no_worker(self, pool: RunningPool) -> str:
-        return "refused by the router" if any(station.alive for station in pool.stations) else "no worker alive"
-
-    def _prefill_for(self, job: Job) -> Station | None:
-        station, borrowing = self.pools[0].choose(job), self.rules.separation.borrowing
-        if borrowing is None or (station and station.pending_tokens <= borrowing.pending_tokens):
-            return station
-        return self._borrow(self.pools[1], station, lambda s: s.pending_tokens, borrowing.pending_tokens)
-
-    def _decode_for(self, job: Job) -> Station | None:
-        station, borrowing = self.pools[1].choose(job), self.rules.separation.borrowing
-        if borrowing is None or (station and station.kv_share <= borrowing.kv_share and not station.waiting):
-            return station
-        return self._borrow(self.pools[0], station, lambda s: s.kv_share, borrowing.kv_share)
-
-    def _borrow(
-        self, pool: RunningPool, own: Station | None, load: Callable[[Station], float], limit: float
-    ) -> Station | None:
-        """Return a worker of the other pool if it is below the limit and less loaded; those borrowed already first."""
-        alive = [station for station in pool.stations if station.alive and load(station) <= limit]
-        best = min(alive, key=lambda s: (not s.borrowed, load(s), s.requests, s.index), default=None)
-        if best is None or (own is not None and load(best) >= load(own)):
-            return own
-        if not best.borrowed:
-            best.borrowed = True
-            self.lendings += 1
-        return best
-
-    def _assign_prefill(self, trip: Trip, station: Station) -> None:
-        trip.prefill = station
-        station.requests += 1
-        station.foreign += trip.whole or station.pool is not self.pools[0]
-
-    def _assign_decode(self, trip: Trip, station: Station) -> None:
-        trip.decode = station
-        station.requests += 1
-        station.foreign += station.pool is not self.pools[-1]
-
-    def _leave_prefill(self, trip: Trip) -> None:
-        station, trip.prefill = trip.prefill, None
-        if station is not None:
-            self._unpromise_at(trip, station)
-            self._let_go(station, trip.whole or station.pool is not self.pools[0])
-
-    def _leave_decode(self, trip: Trip) -> None:
-        station, trip.decode = trip.decode, None
-        if station is not None:
-            self._let_go(station, station.pool is not self.pools[-1])
-
-    def _let_go(self, station: Station, foreign: bool) -> None:
-        """A job leaves a worker; one that was borrowed goes back with the last job of the other pool's kind."""
-        station.requests -= 1
-        station.foreign -= foreign
-        if station.borrowed and not station.foreign:
-            station.borrowed = False
-
-    def _unpromise(self, trip: Trip) -> None:
-        if trip.prefill is not None:
-            self._unpromise_at(trip, trip.prefill)
-
-    def _unpromise_at(self, trip: Trip, station: Station) -> None:
-        station.promised_tokens -= trip.promised
-        trip.promised = 0
 
     # --- a job ends, or is lost --------------------------------------------------------------------------------
 
@@ -368,8 +306,8 @@ class PooledService:
         for place in (trip.prefill, decode, trip.wire):
             if place is not None and job in place.lost:
                 place.lost.remove(job)
-        self._leave_prefill(trip)
-        self._leave_decode(trip)
+        self.assigned.leave_prefill(trip)
+        self.assigned.leave_decode(trip)
         trip.wire = None
         trip.at_prefill = trip.at_decode = trip.arrived = trip.whole = False
         trip.sent_tokens = 0
@@ -377,10 +315,11 @@ class PooledService:
 
     def _end(self, job: Job, trip: Trip) -> None:
         """Forget a job that nobody has any more."""
-        self._leave_prefill(trip)
-        self._leave_decode(trip)
-        for number in trip.alarms.values():
-            self.run.events.cancel(number)
+        self.assigned.leave_prefill(trip)
+        self.assigned.leave_decode(trip)
+        if self.impatient:
+            for number in self.alarms.pop(job).values():
+                self.run.events.cancel(number)
         del self.trips[job]
 
     def _rest(self) -> None:
@@ -413,19 +352,21 @@ class PooledService:
 
     # --- patience ----------------------------------------------------------------------------------------------
 
-    def _watch(self, job: Job, trip: Trip) -> None:
+    def _watch(self, job: Job) -> None:
         """Note when somebody loses patience with a job."""
         patience, run = self.patience, self.run
         after: dict[Ending, float] = {"first late": patience.first_by_s, "last late": patience.done_by_s}
         if patience.leave_s < math.inf:
             after["leaves"] = float(run.rng.exponential(patience.leave_s))
-        for ending, seconds in after.items():
-            if seconds < math.inf:
-                trip.alarms[ending] = run.events.at(run.now + seconds, partial(self._ring, job, ending))
+        self.alarms[job] = {
+            ending: run.events.at(run.now + seconds, partial(self._ring, job, ending))
+            for ending, seconds in after.items()
+            if seconds < math.inf
+        }
 
     def _ring(self, job: Job, ending: Ending) -> None:
         """Somebody loses patience."""
-        del self.trips[job].alarms[ending]
+        del self.alarms[job][ending]
         if ending == "leaves":
             self.quit(job, self.run.cancel)
         elif ending == "last late" or not job.generated:
@@ -445,3 +386,8 @@ class PooledService:
     def check(self) -> None:
         """Raise AssertionError unless each job is where it should be, and each block somebody's who is there."""
         check_accounts(self)
+
+
+def _no_worker(pool: RunningPool) -> str:
+    """Why a pool has no worker for a job."""
+    return "refused by the router" if any(station.alive for station in pool.stations) else "no worker alive"

@@ -69,34 +69,17 @@ class Wire:
 class Trip:
     """Where a job is on its way through the pools, beside what the workers know."""
 
-    __slots__ = (
-        "alarms",
-        "arrived",
-        "at_decode",
-        "at_prefill",
-        "decode",
-        "prefill",
-        "promised",
-        "sent_tokens",
-        "transfer",
-        "tries",
-        "whole",
-        "wire",
-    )
-
-    def __init__(self) -> None:
-        self.prefill: Station | None = None  # who reads its prompt
-        self.decode: Station | None = None  # who goes on with it
-        self.at_prefill = False  # whether the first has it
-        self.at_decode = False  # whether the second has blocks for it, or has it
-        self.transfer: Transfer | None = None
-        self.wire: Wire | None = None  # on which it crosses, or was meant to
-        self.sent_tokens = 0  # tokens that the second has, or that were posted to it
-        self.promised = 0  # tokens that the first is told to expect
-        self.arrived = False  # whether all has crossed
-        self.whole = False  # whether the first goes on with it too
-        self.tries = 0  # that have failed
-        self.alarms: dict[Ending, int] = {}  # numbers of the events at which somebody loses patience
+    prefill: Station | None = None  # who reads its prompt
+    decode: Station | None = None  # who goes on with it
+    at_prefill = False  # whether the first has it
+    at_decode = False  # whether the second has blocks for it, or has it
+    transfer: Transfer | None = None
+    wire: Wire | None = None  # on which it crosses, or was meant to
+    sent_tokens = 0  # tokens that the second has, or that were posted to it
+    promised = 0  # tokens that the first is told to expect
+    arrived = False  # whether all has crossed
+    whole = False  # whether the first goes on with it too
+    tries = 0  # that have failed
 
 
 class Station:
@@ -150,8 +133,6 @@ class Station:
         Those in the queue come first with what they lack; each that is here may grow by `growth_tokens`.
         """
         worker = self.worker
-        if not worker.can_reserve(job):
-            return False
         here = worker.running + worker.queued + len(worker.awaiting)
         spare = -(-here * worker.ranks[0].blocks.needed(growth_tokens) // len(worker.ranks)) if growth_tokens else 0
         for rank in worker.ranks:
@@ -174,10 +155,13 @@ class RunningPool:
 
     def choose(self, job: Job) -> Station | None:
         """Return the station that gets a job; None where none is alive, or the router refuses."""
-        stations = self.stations
-        if len(stations) == 1 and not self.router.looks_at_prefixes:
-            return stations[0] if stations[0].alive else None
-        matched = [s.worker.cached_tokens(job) for s in stations] if self.router.looks_at_prefixes else ()
+        router, stations = self.router, self.stations
+        if not router.looks_at_prefixes:
+            if len(stations) == 1:
+                return stations[0] if stations[0].alive else None
+            matched: list[int] = []
+        else:
+            matched = [station.worker.cached_tokens(job) for station in stations]
         now = self.run.now
-        chosen = self.router.choose(Ask(now, job.known, matched), self._seen.at(now))
+        chosen = router.choose(Ask(now, job.known, matched), self._seen.at(now))
         return None if chosen is None else stations[chosen]

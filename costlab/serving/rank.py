@@ -6,11 +6,11 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from costlab.roofline.decoding import DecodeLoad
-from costlab.roofline.mixed import Chunk
+from costlab.roofline.mixed import RankWork, StepCost
 from costlab.serving.blocks import Blocks
+from costlab.serving.events import Events
 from costlab.serving.gaps import TokenTimes
-from costlab.serving.jobs import Job
+from costlab.serving.jobs import Job, State
 from costlab.serving.recorder import Recorder
 
 #: More steps than any run takes.
@@ -40,16 +40,28 @@ class Rank:
 
     Args:
         blocks: its memory.
-        load: the running sums from which a step is timed, `StepCost.load()`.
-        rows: tokens that a step computes for a sequence that decodes: one, and those that are verified.
+        cost: from which its steps are timed.
+        decide: of the scheduler: the next step, after admitting and preempting.
+        events: the clock.
+        log: who counts gaps.
         cached_tokens: says how many tokens of a job's prompt a prefix cache has; None: there is no cache.
     """
 
     def __init__(
-        self, blocks: Blocks, load: DecodeLoad, rows: int = 1, cached_tokens: Callable[[Job], int] | None = None
+        self,
+        blocks: Blocks,
+        cost: StepCost,
+        decide: Callable[[Rank], Batch],
+        events: Events,
+        log: Recorder,
+        cached_tokens: Callable[[Job], int] | None = None,
     ) -> None:
-        self.blocks, self.load, self.rows, self._cached_tokens = blocks, load, rows, cached_tokens
-        self.times = TokenTimes()
+        self.blocks, self._decide, self._events, self._cached_tokens = blocks, decide, events, cached_tokens
+        self.load, self._nothing = cost.load(), cost.load()  # of those that decode; of a step in which nobody does
+        self._leading = cost.leading
+        self.rows = cost.rows  # tokens that a step computes for a sequence that decodes
+        self.even = cost.even  # whether equal pieces of a prompt may be read in one run of steps
+        self.times = TokenTimes(log)
         self.waiting: deque[Job] = deque()  # in the order in which they will be admitted
         self.running: dict[Job, None] = {}  # in the order in which they were admitted
         self.prefilling: dict[Job, None] = {}  # those of them whose prompt is not computed yet
@@ -57,7 +69,6 @@ class Rank:
         self.awaited_tokens = 0  # of those whose cache is on its way
         self.ready_tokens = 0  # of those that wait and whose cache is here
         self.batch = DECODE  # the step in flight
-        self.admitted: list[Job] = []  # since the worker looked last
         self.preempted: list[Job] = []  # since the worker looked last
         self.steps = 0  # of decoding that are over
         self.read_tokens = 0  # of prompts that were computed, again after a preemption
@@ -129,8 +140,10 @@ class Rank:
         job = self.waiting.popleft()
         self.blocks.take(job, blocks)
         self.running[job] = None
-        self.admitted.append(job)
         self.ready_tokens -= job.computed
+        job.state = State.RUNNING
+        if job.admitted_s != job.admitted_s:  # NaN
+            job.admitted_s = self._events.now
         if cached:
             job.computed += cached
             job.cached = cached
@@ -145,40 +158,41 @@ class Rank:
 
     # --- the batch ---------------------------------------------------------------------------------------------
 
-    def plan(self, decide: Callable[[Rank], Batch], even: bool) -> int:
-        """Decide the next step, and return how many follow in which only contexts grow; 0 where there is nothing to do.
+    def plan(self) -> int:
+        """Decide the next step, and return how many are alike, as `alike` does.
 
-        Args:
-            decide: of the scheduler; asked unless there is nobody to admit or preempt, and no prompt to read.
-            even: whether equal pieces of a prompt take evenly longer.
+        The scheduler is asked, unless there is nobody to admit or preempt, and no prompt to read.
         """
-        if self.waiting or self.prefilling or not self.blocks.suffices:
-            self.batch = decide(self)
-            return self.alike(even)
+        if self.waiting or self.prefilling or not self.blocks.suffices or self.load.bends:
+            self.batch = self._decide(self)
+            return self.alike()
         self.batch = DECODE
         self.blocks.clock = self.steps + 1
-        if not self.load.sequences:
-            return 0
-        return self._steps_to_end() if self.load.bends else self.next_end - self.steps
+        return self.next_end - self.steps if self.load.sequences else MOST_STEPS
 
-    def alike(self, even: bool) -> int:
-        """Return how many steps of the batch follow in which only contexts grow; 0 where there is nothing to do."""
-        batch, sequences = self.batch, self.load.sequences
-        if not batch.steady or (batch.chunks and not even):
-            return 1 if sequences or batch.chunks else 0
-        steps = MOST_STEPS if batch.chunks else 0
+    def alike(self) -> int:
+        """Return how many steps follow in which only contexts grow; `MOST_STEPS` if nothing is to do now or next."""
+        batch, steps = self.batch, MOST_STEPS
+        if not batch.steady:
+            return 1
         for job, tokens in batch.chunks:
-            steps = min(steps, job.left // tokens)
-        if batch.decodes and sequences:
-            steps = min(steps or MOST_STEPS, self._steps_to_end())
-        while steps > 1 and not self._fits(steps - 1):
-            steps //= 2
+            left = job.left
+            if left < 2 * tokens or not self.even:
+                return 1
+            steps = min(steps, left // tokens)
+        if self.load.sequences and batch.decodes:
+            steps = min(steps, self.next_end - self.steps)
+            if self.load.bends:
+                steps = int(min(steps, self.load.steps_to_bend))
+        if batch.chunks or not self.blocks.suffices:
+            while steps > 1 and not self._fits(steps - 1):
+                steps //= 2
         return steps
 
-    def _steps_to_end(self) -> int:
-        """Return how many decode steps there are until a job ends, or some layers read no more of it."""
-        steps = self.next_end - self.steps
-        return int(min(steps, self.load.steps_to_bend)) if self.load.bends else steps
+    @property
+    def works(self) -> bool:
+        """Whether the next step does anything here."""
+        return self.load.sequences > 0 or len(self.batch.chunks) > 0
 
     def _fits(self, steps: int) -> bool:
         """Say whether so many further steps of the batch, whose next one has its blocks, find theirs."""
@@ -188,12 +202,22 @@ class Rank:
         lacking = sum([blocks.lacking(job, job.computed + tokens * (steps + 1)) for job, tokens in batch.chunks])
         return blocks.can_grow(steps if batch.decodes else 0, lacking)
 
+    def grow(self, chunks: Sequence[tuple[Job, int]] = ()) -> bool:
+        """Take the blocks that the next step needs, those of pieces of prompts too; return whether they were free."""
+        blocks = self.blocks
+        lacking = [blocks.lacking(job, job.computed + tokens) for job, tokens in chunks] if chunks else ()
+        if not blocks.can_grow(1, sum(lacking)):
+            return False
+        blocks.grow_to(self.steps + 1)
+        for (job, _), many in zip(chunks, lacking, strict=True) if chunks else ():
+            blocks.take(job, many)
+        return True
+
     def make_room(self) -> bool:
         """Take the blocks that the next decode step needs; return whether jobs were preempted for them."""
         before = len(self.preempted)
-        while not self.blocks.can_grow():
+        while not self.grow():
             self.preempt_last()
-        self.blocks.grow_to(self.steps + 1)
         return len(self.preempted) > before
 
     def preempt_last(self) -> None:
@@ -207,9 +231,7 @@ class Rank:
         self.queue(job, front=True)
         self.preempted.append(job)
 
-    def advance(
-        self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float, log: Recorder
-    ) -> None:
+    def advance(self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float) -> None:
         """Note that so many steps of the batch are over, and take the blocks for those and `more`.
 
         Args:
@@ -219,38 +241,44 @@ class Rank:
             first_s: how long it took.
             last_s: how long the last one took; those between rise evenly.
             end_s: when it ended.
-            log: who counts gaps.
         """
-        batch, load = self.batch, self.load
-        if batch.decodes and load.sequences:
-            times, sequences = self.times, len(self.running) - len(self.prefilling)
-            if times.joined or times.decoded_s != start_s:
-                times.decode(sequences, start_s, steps, first_s, last_s, end_s, log)
-            else:  # as almost always: all had their latest token at the start
-                log.gaps(sequences, first_s, last_s, steps, end_s)
-                times.worst.latest.append((start_s, last_s if last_s > first_s else first_s))
-                times.decoded_s = end_s
-            self.steps += steps
+        load, sequences = self.load, self.load.sequences
+        if sequences and self.batch.decodes:
+            self.times.decode(sequences, start_s, steps, first_s, last_s, end_s)
+            self.steps = over = self.steps + steps
             if steps + more > 1:
-                self.blocks.grow_to(self.steps + more)
-            if load.bends:
-                load.advance(steps)
-            else:
-                load.context_tokens += steps * sequences
-        elif not load.sequences:
+                self.blocks.grow_to(over + more)
+            load.context_tokens += steps * sequences
+            for bend in load.bends:
+                bend.advance(steps)
+        elif not sequences:
             self.steps = self.blocks.clock  # which may have gone ahead to a step in which nobody decoded
-        for job, tokens in batch.chunks:
+        if self.batch.chunks:
+            self._read(steps, more)
+
+    def _read(self, steps: int, more: int) -> None:
+        """Note that so many steps have read their pieces of prompts, and take the blocks for `more`."""
+        for job, tokens in self.batch.chunks:
             if job in self.prefilling:
-                job.computed += tokens * steps
-                self.pending_tokens -= tokens * steps
-                self.read_tokens += tokens * steps
+                read = tokens * steps
+                job.computed += read
+                self.pending_tokens -= read
+                self.read_tokens += read
                 if steps + more > 1:
                     self.blocks.take(job, self.blocks.lacking(job, job.computed + tokens * more))
 
-    def pieces(self) -> Sequence[Chunk]:
-        """Return the pieces of prompts in the batch, as `StepCost` takes them."""
-        chunks = self.batch.chunks
-        return [(tokens, job.computed) for job, tokens in chunks] if chunks else ()
+    def work(self) -> RankWork:
+        """Return what the next step does, as `StepCost` takes it."""
+        batch = self.batch
+        chunks = [(tokens, job.computed) for job, tokens in batch.chunks]
+        return self.load if batch.decodes else self._nothing, chunks
+
+    def leading(self, most: int) -> tuple[int, float, float]:
+        """Return how many of the next steps lie on one line, as `StepCost.leading` does, where no rank is beside."""
+        if self.batch is DECODE:
+            return self._leading(self.load, (), most)
+        load, chunks = self.work()
+        return self._leading(load, chunks, most)
 
     def decode(self, job: Job) -> None:
         """Let a running job decode with the others from the next step on."""
@@ -261,8 +289,8 @@ class Rank:
             self._ending[ends] = [job]
             heapq.heappush(self._ends, ends)
             self.next_end = self._ends[0]
+        self.times.join(job, self.load.sequences > 0)
         self.load.add(job.computed + 1)
-        self.times.join(job)
         self.blocks.grow_from(job, job.computed + self.blocks.clock - self.steps, job.most)
 
     def tokens_of(self, job: Job) -> int:
@@ -290,7 +318,7 @@ class Rank:
         self.next_end = ends[0] if ends else MOST_STEPS
 
     def remove(self, job: Job) -> None:
-        """Take a job out of the batch, with all that is computed of it; it keeps its blocks."""
+        """Take a job out of the batch, with all that is computed of it; its blocks are yet to be given back."""
         if job in self.prefilling:
             del self.prefilling[job]
             self.pending_tokens -= job.left
@@ -300,8 +328,7 @@ class Rank:
             self.emitted_tokens += tokens - job.generated
             job.generated = tokens
             self.load.remove(job.computed + 1)
-            self.times.leave(job, bool(self.load.sequences))
-            self.blocks.stop(job)
+            self.times.leave(job, self.load.sequences > 0)
             if job.ends > self.steps:
                 self._forget_end(job)
         del self.running[job]

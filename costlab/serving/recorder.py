@@ -96,6 +96,8 @@ class Recorder:
         self.rejected: Counter[str] = Counter()
         self.cancelled = self.expired = 0
         self.gap_histogram = Histogram(relative_error)
+        #: What `gaps` was given and is not counted yet, flat; whoever has much to count may add to it.
+        self.gap_runs: list[float] = []
         self._measure_from_s = math.nan
         self._tallies = [_Tally(relative_error) for _ in (classes.names if classes else ())]
         self._whole = _Tally(relative_error)
@@ -140,6 +142,8 @@ class Recorder:
         self._rows += (arrival_s, first_s, last_s, input_tokens, output_tokens, worst_gap_s, kind)
         if len(self._rows) >= _FIELDS * _PENDING:
             self._count()
+        if len(self.gap_runs) >= 5 * _PENDING:
+            self._count_gaps()
 
     def gaps(self, sequences: int, first_s: float, last_s: float, steps: int, end_s: float) -> None:
         """Count the gaps of `sequences` sequences over `steps` steps, evenly rising from `first_s` to `last_s`.
@@ -151,10 +155,7 @@ class Recorder:
             steps: how many.
             end_s: when the last one ended; gaps that end before the warm-up are left out.
         """
-        if end_s >= self._measure_from_s:
-            if steps > 1 and self.warm_up_s:
-                first_s, steps = self._warm(first_s, last_s, steps, end_s)
-            self.gap_histogram.add_rising(sequences, first_s, last_s, steps)
+        self.gap_runs += (sequences, first_s, last_s, steps, end_s)
 
     def _warm(self, first_s: float, last_s: float, steps: int, end_s: float) -> tuple[float, int]:
         """Return how long the first step that ended after the warm-up took, and how many there are from it on."""
@@ -235,6 +236,17 @@ class Recorder:
             for index in np.unique(warm[:, -1]).astype(int):
                 self._tallies[index].count(warm[warm[:, -1] == index], self.objective)
 
+    def _count_gaps(self) -> None:
+        """Count the gaps that wait."""
+        runs = np.array(self.gap_runs, dtype=np.float64).reshape(-1, 5)
+        runs = runs[runs[:, 4] >= self._measure_from_s]
+        if self.warm_up_s:
+            _, first_s, last_s, steps, end_s = runs.T
+            for i in np.flatnonzero((steps > 1) & (end_s - steps * (first_s + last_s) / 2 < self._measure_from_s)):
+                runs[i, 1], runs[i, 3] = self._warm(first_s[i], last_s[i], int(steps[i]), end_s[i])
+        self.gap_histogram.add_runs(runs[:, :4].ravel().tolist())
+        self.gap_runs.clear()
+
     def _count_gone(self) -> None:
         """Count those that wait among the requests that left without an answer."""
         times = np.array(self._gone, dtype=np.float64).reshape(-1, 3).T - self.start_s
@@ -276,6 +288,7 @@ class Recorder:
             raise ValueError("no request arrived, so there is nothing to report")
         self._count()
         self._count_gone()
+        self._count_gaps()
         states = [list(queued), list(running), list(moving)]
         accounts = Accounts(
             self.arrived, self.finished, dict(self.rejected), self.cancelled, self.expired, *map(len, states)

@@ -70,7 +70,7 @@ class Levels:
             times = np.maximum(given[np.isfinite(given)], 0.0)
             while times.size and times.max() >= self.width_s * self.BINS:
                 self._widen()
-            bins = (times / self.width_s).astype(np.int64)
+            bins = (times / self.width_s).astype(np.intp)  # 32 bits in a browser
             self._counts[row] += np.bincount(bins, minlength=self.BINS)
             self._sums[row] += np.bincount(bins, weights=times, minlength=self.BINS)
 

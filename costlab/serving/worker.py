@@ -17,12 +17,16 @@ from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
 from costlab.serving.jobs import Job, State
 from costlab.serving.lines import seconds_of, steps_before
-from costlab.serving.rank import DECODE, Rank
+from costlab.serving.rank import MOST_STEPS, Rank
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Scheduler
 
 #: How jobs are given to the ranks of a worker.
 RankChoice = Literal["tokens", "turns"]
+
+
+#: Told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker.
+PieceListener = Callable[[Job, int, float, "Worker"], None]
 
 
 class Owner(Protocol):
@@ -90,16 +94,15 @@ class Worker:
         self.events, self.owner, self.recorder, self.cache = events, owner, recorder, cache
         cached = None if cache is None else self.cached_tokens
         self.ranks = [
-            Rank(Blocks(blocks, block_tokens), cost.load(), cost.rows, cached)
+            Rank(Blocks(blocks, block_tokens), cost, scheduler.plan, events, recorder, cached)
             for _ in range(checks.count(ranks, "ranks"))
         ]
         self.choose_rank: RankChoice = checks.one_of(("tokens", "turns"), choose_rank, "choice of rank")
         self.awaiting: dict[Job, int] = {}  # have blocks here for so many tokens, and their cache is on its way
         self.prefilled: dict[Job, None] = {}  # are computed, and keep their blocks until they are released
         self.alive = True
-        # told of each prompt of which a step begins to read a piece: job, tokens, end of the step, worker
-        self.reading: Callable[[Job, int, float, Worker], None] | None = None
-        self._even = cost.even
+        self._reading: PieceListener | None = None
+        self._leading = self.ranks[0].leading if len(self.ranks) == 1 else self._leading_of_all
         self._most_tokens = blocks * block_tokens
         self.steps = 0  # that are over
         self.busy_s = 0.0  # seconds of all of them together
@@ -107,11 +110,16 @@ class Worker:
         self.residence_s = 0.0  # seconds that these were here, together
         self._rank_of: dict[Job, Rank] = {}  # of all jobs that are here
         self._turn = 0  # jobs that have come, for those that go to the ranks in turns
-        self._nothing = cost.load()
         self._steps = 0  # alike ones ahead, the one in flight among them; 0: the worker is idle
         self._start_s = self._first_s = self._rise_s = 0.0  # of them: the start, how long the first is, how they rise
         self._due = 0  # the number of the event at which they end
         self._awake = False  # whether the scheduler will look anyway, at this instant
+
+    def tell_readings(self, reader: PieceListener) -> None:
+        """Tell somebody of each step that reads prompts; no two of them are summed then."""
+        self._reading = reader
+        for rank in self.ranks:
+            rank.even = False
 
     # --- jobs come ---------------------------------------------------------------------------------------------
 
@@ -124,10 +132,12 @@ class Worker:
         return ""
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue; one whose cache came by transfer goes to its front, behind others of its kind.
+        """Put a job that is not refused (`refusal`) into the queue.
+
+        One whose cache came by transfer goes to its front, behind others of its kind.
 
         Raises:
-            ValueError: a job that can never be served here (`refusal`), or is here already.
+            ValueError: a job that is here already, or a dead worker.
         """
         if job in self.awaiting:
             rank = self._rank_of[job]
@@ -144,22 +154,26 @@ class Worker:
 
     def can_reserve(self, job: Job, spare: int = 0) -> bool:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
-        self._settle()
         blocks = self._choose().blocks
-        return blocks.can_take(blocks.needed(self._reserved(job)), spare)
+        needed = blocks.needed(self._reserved(job))
+        if blocks.spares(needed + spare):
+            return True
+        self._settle()
+        return blocks.can_take(needed, spare)
 
     def reserve(self, job: Job) -> None:
         """Give a job blocks for its prompt and the token after, or all its tokens, before its cache arrives.
 
         Raises:
-            ValueError: no room, or a job that is here already.
+            ValueError: no room, a job that is here already, or a dead worker.
         """
         self._expect(job)
         rank = self._choose()
         rank.blocks.take(job, rank.blocks.needed(self._reserved(job)))
         self._enter(job, rank)
         self._await(job, rank)
-        self._look()
+        if rank.prefilling or not rank.blocks.suffices:  # else the steps ahead have their blocks all the same
+            self._look()
 
     def _reserved(self, job: Job) -> int:
         """Return the tokens for which a job is given blocks before its cache arrives."""
@@ -171,9 +185,9 @@ class Worker:
         rank.awaited_tokens += job.known
 
     def _expect(self, job: Job) -> None:
-        reason = "here already" if job in self._rank_of else self.refusal(job)
-        if reason or not self.alive:
-            raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason or 'it is dead'}")
+        if job in self._rank_of or not self.alive:
+            reason = "it is here already" if self.alive else "it is dead"
+            raise ValueError(f"request {job.serial} cannot come to worker {self.name}: {reason}")
 
     def _enter(self, job: Job, rank: Rank) -> None:
         self._rank_of[job] = rank
@@ -194,7 +208,8 @@ class Worker:
     def release(self, job: Job) -> None:
         """Free the blocks of a job whose prompt was computed here, now that its cache was read."""
         del self.prefilled[job]
-        self._leave(job)
+        if self._go(job).waiting:
+            self._look()
 
     def keep(self, job: Job) -> None:
         """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
@@ -263,8 +278,9 @@ class Worker:
     @property
     def pending_tokens(self) -> int:
         """Tokens that jobs here have to compute before their next one comes, queue and batch together."""
-        self._settle()
-        return sum(rank.pending_tokens for rank in self.ranks)
+        if any(rank.batch.chunks for rank in self.ranks):
+            self._settle()
+        return sum([rank.pending_tokens for rank in self.ranks])
 
     @property
     def kv_blocks(self) -> int:
@@ -282,7 +298,7 @@ class Worker:
         """Predicted seconds of the prefills ahead, each alone."""
         self._settle()
         jobs = [job for rank in self.ranks for job in (*rank.waiting, *rank.prefilling) if not job.decodes]
-        return sum(self.cost.seconds(self._nothing, [(job.left, job.computed)]) for job in jobs)
+        return sum(self.cost.seconds(self.cost.load(), [(job.left, job.computed)]) for job in jobs)
 
     def cached_tokens(self, job: Job) -> int:
         """Return how many tokens of a job's prompt the prefix cache has."""
@@ -314,31 +330,32 @@ class Worker:
             left = self.events.now - self._start_s
             over = steps_before(left, self._steps - 1, self._first_s, self._rise_s)
             if over:
-                start_s, first_s = self._start_s, self._first_s
-                end_s = self._start_s = start_s + seconds_of(over, first_s, self._rise_s)
-                self._steps -= over
+                end_s = self._start_s + seconds_of(over, self._first_s, self._rise_s)
+                self._advance(over, 1, end_s)
+                self._start_s, self._steps = end_s, self._steps - over
                 self._first_s += over * self._rise_s
-                self.busy_s += end_s - start_s
-                self.steps += over
-                for rank in self.ranks:
-                    rank.advance(over, 1, start_s, first_s, self._first_s - self._rise_s, end_s, self.recorder)
+
+    def _advance(self, steps: int, more: int, end_s: float) -> None:
+        """Account for steps that are over at `end_s`, and of which `more` follow."""
+        start_s, first_s = self._start_s, self._first_s
+        last_s = first_s + (steps - 1) * self._rise_s
+        self.busy_s += end_s - start_s
+        self.steps += steps
+        for rank in self.ranks:
+            rank.advance(steps, more, start_s, first_s, last_s, end_s)
 
     def _end(self) -> None:
         """End the steps ahead, tell what they have brought, and plan the next."""
-        now, steps, first_s, start_s = self.events.now, self._steps, self._first_s, self._start_s
-        last_s = first_s + (steps - 1) * self._rise_s
-        self.busy_s += now - start_s
-        self.steps += steps
+        now = self.events.now
+        self._advance(self._steps, 0, now)
         self._steps, self._awake = 0, True
-        for rank in self.ranks:
-            rank.advance(steps, 0, start_s, first_s, last_s, now, self.recorder)
         for rank in self.ranks:
             if rank.next_end <= rank.steps:
                 for job in rank.ended():
                     if job in self._rank_of:
                         self._finish(job, now)
             for job, _ in rank.batch.chunks:
-                if not job.left and job in rank.prefilling:
+                if job in rank.prefilling and not job.left:
                     self._prefilled(rank, job, now)
         self._plan()
 
@@ -379,65 +396,41 @@ class Worker:
 
     def _plan(self) -> None:
         """Let the scheduler look, and begin as many steps as are alike."""
-        if self.jumps and len(self.ranks) == 1 and self._decode_on(self.ranks[0]):
-            return
-        self._awake = again = True
-        even = self._even and self.reading is None
-        while again:
-            again, most = False, 0
-            for rank in self.ranks:
-                steps = rank.plan(self.scheduler.plan, even)
-                if rank.admitted or rank.preempted:
-                    again |= self._tell(rank)
-                if steps and (not most or steps < most):
-                    most = steps
-            if again:  # their owner may have taken those that were preempted; who remains is admitted in the next step
-                most = min(1, min(filter(None, [rank.alike(even) for rank in self.ranks]), default=0))
-            if most:
-                self._begin(most if self.jumps else 1)
-                return
-        self._awake = False
+        most, preempted = MOST_STEPS, False
+        for rank in self.ranks:
+            steps = rank.plan()
+            if rank.preempted:
+                self._tell_preempted(rank)
+                preempted = True
+            if steps < most:
+                most = steps
+        if preempted:  # their owner may have taken them
+            most = min([rank.alike() for rank in self.ranks])
+        if preempted and not any(rank.works for rank in self.ranks):
+            self._plan()
+        elif most < MOST_STEPS:
+            self._begin(*self._leading(1 if preempted or not self.jumps else most))
+        else:
+            self._awake = False
 
-    def _decode_on(self, rank: Rank) -> bool:
-        """Begin the steps up to the next end, where there is nothing to decide; what follows comes to the same."""
-        load = rank.load
-        if rank.waiting or rank.prefilling or not (load.sequences and rank.blocks.suffices) or load.bends:
-            return False
-        rank.batch = DECODE
-        rank.blocks.clock = rank.steps + 1
-        self._steps, self._first_s, self._rise_s = lead = self.cost.leading(load, (), rank.next_end - rank.steps)
-        steps, first_s, rise_s = lead
-        start_s = self._start_s = self.events.now
-        self._awake = False
-        self._due = self.events.at(start_s + steps * (first_s + (steps - 1) * rise_s / 2), self._end, True)
-        return True
-
-    def _tell(self, rank: Rank) -> bool:
-        """Tell who was preempted and who was admitted; return whether anybody was preempted."""
+    def _tell_preempted(self, rank: Rank) -> None:
         preempted, rank.preempted = rank.preempted, []
         for job in preempted:
             job.state = State.QUEUED
             self.owner.preempted(job, self)
-        if preempted:
-            rank.batch.chunks = [chunk for chunk in rank.batch.chunks if chunk[0] in rank.prefilling]
-        for job in rank.admitted:
-            if job in rank.running:
-                job.state = State.RUNNING
-                if job.admitted_s != job.admitted_s:
-                    job.admitted_s = self.events.now
-        rank.admitted.clear()
-        return bool(preempted)
+        rank.batch.chunks = [chunk for chunk in rank.batch.chunks if chunk[0] in rank.prefilling]
 
-    def _begin(self, most: int) -> None:
-        """Begin as many steps as are alike, up to `most`."""
-        work = [(rank.load if rank.batch.decodes else self._nothing, rank.pieces()) for rank in self.ranks]
-        single = len(work) == 1
-        steps, first_s, rise_s = self.cost.leading(*work[0], most) if single else self.cost.lines_of(work).leading(most)
-        start_s = self._start_s = self.events.now
-        end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
+    def _leading_of_all(self, most: int) -> tuple[int, float, float]:
+        """Return how many of the next steps of the slowest rank lie on one line, and that line."""
+        return self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
+
+    def _begin(self, steps: int, first_s: float, rise_s: float) -> None:
+        """Begin so many steps, the first of `first_s` seconds, each later one longer by `rise_s`."""
+        self._start_s = start_s = self.events.now
         self._steps, self._first_s, self._rise_s, self._awake = steps, first_s, rise_s, False
+        end_s = start_s + steps * (first_s + (steps - 1) * rise_s / 2)
         self._due = self.events.at(end_s, self._end, True)
-        if self.reading is not None:
+        if self._reading is not None:
             for rank in self.ranks:
                 for job, tokens in rank.batch.chunks:
-                    self.reading(job, tokens, end_s, self)
+                    self._reading(job, tokens, end_s, self)

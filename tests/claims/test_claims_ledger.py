@@ -425,7 +425,8 @@ WORLDS = {
     "pd-2-3x": (
         [("costlab.catalog.tables", lambda: with_gains("splitwise-power"))],
         "holds",
-        "1 of 1 published factors at equal chips are from 2 to 3; all are from 2.15 to 2.15, and 0 are no gain",
+        "1 of 1 published factors at equal chips, both ends of each range, are from 2 to 3; all are from 2.15 to 2.15, "
+        "and 0 are no gain",
     ),
     "pd-4096-rule": (
         [("costlab.claims.serving._lengths", lambda: [ALL_LONG])],
@@ -445,7 +446,7 @@ WORLDS = {
     "margin-before-cut": (
         [("costlab.prices.price_at", lambda key, *_, **__: dataclasses.replace(PRICE(key), output=0.1))],
         "wrong",
-        "By its old and new list the same traffic pays 1.0 times less",
+        "By its old list the same traffic paid 1.0 times as much",
     ),
     "breakeven-after-cut": (
         [("costlab.prices.chip_rent", lambda key: dataclasses.replace(RENT(key), amount=20.0))],

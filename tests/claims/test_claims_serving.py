@@ -46,7 +46,7 @@ def test_the_ledger_counts_up_to_the_channels_end():
     found = claims.settle("pd-scheduler-code")
     assert found.verdict == "wrong"
     assert "2,001 are scheduled" in found.computed  # 1,000 long ones, and each time a short one before
-    assert "InferenceRequest, SchedulePlan stand nowhere" in found.why
+    assert "Nothing declares or imports fmt, LoadBalancer, InferenceRequest, SchedulePlan" in found.why
     assert "21 are scheduled" in claims.settle("pd-scheduler-code", channel=10).computed
 
 
@@ -164,8 +164,9 @@ def test_an_unknown_price_of_output_is_refused():
 
 def test_the_ledger_says_what_the_costs_leave_out():
     why = claims.settle("pd-2-3x").why
-    assert "$0.20 and $0.21 per million output tokens are decode nodes alone ($0.199 and $0.213)" in why
-    assert "19 to 26 times too fast for the prefill nodes beside them; with both in proportion they are $1.90" in why
+    assert "$0.20 and $0.21 per million output tokens count decode nodes alone ($0.199 and $0.213)" in why
+    assert "19 to 26 times too fast for the prefill nodes beside them; with both in proportion, a million" in why
+    assert "output tokens and the prompts before them come to $1.90 and $2.04" in why
 
 
 # --- phases ----------------------------------------------------------------------------------------------------
@@ -173,10 +174,12 @@ def test_the_ledger_says_what_the_costs_leave_out():
 
 def test_the_phases_are_what_is_said_on_one_node_and_not_where_experts_are_spread():
     found = claims.settle("pd-phases")
-    assert "on 8 NVIDIA A100 80 GB SXM4: prefill compute-bound, decode memory-bound" in found.computed
+    assert "on 8 NVIDIA A100 80 GB SXM4: prefill of 4,096 tokens compute-bound, decode of 64" in found.computed
+    assert "sequences memory-bound. DeepSeek-V3" in found.computed
     assert "prefill link-bound on 32 chips, decode link-bound on 144" in found.computed
-    assert "16,384 tokens in a pass, which are 4 prompts, and decodes 128 sequences" in found.why
-    assert "prefill memory-bound" in claims.settle("pd-phases", input=16).computed
+    assert "(16,384 on a chip of DeepSeek's profile, 128 in decode)" in found.why
+    assert "(4 prompts, 128 sequences)" in found.why
+    assert "prefill of 16 tokens memory-bound" in claims.settle("pd-phases", input=16).computed
 
 
 def test_who_was_first():

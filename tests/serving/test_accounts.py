@@ -5,10 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_checked import ask, serve
+from serving.checked import ask, opened, serve
 
 from costlab.roofline import StepCost
-from costlab.serving.colocated import Colocated
+from costlab.serving.layouts import PooledLayout, WorkerPool, colocated
 from costlab.serving.recorder import Recorder
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
@@ -20,6 +20,11 @@ SCHEDULERS = st.sampled_from(
     [VllmV1(64, 16), VllmV1(96, 8, whole_prompt=True), Sarathi(48, 16), Orca(6), PrefillFirst(96, 8)]
 )
 REQUEST = st.tuples(st.floats(0, 0.2), st.integers(1, 150), st.integers(1, 60))
+
+
+def in_turn(spec, workers=1):
+    """Workers that get requests in turn."""
+    return colocated(WorkerPool(spec, workers, "round robin"))
 
 
 @given(
@@ -70,7 +75,7 @@ def test_a_worker_that_dies_gives_everything_back(stage, jumps):
     requests = [ask(0.0, 400, 50), ask(0.0, 300, 50), ask(0.0, 100, 50)]
     at = {"waiting": 1e-9, "reading": 0.05, "decoding": 0.3}[stage]
     run = Run(Recorder(records=True), jumps)
-    layout = Colocated([WorkerSpec(COST, VllmV1(64, 8), 2000)] * 2).open(run)
+    layout = opened(run, *[WorkerSpec(COST, VllmV1(64, 8), 2000)] * 2)
     dead, other = layout.workers
     jobs = [run.arrive(request) for request in requests]
     for job in jobs:
@@ -101,7 +106,7 @@ def test_signals_are_those_of_single_steps():
     seen = []
     for jumps in (True, False):
         run = Run(Recorder(), jumps)
-        worker = Colocated([WorkerSpec(COST, VllmV1(64, 8), 2000, 4)]).open(run).workers[0]
+        worker = opened(run, WorkerSpec(COST, VllmV1(64, 8), 2000, 4)).workers[0]
         found = []
         for i in range(60):
             run.events.run_before(i * 0.0217)
@@ -116,7 +121,7 @@ def test_signals_are_those_of_single_steps():
 
 def test_reserved_blocks_are_held_and_let_go():
     run = Run(Recorder())
-    worker = Colocated([WorkerSpec(COST, VllmV1(64, 8), 64, 4)]).open(run).workers[0]
+    worker = opened(run, WorkerSpec(COST, VllmV1(64, 8), 64, 4)).workers[0]
     one, two = run.arrive(ask(0, 39, 5)), run.arrive(ask(0, 39, 5))
     assert worker.can_reserve(one)
     worker.reserve(one)
@@ -132,7 +137,7 @@ def test_reserved_blocks_are_held_and_let_go():
 
 def test_one_that_comes_with_its_cache_keeps_its_place_and_decodes_at_once():
     run = Run(Recorder())
-    layout = Colocated([WorkerSpec(StepCost.fixed(0.01, 0.001), VllmV1(64, 1), 1000)]).open(run)
+    layout = opened(run, WorkerSpec(StepCost.fixed(0.01, 0.001), VllmV1(64, 1), 1000))
     worker = layout.workers[0]
     moved, first, second = [run.arrive(ask(0, 30, 5)) for _ in range(3)]
     worker.reserve(moved)
@@ -161,11 +166,11 @@ def test_one_that_comes_with_its_cache_keeps_its_place_and_decodes_at_once():
 )
 def test_bad_traces_are_refused_by_the_place_of_the_fault(requests, says):
     with pytest.raises(ValueError, match=says):
-        simulate(requests, Colocated([WorkerSpec(COST, VllmV1(), 1000)]))
+        simulate(requests, in_turn(WorkerSpec(COST, VllmV1(), 1000)))
 
 
 def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done():
-    class Watched(Colocated):
+    class Watched(PooledLayout):
         def open(self, run):
             services.append(super().open(run))
             return services[0]
@@ -183,19 +188,19 @@ def test_requests_are_read_one_ahead_and_nothing_is_kept_of_those_that_are_done(
                     rank.running,
                     rank._ends,
                     rank._ending,
-                    rank.times.joined,
+                    rank.times.late,
                     rank.times.worst._falling,
-                    rank.times.worst.latest,
                 ]
-                kept += [rank.blocks.holders, rank.admitted, rank.preempted]
+                kept += [rank.blocks.holders, rank.preempted]
             most.append(max(map(len, kept)))
 
-    simulate(trickle(), Watched([WorkerSpec(COST, VllmV1(), 10_000)] * 2))
+    layout = in_turn(WorkerSpec(COST, VllmV1(), 10_000), 2)
+    simulate(trickle(), Watched(layout.name, layout.pools, None, layout.failures))
     assert max(most) < 40
 
 
 def test_the_same_run_twice_is_the_same():
     requests = [ask(0.01 * i, 50 + i % 17, 1 + i % 23) for i in range(200)]
-    reports = [simulate(requests, Colocated([WorkerSpec(COST, VllmV1(64, 8), 160, 4)] * 3)).as_dict() for _ in range(2)]
+    reports = [simulate(requests, in_turn(WorkerSpec(COST, VllmV1(64, 8), 160, 4), 3)).as_dict() for _ in range(2)]
     assert reports[0] == reports[1]
     assert reports[0]["pools"][0]["preemptions"] > 0

@@ -45,15 +45,11 @@ class Paged(RuleBasedStateMachine):
                 self.book[holder] = [tokens, -(-tokens // 4), True, most]
 
     @precondition(lambda self: self.book)
-    @rule(data=st.data(), gone=st.booleans())
-    def leave(self, data, gone):
+    @rule(data=st.data())
+    def leave(self, data):
         holder = data.draw(st.sampled_from(sorted(self.book)))
-        if gone:
-            assert self.blocks.give(holder) == self.book.pop(holder)[1]
-            assert self.blocks.give(holder) == 0
-        else:
-            self.blocks.stop(holder)
-            self.book[holder][2] = False
+        assert self.blocks.give(holder) == self.book.pop(holder)[1]
+        assert self.blocks.give(holder) == 0
 
     @rule(tokens=st.integers(1, 9))
     def grow(self, tokens):

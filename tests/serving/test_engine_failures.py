@@ -125,7 +125,7 @@ def test_a_silent_worker_is_killed_before_its_pages_are_anybody_s() -> None:
     """It is stopped, not dead; whoever is slow by mistake is only tried again, as often as that takes."""
     fault = WorkerFault("decode 0", "transfer", 1, signal=signal.SIGSTOP)
     requests = requests_of(SIZES)
-    with Engine(model(), SEPARATED, faults=[fault], silence_s=2.0, retries=1000, **SMALL) as engine:
+    with Engine(model(), SEPARATED, faults=[fault], silence_s=0.7, retries=1000, **SMALL) as engine:
         results = engine.serve(requests)
         assert [each.tokens for each in results] == [alone(each) for each in requests]
         assert f"decode 0: exit code {-signal.SIGKILL}" in engine.deaths

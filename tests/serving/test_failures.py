@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from serving_walks import LINK, SENT, poisson, pool, requests, walk
+from serving.walks import LINK, SENT, poisson, pool, requests, walk
 
 from costlab.serving.failures import Failures, Outage, OutageRate, Patience, Recovery
 from costlab.serving.jobs import State

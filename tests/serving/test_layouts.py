@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_walks import COST, LINK, SENT, poisson, pool, records, requests, spec, walk
+from serving.checked import serve
+from serving.walks import COST, LINK, SENT, poisson, pool, records, requests, spec, walk
 
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline.mixed import StepCost
 from costlab.serving.buckets import LengthBuckets
-from costlab.serving.colocated import Colocated
 from costlab.serving.layouts import WorkerPool, colocated, conditionally_separated, mixed_pool, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
@@ -51,10 +51,11 @@ def test_over_a_link_that_costs_nothing_alone_is_as_co_located():
     assert [r.first_s - r.arrival_s for r in together] == pytest.approx([0.110, 0.040, 0.270])
 
 
-def test_workers_in_turn_are_those_of_the_plain_service():
+def test_workers_in_turn_are_those_of_a_service_without_pools():
     trace = poisson(8.0, 200)
     ours = records(trace, colocated(pool(3, "round robin")))
-    assert ours == records(trace, Colocated([spec()] * 3))
+    _, report = serve(trace, [spec()] * 3)
+    assert ours == report.records
 
 
 @pytest.mark.parametrize("order", ["together", "decode first", "decode last"])
@@ -209,7 +210,7 @@ def test_a_pool_borrows_when_it_is_behind_and_gives_back_when_done():
     fixed = apart()
     lent = []
     service = walk(trace, mixed, each=lambda run, s: lent.append(any(t.borrowed for t in s.stations.values())))
-    assert service.lendings >= 1
+    assert service.assigned.lendings >= 1
     assert any(lent)
     assert not lent[-1]
     assert max(r.first_s for r in records(trace, mixed)) < 0.7 * max(r.first_s for r in records(trace, fixed))
@@ -219,7 +220,7 @@ def test_decode_borrows_when_its_memory_is_full():
     trace = requests(*((i / 100, 200, 400) for i in range(12)))
     small = pool(kv_tokens=1700)
     service = walk(trace, mixed_pool(pool(kv_tokens=6000), small, LINK, SENT, borrowing=Borrowing(10**6, 0.5)))
-    assert service.lendings >= 1
+    assert service.assigned.lendings >= 1
     assert not any(station.borrowed for station in service.stations.values())
 
 

@@ -1,8 +1,7 @@
-"""Links: bytes as the models have them, times as published tables and a slow fluid simulation have them."""
+"""Links: bytes as the models have them, times as closed forms and a slow fluid simulation have them."""
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +13,10 @@ from costlab.serving.links import Link, Pieces, SentBytes, SharedLink, Transfer
 
 
 def test_replicated_heads_are_sent_as_often_as_chips_hold_them():
-    """Qwen3-235B's 4 KV heads on 8 chips: Mooncake's table counts 12.62 GB at 32,768 tokens, exactly twice 6.308."""
+    """Qwen3-235B's 4 KV heads on 8 chips, twice what 4 chips get; `test_published` has it beside a measured table."""
     once, twice = (SentBytes.of("qwen3-235b-a22b", group)(32_768) for group in (4, 8))
     assert once == 192_512 * 32_768
     assert twice == 2 * once
-    assert round(twice / 1e9, 2) == 12.62
 
 
 @pytest.mark.parametrize("model", ["deepseek-v4-pro", "deepseek-v3.2", "mimo-v2.5", "qwen3-235b-a22b"])
@@ -176,24 +174,6 @@ def test_a_transfer_grows_chunk_by_chunk_and_waits_open_in_between():
         arrived = [*shared.advance(4.6), *shared.advance(5.5)]
         assert [done.end_s for done in arrived] == [5.5]
         assert (transfer.total_bytes, shared.carried_bytes) == (200.0, 200.0)
-
-
-# Mooncake's two tables (facts 1.5): ms at 128 ... 32,768 tokens, powers of 2.
-TABLES = {
-    "qwen3-235b": (2 * 192_512, (2.07, 2.58, 2.98, 3.96, 6.43, 10.95, 20.31, 39.14, 76.78), 1.84e-3, 171e9),
-    "qwen3-8b": (147_456, (0.54, 0.61, 0.92, 1.50, 2.51, 4.75, 8.84, 16.43, 31.65), 0.39e-3, 146e9),
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_set_up_and_bandwidth_explain_the_published_tables(name):
-    """Within 8 %, nine lengths each, where bandwidth alone misses the shortest by more than half."""
-    per_token, published_ms, latency_s, bandwidth = TABLES[name]
-    link, bare = Link(bandwidth, latency_s), Link(bandwidth)
-    tokens = 128 * 2 ** np.arange(9)
-    ours = np.array([link.alone_s(per_token * n) for n in tokens]) * 1e3
-    assert np.abs(ours / published_ms - 1).max() < 0.08
-    assert bare.alone_s(per_token * 128) * 1e3 < 0.5 * published_ms[0]
 
 
 def test_a_transfer_cancelled_as_it_arrives_has_not_arrived():

@@ -8,7 +8,8 @@ import pytest
 from costlab import roofline
 from costlab.roofline import Efficiency
 from costlab.serving.plan.calibrate import BenchmarkRun, calibrate, read_runs
-from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Prompts
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import demand
 
 # Llama 3.3 70B in bf16 on four H200 (TP4), SGLang's bench_serving, random lengths up to 1024 in and out, at 1, 2, 4, 8

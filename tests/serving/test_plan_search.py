@@ -12,9 +12,9 @@ from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.money import HOURS_PER_MONTH, price
 from costlab.serving.plan.pareto import front
-from costlab.serving.plan.pools import Drafting
 from costlab.serving.plan.search import search
 from costlab.serving.plan.space import Space
+from costlab.serving.plan.workers import Drafting
 from costlab.serving.plan.workload import demand
 
 REAL = Efficiency(0.5, 0.7, 0.8)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from costlab import roofline, traces
 from costlab.roofline import StepCost
-from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Prompts
 from costlab.serving.plan.sizing import Waiting, below, erlang_c, largest, no_slot, queueing, smallest
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import BLOCK_TOKENS, Demand, Mix, demand, demand_of
 
 # --- waiting ---------------------------------------------------------------------------------------------------

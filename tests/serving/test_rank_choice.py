@@ -4,12 +4,11 @@ import math
 from collections import Counter
 
 import pytest
-from serving_checked import ask, serve
-from serving_walks import poisson
+from serving.checked import ask, serve
+from serving.walks import poisson
 
 from costlab.roofline import StepCost
-from costlab.serving.colocated import Colocated
-from costlab.serving.layouts import WorkerPool, separated
+from costlab.serving.layouts import WorkerPool, colocated, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.run import Run
@@ -22,7 +21,7 @@ COST = StepCost.linear(0.01, token_s=1e-5, context_s=1e-6)
 def worker_of(ranks, max_running=8):
     run = Run(Recorder())
     spec = WorkerSpec(COST, VllmV1(64, max_running), 4000, ranks=ranks)
-    return run, Colocated([spec]).open(run).workers[0]
+    return run, colocated(WorkerPool(spec)).open(run).workers[0]
 
 
 def arrived(job):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from serving_checked import ask, serve
+from serving.checked import ask, serve
 
 from costlab import roofline
 from costlab.cache import PrefixCache, Tier

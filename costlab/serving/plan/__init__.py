@@ -5,5 +5,15 @@
 `pareto` keeps the front; `money` prices it; `export` writes the flags of engines; `calibrate` fits efficiencies to what
 an engine's own benchmark measured.
 
+The closed form alone; `verify.plan_serving` takes the same three and simulates what it finds:
+
+>>> from costlab.serving.metrics import Objective
+>>> from costlab.serving.plan.search import search
+>>> from costlab.serving.plan.space import Space
+>>> from costlab.serving.plan.workload import demand
+>>> found = search(Space("llama-3.1-70b", ("h100-sxm",)), demand(4, 2048, 256), Objective(ttft_s=1, tpot_s=0.03))
+>>> found.candidates[0].name
+'co-located 1x4 h100-sxm TP4 workers, 512 tokens a step'
+
 Chapter: serving
 """

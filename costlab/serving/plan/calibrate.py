@@ -26,7 +26,8 @@ import numpy as np
 
 from costlab.arrays import Floats
 from costlab.roofline import Deployment, Efficiency
-from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Prompts
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, Mix
 
 #: Completed requests per second x TTFT of a run whose TTFT is compared, at most; prefill was no busier than that.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costlab.serving.links import Link
-from costlab.serving.plan.pools import WorkerKind
+from costlab.serving.plan.workers import WorkerKind
 
 LayoutKind = Literal["co-located", "separated", "conditional", "buckets"]
 #: Who reads prompts: the workers that decode; workers of their own; these only above a length; these, by length.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import Candidate, Figures
-from costlab.serving.plan.pools import Answers, PoolState, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, PoolState, Prompts
 from costlab.serving.plan.sizing import NO_WAIT, below
 from costlab.serving.plan.space import Space, growth_tokens
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, Mix
 
 
@@ -25,6 +27,8 @@ class ClosedForm:
 
     def __init__(self, space: Space, demand: Demand, objective: Objective) -> None:
         self.space, self.demand, self.objective = space, demand, objective
+        self._sent = functools.cache(lambda group: SentBytes.of(space.loaded, group))
+        self._sizes = functools.cache(lambda group: [self._sent(group)(mix.input_tokens) for mix in demand.mixes])
 
     def answers(self, kind: WorkerKind, prompts: Demand | None, apart: bool = True) -> Answers:
         """Return the pool of a kind of worker that decodes, and reads these prompts; `apart` from a prefill pool."""
@@ -89,31 +93,39 @@ class ClosedForm:
         batch = answers.at(workers)
         assert batch is not None
         queues, sizes = [queue for queue, _ in pairs], [n for _, n in pairs]
-        paths = [self._path(batch, queues, mix) for mix in self.demand.mixes]
-        waits = [*(queue.wait(n) or NO_WAIT for queue, n in pairs), batch.wait]
-        tokens = [answers.tpot(batch, i, delays[i] if at >= 0 else 0.0) for i, (at, _) in enumerate(paths)]
-        shares = [mix.share for mix in self.demand.mixes]
-
-        def first_by(seconds: float) -> float:
-            return sum(share * waits[at].within(seconds - own) for share, (at, own) in zip(shares, paths, strict=True))
-
-        def token_by(seconds: float) -> float:
-            return sum(share * below(seconds, *each) for share, each in zip(shares, tokens, strict=True))
-
         own = sum(queue.busy(n) * n for queue, n in pairs) / sum(sizes) if pairs else math.nan
         return Figures(
-            ttft_s=_solve(first_by, self.objective.share),
-            tpot_s=_solve(token_by, self.objective.share) if answers.steps else math.nan,
+            ttft_s=self.ttft_s(batch, pairs),
+            tpot_s=self.tpot_s(answers, batch, queues, delays) if answers.steps else math.nan,
             met=self.meeting(answers, workers, queues, delays)(sizes),
             running=batch.running * workers * answers.worker.ranks,
             prefill_busy=batch.prompts.busy(workers) if batch.prompts and not pairs else own,
             decode_busy=batch.running / answers.most_running,
         )
 
+    def ttft_s(self, batch: PoolState, pairs: Sequence[tuple[Prompts, int]]) -> float:
+        """Return the TTFT that the objective's share of the requests does not exceed; arguments as of `figures`."""
+        queues = [queue for queue, _ in pairs]
+        waits = [*(queue.wait(n) or NO_WAIT for queue, n in pairs), batch.wait]
+        shaped = [(mix.share, *self._path(batch, queues, mix)) for mix in self.demand.mixes]
+        rows = [(share, waits[at].within, own) for share, at, own in shaped]
+        return _solve(lambda s: sum([share * within(s - own) for share, within, own in rows]), self.objective.share)
+
+    def tpot_s(self, answers: Answers, batch: PoolState, queues: Sequence[Prompts], delays: Sequence[float]) -> float:
+        """Return the TPOT that the objective's share of the requests does not exceed; arguments as of `figures`."""
+        rows = []
+        for i, mix in enumerate(self.demand.mixes):
+            at, _ = self._path(batch, queues, mix)
+            rows.append((mix.share, *answers.tpot(batch, i, delays[i] if at >= 0 else 0.0)))
+        return _solve(lambda s: sum([share * below(s, *each) for share, *each in rows]), self.objective.share)
+
+    def sent(self, to: WorkerKind) -> SentBytes:
+        """Return the bytes of a prompt's cache that a kind of worker receives."""
+        return self._sent(to.deployment.tensor_parallel)
+
     def delays(self, link: Link, to: WorkerKind) -> list[float]:
         """Return the seconds in which each shape's cache crosses a link to a kind of worker."""
-        sent = SentBytes.of(self.space.loaded, to.deployment.tensor_parallel)
-        return [link.alone_s(sent(mix.input_tokens)) for mix in self.demand.mixes]
+        return [link.alone_s(size) for size in self._sizes(to.deployment.tensor_parallel)]
 
 
 def closed_form(candidate: Candidate, space: Space, demand: Demand, objective: Objective) -> Figures:

@@ -15,12 +15,12 @@ from typing import Literal
 
 from costlab.checks import one_of
 from costlab.serving.plan.candidates import Candidate, PlannedPool
-from costlab.serving.plan.pools import WorkerKind
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import BLOCK_TOKENS
 
-Engine = Literal["vllm", "sglang"]
+EngineName = Literal["vllm", "sglang"]
 #: Engines that a plan can be written for, with the version whose flags are used.
-ENGINES: dict[Engine, str] = {"vllm": "vllm 0.33.0", "sglang": "sglang 0.5.23"}
+ENGINES: dict[EngineName, str] = {"vllm": "vllm 0.33.0", "sglang": "sglang 0.5.23"}
 
 #: How an engine calls what drafts: the model's own module, a head, another model, text copied from before.
 _VLLM_METHODS = {"mtp": "mtp", "eagle3": "eagle3", "lookup": "ngram"}
@@ -39,7 +39,7 @@ def commands(candidate: Candidate, engine: str, longest_tokens: int, draft: str 
     Raises:
         ValueError: another engine.
     """
-    chosen: Engine = one_of(ENGINES, engine, "engine")
+    chosen: EngineName = one_of(ENGINES, engine, "engine")
     write = _vllm if chosen == "vllm" else _sglang
     lines = [f"# {ENGINES[chosen]}, {candidate.layout}; MODEL is the weights' path or name"]
     if candidate.threshold_tokens is not None:

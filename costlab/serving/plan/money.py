@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from costlab.serving.plan.candidates import Candidate, PlannedPool
-from costlab.serving.plan.pools import Prompts, WorkerKind
+from costlab.serving.plan.pools import Prompts
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, Mix
 
 #: Hours of a month: a twelfth of 365 days.

@@ -1,4 +1,4 @@
-"""What one kind of worker does with a load, in closed form: waits, batches, spreads, limits.
+"""What pools of one kind of worker do with a load, in closed form: waits, batches, spreads, limits.
 
 `Prompts` is a pool that only reads prompts; `Answers` one that decodes, and may read prompts between, in chunks. Both
 answer for any number of workers in microseconds; the formulas stand in `sizing`.
@@ -6,146 +6,13 @@ answer for any number of workers in microseconds; the formulas stand in `sizing`
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from costlab.arch import Drafter
-from costlab.checks import whole
-from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
-from costlab.roofline.mixed import Chunk, Coefficients
 from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slot, queueing
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, Mix
-from costlab.speculative.theory import expected_tokens
-
-#: Sequences on one rank that a planner considers at most.
-MOST_RUNNING = 4096
-#: Drafted tokens of a round that a planner considers at most.
-MOST_DRAFTED = 64
-
-
-@dataclass(frozen=True)
-class Drafting:
-    """Speculative decoding as a planner sees it: what drafts, how many tokens, and how likely each is accepted."""
-
-    drafter: Drafter  # what proposes tokens
-    length: int  # drafted tokens of a round
-    acceptance: tuple[float, ...]  # of each drafted position, given that those before it were accepted
-
-    def __post_init__(self) -> None:
-        if not 1 <= whole(self.length, "length") <= MOST_DRAFTED:
-            raise ValueError(f"length = {self.length} should be from 1 to {MOST_DRAFTED} drafted tokens")
-
-
-@dataclass(frozen=True, eq=False)
-class WorkerKind:
-    """One worker of a pool: an engine on some chips, and how it is set.
-
-    A rank is a data-parallel replica: it holds whole sequences, has a step budget and a batch of its own, and takes its
-    steps together with the other ranks of the worker.
-    """
-
-    chip: str  # key of its chip in the catalog
-    deployment: Deployment  # model, chips of one worker, how they are split, efficiencies
-    step_tokens: int = 8192  # most tokens that a rank computes in a step
-    most_running: int = MOST_RUNNING  # most sequences of a rank
-    drafting: Drafting | None = None  # speculative decoding, or None
-    measured: StepCost | None = None  # seconds of its steps, of a rank; None: as the deployment's roofline has them
-
-    @property
-    def ranks(self) -> int:
-        """Data-parallel replicas of the worker."""
-        return self.deployment.replicas
-
-    @functools.cached_property
-    def held(self) -> Deployment:
-        """The deployment with all that lies in its memory, a drafter included."""
-        return dataclasses.replace(self.deployment, drafter=self.drafting.drafter) if self.drafting else self.deployment
-
-    @functools.cached_property
-    def cost(self) -> StepCost:
-        """Seconds of a step; with speculation a round's are shared among the tokens that it yields in the mean."""
-        if self.measured is not None:
-            return self.measured
-        if self.drafting is None:
-            return step_cost(self.deployment)
-        length, acceptance = self.drafting.length, self.drafting.acceptance
-        return speculative_cost(self.held, length, expected_tokens(acceptance, length))
-
-    @functools.cached_property
-    def room(self) -> KVRoom:
-        """The memory that a rank has for caches."""
-        return kv_room(self.held)
-
-    def step_s(self, running: float, context: float, chunks: Sequence[tuple[float, float]] = ()) -> float:
-        """Return the seconds of a step in which each rank decodes so many sequences and reads these pieces."""
-        return self._alike.seconds(self.cost.mean_load(running, context), cast("Sequence[Chunk]", chunks))
-
-    def chunk_step_s(self, running: float, context: float, chunk: float, before: float, busy: float) -> float:
-        """Return the seconds of a step in which all ranks decode and `busy` of them read a chunk, of the slowest one.
-
-        Args:
-            running: sequences of each rank.
-            context: tokens of each.
-            chunk: tokens that a busy rank reads.
-            before: tokens before them.
-            busy: ranks that read.
-        """
-        own = running + chunk  # tokens of the slowest rank; all ranks together have so many times as many:
-        times = (self.ranks * running + busy * chunk) / own
-        chunks = cast("Sequence[Chunk]", [(chunk, before)])
-        return self._like(times).seconds(self.cost.mean_load(running, context), chunks)
-
-    def _like(self, times: float) -> StepCost:
-        """The cost in which each token counts for so many, to within 1%."""
-        place = round(50 * math.log(times))
-        if place not in self._likes:
-            self._likes[place] = _of_alike(self.cost, math.exp(place / 50))
-        return self._likes[place]
-
-    @functools.cached_property
-    def _likes(self) -> dict[int, StepCost]:
-        return {}
-
-    @functools.cached_property
-    def _alike(self) -> StepCost:
-        """The seconds of a step of which all ranks do the same, from what one of them does."""
-        return _of_alike(self.cost, self.ranks)
-
-    def running_limit(self, mean_bytes: float, deviation_bytes: float, reserve: float) -> int:
-        """Return how many sequences a rank may run so that their caches leave a reserve of the room free.
-
-        n x mean + 3 deviations x sqrt(n) <= (1 - reserve) x room: 1 in 700 instants has more, if sequences are
-        independent.
-
-        Args:
-            mean_bytes: of a running sequence on each chip of its rank, over its life.
-            deviation_bytes: how they differ.
-            reserve: share of the room that stays free.
-        """
-        room = self.room.free_bytes * (1 - reserve)
-        return largest(lambda n: n * mean_bytes + 3 * deviation_bytes * math.sqrt(n) <= room, self.most_running)
-
-
-def _of_alike(cost: StepCost, ranks: float) -> StepCost:
-    """The cost in which each token counts for as many as there are ranks, where all ranks' tokens count."""
-
-    def term(each: Coefficients) -> Coefficients:
-        experts = each.experts and dataclasses.replace(each.experts, missed=each.experts.missed**ranks)
-        return dataclasses.replace(each, everyone_s=each.everyone_s * ranks, experts=experts)
-
-    return dataclasses.replace(
-        cost,
-        compute=term(cost.compute),
-        memory=term(cost.memory),
-        link=term(cost.link),
-        drafts=tuple(_of_alike(each, ranks) for each in cost.drafts),
-        larger=tuple((least, _of_alike(each, ranks)) for least, each in cost.larger),
-    )
-
 
 # --- a pool that reads prompts -----------------------------------------------------------------------------------
 
@@ -224,6 +91,7 @@ class PoolState:
     token_s: float  # mean seconds of a step that decodes
     extra_s: float  # seconds by which a chunk lengthens a step
     chunked: float  # share of the steps that carry a chunk
+    chunks2: float  # mean square of the chunks of a prompt that is read between
     busy: float  # share of its slots (or, where prompts are read, of its step budget) that is used
     no_slot: float  # chance that a request finds no slot free
     prompts_per_s: float  # prompts a second that a worker reads, all ranks together
@@ -320,7 +188,8 @@ class Answers:
         share = max(running / self.most_running, queue.busy(workers) if queue else 0.0)
         full = no_slot(ranks * self.most_running, ranks * running)
         come = self.prompts.peak_per_s / workers if self.prompts else 0.0
-        return PoolState(running, token_s, extra_s, chunked, share, full, come, queue, wait)
+        chunks2 = self._chunks2(running)
+        return PoolState(running, token_s, extra_s, chunked, chunks2, share, full, come, queue, wait)
 
     def _running(self, wanted: float, ranks: int) -> float | None:
         """Sequences of a rank by Little's law, n = wanted x seconds of a step with n; None where there are too many.
@@ -388,6 +257,12 @@ class Answers:
         chunk = max(1.0, min(self.worker.step_tokens - running, self._new))
         return chunk, self._cached + max(0.0, self._new - chunk) / 2
 
+    def _chunks2(self, running: float) -> float:
+        if self.prompts is None:
+            return 0.0
+        chunk, _ = self._chunk(running)
+        return self.prompts.mean(lambda mix: (mix.new_tokens / chunk) ** 2)
+
     def _reading(self, running: float, ranks: int, token_s: float) -> tuple[Prompts | None, Waiting | None]:
         if self.prompts is None:
             return None, NO_WAIT
@@ -412,10 +287,8 @@ class Answers:
         mean = batch.token_s + delay_s / steps
         if self.prompts is None:
             return mean, 0.0
-        chunk, _ = self._chunk(batch.running)
-        chunks2 = self.prompts.mean(lambda mix: (mix.new_tokens / chunk) ** 2)
         come = batch.prompts_per_s * steps * batch.token_s  # prompts that the worker begins while the answer is made
-        return mean, math.sqrt(come * chunks2) * batch.extra_s / steps
+        return mean, math.sqrt(come * batch.chunks2) * batch.extra_s / steps
 
 
 class _Between(Prompts):
@@ -427,8 +300,8 @@ class _Between(Prompts):
         self._budget = max(1, round(pool.worker.step_tokens - running))
         self._busy = 1.0  # ranks that read at the same time: one, then as many as the load keeps busy
         super().__init__(pool.worker, pool.prompts)
-        if pool.worker.ranks > 1:
-            self._busy = max(1.0, min(1.0, pool.prompts.peak_per_s * self.mean_s / ranks) * pool.worker.ranks)
+        self._busy = max(1.0, min(1.0, pool.prompts.peak_per_s * self.mean_s / ranks) * pool.worker.ranks)
+        if self._busy > 1:
             super().__init__(pool.worker, pool.prompts)
 
     def wait(self, workers: int) -> Waiting | None:

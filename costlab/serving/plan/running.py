@@ -11,8 +11,8 @@ from costlab.cache import PrefixCache, Tier
 from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, conditionally_separated, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.plan.candidates import Candidate, PlannedPool
-from costlab.serving.plan.pools import WorkerKind
 from costlab.serving.plan.space import Space, growth_tokens
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import BLOCK_TOKENS, Demand
 from costlab.serving.routing import Ask, RequestRouter, RouterMaker, WorkerView
 from costlab.serving.schedulers import VllmV1

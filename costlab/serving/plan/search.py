@@ -14,22 +14,20 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from costlab.serving.links import Link, SentBytes
+from costlab.serving.links import Link
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import Candidate, LayoutKind, PlannedPool, Reason, Refused, plan_name
 from costlab.serving.plan.estimate import ClosedForm
 from costlab.serving.plan.pareto import front
-from costlab.serving.plan.pools import Answers, Prompts, WorkerKind
+from costlab.serving.plan.pools import Answers, Prompts
+from costlab.serving.plan.reasons import MOST_WORKERS, Reasons, too_many_chips
 from costlab.serving.plan.sizing import smallest
 from costlab.serving.plan.space import Space
+from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand
 
-#: Workers of a pool that a search considers at most.
-MOST_WORKERS = 4096
 #: Prompts that a rank of a prefill worker has in its batch at most.
 PROMPTS = 256
-#: Share of a link's bandwidth that transfers may use at the peak rate; above it they queue.
-LINK_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,11 @@ class _Search:
     def __init__(self, space: Space, demand: Demand, objective: Objective) -> None:
         self.space, self.demand, self.objective = space, demand, objective
         self.form = ClosedForm(space, demand, objective)
+        self.reasons = Reasons(self.form)
         self.refused: list[Refused] = []
+        # what many layouts have alike, computed once: workers by their budget, decode pools, queues of prompts
+        self._kinds_at: dict[tuple[WorkerKind, int], WorkerKind] = {}
+        self._decoders: dict[WorkerKind, Answers] = {}
         self._queues: dict[tuple[WorkerKind, int, float], Prompts] = {}
         self.least_ttft_s = self.least_tpot_s = math.inf  # of a single request, by any worker that holds it
 
@@ -96,6 +98,13 @@ class _Search:
             alike = "all uncached prompts are of one length, and cannot be parted by it"
             self._refuse(", ".join(self.space.layouts), Reason("load", alike))
         return SearchOutcome(tuple(candidates), tuple(self.refused), None if candidates else self._infeasible())
+
+    def _infeasible(self) -> Reason | None:
+        """Why nothing can serve, if a single request alone misses the objective, or nothing holds the model."""
+        if math.isinf(self.least_tpot_s):
+            memory = (refused.reason for refused in self.refused if refused.reason.constraint == "memory")
+            return next(memory, None)
+        return self.reasons.alone(self.least_ttft_s, self.least_tpot_s)
 
     def _best(self, sized: list[_Sized]) -> list[_Sized]:
         """The front of cost, seconds of a token and of a prefill; what is left of `KEPT` goes to the cheapest."""
@@ -119,7 +128,7 @@ class _Search:
             none = True
             for node in self.space.deployments(chip):
                 kind = WorkerKind(chip, node, self.space.prefill_tokens)
-                reason = self._memory(kind)
+                reason = self.reasons.memory(kind)
                 if reason:
                     self._refuse(f"{node.chips} {chip}", reason)
                 else:
@@ -127,33 +136,6 @@ class _Search:
                     yield kind
             if none and not any(r.reason.constraint == "memory" for r in self.refused):
                 self._refuse(chip, Reason("memory", f"no group of {chip} that divides the heads holds the weights"))
-
-    def _memory(self, kind: WorkerKind) -> Reason | None:
-        node = kind.deployment
-        if not node.fits():
-            return Reason(
-                "memory",
-                f"{node.weight_bytes_per_chip / 1e9:.3g} GB of weights on each chip, "
-                f"{node.usable_bytes_per_chip / 1e9:.3g} GB usable",
-            )
-        longest = max(mix.last_context for mix in self.demand.mixes)
-        needs, room = kind.room.kept_bytes(longest), kind.room.free_bytes * (1 - self.space.reserve)
-        if needs <= room:
-            return None
-        return Reason(
-            "memory",
-            f"a request of {longest:,} tokens keeps {needs / 1e9:.3g} GB on each chip, "
-            f"{room / 1e9:.3g} GB are free beside the weights and a reserve of {self.space.reserve:.0%}",
-        )
-
-    def _two_prompts(self, kind: WorkerKind, load: Demand) -> Reason | None:
-        """Why a rank of a prefill worker cannot hold a prompt that is read and one that is sent."""
-        longest = max(mix.input_tokens for mix in load.mixes)
-        needs, room = 2 * kind.room.kept_bytes(longest), kind.room.free_bytes * (1 - self.space.reserve)
-        if needs <= room:
-            return None
-        both = f"two prompts of {longest:,} tokens, one read and one sent, keep {needs / 1e9:.3g} GB on each chip"
-        return Reason("memory", f"{both}, {room / 1e9:.3g} GB are free beside the weights and the reserve")
 
     def _refuse(self, name: str, reason: Reason, usd_per_hour: float = math.nan) -> None:
         refused = Refused(name, reason, usd_per_hour)
@@ -165,21 +147,31 @@ class _Search:
     def _layout(self, layout: LayoutKind, prefill: list[WorkerKind], decode: list[WorkerKind]) -> Iterator[_Sized]:
         if layout == "co-located":
             for kind, budget in itertools.product(decode, self.space.step_tokens):
-                yield from self._co_located(dataclasses.replace(kind, step_tokens=budget))
+                yield from self._co_located(self._at_budget(kind, budget))
             return
         edges = self._edges()
         if layout == "separated":
             drafts = [dataclasses.replace(kind, drafting=d) for kind in decode for d in self.space.draftings]
             for to in [*decode, *drafts]:
-                yield from self._separated(layout, [(0, math.inf)], prefill, self.form.answers(to, None))
+                yield from self._separated(layout, [(0, math.inf)], prefill, self._decoder(to))
         elif layout == "buckets":
             for to, edge in itertools.product(decode, edges):
-                yield from self._separated(layout, [(0, edge), (edge, math.inf)], prefill, self.form.answers(to, None))
+                yield from self._separated(layout, [(0, edge), (edge, math.inf)], prefill, self._decoder(to))
         else:
             for kind, budget, edge in itertools.product(decode, self.space.step_tokens, edges):
-                to = dataclasses.replace(kind, step_tokens=budget)
-                answers = self.form.answers(to, self.demand.where(0, edge))
+                answers = self.form.answers(self._at_budget(kind, budget), self.demand.where(0, edge))
                 yield from self._separated(layout, [(edge, math.inf)], prefill, answers, edge)
+
+    def _at_budget(self, kind: WorkerKind, step_tokens: int) -> WorkerKind:
+        if (kind, step_tokens) not in self._kinds_at:
+            self._kinds_at[kind, step_tokens] = dataclasses.replace(kind, step_tokens=step_tokens)
+        return self._kinds_at[kind, step_tokens]
+
+    def _decoder(self, kind: WorkerKind) -> Answers:
+        """The pool of a kind of worker that only decodes."""
+        if kind not in self._decoders:
+            self._decoders[kind] = self.form.answers(kind, None)
+        return self._decoders[kind]
 
     def _edges(self) -> list[int]:
         """Uncached lengths between which prompts may be parted: up to three."""
@@ -191,13 +183,14 @@ class _Search:
         name = f"co-located {kind.deployment.chips} {kind.chip}, {kind.step_tokens} tokens a step"
         if reason := self._limits(answers):
             return self._refuse(name, reason)
-        self._note_alone(Prompts(kind, self.demand))
-        least = max(answers.least_workers, self.demand.peak_per_s / Prompts(kind, self.demand).per_worker_s)
+        alone = Prompts(kind, self.demand)
+        self._note_alone(alone)
+        least = max(answers.least_workers, self.demand.peak_per_s / alone.per_worker_s)
         workers = smallest(
             lambda n: self.form.met_together(answers, n) >= self.objective.share, MOST_WORKERS, _whole(least)
         )
         if workers is None:
-            return self._refuse(name, self._why(answers, [], MOST_WORKERS))
+            return self._refuse(name, self.reasons.unmet(answers, [], MOST_WORKERS))
         yield from self._within(_Sized("co-located", (), _pool("workers", answers, workers), answers))
 
     def _separated(
@@ -217,14 +210,15 @@ class _Search:
         least = _whole(answers.least_workers)
         workers = smallest(lambda n: self.form.decode_met(answers, n) >= wanted, MOST_WORKERS, least)
         if workers is None:
-            return self._refuse(name, self._why(answers, [], MOST_WORKERS))
+            return self._refuse(name, self.reasons.unmet(answers, [], MOST_WORKERS))
+        parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
         for kind in prefill:
-            yield from self._with_prefill(layout, ranges, kind, answers, workers, threshold)
+            yield from self._with_prefill(layout, parts, kind, answers, workers, threshold)
 
     def _with_prefill(
         self,
         layout: LayoutKind,
-        ranges: Sequence[tuple[float, float]],
+        parts: Sequence[tuple[int, float, Demand]],
         kind: WorkerKind,
         answers: Answers,
         workers: int,
@@ -232,8 +226,7 @@ class _Search:
     ) -> Iterator[_Sized]:
         to = answers.worker
         name = f"{layout} {kind.deployment.chips} {kind.chip} prefill, {to.deployment.chips} {to.chip} decode"
-        parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
-        if reason := self._two_prompts(kind, parts[-1][2]):
+        if reason := self.reasons.two_prompts(kind, parts[-1][2]):
             return self._refuse(name, reason)
         queues = [self._queue(kind, a, b, load) for a, b, load in parts]
         for queue in queues:
@@ -242,8 +235,10 @@ class _Search:
         delays = self.form.delays(link, to)
         sizes = self._least(queues, answers, workers, delays)
         if sizes is None:
-            return self._refuse(name, self._why(answers, queues, workers, delays))
-        if reason := self._link(kind, sum(sizes), answers, workers, chip_bytes_s, [load for _, _, load in parts]):
+            return self._refuse(name, self.reasons.unmet(answers, queues, workers, delays))
+        if reason := self.reasons.link(
+            kind, sum(sizes), answers, workers, chip_bytes_s, [load for _, _, load in parts]
+        ):
             return self._refuse(name, reason)
         reader = dataclasses.replace(kind, most_running=min(PROMPTS, kind.step_tokens))
         pools = tuple(
@@ -285,23 +280,17 @@ class _Search:
             yield sized
         else:
             self._refuse(
-                plan_name(sized.layout, sized.pools, sized.threshold), _over(sized, chips, most), self._usd(sized)
+                plan_name(sized.layout, sized.pools, sized.threshold),
+                too_many_chips(sized.pools, most),
+                self._usd(sized),
             )
 
     # --- whether it meets the objective ------------------------------------------------------------------------
 
     def _limits(self, answers: Answers) -> Reason | None:
-        """Why workers of a kind cannot decode this load one by one."""
-        kind = answers.worker
-        self.least_tpot_s = min(self.least_tpot_s, kind.step_s(1, answers.context) if answers.steps else 0.0)
-        if answers.memory_running < 1:
-            return Reason(
-                "memory", f"no sequence of {answers.context:,.0f} tokens fits beside the weights and the reserve"
-            )
-        if answers.tpot_running < 1:
-            alone = kind.step_s(1, answers.context)
-            return Reason("TPOT", f"one sequence alone takes {_ms(alone)} a token, above {_ms(self.objective.tpot_s)}")
-        return None
+        """Why workers of a kind cannot decode this load one by one; the seconds of a token of one alone are noted."""
+        self.least_tpot_s = min(self.least_tpot_s, answers.worker.step_s(1, answers.context) if answers.steps else 0.0)
+        return self.reasons.one_by_one(answers)
 
     def _note_alone(self, queue: Prompts) -> None:
         slowest = 0.0
@@ -313,76 +302,10 @@ class _Search:
                 break
         self.least_ttft_s = min(self.least_ttft_s, slowest)
 
-    # --- why not -----------------------------------------------------------------------------------------------
-
-    def _link(
-        self, kind: WorkerKind, prefillers: int, answers: Answers, decoders: int, chip_bytes_s: float,
-        loads: Sequence[Demand],
-    ) -> Reason | None:  # fmt: skip
-        """Egress of prefill and ingress of decode, per chip, against what the link carries (arXiv 2506.05508)."""
-        sent = SentBytes.of(self.space.loaded, answers.worker.deployment.tensor_parallel)
-        bytes_s = sum(load.peak_per_s * load.mean(lambda mix: sent(mix.input_tokens)) for load in loads)
-        for side, workers, node in (
-            ("egress of a prefill chip", prefillers, kind.deployment),
-            ("ingress of a decode chip", decoders, answers.worker.deployment),
-        ):
-            each = bytes_s / (workers * node.chips)
-            if each > LINK_SHARE * chip_bytes_s:
-                words = f"{side} {each / 1e9:.3g} GB/s, above {LINK_SHARE:.0%} of {chip_bytes_s / 1e9:.3g} GB/s"
-                return Reason("link", words)
-        return None
-
-    def _why(
-        self, answers: Answers, queues: Sequence[Prompts], workers: int, delays: Sequence[float] | None = None
-    ) -> Reason:
-        """The constraint that even very many workers do not meet."""
-        batch = answers.at(workers)
-        if batch is None:
-            most = answers.most_running
-            ranks = f"{MOST_WORKERS:,} workers of {answers.worker.ranks} x {most:,} sequences"
-            return Reason("load", f"{ranks} do not keep up with {self.demand.peak_per_s:,.4g} requests/s")
-        many = [(queue, MOST_WORKERS) for queue in queues]
-        objective, share = self.objective, self.objective.share
-        figures = self.form.figures(answers, workers, many, delays or ())
-        if figures.ttft_s > objective.ttft_s:
-            words = f"{share:.0%} of requests alone take up to {_s(figures.ttft_s)} to the first token"
-            return Reason("TTFT", f"{words}, above {_s(objective.ttft_s)}; more workers do not shorten a prefill")
-        slow = max(delays) if delays else 0.0
-        if delays and figures.tpot_s > objective.tpot_s and batch.token_s <= objective.tpot_s:
-            return Reason("link", f"moving a cache takes up to {_s(slow)}, which its answer's tokens have to bear")
-        words = f"{share:.0%} of requests take up to {_ms(figures.tpot_s)} a token, prompts read between them included"
-        return Reason("TPOT", f"{words}, against {_ms(objective.tpot_s)}")
-
-    def _infeasible(self) -> Reason | None:
-        """Why nothing can serve, if a single request alone misses the objective, or nothing holds the model."""
-        if math.isinf(self.least_tpot_s):
-            words = [refused.reason for refused in self.refused if refused.reason.constraint == "memory"]
-            return words[0] if words else None
-        if self.least_tpot_s > self.objective.tpot_s:
-            words_tpot = f"one sequence alone takes {_ms(self.least_tpot_s)} a token at best"
-            return Reason("TPOT", f"{words_tpot}, above {_ms(self.objective.tpot_s)}: no number of workers shortens it")
-        if self.least_ttft_s > self.objective.ttft_s:
-            share = self.objective.share
-            alone = (
-                f"the prefill of one request alone takes {_s(self.least_ttft_s)} at best for {share:.0%} of requests"
-            )
-            return Reason("TTFT", f"{alone}, above {_s(self.objective.ttft_s)}: no number of workers shortens it")
-        return None
-
 
 def _whole(least: float) -> int:
     """The first number of workers to try: not more than are needed, rounding included."""
     return max(1, min(MOST_WORKERS, math.ceil(least * (1 - 1e-9))))
-
-
-def _over(sized: _Sized, chips: int, most: int) -> Reason:
-    """More chips than there are: because whole workers round the ratio of the pools, or because of the load."""
-    exact = sum(pool.chips * pool.busy for pool in sized.pools)
-    shares = ", ".join(f"{pool.name} {pool.busy:.0%} busy" for pool in sized.pools)
-    if sized.prefill and exact <= most:
-        ratio = ":".join(str(pool.workers) for pool in sized.pools)
-        return Reason("ratio", f"whole workers make {ratio}, which is {chips} chips ({shares}); there are {most}")
-    return Reason("load", f"{chips} chips are needed at the peak ({shares}); there are {most}")
 
 
 def _pool(name: str, answers: Answers, workers: int) -> PlannedPool:
@@ -399,11 +322,3 @@ def _slowness(sized: _Sized) -> tuple[float, float]:
     assert batch is not None
     queues = [queue for queue, _ in sized.queues] or ([batch.prompts] if batch.prompts else [])
     return batch.token_s, max(sum(queue.alone_s) / len(queue.alone_s) for queue in queues)
-
-
-def _s(seconds: float) -> str:
-    return f"{seconds:.3g} s"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"

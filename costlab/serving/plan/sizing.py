@@ -49,9 +49,9 @@ class Waiting:
     def within(self, seconds: float) -> float:
         """Return the chance that the wait is at most so long."""
         seconds -= self.longer_s
-        if not self.gated:
+        if seconds < 0 or not self.gated:
             return self._queued_within(seconds)
-        late = sum(self._queued_within(seconds - part * self.step_s) for part in _PARTS) / len(_PARTS)
+        late = sum([self._queued_within(seconds - part * self.step_s) for part in _PARTS]) / len(_PARTS)
         return (1 - self.gated) * self._queued_within(seconds) + self.gated * late
 
     def _queued_within(self, seconds: float) -> float:

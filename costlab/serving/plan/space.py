@@ -1,4 +1,7 @@
-"""What a search looks through: chips, ways of splitting a worker over them, layouts, budgets, drafts."""
+"""What a search looks through: chips, ways of splitting a worker over them, layouts, budgets, drafts.
+
+Chapter: serving
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from costlab.checks import count, one_of
 from costlab.roofline import Deployment, Efficiency
 from costlab.serving.links import Link
 from costlab.serving.plan.candidates import LAYOUTS, LayoutKind
-from costlab.serving.plan.pools import Drafting, WorkerKind
+from costlab.serving.plan.workers import Drafting, WorkerKind
 from costlab.serving.plan.workload import Demand
 
 #: Seconds of set-up of a transfer, unless given: between the two published fits, 0.39 and 1.84 ms.

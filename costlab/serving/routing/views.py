@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class WorkerView(Protocol):
@@ -70,8 +69,7 @@ class Signals:
         return cls(**{name: getattr(seen, name) for name in cls.__slots__})
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What a router knows of the request that it places."""
 
     time_s: float  # when it asks

@@ -37,30 +37,26 @@ class VllmV1:
 
     def plan(self, rank: Rank) -> Batch:
         """Admit and preempt, and return the next step."""
-        chunks, preempted = self._under_way(rank), False
-        while not rank.blocks.can_grow(1, sum([_lacking(rank, job, tokens) for job, tokens in chunks])):
+        (chunks, left), preempted = self._under_way(rank), False
+        while not rank.grow(chunks):
             rank.preempt_last()
-            chunks, preempted = self._under_way(rank), True
-        rank.blocks.grow_to(rank.steps + 1)
-        for job, tokens in chunks:
-            rank.blocks.take(job, _lacking(rank, job, tokens))
+            (chunks, left), preempted = self._under_way(rank), True
         if rank.waiting and not preempted:
-            self._admit(rank, chunks)
+            self._admit(rank, chunks, left)
         return Batch(chunks, steady=not preempted)
 
-    def _under_way(self, rank: Rank) -> list[tuple[Job, int]]:
-        """Return what the prompts that are under way get of the budget."""
+    def _under_way(self, rank: Rank) -> tuple[list[tuple[Job, int]], int]:
+        """Return what the prompts that are under way get of the budget, and what remains."""
         left, chunks = self.budget - rank.decoding_tokens, []
         for job in rank.prefilling:
             tokens = self._chunk(job.left, left)
             if tokens > 0:
                 chunks.append((job, tokens))
                 left -= tokens
-        return chunks
+        return chunks, left
 
-    def _admit(self, rank: Rank, chunks: list[tuple[Job, int]]) -> None:
-        """Admit jobs while budget and blocks last."""
-        left = self.budget - rank.decoding_tokens - sum([tokens for _, tokens in chunks])
+    def _admit(self, rank: Rank, chunks: list[tuple[Job, int]], left: int) -> None:
+        """Admit jobs while so much budget, and blocks, last."""
         while rank.waiting and left > 0 and len(rank.running) < self.max_running:
             job = rank.waiting[0]
             cached = rank.cached(job)
@@ -78,8 +74,3 @@ class VllmV1:
         if 0 < self.long_prefill_tokens < tokens:
             tokens = self.long_prefill_tokens
         return tokens if tokens < left else left
-
-
-def _lacking(rank: Rank, job: Job, tokens: int) -> int:
-    """Return the blocks that a prompt lacks for its next chunk."""
-    return rank.blocks.lacking(job, job.computed + tokens)

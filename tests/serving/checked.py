@@ -99,12 +99,18 @@ class Service:
         assert recorder.arrived == ended + sum(where.values())
 
 
+def opened(run, *specs, move_s=None):
+    """A `Service` of a run, with a worker of each spec."""
+    service = Service(run, [], move_s)
+    service.workers = [spec.make(f"worker {i}", run, service) for i, spec in enumerate(specs)]
+    return service
+
+
 def serve(requests, specs, *, jumps=True, cancels=(), move_s=None, check=True, records=True):
     """Run requests through a `Service` and return it and its report; `cancels` are (seconds, serial)."""
     run = Run(Recorder(records=records), jumps)
     run.events = CheckedEvents() if check else Events()
-    service = Service(run, [], move_s)
-    service.workers = [spec.make(f"worker {i}", run, service) for i, spec in enumerate(specs)]
+    service = opened(run, *specs, move_s=move_s)
     if check:
         run.events.check = service.check
     for time_s, serial in cancels:

@@ -1,0 +1,185 @@
+"""The load of `simulate`: a trace that is read, or requests that are made, and the options for both."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from costlab import traces
+from costlab.catalog.workloads import workloads
+from costlab.checks import pick
+from costlab.cli.arguments import count_arg, positive_arg, seconds_arg
+from costlab.serving.simulate import WaitingUsers
+from costlab.traces import arrivals, generators
+
+
+def offered_load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
+    """Return what LOAD and its options name, and what says, after the run, what a reader should know of it."""
+    name, colon, number = args.trace.lower().partition(":")
+    if name in _made() and not colon and not Path(args.trace).exists():
+        raise ValueError(f"{args.trace!r} wants a number of requests, e.g. {name}:1000")
+    if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():
+        return _read(args)
+    pick({each: each for each in _made()}, name, "load")
+    if not number.isdigit() or not 0 < int(number) < 10**9:
+        raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
+    for option, given in (("limit", args.limit_requests), ("skip-bad", args.skip_bad), ("sort", args.sort)):
+        if given:
+            raise ValueError(f"--{option} is for a trace that is read; {args.trace} is generated")
+    rng, requests = np.random.default_rng(args.seed), int(number)
+    if args.users is not None:
+        return _closed(args, name, requests, rng)
+    if args.think_s:
+        raise ValueError("--think is for --users, who wait for their answers")
+    trace = _shaped(args, name, requests, rng) if name in generators.SHAPES else _sent(args, name, requests, rng)
+    return trace, trace.notes
+
+
+def _made() -> list[str]:
+    """Names of load that is made: sessions of generators, lengths and clients of the catalog, and one length."""
+    found = workloads()
+    return [*generators.SHAPES, *found.workloads, *found.mixtures, "fixed"]
+
+
+def _read(args: argparse.Namespace) -> tuple[traces.Trace, Any]:
+    """Return a trace that is read from a file or standard input."""
+    for option, name in _OPTIONS.items():
+        if getattr(args, option):
+            raise ValueError(f"{name} is for load that is made; {args.trace} is read")
+    source = sys.stdin.buffer if args.trace == "-" else args.trace
+    trace = traces.read(
+        source,
+        args.format,
+        "skip" if args.skip_bad else "raise",
+        args.block_tokens,
+        limit=args.limit_requests,
+        sort=args.sort,
+    )
+    return trace, trace.notes
+
+
+_OPTIONS = {
+    "requests_per_second": "--rate",
+    "arrival_cv": "--cv",
+    "family": "--family",
+    "day": "--day",
+    "users": "--users",
+    "think_s": "--think",
+    "input_tokens": "--input",
+    "output_tokens": "--output",
+}
+
+
+def _shaped(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> traces.Trace:
+    """Return sessions of a generator of `traces`, at its own rate or the given one."""
+    for option in ("arrival_cv", "family", "day", "input_tokens", "output_tokens"):
+        if getattr(args, option):
+            raise ValueError(f"{_OPTIONS[option]} does not go with {name}, whose sessions have their own")
+    shape = generators.SHAPES[name]
+    if args.requests_per_second:
+        shape = dataclasses.replace(shape, requests_per_s=args.requests_per_second)
+    args.requests_per_second = shape.requests_per_s
+    return traces.sessions(name, requests, rng, shape)
+
+
+def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> traces.Trace:
+    """Return requests of clients: of a mixture, or of one client with the lengths of a workload or given ones."""
+    if not args.requests_per_second:
+        raise ValueError(f"{name} has lengths only: give --rate, in requests a second, or --users")
+    if name in workloads().mixtures:
+        for option in ("arrival_cv", "family"):
+            if getattr(args, option) is not None:
+                raise ValueError(f"{_OPTIONS[option]} does not go with {name}, whose clients have their own")
+        clients = arrivals.clients_of(name, args.requests_per_second)
+    else:
+        cv = 1.0 if args.arrival_cv is None else args.arrival_cv
+        if args.family is not None and args.arrival_cv is None:
+            raise ValueError(f"--family {args.family} is of gaps of another CV than 1: give --cv")
+        family: arrivals.GapFamily = args.family or "gamma" if cv != 1 else "poisson"
+        clients = [arrivals.Client(args.requests_per_second, _lengths(args, name), family, cv)]
+    curve = arrivals.day_of(args.day) if args.day else None
+    return arrivals.open_loop(clients, requests, rng, curve, name)
+
+
+def _closed(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> tuple[WaitingUsers, Any]:
+    """Return users who wait for their answers."""
+    for option in ("requests_per_second", "arrival_cv", "family", "day"):
+        if getattr(args, option):
+            raise ValueError(f"{_OPTIONS[option]} does not go with --users, who ask when they have an answer")
+    if name in workloads().mixtures:
+        raise ValueError(f"{name} is a mixture of clients that do not wait: give --rate in the place of --users")
+    if name in generators.SHAPES:
+        if args.think_s:
+            raise ValueError(f"--think does not go with {name}, whose users have their own pauses")
+        sessions = arrivals.talks(generators.SHAPES[name], rng)
+    else:
+        sessions = arrivals.single_calls(_lengths(args, name), rng, args.think_s)
+    ramp_s = args.think_s or 1.0
+    note = f"{args.users:,} users who wait for their answers, beginning within {ramp_s:g} s"
+    return arrivals.ClosedLoop(args.users, requests, sessions, ramp_s), lambda: [note]
+
+
+def _lengths(args: argparse.Namespace, name: str) -> arrivals.Lengths:
+    if name != "fixed":
+        if args.input_tokens or args.output_tokens:
+            raise ValueError(f"--input and --output are for fixed:N; {name} has lengths of its own")
+        return arrivals.lengths_of(name)
+    if not args.input_tokens or not args.output_tokens:
+        raise ValueError("fixed wants --input and --output, in tokens")
+    return arrivals.FixedLengths(args.input_tokens, args.output_tokens)
+
+
+def load_sources(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
+    """Return the entries of the catalog that the load is made from."""
+    known: dict[str, Any] = {**workloads().workloads, **workloads().mixtures}
+    named = (args.trace.lower().partition(":")[0], args.day)
+    names = [each for each in named if each in known and not Path(args.trace).exists()]
+    return [("workload", each, known[each]) for each in dict.fromkeys(names)]
+
+
+def add_load(verb: argparse.ArgumentParser) -> None:
+    """Add LOAD and its options."""
+    found = workloads()
+    made = ", ".join([*generators.SHAPES, *found.workloads, *found.mixtures])
+    verb.add_argument(
+        "trace", metavar="LOAD",
+        help=f"a trace as `replay` reads it, or a name and how many requests: {made}, or fixed, e.g. azure-conv:2000",
+    )  # fmt: skip
+    verb.add_argument("--format", default="auto", help=f"of a trace: auto, {', '.join(traces.FORMATS)}")
+    verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
+    verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
+    verb.add_argument("--limit", type=count_arg, dest="limit_requests", metavar="N", help="take the first N requests")
+    verb.add_argument(
+        "--block-tokens", type=count_arg, metavar="TOKENS", help="tokens of one block of a trace (default: its own)"
+    )
+    verb.add_argument(
+        "--rate", type=positive_arg, dest="requests_per_second", metavar="RATE",
+        help="requests that arrive a second, on average",
+    )  # fmt: skip
+    verb.add_argument(
+        "--cv", type=positive_arg, dest="arrival_cv", metavar="NUMBER",
+        help="coefficient of variation of the gaps between arrivals (default 1, Poisson)",
+    )  # fmt: skip
+    families = ("gamma", "weibull")
+    verb.add_argument(
+        "--family", type=str.lower, choices=families, metavar="NAME",
+        help=f"of gaps of another CV: {', '.join(families)} (default gamma)",
+    )  # fmt: skip
+    days = ", ".join(workloads().mixtures)
+    verb.add_argument("--day", type=str.lower, metavar="NAME", help=f"let the rate follow the hours of {days}")
+    verb.add_argument("--input", type=count_arg, dest="input_tokens", metavar="TOKENS", help="of a prompt of fixed:N")
+    verb.add_argument(
+        "--output", type=count_arg, dest="output_tokens", metavar="TOKENS", help="of an answer of fixed:N"
+    )
+    verb.add_argument(
+        "--users", type=count_arg, metavar="N", help="so many users who wait for their answers, in the place of a rate"
+    )
+    verb.add_argument(
+        "--think", type=seconds_arg, default=0.0, dest="think_s", metavar="SECONDS",
+        help="that users think between answer and question, on average (default 0)",
+    )  # fmt: skip
