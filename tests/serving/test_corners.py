@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from serving_walks import COST, LINK, SENT, pool, requests, spec, walk
+from serving.walks import COST, LINK, SENT, pool, requests, spec, walk
 
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost
@@ -79,7 +79,9 @@ def test_a_worker_that_was_borrowed_for_a_refused_request_goes_back():
 def test_who_was_preempted_is_admitted_in_the_next_step_also_beside_a_rank_that_jumps():
     """One rank decodes on evenly; the other has nothing to do but to try its preempted prompt again."""
     cost = StepCost.linear(0.00131, token_s=1.7e-5, sequence_s=3.1e-5)
-    prefill = WorkerPool(WorkerSpec(cost, VllmV1(128, 7, long_prefill_tokens=10), 303, 16, ranks=2, choose_rank="turns"))
+    prefill = WorkerPool(
+        WorkerSpec(cost, VllmV1(128, 7, long_prefill_tokens=10), 303, 16, ranks=2, choose_rank="turns")
+    )
     decode = WorkerPool(WorkerSpec(cost, VllmV1(33, 4), 288, 16))
     slow = separated(prefill, decode, Link(1e5, 0.5), SentBytes.per_token(16.0), shared_by="all", growth_tokens=1)
     trace = requests(*((0.0137 * i, 40 + 37 * i % 130, (20, 1, 60)[i % 3]) for i in range(18)))
