@@ -35,6 +35,9 @@ class LengthBuckets(RequestRouter):
         hysteresis: fullest over mean load that the old ranges may have.
         window: of pending tokens; beyond it requests go to the least loaded.
 
+    Raises:
+        ValueError: a period that is not above 0 or endless, a hysteresis below 1.
+
     Source: sglang 0.5.23's gateway, policy bucket: a cut every 5 s.
     """
 

@@ -36,7 +36,11 @@ Seen = Literal["gap", "restart", "error"]
 
 @dataclass(frozen=True)
 class Outage:
-    """One thing that stops working at a time."""
+    """One thing that stops working at a time.
+
+    Raises:
+        ValueError: an unknown kind, a time that is negative or endless, a repair that takes no time, a negative index.
+    """
 
     what: OutageKind  # a worker, a node with all its workers, or the link that leaves a worker
     at_s: float  # when, in seconds from the trace's beginning
@@ -61,7 +65,11 @@ class Outage:
 
 @dataclass(frozen=True)
 class OutageRate:
-    """Outages of every worker (node, link) of a pool, each at random times that do not depend on one another."""
+    """Outages of every worker (node, link) of a pool, each at random times that do not depend on one another.
+
+    Raises:
+        ValueError: an unknown kind, or times that are not above 0 and finite.
+    """
 
     what: OutageKind  # a worker, a node with all its workers, or the link that leaves a worker
     mean_s: float  # mean seconds between the repair and the next outage of one of them
@@ -84,7 +92,11 @@ class OutageRate:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How a service gets over a loss."""
+    """How a service gets over a loss.
+
+    Raises:
+        ValueError: a detection that is negative or endless, a negative number of retries, a share outside 0 to 1.
+    """
 
     detection_s: float = 1.0  # seconds from an outage until it is noticed
     retries: int = 1  # how often a request is tried again
@@ -108,7 +120,11 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long users and the service wait for an answer."""
+    """How long users and the service wait for an answer.
+
+    Raises:
+        ValueError: times that are not above 0.
+    """
 
     leave_s: float = math.inf  # mean seconds after which a user leaves, exponential; infinity: never
     first_by_s: float = math.inf  # seconds from arrival in which the first token has to be there
@@ -122,7 +138,11 @@ class Patience:
 
 @dataclass(frozen=True)
 class Failures:
-    """All that goes wrong in a run, and what is done about it; the same seed gives the same failures."""
+    """All that goes wrong in a run, and what is done about it; the same seed gives the same failures.
+
+    Raises:
+        ValueError: a node without workers, or a negative seed.
+    """
 
     outages: Sequence[Outage] = ()  # at given times
     rates: Sequence[OutageRate] = ()  # at random times

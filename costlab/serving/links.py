@@ -31,7 +31,11 @@ SENDINGS: tuple[Sending, ...] = ("whole", "chunks", "layers")
 
 @dataclass(frozen=True)
 class Link:
-    """What a KV cache crosses between two workers."""
+    """What a KV cache crosses between two workers.
+
+    Raises:
+        ValueError: a bandwidth that is not above 0, or a set-up that is negative or endless.
+    """
 
     bandwidth_bytes_s: float  # bytes per second, shared by all that cross at once
     latency_s: float = 0.0  # seconds of set-up before the first byte of a piece

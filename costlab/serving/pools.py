@@ -21,7 +21,11 @@ LARGEST_POOL = 65_536
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Workers of one make behind one router."""
+    """Workers of one make behind one router.
+
+    Raises:
+        ValueError: no worker or more than `LARGEST_POOL`, an age that is negative or endless, an unknown router.
+    """
 
     spec: WorkerSpec  # of each worker
     workers: int = 1  # how many

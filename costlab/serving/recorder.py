@@ -78,6 +78,9 @@ class Recorder:
         classes: how requests are told apart, or None.
         records: whether to keep each finished request, 7 numbers each.
         relative_error: of percentiles beyond `Histogram`'s exact ones.
+
+    Raises:
+        ValueError: a warm-up that is negative or endless, or an error outside 0 to 1.
     """
 
     def __init__(

@@ -24,7 +24,11 @@ SHARED_BY: tuple[SharedBy, ...] = ("sender", "receiver", "all")
 
 @dataclass(frozen=True)
 class Borrowing:
-    """When a pool borrows workers of the other one, which go back when their last job of the other kind is done."""
+    """When a pool borrows workers of the other one, which go back when their last job of the other kind is done.
+
+    Raises:
+        ValueError: a negative number of tokens, or a share outside 0 to 1.
+    """
 
     pending_tokens: int = 8192  # prefill borrows when its router's choice has more prompt tokens ahead
     kv_share: float = 0.9  # decode borrows when its router's choice has more of its blocks in use
@@ -36,7 +40,11 @@ class Borrowing:
 
 @dataclass(frozen=True)
 class Separation:
-    """How jobs move from prefill to decode."""
+    """How jobs move from prefill to decode.
+
+    Raises:
+        ValueError: an unknown way, a negative number of tokens, or a way that needs decode first without it.
+    """
 
     link: Link  # what caches cross
     sent: SentBytes  # their bytes, as decode holds them
@@ -65,7 +73,11 @@ class Separation:
 
 @dataclass(frozen=True)
 class PoolRules:
-    """A layout's pools, by name, and what happens between them."""
+    """A layout's pools, by name, and what happens between them.
+
+    Raises:
+        ValueError: other than one pool, or two with something between them; failures of what is not there.
+    """
 
     name: str  # in words, for reports
     pools: Mapping[str, WorkerPool]  # one that does all, or the one that reads prompts and the one that decodes

@@ -38,7 +38,11 @@ from costlab.traces import Request
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is made of; each run makes its own."""
+    """What a worker is made of; each run makes its own.
+
+    Raises:
+        ValueError: sizes that are no counts, or a memory smaller than a block.
+    """
 
     cost: StepCost  # seconds of a step
     scheduler: Scheduler  # who is in it

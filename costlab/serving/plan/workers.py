@@ -24,7 +24,11 @@ MOST_DRAFTED = 64
 
 @dataclass(frozen=True)
 class Drafting:
-    """Speculative decoding as a planner sees it: what drafts, how many tokens, and how likely each is accepted."""
+    """Speculative decoding as a planner sees it: what drafts, how many tokens, and how likely each is accepted.
+
+    Raises:
+        ValueError: a length that is not from 1 to `MOST_DRAFTED`.
+    """
 
     drafter: Drafter  # what proposes tokens
     length: int  # drafted tokens of a round

@@ -35,7 +35,11 @@ LEAST_CV, MOST_CV = 0.01, 100.0
 
 @dataclass(frozen=True)
 class Mix:
-    """Requests of one shape and their share of all requests."""
+    """Requests of one shape and their share of all requests.
+
+    Raises:
+        ValueError: lengths that are no counts, a share outside 0 to 1, or more cached than all but one token.
+    """
 
     input_tokens: int  # of the prompt
     output_tokens: int  # of the answer

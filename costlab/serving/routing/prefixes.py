@@ -15,7 +15,11 @@ from costlab.serving.routing.views import Ask, WorkerView
 
 @dataclass(frozen=True)
 class LoadWindow:
-    """How far loads may lie apart: beyond both bounds the pool counts as out of balance."""
+    """How far loads may lie apart: beyond both bounds the pool counts as out of balance.
+
+    Raises:
+        ValueError: an absolute bound below 0 or a relative one below 1.
+    """
 
     absolute: float = 64  # most minus least
     relative: float = 1.5  # most over least
@@ -39,6 +43,9 @@ class CacheAware(RequestRouter):
             versions did; the smallest tree may be that of the busiest worker.
         within_window: the match is sought among the workers within the window, rather than given up for all as soon
             as one is outside: one stuck worker then costs the others no hits.
+
+    Raises:
+        ValueError: a share outside 0 to 1.
 
     Source: sglang 0.5.23's gateway, policies cache_aware; its pull requests 14532 and 32195.
     """
@@ -93,6 +100,9 @@ class MooncakeCost(RequestRouter):
         balance: a worker whose prefix is longer than the best one divided by this uses its own.
         ttft_s: the objective; a prompt that no worker can serve by then is refused.
 
+    Raises:
+        ValueError: a balance below 1, or an objective that is not above 0.
+
     Source: arXiv 2407.00079 sec. 6, Algorithm 1.
     """
 
@@ -137,6 +147,9 @@ class WeightedScores(RequestRouter):
         queue: weight of the queue, 1 for the shortest and 0 for the longest.
         memory: weight of the free share of KV blocks.
 
+    Raises:
+        ValueError: a negative weight.
+
     Source: llm-d-inference-scheduler @520af47, its default plug-ins and weights; it draws among equals, here the one
     sent fewest requests is taken.
     """
@@ -172,6 +185,9 @@ class DynamoCost(RequestRouter):
         overlap_weight: more helps TTFT and hurts the gaps between tokens; 0 looks at load alone.
         temperature: 0 takes the least cost; above, workers are drawn by the softmax of -cost / (range x temperature).
         rng: draws; needed above temperature 0.
+
+    Raises:
+        ValueError: a weight or temperature that is negative or endless, or a temperature without `rng`.
 
     Source: ai-dynamo's kv-router documentation and its selector, softmax over costs divided by their range.
     """

@@ -87,6 +87,9 @@ class Aged:
     Args:
         workers: as they are; with an age of 0 a router sees them themselves.
         age_s: seconds between two looks.
+
+    Raises:
+        ValueError: an age that is negative or endless.
     """
 
     def __init__(self, workers: Sequence[WorkerView], age_s: float = 0.0) -> None:

@@ -17,6 +17,9 @@ class Sarathi:
     that was admitted last is preempted, if need be itself. With `least_budget` the budget is smaller for later parts
     of a prompt, whose attention takes longer.
 
+    Raises:
+        ValueError: numbers that are no counts, a watermark outside 0 to 1, a least budget above the budget.
+
     Source: A. Agrawal et al., Sarathi-Serve, arXiv 2403.02310; microsoft/sarathi-serve 96f9911, sarathi_scheduler.py.
     """
 

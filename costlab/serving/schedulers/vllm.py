@@ -16,6 +16,9 @@ class VllmV1:
 
     A preempted job loses all that is computed. Nobody is admitted in a step in which somebody was preempted.
 
+    Raises:
+        ValueError: numbers that are no counts, a watermark outside 0 to 1, a budget below `max_running`.
+
     Source: vllm-project/vllm 00024d3, vllm/v1/core/sched/scheduler.py; watermark: pull request 44594; whole prompts:
         pull request 37307.
     """

@@ -122,7 +122,11 @@ class Bins:
 
 @dataclass(frozen=True, eq=False)
 class LengthTable:
-    """Lengths of prompts and answers as counts in bins, together, so that both are drawn as they belong together."""
+    """Lengths of prompts and answers as counts in bins, together, so that both are drawn as they belong together.
+
+    Raises:
+        ValueError: counts that do not fit the bins, are negative, or all 0.
+    """
 
     inputs: Bins  # of prompts
     outputs: Bins  # of answers
