@@ -101,7 +101,7 @@ class PooledService:
 
     def _send_to_dead(self, station: Station) -> None:
         """See to it that somebody notices what comes to a worker that is known to be dead: a router may be late."""
-        if self.breakdowns and not station.alive and not station.worker.alive:
+        if self.breakdowns and not station.works and not station.worker.alive:
             self.breakdowns.notice_later(station)
 
     def _serve(self, job: Job, trip: Trip, station: Station | None, pool: RunningPool) -> None:
