@@ -31,6 +31,10 @@ def planned(args: argparse.Namespace, space: Space, load: Demand, found: Plannin
     told = [_row(each, args, longest) for each in found.plans]
     rows = [*told, *(_refused_row(each) for each in found.refused)]
     lines, notes = _lines(found, args, told), _notes(args, space, found)
+    if args.engine and told and len(load.mixes) > 1:
+        notes.append(
+            f"commands allow {longest:,} tokens, the mean of the longest group: raise it to your longest request"
+        )
     return Answer(rows, _table(told, found), lines, notes, status=int(not found.plans))
 
 

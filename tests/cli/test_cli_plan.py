@@ -159,6 +159,14 @@ def test_a_trace_can_be_sorted(document, run, tmp_path):
     assert document(f"{line} --sort")["inputs"]["requests_per_second"] == pytest.approx(4, rel=1e-6)
 
 
+def test_a_context_length_that_is_a_mean_is_called_one(document):
+    alike, unlike = (
+        document(f"{LINE} --layouts co-located --export vllm {cv}")["notes"] for cv in ("", "--length-cv 1")
+    )
+    assert not any("raise it to your longest" in note for note in alike)
+    assert any("the mean of the longest group: raise it to your longest request" in note for note in unlike)
+
+
 def test_an_absurd_load_ends(run):
     status, out, _ = run(f"{LINE.replace('--rate 10', '--rate 1e9')} --layouts co-located,separated")
     assert status == 1 and "4,096 workers" in out and "1e+09 requests/s" in out
