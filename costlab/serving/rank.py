@@ -224,12 +224,16 @@ class Rank:
         """Take the memory of the job that was admitted last, and put it to the front of the queue."""
         job = next(reversed(self.running))
         self.remove(job)
+        self.forget(job)
+        self.queue(job, front=True)
+        self.preempted.append(job)
+
+    def forget(self, job: Job) -> None:
+        """Take the memory of a job that is not in the batch, which has to be computed anew."""
         self.blocks.give(job)
         job.computed = job.cached = 0
         job.preemptions += 1
         self.preemptions += 1
-        self.queue(job, front=True)
-        self.preempted.append(job)
 
     def advance(self, steps: int, more: int, start_s: float, first_s: float, last_s: float, end_s: float) -> None:
         """Note that so many steps of the batch are over, and take the blocks for those and `more`.

@@ -212,10 +212,19 @@ class Worker:
             self._look()
 
     def keep(self, job: Job) -> None:
-        """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all."""
+        """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all.
+
+        Without a block for its next token it gives back those that it has: two that hold memory may wait for each other.
+        """
         del self.prefilled[job]
         job.prefill_only = False
-        self._await(job, self._rank_of[job])
+        rank = self._rank_of[job]
+        lacking = rank.blocks.lacking(job, self._reserved(job))
+        if rank.blocks.can_take(lacking):
+            rank.blocks.take(job, lacking)
+        else:
+            rank.forget(job)
+        self._await(job, rank)
         self.submit(job)
 
     def take(self, job: Job) -> None:

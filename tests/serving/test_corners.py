@@ -52,6 +52,42 @@ def test_orca_is_given_memory_for_whole_answers_before_caches_come():
     assert [end[:2] for end in ends(requests((0, 100, 100), (0, 100, 100)), layout)] == [(State.FINISHED, 100)] * 2
 
 
+def test_a_prompt_that_stays_where_it_was_read_does_not_hold_memory_that_another_waits_for():
+    """It fills memory beside a cache that comes, lacks a block for its next token, and is in front of it."""
+    run = Run(Recorder())
+    worker = colocated(pool(kv_tokens=312, block_tokens=4, budget=16)).open(run).workers[0]
+    worker.owner = Keeper(run)
+    long, moved = run.arrive(Request(0.0, 200, 60, ())), run.arrive(Request(0.0, 108, 2, ()))
+    long.prefill_only = True
+    worker.submit(long)
+    worker.reserve(moved)
+    run.events.run_before(1.0)
+    assert long.generated == 1 <= long.preemptions
+    moved.computed, moved.generated, moved.first_s, moved.last_s = 108, 1, 0.5, 0.5
+    worker.submit(moved)
+    run.events.run_before(math.inf)
+    assert moved.finished_s < long.finished_s and long.generated == 60
+
+
+class Keeper:
+    """Lets each prompt be decoded where it was read."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def prefilled(self, job, worker):
+        worker.keep(job)
+
+    def finished(self, job, worker):
+        self.run.finish(job)
+
+    def first_token(self, job, worker):
+        pass
+
+    def preempted(self, job, worker):
+        pass
+
+
 @pytest.mark.parametrize("order", ["together", "decode first", "decode last"])
 def test_an_answer_that_fills_memory_to_the_last_token_is_awaited(order):
     layout = separated(pool(), pool(kv_tokens=101, block_tokens=1), LINK, SENT, order=order)
