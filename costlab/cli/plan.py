@@ -30,7 +30,7 @@ from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.export import ENGINES
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.verify import MOST_SIMULATED, plan_serving
-from costlab.serving.plan.workers import Drafting
+from costlab.serving.plan.workers import MOST_DRAFTED, Drafting
 from costlab.serving.plan.workload import Demand, demand, demand_of
 
 
@@ -72,8 +72,12 @@ def _demand(args: argparse.Namespace) -> Demand:
     if args.trace is not None:
         if doubled := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{doubled[0]} is what --trace {args.trace} says; give one of the two")
-        trace = traces.read(args.trace)
+        if args.length_cv:
+            raise ValueError(f"--length-cv is for lengths that are made; --trace {args.trace} has its own")
+        trace = traces.read(args.trace, sort=args.sort)
         return demand_of(trace, hit_rate=args.hit_rate, peak_factor=args.peak_factor, cv=args.arrival_cv)
+    if args.sort:
+        raise ValueError("--sort is for --trace")
     if missing := [name for name, value in given.items() if value is None]:
         raise ValueError(f"give {', '.join(missing)}, or a --trace that has them")
     return demand(
@@ -130,7 +134,11 @@ def _space(args: argparse.Namespace, fitted: Calibration | None) -> Space:
 
 def _draftings(args: argparse.Namespace) -> tuple[Drafting, ...]:
     """Return speculation with one drafted token, two, and so on up to --length."""
+    if args.length > MOST_DRAFTED:
+        raise ValueError(f"--length {args.length} should be at most {MOST_DRAFTED}")
     if args.draft is None:
+        if args.acceptance is not None or args.length != 1:
+            raise ValueError("--acceptance and --length are for --draft")
         return ()
     if args.acceptance is None:
         raise ValueError(f"--draft {args.draft} needs --acceptance: how likely a drafted token is accepted")
@@ -144,7 +152,13 @@ def _draftings(args: argparse.Namespace) -> tuple[Drafting, ...]:
 def _calibrate(args: argparse.Namespace) -> Calibration | None:
     """Return step times fitted to a benchmark's result, and note them as what is assumed; None where none is given."""
     if args.calibrate is None:
+        if args.calibrate_chips is not None:
+            raise ValueError("--calibrate-chips is for --calibrate")
         return None
+    if (args.compute_efficiency, args.memory_efficiency, args.fixed_step_s) != (1, 1, 0):
+        raise ValueError(
+            f"--calibrate {args.calibrate} finds the efficiencies and the seconds of a step: give no others"
+        )
     runs = read_runs(args.calibrate)
     chips = args.calibrate_chips or next((run.chips for run in runs if run.chips), None)
     if chips is None:
@@ -197,6 +211,7 @@ def _add_load(verb: argparse.ArgumentParser) -> None:
         "--output", type=count_arg, dest="output_tokens", metavar="TOKENS", help="of an answer, on average"
     )
     verb.add_argument("--trace", metavar="FILE", help="take rate, lengths and burstiness from a trace instead")
+    verb.add_argument("--sort", action="store_true", help="put its rows in order of time, in memory")
     verb.add_argument(
         "--hit-rate",
         type=share_arg,

@@ -21,9 +21,8 @@ from costlab.explore.prices import bill_parts, blended_price, price_steps, token
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
 from costlab.explore.serving import chunk_tradeoff, interference, queue_wait
-from costlab.explore.serving_diagrams import engine_gantt, request_times, transfer_layers
+from costlab.explore.serving_diagrams import engine_gantt, request_times
 from costlab.explore.serving_live import regime_map, two_layouts
-from costlab.explore.serving_plans import plan_front
 from costlab.explore.serving_published import length_rule, published_gains, transfer_times, watermark_shape
 from costlab.explore.speculative import (
     ACCEPTED_CURVES,
@@ -46,10 +45,9 @@ __all__ = [
     "cache_per_model", "capacity_waste", "chip_pipes", "chunk_tradeoff", "compressor", "decode_flops", "draft_length",
     "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse", "experts_light_up", "experts_touched",
     "first_is_not_all", "gain_by_batch", "hit_curve", "interference", "keeping", "layer_stack", "length_rule",
-    "measured_gains", "more_tokens", "one_round", "plan_front", "prefix_tree", "price_steps", "published_day",
-    "published_gains", "published_lengths", "queue_wait", "read_overlap", "recall_by_distance", "recall_by_ratio",
-    "recall_points", "regime_map", "request_life", "request_times", "ring", "roofline_chart", "store_times",
-    "ten_layers", "three_tiers", "token_costs", "tokens_text", "transfer_layers", "transfer_times", "two_layouts",
-    "two_models", "two_pools", "value", "variant_bias", "watermark_shape", "weights_per_token", "which_limit",
-    "which_ratio", "window_saving",
+    "measured_gains", "more_tokens", "one_round", "prefix_tree", "price_steps", "published_day", "published_gains",
+    "published_lengths", "queue_wait", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
+    "regime_map", "request_life", "request_times", "ring", "roofline_chart", "store_times", "ten_layers", "three_tiers",
+    "token_costs", "tokens_text", "transfer_times", "two_layouts", "two_models", "two_pools", "value", "variant_bias",
+    "watermark_shape", "weights_per_token", "which_limit", "which_ratio", "window_saving",
 ]  # fmt: skip

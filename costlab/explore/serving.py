@@ -314,7 +314,8 @@ def _chunks_said(load: float, names: Sequence[str], runs: Sequence[ServingReport
     growing = f" The queue grows with {' and '.join(grows)}." if grows else ""
     shown = ("512", "2,048", "Orca", "prompts first")
     return Words(
-        f"Time to first token and worst gap by the tokens of a step, at {load:g} requests/s on {WORKERS} workers. "
+        f"Time to first token and worst gap by the tokens of a step, at {load:g} requests/s for {WORKERS} "
+        "workers, of which one is simulated. "
         + " ".join(
             f"{name}: first token {time_text(half)} for half of the requests, {time_text(most)} for 99%, worst gap "
             f"{time_text(gap)} for 99%."

@@ -1,4 +1,4 @@
-"""Diagrams of the chapter `serving`: one request's times, two layouts that ran, a cache that travels.
+"""Diagrams of the chapter `serving`: one request's times, and two layouts that ran.
 
 Chapter: serving
 """
@@ -17,21 +17,9 @@ import numpy as np
 
 from costlab.explore import shapes
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.serving import (
-    ANSWER,
-    CHIPS,
-    LINK_BYTES_S,
-    LINK_S,
-    MODEL,
-    PROMPT,
-    served,
-    served_cost,
-    time_text,
-)
+from costlab.explore.serving import ANSWER, PROMPT, served_cost, time_text
 from costlab.explore.style import COLOURS, colour_key, on
 from costlab.serving import metrics
-from costlab.serving.links import Link, SentBytes
-from costlab.text import bytes_text
 
 #: What `tools/record_timeline.py` stored of two runs of `costlab.nn.serving`.
 TIMELINES = Path(__file__).with_name("serving_timelines.json")
@@ -210,67 +198,3 @@ def _axis(at: Any, end: float, y: float) -> list[str]:
         anchor = "middle" if tick else "start"
         parts.append(shapes.text(at(tick), y + 15, f"{tick:g} s", size=9.5, anchor=anchor))
     return parts
-
-
-# --- a cache that travels ----------------------------------------------------------------------------------------
-
-
-@drawn
-def transfer_layers(link: float = LINK_BYTES_S / 1e9, prompt: int = PROMPT) -> Words:
-    """Draw a prompt's cache sent whole once it is read, and layer by layer while it is read, on one line of time.
-
-    Args:
-        link: GB a second, above 0.
-        prompt: tokens, at least 1.
-
-    Raises:
-        ValueError: a bandwidth or a count out of range.
-    """
-    path, layers = Link(1e9 * link, LINK_S, 0.0), len(served().model.layers)
-    moved = SentBytes.of(MODEL, CHIPS)(prompt)
-    read = served_cost().seconds(served_cost().load(), [(prompt, 0)])
-    whole, each = path.alone_s(moved), moved / layers / path.bandwidth_bytes_s
-    visible = path.visible_s(moved, layers, read)
-    left, right = 2.0, shapes.across() - 4.0
-
-    def at(seconds: float) -> float:
-        return left + (right - left) * seconds / (read + max(whole, visible))
-
-    colour_key([("a layer is computed", COLOURS["miss"]), ("its cache crosses", COLOURS["link"])])
-    parts = list[str]()
-    for top, words in ((14.0, "whole, once the prompt is read"), (84.0, "layer by layer, while it is read")):
-        parts.append(shapes.text(left, top, words, size=10.5, bold=True))
-        for layer in range(layers):
-            parts.append(_slice(at(layer * read / layers), at((layer + 1) * read / layers), top + 6, "miss"))
-    parts.append(shapes.box(at(read), 38, at(read + whole) - at(read), 14, COLOURS["link"]))
-    for start in _starts(layers, read, each):
-        parts.append(_slice(at(start), at(start + each), 108, "link"))
-    parts.append(shapes.line([(at(read), 12), (at(read), 138)], width=1, dash="3 2"))
-    parts.append(shapes.text(at(read) - 3, 66, f"{time_text(whole)} to see", size=10, anchor="end"))
-    parts.append(shapes.text(at(read) - 3, 136, f"{time_text(visible)} to see", size=10, anchor="end"))
-    shapes.diagram("How much of a transfer shows?", 144, parts)
-    return Words(
-        f"A prompt of {prompt:,} tokens is read in {time_text(read)}, layer after layer, {layers} in all. Sent whole "
-        f"over {link:g} GB/s its cache of {bytes_text(moved)} arrives {time_text(whole)} after the prompt is read; "
-        f"sent layer by layer, each while the next is computed, {time_text(visible)} after it.",
-        f"{value(moved, bytes_text(moved), 'serving_moved')} over {value(1e9 * link, f'{link:g} GB/s')}: "
-        f"{value(whole, time_text(whole), 'serving_whole')} after the prompt is read, or "
-        f"{value(visible, time_text(visible), 'serving_visible')} layer by layer. The prompt takes "
-        f"{value(read, time_text(read))}.",
-    )
-
-
-def _starts(layers: int, read_s: float, each_s: float) -> list[float]:
-    """When each layer begins to cross: it is computed, and the one before it has crossed."""
-    starts, free = [], 0.0
-    for layer in range(1, layers + 1):
-        start = max(free, layer * read_s / layers)
-        starts.append(start)
-        free = start + each_s
-    return starts
-
-
-def _slice(start: float, end: float, y: float, colour: str) -> str:
-    """A thin bar that its neighbour does not touch, where there is room."""
-    width = end - start
-    return shapes.box(start, y, max(width - min(0.4, 0.25 * width), 0.25), 14, COLOURS[colour])

@@ -173,8 +173,8 @@ class Breakdowns:
 
     def _notice(self, station: Station) -> None:
         """A worker's death is noticed: whatever waits for it is lost."""
-        station.alive = station.worker.alive
-        for job in [*station.lost, *(() if station.alive else station.waiting)]:
+        station.works = station.worker.alive
+        for job in [*station.lost, *(() if station.works else station.waiting)]:
             self.service.lose(job, "worker lost")
         self.service.grant(station)
 
@@ -203,8 +203,19 @@ class Breakdowns:
         self._at(self._events.now + self.recovery.detection_s, partial(self._notice_lost, wire))
 
     def _notice_lost(self, wire: Wire) -> None:
+        wire.down = wire.outages > 0
+        self._avoid(wire)
         for job in [*wire.lost]:
             self.service.lose(job, "link lost")
+
+    def _avoid(self, wire: Wire) -> None:
+        """Let routers avoid workers whose link is believed to be down, unless those of all the pool are."""
+        wires = self._crossings.wires
+        for end in [end for end, its in wires.items() if its is wire and end is not None]:
+            stations = end.pool.stations
+            down = [station in wires and wires[station].down for station in stations]
+            for station, cut in zip(stations, down, strict=True):
+                station.cut = cut and not all(down)
 
     def _mend(self, wire: Wire) -> None:
         wire.outages -= 1

@@ -101,7 +101,7 @@ class PooledService:
 
     def _send_to_dead(self, station: Station) -> None:
         """See to it that somebody notices what comes to a worker that is known to be dead: a router may be late."""
-        if self.breakdowns and not station.alive and not station.worker.alive:
+        if self.breakdowns and not station.works and not station.worker.alive:
             self.breakdowns.notice_later(station)
 
     def _serve(self, job: Job, trip: Trip, station: Station | None, pool: RunningPool) -> None:
@@ -251,18 +251,18 @@ class PooledService:
     def _arrived(self, wire: Wire, job: Job) -> None:
         trip = self.trips[job]
         trip.transfer = None
-        if self.recovery.transfer_loss and self.run.rng.random() < self.recovery.transfer_loss:
-            wire.failed += 1
-            self.lose(job, "transfer lost")
-            return
         trip.arrived = True
         if job.state is State.MOVING:
             self._deliver(job, trip)
 
     def _deliver(self, job: Job, trip: Trip) -> None:
-        """All has arrived: the blocks where it was read are free, and it decodes."""
-        prefill, decode = trip.prefill, trip.decode
-        assert prefill is not None and decode is not None
+        """All is read and has arrived: the blocks where it was read are free, and it decodes; or it failed."""
+        prefill, decode, wire = trip.prefill, trip.decode, trip.wire
+        assert prefill is not None and decode is not None and wire is not None
+        if self.recovery.transfer_loss and self.run.rng.random() < self.recovery.transfer_loss:
+            wire.failed += 1
+            self.lose(job, "transfer lost")
+            return
         prefill.worker.release(job)
         trip.at_prefill = False
         self.assigned.leave_prefill(trip)

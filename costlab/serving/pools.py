@@ -63,6 +63,7 @@ class Wire:
         self.lost: list[Job] = []  # whose transfers broke, which nobody has noticed yet
         self.due = 0  # number of the event at which something happens on it
         self.outages = 0  # that keep it down
+        self.down = False  # whether it is believed to be
         self.transfers = self.failed = 0
 
 
@@ -91,10 +92,16 @@ class Station:
         self.promised_tokens = 0  # of prompts that will come once decode has room for them
         self.waiting: deque[Job] = deque()  # for blocks here, in order
         self.lost: list[Job] = []  # that were here when it died, or came since, which nobody has noticed yet
-        self.alive = True  # whether it is believed to work
+        self.works = True  # whether it is believed to work
+        self.cut = False  # whether it is avoided, as its link is believed to be down and others' are not
         self.borrowed = False  # whether it does the other pool's work too
         self.foreign = 0  # jobs of the other pool's kind that it has
         self.outages = 0  # that keep it down
+
+    @property
+    def alive(self) -> bool:
+        """Whether it gets requests."""
+        return self.works and not self.cut
 
     @property
     def queued(self) -> int:

@@ -141,7 +141,8 @@ def simulate(
         requests: in order of time, of which one is read ahead; or users who wait for their answers.
         layout: what serves.
         recorder: objective, warm-up, classes, and whether to keep records; None: the plain one.
-        jumps: False takes every decode step by itself; the results are the same up to rounding.
+        jumps: False takes every decode step by itself; the results are the same up to rounding, and to the order in
+            which two workers end a step at exactly the same time.
         seed: of all that is drawn.
         until_s: when to stop, whoever is under way; a run that is over before ends with its last event.
 

@@ -112,12 +112,14 @@ def test_calibrated_from_a_benchmark(document, run, tmp_path):
         for duration, token in ((1000.0, 7.5), (500.0, 8.2))
     ]
     path.write_text("\n".join(map(json.dumps, runs)))
-    line = f"{LINE} --layouts co-located --calibrate {path}"
+    bare = LINE.replace("--compute-efficiency 0.5 --memory-efficiency 0.7", "")
+    line = f"{bare} --layouts co-located --calibrate {path}"
+    assert "give no others" in run(f"{line} --memory-efficiency 0.7")[2]
     assert "give --calibrate-chips" in run(line)[2]
     found = document(f"{line} --calibrate-chips 1")
     assert 0 < found["inputs"]["memory_efficiency"] < 1 and found["inputs"]["fixed_step_s"] > 0
     assert any("numbers fitted to 4 measured times" in note for note in found["notes"])
-    assert "cannot be read" in run(f"{LINE} --calibrate none.json")[2]
+    assert "cannot be read" in run(f"{bare} --calibrate none.json")[2]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,33 @@ def test_the_shortest_requests(change, document):
     line = LINE.replace("--input 1K --output 64", change)
     rows = [row for row in document(line)["rows"] if row["status"] == "plan"]
     assert rows and all(row["simulated"]["met_share"] == 1 for row in rows)
+
+
+def test_answers_of_one_token_have_no_tpot(document):
+    """None that is too long, none that is printed, and none that keeps a plan on the front."""
+    line = LINE.replace("--output 64", "--output 1").replace("--tpot 0.03", "--tpot 1e-9")
+    rows = [row for row in document(line)["rows"] if row["status"] == "plan"]
+    assert [row["layout"] for row in rows] == ["co-located"]
+    assert rows[0]["closed"]["tpot_at_share_s"] is rows[0]["simulated"]["tpot_at_share_s"] is None
+
+
+def test_alike_prompts_have_no_buckets(run):
+    status, out, _ = run(f"{LINE} --layouts buckets,conditional")
+    assert status == 1 and "all uncached prompts are of one length" in out
+
+
+def test_a_run_of_which_nothing_is_left_behind_the_warm_up(run):
+    status, out, _ = run(f"{LINE} --layouts co-located --requests 1")
+    assert status == 1 and "no request came after the warm-up" in out and "nan" not in out
+
+
+def test_a_trace_can_be_sorted(document, run, tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = [f"{i * 37 % 99 / 4},500,20" for i in range(99)]
+    path.write_text("\n".join(["time_s,input_tokens,output_tokens", *rows]))
+    line = LINE.replace("--rate 10 --input 1K --output 64", f"--trace {path} --layouts co-located")
+    assert "time goes back (--sort" in run(line)[2]
+    assert document(f"{line} --sort")["inputs"]["requests_per_second"] == pytest.approx(4, rel=1e-6)
 
 
 def test_an_absurd_load_ends(run):
@@ -180,6 +209,17 @@ def test_speculation_is_an_option(document, run):
         (("llama-3.1-8b", "llama"), "unknown model 'llama'"),
         (("h100-sxm", "h900"), "unknown chip 'h900'"),
         (("h100-sxm", "ascend-910b"), "give --rent"),
+        (("--runs 1", "--runs 1 --cv 1e9"), "cv = 1000000000.0 should be from 0.01 to 100"),
+        (("--runs 1", "--runs 1 --length-cv 1e300"), "length cv = 1e+300 should be from 0 to 100"),
+        (("--rate 10", "--rate 1e-300"), "should be at most 1e+10 s"),
+        (("--step-tokens 512", "--step-tokens 1"), "step tokens = 1 should be at least 2"),
+        (("--tensor-parallel 1", "--tensor-parallel 3"), "tensor_parallel = 3 should divide the heads"),
+        (("--tensor-parallel 1", "--tensor-parallel 16"), "stay within a node of 8 h100-sxm"),
+        (("--runs 1", "--runs 1 --draft mtp --acceptance 0.5 --length 999999999"), "should be at most 64"),
+        (("--runs 1", "--runs 1 --acceptance 0.5"), "--acceptance and --length are for --draft"),
+        (("--runs 1", "--runs 1 --length 2"), "--acceptance and --length are for --draft"),
+        (("--runs 1", "--runs 1 --calibrate-chips 2"), "--calibrate-chips is for --calibrate"),
+        (("--runs 1", "--runs 1 --sort"), "--sort is for --trace"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(change, says, run):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from costlab import catalog, explore, roofline
-from costlab.explore import serving, serving_diagrams, serving_live, serving_plans, serving_published
+from costlab.explore import serving, serving_diagrams, serving_live, serving_published
 from costlab.roofline import Piece, StepCost
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.metrics import Objective, gaps_s
@@ -25,8 +25,6 @@ CATALOG = catalog.tables().serving
     [
         ("request_times", {}),
         ("engine_gantt", {}),
-        ("transfer_layers", {}),
-        ("transfer_layers", {"link": 1.0, "prompt": 128}),
         ("interference", {}),
         ("interference", {"prompt_tokens": 128, "users": 1}),
         ("interference", {"prompt_tokens": 8192, "users": 190}),
@@ -46,10 +44,6 @@ CATALOG = catalog.tables().serving
         ("regime_map", {}),
         ("regime_map", {"prompt": 128, "answer": 2048}),
         ("regime_map", {"prompt": 16_384, "answer": 2}),
-        ("plan_front", {}),
-        ("plan_front", {"load": 1, "ttft_ms": 200, "tpot_ms": 10}),
-        ("plan_front", {"load": 40, "ttft_ms": 5000, "tpot_ms": 100}),
-        ("plan_front", {"tpot_ms": 1}),
     ],
 )
 def test_drawn(name, arguments):
@@ -67,8 +61,6 @@ def test_drawn(name, arguments):
         ("two_layouts", {"load": 41}, "load = 41 should be from 1 to 40"),
         ("two_layouts", {"prefill_workers": 4}, "prefill_workers = 4 should be from 1 to 3"),
         ("regime_map", {"prompt": 64}, "prompt = 64 should be from 128"),
-        ("transfer_layers", {"link": 0}, "above 0"),
-        ("plan_front", {"load": 0}, "rate = 0"),
     ],
 )
 def test_bad_input(name, arguments, words):
@@ -157,19 +149,6 @@ def test_two_published_tables_are_a_set_up_and_a_bandwidth(key, setup_ms, gb_s):
         assert link.alone_s(moved) == pytest.approx(seconds, rel=0.08)
     drawn = [line for line in figures.lines(explore.transfer_times) if line.shape[1] == 9]
     assert any(line[1].tolist() == pytest.approx([1e3 * s for s in table.transfer_s]) for line in drawn)
-
-
-@pytest.mark.parametrize("link", [1.0, 5.0, 50.0])
-def test_layers_cross_while_later_ones_are_computed(link):
-    moved, _, whole, visible, read = figures.numbers(explore.transfer_layers(link))
-    layers = len(serving.served().model.layers)
-    assert moved == serving.PROMPT * layers * 2 * 8 * 128 * 2  # keys and values of 8 heads of 128 bf16 numbers
-    each = moved / layers / (1e9 * link)
-    end = 0.0
-    for layer in range(1, layers + 1):
-        end = max(end, layer * read / layers) + each
-    assert visible == pytest.approx(end - read)
-    assert whole == pytest.approx(serving.LINK_S + moved / (1e9 * link)) and whole > visible
 
 
 # --- what others published ---------------------------------------------------------------------------------------
@@ -269,18 +248,6 @@ def test_the_map_s_cells_are_what_it_tells():
     for key in ("taichi-both", "taichi-separated", "taichi-mixed"):
         values = CATALOG.regimes[key].values
         assert (values["ttft_s"], 1e3 * values["tpot_s"]) in marks
-
-
-def test_plans_are_the_planner_s_and_none_on_the_front_is_beaten():
-    found = serving_plans.plans_for(12.0, 2048, 256, 1.0, 0.025)
-    count, *shown = figures.numbers(explore.plan_front())
-    assert count == len(found.candidates)
-    front = np.array(shown).reshape(-1, 3)  # rent, first token, time per token
-    for rent, _, token in front:
-        assert not [p for p in found.candidates if p.usd_per_hour < rent and p.closed.tpot_s <= token]
-    assert all(a[0] < b[0] and a[2] > b[2] for a, b in pairwise(front))
-    assert "one sequence alone takes 26.1 ms a token, above 25 ms" in explore.plan_front().words.note
-    assert "No plan serves" in explore.plan_front(tpot_ms=1).words.alt
 
 
 # --- the engine's runs -------------------------------------------------------------------------------------------

@@ -182,6 +182,21 @@ def test_a_link_that_never_comes_back_ends_in_errors_not_in_waiting():
     assert report.end_s < 3
 
 
+@pytest.mark.parametrize("end", ["prefill", "decode"])
+def test_once_a_dead_link_is_noticed_nobody_is_sent_behind_it(end):
+    """Only those that were there, or came before it was noticed, are tried again; after the repair all take turns."""
+    trace = requests(*((0.4 * i, 1000, 20) for i in range(60)))
+    sizes = (2, 1) if end == "prefill" else (1, 2)
+    shared_by = "sender" if end == "prefill" else "receiver"
+    pools = [pool(each, "round robin") for each in sizes]
+    for repair_s in (8.0, math.inf):
+        failures = failing(Outage("link", 4.05, end, 0, repair_s))
+        service = walk(trace, separated(*pools, LINK, SENT, shared_by=shared_by, failures=failures))
+        assert service.failures.total() == 1, "of what came every 0.4 s, within 0.5 s"
+        cut = [station.cut for station in service.pools[end == "decode"].stations]
+        assert cut == [repair_s == math.inf, False]
+
+
 def test_without_a_worker_there_is_an_error_at_once():
     report = simulate(requests((0, 100, 5), (5, 100, 5)), colocated(pool(), failing(Outage("worker", 1.0))))
     assert report.accounts.rejected == {"no worker alive": 1} or report.accounts.rejected == {"worker lost": 1}

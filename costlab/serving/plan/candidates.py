@@ -47,7 +47,7 @@ class Figures:
     """What a plan yields at the peak rate, by the closed form or by a simulation."""
 
     ttft_s: float  # time to first token that the objective's share of requests does not exceed
-    tpot_s: float  # time per output token that this share does not exceed
+    tpot_s: float  # time per output token that this share does not exceed; NaN where all answers have one token
     met: float  # share of requests that meet the objective, 0 to 1
     running: float  # mean sequences that decode, on all workers together
     prefill_busy: float  # share of their time that the workers that read prompts spend in steps

@@ -96,7 +96,7 @@ class ClosedForm:
         own = sum(queue.busy(n) * n for queue, n in pairs) / sum(sizes) if pairs else math.nan
         return Figures(
             ttft_s=self.ttft_s(batch, pairs),
-            tpot_s=self.tpot_s(answers, batch, queues, delays),
+            tpot_s=self.tpot_s(answers, batch, queues, delays) if answers.steps else math.nan,
             met=self.meeting(answers, workers, queues, delays)(sizes),
             running=batch.running * workers * answers.worker.ranks,
             prefill_busy=batch.prompts.busy(workers) if batch.prompts and not pairs else own,

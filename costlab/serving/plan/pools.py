@@ -145,7 +145,12 @@ class Answers:
 
     @functools.cached_property
     def tpot_running(self) -> int:
-        """Sequences of a rank at which a step without chunks takes the objective's TPOT; 0 where one alone misses."""
+        """Sequences of a rank at which a step without chunks takes the objective's TPOT; 0 where one alone misses.
+
+        Answers of one token have no TPOT to miss.
+        """
+        if not self.steps:
+            return self.worker.most_running
         return largest(lambda n: self.worker.step_s(n, self.context) <= self.limit_s, self.worker.most_running)
 
     @property

@@ -62,7 +62,6 @@ def _pool(
         kv_tokens(worker, reserve, worker.most_running),
         BLOCK_TOKENS,
         ranks=worker.ranks,
-        choose_rank="turns" if pools[0].name == "decode" else "tokens",  # tokens on their way are not seen yet
         cache=_empty_cache if cached else None,
         chips=worker.deployment.chips,
     )

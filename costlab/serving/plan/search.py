@@ -94,6 +94,9 @@ class _Search:
         for layout in self.space.layouts:
             candidates += [self._candidate(one) for one in self._best([*self._layout(layout, prefill, decode)])]
         candidates.sort(key=lambda c: (c.usd_per_hour, c.chips))
+        if not (candidates or self.refused):
+            alike = "all uncached prompts are of one length, and cannot be parted by it"
+            self._refuse(", ".join(self.space.layouts), Reason("load", alike))
         return SearchOutcome(tuple(candidates), tuple(self.refused), None if candidates else self._infeasible())
 
     def _infeasible(self) -> Reason | None:
@@ -286,7 +289,7 @@ class _Search:
 
     def _limits(self, answers: Answers) -> Reason | None:
         """Why workers of a kind cannot decode this load one by one; the seconds of a token of one alone are noted."""
-        self.least_tpot_s = min(self.least_tpot_s, answers.worker.step_s(1, answers.context))
+        self.least_tpot_s = min(self.least_tpot_s, answers.worker.step_s(1, answers.context) if answers.steps else 0.0)
         return self.reasons.one_by_one(answers)
 
     def _note_alone(self, queue: Prompts) -> None:

@@ -53,8 +53,12 @@ class Space:
     def __post_init__(self) -> None:
         for layout in self.layouts:
             one_of(LAYOUTS, layout, "layout")
-        for budget in (*self.step_tokens, self.prefill_tokens):
-            count(budget, "step tokens")
+        count(self.prefill_tokens, "prefill tokens")
+        for budget in self.step_tokens:
+            if count(budget, "step tokens") < 2:
+                raise ValueError(
+                    f"step tokens = {budget} should be at least 2: a piece of a prompt, and an answer's token"
+                )
         if not 0 <= self.reserve < 1:
             raise ValueError(f"reserve = {self.reserve} should be at least 0 and below 1")
         for chip, rent in self.rents.items():
@@ -77,11 +81,20 @@ class Space:
 
         Dense models gain nothing from several replicas in one worker: they are workers of their own. With experts a
         worker doubles from one group to the first size that holds the weights, and twice beyond.
+
+        Raises:
+            ValueError: no group that the model's heads and the chip's node allow.
         """
         record = catalog.chip(chip)
-        for group in self.tensor_parallel:
-            if group > record.chips_per_node or not _splits(self.loaded, group):
-                continue
+        groups = [group for group in self.tensor_parallel if group <= record.chips_per_node]
+        groups = [group for group in groups if _splits(self.loaded, group)]
+        if not groups:
+            tried = ", ".join(map(str, self.tensor_parallel))
+            raise ValueError(
+                f"tensor_parallel = {tried} should divide the heads of {self.model} and stay within a node of "
+                f"{record.chips_per_node} {chip}"
+            )
+        for group in groups:
             sizes = [1] if not _has_experts(self.loaded) else [2**k for k in range(9)]
             fitting = 0
             for replicas in sizes:

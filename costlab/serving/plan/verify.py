@@ -119,8 +119,8 @@ class _Trials:
         return _Tried(_figures(report, self.objective), self._reason(report), number, short)
 
     def _latency_s(self, candidate: Candidate) -> float:
-        longest = max(mix.output_tokens for mix in self.demand.mixes)
-        return min(candidate.closed.ttft_s, 1e3) + longest * candidate.closed.tpot_s
+        longest = max(mix.decoded_tokens for mix in self.demand.mixes)
+        return min(candidate.closed.ttft_s, 1e3) + (longest * candidate.closed.tpot_s if longest else 0.0)
 
     def _number(self, load: Demand, latency_s: float) -> int:
         """Requests of a run ten times as long as its longest answer."""
@@ -138,7 +138,9 @@ class _Trials:
             )
         if figures.met >= goal.share:
             return None
-        late = figures.ttft_s / goal.ttft_s >= figures.tpot_s / goal.tpot_s
+        if math.isnan(figures.met):
+            return Reason("load", "simulated: no request came after the warm-up, to be held against the objective")
+        late = not figures.tpot_s / goal.tpot_s > figures.ttft_s / goal.ttft_s
         met = f"simulated: {figures.met:.1%} of requests meet the objective, {goal.share:.0%} should"
         if late:
             return Reason("TTFT", f"{met}: TTFT {figures.ttft_s:.3g} s against {goal.ttft_s:.3g} s")
@@ -221,9 +223,13 @@ _Run = Callable[[Sequence[_Trial]], list[_Tried]]
 
 
 def _costs(passed: _Passed) -> tuple[float, float, float]:
-    """What plans are weighed by."""
+    """What plans are weighed by; answers of one token have no TPOT, which counts as 0."""
     candidate, tried = passed
-    return candidate.usd_per_hour, tried.figures.ttft_s, tried.figures.tpot_s
+    return candidate.usd_per_hour, *_times(tried.figures)
+
+
+def _times(figures: Figures) -> tuple[float, float]:
+    return figures.ttft_s, 0.0 if math.isnan(figures.tpot_s) else figures.tpot_s
 
 
 def _try_all(
@@ -259,7 +265,7 @@ def _shortlist(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     cheapest: dict[str, Candidate] = {}
     for candidate in candidates:
         cheapest.setdefault(candidate.layout, candidate)
-    best = front(candidates, lambda each: (each.usd_per_hour, each.closed.ttft_s, each.closed.tpot_s))
+    best = front(candidates, lambda each: (each.usd_per_hour, *_times(each.closed)))
     chosen = list(dict.fromkeys(map(id, [*cheapest.values(), *best])))
     known = {id(candidate): candidate for candidate in candidates}
     return [known[each] for each in chosen[: max(1, most // 2)]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from costlab.arch import Drafter
+from costlab.checks import whole
 from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
 from costlab.roofline.mixed import Chunk
 from costlab.serving.plan.sizing import largest
@@ -17,6 +18,8 @@ from costlab.speculative.theory import expected_tokens
 
 #: Sequences on one rank that a planner considers at most.
 MOST_RUNNING = 4096
+#: Drafted tokens of a round that a planner considers at most.
+MOST_DRAFTED = 64
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Drafting:
     drafter: Drafter  # what proposes tokens
     length: int  # drafted tokens of a round
     acceptance: tuple[float, ...]  # of each drafted position, given that those before it were accepted
+
+    def __post_init__(self) -> None:
+        if not 1 <= whole(self.length, "length") <= MOST_DRAFTED:
+            raise ValueError(f"length = {self.length} should be from 1 to {MOST_DRAFTED} drafted tokens")
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,8 @@ from costlab.traces import Request, Trace, TraceError
 BLOCK_TOKENS = 16
 #: Lengths per axis that a spread distribution is cut into, each with the same share of the requests.
 LEVELS = 4
+#: Coefficients of variation that a load may have: even gaps, and one burst in ten thousand gaps.
+LEAST_CV, MOST_CV = 0.01, 100.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Demand:
         positive(self.rate_per_s, "rate", "requests per second")
         if not 1 <= self.peak_factor < math.inf:
             raise ValueError(f"peak factor = {self.peak_factor} should be a finite number of at least 1")
-        if not 0 < self.cv < math.inf:
-            raise ValueError(f"cv = {self.cv} should be a finite number above 0")
+        if not LEAST_CV <= self.cv <= MOST_CV:
+            raise ValueError(f"cv = {self.cv} should be from {LEAST_CV:g} to {MOST_CV:g}")
         if not math.isclose(sum(mix.share for mix in self.mixes), 1.0, rel_tol=1e-6):
             raise ValueError(f"shares of the mixes sum to {sum(mix.share for mix in self.mixes):g}, not to 1")
 
@@ -159,8 +161,8 @@ def demand(
     """
     if not 0 <= hit_rate <= 1:
         raise ValueError(f"hit rate = {hit_rate} should lie between 0 and 1")
-    if not 0 <= length_cv < math.inf:
-        raise ValueError(f"length cv = {length_cv} should be a finite number of at least 0")
+    if not 0 <= length_cv <= MOST_CV:
+        raise ValueError(f"length cv = {length_cv} should be from 0 to {MOST_CV:g}")
     inputs = _spread(count(input_tokens, "input tokens"), length_cv)
     outputs = _spread(count(output_tokens, "output tokens"), length_cv)
     share = 1 / len(inputs) / len(outputs)
@@ -187,7 +189,7 @@ def demand_of(trace: Trace, *, hit_rate: float = 0.0, peak_factor: float = 1.0, 
     spread = float(gaps.std() / gaps.mean()) if cv is None else cv
     rate = len(gaps) / float(gaps.sum())
     mixes = tuple(Mix(i, o, share, _cached(i, hit_rate)) for i, o, share in _grouped(rows[:, 1], rows[:, 2]))
-    return Demand(rate, mixes, peak_factor, max(spread, 0.01))
+    return Demand(rate, mixes, peak_factor, min(max(spread, LEAST_CV), MOST_CV) if cv is None else cv)
 
 
 def positive(value: float, what: str, unit: str) -> float:
