@@ -355,6 +355,15 @@ def test_no_package_hides_its_own_modules(package):
     assert not hidden, f"{package} binds {hidden} to something else than its modules of that name"
 
 
+@pytest.mark.parametrize("package", ["costlab.serving", "costlab.serving.plan", "costlab.nn.serving"])
+def test_a_package_that_exports_nothing_says_what_its_modules_do(package):
+    """Its docstring is the only map that a newcomer has: each module stands there, and none that is gone."""
+    story = ast.get_docstring(tree(package)).split(">>>")[0]
+    named = set(re.findall(r"`(\w+)`", story))
+    assert submodules(package) <= named
+    assert named <= submodules(package), f"{package} tells of {named - submodules(package)}"
+
+
 def test_hidden_modules_can_be_seen():
     assert {"tiers", "sim", "store"} <= submodules("costlab.cache")
     code = "from a.run import run\nfrom a import store, b as plan\nimport sweeps.x\ndef look(): pass\npools: int = 1"

@@ -7,14 +7,14 @@ the engine that takes steps, many at once where nothing happens between them (`w
 
 Many workers: a layout says which pools there are (`layouts`, with their fields in `rules` and `pools`), a router which
 worker gets a request (`routing`, `buckets`), a link when its cache has moved (`links`, `crossings`), `failures` what
-goes wrong (`breakdowns` brings it about). `pooled` leads each request through all of this, `accounts` checks that none
-is lost. `colocated` is the shortest layout, equal workers in turn, and the one to read first.
+goes wrong (`breakdowns` brings it about). `pooled` leads each request through all of this, `assignments` finds a worker
+for it, `accounts` checks that none is lost.
 
 A run: `simulate` sends requests through a layout; each is a job (`jobs`), and what all parts share, the clock among it,
 is in `run` and `events`. What is measured is defined in `metrics`, written down by `recorder`, `use` and `stability`
 (does the queue grow?), and told by `report`. `plan` looks for the layout that serves a load at the least cost.
 
-Names come from these modules, since `simulate` and `colocated` are called like the modules that they stand in:
+Names are imported from these modules; most uses need no more than a layout, a scheduler, a worker and `simulate`:
 
 >>> from costlab import roofline, traces
 >>> from costlab.serving.layouts import WorkerPool, colocated

@@ -41,7 +41,7 @@ def commands(candidate: Candidate, engine: str, longest_tokens: int, draft: str 
     """
     chosen: EngineName = one_of(ENGINES, engine, "engine")
     write = _vllm if chosen == "vllm" else _sglang
-    lines = [f"# {ENGINES[chosen]}, {candidate.layout}; MODEL is the weights' path or name"]
+    lines = [f"# {ENGINES[chosen]}, {candidate.layout}; MODEL is where the weights lie, or their name"]
     if candidate.threshold_tokens is not None:
         lines.append(f"# router: prompts of more than {candidate.threshold_tokens} uncached tokens to prefill workers")
     for pool in candidate.pools:
