@@ -214,7 +214,7 @@ class Worker:
     def keep(self, job: Job) -> None:
         """Let a job whose prompt was computed here, to be decoded elsewhere, be decoded here after all.
 
-        Without a block for its next token it gives back those that it has: two that hold memory may wait for each other.
+        Without a block for its next token it gives back all blocks: two that hold memory may wait for one another.
         """
         del self.prefilled[job]
         job.prefill_only = False
