@@ -2,14 +2,15 @@
 
 python benchmarks/engine.py [--quick] [--json FILE]
 
-Each process computes on one thread, a coordinator beside them hands out and collects. Layouts take turns.
+Each process computes on one thread, a coordinator beside them hands out and collects. Layouts take turns. Rates follow
+from what a single request takes on this machine, so that the load is the same on a slow one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -19,11 +20,17 @@ from costlab.nn.serving.compare import PIECE, measure_layouts, record_timeline, 
 from costlab.nn.serving.engine import COLOCATED, SEPARATED
 from costlab.nn.speculative import ByteModel, load_family
 
-#: Requests, tokens in and out, and requests a second (None: all at once); and how a row names them.
-LOADS = {
-    "long": ((16, 512, 32, 6.0), "512 in, 32 out, 6 requests/s"),
-    "short": ((16, 32, 96, 6.0), "32 in, 96 out, 6 requests/s"),
-    "burst": ((12, 512, 32, None), "512 in, 32 out, 12 requests at once"),
+#: Requests, tokens in and out, and requests a second from the seconds that a request alone takes: prefill, and a gap.
+LOADS: dict[str, tuple[int, int, int, Callable[[float, float], float] | None]] = {
+    "long": (32, 512, 32, lambda prefill_s, _: 0.7 / prefill_s),
+    "short": (32, 32, 96, lambda _, gap_s: 6 / (96 * gap_s)),
+    "burst": (12, 512, 32, None),
+}
+#: How a row names them.
+WORDS = {
+    "long": "512 in, 32 out, at 70% of what one process can read",
+    "short": "32 in, 96 out, 6 answers at once if each were alone",
+    "burst": "512 in, 32 out, 12 requests at once",
 }
 ROUNDS = 5
 #: What is told of a load: the field, its words, unit and factor, and whether more is better.
@@ -40,16 +47,28 @@ SHOWN = (6, 384, 16, 30.0)  # the load of the recorded timelines
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Separated beside co-located, whole prompts and in pieces; what a transfer takes; and two recorded runs."""
     model = load_family().target
-    for name, (load, words) in LOADS.items():
-        requests = text_load(*((3, 40, 4, None) if options.quick else load))
-        found = measure_layouts(model, requests, 1 if options.quick else ROUNDS)
+    for name, (count, given, asked, rate_of) in LOADS.items():
+        if options.quick:
+            count, given, asked, rate_of = 3, 40, 4, None
+        rounds = 1 if options.quick else ROUNDS
+        rate = None if rate_of is None else rate_of(*alone(model, given, asked))
+        at = {} if rate is None else {"requests_per_s": round(rate, 1)}
+        found = measure_layouts(model, text_load(count, given, asked, rate), rounds)
         ours = asdict(found.pop("separated"))
         for layout, times in found.items():
             for short, (field, what, unit, factor, more) in TOLD.items():
                 values = ours[field] * factor, asdict(times)[field] * factor
                 key = f"{name}-{short}" + ("-pieces" if "pieces" in layout else "")
-                yield Row(key, f"{what}, separated: {words}", PEERS[layout], unit, *values, more=more)
+                yield Row(key, f"{what}, separated: {WORDS[name]}", PEERS[layout], unit, *values, more=more, at=at)
     yield from recorded(model, (2, 40, 3, None) if options.quick else SHOWN)
+
+
+def alone(model: ByteModel, given: int, asked: int) -> tuple[float, float]:
+    """Return the seconds of a prefill, and of a gap, of a request that has both processes for itself."""
+    times = measure_layouts(model, text_load(1, given, asked, None), ROUNDS, {"separated": (SEPARATED, None)})[
+        "separated"
+    ]
+    return times.ttft_s, times.gap_s
 
 
 def recorded(model: ByteModel, load: tuple[int, int, int, float | None]) -> Iterator[Row]:
