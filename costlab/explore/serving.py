@@ -294,7 +294,7 @@ def chunk_tradeoff(load: float = 16.0) -> Words:
     every = [number for numbers, *_ in lines.values() for number in numbers]
     log_axis(axes, "y", [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100], "{:g}".format)
     shown = [name.replace(",", "") if not is_narrow() else _short_name(name) for name in names]
-    axes.set_xticks(range(len(names)), shown, fontsize=9 if is_narrow() else 11)
+    axes.set_xticks(range(len(names)), shown, fontsize=9.5 if is_narrow() else 11)
     axes.set(xlim=(-0.2, len(names) - 0.6), ylim=(0.8 * min(every), 1.3 * max(every)))
     colour_key([(name, COLOURS[colour]) for name, (_, colour, style) in lines.items() if style == "-"], "solid")
     colour_key([(name, COLOURS[colour]) for name, (_, colour, style) in lines.items() if style == "--"], "dashed")
