@@ -20,6 +20,7 @@ import os
 import pickle
 import signal
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -240,7 +241,10 @@ def _on_dask(function: Callable[[Any], Any], points: Sequence[Any], address: str
         with config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
             # A task's result, not scattered data: what is lost with a worker, the scheduler has made again.
             held = client.submit(pickle.loads, pickled, pure=False)
-        running = {client.submit(_attempt, held, point, pure=False): index for index, point in enumerate(points)}
+        # Dask learns by a key's first part how long tasks take. By a common one, a function that is slow would be taken
+        # for one that was quick in an earlier sweep, and all its points be given to the one worker that holds it.
+        name = f"sweep_{uuid.uuid4().hex}"
+        running = {client.submit(_attempt, held, point, key=f"{name}-{i}"): i for i, point in enumerate(points)}
         for future in distributed.as_completed(running, loop=client.loop):
             try:
                 answer = future.result()

@@ -57,7 +57,8 @@ class Cluster:
         return process
 
     def work(self, count):
-        self.workers += [self.start("worker", "--nthreads", "1", "--no-nanny") for _ in range(count)]
+        # two threads: where points go is Dask's own choice, and one that waits for another may share a worker with it
+        self.workers += [self.start("worker", "--nthreads", "2", "--no-nanny") for _ in range(count)]
 
     def kill(self, worker):
         worker.kill()
