@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
@@ -146,6 +147,19 @@ def test_the_same_seed_gives_the_same_run_in_any_process(found):
         trial = _Trial(plan.candidate, 3, 1.1, requests=200)
         sent_trials, sent_trial = pickle.loads(pickle.dumps((trials, trial)))
         assert repr(trials(trial)) == repr(trials(trial)) == repr(sent_trials(sent_trial))
+
+
+def test_a_dask_cluster_plans_the_same():
+    """Its scheduler and worker are threads here, but talk over TCP."""
+    how = {"most_simulated": 2, "requests": 100, "runs": 1}
+    given = space(layouts=("separated",))
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "protocol": "tcp"}
+    with LocalCluster(**options, dashboard_address=None, worker_dashboard_address=None) as cluster:
+        seen = []
+        found = plan_serving(given, LOAD, GOAL, **how, scheduler=cluster.scheduler_address, progress=seen.append)
+        done = cluster.workers[0].state.executed_count
+    assert repr(found) == repr(plan_serving(given, LOAD, GOAL, **how))
+    assert found.plans and done >= sum(seen) > found.simulated
 
 
 def test_what_is_infeasible_is_not_simulated():
