@@ -14,7 +14,7 @@ Chapter: roofline
 """
 
 from costlab.roofline.compiled import speculative_cost, step_cost
-from costlab.roofline.decoding import DecodeLoad, StepLines
+from costlab.roofline.decoding import DecodeLoad
 from costlab.roofline.deployments import Deployment, deployment
 from costlab.roofline.layers import PrefillCost, prefill_cost
 from costlab.roofline.measured import (
@@ -34,7 +34,7 @@ from costlab.roofline.steps import Efficiency, Piece, Step, Term, share_of_exper
 
 __all__ = [
     "FALLBACK", "DayCheck", "DecodeLoad", "Deployment", "Efficiency", "KVRoom", "OutputPriceCheck", "Piece",
-    "PrefillCost", "RatePrediction", "Step", "StepCost", "StepFit", "StepLines", "StepPoint", "Term", "check_day",
+    "PrefillCost", "RatePrediction", "Step", "StepCost", "StepFit", "StepPoint", "Term", "check_day",
     "check_output_price", "deployment", "fit_steps", "ideal_step", "kv_room", "predict_rate", "prefill_cost",
     "published_cost", "rate", "seconds_per_flop_at", "seconds_per_flop_on", "share_of_experts_touched",
     "speculative_cost", "step_cost",

@@ -12,8 +12,9 @@ deployment.
 >>> exact = node.batch_step([roofline.Piece.decode(c) for c in (1000, 2000, 3000)] + [roofline.Piece(512, 256)])
 >>> abs(cost.seconds(load, [(512, 256)]) / exact.seconds - 1) < 1e-12
 True
->>> lines = cost.lines(load)  # of decode steps from here on
->>> abs(lines.total(100) / sum(lines.at(step) for step in range(100)) - 1) < 1e-12
+>>> steps, first_s, rise_s = cost.leading(load, (), 100)  # of decode steps from here on
+>>> load.advance(steps - 1)
+>>> abs(cost.seconds(load) / (first_s + (steps - 1) * rise_s) - 1) < 1e-12
 True
 
 Chapter: serving

@@ -1,13 +1,12 @@
-"""Running sums of the sequences that decode on a replica, and the seconds of their coming steps in closed form."""
+"""Running sums of the sequences that decode on a replica, and the lines on which their coming steps lie."""
 
 from __future__ import annotations
 
 import heapq
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
-#: A step's seconds now, and by how much each later one takes longer.
+#: A term's seconds in the next step, and by how much each later one takes longer. A step takes the largest of several.
 StepLine = tuple[float, float]
 
 
@@ -94,61 +93,28 @@ class DecodeLoad:
 
     @property
     def steps_to_bend(self) -> float:
-        """Decode steps that `StepCost.lines` holds for: until the next sequence passes a bend; infinite without."""
+        """Decode steps that `StepCost.lines_of` holds for: until the next sequence passes a bend; infinite without."""
         return min((bend.steps_left for bend in self.bends), default=math.inf)
 
 
-class StepLines(NamedTuple):
-    """Seconds of coming decode steps: step i takes the largest of several lines, base + slope x i."""
+def in_turn(passes: Sequence[Sequence[StepLine]], share: float = 1.0) -> list[StepLine]:
+    """Return the lines of a share of several passes that follow one another in each step.
 
-    lines: tuple[StepLine, ...]  # of terms and replicas that hide behind one another
+    The sum of two maxima is the largest sum of a line of either; lines that are never the largest are left out.
 
-    @classmethod
-    def in_turn(cls, passes: Sequence[Sequence[StepLine]], share: float = 1.0) -> StepLines:
-        """Return the seconds of a share of several passes that follow one another in each step.
-
-        The sum of two maxima is the largest sum of a line of either; lines that are never the largest are left out.
-
-        Args:
-            passes: the lines of each.
-            share: of a round of all passes that makes up a step.
-        """
-        lines = [(base * share, slope * share) for base, slope in passes[0]]
-        for each in passes[1:]:
-            sums = [(a + base * share, b + slope * share) for a, b in lines for base, slope in each]
-            lines, steepest = [], -math.inf
-            for line in sorted(sums, reverse=True):
-                if line[1] > steepest:
-                    lines.append(line)
-                    steepest = line[1]
-        return cls(tuple(lines))
-
-    def leading(self, steps: int) -> tuple[int, float, float]:
-        """Return how many of the next steps lie on one line, that is their number, their first seconds and their rise.
-
-        Args:
-            steps: how many at most; at least 1.
-        """
-        return lead(self.lines, steps)
-
-    def at(self, step: int) -> float:
-        """Return the seconds of a step, the next one being 0."""
-        return max([base + slope * step for base, slope in self.lines])
-
-    def total(self, steps: int) -> float:
-        """Return the seconds of the next `steps` steps together."""
-        base, slope = max(self.lines)
-        last = steps - 1
-        if len(self.lines) == 1 or base + slope * last >= self.at(last):
-            return steps * base + slope * (steps * last / 2)  # the largest at both ends is the largest between
-        total, step = 0.0, 0
-        while step < steps:
-            base, slope = max(self.lines, key=lambda line: (line[0] + line[1] * step, line[1]))
-            end = min([steps, *(_meet(base - b, s - slope, step) for b, s in self.lines if s > slope)])
-            many = end - step
-            total += many * base + slope * (many * (step + end - 1) / 2)
-            step = end
-        return total
+    Args:
+        passes: the lines of each.
+        share: of a round of all passes that makes up a step.
+    """
+    lines = [(base * share, slope * share) for base, slope in passes[0]]
+    for each in passes[1:]:
+        sums = [(a + base * share, b + slope * share) for a, b in lines for base, slope in each]
+        lines, steepest = [], -math.inf
+        for line in sorted(sums, reverse=True):
+            if line[1] > steepest:
+                lines.append(line)
+                steepest = line[1]
+    return lines
 
 
 def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
@@ -161,10 +127,5 @@ def lead(lines: Sequence[StepLine], steps: int) -> tuple[int, float, float]:
     base, slope = max(lines)
     for b, s in lines if steps > 1 else ():
         if s > slope and base - b < (s - slope) * (steps - 1):
-            steps = _meet(base - b, s - slope, 0)
+            steps = math.floor((base - b) / (s - slope)) + 1  # from there on the steeper one is the higher
     return steps, base, slope
-
-
-def _meet(ahead: float, steeper: float, step: int) -> int:
-    """The first step after `step` at which a line is the higher one: `ahead` lower at 0, and so much steeper."""
-    return max(step, math.floor(ahead / steeper)) + 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.decoding import DecodeLoad, StepLine, StepLines, lead
+from costlab.roofline.decoding import DecodeLoad, StepLine, in_turn, lead
 from costlab.roofline.layers import entries_between
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
@@ -264,29 +264,21 @@ class StepCost:
         drafts_s = sum(draft._pass_s(alone) for draft in cost.drafts)
         return (verify_s + drafts_s) / cost.round_tokens + cost._pass_s(ranks) - verify_s
 
-    def lines(self, *loads: DecodeLoad) -> StepLines:
-        """Return the seconds of the coming steps that only decode, up to the next bend of any load.
+    def lines_of(self, ranks: Sequence[RankWork]) -> list[StepLine]:
+        """Return the lines of the coming steps, each of which reads the next pieces of the same prompts.
 
-        Args:
-            loads: of each replica.
-        """
-        return self.lines_of([(load, ()) for load in loads])
-
-    def lines_of(self, ranks: Sequence[RankWork]) -> StepLines:
-        """Return the seconds of the coming steps, each of which reads the next pieces of the same prompts.
-
-        They hold up to the next bend of any load. With pieces of prompts they hold for the first step, and for later
-        ones where the cost is `even`.
+        A step takes the largest of them. They hold up to the next bend of any load; with pieces of prompts for the
+        first step, and for later ones where the cost is `even`.
 
         Args:
             ranks: what each replica does, as `seconds_of` takes it.
         """
         cost = self._at(max([load.sequences for load, _ in ranks])) if self.larger else self
         if not cost.drafts and cost.round_tokens == 1:
-            return StepLines(tuple(cost._pass_lines(ranks)))
+            return cost._pass_lines(ranks)
         if any(chunks for _, chunks in ranks):
-            return StepLines(((cost.seconds_of(ranks), 0.0),))
-        return StepLines.in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
+            return [(cost.seconds_of(ranks), 0.0)]
+        return in_turn([each._pass_lines(ranks) for each in (*cost.drafts, cost)], 1 / cost.round_tokens)
 
     def leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
         """Return how many of one replica's next steps lie on one line, their first seconds and their rise.
@@ -307,9 +299,7 @@ class StepCost:
         return steps, ahead_s, token_s * sequences  # what leads now and rises most leads to the end
 
     def _leading(self, load: DecodeLoad, chunks: Sequence[Chunk], steps: int) -> tuple[int, float, float]:
-        if self._simple:
-            return lead(self._rank_lines(load, chunks), steps)
-        return self.lines_of(((load, chunks),)).leading(steps)
+        return lead(self._rank_lines(load, chunks) if self._simple else self.lines_of(((load, chunks),)), steps)
 
     @functools.cached_property
     def _simple(self) -> bool:

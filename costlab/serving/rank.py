@@ -252,9 +252,7 @@ class Rank:
             self.steps = over = self.steps + steps
             if steps + more > 1:
                 self.blocks.grow_to(over + more)
-            load.context_tokens += steps * sequences
-            for bend in load.bends:
-                bend.advance(steps)
+            load.advance(steps)
         elif not sequences:
             self.steps = self.blocks.clock  # which may have gone ahead to a step in which nobody decoded
         if self.batch.chunks:

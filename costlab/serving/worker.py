@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from costlab import checks
 from costlab.cache import PrefixCache
+from costlab.roofline.decoding import lead
 from costlab.roofline.mixed import StepCost
 from costlab.serving.blocks import Blocks
 from costlab.serving.events import Events
@@ -431,7 +432,7 @@ class Worker:
 
     def _leading_of_all(self, most: int) -> tuple[int, float, float]:
         """Return how many of the next steps of the slowest rank lie on one line, and that line."""
-        return self.cost.lines_of([rank.work() for rank in self.ranks]).leading(most)
+        return lead(self.cost.lines_of([rank.work() for rank in self.ranks]), most)
 
     def _begin(self, steps: int, first_s: float, rise_s: float) -> None:
         """Begin so many steps, the first of `first_s` seconds, each later one longer by `rise_s`."""

@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from costlab import arch, catalog, roofline
-from costlab.roofline import DecodeLoad, Piece, StepCost, StepLines, StepPoint, step_cost
+from costlab.roofline import DecodeLoad, Piece, StepCost, StepPoint, step_cost
+from costlab.roofline.decoding import in_turn, lead
 from costlab.speculative import plan
 from costlab.speculative.theory import expected_tokens
 
@@ -35,6 +36,11 @@ def loaded(cost, contexts):
 
 def pieces(contexts, chunks, rows=1):
     return [*(Piece.decode(c, rows=rows) for c in contexts), *(Piece(*chunk) for chunk in chunks)]
+
+
+def largest(lines, step=0):
+    """Seconds of a step, the next one being 0, by the lines that it takes the largest of."""
+    return max(base + slope * step for base, slope in lines)
 
 
 # --- batch_step --------------------------------------------------------------------------------------------------
@@ -188,7 +194,8 @@ def test_times_longer_by_a_factor(model):
         cost = step_cost(node)
     load, chunks = loaded(cost, [10, 3000, 50_000]), [(300, 700)]
     assert cost.scaled(1.2).seconds(load, chunks) == pytest.approx(1.2 * cost.seconds(load, chunks), rel=1e-12)
-    assert cost.scaled(1.2).lines(load).total(9) == pytest.approx(1.2 * cost.lines(load).total(9), rel=1e-12)
+    longer, lines = (each.lines_of([(load, ())]) for each in (cost.scaled(1.2), cost))
+    assert np.array(longer) == pytest.approx(1.2 * np.array(lines), rel=1e-12)
     table = roofline.published_cost("distserve-opt-13b-tp1")
     load = loaded(table, [9] * 99)
     assert table.scaled(0.8).seconds(load) == pytest.approx(0.8 * table.seconds(load))
@@ -226,7 +233,7 @@ def test_a_round_of_speculation_is_the_planners(model, drafter, length):
     # V4's open blocks count as half full: 5,000 is 8 tokens beyond a block of 128
     slack = half_an_entry_s(node, length + 1) * 6
     assert cost.seconds(load) * tokens == pytest.approx(found.round_s, rel=1e-12, abs=slack)
-    assert cost.lines(load).at(0) == pytest.approx(cost.seconds(load), rel=1e-12)
+    assert largest(cost.lines_of([(load, ())])) == pytest.approx(cost.seconds(load), rel=1e-12)
     assert cost.even == (length == 0 and not found.deployment.model.key.startswith(("mimo", "deepseek-v4")))
     for each in (cost, step_cost(node, 3)):
         for chunks in ((), ((512, 0),)):
@@ -278,12 +285,10 @@ def test_lines_are_the_steps_up_to_the_next_bend(model, contexts, ranks, steps, 
     cost = step_cost(node, rows)
     loads = [loaded(cost, contexts[rank:] or [7]) for rank in range(ranks)]
     steps = int(min(steps, *(load.steps_to_bend for load in loads)))
-    lines, total = cost.lines(*loads), 0.0
+    lines = cost.lines_of([(load, ()) for load in loads])
     for step in range(steps):
         taken = cost.seconds_of([(load, ()) for load in loads])
-        assert lines.at(step) == pytest.approx(taken, rel=1e-11)
-        total += taken
-        assert lines.total(step + 1) == pytest.approx(total, rel=1e-11)
+        assert largest(lines, step) == pytest.approx(taken, rel=1e-11)
         for load in loads:
             load.advance()
 
@@ -304,11 +309,11 @@ def test_lines_go_on_with_the_next_pieces_of_prompts(model, contexts, pieces, st
     load = loaded(cost, contexts)
     steps = int(min(steps, load.steps_to_bend)) if cost.even else 1
     lines = cost.lines_of([(load, pieces)])
-    found = [lines.leading(steps), cost.leading(load, pieces, steps)]
+    found = [lead(lines, steps), cost.leading(load, pieces, steps)]
     took = []
     for step in range(steps):
         took.append(cost.seconds(load, [(new, prefix + step * new) for new, prefix in pieces]))
-        assert lines.at(step) == pytest.approx(took[-1], rel=1e-11)
+        assert largest(lines, step) == pytest.approx(took[-1], rel=1e-11)
         load.advance()
     for many, first, rise in found:
         assert took[:many] == pytest.approx([first + rise * step for step in range(many)], rel=1e-11)
@@ -321,14 +326,14 @@ PASSES = st.lists(st.lists(LINE, min_size=1, max_size=4), min_size=1, max_size=3
 
 
 @given(passes=PASSES, steps=st.integers(1, 200))
-def test_sums_against_adding_up(passes, steps):
+def test_lines_in_turn_against_adding_up(passes, steps):
     """Also where one term overtakes another on the way, and where passes follow one another in a step."""
-    lines = StepLines.in_turn(passes, 0.5)
-    ends = np.cumsum([sum(max(b + s * i for b, s in each) for each in passes) / 2 for i in range(steps)])
-    assert lines.total(steps) == pytest.approx(ends[-1], rel=1e-11)
-    many, first, rise = lines.leading(steps)
-    assert lines.total(many) == pytest.approx(many * first + rise * many * (many - 1) / 2)
-    assert many == steps or first + rise * many < lines.at(many)
+    lines = in_turn(passes, 0.5)
+    took = [sum(largest(each, step) for each in passes) / 2 for step in range(steps)]
+    assert [largest(lines, step) for step in range(steps)] == pytest.approx(took, rel=1e-11)
+    many, first, rise = lead(lines, steps)
+    assert took[:many] == pytest.approx([first + rise * step for step in range(many)], rel=1e-11)
+    assert many == steps or first + rise * many < largest(lines, many)
 
 
 # --- measured ----------------------------------------------------------------------------------------------------
@@ -341,7 +346,7 @@ def test_fixed_times():
     load.add(10)
     assert cost.seconds(load) == 0.03
     assert cost.seconds(load, [(100, 0)]) == pytest.approx(0.23)
-    assert cost.lines(load).total(4) == pytest.approx(0.12)
+    assert cost.leading(load, (), 4) == (4, 0.03, 0.0)
 
 
 def test_a_linear_table_by_hand():
@@ -364,7 +369,7 @@ def test_published_fits_are_the_sources_formulas(key):
         part = fit.decode if many < 95 else fit.decode_large
         took = part.constant_ms + part.context_ms * 700 * many + part.sequence_ms * many
         assert cost.seconds(load) * 1e3 == pytest.approx(took)
-        assert cost.lines(load).at(0) == cost.seconds(load)
+        assert cost.leading(load, (), 1)[1] == cost.seconds(load)
 
 
 def test_published_fits_by_hand():
