@@ -2,8 +2,8 @@
 
 One table of speeds (`rates`), the time of a step (`steps`) on a deployment (`deployments`), the compute time of a
 prefill layer by layer, fast enough for a simulator (`layers`), and published days and prices recomputed (`published`).
-For a simulator of serving: a step's time from running sums (`mixed`, `decoding`), compiled from a deployment
-(`compiled`) or measured (`measured`), and the tokens of cache that fit (`room`).
+For a simulator of serving: a step's time from running sums (`mixed`, `coefficients`, `decoding`), compiled from a
+deployment (`compiled`) or measured (`measured`), and the tokens of cache that fit (`room`).
 
 >>> from costlab import roofline
 >>> node = roofline.deployment("deepseek-v3", "h800", 32)

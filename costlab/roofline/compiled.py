@@ -28,8 +28,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from costlab.checks import count
+from costlab.roofline.coefficients import Coefficients, ExpertReads
 from costlab.roofline.deployments import Deployment
-from costlab.roofline.mixed import Coefficients, ExpertReads, StepCost
+from costlab.roofline.mixed import StepCost
 
 
 def step_cost(deployment: Deployment, rows: int = 1) -> StepCost:

@@ -17,9 +17,10 @@ from costlab import catalog
 from costlab.arrays import Floats
 from costlab.catalog import DecodeFit, FittedSteps, NodeRate
 from costlab.checks import pick
+from costlab.roofline.coefficients import Chunk
 from costlab.roofline.deployments import deployment
 from costlab.roofline.layers import entries_between
-from costlab.roofline.mixed import Chunk, StepCost
+from costlab.roofline.mixed import StepCost
 from costlab.roofline.steps import Step
 
 # --- a published fit ---------------------------------------------------------------------------------------------

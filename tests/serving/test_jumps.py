@@ -11,7 +11,7 @@ from serving.checked import ask, serve
 from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost, step_cost
-from costlab.roofline.mixed import Coefficients
+from costlab.roofline.coefficients import Coefficients
 from costlab.serving.gaps import WorstGaps
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.lines import seconds_of, steps_before

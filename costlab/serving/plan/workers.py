@@ -12,7 +12,7 @@ from typing import cast
 from costlab.arch import Drafter
 from costlab.checks import whole
 from costlab.roofline import Deployment, KVRoom, StepCost, kv_room, speculative_cost, step_cost
-from costlab.roofline.mixed import Chunk
+from costlab.roofline.coefficients import Chunk
 from costlab.serving.plan.sizing import largest
 from costlab.speculative.theory import expected_tokens
 
