@@ -141,10 +141,6 @@ class Blocks:
             self._residues[start % size] += 1
             self._promise(most - held)
 
-    def growth(self, tokens: int = 1) -> int:
-        """Return the blocks that all growing holders together need for so many further tokens each."""
-        return self._grown(self.clock + tokens) - self._grown(self.clock)
-
     def can_grow(self, tokens: int = 1, spare: int = 0) -> bool:
         """Say whether all growing holders can grow by so many tokens, up to their most, and `spare` blocks remain."""
         if self._promised + spare <= self.total:

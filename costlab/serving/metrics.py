@@ -165,36 +165,16 @@ class Histogram:
             self._spill()
             self._count_values(many)
 
-    def add_rising(self, copies: int, first: float, last: float, steps: int) -> None:
-        """Count `copies` times the `steps` values that lie at equal distances from `first` to `last`.
+    def add_runs(self, runs: Sequence[float]) -> None:
+        """Count runs, flat: copies, first, last, steps, and so on. Each is `copies` times the `steps` values that lie
+        at equal distances from `first` to `last`.
 
         So decode steps that were summed in closed form are counted: each of `copies` sequences sees each step as a gap.
         It costs as much for a thousand steps as for one, and for each bin that the values reach.
         """
-        self.add_runs((copies, first, last, steps))
-
-    def add_runs(self, runs: Sequence[float]) -> None:
-        """Count what `add_rising` takes, many times: copies, first, last, steps, and so on, flat."""
         self._runs += runs
         if len(self._runs) > 4 * self._PENDING:
             self._spill()
-
-    def merge(self, other: Histogram) -> None:
-        """Count what another histogram of the same bins has counted.
-
-        Raises:
-            ValueError: bins of another relative error.
-        """
-        if other.relative_error != self.relative_error:
-            raise ValueError(f"bins of relative error {other.relative_error} do not fit {self.relative_error}")
-        if other._bins is not None:
-            self._spill()
-            other._spill()
-            self._bins = other._bins + (0 if self._bins is None else self._bins)
-            self._note(other._count, other._total, other._least, other._most)
-        else:
-            self.add_many(other._values)
-            self.add_runs(other._runs)
 
     # --- reading -----------------------------------------------------------------------------------------------
 

@@ -56,7 +56,6 @@ class Paged(RuleBasedStateMachine):
         growing = [entry for entry in self.book.values() if entry[2]]
         tokens = min([tokens, *(most - have for have, _, _, most in growing)])
         needed = sum(-(-(have + tokens) // 4) - blocks for have, blocks, _, _ in growing)
-        assert self.blocks.growth(tokens) == needed
         assert self.blocks.can_grow(tokens) == (needed <= self.free())
         assert not self.blocks.can_grow(tokens, spare=self.free() - needed + 1)
         if needed <= self.free():
@@ -95,11 +94,14 @@ def test_what_suffices_for_the_whole_answer_does_not_grow():
     blocks = Blocks(10, 4)
     blocks.take("a", 5)
     blocks.grow_from("a", 8, 20)
-    assert (blocks.held("a"), blocks.growth(12)) == (5, 0)
+    blocks.grow_to(12)
+    assert (blocks.held("a"), blocks.used) == (5, 5)
     blocks.give("a")
     blocks.take("a", 5)
     blocks.grow_from("a", 8, 21)  # one token more: whole blocks beyond its tokens are free for others until then
-    assert (blocks.held("a"), blocks.free, blocks.growth(13)) == (2, 8, 4)
+    assert (blocks.held("a"), blocks.free) == (2, 8)
+    blocks.grow_to(25)
+    assert (blocks.held("a"), blocks.free) == (6, 4)
 
 
 @pytest.mark.parametrize(("total", "size"), [(0, 16), (-1, 16), (10, 0), (1.5, 16), (float("nan"), 16), (10, True)])
@@ -114,7 +116,6 @@ def test_growth_adds_up(tokens, some, more):
     for holder in range(5):
         blocks.take(holder, blocks.needed(tokens + holder))
         blocks.grow_from(holder, tokens + holder, 10_000)
-    together = blocks.growth(some + more)
-    first = blocks.growth(some)
     blocks.grow_to(some)
-    assert first + blocks.growth(more) == together
+    blocks.grow_to(some + more)
+    assert blocks.used == sum(blocks.needed(tokens + holder + some + more) for holder in range(5))

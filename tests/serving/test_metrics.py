@@ -112,8 +112,8 @@ def test_a_stretch_of_steps_counts_like_its_steps(runs):
     """In closed form or one by one: the same values, and in bins the same bins but for values at an edge."""
     kept, binned, each = Histogram(exact=10**6), Histogram(exact=0), Histogram(exact=0)
     for copies, first, factor, steps in runs:
-        kept.add_rising(copies, first, first * factor if steps > 1 else first, steps)
-        binned.add_rising(copies, first, first * factor if steps > 1 else first, steps)
+        kept.add_runs([copies, first, first * factor if steps > 1 else first, steps])
+        binned.add_runs([copies, first, first * factor if steps > 1 else first, steps])
     values = expanded(runs)
     each.add_many(values)
     assert kept.count == binned.count == values.size
@@ -130,26 +130,10 @@ def test_no_step_is_lost_at_a_bins_edge(bin_):
     histogram = Histogram(exact=0)
     edge = histogram.LEAST * math.exp(bin_ * 2 * math.log1p(0.005))
     for last in (np.nextafter(edge, 0), edge, np.nextafter(edge, 1)):
-        histogram.add_rising(1, edge / 2, last, 10)
-        histogram.add_rising(1, last, last, 10)
+        histogram.add_runs([1, edge / 2, last, 10])
+        histogram.add_runs([1, last, last, 10])
     assert histogram.quantile(1) > 0
     assert histogram._bins.sum() == histogram.count == 60
-
-
-def test_histograms_add_up():
-    rng = np.random.default_rng(5)
-    values = rng.exponential(1, 30_000)
-    parts, whole = [Histogram() for _ in range(3)], Histogram()
-    for part, size in zip(parts, np.split(values, [200, 700]), strict=True):
-        part.add_many(size)
-        part.add_rising(3, 0.1, 0.2, 5)
-        whole.add_rising(3, 0.1, 0.2, 5)
-    whole.add_many(values)
-    for part in parts[1:]:
-        parts[0].merge(part)
-    assert dataclasses.astuple(parts[0].distribution()) == pytest.approx(dataclasses.astuple(whole.distribution()))
-    with pytest.raises(ValueError, match=r"0\.02"):
-        whole.merge(Histogram(0.02))
 
 
 def test_an_empty_histogram_has_nothing_to_say():
