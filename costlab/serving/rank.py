@@ -80,14 +80,9 @@ class Rank:
         self._ending: dict[int, list[Job]] = {}  # who
 
     @property
-    def decoding(self) -> int:
-        """Running jobs whose prompt is computed."""
-        return len(self.running) - len(self.prefilling)
-
-    @property
     def decoding_tokens(self) -> int:
-        """Tokens that these take of a step's budget."""
-        return (len(self.running) - len(self.prefilling)) * self.rows
+        """Tokens that the jobs which decode take of a step's budget."""
+        return self.load.sequences * self.rows
 
     @property
     def tokens(self) -> int:
@@ -347,7 +342,7 @@ class Rank:
         """Raise AssertionError unless the sums are those of the jobs."""
         self.blocks.check()
         decoding = [job for job in self.running if job not in self.prefilling]
-        assert len(decoding) == self.decoding
+        assert len(decoding) == self.load.sequences
         context = sum(job.computed + 1 + self.tokens_of(job) - job.generated for job in decoding)
         assert context == self.load.context_tokens, f"context {self.load.context_tokens}, should be {context}"
         pending = sum(job.left for job in (*self.waiting, *self.prefilling))
