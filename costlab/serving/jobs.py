@@ -42,7 +42,6 @@ class Job:
     finished_s: float = math.nan  # when it finished, or was given up
     worst_gap_s: float = 0.0  # longest time between two of its tokens
     entered_s: float = math.nan  # when it came to its present worker
-    reason: str = ""  # why it was rejected
     ends: int = field(default=0, repr=False)  # while it decodes: its rank's count of steps at its last token
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -29,12 +28,11 @@ class Run:
     def __init__(self, recorder: Recorder, jumps: bool = True, rng: np.random.Generator | None = None) -> None:
         self.recorder, self.jumps = recorder, jumps
         self.rng = rng or np.random.default_rng(0)
-        self._kind = recorder.classes.index if recorder.classes else None
+        self._kind = recorder.classes.index if recorder.classes else lambda request: 0
         self.events = Events()
         self.live: dict[Job, None] = {}  # have arrived and are not at their end
         #: Told of each job that has come to its end: a source whose users wait for their answers.
         self.after_end: Callable[[Job], None] | None = None
-        self.ended: Counter[State] = Counter()  # how many have come to each end
         self._latest_s = 0.0
 
     @property
@@ -80,39 +78,29 @@ class Run:
             request.input_tokens,
             request.output_tokens,
             worst_s,
-            self._kind(request) if self._kind else 0,
+            self._kind(request),
         )
-        if self.after_end:
-            self.after_end(job)
 
     def reject(self, job: Job, reason: str) -> None:
         """Write down that a job is refused or given up."""
         self._end(job, State.REJECTED)
-        job.reason = reason
-        kind = self._kind(job.request) if self._kind else 0
-        self.recorder.reject(reason, job.request.time_s, self.now, _first(job), job.generated, kind)
-        if self.after_end:
-            self.after_end(job)
+        self.recorder.reject(reason, job.request.time_s, self.now, _first(job), job.generated, self._kind(job.request))
 
     def cancel(self, job: Job) -> None:
         """Write down that a job's user has left; whoever has the job takes it from its worker."""
         self._end(job, State.CANCELLED)
         self.recorder.cancel(job.request.time_s, self.now, _first(job), job.generated)
-        if self.after_end:
-            self.after_end(job)
 
     def expire(self, job: Job) -> None:
         """Write down that a job's deadline has passed; whoever has the job takes it from its worker."""
         self._end(job, State.EXPIRED)
-        kind = self._kind(job.request) if self._kind else 0
-        self.recorder.expire(job.request.time_s, self.now, _first(job), job.generated, kind)
-        if self.after_end:
-            self.after_end(job)
+        self.recorder.expire(job.request.time_s, self.now, _first(job), job.generated, self._kind(job.request))
 
     def _end(self, job: Job, state: State) -> None:
         del self.live[job]
         job.state, job.finished_s = state, self.now
-        self.ended[state] += 1
+        if self.after_end:
+            self.after_end(job)
 
     def among(self, state: State) -> Iterable[tuple[float, float | None]]:
         """Return arrival and first token of the jobs in a state that are not at their end."""

@@ -401,7 +401,7 @@ class Worker:
 
     def _finish(self, job: Job, now: float) -> None:
         self._go(job)
-        job.finished_s = job.last_s = now
+        job.last_s = now
         self.owner.finished(job, self)
 
     def _plan(self) -> None:

@@ -30,6 +30,7 @@ class Service:
     run: Run
     workers: list
     move_s: float | None = None  # seconds of a transfer from the first worker to the next; None: nothing moves
+    finishes: int = 0  # jobs whose last token is there
     first_tokens: Counter = field(default_factory=Counter)
     jobs: list = field(default_factory=list)
 
@@ -74,6 +75,7 @@ class Service:
         self.first_tokens[job] += 1
 
     def finished(self, job, worker):
+        self.finishes += 1
         self.run.finish(job)
 
     def preempted(self, job, worker):
@@ -95,7 +97,7 @@ class Service:
         where[State.MOVING] = len({job for worker in self.workers for job in (*worker.awaiting, *worker.prefilled)})
         recorder = run.recorder
         assert Counter(job.state for job in run.live) == +where
-        ended = run.ended[State.FINISHED] + sum(recorder.rejected.values()) + recorder.cancelled + recorder.expired
+        ended = self.finishes + sum(recorder.rejected.values()) + recorder.cancelled + recorder.expired
         assert recorder.arrived == ended + sum(where.values())
 
 

@@ -1,6 +1,5 @@
 """What is measured of a request, how it is kept, and whether a growing queue is told from a long one."""
 
-import dataclasses
 import itertools
 import json
 import math

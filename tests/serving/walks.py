@@ -1,6 +1,7 @@
 """Small services to test, walked event by event with all accounts checked at each."""
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -51,8 +52,8 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
     Each request ends once, nothing happens for more than a simulated day after the last arrival, and idle memory is
     free.
     """
-    run = Run(Recorder(), jumps, np.random.default_rng(seed))
-
+    run, ended = Run(Recorder(), jumps, np.random.default_rng(seed)), Counter()
+    run.after_end = lambda job: ended.update([job.state])
     at = run.events.at
 
     def watched(time_s, action, last=False):
@@ -77,8 +78,8 @@ def walk(trace, layout, seed=0, check=True, jumps=True, each=None):
             service.check()
     run.events.run_before(math.inf)
     assert not run.live
-    assert sum(run.ended.values()) == len(trace)
-    assert run.ended[State.REJECTED] == sum(run.recorder.rejected.values())
+    assert ended.total() == len(trace)
+    assert ended[State.REJECTED] == sum(run.recorder.rejected.values())
     for worker in service.workers:
         assert all(rank.blocks.used == 0 for rank in worker.ranks)
         assert not worker.jobs
