@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costlab.arrays import ArrayLike, Floats, Ints
+from costlab.arrays import ArrayLike, Bools, Floats, Ints
 
 #: Shares at which distributions are printed.
 SHARES = (0.5, 0.9, 0.95, 0.99, 0.999)
@@ -96,7 +96,11 @@ class Objective:
 
     def met(self, ttft_s: float, tpot_s: float, worst_gap_s: float = math.nan) -> bool:
         """Return whether a request meets it; an answer of one token has no TPOT (NaN) and cannot miss it."""
-        return not (ttft_s > self.ttft_s or tpot_s > self.tpot_s or worst_gap_s > self.worst_gap_s)
+        return not self.missed(ttft_s, tpot_s, worst_gap_s)
+
+    def missed(self, ttft_s: Floats | float, tpot_s: Floats | float, worst_gap_s: Floats | float) -> Bools | bool:
+        """Return whether a request, or each of many, misses it."""
+        return (ttft_s > self.ttft_s) | (tpot_s > self.tpot_s) | (worst_gap_s > self.worst_gap_s)
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ class Recorder:
         #: What `gaps` was given and is not counted yet, flat; whoever has much to count may add to it.
         self.gap_runs: list[float] = []
         self._measure_from_s = math.nan
-        self._tallies = [_Tally(relative_error) for _ in (classes.names if classes else ())]
-        self._whole = _Tally(relative_error)
+        self._tallies = [_Tally(name, relative_error) for name in (classes.names if classes else ())]
+        self._whole = _Tally("all", relative_error)
         self._rows: list[float] = []  # flat, `_FIELDS` a request
         self._kept: list[Floats] | None = [] if records else None
         self._levels = Levels()
@@ -306,16 +306,13 @@ class Recorder:
             last_arrival_s=self.last_arrival_s,
             end_s=end_s,
             warm_up_s=self.warm_up_s,
-            overall=self._whole.report("all"),
+            overall=self._whole.report(),
             gaps=self.gap_histogram.distribution(),
             latency_sum_s=self.latency_sum_s,
             area_s=self._levels.area_s(end_s - self.start_s),
             stability=self._levels.growth(arrivals_s, not self._answering.quantile(0.9) > SETTLED * arrivals_s),
             objective=self.objective,
-            classes=tuple(
-                tally.report(name)
-                for name, tally in zip(self.classes.names if self.classes else (), self._tallies, strict=True)
-            ),
+            classes=tuple(tally.report() for tally in self._tallies),
             pools=tuple(pools),
             links=tuple(links),
             failures=dict(failures or {}),
@@ -339,7 +336,8 @@ class Recorder:
 class _Tally:
     """The distributions of one class."""
 
-    def __init__(self, relative_error: float) -> None:
+    def __init__(self, name: str, relative_error: float) -> None:
+        self.name = name
         self.ttft, self.tpot, self.worst_gap, self.latency = (Histogram(relative_error) for _ in range(4))
         self.requests = self.input_tokens = self.output_tokens = self.judged = self.met = 0
 
@@ -352,18 +350,17 @@ class _Tally:
         self.requests += len(rows)
         self.input_tokens += int(given.sum())
         self.output_tokens += int(output.sum())
-        missed = (ttft > objective.ttft_s) | (tpot > objective.tpot_s) | (worst > objective.worst_gap_s)
         self.judged += len(rows)
-        self.met += len(rows) - int(missed.sum())
+        self.met += len(rows) - int(np.sum(objective.missed(ttft, tpot, worst)))
         self.ttft.add_many(ttft)
         self.latency.add_many(latency)
         self.tpot.add_many(tpot[several])
         self.worst_gap.add_many(worst[~np.isnan(worst)])
 
-    def report(self, name: str) -> ClassReport:
+    def report(self) -> ClassReport:
         """Return what was counted."""
         return ClassReport(
-            name,
+            self.name,
             self.requests,
             self.input_tokens,
             self.output_tokens,
