@@ -35,7 +35,14 @@ def count_text(number: float) -> str:
 
 def usd_text(amount: float) -> str:
     """Return an amount as people read it, to three digits: $0.0036, $0.87, $3.36."""
-    return _cents(f"{amount:,.0f}" if amount >= 1000 else f"{float(f'{amount:.3g}'):.10f}".rstrip("0").rstrip("."))
+    return _cents(digits_text(amount))
+
+
+def digits_text(number: float) -> str:
+    """Return a number to three digits, without an exponent; – where there is none."""
+    if math.isnan(number):
+        return "–"
+    return f"{number:,.0f}" if number >= 1000 else f"{float(f'{number:.3g}'):.10f}".rstrip("0").rstrip(".")
 
 
 def list_text(amount: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from costlab.serving.metrics import Distribution, Objective
 from costlab.serving.stability import Stability
-from costlab.text import Table, bytes_text, cell, plain
+from costlab.text import Table, bytes_text, cell, digits_text, plain
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class ServingReport:
         shown = {"mean": mean, **{name: getattr(spread, key) for name, key in _SHOWN.items()}}
         return {
             "seconds": what,
-            **{head: None if value is None else seconds_text(value) for head, value in shown.items()},
+            **{head: None if value is None else digits_text(value) for head, value in shown.items()},
         }
 
     def _set(self) -> str:
@@ -257,7 +257,7 @@ class ServingReport:
         return {"TTFT": objective.ttft_s, "TPOT": objective.tpot_s, "worst gap": objective.worst_gap_s}
 
     def _goodput(self) -> str:
-        asked = ", ".join(f"{name} {seconds_text(v)} s" for name, v in self._limits().items() if math.isfinite(v))
+        asked = ", ".join(f"{name} {digits_text(v)} s" for name, v in self._limits().items() if math.isfinite(v))
         if not self.overall.judged:
             return f"no request that arrived after the warm-up came to its end, to be held against {asked}"
         rate = self.goodput_per_s
@@ -270,7 +270,7 @@ class ServingReport:
         """Say what kept every request from meeting the objective."""
         spreads = {"TTFT": self.overall.ttft, "TPOT": self.overall.tpot, "worst gap": self.overall.worst_gap}
         beyond = [
-            f"the shortest {name} is {seconds_text(spreads[name].least)} s"
+            f"the shortest {name} is {digits_text(spreads[name].least)} s"
             for name, limit in self._limits().items()
             if spreads[name].least > limit
         ]
@@ -327,23 +327,16 @@ _SHOWN: Mapping[str, str] = {
 _TIMES = ("start_s", "last_arrival_s", "end_s", "span_s", "warm_up_s")
 
 
-def seconds_text(seconds: float) -> str:
-    """Return a time in seconds to three digits, without an exponent; – where there is none."""
-    if math.isnan(seconds):
-        return "–"
-    return f"{seconds:,.0f}" if seconds >= 1000 else f"{float(f'{seconds:.3g}'):.10f}".rstrip("0").rstrip(".")
-
-
 def _class_row(each: ClassReport) -> dict[str, Any]:
     return {
         "class": each.name,
         "requests": each.requests,
         "input tokens": each.input_tokens,
         "output tokens": each.output_tokens,
-        "TTFT p50 (s)": seconds_text(each.ttft.p50),
-        "p99 (s)": seconds_text(each.ttft.p99),
-        "TPOT p50 (s)": seconds_text(each.tpot.p50),
-        "TPOT p99 (s)": seconds_text(each.tpot.p99),
+        "TTFT p50 (s)": digits_text(each.ttft.p50),
+        "p99 (s)": digits_text(each.ttft.p99),
+        "TPOT p50 (s)": digits_text(each.tpot.p50),
+        "TPOT p99 (s)": digits_text(each.tpot.p99),
         "met": "–" if math.isnan(each.attainment) else f"{each.attainment:.1%}",
     }
 
