@@ -120,11 +120,15 @@ class Deployment:
         Raises:
             ValueError: a context below 1.
         """
-        kept = float(self.model.kv_bytes(context, self.tensor_parallel).resident)
+        split = self.tensor_parallel
+        return sum(n * float(model.kv_bytes(context, split).resident) for n, model in self.caching)
+
+    @property
+    def caching(self) -> list[tuple[int, Model]]:
+        """How many of each model keep a cache of every sequence: the model, and the drafter's modules."""
         if self.drafter is None or self.drafter.model is None:
-            return kept
-        drafts = float(self.drafter.model.kv_bytes(context, self.tensor_parallel).resident)
-        return kept + self.drafter.modules * drafts
+            return [(1, self.model)]
+        return [(1, self.model), (self.drafter.modules, self.drafter.model)]
 
     def max_batch(self, context: int) -> int:
         """Return the sequences of `context` tokens that fit beside the weights, on all replicas together.
@@ -134,7 +138,7 @@ class Deployment:
         Raises:
             ValueError: a context below 1.
         """
-        return self.replicas * max(0, math.floor(self._free_bytes / self.cache_bytes_per_chip(context)))
+        return self.replicas * max(0, math.floor(self.free_bytes_per_chip / self.cache_bytes_per_chip(context)))
 
     def check_room(self, batch: int, context: int) -> None:
         """Refuse a batch that memory does not hold.
@@ -148,12 +152,12 @@ class Deployment:
             raise ValueError(
                 f"batch {batch} of {context} tokens does not fit on {self.chips} {self.chip.name}, at most {fits} "
                 f"would: beside {self.weight_bytes_per_chip / 1e9:.4g} GB of weights a chip has "
-                f"{max(0.0, self._free_bytes) / 1e9:.4g} GB free, and a sequence keeps "
+                f"{max(0.0, self.free_bytes_per_chip) / 1e9:.4g} GB free, and a sequence keeps "
                 f"{self.cache_bytes_per_chip(context) / 1e9:.4g} GB on each chip of its replica"
             )
 
     @property
-    def _free_bytes(self) -> float:
+    def free_bytes_per_chip(self) -> float:
         """Usable memory of a chip beside the weights; negative where they do not fit."""
         return self.usable_bytes_per_chip - self.weight_bytes_per_chip
 

@@ -69,12 +69,11 @@ def kv_room(deployment: Deployment) -> KVRoom:
         ValueError: weights that do not fit; the message names the bytes.
     """
     deployment.require_fit()
-    kept = [(1, deployment.model)]
-    if deployment.drafter is not None and deployment.drafter.model is not None:
-        kept.append((deployment.drafter.modules, deployment.drafter.model))
-    parts = [(n * growing, n * full) for n, model in kept for growing, full in _kept(model, deployment.tensor_parallel)]
-    free = deployment.usable_bytes_per_chip - deployment.weight_bytes_per_chip
-    return KVRoom(max(0.0, free), sum(growing for growing, _ in parts), sum(full for _, full in parts))
+    split = deployment.tensor_parallel
+    parts = [(n * growing, n * full) for n, model in deployment.caching for growing, full in _kept(model, split)]
+    return KVRoom(
+        max(0.0, deployment.free_bytes_per_chip), sum(growing for growing, _ in parts), sum(full for _, full in parts)
+    )
 
 
 def _kept(model: Model, tensor_parallel: int) -> list[tuple[float, float]]:
