@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from costlab.arrays import Floats, Ints
-from costlab.catalog.workloads import workloads
+from costlab.catalog.workloads import MixtureRecord, WorkloadRecord, workloads
 from costlab.checks import count, pick
 
 #: Requests whose lengths and gaps are drawn at a time.
@@ -176,11 +176,22 @@ class LengthTable:
 
 
 def lengths_of(name: str) -> LengthTable:
-    """Return the lengths of a trace in `catalog/workloads.toml`, e.g. `lengths_of("azure-conv")`.
+    """Return the lengths of a trace in `catalog/workloads.toml`, or of a service's clients together.
+
+    For example `lengths_of("azure-conv")`, `lengths_of("m-large")`.
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    found = pick(workloads().workloads, name, "workload")
+    stored = workloads()
+    records: dict[str, WorkloadRecord | MixtureRecord] = {**stored.workloads, **stored.mixtures}
+    found = pick(records, name, "workload")
     inputs, outputs = Bins(found.input_upto, found.input_means), Bins(found.output_upto, found.output_means)
-    return LengthTable(inputs, outputs, np.array(found.counts, dtype=np.float64))
+    return LengthTable(inputs, outputs, _counts(found))
+
+
+def _counts(found: WorkloadRecord | MixtureRecord) -> Floats:
+    if isinstance(found, WorkloadRecord):
+        return np.array(found.counts, dtype=np.float64)
+    shares, given, made = (np.array([getattr(c, each) for c in found.clients]) for each in ("share", "input", "output"))
+    return np.asarray((shares[:, None] * given).T @ made)  # each client's prompts and answers are independent
