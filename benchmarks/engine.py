@@ -9,7 +9,6 @@ from what a single request takes on this machine, so that the load is the same o
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
@@ -17,7 +16,7 @@ import numpy as np
 from peers import Row, beside, main
 
 from costlab.nn.serving.compare import PIECE, measure_layouts, record_timeline, text_load
-from costlab.nn.serving.engine import COLOCATED, SEPARATED
+from costlab.nn.serving.engine import SEPARATED
 from costlab.nn.speculative import ByteModel, load_family
 
 #: Requests, tokens in and out, and requests a second from the seconds that a request alone takes: prefill, and a gap.
@@ -41,11 +40,11 @@ TOLD = {
     "rate": ("tokens_per_s", "tokens emitted", "tokens/s", 1.0, True),
 }
 PEERS = {"co-located": "co-located", "co-located, in pieces": f"co-located, prompts in pieces of {PIECE}"}
-SHOWN = (6, 384, 16, 30.0)  # the load of the recorded timelines
+MOVED = 384  # tokens of the prompts whose keys and values are copied
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Separated beside co-located, whole prompts and in pieces; what a transfer takes; and two recorded runs."""
+    """Separated beside co-located, whole prompts and in pieces; and what a transfer takes."""
     model = load_family().target
     for name, (count, given, asked, rate_of) in LOADS.items():
         if options.quick:
@@ -60,7 +59,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
                 values = ours[field] * factor, asdict(times)[field] * factor
                 key = f"{name}-{short}" + ("-pieces" if "pieces" in layout else "")
                 yield Row(key, f"{what}, separated: {WORDS[name]}", PEERS[layout], unit, *values, more=more, at=at)
-    yield from recorded(model, (2, 40, 3, None) if options.quick else SHOWN)
+    yield transfer(model, 40 if options.quick else MOVED)
 
 
 def alone(model: ByteModel, given: int, asked: int) -> tuple[float, float]:
@@ -71,24 +70,15 @@ def alone(model: ByteModel, given: int, asked: int) -> tuple[float, float]:
     return times.ttft_s, times.gap_s
 
 
-def recorded(model: ByteModel, load: tuple[int, int, int, float | None]) -> Iterator[Row]:
-    """Yield a transfer beside the prefill before it, and both layouts' timelines, for a picture."""
-    requests = text_load(*load)
-    runs = {
-        name: record_timeline(model, requests, roles)
-        for name, roles in (("separated", SEPARATED), ("co-located", COLOCATED))
-    }
-    done = runs["separated"]["activities"]
+def transfer(model: ByteModel, tokens: int) -> Row:
+    """Return a transfer beside the prefill before it: the medians of a few requests."""
+    done = record_timeline(model, text_load(6, tokens, 16, 30.0))["activities"]
     seconds = [
         float(np.median([end - start for _, each, start, end, _ in done if each == kind]))
         for kind in ("transfer", "prefill")
     ]
-    what = f"copying the keys and values of {load[1]} tokens to another process"
-    yield beside("transfer", what, "prefill of these tokens", seconds)
-    ends = [1e3 * max(end for *_, end, _ in run["activities"]) for run in runs.values()]
-    text = {name: json.dumps(run, separators=(",", ":")) for name, run in runs.items()}  # lists of lists on one line
-    figure = f"{load[0]} requests of {load[1]} in, {load[2]} out, recorded once, separated: the last token"
-    yield Row("timeline", figure, "co-located", "ms", *ends, at=text)
+    what = f"copying the keys and values of {tokens} tokens to another process"
+    return beside("transfer", what, "prefill of these tokens", seconds)
 
 
 if __name__ == "__main__":

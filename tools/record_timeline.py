@@ -8,7 +8,6 @@ Of several tries the one is kept whose last tokens come soonest: what else the m
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from costlab.explore.serving_diagrams import TIMELINES
 from costlab.nn.serving.compare import record_timeline, text_load
 from costlab.nn.serving.engine import COLOCATED, SEPARATED
 from costlab.nn.speculative import load_family
+from costlab.serving.metrics import worst_gap_s
 
 LAYOUTS = {"together": COLOCATED, "apart": SEPARATED}
 DIGITS = 4  # of seconds that are stored
@@ -55,9 +55,7 @@ def _short(run: Mapping[str, Any]) -> dict[str, Any]:
             [round(each["arrival_s"], DIGITS), *(round(each["token_s"][place], DIGITS) for place in (0, -1))]
             for each in run["requests"]
         ],
-        "worst_gap_s": [
-            round(max(b - a for a, b in itertools.pairwise(each["token_s"])), DIGITS) for each in run["requests"]
-        ],
+        "worst_gap_s": [round(worst_gap_s(each["token_s"]), DIGITS) for each in run["requests"]],
         "activities": [
             [worker, kind[0], round(start, DIGITS), round(end, DIGITS), places]
             for worker, kind, start, end, places in run["activities"]

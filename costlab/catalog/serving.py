@@ -87,7 +87,7 @@ class ServingObjective:
 
 @dataclass(frozen=True)
 class SplitCluster:
-    """A cluster whose machines prefill or decode, against one whose machines do both."""
+    """A cluster whose machines, of 8 chips each, prefill or decode, against one whose machines do both."""
 
     design: str  # its name in the source
     workload: str  # what it was sized for
@@ -98,13 +98,12 @@ class SplitCluster:
     read: ReadIn  # where the figures were read
     source: str  # where they stand
     date: date  # day of publication; second hand: day they were read
-    chips_per_machine: int = 8  # in each
     requests_s: float | None = None  # load that it serves, where named
     both_machines: int | None = None  # machines that serve the same load where each does both, of the prefill chip
     note: str = ""  # what a reader should know
 
     def __post_init__(self) -> None:
-        _above_zero(self, "prefill_machines", "decode_machines", "chips_per_machine")
+        _above_zero(self, "prefill_machines", "decode_machines")
         if self.both_machines is not None and not (self.both_machines >= 1 and self.requests_s):
             raise ValueError(f"both_machines = {self.both_machines} should be at least 1 and needs requests_s")
 

@@ -44,8 +44,8 @@ class WorkloadRecord:
     note: str = ""  # what a reader should know
 
     def __post_init__(self) -> None:
-        _check_bins(self.input_upto, self.input_means, "input")
-        _check_bins(self.output_upto, self.output_means, "output")
+        check_bins(self.input_upto, self.input_means, "bins of prompts")
+        check_bins(self.output_upto, self.output_means, "bins of answers")
         if {len(row) for row in self.counts} != {len(self.output_upto)} or len(self.counts) != len(self.input_upto):
             raise ValueError(f"counts should have {len(self.input_upto)} rows of {len(self.output_upto)}")
         if (found := sum(map(sum, self.counts))) != self.requests:
@@ -91,8 +91,8 @@ class MixtureRecord:
     note: str = ""  # what a reader should know
 
     def __post_init__(self) -> None:
-        _check_bins(self.input_upto, self.input_means, "input")
-        _check_bins(self.output_upto, self.output_means, "output")
+        check_bins(self.input_upto, self.input_means, "bins of prompts")
+        check_bins(self.output_upto, self.output_means, "bins of answers")
         if len(self.hourly) != 24 or not math.isclose(sum(self.hourly), 24, rel_tol=0.001):
             raise ValueError(f"hourly = {self.hourly} should be 24 numbers of mean 1")
         for client in self.clients:
@@ -125,9 +125,19 @@ def workloads(path: Path = _FILE) -> Workloads:
     )
 
 
-def _check_bins(upto: Sequence[int], means: Sequence[float], what: str) -> None:
-    if len(upto) != len(means) or not upto or upto[0] < 1 or any(b <= a for a, b in itertools.pairwise(upto)):
-        raise ValueError(f"{what}_upto should be rising whole numbers, with a mean each, got {upto} and {means}")
+def check_bins(upto: Sequence[int], means: Sequence[float], what: str) -> None:
+    """Refuse bins whose upper ends do not rise, or with a mean outside its bin.
+
+    Args:
+        upto: upper ends, tokens.
+        means: mean length in each, tokens; 0 in an empty one.
+        what: the bins' name, for the message.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    if not upto or len(upto) != len(means) or any(b <= a for a, b in itertools.pairwise((0, *upto))):
+        raise ValueError(f"{what} should have rising ends and a mean each, got {upto} and {means}")
     for low, high, mean in zip((0, *upto), upto, means, strict=False):
         if mean and not low < mean <= high:
-            raise ValueError(f"{what}_means: {mean} does not lie in the bin above {low} up to {high}")
+            raise ValueError(f"{what}: mean {mean} does not lie in the bin above {low} up to {high}")

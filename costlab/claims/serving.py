@@ -12,6 +12,7 @@ from costlab.arrays import Floats
 from costlab.catalog import PriceRow, workloads
 from costlab.claims import articles
 from costlab.claims.ledger import MIMO_PRO, Settled, Values, graded, settles
+from costlab.traces import arrivals
 
 CHIP = "h800"  # what DeepSeek's day was served on; the efficiencies come from there
 OLD_DAY = "2026-05-20"  # before Xiaomi's cut
@@ -116,16 +117,11 @@ class _Lengths:
 
 def _lengths() -> Iterator[_Lengths]:
     stored = workloads.workloads()
-    for key, trace in stored.workloads.items():
-        counts = np.array([sum(row) for row in trace.counts]) / trace.requests
-        yield _Lengths(key, *_bins(trace), counts, trace.requests / trace.span_s)
-    for key, mixture in stored.mixtures.items():
-        sent = np.array([client.share for client in mixture.clients]) @ np.array([c.input for c in mixture.clients])
-        yield _Lengths(key, *_bins(mixture), sent / sent.sum())
-
-
-def _bins(record: workloads.WorkloadRecord | workloads.MixtureRecord) -> tuple[Floats, Floats]:
-    return np.array(record.input_upto, dtype=np.float64), np.array(record.input_means)
+    for key in (*stored.workloads, *stored.mixtures):
+        table, trace = arrivals.lengths_of(key), stored.workloads.get(key)
+        upto, means = np.array(table.inputs.upto, dtype=np.float64), np.array(table.inputs.means)
+        prompts, rate = table.counts.sum(1), trace.requests / trace.span_s if trace else None
+        yield _Lengths(key, upto, means, prompts / prompts.sum(), rate)
 
 
 @settles("pd-scheduler-code")

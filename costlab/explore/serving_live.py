@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TypeVar
 
 import numpy as np
@@ -153,6 +154,7 @@ def _layouts_said(load: float, prompt: int, answer: int, names: Sequence[str], r
 # --- which layout is better when ---------------------------------------------------------------------------------
 
 _SHARE = 0.9  # of the requests that should meet each objective
+_DEVIATIONS = NormalDist().inv_cdf(_SHARE)  # standard deviations that this share of a normal variable lies below
 _RATES = 24  # rates at which each layout is computed, from a hundredth of what it can do
 _HALVINGS = 16  # of the range in which the highest rate is looked for
 _FIRST, _TOKEN = np.geomspace(0.1, 30, 41), np.geomspace(0.01, 0.3, 31)  # objectives of the map, seconds
@@ -195,10 +197,7 @@ def _together_at(load: Demand, step_tokens: int) -> tuple[float, float] | None:
     if state is None or state.prompts is None:
         return None
     mean, deviation = answers.tpot(state, 0)
-    return state.prompts.alone_s[0] + _time_within(state.wait), mean + _NORMAL_90 * deviation
-
-
-_NORMAL_90 = 1.2815515655446004  # standard deviations that 90% of a normal variable lie below
+    return state.prompts.alone_s[0] + _time_within(state.wait), mean + _DEVIATIONS * deviation
 
 
 def _apart_at(load: Demand, prefill_workers: int) -> tuple[float, float] | None:
@@ -310,8 +309,11 @@ def regime_map(prompt: int = PROMPT, answer: int = ANSWER) -> Words:
     axes.set(xlim=(_FIRST[0], _FIRST[-1]), ylim=(1e3 * _TOKEN[0], 1e3 * _TOKEN[-1]))
     axes.grid(visible=False)
     colour_key([(name, COLOURS[_REGIME_COLOURS[kind]]) for kind, name in _REGIMES.items()])
-    marks = _published_marks(axes)
     shares = {name: float((kinds == place).mean()) for place, name in enumerate(_REGIMES.values())}
+    return _regimes_said(prompt, answer, shares, _published_marks(axes))
+
+
+def _regimes_said(prompt: int, answer: int, shares: Mapping[str, float], marks: str) -> Words:
     told = [(first, token, *served_within(prompt, answer, first, token)) for first, token in _told_objectives(prompt)]
     return Words(
         f"A map of objectives: first token from 0.1 to 30 seconds across, time per token from 10 to 300 ms up, for "

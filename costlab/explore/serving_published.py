@@ -14,7 +14,6 @@ import numpy as np
 from costlab import catalog
 from costlab.arrays import Floats
 from costlab.catalog import ServingGain, ServingTable, TransferTable
-from costlab.catalog.workloads import workloads
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.serving import time_text
 from costlab.explore.style import COLOURS, colour_key, label_ends, log_axis, new_figure, share_axis
@@ -93,21 +92,6 @@ THRESHOLDS = (1024, 2048, 4096, 8192, 16_384, 32_768)
 ARTICLE_TOKENS = 4096  # of article E's rule, which the ledger quotes
 
 
-@functools.cache
-def longer_shares(name: str, threshold: int) -> tuple[float, float]:
-    """Return which share of a stored service's requests has longer prompts, and which share of its prompt tokens."""
-    if name in workloads().workloads:
-        return arrivals.lengths_of(name).longer_than(threshold)
-    requests = tokens = above = above_tokens = 0.0
-    for client in arrivals.clients_of(name, 1.0):
-        assert isinstance(client.lengths, arrivals.LengthTable)
-        of_requests, of_tokens = client.lengths.longer_than(threshold)
-        sent = client.per_s * client.lengths.mean_input_tokens
-        requests, tokens = requests + client.per_s, tokens + sent
-        above, above_tokens = above + client.per_s * of_requests, above_tokens + sent * of_tokens
-    return above / requests, above_tokens / tokens
-
-
 @drawn
 def length_rule(threshold: int = ARTICLE_TOKENS) -> Words:
     """Draw which share of the requests, and of the prompt tokens, a length rule sends to the prefill pool.
@@ -124,7 +108,7 @@ def length_rule(threshold: int = ARTICLE_TOKENS) -> Words:
         f"What is longer than {threshold:,} tokens?", "share above it", "", wide=(7.2, 3.0), narrow=(3.6, 3.0)
     )
     colour_key([("of the requests", COLOURS["other"]), ("of the prompt tokens", COLOURS["miss"])])
-    shares = {name: longer_shares(key, threshold) for key, name in _TRAFFIC.items()}
+    shares = {name: arrivals.lengths_of(key).longer_than(threshold) for key, name in _TRAFFIC.items()}
     for place, (requests, tokens) in enumerate(shares.values()):
         axes.plot([requests, tokens], [place, place], color=COLOURS["other"], linewidth=1.5)
         axes.plot(requests, place, "o", color=COLOURS["other"], markersize=8)

@@ -16,6 +16,7 @@ from costlab.serving.metrics import Objective, gaps_s
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import PrefillFirst
 from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.traces import arrivals
 
 CATALOG = catalog.tables().serving
 
@@ -182,12 +183,13 @@ def test_the_article_s_threshold_on_real_traffic():
         "deepseek-r1": (0.068, 0.72),
     }
     for name, shares in counted.items():
-        assert serving_published.longer_shares(name, 4096) == pytest.approx(shares, abs=0.006)
+        assert arrivals.lengths_of(name).longer_than(4096) == pytest.approx(shares, abs=0.006)
     threshold, *shares = figures.numbers(explore.length_rule())
     assert threshold == 4096 == serving_published.ARTICLE_TOKENS
-    assert shares[:2] == pytest.approx(serving_published.longer_shares("azure-conv", 4096))
+    assert shares[:2] == pytest.approx(arrivals.lengths_of("azure-conv").longer_than(4096))
+    middle = arrivals.lengths_of("m-mid")
     for before, after in pairwise(serving_published.THRESHOLDS):
-        assert serving_published.longer_shares("m-mid", after) <= serving_published.longer_shares("m-mid", before)
+        assert middle.longer_than(after) <= middle.longer_than(before)
 
 
 # --- both layouts ------------------------------------------------------------------------------------------------

@@ -55,6 +55,14 @@ def checks_of_first_answer(lab: str) -> set[str]:
     return mine
 
 
+def changed(text: str, changes: list[tuple[str, str]]) -> str:
+    """A cell's text with pieces of it replaced, each of which stands there once."""
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
 # --- submissions -----------------------------------------------------------------------------------------------
 
 

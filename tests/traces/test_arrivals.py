@@ -165,15 +165,18 @@ SERVICES = {
 def test_the_mixtures_are_the_whole_services(name):
     given, made, above, covered = SERVICES[name]
     clients, record = arrivals.clients_of(name, 1.0), workloads().mixtures[name]
-    assert sum(c.per_s * c.lengths.mean_input_tokens for c in clients) == pytest.approx(given, rel=0.01)
+    mean = sum(c.per_s * c.lengths.mean_input_tokens for c in clients)
+    assert mean == pytest.approx(given, rel=0.01)
     assert sum(c.per_s * c.lengths.mean_output_tokens for c in clients) == pytest.approx(made, rel=0.01)
     assert sum(client.share for client in record.clients) == pytest.approx(record.covered, abs=0.002)
     assert record.covered == pytest.approx(covered, abs=0.005)
-    if above:
-        requests, tokens = np.sum(
-            [c.per_s * np.array(c.lengths.longer_than(4096)) * (1, c.lengths.mean_input_tokens) for c in clients], 0
-        )
-        assert (requests, tokens / given) == pytest.approx(above, rel=0.05)
+    requests, tokens = np.sum(
+        [c.per_s * np.array(c.lengths.longer_than(4096)) * (1, c.lengths.mean_input_tokens) for c in clients], 0
+    )
+    assert above is None or (requests, tokens / given) == pytest.approx(above, rel=0.05)
+    together = arrivals.lengths_of(name)
+    assert together.longer_than(4096) == pytest.approx((requests, tokens / mean), rel=1e-9)
+    assert together.mean_output_tokens == pytest.approx(sum(c.per_s * c.lengths.mean_output_tokens for c in clients))
 
 
 def test_an_unknown_name_is_quoted():

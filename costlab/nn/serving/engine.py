@@ -38,7 +38,7 @@ from typing import Literal
 
 from costlab import checks
 from costlab.nn.serving.fleet import Fleet
-from costlab.nn.serving.pages import PageTable, SharedPages, page_shape
+from costlab.nn.serving.pages import PageShape, PageTable, SharedPages, page_shape
 from costlab.nn.serving.requests import END_STATES, OPEN_STATES, RequestState, TextJob, TextRequest, TextResult
 from costlab.nn.serving.worker import Activity, Drop, Note, PullPages, ReadPrompt, WorkerFault, WorkerSetup
 from costlab.nn.speculative.model import ByteModel
@@ -108,14 +108,8 @@ class Engine:
         self._ended: Counter[RequestState] = Counter()
         self._submitted = 0
         self._pools = [SharedPages(self.shape, pages) for _ in roles]
-        names = [f"{role} {roles[:number].count(role)}" for number, role in enumerate(roles)]
-        weights = {name: each.numpy() for name, each in model.state_dict().items()}
         segments = [(pool.name, pages) for pool in self._pools]
-        common = (segments, self.shape, model.size, weights, chunk_tokens, BEAT_S)
-        self._fleet = Fleet(
-            [WorkerSetup(name, n, *common, [f for f in faults if f.worker == name]) for n, name in enumerate(names)],
-            silence_s,
-        )
+        self._fleet = Fleet(_setups(model, roles, segments, self.shape, chunk_tokens, faults), silence_s)
         self._end = weakref.finalize(self, _end, self._fleet, self._pools)  # also at the interpreter's end
         try:
             self._fleet.start()
@@ -378,6 +372,24 @@ def _check(roles: Sequence[Role]) -> None:
         checks.one_of(ROLES, role, "role")
     if set(roles) not in ({"both"}, {"prefill", "decode"}):
         raise ValueError(f"roles {list(roles)} should be some 'prefill' and some 'decode', or all 'both'")
+
+
+def _setups(
+    model: ByteModel,
+    roles: Sequence[Role],
+    segments: Sequence[tuple[str, int]],
+    shape: PageShape,
+    chunk_tokens: int | None,
+    faults: Sequence[WorkerFault],
+) -> list[WorkerSetup]:
+    """Return what each worker is started with."""
+    names = [f"{role} {roles[:number].count(role)}" for number, role in enumerate(roles)]
+    weights = {name: each.numpy() for name, each in model.state_dict().items()}
+    common = (segments, shape, model.size, weights, chunk_tokens, BEAT_S)
+    return [
+        WorkerSetup(name, number, *common, [fault for fault in faults if fault.worker == name])
+        for number, name in enumerate(names)
+    ]
 
 
 def _end(fleet: Fleet, pools: Sequence[SharedPages]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from costlab.arrays import Floats, Ints
-from costlab.catalog.workloads import workloads
+from costlab.catalog.workloads import MixtureRecord, WorkloadRecord, check_bins, workloads
 from costlab.checks import count, pick
 
 #: Requests whose lengths and gaps are drawn at a time.
@@ -88,18 +87,13 @@ class Bins:
     means: tuple[float, ...]  # mean length in each, tokens; 0 in an empty one
 
     def __post_init__(self) -> None:
-        rising = all(b > a for a, b in itertools.pairwise((0, *self.upto)))
-        if not self.upto or not rising or len(self.means) != len(self.upto):
-            raise ValueError(f"bins should have rising ends and a mean each, got {self.upto} and {self.means}")
-        for low, high, mean in zip(self.lower, self.upto, self.means, strict=True):
-            if mean and not low < mean <= high:
-                raise ValueError(f"mean {mean} does not lie in the bin above {low} up to {high}")
+        check_bins(self.upto, self.means, "bins")
 
     @functools.cached_property
     def lower(self) -> tuple[int, ...]:
         """The end of the bin before each; the first bin lies evenly around its mean, as far as that goes."""
-        first = max(round(2 * self.means[0]) - self.upto[0] - 1, 0) if self.means and self.means[0] else 0
-        return (min(first, self.upto[0] - 1), *self.upto[:-1]) if self.upto else ()
+        first = max(round(2 * self.means[0]) - self.upto[0] - 1, 0)
+        return (min(first, self.upto[0] - 1), *self.upto[:-1])
 
     def place(self, bins: Ints, rng: np.random.Generator) -> Ints:
         """Return a length in each bin: evenly below its mean and evenly above it, so that the mean is kept."""
@@ -176,11 +170,22 @@ class LengthTable:
 
 
 def lengths_of(name: str) -> LengthTable:
-    """Return the lengths of a trace in `catalog/workloads.toml`, e.g. `lengths_of("azure-conv")`.
+    """Return the lengths of a trace in `catalog/workloads.toml`, or of a service's clients together.
+
+    For example `lengths_of("azure-conv")`, `lengths_of("m-large")`.
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    found = pick(workloads().workloads, name, "workload")
+    stored = workloads()
+    records: dict[str, WorkloadRecord | MixtureRecord] = {**stored.workloads, **stored.mixtures}
+    found = pick(records, name, "workload")
     inputs, outputs = Bins(found.input_upto, found.input_means), Bins(found.output_upto, found.output_means)
-    return LengthTable(inputs, outputs, np.array(found.counts, dtype=np.float64))
+    return LengthTable(inputs, outputs, _counts(found))
+
+
+def _counts(found: WorkloadRecord | MixtureRecord) -> Floats:
+    if isinstance(found, WorkloadRecord):
+        return np.array(found.counts, dtype=np.float64)
+    shares, given, made = (np.array([getattr(c, each) for c in found.clients]) for each in ("share", "input", "output"))
+    return np.asarray((shares[:, None] * given).T @ made)  # each client's prompts and answers are independent
