@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 
@@ -43,30 +44,23 @@ class WorkerView(Protocol):
         """Whether it is believed to work."""
 
 
+@dataclass(slots=True)
 class Signals:
     """A worker as it was seen at one time; its attributes are those of `WorkerView`."""
 
-    __slots__ = ("alive", "kv_blocks", "kv_share", "pending_s", "pending_tokens", "queued", "requests", "tree_tokens")
-
-    def __init__(
-        self,
-        requests: int = 0,
-        queued: int = 0,
-        pending_tokens: int = 0,
-        kv_blocks: int = 0,
-        kv_share: float = 0.0,
-        pending_s: float = 0.0,
-        tree_tokens: int = 0,
-        alive: bool = True,
-    ) -> None:
-        self.requests, self.queued, self.pending_tokens = requests, queued, pending_tokens
-        self.kv_blocks, self.kv_share = kv_blocks, kv_share
-        self.pending_s, self.tree_tokens, self.alive = pending_s, tree_tokens, alive
+    requests: int = 0  # sent there and not done
+    queued: int = 0  # of them, those that wait
+    pending_tokens: int = 0  # of prompts, not read yet
+    kv_blocks: int = 0  # that running requests hold
+    kv_share: float = 0.0  # the same as a share of all, 0 to 1
+    pending_s: float = 0.0  # predicted seconds of the prefills ahead
+    tree_tokens: int = 0  # of prefixes cached there
+    alive: bool = True  # whether it is believed to work
 
     @classmethod
     def of(cls, seen: WorkerView) -> Signals:
         """Return a worker as it is now."""
-        return cls(**{name: getattr(seen, name) for name in cls.__slots__})
+        return cls(*[getattr(seen, name) for name in cls.__slots__])
 
 
 class Ask(NamedTuple):
