@@ -80,26 +80,24 @@ def _float(text: str) -> float:
 
 def seconds_arg(text: str) -> float:
     """Read a number of seconds from 0 on."""
-    value = _float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} should be a number of seconds of at least 0")
-    return value
+    return _at_least_0(text, "a number of seconds")
 
 
 def number_arg(text: str) -> float:
     """Read a finite number of at least 0."""
+    return _at_least_0(text, "a finite number")
+
+
+def _at_least_0(text: str, what: str) -> float:
     value = _float(text)
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} should be a finite number of at least 0")
+        raise argparse.ArgumentTypeError(f"{text!r} should be {what} of at least 0")
     return value
 
 
 def positive_arg(text: str) -> float:
     """Read a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} should be a finite number above 0")
     return value
@@ -110,12 +108,21 @@ def capacity_arg(text: str) -> float:
     digits = text.strip().rstrip("KMGTPkmgtpiIBb ")
     if digits and not digits.strip("0."):
         return 0.0
+    return _bytes(text, "bytes, too small for a page", "1.5TB")
+
+
+def bandwidth_arg(text: str) -> float:
+    """Read bytes per second as a size: 50GB."""
+    return _bytes(text.removesuffix("/s"), "bytes a second, which nobody has", "50GB")
+
+
+def _bytes(text: str, what: str, like: str) -> float:
     try:
         value = storage.parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if value < _LEAST_TIER_BYTES:  # the 1 of 1,5TB
-        raise argparse.ArgumentTypeError(f"{text!r} is {value:g} bytes, too small for a page; write it like 1.5TB")
+    if value < _LEAST_BYTES:  # the 1 of 1,5TB
+        raise argparse.ArgumentTypeError(f"{text!r} is {value:g} {what}; write it like {like}")
     return value
 
 
@@ -132,5 +139,5 @@ def several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     return lambda text: [reader(part) for part in text.split(",")]
 
 
-#: No page is as small; who gives less has left out the unit, or parted digits by a comma.
-_LEAST_TIER_BYTES = 1e4
+#: No page is as small, no link as slow; who gives less has left out the unit, or parted digits by a comma.
+_LEAST_BYTES = 1e4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from costlab import traces
 from costlab.catalog.workloads import workloads
-from costlab.checks import pick
+from costlab.checks import one_of
 from costlab.cli.arguments import count_arg, positive_arg, seconds_arg
 from costlab.serving.simulate import WaitingUsers
 from costlab.traces import arrivals, generators
@@ -25,7 +26,7 @@ def offered_load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers,
         raise ValueError(f"{args.trace!r} wants a number of requests, e.g. {name}:1000")
     if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():
         return _read(args)
-    pick({each: each for each in _made()}, name, "load")
+    one_of(_made(), name, "load")
     if not number.isdigit() or not 0 < int(number) < 10**9:
         raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
     for option, given in (("limit", args.limit_requests), ("skip-bad", args.skip_bad), ("sort", args.sort)):
@@ -48,9 +49,7 @@ def _made() -> list[str]:
 
 def _read(args: argparse.Namespace) -> tuple[traces.Trace, Any]:
     """Return a trace that is read from a file or standard input."""
-    for option, name in _OPTIONS.items():
-        if getattr(args, option):
-            raise ValueError(f"{name} is for load that is made; {args.trace} is read")
+    _refuse(args, _OPTIONS, f"is for load that is made; {args.trace} is read")
     source = sys.stdin.buffer if args.trace == "-" else args.trace
     trace = traces.read(
         source,
@@ -75,11 +74,17 @@ _OPTIONS = {
 }
 
 
+def _refuse(args: argparse.Namespace, options: Iterable[str], why: str) -> None:
+    """Refuse the first of these options that is given."""
+    for option in options:
+        if getattr(args, option):
+            raise ValueError(f"{_OPTIONS[option]} {why}")
+
+
 def _shaped(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> traces.Trace:
     """Return sessions of a generator of `traces`, at its own rate or the given one."""
-    for option in ("arrival_cv", "family", "day", "input_tokens", "output_tokens"):
-        if getattr(args, option):
-            raise ValueError(f"{_OPTIONS[option]} does not go with {name}, whose sessions have their own")
+    own = ("arrival_cv", "family", "day", "input_tokens", "output_tokens")
+    _refuse(args, own, f"does not go with {name}, whose sessions have their own")
     shape = generators.SHAPES[name]
     if args.requests_per_second:
         shape = dataclasses.replace(shape, requests_per_s=args.requests_per_second)
@@ -92,9 +97,7 @@ def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Gen
     if not args.requests_per_second:
         raise ValueError(f"{name} has lengths only: give --rate, in requests a second, or --users")
     if name in workloads().mixtures:
-        for option in ("arrival_cv", "family"):
-            if getattr(args, option) is not None:
-                raise ValueError(f"{_OPTIONS[option]} does not go with {name}, whose clients have their own")
+        _refuse(args, ("arrival_cv", "family"), f"does not go with {name}, whose clients have their own")
         clients = arrivals.clients_of(name, args.requests_per_second)
     else:
         cv = 1.0 if args.arrival_cv is None else args.arrival_cv
@@ -108,9 +111,8 @@ def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Gen
 
 def _closed(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> tuple[WaitingUsers, Any]:
     """Return users who wait for their answers."""
-    for option in ("requests_per_second", "arrival_cv", "family", "day"):
-        if getattr(args, option):
-            raise ValueError(f"{_OPTIONS[option]} does not go with --users, who ask when they have an answer")
+    ways = ("requests_per_second", "arrival_cv", "family", "day")
+    _refuse(args, ways, "does not go with --users, who ask when they have an answer")
     if name in workloads().mixtures:
         raise ValueError(f"{name} is a mixture of clients that do not wait: give --rate in the place of --users")
     if name in generators.SHAPES:
@@ -144,8 +146,7 @@ def load_sources(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
 
 def add_load(verb: argparse.ArgumentParser) -> None:
     """Add LOAD and its options."""
-    found = workloads()
-    made = ", ".join([*generators.SHAPES, *found.workloads, *found.mixtures])
+    made = ", ".join(_made()[:-1])
     verb.add_argument(
         "trace", metavar="LOAD",
         help=f"a trace as `replay` reads it, or a name and how many requests: {made}, or fixed, e.g. azure-conv:2000",

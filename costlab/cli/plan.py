@@ -20,7 +20,7 @@ from costlab.cli.arguments import (
     share_arg,
     size_arg,
 )
-from costlab.cli.deployments import RENT, add_service, add_step_times, rent_offer, shares_reached
+from costlab.cli.deployments import RENT, add_service, add_step_times, fill_rent, rent_offer, shares_reached
 from costlab.cli.output import Answer, Row, Stopped, sources
 from costlab.cli.planned import planned
 from costlab.cli.progress import progress_bar
@@ -101,17 +101,16 @@ def _fill_load(args: argparse.Namespace, load: Demand) -> None:
 def _fill_rents(args: argparse.Namespace) -> Mapping[str, Offer]:
     """Fill in the rents, and return the offers of the catalog that they are from, by chip."""
     args.prefill_chip = args.prefill_chip or args.chip
-    offers = {}
-    for chip, name in ((args.chip, "usd_per_chip_hour"), (args.prefill_chip, "usd_per_prefill_chip_hour")):
-        if getattr(args, name) is not None:
-            continue
-        if chip == args.chip and name != "usd_per_chip_hour":
-            args.usd_per_prefill_chip_hour = args.usd_per_chip_hour
-            continue
-        offers[chip] = rent_offer(chip, "--rent" if name == "usd_per_chip_hour" else "--prefill-rent")
-        setattr(args, name, offers[chip].amount)
-    if args.chip == args.prefill_chip and args.usd_per_chip_hour != args.usd_per_prefill_chip_hour:
-        raise ValueError("--rent and --prefill-rent differ, but both pools have the same chip")
+    offer, alike = fill_rent(args), args.prefill_chip == args.chip
+    offers = {args.chip: offer} if offer else {}
+    if args.usd_per_prefill_chip_hour is not None:
+        if alike and args.usd_per_chip_hour != args.usd_per_prefill_chip_hour:
+            raise ValueError("--rent and --prefill-rent differ, but both pools have the same chip")
+    elif alike:
+        args.usd_per_prefill_chip_hour = args.usd_per_chip_hour
+    else:
+        offers[args.prefill_chip] = rent_offer(args.prefill_chip, "--prefill-rent")
+        args.usd_per_prefill_chip_hour = offers[args.prefill_chip].amount
     return offers
 
 

@@ -7,9 +7,10 @@ import functools
 from typing import Any
 
 from costlab import arch, catalog
-from costlab.cache import PrefixCache, Tier, footprints, parse_bytes
+from costlab.cache import PrefixCache, Tier, footprints
 from costlab.cli.arguments import (
     add_verb,
+    bandwidth_arg,
     capacity_arg,
     count_arg,
     number_arg,
@@ -22,9 +23,9 @@ from costlab.cli.arguments import (
 from costlab.cli.deployments import add_service, add_step_times, add_tensor_parallel, shares_reached
 from costlab.cli.loads import add_load, load_sources, offered_load
 from costlab.cli.output import Answer, sources
-from costlab.roofline import Deployment, kv_room, step_cost
+from costlab.roofline import Deployment
 from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, conditionally_separated, mixed_pool, separated
-from costlab.serving.links import SENDINGS, Link, SentBytes
+from costlab.serving.links import LINK_LATENCY_S, SENDINGS, Link, SentBytes
 from costlab.serving.metrics import Objective
 from costlab.serving.recorder import Classes, Recorder
 from costlab.serving.report import ServingReport
@@ -46,15 +47,15 @@ def _simulate(args: argparse.Namespace) -> Answer:
     )
     report = simulate(load, layout, recorder=recorder, seed=args.seed, until_s=args.until_s)
     row = {"model": args.model, "chip": args.chip, **report.as_dict()}
-    return Answer([row], report.times().rows, _lines(report, args), notes(), sources(*_used(args)))
+    return Answer([row], report.times().rows, _lines(report, layout, args), notes(), sources(*_used(args)))
 
 
-def _lines(report: ServingReport, args: argparse.Namespace) -> list[str]:
+def _lines(report: ServingReport, layout: PooledLayout, args: argparse.Namespace) -> list[str]:
     tables = [report.by_class() if report.classes else None, report.by_pool(), report.by_link()]
     told = [line for table in tables if table for line in repr(table).splitlines()]
     shares = ", ".join(f"{getattr(args, f'{part}_efficiency'):g} {part}" for part in ("compute", "memory", "link"))
     rank = "a rank" if args.chips > args.tensor_parallel else "a worker"
-    room = ", ".join(f"{tokens:,} ({name})" for name, tokens in _kv_tokens(args).items())
+    room = ", ".join(f"{pool.spec.kv_tokens:,} ({name})" for name, pool in layout.pools.items())
     return [f"{report.layout}", *report.sentences(), *told, f"tokens of cache on {rank}: {room}; efficiency {shares}"]
 
 
@@ -63,6 +64,7 @@ def _lines(report: ServingReport, args: argparse.Namespace) -> list[str]:
 
 def _layout(args: argparse.Namespace) -> PooledLayout:
     """Return the layout that the options describe."""
+    args.chips = args.chips or args.tensor_parallel
     apart = [args.prefill_workers, args.decode_workers]
     if args.workers is not None and any(apart):
         raise ValueError("--workers is for workers that do all; give it, or --prefill and --decode")
@@ -102,7 +104,7 @@ _OF_POOLS = {
 def _fill_pools(args: argparse.Namespace) -> None:
     """Fill in what pools that are apart have where nothing is said."""
     args.prefill_step_tokens = args.prefill_step_tokens or 8192
-    args.link_latency_s = args.link_latency_s or 0.0
+    args.link_latency_s = LINK_LATENCY_S if args.link_latency_s is None else args.link_latency_s
     args.sending = args.sending or SENDINGS[0]
 
 
@@ -115,46 +117,13 @@ def _link(args: argparse.Namespace) -> Link:
 
 
 def _pool(args: argparse.Namespace, chip: str, workers: int, step_tokens: int) -> WorkerPool:
-    node = _node(args, chip)
-    spec = WorkerSpec(
-        step_cost(node),
-        _scheduler(args, step_tokens),
-        _room(args, node),
-        args.kv_block_tokens,
-        ranks=node.replicas,
-        cache=_cache(args),
-        chips=node.chips,
-    )
-    return WorkerPool(spec, workers, args.router, args.signal_age_s)
-
-
-def _node(args: argparse.Namespace, chip: str) -> Deployment:
-    """Return one worker's chips with the model on them."""
-    model, parallel = arch.load(args.model), args.tensor_parallel
-    args.chips = args.chips or parallel
-    return Deployment(
-        model, catalog.chip(chip), args.chips, parallel, shares_reached(args), True, args.memory_share,
-        step_s=args.fixed_step_s,
+    """Return workers, each of one make of chips with the model on them."""
+    node = Deployment(
+        arch.load(args.model), catalog.chip(chip), args.chips, args.tensor_parallel, shares_reached(args), True,
+        args.memory_share, step_s=args.fixed_step_s,
     )  # fmt: skip
-
-
-def _room(args: argparse.Namespace, node: Deployment) -> int:
-    """Return the tokens of cache on a rank, beside what its most running sequences always keep."""
-    room = kv_room(node)
-    tokens = room.tokens(min(args.most_running, room.sequences(1)))
-    if tokens < args.kv_block_tokens:
-        where = f"{node.chips} x {node.chip.name}"
-        short = f"less than a block of {args.kv_block_tokens:,}: give more --chips or a smaller --kv-block"
-        raise ValueError(f"{args.model} leaves room for {tokens:,} tokens of cache on {where}, {short}")
-    return tokens
-
-
-def _kv_tokens(args: argparse.Namespace) -> dict[str, int]:
-    """Return the tokens of cache on a rank of each pool."""
-    if not args.prefill_workers:
-        return {"all": _room(args, _node(args, args.chip))}
-    chips = {"prefill": args.prefill_chip or args.chip, "decode": args.chip}
-    return {name: _room(args, _node(args, chip)) for name, chip in chips.items()}
+    spec = WorkerSpec.of(node, _scheduler(args, step_tokens), args.kv_block_tokens, _cache(args))
+    return WorkerPool(spec, workers, args.router, args.signal_age_s)
 
 
 def _scheduler(args: argparse.Namespace, step_tokens: int) -> Scheduler:
@@ -192,17 +161,6 @@ def _used(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
 # --- options -----------------------------------------------------------------------------------------------------
 
 
-def _rate_arg(text: str) -> float:
-    """Read bytes per second as a size: 50GB."""
-    try:
-        value = parse_bytes(text.removesuffix("/s"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if value < 1e4:  # the unit was left out, or a comma parts the digits
-        raise argparse.ArgumentTypeError(f"{text!r} is {value:g} bytes a second, which nobody has; write it like 50GB")
-    return value
-
-
 def add_verbs(verbs: Any) -> None:
     """Add simulate."""
     example = (
@@ -229,12 +187,12 @@ def _add_layout(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument("--lend", action="store_true", help="let both pools lend one another workers")
     verb.add_argument(
-        "--link", type=_rate_arg, dest="link_bytes_per_second", metavar="SIZE",
+        "--link", type=bandwidth_arg, dest="link_bytes_per_second", metavar="SIZE",
         help="bytes per second that a prefill worker sends, e.g. 50GB (default: its chips' network)",
     )  # fmt: skip
     verb.add_argument(
         "--link-latency", type=seconds_arg, dest="link_latency_s", metavar="SECONDS",
-        help="of a transfer before its first byte (default 0)",
+        help=f"of a transfer before its first byte (default {LINK_LATENCY_S:g})",
     )  # fmt: skip
     verb.add_argument(
         "--sending", type=str.lower, choices=SENDINGS, metavar="HOW",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -113,50 +114,64 @@ class Breakdowns:
             self._at(outage.at_s, partial(self._begin, outage, outages))
 
     def _begin(self, outage: Outage, following: Iterator[Outage]) -> None:
-        stations = self._stations(outage)
-        if outage.what == "link":
-            wires = {self._crossings.wire_of(self._end_of_link(station)): None for station in stations}
-            for wire in wires:
-                self._cut(wire)
-            over = [partial(self._mend, wire) for wire in wires]
-        else:
-            for station in stations:
-                self._kill(station, outage.at_s)
-            over = [partial(self._revive, station) for station in stations]
-        if outage.repair_s < float("inf"):
-            for action in over:
-                self._at(outage.back_s, action)
+        """Something goes out: what it has is lost. Nobody knows until it is noticed."""
+        for place in self._places(outage):
+            place.outages += 1
+            if place.outages == 1:
+                if isinstance(place, Wire):
+                    self._cut(place)
+                else:
+                    self._kill(place)
+                self._at(outage.at_s + self.recovery.detection_s, partial(self._notice, place))
+            if outage.repair_s < math.inf:
+                self._at(outage.back_s, partial(self._mend, place))
         self._await(following)
 
-    def _stations(self, outage: Outage) -> Sequence[Station]:
-        stations = self._pool(outage.pool).stations
-        if outage.what != "node":
-            return [stations[outage.index]]
-        size = self.failures.workers_per_node
-        return stations[outage.index * size : (outage.index + 1) * size]
+    def _places(self, outage: Outage) -> Sequence[Station | Wire]:
+        """What goes out together."""
+        stations, index = self._pool(outage.pool).stations, outage.index
+        if outage.what == "link":
+            return [self._crossings.wire_of(stations[index])]
+        size = self.failures.workers_per_node if outage.what == "node" else 1
+        return stations[index * size : (index + 1) * size]
+
+    def _mend(self, place: Station | Wire) -> None:
+        """One outage is over; with the last of them it works again, and that is noticed at once."""
+        place.outages -= 1
+        if not place.outages:
+            if isinstance(place, Station):
+                place.worker.revive()
+            self._notice(place)
+
+    def notice_later(self, place: Station | Wire) -> None:
+        """Set the time at which it is noticed that something has come to what is out."""
+        self._at(self._events.now + self.recovery.detection_s, partial(self._notice, place))
+
+    def _notice(self, place: Station | Wire) -> None:
+        """It is noticed whether something works: what was lost there is tried again, or given up."""
+        works = not place.outages
+        if isinstance(place, Wire):
+            if place.end is not None:
+                place.end.linked = works
+            for job in [*place.lost]:
+                self.service.lose(job, "link lost")
+            return
+        place.works = works
+        for job in [*place.lost, *(() if works else place.waiting)]:
+            self.service.lose(job, "worker lost")
+        self.service.grant(place)
 
     @property
     def _crossings(self) -> Crossings:
         assert self.service.crossings is not None
         return self.service.crossings
 
-    def _end_of_link(self, station: Station) -> Station | None:
-        return None if self.service.rules.separation.shared_by == "all" else station
+    # --- what is lost ------------------------------------------------------------------------------------------
 
-    # --- workers -----------------------------------------------------------------------------------------------
-
-    def _kill(self, station: Station, at_s: float) -> None:
-        """All that a worker has is lost; nobody knows yet."""
-        station.outages += 1
-        if station.outages > 1:
-            return
+    def _kill(self, station: Station) -> None:
+        """All that a worker has is lost."""
         for job in station.worker.take_all():
             self._strand(job, station)
-        self._at(at_s + self.recovery.detection_s, partial(self._notice, station))
-
-    def notice_later(self, station: Station) -> None:
-        """Set the time at which it is noticed that something has come to a dead worker."""
-        self._at(self._events.now + self.recovery.detection_s, partial(self._notice, station))
 
     def _strand(self, job: Job, station: Station) -> None:
         """A job has lost a worker: what crosses stops, and it waits for somebody to notice."""
@@ -171,53 +186,9 @@ class Breakdowns:
             trip.decode.waiting.remove(job)  # no room is kept for what is lost
         station.lost.append(job)
 
-    def _notice(self, station: Station) -> None:
-        """A worker's death is noticed: whatever waits for it is lost."""
-        station.works = station.worker.alive
-        for job in [*station.lost, *(() if station.works else station.waiting)]:
-            self.service.lose(job, "worker lost")
-        self.service.grant(station)
-
-    def _revive(self, station: Station) -> None:
-        station.outages -= 1
-        if station.outages:
-            return
-        station.worker.revive()
-        self._notice(station)
-
-    # --- links -------------------------------------------------------------------------------------------------
-
     def _cut(self, wire: Wire) -> None:
-        """What crosses a link is lost; nobody knows yet."""
-        wire.outages += 1
-        if wire.outages > 1:
-            return
+        """All that crosses a link is lost."""
         for job, trip in self.service.trips.items():
             if trip.wire is wire and trip.transfer is not None:
                 self._crossings.stop(trip)
                 wire.lost.append(job)
-        self.notice_wire(wire)
-
-    def notice_wire(self, wire: Wire) -> None:
-        """Set the time at which a broken transfer is noticed."""
-        self._at(self._events.now + self.recovery.detection_s, partial(self._notice_lost, wire))
-
-    def _notice_lost(self, wire: Wire) -> None:
-        wire.down = wire.outages > 0
-        self._avoid(wire)
-        for job in [*wire.lost]:
-            self.service.lose(job, "link lost")
-
-    def _avoid(self, wire: Wire) -> None:
-        """Let routers avoid workers whose link is believed to be down, unless those of all the pool are."""
-        wires = self._crossings.wires
-        for end in [end for end, its in wires.items() if its is wire and end is not None]:
-            stations = end.pool.stations
-            down = [station in wires and wires[station].down for station in stations]
-            for station, cut in zip(stations, down, strict=True):
-                station.cut = cut and not all(down)
-
-    def _mend(self, wire: Wire) -> None:
-        wire.outages -= 1
-        if not wire.outages:
-            self._notice_lost(wire)

@@ -34,7 +34,7 @@ class Crossings:
     def post(self, job: Job, trip: Trip, pieces: Pieces, last: bool) -> None:
         """Send pieces of a job's cache after those that were sent before."""
         if trip.wire is None:
-            trip.wire = self.wire_of(self._shared_end(trip))
+            trip.wire = self.wire_of(trip.decode if self.rules.shared_by == "receiver" else trip.prefill)
         wire, now = trip.wire, self.run.now
         if wire.outages:
             if job not in wire.lost:
@@ -59,10 +59,10 @@ class Crossings:
 
     def wire_of(self, station: Station | None) -> Wire:
         """Return the link of a sender or receiver, or the one that all share."""
+        station = None if self.rules.shared_by == "all" else station
         wire = self.wires.get(station)
         if wire is None:
-            name = "prefill to decode" if station is None else f"link of {station.worker.name}"
-            wire = self.wires[station] = Wire(name, SharedLink(self.rules.link, self.run.jumps))
+            wire = self.wires[station] = Wire(station, SharedLink(self.rules.link, self.run.jumps))
         return wire
 
     def uses(self) -> list[LinkUse]:
@@ -70,10 +70,6 @@ class Crossings:
         bandwidth = self.rules.link.bandwidth_bytes_s
         carried = ((wire, wire.shared.carried_bytes) for wire in self.wires.values())
         return [LinkUse(w.name, w.transfers, moved, moved / bandwidth, w.failed) for w, moved in carried]
-
-    def _shared_end(self, trip: Trip) -> Station | None:
-        shared_by = self.rules.shared_by
-        return None if shared_by == "all" else trip.prefill if shared_by == "sender" else trip.decode
 
     def _set(self, wire: Wire) -> None:
         """Set the time at which something happens next on a link."""

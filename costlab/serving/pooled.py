@@ -241,7 +241,7 @@ class PooledService:
 
     def _broken(self, wire: Wire) -> None:
         if self.breakdowns:
-            self.breakdowns.notice_wire(wire)
+            self.breakdowns.notice_later(wire)
 
     def _send(self, job: Job, trip: Trip) -> None:
         """Send all of a prompt that has been read, but for what decode has cached."""

@@ -62,13 +62,17 @@ Ending = Literal["leaves", "first late", "last late"]
 class Wire:
     """A link of a run: what crosses it, and what keeps it from working."""
 
-    def __init__(self, name: str, shared: SharedLink) -> None:
-        self.name, self.shared = name, shared
+    def __init__(self, end: Station | None, shared: SharedLink) -> None:
+        self.end, self.shared = end, shared  # the end whose transfers share it; None: all do
         self.lost: list[Job] = []  # whose transfers broke, which nobody has noticed yet
         self.due = 0  # number of the event at which something happens on it
         self.outages = 0  # that keep it down
-        self.down = False  # whether it is believed to be
         self.transfers = self.failed = 0
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return "prefill to decode" if self.end is None else f"link of {self.end.worker.name}"
 
 
 class Trip:
@@ -97,15 +101,15 @@ class Station:
         self.waiting: deque[Job] = deque()  # for blocks here, in order
         self.lost: list[Job] = []  # that were here when it died, or came since, which nobody has noticed yet
         self.works = True  # whether it is believed to work
-        self.cut = False  # whether it is avoided, as its link is believed to be down and others' are not
+        self.linked = True  # whether its link is believed to
         self.borrowed = False  # whether it does the other pool's work too
         self.foreign = 0  # jobs of the other pool's kind that it has
         self.outages = 0  # that keep it down
 
     @property
     def alive(self) -> bool:
-        """Whether it gets requests."""
-        return self.works and not self.cut
+        """Whether it gets requests: it works, and its link does, if any link of the pool does."""
+        return self.works and (self.linked or not any(other.linked for other in self.pool.stations))
 
     @property
     def queued(self) -> int:
@@ -158,7 +162,7 @@ class RunningPool:
     """The workers of a pool in a run, and its router."""
 
     def __init__(self, name: str, pool: WorkerPool, run: Run, owner: Owner, router: str) -> None:
-        self.name, self.pool, self.run = name, pool, run
+        self.name, self.run = name, run
         named = (f"{name} {index}" for index in range(pool.workers))
         self.stations = [Station(pool.spec.make(n, run, owner, name), self, i) for i, n in enumerate(named)]
         self.router: RequestRouter = pool.router_maker(router)(run.rng)

@@ -58,18 +58,28 @@ class WorkerSpec:
             raise ValueError(f"kv_tokens = {self.kv_tokens} should be at least a block of {self.block_tokens}")
 
     @classmethod
-    def of(cls, deployment: Deployment, scheduler: Scheduler, block_tokens: int = 16) -> WorkerSpec:
+    def of(
+        cls,
+        deployment: Deployment,
+        scheduler: Scheduler,
+        block_tokens: int = 16,
+        cache: Callable[[], PrefixCache] | None = None,
+    ) -> WorkerSpec:
         """Return a worker that is a deployment: its step times, its replicas as ranks, the memory beside its weights.
 
         What each sequence keeps, however short, is set aside for the most that the scheduler runs, as far as it fits.
 
         Raises:
-            ValueError: weights that do not fit; the message names the bytes.
+            ValueError: weights that do not fit, or leave less than a block; the message names the bytes or tokens.
         """
         room = kv_room(deployment)
         tokens = room.tokens(min(scheduler.max_running, room.sequences(block_tokens)))
+        if tokens < block_tokens:
+            where = f"{deployment.model.key} on {deployment.chips} x {deployment.chip.name}"
+            short = f"{tokens:,} tokens of cache, less than a block of {block_tokens:,}"
+            raise ValueError(f"{where} leaves room for {short}")
         cost, replicas = step_cost(deployment), deployment.replicas
-        return cls(cost, scheduler, tokens, block_tokens, replicas, chips=deployment.chips)
+        return cls(cost, scheduler, tokens, block_tokens, replicas, cache=cache, chips=deployment.chips)
 
     def make(self, name: str, run: Run, owner: Owner, pool: str = "workers") -> Worker:
         """Return a worker of a run, which the report counts to a pool."""

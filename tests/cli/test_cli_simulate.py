@@ -9,6 +9,7 @@ from costlab import catalog, roofline
 from costlab.roofline import kv_room, step_cost
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.metrics import Objective
+from costlab.serving.plan.space import Space
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import VllmV1
 from costlab.serving.simulate import WorkerSpec, simulate
@@ -89,6 +90,12 @@ def test_pools_apart_and_what_crosses(row):
 def test_the_link_is_the_network_of_a_workers_chips(document):
     found = document(f"{FIXED} {SERVED} --tensor-parallel 2 --prefill 1 --decode 1")
     assert found["inputs"]["link_bytes_per_second"] == 2 * catalog.chip("h100-sxm").network_bytes_s
+
+
+def test_a_transfers_set_up_is_the_planners_unless_told(document):
+    line = f"{FIXED} {SERVED} --prefill 1 --decode 1"
+    assert document(line)["inputs"]["link_latency_s"] == Space("llama-3.1-8b", ("h100-sxm",)).link_latency_s > 0
+    assert document(f"{line} --link-latency 0")["inputs"]["link_latency_s"] == 0
 
 
 def test_a_batch_is_no_larger_than_its_budget(row):

@@ -193,8 +193,8 @@ def test_once_a_dead_link_is_noticed_nobody_is_sent_behind_it(end):
         failures = failing(Outage("link", 4.05, end, 0, repair_s))
         service = walk(trace, separated(*pools, LINK, SENT, shared_by=shared_by, failures=failures))
         assert service.failures.total() == 1, "of what came every 0.4 s, within 0.5 s"
-        cut = [station.cut for station in service.pools[end == "decode"].stations]
-        assert cut == [repair_s == math.inf, False]
+        alive = [station.alive for station in service.pools[end == "decode"].stations]
+        assert alive == [repair_s < math.inf, True]
 
 
 def test_without_a_worker_there_is_an_error_at_once():
@@ -217,6 +217,15 @@ def test_outages_while_nobody_is_there_do_not_keep_a_run_going():
     report = simulate(trace, colocated(pool(2, "round robin"), failures))
     assert report.end_s < 510
     assert report.accounts.finished + sum(report.accounts.rejected.values()) == 4
+
+
+@pytest.mark.parametrize("what", ["worker", "link"])
+def test_what_went_out_while_nobody_was_there_is_noticed_by_then(what):
+    """A worker and a link alike: 400 s are enough to notice, so who comes then is not sent there."""
+    failures = Failures([Outage(what, 100.0, "prefill", 0)], recovery=Recovery(detection_s=2.0))
+    trace = requests((0, 100, 5), (500, 100, 5), (500.1, 100, 5))
+    service = walk(trace, separated(pool(2, "round robin"), pool(), LINK, SENT, failures=failures))
+    assert not service.failures
 
 
 def test_rates_give_as_many_outages_as_they_say():

@@ -62,13 +62,22 @@ class Prompts:
         """Return the share of their time that workers read at the peak rate."""
         return self.load.peak_per_s / (workers * self.per_worker_s)
 
+    @property
+    def _budget(self) -> int:
+        """Prompt tokens of a full step."""
+        return self.worker.step_tokens
+
+    def _chunk_s(self, tokens: int, before: int) -> float:
+        """Seconds of a step that reads so many tokens of one prompt behind so many others."""
+        return self.worker.step_s(0, 0, [(tokens, before)])
+
     def _alone_s(self, mix: Mix) -> float:
-        full, rest = divmod(mix.new_tokens, self.worker.step_tokens)
-        seconds = self.worker.step_s(0, 0, [(rest, mix.input_tokens - rest)]) if rest else 0.0
+        budget = self._budget
+        full, rest = divmod(mix.new_tokens, budget)
+        seconds = self._chunk_s(rest, mix.input_tokens - rest) if rest else 0.0
         if full:  # a chunk's time grows linearly with what is before it: the middle one's is the mean
-            budget = self.worker.step_tokens
-            first = self.worker.step_s(0, 0, [(budget, mix.cached_tokens)])
-            last = self.worker.step_s(0, 0, [(budget, mix.cached_tokens + (full - 1) * budget)])
+            first = self._chunk_s(budget, mix.cached_tokens)
+            last = self._chunk_s(budget, mix.cached_tokens + (full - 1) * budget)
             seconds += full * (first + last) / 2
         return seconds
 
@@ -297,7 +306,6 @@ class _Between(Prompts):
     def __init__(self, pool: Answers, running: float, token_s: float, ranks: int) -> None:
         assert pool.prompts is not None
         self._running, self._context, self._token_s = running, pool.context, token_s
-        self._budget = max(1, round(pool.worker.step_tokens - running))
         self._busy = 1.0  # ranks that read at the same time: one, then as many as the load keeps busy
         super().__init__(pool.worker, pool.prompts)
         self._busy = max(1.0, min(1.0, pool.prompts.peak_per_s * self.mean_s / ranks) * pool.worker.ranks)
@@ -308,20 +316,18 @@ class _Between(Prompts):
         """Return the wait of a queue: each rank goes on with its own prompt, a chunk in each step."""
         return self._queue(workers)
 
+    @property
+    def _budget(self) -> int:
+        return max(1, round(self.worker.step_tokens - self._running))
+
+    def _chunk_s(self, tokens: int, before: int) -> float:
+        return self.worker.chunk_step_s(self._running, self._context, tokens, before, self._busy)
+
     def _alone_s(self, mix: Mix) -> float:
-        full, rest = divmod(mix.new_tokens, self._budget)
-        seconds = self._step_s(rest, mix.input_tokens - rest) if rest else 0.0
-        if full:
-            first = self._step_s(self._budget, mix.cached_tokens)
-            last = self._step_s(self._budget, mix.cached_tokens + (full - 1) * self._budget)
-            seconds += full * (first + last) / 2
-        return seconds + self._token_s / 2  # the step in flight ends first
+        return super()._alone_s(mix) + self._token_s / 2  # the step in flight ends first
 
     def _taken_s(self, mix: Mix, alone_s: float) -> float:
         many = self._budget // mix.new_tokens
         if many < 2:
             return alone_s - self._token_s / 2
-        return self._step_s(mix.new_tokens * many, mix.cached_tokens) / many
-
-    def _step_s(self, new: int, prefix: int) -> float:
-        return self.worker.chunk_step_s(self._running, self._context, new, prefix, self._busy)
+        return self._chunk_s(mix.new_tokens * many, mix.cached_tokens) / many

@@ -10,8 +10,8 @@ Formulas, each an approximation that `verify` checks by simulation:
 - Ranks of a prefill worker step together, so prompts that come during a step are read in the next one, and it takes as
   long as on the rank with most: T = S (rate T / ranks + 1/2), half a prompt of rounding up. TTFT = what is left of the
   step under way, if any rank is busy, and T.
-- Decode: Little's law. n sequences run on a worker, n = rate x (output - 1) x step(n): solved by bisection. A request
-  finds no free slot with the chance of Halfin and Whitt.
+- Decode: Little's law. n sequences run on a worker, n = rate x (output - 1) x step(n): solved by Newton's steps. A
+  request finds no free slot with the chance of Halfin and Whitt.
 - A pool that does both runs a chunk in a share phi of its steps: phi g = rate x u x t, t = T0 + phi (T1 - T0), where
   T0 is a step without a chunk, T1 one with a chunk of g tokens. Prompts that come while an answer is made lengthen it
   as a Poisson number of interruptions: that is the spread of TPOT. With R ranks a step is long if any rank has a chunk,

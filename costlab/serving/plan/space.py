@@ -14,13 +14,11 @@ from costlab import arch, catalog
 from costlab.arch import Model
 from costlab.checks import count, one_of
 from costlab.roofline import Deployment, Efficiency
-from costlab.serving.links import Link
+from costlab.serving.links import LINK_LATENCY_S, Link
 from costlab.serving.plan.candidates import LAYOUTS, LayoutKind
 from costlab.serving.plan.workers import Drafting, WorkerKind
 from costlab.serving.plan.workload import Demand
 
-#: Seconds of set-up of a transfer, unless given: between the two published fits, 0.39 and 1.84 ms.
-LINK_LATENCY_S = 1e-3
 #: Sizes of a worker with experts that are tried, from the smallest that holds the weights on.
 _SIZES = 2
 

@@ -1,12 +1,12 @@
 """Every plan that is shown is simulated first: at its peak, with a worker lost, with step times not known well.
 
 The closed form proposes; the simulator decides. Its workers have the memory that is left beside the weights and the
-reserve, so what runs fits. A proposal that fails gets a worker more in the pool that falls short, a few times, and is
-refused with its reason if that does not help; the cheapest that passes is tried with fewer. What passes is weighed by
-cost, TTFT and TPOT as they were simulated, and only the front is returned, with three more answers for each plan: the
-share of requests that meet the objective at the mean load when one worker of a pool is gone; the chance that the
-objective is met at the peak when all step times are longer or shorter by a common factor, drawn evenly from +-20%, over
-a stated number of seeded runs; and what it costs.
+reserve, so what runs fits. A proposal that fails gets a tenth more workers in the pool that falls short, a few times,
+and is refused with its reason if that does not help; the cheapest that passes is tried with fewer. What passes is
+weighed by cost, TTFT and TPOT as they were simulated, and only the front is returned, with three more answers for each
+plan: the share of requests that meet the objective at the mean load when one worker of a pool is gone; the chance that
+the objective is met at the peak when all step times are longer or shorter by a common factor, drawn evenly from +-20%,
+over a stated number of seeded runs; and what it costs.
 
 Chapter: serving
 """
@@ -116,7 +116,8 @@ class _Trials:
         requests = load.requests(number, np.random.default_rng(trial.seed))
         report = simulate(requests, layout, recorder=recorder, seed=trial.seed)
         short = report.stability.verdict == "too short"
-        return _Tried(_figures(report, self.objective), self._reason(report), number, short)
+        figures = _figures(report, self.objective)
+        return _Tried(figures, self._reason(report, figures), number, short)
 
     def _latency_s(self, candidate: Candidate) -> float:
         longest = max(mix.decoded_tokens for mix in self.demand.mixes)
@@ -126,9 +127,9 @@ class _Trials:
         """Requests of a run ten times as long as its longest answer."""
         return max(LEAST_REQUESTS, min(MOST_REQUESTS, round(10 * latency_s * load.peak_per_s)))
 
-    def _reason(self, report: ServingReport) -> Reason | None:
+    def _reason(self, report: ServingReport, figures: Figures) -> Reason | None:
         """Why a run missed the objective, or did not fit."""
-        figures, goal = _figures(report, self.objective), self.objective
+        goal = self.objective
         if report.accounts.rejected:
             reasons = ", ".join(f"{n} {reason}" for reason, n in report.accounts.rejected.items())
             return Reason("memory", f"simulated: requests rejected: {reasons}")
@@ -266,9 +267,7 @@ def _shortlist(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     for candidate in candidates:
         cheapest.setdefault(candidate.layout, candidate)
     best = front(candidates, lambda each: (each.usd_per_hour, *_times(each.closed)))
-    chosen = list(dict.fromkeys(map(id, [*cheapest.values(), *best])))
-    known = {id(candidate): candidate for candidate in candidates}
-    return [known[each] for each in chosen[: max(1, most // 2)]]
+    return list(dict.fromkeys([*cheapest.values(), *best]))[: max(1, most // 2)]
 
 
 def _enlarged(candidate: Candidate, reason: Reason, trials: _Trials) -> Candidate | None:
@@ -321,13 +320,13 @@ def _assessed(
         ]
         half = requests or max(LEAST_REQUESTS, tried.requests) // 2
         points += [_Trial(candidate, seed + 1 + i, factor, requests=half) for i, factor in enumerate(factors)]
-    results = dict(zip(map(id, points), run(points), strict=True)) if points else {}
+    results = dict(zip(points, run(points), strict=True)) if points else {}
     plans = []
     for candidate, tried in passed:
         mine = [point for point in points if point.candidate is candidate]
         lost = {pool.name: 0.0 for pool in candidate.pools}
-        lost |= {point.lost: results[id(point)].figures.met for point in mine if point.lost}
-        met = sum(results[id(point)].reason is None for point in mine if not point.lost)
+        lost |= {point.lost: results[point].figures.met for point in mine if point.lost}
+        met = sum(results[point].reason is None for point in mine if not point.lost)
         known = all(pool.worker.chip in space.rents for pool in candidate.pools)
         money = price(candidate, demand, space.rents, tried.figures.running) if known else None
         plans.append(SimulatedPlan(candidate, tried.figures, tried.requests, tried.short, lost, runs, met, money))

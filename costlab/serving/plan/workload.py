@@ -86,7 +86,8 @@ class Demand:
     cv: float = 1.0  # coefficient of variation of the gaps between arrivals; 1 is a Poisson process
 
     def __post_init__(self) -> None:
-        positive(self.rate_per_s, "rate", "requests per second")
+        if not 0 < self.rate_per_s < math.inf:
+            raise ValueError(f"rate = {self.rate_per_s} should be a finite number of requests per second above 0")
         if not 1 <= self.peak_factor < math.inf:
             raise ValueError(f"peak factor = {self.peak_factor} should be a finite number of at least 1")
         if not LEAST_CV <= self.cv <= MOST_CV:
@@ -194,17 +195,6 @@ def demand_of(trace: Trace, *, hit_rate: float = 0.0, peak_factor: float = 1.0, 
     rate = len(gaps) / float(gaps.sum())
     mixes = tuple(Mix(i, o, share, _cached(i, hit_rate)) for i, o, share in _grouped(rows[:, 1], rows[:, 2]))
     return Demand(rate, mixes, peak_factor, min(max(spread, LEAST_CV), MOST_CV) if cv is None else cv)
-
-
-def positive(value: float, what: str, unit: str) -> float:
-    """Return a finite number above 0.
-
-    Raises:
-        ValueError: quoting what is none.
-    """
-    if not 0 < value < math.inf:
-        raise ValueError(f"{what} = {value} should be a finite number of {unit} above 0")
-    return value
 
 
 def _cached(input_tokens: int, hit_rate: float) -> int:

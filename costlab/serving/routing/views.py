@@ -50,17 +50,17 @@ class Signals:
 
     requests: int = 0  # sent there and not done
     queued: int = 0  # of them, those that wait
-    pending_tokens: int = 0  # of prompts, sent there and not read
+    pending_tokens: int = 0  # of prompts, not read yet
     kv_blocks: int = 0  # that running requests hold
-    kv_share: float = 0.0  # the same as a share of all
-    pending_s: float = 0.0  # predicted, of the prefills ahead
+    kv_share: float = 0.0  # the same as a share of all, 0 to 1
+    pending_s: float = 0.0  # predicted seconds of the prefills ahead
     tree_tokens: int = 0  # of prefixes cached there
     alive: bool = True  # whether it is believed to work
 
     @classmethod
     def of(cls, seen: WorkerView) -> Signals:
         """Return a worker as it is now."""
-        return cls(**{name: getattr(seen, name) for name in cls.__slots__})
+        return cls(*[getattr(seen, name) for name in cls.__slots__])
 
 
 class Ask(NamedTuple):
