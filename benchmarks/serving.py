@@ -28,12 +28,19 @@ from costlab.cache import PrefixCache
 from costlab.cache.tiers import Tier
 from costlab.roofline.compiled import step_cost
 from costlab.roofline.mixed import StepCost
-from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, separated
-from costlab.serving.links import Link, SentBytes
-from costlab.serving.recorder import Recorder
-from costlab.serving.report import ServingReport
-from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving import (
+    Link,
+    PooledLayout,
+    Recorder,
+    SentBytes,
+    ServingReport,
+    VllmV1,
+    WorkerPool,
+    WorkerSpec,
+    colocated,
+    separated,
+    simulate,
+)
 from costlab.traces import Request, generators
 
 PROMPT, ANSWER, WORKERS = 2048, 256, 4

@@ -356,12 +356,13 @@ def test_no_package_hides_its_own_modules(package):
 
 
 @pytest.mark.parametrize("package", ["costlab.serving", "costlab.serving.plan", "costlab.nn.serving"])
-def test_a_package_that_exports_nothing_says_what_its_modules_do(package):
+def test_a_package_of_many_modules_says_what_they_do(package):
     """Its docstring is the only map that a newcomer has: each module stands there, and none that is gone."""
     story = ast.get_docstring(tree(package)).split(">>>")[0]
     named = set(re.findall(r"`(\w+)`", story))
     assert submodules(package) <= named
-    assert named <= submodules(package), f"{package} tells of {named - submodules(package)}"
+    gone = named - submodules(package) - set(bound(package, tree(package).body))
+    assert not gone, f"{package} tells of {gone}"
 
 
 def test_hidden_modules_can_be_seen():

@@ -15,7 +15,7 @@ from costlab import traces
 from costlab.catalog.workloads import workloads
 from costlab.checks import one_of
 from costlab.cli.arguments import count_arg, positive_arg, seconds_arg
-from costlab.serving.simulate import WaitingUsers
+from costlab.serving.simulation import WaitingUsers
 from costlab.traces import arrivals, generators
 
 

@@ -31,7 +31,7 @@ from costlab.serving.recorder import Classes, Recorder
 from costlab.serving.report import ServingReport
 from costlab.serving.routing import ROUTERS
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, Scheduler, VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import generators
 
 BATCHINGS = ("vllm", "sarathi", "orca", "prefill-first")

@@ -24,7 +24,7 @@ from costlab.serving.metrics import quantile
 from costlab.serving.plan.sizing import queueing
 from costlab.serving.report import ServingReport
 from costlab.serving.schedulers import Orca, PrefillFirst, Scheduler, VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import Request, arrivals
 
 # --- the deployment of the chapter -------------------------------------------------------------------------------

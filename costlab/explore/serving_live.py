@@ -46,7 +46,7 @@ from costlab.serving.plan.sizing import Waiting
 from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, demand
 from costlab.serving.report import ServingReport
-from costlab.serving.simulate import simulate
+from costlab.serving.simulation import simulate
 
 # --- two layouts -------------------------------------------------------------------------------------------------
 

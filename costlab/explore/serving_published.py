@@ -22,7 +22,7 @@ from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.links import Link
 from costlab.serving.report import ServingReport
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.text import tokens_text
 from costlab.traces import Request, arrivals
 

@@ -2,10 +2,7 @@
 
 >>> from costlab import traces
 >>> from costlab.roofline.mixed import StepCost
->>> from costlab.serving.layouts import WorkerPool, colocated, separated
->>> from costlab.serving.links import Link, SentBytes
->>> from costlab.serving.schedulers import VllmV1
->>> from costlab.serving.simulate import WorkerSpec, simulate
+>>> from costlab.serving import Link, SentBytes, VllmV1, WorkerPool, WorkerSpec, colocated, separated, simulate
 >>> spec = WorkerSpec(StepCost.linear(0.01, token_s=1e-4, context_s=1e-8), VllmV1(), kv_tokens=100_000)
 >>> requests = [traces.Request(t / 4, 2000, 50, ()) for t in range(40)]
 >>> together = simulate(requests, colocated(WorkerPool(spec, 2)))

@@ -12,7 +12,7 @@ from costlab.serving.jobs import Job
 from costlab.serving.links import SharedLink, Transfer
 from costlab.serving.routing import ROUTERS, Aged, Ask, RequestRouter, RouterMaker
 from costlab.serving.run import Run
-from costlab.serving.simulate import WorkerSpec
+from costlab.serving.simulation import WorkerSpec
 from costlab.serving.worker import Owner, Worker
 
 #: Workers of a pool at most: each takes memory and time to make.

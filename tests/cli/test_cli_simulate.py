@@ -12,7 +12,7 @@ from costlab.serving.metrics import Objective
 from costlab.serving.plan.space import Space
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import arrivals, generators, write
 
 SERVED = "--model llama-3.1-8b --chip h100-sxm"

@@ -15,7 +15,7 @@ from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.metrics import Objective, gaps_s
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import PrefillFirst
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import arrivals
 
 CATALOG = catalog.tables().serving

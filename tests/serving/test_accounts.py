@@ -12,7 +12,7 @@ from costlab.serving.layouts import PooledLayout, WorkerPool, colocated
 from costlab.serving.recorder import Recorder
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.serving.use import pool_uses
 
 COST = StepCost.linear(0.00731, token_s=1.1e-4, context_s=3.3e-7, sequence_s=1.7e-5)

@@ -7,7 +7,7 @@ from costlab.roofline.mixed import StepCost
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.recorder import Classes, Recorder
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import CHAT
 from costlab.traces.arrivals import ClosedLoop, FixedLengths, single_calls, talks
 

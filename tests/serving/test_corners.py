@@ -16,7 +16,7 @@ from costlab.serving.recorder import Recorder
 from costlab.serving.rules import Borrowing
 from costlab.serving.run import Run
 from costlab.serving.schedulers import Orca, VllmV1
-from costlab.serving.simulate import WorkerSpec
+from costlab.serving.simulation import WorkerSpec
 from costlab.traces import Request
 
 

@@ -16,7 +16,7 @@ from costlab.serving.links import Link
 from costlab.serving.recorder import Recorder
 from costlab.serving.rules import Borrowing
 from costlab.serving.run import Run
-from costlab.serving.simulate import simulate
+from costlab.serving.simulation import simulate
 
 QUICK = Recovery(detection_s=0.5, retries=1)
 

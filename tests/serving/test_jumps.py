@@ -17,7 +17,7 @@ from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.lines import seconds_of, steps_before
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 
 #: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals.
 CROSSING = StepCost(

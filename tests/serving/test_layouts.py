@@ -18,7 +18,7 @@ from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.routing import DynamoCost
 from costlab.serving.rules import Borrowing, Separation
-from costlab.serving.simulate import simulate
+from costlab.serving.simulation import simulate
 from costlab.traces import Request
 
 FREE = Link(math.inf)

@@ -12,7 +12,7 @@ from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.money import HOURS_PER_MONTH, price
 from costlab.serving.plan.pareto import front
-from costlab.serving.plan.search import search
+from costlab.serving.plan.searching import search
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.workers import Drafting
 from costlab.serving.plan.workload import demand

@@ -12,13 +12,13 @@ from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.running import FixedBuckets, kv_tokens, layout_of
-from costlab.serving.plan.search import search
+from costlab.serving.plan.searching import search
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.verify import _Trial, _Trials, plan_serving
 from costlab.serving.plan.workload import demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.routing import Ask, Signals
-from costlab.serving.simulate import simulate
+from costlab.serving.simulation import simulate
 
 GOAL = Objective(ttft_s=1.0, tpot_s=0.05)
 LOAD = demand(8, 2048, 128, length_cv=0.7, peak_factor=1.5)

@@ -21,7 +21,7 @@ from costlab.serving.layouts import WorkerPool, colocated, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import Request
 
 COST = StepCost.linear(0.004, token_s=1e-4, sequence_s=1e-4, context_s=1e-7)

@@ -24,7 +24,7 @@ from costlab.roofline.mixed import StepCost
 from costlab.serving.layouts import WorkerPool, colocated
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import Request
 
 AMPLE = 10**9  # tokens of memory, where memory is not the point

@@ -13,7 +13,7 @@ from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.run import Run
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 
 COST = StepCost.linear(0.01, token_s=1e-5, context_s=1e-6)
 

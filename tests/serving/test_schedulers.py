@@ -9,7 +9,7 @@ from costlab import roofline
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
-from costlab.serving.simulate import WorkerSpec
+from costlab.serving.simulation import WorkerSpec
 
 STEP = StepCost.fixed(0.01, 0.01)  # a step that reads and decodes takes 0.02 s
 

@@ -18,7 +18,7 @@ from costlab.serving.layouts import WorkerPool, colocated, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import Request
 from costlab.traces.arrivals import ClosedLoop
 

@@ -12,7 +12,7 @@ from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.run import Run
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec, simulate
+from costlab.serving.simulation import WorkerSpec, simulate
 from costlab.traces import Request
 
 #: 10 ms of a step, 0.1 ms per prompt token, 1 ms per decoding sequence.

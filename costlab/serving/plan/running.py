@@ -16,7 +16,7 @@ from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import BLOCK_TOKENS, Demand
 from costlab.serving.routing import Ask, RequestRouter, RouterMaker, WorkerView
 from costlab.serving.schedulers import VllmV1
-from costlab.serving.simulate import WorkerSpec
+from costlab.serving.simulation import WorkerSpec
 
 
 def layout_of(candidate: Candidate, space: Space, load: Demand, factor: float = 1.0, lost: str = "") -> PooledLayout:

@@ -28,12 +28,12 @@ from costlab.serving.plan.estimate import closed_form
 from costlab.serving.plan.money import Money, price
 from costlab.serving.plan.pareto import front
 from costlab.serving.plan.running import layout_of
-from costlab.serving.plan.search import search
+from costlab.serving.plan.searching import search
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.workload import Demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.report import ServingReport
-from costlab.serving.simulate import simulate
+from costlab.serving.simulation import simulate
 from costlab.sweep import sweep
 
 #: Candidates that are simulated at most, failed and enlarged ones included.

@@ -2,9 +2,7 @@
 
 >>> from costlab import traces
 >>> from costlab.roofline.mixed import StepCost
->>> from costlab.serving.layouts import WorkerPool, colocated
->>> from costlab.serving.schedulers import VllmV1
->>> from costlab.serving.simulate import WorkerSpec, simulate
+>>> from costlab.serving import VllmV1, WorkerPool, WorkerSpec, colocated, simulate
 >>> spec = WorkerSpec(StepCost.linear(0.01, token_s=1e-5, context_s=1e-8), VllmV1(), kv_tokens=100_000)
 >>> done = simulate([traces.Request(t / 10, 1000, 50, ()) for t in range(20)], colocated(WorkerPool(spec, 2)))
 >>> done.accounts.finished
