@@ -2,21 +2,22 @@
 
     python benchmarks/serving.py [--quick] [--json FILE]
 
-Requests a second of simulation, prompts in chunks, memory in blocks, histograms on. On an equal case each request's
-times must be equal, or the run stops. NVIDIA's seconds are what its Rust core says of itself, without reading the
-trace; ours are the whole call.
+Requests a second of simulation, prompts in chunks, memory in blocks, histograms on; as plain Python, and with the inner
+loop compiled (`make wheel`). On an equal case each request's times must be equal, or the run stops. NVIDIA's seconds
+are what its Rust core says of itself, without reading the trace; ours are the whole call.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from costlab.serving import (
     PooledLayout,
     Recorder,
     SentBytes,
-    ServingReport,
     VllmV1,
     WorkerPool,
     WorkerSpec,
@@ -158,46 +158,17 @@ def same(own_s: float, its_ms: float) -> None:
     assert abs(1e3 * own_s - its_ms) < 1e-3, f"{1e3 * own_s} ms here, {its_ms} ms in NVIDIA's replay"
 
 
-def raced(requests: Sequence[Request], layouts: Sequence[PooledLayout], quick: bool, **theirs: Any) -> list[float]:
-    """Return requests a second of each layout, and of NVIDIA's replay; in turns, the shortest time of each counts."""
-    times: list[list[float]] = []
-    for _ in range(TIMES[quick]):
-        own = [timed(lambda layout=layout: finished(requests, layout))[0] for layout in layouts]
-        times.append([*own, replayed(requests, **theirs).summary["wall_time_ms"] / 1e3])
-    return [len(requests) / min(each) for each in zip(*times, strict=True)]
+# --- speed -------------------------------------------------------------------------------------------------------
 
 
-def finished(requests: Sequence[Request], layout: PooledLayout) -> ServingReport:
-    """Simulate, and see that all are served."""
-    report = simulate(requests, layout)
-    assert report.accounts.finished == len(requests), report.accounts
-    return report
-
-
-def speed_rows(name: str, what: str, speeds: tuple[float, float], floor: int, least: float | None) -> Iterator[Row]:
-    """Yield a speed beside NVIDIA's and beside what was asked for."""
-    goal = None if least is None else (least, None)
-    yield Row(name, what, "NVIDIA's replay (Rust)", "requests/s", *speeds, more=True, goal=goal)
-    asked = f"{floor:,} asked for"
-    yield Row(f"{name}-floor", what, asked, "requests/s", speeds[0], float(floor), more=True, goal=(1.0, None))
-
-
-def together_rows(rate: int, quick: bool) -> Iterator[Row]:
-    """Four workers that do all: with the peer's step times, and with those of a model on chips."""
-    requests = alike(rate, 500 if quick else 20_000)
+def together_case(rate: float, count: int, kind: str) -> tuple[list[Request], PooledLayout]:
+    """Return requests, and workers that do all with the peer's step times ("fixed") or a model's on chips."""
     node = roofline.deployment("llama-3.1-70b", "h100-sxm", 4, tensor_parallel=4)
-    costs = {"fixed": FIXED, "roofline": step_cost(node)}
-    speeds = raced(requests, [together(cost) for cost in costs.values()], quick, num_workers=WORKERS)
-    for kind, speed in zip(costs, speeds, strict=False):
-        what = (
-            f"{len(requests):,} requests at {rate}/s, {PROMPT:,} in and {ANSWER} out, {WORKERS} workers, {kind} times"
-        )
-        yield from speed_rows(f"together-{rate}-{kind}", what, (speed, speeds[-1]), FLOORS["co-located"], 10.0)
+    return alike(rate, count), together(FIXED if kind == "fixed" else step_cost(node))
 
 
-def apart_rows(quick: bool) -> Iterator[Row]:
-    """Two workers for each phase, with a link and prefix caches, on chats whose turns share their beginning."""
-    count = 300 if quick else 10_000
+def apart_case(count: int) -> tuple[list[Request], PooledLayout]:
+    """Return chats whose turns share their beginning, and two workers for each phase with a link and prefix caches."""
     chats = list(generators.generate("chat", count, np.random.default_rng(0)))
     start, faster = chats[0].time_s, (chats[-1].time_s - chats[0].time_s) * CHAT_RATE / count
     chats = [
@@ -205,11 +176,97 @@ def apart_rows(quick: bool) -> Iterator[Row]:
         for r in chats
     ]
     pool = WorkerPool(worker(FIXED, cached=True), WORKERS // 2)
-    layout = separated(pool, pool, Link(50e9, 1e-3), SentBytes.per_token(327_680.0))
+    return chats, separated(pool, pool, Link(50e9, 1e-3), SentBytes.per_token(327_680.0))
+
+
+CASES = {"together": together_case, "apart": apart_case}
+
+
+def seconds_of(case: str, *args: Any) -> float:
+    """Return the seconds of simulating a case, and see that all requests are served."""
+    requests, layout = CASES[case](*args)
+    seconds, report = timed(lambda: simulate(requests, layout))
+    assert report.accounts.finished == len(requests), report.accounts
+    return seconds
+
+
+def compiled_seconds_of(package: Path, case: str, *args: Any) -> float:
+    """Return the same with the package that lies in a folder, in a process of its own."""
+    code = f"import serving; print(serving.seconds_of({case!r}, *{args!r}))"
+    paths = os.pathsep.join([str(package), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    return float(done.stdout)
+
+
+def compiled(folder: str) -> Path:
+    """Compile the package into a folder, and return where it lies."""
+    subprocess.run([sys.executable, str(ROOT / "tools/compiled_wheel.py"), folder, "--unpack"], check=True)
+    return Path(folder)
+
+
+def speed_rows(name: str, what: str, floor: int, goal: float | None, sides: Sequence[Callable[[], float]],
+               count: int, quick: bool) -> Iterator[Row]:  # fmt: skip
+    """Yield speeds beside NVIDIA's, and of the compiled package beside what was asked for.
+
+    Args:
+        name: of the rows.
+        what: is simulated.
+        floor: requests a second that were asked for.
+        goal: how many times NVIDIA's, or None.
+        sides: return seconds, of the plain files, the compiled ones, NVIDIA's; in turns, the shortest of each counts.
+        count: requests of each.
+        quick: one turn.
+    """
+    times = [[side() for side in sides] for _ in range(TIMES[quick])]
+    plain, fast, theirs = (count / min(each) for each in zip(*times, strict=True))
+    least, peer_name = goal and (goal, None), "NVIDIA's replay (Rust)"
+    yield Row(name, f"{what}, plain Python", peer_name, "requests/s", plain, theirs, more=True)
+    yield Row(f"{name}-compiled", f"{what}, compiled", peer_name, "requests/s", fast, theirs, more=True, goal=least)
+    asked = f"{floor:,} asked for"
+    yield Row(
+        f"{name}-floor", f"{what}, compiled", asked, "requests/s", fast, float(floor), more=True, goal=(1.0, None)
+    )
+
+
+def together_rows(rate: int, package: Path, quick: bool) -> Iterator[Row]:
+    """Four workers that do all: with the peer's step times, and with those of a model on chips."""
+    count = 500 if quick else 20_000
+    for kind in ("fixed", "roofline"):
+        case = ("together", rate, count, kind)
+        requests, _ = together_case(rate, count, kind)
+        sides = (
+            functools.partial(seconds_of, *case),
+            functools.partial(compiled_seconds_of, package, *case),
+            lambda requests=requests: their_seconds(requests, num_workers=WORKERS),
+        )
+        what = f"{count:,} requests at {rate}/s, {PROMPT:,} in and {ANSWER} out, {WORKERS} workers, {kind} times"
+        yield from speed_rows(f"together-{rate}-{kind}", what, FLOORS["co-located"], 10.0, sides, count, quick)
+
+
+def apart_rows(package: Path, quick: bool) -> Iterator[Row]:
+    """Two workers for each phase, with a link and prefix caches."""
+    count = 300 if quick else 10_000
+    chats, _ = apart_case(count)
     workers = {"num_prefill_workers": WORKERS // 2, "num_decode_workers": WORKERS // 2}
-    speeds = raced(chats, [layout], quick, cached=True, **workers)
+    sides = (
+        functools.partial(seconds_of, "apart", count),
+        functools.partial(compiled_seconds_of, package, "apart", count),
+        lambda: their_seconds(chats, cached=True, **workers),
+    )
     what = f"{count:,} chats at {CHAT_RATE}/s, 2 prefill + 2 decode workers, prefix caches, link"
-    yield from speed_rows("apart-cached", what, (speeds[0], speeds[-1]), FLOORS["separated"], None)
+    yield from speed_rows("apart-cached", what, FLOORS["separated"], None, sides, count, quick)
+
+
+def their_seconds(requests: Sequence[Request], **layout: Any) -> float:
+    """Return what NVIDIA's replay says it took."""
+    return float(replayed(requests, **layout).summary["wall_time_ms"]) / 1e3
 
 
 MANY = """
@@ -263,9 +320,11 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         check_together(alike(rate, some))
     check_together(alike(2, some, 100, 300), workers=1, blocks=60)  # of which three fit: they preempt one another
     check_apart(alike(4, some))
-    for rate in (10, 30):
-        yield from together_rows(rate, options.quick)
-    yield from apart_rows(options.quick)
+    with tempfile.TemporaryDirectory() as folder:
+        package = compiled(folder)
+        for rate in (10, 30):
+            yield from together_rows(rate, package, options.quick)
+        yield from apart_rows(package, options.quick)
     yield from many_rows(options.quick)
 
 
