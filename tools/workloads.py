@@ -212,16 +212,16 @@ HEAD = """\
 
 ABOUT = {
     "azure-code": {
-        "what": "Azure's coding service, 11 November 2023",
+        "what": "Azure's coding service, November 2023",
         "source": "Azure/AzurePublicDataset @b469a11, data/AzureLLMInferenceTrace_code.csv (Patel et al., ISCA 2024)",
         "licence": "CC-BY 4.0",
-        "date": "2023-11-11",
+        "date": "2023-11-16",
     },
     "azure-conv": {
-        "what": "Azure's conversation service, 11 November 2023",
+        "what": "Azure's conversation service, November 2023",
         "source": "Azure/AzurePublicDataset @b469a11, data/AzureLLMInferenceTrace_conv.csv (Patel et al., ISCA 2024)",
         "licence": "CC-BY 4.0",
-        "date": "2023-11-11",
+        "date": "2023-11-16",
     },
     "mooncake-conversation": {
         "what": "Kimi conversations, one hour",
