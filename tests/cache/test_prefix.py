@@ -137,6 +137,30 @@ Serving.TestCase.settings = settings(max_examples=examples(150), stateful_step_c
 TestServing = Serving.TestCase
 
 
+@given(
+    capacities=st.lists(st.integers(1, 12), min_size=1, max_size=2),
+    eviction=st.sampled_from(POLICIES),
+    write=st.sampled_from(WRITES),
+    leaves_first=st.booleans(),
+    held=prompts,
+    later=st.lists(prompts, max_size=20),
+)
+def test_to_remember_is_to_admit_and_to_release_at_once(capacities, eviction, write, leaves_first, held, later) -> None:
+    """The same pages in the same order of going, and the same account, whoever holds what meanwhile."""
+    rules = {"eviction": eviction, "write": write, "leaves_first": leaves_first}
+    short, long = flat(*capacities, **rules), flat(*capacities, **rules)
+    for cache in (short, long):
+        cache.admit(chained(held), partial=True)
+    for prompt in map(chained, later):
+        assert short.match(prompt).pages == long.match(prompt).pages == lookup(long.full.has, prompt).found
+        short.remember(prompt)
+        long.release(long.admit(prompt, partial=True))
+        short.check()
+        for mine, other in zip(short.full.pools, long.full.pools, strict=True):
+            assert list(mine.there) == list(other.there)
+            assert (mine.added, mine.evicted, mine.refused) == (other.added, other.evicted, other.refused)
+
+
 @given(st.integers(0, 9), st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=3), st.integers(0, 9))
 def test_a_lookup_says_where_each_page_is(count, tiers, first) -> None:
     """Whole beginnings and pages with gaps between them, against a question for each page and tier."""
@@ -356,6 +380,7 @@ def test_generated_text_leaves_a_window_behind_too() -> None:
         (lambda: flat(3, eviction="belady"), "needs the future"),
         (lambda: PrefixCache([Tier("HBM")], 1.0, 1.0), "how each tier is split"),
         (lambda: flat(9).admit("aba"), "'a' comes twice"),
+        (lambda: flat(9).remember("aba"), "'a' comes twice"),
         (lambda: flat(2).admit("abc"), "no room: 3 pages, only 2 fit beside 0 running"),
     ],
 )

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import filterfalse
+from itertools import filterfalse, takewhile
 from typing import Literal
 
 from costlab import checks
@@ -88,6 +88,8 @@ class PrefixCache:
         self.leaves_first, self.future = leaves_first, future
         # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.
         self._parents: dict[Key, Key | None] | None = {} if leaves_first and eviction != "lru" else None
+        # One tier and nothing but LRU, as beside a simulated worker: nothing is loaded or copied, so shorter ways do.
+        self._plain = len(tiers) == 1 and not window_bytes and leaves_first and eviction == "lru"
         self._uses: dict[Key, int] = {}
         self._running: set[Lease] = set()
         self._latest: Lookup | None = None  # what `match` found last, as long as no page has moved since
@@ -124,7 +126,11 @@ class PrefixCache:
             pages: prefix-chained ids of the prompt's pages.
             limit: look at the first so many pages only.
         """
-        found = lookup(self.full.has, pages if limit is None else pages[:limit])
+        asked = pages if limit is None else pages[:limit]
+        if self._plain:
+            count = len(list(takewhile(self.full.has[0], asked)))
+            return Match(count, count, (count,))
+        found = lookup(self.full.has, asked)
         if limit is None and isinstance(pages, tuple):
             self._latest = found
         return self._usable(found)
@@ -147,7 +153,7 @@ class PrefixCache:
         Raises:
             ValueError: a page twice; no room, without `partial`.
         """
-        _no_doubles(pages, "a prompt's")
+        _as_set(pages, "a prompt's")
         fit = self.full.fitting(pages)
         if fit < len(pages) and not partial:
             raise ValueError(f"no room: {len(pages)} pages, only {fit} fit beside {self.running} running sequences")
@@ -158,6 +164,25 @@ class PrefixCache:
         lease = Lease(list(kept), min(tokens, fit * self.page_tokens), uncached=len(pages) - fit)
         self._start(lease, self._lookup(kept), match)
         return lease
+
+    def remember(self, pages: Sequence[Key]) -> None:
+        """Cache as much of a prompt's beginning as fits, without a hold on it: as to admit it and release it at once.
+
+        Raises:
+            ValueError: a page twice.
+        """
+        if not self._plain:
+            self.release(self.admit(pages, partial=True))
+            return
+        together, fit = _as_set(pages, "a prompt's"), self.full.fitting(pages)
+        if fit < len(pages):
+            pages = pages[:fit]
+            together = frozenset(pages)
+        has = self.full.has[0]
+        held, lacking = list(filter(has, pages)), list(filterfalse(has, pages))
+        if lacking:
+            self.full.put(0, lacking, "computed", moving=together)
+        self.full.touch(0, held)
 
     def can_extend(self, lease: Lease, pages: Sequence[Key]) -> bool:
         """Say whether a running sequence can grow by these pages."""
@@ -170,7 +195,7 @@ class PrefixCache:
             ValueError: a sequence that is not running, a page it has already, or no room.
         """
         self._need(lease, "running")
-        _no_doubles([*lease.pages, *pages], "a sequence's")
+        _as_set([*lease.pages, *pages], "a sequence's")
         if not self.can_extend(lease, pages):
             raise ValueError(f"no room for {len(pages)} further pages beside {self.running} running sequences")
         self._note_parents(pages, lease.pages[-1] if lease.pages else None)
@@ -369,10 +394,13 @@ class PrefixCache:
                 windows.put(level, lacking, "written" if level else "computed")
 
 
-def _no_doubles(pages: Sequence[Key], whose: str) -> None:
-    if len(set(pages)) != len(pages):
+def _as_set(pages: Sequence[Key], whose: str) -> frozenset[Key]:
+    """Return pages as a set, in which none may be twice."""
+    different = frozenset(pages)
+    if len(different) != len(pages):
         twice = next(key for key, count in Counter(pages).items() if count > 1)
         raise ValueError(f"{whose} pages should differ: {twice!r} comes twice")
+    return different
 
 
 def _pages(capacity_bytes: float, page_bytes: float) -> float:

@@ -236,8 +236,8 @@ class PageTiers:
 
     def _make_room(self, level: int, keys: Sequence[Key], over: int, moving: frozenset[Key]) -> Sequence[Key]:
         """Evict as many pages as are over capacity, and return those of the keys that then fit."""
-        pool = self.pools[level]
-        evicted = pool.policy.evict(over, self.pins.keys() | moving if moving else self.pins.keys())
+        pool, pins = self.pools[level], self.pins.keys()
+        evicted = pool.policy.evict(over, pins | moving if pins and moving else moving or pins)
         pool.evicted += len(evicted)
         if evicted and self.write == "back" and level + 1 < len(self.pools):
             self._write_down(level + 1, evicted, moving)
