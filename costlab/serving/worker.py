@@ -397,7 +397,7 @@ class Worker:
     def keep_prefix(self, job: Job) -> None:
         """Keep a job's prompt, which is here now, in the prefix cache."""
         if self.cache is not None and job.request.blocks:
-            self.cache.release(self.cache.admit(job.request.blocks, partial=True))
+            self.cache.remember(job.request.blocks)
 
     def _finish(self, job: Job, now: float) -> None:
         self._go(job)
