@@ -255,7 +255,7 @@ class SharedLink:
             return self._clock
         if self._alone is not None:
             return self._alone.end_s
-        return min(self._next_set_up(), self._next_sent())
+        return min(self._next_set_up(), self._next_sent()) if self._crossing else math.inf
 
     def advance(self, now: float) -> list[Transfer]:
         """Go on to time `now` and return the transfers that have arrived, in order."""
@@ -267,7 +267,7 @@ class SharedLink:
         if self._alone is not None:
             self._catch_up_alone(self._alone, now)
             return
-        while True:
+        while self._crossing:
             set_up, sent = self._next_set_up(), self._next_sent()
             if min(set_up, sent) > now:
                 break

@@ -147,10 +147,11 @@ class Station:
 
         Those in the queue come first with what they lack; each that is here may grow by `growth_tokens`.
         """
-        worker = self.worker
-        here = worker.running + worker.queued + len(worker.awaiting)
-        spare = -(-here * worker.ranks[0].blocks.needed(growth_tokens) // len(worker.ranks)) if growth_tokens else 0
-        for rank in worker.ranks:
+        worker, ranks, here = self.worker, self.worker.ranks, len(self.worker.awaiting)
+        for rank in ranks:
+            here += len(rank.running) + len(rank.waiting)
+        spare = -(-here * ranks[0].blocks.needed(growth_tokens) // len(ranks))
+        for rank in ranks:
             for other in rank.waiting:
                 spare += rank.blocks.lacking(other, other.known + 1)
                 if spare > rank.blocks.free:

@@ -153,7 +153,7 @@ class PrefixCache:
         Raises:
             ValueError: a page twice; no room, without `partial`.
         """
-        _as_set(pages, "a prompt's")
+        _no_doubles(pages, "a prompt's")
         fit = self.full.fitting(pages)
         if fit < len(pages) and not partial:
             raise ValueError(f"no room: {len(pages)} pages, only {fit} fit beside {self.running} running sequences")
@@ -174,15 +174,12 @@ class PrefixCache:
         if not self._plain:
             self.release(self.admit(pages, partial=True))
             return
-        together, fit = _as_set(pages, "a prompt's"), self.full.fitting(pages)
-        if fit < len(pages):
-            pages = pages[:fit]
-            together = frozenset(pages)
-        has = self.full.has[0]
-        held, lacking = list(filter(has, pages)), list(filterfalse(has, pages))
+        _no_doubles(pages, "a prompt's")
+        kept, has = pages[: self.full.fitting(pages)], self.full.has[0]
+        there, lacking = list(filter(has, kept)), list(filterfalse(has, kept))
         if lacking:
-            self.full.put(0, lacking, "computed", moving=together)
-        self.full.touch(0, held)
+            self.full.put(0, lacking, "computed", moving=frozenset(there))
+        self.full.touch(0, there)
 
     def can_extend(self, lease: Lease, pages: Sequence[Key]) -> bool:
         """Say whether a running sequence can grow by these pages."""
@@ -195,7 +192,7 @@ class PrefixCache:
             ValueError: a sequence that is not running, a page it has already, or no room.
         """
         self._need(lease, "running")
-        _as_set([*lease.pages, *pages], "a sequence's")
+        _no_doubles([*lease.pages, *pages], "a sequence's")
         if not self.can_extend(lease, pages):
             raise ValueError(f"no room for {len(pages)} further pages beside {self.running} running sequences")
         self._note_parents(pages, lease.pages[-1] if lease.pages else None)
@@ -394,13 +391,10 @@ class PrefixCache:
                 windows.put(level, lacking, "written" if level else "computed")
 
 
-def _as_set(pages: Sequence[Key], whose: str) -> frozenset[Key]:
-    """Return pages as a set, in which none may be twice."""
-    different = frozenset(pages)
-    if len(different) != len(pages):
+def _no_doubles(pages: Sequence[Key], whose: str) -> None:
+    if len(set(pages)) != len(pages):
         twice = next(key for key, count in Counter(pages).items() if count > 1)
         raise ValueError(f"{whose} pages should differ: {twice!r} comes twice")
-    return different
 
 
 def _pages(capacity_bytes: float, page_bytes: float) -> float:
