@@ -155,9 +155,9 @@ class Worker:
 
     def can_reserve(self, job: Job, spare: int = 0) -> bool:
         """Say whether a job's prompt finds blocks here now, and `spare` remain."""
-        blocks = self._choose().blocks
-        needed = blocks.needed(self._reserved(job))
-        if blocks.spares(needed + spare):
+        rank = self._choose()
+        blocks, needed = rank.blocks, rank.blocks.needed(self._reserved(job))
+        if not rank.prefilling and blocks.spares(needed + spare):
             return True
         self._settle()
         return blocks.can_take(needed, spare)

@@ -10,7 +10,7 @@ from costlab.cache import PrefixCache, Tier
 from costlab.roofline import StepCost
 from costlab.serving.failures import Failures, Outage, Recovery
 from costlab.serving.jobs import State
-from costlab.serving.layouts import WorkerPool, colocated, mixed_pool, separated
+from costlab.serving.layouts import WorkerPool, colocated, conditionally_separated, mixed_pool, separated
 from costlab.serving.links import Link, SentBytes
 from costlab.serving.recorder import Recorder
 from costlab.serving.rules import Borrowing
@@ -50,6 +50,16 @@ def test_orca_is_given_memory_for_whole_answers_before_caches_come():
     decode = WorkerPool(WorkerSpec(COST, Orca(8), 256, 16))
     layout = separated(pool(), decode, LINK, SENT, growth_tokens=0)
     assert [end[:2] for end in ends(requests((0, 100, 100), (0, 100, 100)), layout)] == [(State.FINISHED, 100)] * 2
+
+
+def test_memory_that_prompts_have_filled_meanwhile_is_not_given_to_a_cache_that_comes():
+    """Decode reads a prompt in many alike steps, and was asked for room as if none of them were over."""
+    workers = pool(kv_tokens=1500, budget=100, block_tokens=10)
+    layout = conditionally_separated(workers, workers, LINK, SENT, 1000, growth_tokens=0)
+    trace = requests((0, 1000, 5), (0.115, 1001, 5))
+    walk(trace, layout)
+    first, second = ends(trace, layout)
+    assert first[1] == second[1] == 5 and second[2] > first[3]  # which waits until the first one's memory is free
 
 
 def test_a_prompt_that_stays_where_it_was_read_does_not_hold_memory_that_another_waits_for():
