@@ -1,4 +1,8 @@
-"""Who takes a job of a running layout: chosen by a pool's router, borrowed from the other pool, and let go again."""
+"""Who takes a job of a running layout: chosen by a pool's router, borrowed from the other pool, and let go again.
+
+A borrowed worker serves a job from beginning to end. So those that hold memory of one worker and wait for another's are
+read in the first pool and decoded in the second, never the other way round, and nobody waits in a circle.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +30,26 @@ class Assignments:
         station, borrowing = self.pools[0].choose(job), self.borrowing
         if borrowing is None or (station and station.pending_tokens <= borrowing.pending_tokens):
             return station
-        return self._borrow(self.pools[1], station, lambda s: s.pending_tokens, borrowing.pending_tokens)
+        return self._borrow(self.pools[1].stations, station, lambda s: s.pending_tokens, borrowing.pending_tokens)
 
-    def decode_for(self, job: Job) -> Station | None:
-        """Return who decodes a job: its router's choice, or a worker of the other pool; None for nobody."""
+    def decode_for(self, job: Job, reader: Station | None = None) -> Station | None:
+        """Return who decodes a job: its router's choice, or a worker of the other pool; None for nobody.
+
+        Args:
+            job: whose.
+            reader: who has read its prompt, the only one to be borrowed then; None: nobody has.
+        """
         station, borrowing = self.pools[1].choose(job), self.borrowing
         if borrowing is None or (station and station.kv_share <= borrowing.kv_share and not station.waiting):
             return station
-        return self._borrow(self.pools[0], station, lambda s: s.kv_share, borrowing.kv_share)
+        lenders = self.pools[0].stations if reader is None else [reader]
+        return self._borrow(lenders, station, lambda s: s.kv_share, borrowing.kv_share)
 
     def _borrow(
-        self, pool: RunningPool, own: Station | None, load: Callable[[Station], float], limit: float
+        self, lenders: Sequence[Station], own: Station | None, load: Callable[[Station], float], limit: float
     ) -> Station | None:
         """Return a worker of the other pool if it is below the limit and less loaded; those borrowed already first."""
-        alive = [station for station in pool.stations if station.alive and load(station) <= limit]
+        alive = [station for station in lenders if station.alive and load(station) <= limit]
         best = min(alive, key=lambda s: (not s.borrowed, load(s), s.requests, s.index), default=None)
         if best is None or (own is not None and load(best) >= load(own)):
             return own
@@ -52,29 +62,28 @@ class Assignments:
         """Note who reads a job's prompt."""
         trip.prefill = station
         station.requests += 1
-        station.foreign += trip.whole or station.pool is not self.pools[0]
+        station.foreign += trip.whole
 
     def assign_decode(self, trip: Trip, station: Station) -> None:
         """Note who decodes a job."""
         trip.decode = station
         station.requests += 1
-        station.foreign += station.pool is not self.pools[-1]
 
     def leave_prefill(self, trip: Trip) -> None:
         """A job leaves the worker that reads its prompt."""
         station, trip.prefill = trip.prefill, None
         if station is not None:
             self._unpromise_at(trip, station)
-            self._let_go(station, trip.whole or station.pool is not self.pools[0])
+            self._let_go(station, trip.whole)
 
     def leave_decode(self, trip: Trip) -> None:
         """A job leaves the worker that decodes it."""
         station, trip.decode = trip.decode, None
         if station is not None:
-            self._let_go(station, station.pool is not self.pools[-1])
+            self._let_go(station, False)
 
     def _let_go(self, station: Station, foreign: bool) -> None:
-        """A job leaves a worker; one that was borrowed goes back with the last job of the other pool's kind."""
+        """A job leaves a worker; one that was borrowed goes back with the last job that it serves to the end."""
         station.requests -= 1
         station.foreign -= foreign
         if station.borrowed and not station.foreign:

@@ -116,7 +116,7 @@ def mixed_pool(
     failures: Failures | None = None,
     **how: Any,
 ) -> PooledLayout:
-    """Return a layout whose pools lend one another workers, which do both until the other's work there is done.
+    """Return a layout whose pools lend one another workers, which serve jobs whole until the last of these is done.
 
     Args:
         prefill: the workers that read.

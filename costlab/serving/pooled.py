@@ -70,7 +70,11 @@ class PooledService:
         elif job.request.output_tokens - job.generated <= 1:  # prefill emits the only token: nothing to move
             self._serve(job, trip, self.assigned.prefill_for(job), self.pools[0])
         elif moving.order == "decode last":
-            self._read(job, trip, self.assigned.prefill_for(job))
+            reader = self.assigned.prefill_for(job)
+            if reader is None or reader.pool is self.pools[0]:
+                self._read(job, trip, reader)
+            else:
+                self._serve(job, trip, reader, reader.pool)
         else:
             self._place_both(job, trip, self.assigned.decode_for(job))
 
@@ -80,12 +84,13 @@ class PooledService:
         if decode is None or (reason := decode.worker.refusal(job)):
             self._reject(job, _no_worker(self.pools[1]) if decode is None else reason)
             return
-        if moving.uncached_tokens and job.known - decode.worker.cached_tokens(job) <= moving.uncached_tokens:
-            self._serve(job, trip, decode, self.pools[1])
+        few = moving.uncached_tokens and job.known - decode.worker.cached_tokens(job) <= moving.uncached_tokens
+        if few or decode.pool is self.pools[0]:
+            self._serve(job, trip, decode, decode.pool)
             return
         if moving.order == "together":
             prefill = self.assigned.prefill_for(job)
-            if prefill is decode or prefill is None:
+            if prefill is None or prefill.pool is self.pools[1]:
                 self._serve(job, trip, prefill, self.pools[0])
                 return
             self.assigned.assign_prefill(trip, prefill)
@@ -149,10 +154,10 @@ class PooledService:
                 self._send(job, trip)
                 continue
             reader = self._reader(job, trip)
-            if reader is station:
+            if reader is not None and reader.pool is self.pools[1]:
                 self.assigned.leave_prefill(trip)
                 self.assigned.leave_decode(trip)
-                self._serve(job, trip, station, station.pool)
+                self._serve(job, trip, reader, reader.pool)
             else:
                 self._reserve(job, trip, station)
                 self._read(job, trip, reader)
@@ -200,7 +205,7 @@ class PooledService:
         trip, moving = self.trips[job], self.rules.separation
         job.state = State.MOVING
         if moving.order == "decode last":
-            decode = self.assigned.decode_for(job)
+            decode = self.assigned.decode_for(job, trip.prefill)
             job.prefill_only = False
             reason = _no_worker(self.pools[1]) if decode is None else decode.worker.refusal(job)
             job.prefill_only = True

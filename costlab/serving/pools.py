@@ -103,7 +103,7 @@ class Station:
         self.works = True  # whether it is believed to work
         self.linked = True  # whether its link is believed to
         self.borrowed = False  # whether it does the other pool's work too
-        self.foreign = 0  # jobs of the other pool's kind that it has
+        self.foreign = 0  # jobs that it has from beginning to end
         self.outages = 0  # that keep it down
 
     @property

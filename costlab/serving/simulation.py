@@ -160,6 +160,7 @@ def simulate(
 
     Raises:
         ValueError: no request at all, one out of order, numbers that are none, or a run of more than `LONGEST_S`.
+        RuntimeError: a layout that leaves requests waiting for nothing.
     """
     if not until_s > 0:
         raise ValueError(f"until_s = {until_s} should be a number of seconds above 0")
@@ -173,6 +174,12 @@ def simulate(
         run.events.run_before(request.time_s)
         service.arrive(run.arrive(request))
     run.events.run_before(until_s, stay=not cut)
+    if run.live and until_s == math.inf:
+        first = next(iter(run.live))
+        raise RuntimeError(
+            f"{len(run.live)} requests are under way and nothing is due: request {first.serial}, {first.state}, the "
+            f"first; the layout {layout.name!r} leaves them waiting"
+        )
     return _report(run, layout, service)
 
 

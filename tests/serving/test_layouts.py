@@ -13,11 +13,12 @@ from serving.walks import COST, LINK, SENT, poisson, pool, records, requests, sp
 from costlab.cache import PrefixCache, Tier
 from costlab.roofline.mixed import StepCost
 from costlab.serving.buckets import LengthBuckets
-from costlab.serving.layouts import WorkerPool, colocated, conditionally_separated, mixed_pool, separated
+from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, conditionally_separated, mixed_pool, separated
 from costlab.serving.links import Link, SentBytes
+from costlab.serving.pooled import PooledService
 from costlab.serving.recorder import Recorder
 from costlab.serving.routing import DynamoCost
-from costlab.serving.rules import Borrowing, Separation
+from costlab.serving.rules import DECODE_CHOICES, Borrowing, Separation
 from costlab.serving.simulation import simulate
 from costlab.traces import Request
 
@@ -214,6 +215,35 @@ def test_a_pool_borrows_when_it_is_behind_and_gives_back_when_done():
     assert any(lent)
     assert not lent[-1]
     assert max(r.first_s for r in records(trace, mixed)) < 0.7 * max(r.first_s for r in records(trace, fixed))
+
+
+@pytest.mark.parametrize("order", DECODE_CHOICES)
+@pytest.mark.parametrize("seed", range(4))
+def test_pools_that_lend_both_ways_never_wait_in_a_circle(order, seed):
+    """Each held memory of one worker and waited for the other's, which was full of those that waited for its own."""
+    rng = np.random.default_rng(seed)
+    trace = requests(*((i / 20, int(rng.integers(100, 1800)), int(rng.integers(2, 150))) for i in range(120)))
+    small = pool(2, kv_tokens=2500)
+    layout = mixed_pool(small, small, LINK, SENT, borrowing=Borrowing(1500, 0.5), order=order)
+    service = walk(trace, layout)
+    assert service.assigned.lendings > 1
+
+
+def test_a_service_that_forgets_a_job_is_told_of_it():
+    """A layout of one's own may leave somebody waiting for ever; the report would count him as under way."""
+
+    class Forgetful(PooledService):
+        def grant(self, station):
+            pass
+
+    class Layout(PooledLayout):
+        def open(self, run):
+            return Forgetful(self, run)
+
+    forgetful = Layout(**vars(apart()))
+    with pytest.raises(RuntimeError, match="2 requests are under way and nothing is due: request 0, queued, the first"):
+        simulate(requests((0, 100, 5), (1, 100, 1), (2, 100, 5)), forgetful)
+    assert simulate(requests((0, 100, 5)), forgetful, until_s=1.0).accounts.queued == 1
 
 
 def test_decode_borrows_when_its_memory_is_full():
