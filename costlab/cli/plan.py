@@ -259,7 +259,7 @@ def _add_space(verb: argparse.ArgumentParser) -> None:
         "--reserve", type=share_arg, default=0.05, dest="reserve_share", metavar="SHARE",
         help="of the room for caches that stays free at the peak (default 0.05)",
     )  # fmt: skip
-    drafts = "speculation in decode pools: mtp, eagle3, lookup, or a smaller model"
+    drafts = "speculation, tried beside decoding without: mtp, eagle3, lookup, or a smaller model"
     verb.add_argument("--draft", type=str.lower, metavar="NAME", help=drafts)
     chance = "that a drafted token is accepted if those before it were; one for all positions or one for each"
     verb.add_argument("--acceptance", type=several(share_arg), metavar="SHARE,...", help=chance)

@@ -5,17 +5,18 @@ import math
 
 import pytest
 
-from costlab import arch, catalog
+from costlab import arch, catalog, roofline
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import LAYOUTS
 from costlab.serving.plan.export import ENGINES, commands
 from costlab.serving.plan.money import HOURS_PER_MONTH, price
 from costlab.serving.plan.pareto import front
+from costlab.serving.plan.pools import Answers
 from costlab.serving.plan.searching import search
 from costlab.serving.plan.space import Space
-from costlab.serving.plan.workers import Drafting
-from costlab.serving.plan.workload import demand
+from costlab.serving.plan.workers import Drafting, WorkerKind
+from costlab.serving.plan.workload import Demand, Mix, demand
 
 REAL = Efficiency(0.5, 0.7, 0.8)
 LOAD = demand(8, 2048, 256, length_cv=1.0, peak_factor=1.5)
@@ -115,17 +116,31 @@ def test_experts_are_spread_over_a_worker():
     assert any(node.replicas > 1 for node in nodes)
 
 
-def test_speculation_is_tried_where_answers_are_made():
-    draft = Drafting(arch.drafter("mtp", arch.load("deepseek-v3")), 1, (0.85,))
-    load, goal = demand(20, 512, 512), Objective(3.0, 0.04)
-    base = {"model": "deepseek-v3", "decode_chips": ("h800",), "efficiency": REAL, "layouts": ("separated",)}
-    found = search(Space(**base, draftings=(draft,)), load, goal).candidates
+DRAFT = Drafting(arch.drafter("mtp", arch.load("deepseek-v3")), 1, (0.85,))
+SPECULATING = {"model": "deepseek-v3", "decode_chips": ("h800",), "efficiency": REAL, "draftings": (DRAFT,)}
+
+
+@pytest.mark.parametrize("layout", ["co-located", "separated", "conditional"])
+def test_speculation_is_tried_where_answers_are_made(layout):
+    load = Demand(20, (Mix(512, 512, 0.5), Mix(2048, 512, 0.5)))
+    found = search(Space(**SPECULATING, layouts=(layout,)), load, Objective(3.0, 0.04)).candidates
     node = next(each.decode.worker for each in found if each.decode.worker.drafting)
     plain = dataclasses.replace(node, drafting=None)
     gain = plain.step_s(32, 768) / node.step_s(32, 768)
     round_cost = 1.85 / gain  # a round yields 1.85 tokens; it takes at least one pass, and less than two
     assert 1 <= round_cost < 1.5
-    assert any(not each.decode.worker.drafting for each in found)
+    assert layout == "conditional" or any(not each.decode.worker.drafting for each in found)  # of which the best stay
+    assert not any(pool.worker.drafting for each in found for pool in each.prefill)
+
+
+def test_drafted_tokens_take_part_of_a_steps_budget():
+    """Of 64 tokens 31 sequences take 62, and a chunk at least one: a 32nd would leave none for prompts."""
+    node = roofline.deployment("deepseek-v3", "h800", 16)
+    load = demand(1, 512, 8)
+    plain, drafting = (
+        Answers(WorkerKind("h800", node, 64, drafting=d), load, load, reserve=0.0, token_s=1.0) for d in (None, DRAFT)
+    )
+    assert (plain.most_running, drafting.most_running) == (63, 31)
 
 
 # --- why not ---------------------------------------------------------------------------------------------------

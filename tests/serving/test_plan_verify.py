@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from distributed import LocalCluster
 
+from costlab import arch
 from costlab.roofline import Efficiency
 from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import LAYOUTS
@@ -15,6 +16,7 @@ from costlab.serving.plan.running import FixedBuckets, kv_tokens, layout_of
 from costlab.serving.plan.searching import search
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.verify import _Trial, _Trials, plan_serving
+from costlab.serving.plan.workers import Drafting
 from costlab.serving.plan.workload import demand
 from costlab.serving.recorder import Recorder
 from costlab.serving.routing import Ask, Signals
@@ -55,6 +57,18 @@ def test_the_closed_form_is_near(found):
         assert closed.tpot_s == pytest.approx(seen.tpot_s, rel=0.3)
         assert closed.ttft_s == pytest.approx(seen.ttft_s, rel=0.35)
         assert closed.running == pytest.approx(seen.running, rel=0.2)
+
+
+def test_so_it_is_with_speculation_beside_prompts():
+    """And it ends: steps that lengthen one another settle only within the 1% to which step times are rounded."""
+    draft = Drafting(arch.drafter("mtp", arch.load("deepseek-v3")), 1, (0.85,))
+    real = Efficiency(0.5, 0.7, 0.6)
+    given = Space("deepseek-v3", ("h800",), efficiency=real, layouts=("co-located",), draftings=(draft,))
+    plans = plan_serving(given, demand(20, 1024, 256), Objective(3.0, 0.04), requests=600, runs=1).plans
+    plan = next(plan for plan in plans if plan.candidate.decode.worker.drafting)
+    closed, seen = plan.candidate.closed, plan.simulated
+    assert (closed.ttft_s, closed.tpot_s) == pytest.approx((seen.ttft_s, seen.tpot_s), rel=0.2)
+    assert plan.candidate.name == "co-located 1x16 h800 TP8 DP2 EP16 workers drafting 1, 512 tokens a step"
 
 
 def test_no_plan_beats_another(found):

@@ -14,6 +14,9 @@ from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slo
 from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, Mix
 
+#: Rounds in which steps lengthen one another until a closed form has settled; it may go on by the 1% of `_like`.
+ROUNDS = 50
+
 # --- a pool that reads prompts -----------------------------------------------------------------------------------
 
 
@@ -165,9 +168,9 @@ class Answers:
     @property
     def most_running(self) -> int:
         """Sequences that a rank runs at most: the batch limit of the plan."""
-        beside = (
-            self.worker.step_tokens - 1 if self.prompts else self.worker.most_running
-        )  # a chunk has a token at least
+        worker = self.worker
+        # a chunk has a token at least
+        beside = (worker.step_tokens - 1) // worker.rows if self.prompts else worker.most_running
         return min(self.memory_running, self.tpot_running, beside)
 
     @property
@@ -230,7 +233,9 @@ class Answers:
         if self.prompts is None:
             return plain, 0.0, 0.0
         found = self._long_steps(running, ranks, plain, plain)
-        while found is not None and abs(found[0] - found[1]) > 1e-4 * found[0]:
+        for _ in range(ROUNDS):
+            if found is None or abs(found[0] - found[1]) <= 1e-4 * found[0]:
+                break
             first = found
             found = self._long_steps(running, ranks, plain, first[0])
             if found is None:
@@ -263,7 +268,7 @@ class Answers:
     def _chunk(self, running: float) -> tuple[float, float]:
         """Tokens of a chunk and tokens before it, in the mean: no whole numbers, so that times have no steps."""
         assert self.prompts is not None
-        chunk = max(1.0, min(self.worker.step_tokens - running, self._new))
+        chunk = max(1.0, min(self.worker.step_tokens - self.worker.rows * running, self._new))
         return chunk, self._cached + max(0.0, self._new - chunk) / 2
 
     def _chunks2(self, running: float) -> float:
@@ -318,7 +323,7 @@ class _Between(Prompts):
 
     @property
     def _budget(self) -> int:
-        return max(1, round(self.worker.step_tokens - self._running))
+        return max(1, round(self.worker.step_tokens - self.worker.rows * self._running))
 
     def _chunk_s(self, tokens: int, before: int) -> float:
         return self.worker.chunk_step_s(self._running, self._context, tokens, before, self._busy)

@@ -88,7 +88,9 @@ class _Search:
         self.least_ttft_s = self.least_tpot_s = math.inf  # of a single request, by any worker that holds it
 
     def found(self) -> SearchOutcome:
-        decode = [*self._kinds(self.space.decode_chips)]
+        plain = [*self._kinds(self.space.decode_chips)]
+        drafts = [dataclasses.replace(kind, drafting=d) for kind in plain for d in self.space.draftings]
+        decode = [*plain, *drafts]
         prefill = [*self._kinds(self.space.prefill_chips or self.space.decode_chips)]
         candidates: list[Candidate] = []
         for layout in self.space.layouts:
@@ -151,8 +153,7 @@ class _Search:
             return
         edges = self._edges()
         if layout == "separated":
-            drafts = [dataclasses.replace(kind, drafting=d) for kind in decode for d in self.space.draftings]
-            for to in [*decode, *drafts]:
+            for to in decode:
                 yield from self._separated(layout, [(0, math.inf)], prefill, self._decoder(to))
         elif layout == "buckets":
             for to, edge in itertools.product(decode, edges):
@@ -180,7 +181,7 @@ class _Search:
 
     def _co_located(self, kind: WorkerKind) -> Iterator[_Sized]:
         answers = self.form.answers(kind, self.demand, apart=False)
-        name = f"co-located {kind.deployment.chips} {kind.chip}, {kind.step_tokens} tokens a step"
+        name = f"co-located {kind.name}, {kind.step_tokens} tokens a step"
         if reason := self._limits(answers):
             return self._refuse(name, reason)
         alone = Prompts(kind, self.demand)
@@ -202,8 +203,7 @@ class _Search:
         threshold: int | None = None,
     ) -> Iterator[_Sized]:
         """Size decode workers first, then for each kind of prefill worker the least of each range of lengths."""
-        to = answers.worker
-        name = f"{layout} {to.deployment.chips} {to.chip} decode"
+        name = f"{layout} {answers.worker.name} decode"
         if reason := self._limits(answers):
             return self._refuse(name, reason)
         wanted = (2 + self.objective.share) / 3  # a third of the misses may be for want of a slot
@@ -225,7 +225,7 @@ class _Search:
         threshold: int | None,
     ) -> Iterator[_Sized]:
         to = answers.worker
-        name = f"{layout} {kind.deployment.chips} {kind.chip} prefill, {to.deployment.chips} {to.chip} decode"
+        name = f"{layout} {kind.name} prefill, {to.name} decode"
         if reason := self.reasons.two_prompts(kind, parts[-1][2]):
             return self._refuse(name, reason)
         queues = [self._queue(kind, a, b, load) for a, b, load in parts]

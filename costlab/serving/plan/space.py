@@ -39,7 +39,7 @@ class Space:
     tensor_parallel: tuple[int, ...] = (1, 2, 4, 8)  # chips of a rank
     step_tokens: tuple[int, ...] = (512, 2048, 8192)  # budgets of a step, where prompts are read beside decode
     prefill_tokens: int = 8192  # budget of a step of a prefill worker
-    draftings: tuple[Drafting, ...] = ()  # ways of speculation, tried in decode pools of their own
+    draftings: tuple[Drafting, ...] = ()  # ways of speculation, tried beside decoding without
     efficiency: Efficiency = field(default_factory=Efficiency)  # shares of the peaks that are reached
     step_s: float = 0.0  # seconds of each step that hide behind nothing
     memory_share: float = 0.9  # share of each chip's memory that weights and cache may use

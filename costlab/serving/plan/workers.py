@@ -55,6 +55,12 @@ class WorkerKind:
     measured: StepCost | None = None  # seconds of its steps, of a rank; None: as the deployment's roofline has them
 
     @property
+    def name(self) -> str:
+        """The worker in a few words: its chips, and how many tokens it drafts."""
+        drafting = f" drafting {self.drafting.length}" if self.drafting else ""
+        return f"{self.deployment.chips} {self.chip}{drafting}"
+
+    @property
     def ranks(self) -> int:
         """Data-parallel replicas of the worker."""
         return self.deployment.replicas
@@ -63,6 +69,11 @@ class WorkerKind:
     def held(self) -> Deployment:
         """The deployment with all that lies in its memory, a drafter included."""
         return dataclasses.replace(self.deployment, drafter=self.drafting.drafter) if self.drafting else self.deployment
+
+    @property
+    def rows(self) -> int:
+        """Tokens that a step computes for a sequence that decodes: the drafted ones and one more."""
+        return 1 if self.drafting is None else self.drafting.length + 1
 
     @functools.cached_property
     def cost(self) -> StepCost:
@@ -93,8 +104,9 @@ class WorkerKind:
             before: tokens before them.
             busy: ranks that read.
         """
-        own = running + chunk  # tokens of the slowest rank; all ranks together have so many times as many:
-        times = (self.ranks * running + busy * chunk) / own
+        decoding = self.rows * running
+        own = decoding + chunk  # tokens of the slowest rank; all ranks together have so many times as many:
+        times = (self.ranks * decoding + busy * chunk) / own
         chunks = cast("Sequence[Chunk]", [(chunk, before)])
         return self._like(times).seconds(self.cost.mean_load(running, context), chunks)
 
