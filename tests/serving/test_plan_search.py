@@ -4,6 +4,9 @@ import dataclasses
 import math
 
 import pytest
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from costlab import arch, catalog, roofline
 from costlab.roofline import Efficiency
@@ -215,10 +218,55 @@ def test_too_heavy_a_load_is_about_the_load():
     assert found.infeasible is None
 
 
+LENGTHS = st.tuples(st.sampled_from([1, 16, 300, 2048, 30_000]), st.sampled_from([1, 2, 256, 2048]), st.integers(1, 9))
+HEAD = Drafting(arch.drafter("eagle3", arch.load("llama-3.1-70b")), 2, (0.7, 0.5))
+SPACES = st.fixed_dictionaries(
+    {
+        "decode_chips": st.sampled_from([("h100-sxm",), ("a100-80g", "h100-sxm")]),
+        "layouts": st.lists(st.sampled_from(LAYOUTS), min_size=1, max_size=2, unique=True).map(tuple),
+        "tensor_parallel": st.sampled_from([(2,), (4, 8)]),
+        "step_tokens": st.sampled_from([(4,), (64, 8192), (65_536,)]),
+        "prefill_tokens": st.sampled_from([1, 512, 10**6]),
+        "draftings": st.sampled_from(
+            [(), (Drafting(arch.drafter("eagle3", arch.load("llama-3.1-70b")), 2, (0.7, 0.5)),)]
+        ),
+        "step_s": st.sampled_from([0.0, 0.01]),
+        "memory_share": st.sampled_from([0.9, 1.0]),
+        "most_chips": st.sampled_from([None, 16]),
+    }
+)
+GOALS = st.builds(Objective, st.sampled_from([0.05, 1.0, 30.0]), st.sampled_from([0.01, 0.05]), share=st.just(0.9))
+
+
+def test_short_prompts_that_even_very_many_cannot_read_beside_answers():
+    """Nobody has been asked to read the long ones then, so first tokens are no reason, here or for the whole space."""
+    load = Demand(5000, (Mix(30_000, 2, 0.5), Mix(30_001, 2, 0.5)))
+    given = space(efficiency=Efficiency(), layouts=("conditional",), tensor_parallel=(4,), step_tokens=(8192,))
+    found = search(given, load, Objective(30.0, 0.4))
+    (reason,) = {each.reason for each in found.refused}
+    assert reason.constraint == "TPOT" and "prompts read between them included" in reason.words
+    assert reason.words.startswith("97% of requests take up to 46")
+    assert found.infeasible is None
+
+
+@settings(max_examples=examples(150))
+@given(SPACES, st.lists(LENGTHS, min_size=1, max_size=3), st.sampled_from([0.01, 1.0, 30.0, 5000.0]), GOALS)
+def test_any_space_gives_layouts_or_says_why_not(how, drawn, rate, goal):
+    """Found by search: steps without a number of seconds; a drafter that does not fit beside the model."""
+    total = sum(weight for *_, weight in drawn)
+    load = Demand(rate, tuple(Mix(given, made, weight / total) for given, made, weight in drawn))
+    found = search(Space("llama-3.1-70b", **how), load, goal)
+    assert found.candidates or found.infeasible or found.refused
+    for each in found.candidates:
+        assert each.closed.met >= goal.share and each.closed.ttft_s <= goal.ttft_s
+        assert not load.mean(lambda mix: mix.decoded_tokens) or each.closed.tpot_s <= goal.tpot_s * (1 + 1e-9)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"layouts": ("apart",)}, "unknown layout 'apart'"),
+        ({"draftings": (DRAFT,), "step_tokens": (2,)}, "step tokens = 2 should be at least 3: .* the 1 drafted behind"),
         ({"reserve": 1.0}, "reserve = 1.0"),
         ({"reserve": math.nan}, "reserve = nan"),
         ({"step_tokens": (0,)}, "step tokens .* got 0"),

@@ -72,12 +72,16 @@ class ClosedForm:
 
     def _path(self, batch: PoolState, queues: Sequence[Prompts], mix: Mix) -> tuple[int, float]:
         """Which pool reads a shape's prompt, -1 for those who decode, and the seconds that it takes once it starts."""
-        for at, queue in enumerate(queues):
-            if (seconds := queue.reads_s(mix)) is not None:
-                return at, seconds
-        seconds = batch.prompts.reads_s(mix) if batch.prompts else None
+        at = self._reader(queues, mix)
+        reader = queues[at] if at >= 0 else batch.prompts
+        assert reader is not None
+        seconds = reader.reads_s(mix)
         assert seconds is not None
-        return -1, seconds
+        return at, seconds
+
+    def _reader(self, queues: Sequence[Prompts], mix: Mix) -> int:
+        """Which of the queues reads a shape's prompt; -1 for none of them."""
+        return next((at for at, queue in enumerate(queues) if queue.reads_s(mix) is not None), -1)
 
     def figures(
         self, answers: Answers, workers: int, pairs: Sequence[tuple[Prompts, int]], delays: Sequence[float]
@@ -111,13 +115,23 @@ class ClosedForm:
         rows = [(share, waits[at].within, own) for share, at, own in shaped]
         return _solve(lambda s: sum([share * within(s - own) for share, within, own in rows]), self.objective.share)
 
-    def tpot_s(self, answers: Answers, batch: PoolState, queues: Sequence[Prompts], delays: Sequence[float]) -> float:
-        """Return the TPOT that the objective's share of the requests does not exceed; arguments as of `figures`."""
+    def tpot_s(
+        self,
+        answers: Answers,
+        batch: PoolState,
+        queues: Sequence[Prompts],
+        delays: Sequence[float],
+        share: float | None = None,
+    ) -> float:
+        """Return the TPOT that a share of the requests does not exceed, the objective's where none is given."""
         rows = []
         for i, mix in enumerate(self.demand.mixes):
-            at, _ = self._path(batch, queues, mix)
-            rows.append((mix.share, *answers.tpot(batch, i, delays[i] if at >= 0 else 0.0)))
-        return _solve(lambda s: sum([share * below(s, *each) for share, *each in rows]), self.objective.share)
+            delay_s = delays[i] if self._reader(queues, mix) >= 0 else 0.0
+            rows.append((mix.share, *answers.tpot(batch, i, delay_s)))
+        return _solve(
+            lambda s: sum([part * below(s, *each) for part, *each in rows]),
+            self.objective.share if share is None else share,
+        )
 
     def sent(self, to: WorkerKind) -> SentBytes:
         """Return the bytes of a prompt's cache that a kind of worker receives."""

@@ -14,6 +14,8 @@ from costlab.serving.plan.sizing import NO_WAIT, Waiting, below, largest, no_slo
 from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand, Mix
 
+#: Prompts that a rank which only reads has in a step at most.
+PROMPTS = 256
 #: Rounds in which steps lengthen one another until a closed form has settled; it may go on by the 1% of `_like`.
 ROUNDS = 50
 
@@ -86,7 +88,7 @@ class Prompts:
 
     def _taken_s(self, mix: Mix, alone_s: float) -> float:
         """Seconds of a rank that a prompt takes when steps are full."""
-        many = self.worker.step_tokens // mix.new_tokens
+        many = min(PROMPTS, self.worker.step_tokens // mix.new_tokens)
         if many < 2:
             return alone_s
         return self.worker.step_s(0, 0, [(mix.new_tokens, mix.cached_tokens)] * many) / many
@@ -214,7 +216,7 @@ class Answers:
             if asked <= running:
                 break
             slope = (more - asked) / 1e-3
-            if asked > self.most_running or slope >= 1:
+            if not (asked <= self.most_running and slope < 1):  # nor where neither is a number
                 return None
             last, running = running, running + (asked - running) / (1 - slope)
             if running > self.most_running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from costlab.serving.plan.candidates import PlannedPool, Reason
@@ -26,9 +27,14 @@ class Reasons:
     def __init__(self, form: ClosedForm) -> None:
         self.form, self.space, self.demand, self.objective = form, form.space, form.demand, form.objective
 
+    @property
+    def decode_share(self) -> float:
+        """Share of the requests that decode alone should serve well: a third of the misses may be for want of it."""
+        return (2 + self.objective.share) / 3
+
     def memory(self, kind: WorkerKind) -> Reason | None:
         """Return why a kind of worker does not hold the weights and the longest request."""
-        node = kind.deployment
+        node = kind.held
         if not node.fits():
             return Reason(
                 "memory",
@@ -84,33 +90,51 @@ class Reasons:
         return None
 
     def unmet(
-        self, answers: Answers, queues: Sequence[Prompts], workers: int, delays: Sequence[float] | None = None
+        self,
+        answers: Answers,
+        queues: Sequence[Prompts] | None,
+        workers: int,
+        delays: Sequence[float] | None = None,
     ) -> Reason:
-        """Return the constraint that even very many workers do not meet."""
+        """Return the constraint that even very many workers do not meet.
+
+        Args:
+            answers: the pool that decodes.
+            queues: the pools that read prompts; None: whoever reads them, decode does not meet it.
+            workers: of the pool that decodes.
+            delays: seconds of moving each shape's cache.
+        """
         batch = answers.at(workers)
         if batch is None:
             most = answers.most_running
             ranks = f"{MOST_WORKERS:,} workers of {answers.worker.ranks} x {most:,} sequences"
             return Reason("load", f"{ranks} do not keep up with {self.demand.peak_per_s:,.4g} requests/s")
-        many = [(queue, MOST_WORKERS) for queue in queues]
-        objective, share = self.objective, self.objective.share
-        ttft_s = self.form.ttft_s(batch, many)
+        objective, share = self.objective, self.objective.share if queues is not None else self.decode_share
+        ttft_s = 0.0 if queues is None else self.form.ttft_s(batch, [(queue, MOST_WORKERS) for queue in queues])
         if ttft_s > objective.ttft_s:
             words = f"{share:.0%} of requests alone take up to {_s(ttft_s)} to the first token"
             return Reason("TTFT", f"{words}, above {_s(objective.ttft_s)}; more workers do not shorten a prefill")
         slow = max(delays) if delays else 0.0
-        tpot_s = self.form.tpot_s(answers, batch, queues, delays or ())
+        tpot_s = self.form.tpot_s(answers, batch, queues or (), delays or (), share)
         if delays and tpot_s > objective.tpot_s and batch.token_s <= objective.tpot_s:
             return Reason("link", f"moving a cache takes up to {_s(slow)}, which its answer's tokens have to bear")
+        if tpot_s <= objective.tpot_s:
+            slots = f"{workers:,} workers of {answers.worker.ranks} x {answers.most_running:,} sequences"
+            return Reason("load", f"{batch.no_slot:.0%} of the requests find no place among {slots} at once")
         words = f"{share:.0%} of requests take up to {_ms(tpot_s)} a token, prompts read between them included"
         return Reason("TPOT", f"{words}, against {_ms(objective.tpot_s)}")
 
     def alone(self, least_ttft_s: float, least_tpot_s: float) -> Reason | None:
-        """Return why nothing can serve if a single request alone misses the objective, at these times at best."""
-        if least_tpot_s > self.objective.tpot_s:
+        """Return why nothing can serve if a single request alone misses the objective.
+
+        Args:
+            least_ttft_s: its time to first token at best; infinite: not known.
+            least_tpot_s: its time per output token at best; infinite: not known.
+        """
+        if self.objective.tpot_s < least_tpot_s < math.inf:
             words_tpot = f"one sequence alone takes {_ms(least_tpot_s)} a token at best"
             return Reason("TPOT", f"{words_tpot}, above {_ms(self.objective.tpot_s)}: no number of workers shortens it")
-        if least_ttft_s > self.objective.ttft_s:
+        if self.objective.ttft_s < least_ttft_s < math.inf:
             share = self.objective.share
             alone = f"the prefill of one request alone takes {_s(least_ttft_s)} at best for {share:.0%} of requests"
             return Reason("TTFT", f"{alone}, above {_s(self.objective.ttft_s)}: no number of workers shortens it")

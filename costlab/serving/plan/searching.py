@@ -19,15 +19,12 @@ from costlab.serving.metrics import Objective
 from costlab.serving.plan.candidates import Candidate, LayoutKind, PlannedPool, Reason, Refused, plan_name
 from costlab.serving.plan.estimate import ClosedForm
 from costlab.serving.plan.pareto import front
-from costlab.serving.plan.pools import Answers, Prompts
+from costlab.serving.plan.pools import PROMPTS, Answers, Prompts
 from costlab.serving.plan.reasons import MOST_WORKERS, Reasons, too_many_chips
 from costlab.serving.plan.sizing import smallest
 from costlab.serving.plan.space import Space
 from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import Demand
-
-#: Prompts that a rank of a prefill worker has in its batch at most.
-PROMPTS = 256
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,8 @@ class _Search:
 
     def found(self) -> SearchOutcome:
         plain = [*self._kinds(self.space.decode_chips)]
-        drafts = [dataclasses.replace(kind, drafting=d) for kind in plain for d in self.space.draftings]
-        decode = [*plain, *drafts]
+        drafts = (dataclasses.replace(kind, drafting=d) for kind in plain for d in self.space.draftings)
+        decode = [*plain, *filter(self._holds, drafts)]
         prefill = [*self._kinds(self.space.prefill_chips or self.space.decode_chips)]
         candidates: list[Candidate] = []
         for layout in self.space.layouts:
@@ -130,14 +127,18 @@ class _Search:
             none = True
             for node in self.space.deployments(chip):
                 kind = WorkerKind(chip, node, self.space.prefill_tokens)
-                reason = self.reasons.memory(kind)
-                if reason:
-                    self._refuse(f"{node.chips} {chip}", reason)
-                else:
+                if self._holds(kind):
                     none = False
                     yield kind
             if none and not any(r.reason.constraint == "memory" for r in self.refused):
                 self._refuse(chip, Reason("memory", f"no group of {chip} that divides the heads holds the weights"))
+
+    def _holds(self, kind: WorkerKind) -> bool:
+        """Say whether a kind of worker holds the weights and the longest request; if not the reason is noted."""
+        reason = self.reasons.memory(kind)
+        if reason:
+            self._refuse(kind.name, reason)
+        return reason is None
 
     def _refuse(self, name: str, reason: Reason, usd_per_hour: float = math.nan) -> None:
         refused = Refused(name, reason, usd_per_hour)
@@ -206,11 +207,11 @@ class _Search:
         name = f"{layout} {answers.worker.name} decode"
         if reason := self._limits(answers):
             return self._refuse(name, reason)
-        wanted = (2 + self.objective.share) / 3  # a third of the misses may be for want of a slot
+        wanted = self.reasons.decode_share
         least = _whole(answers.least_workers)
         workers = smallest(lambda n: self.form.decode_met(answers, n) >= wanted, MOST_WORKERS, least)
         if workers is None:
-            return self._refuse(name, self.reasons.unmet(answers, [], MOST_WORKERS))
+            return self._refuse(name, self.reasons.unmet(answers, None, MOST_WORKERS))
         parts = [(int(a), b, load) for a, b in ranges if (load := self.demand.where(int(a), b))]
         for kind in prefill:
             yield from self._with_prefill(layout, parts, kind, answers, workers, threshold)

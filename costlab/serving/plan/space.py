@@ -52,10 +52,13 @@ class Space:
         for layout in self.layouts:
             one_of(LAYOUTS, layout, "layout")
         count(self.prefill_tokens, "prefill tokens")
+        drafted = max((drafting.length for drafting in self.draftings), default=0)
         for budget in self.step_tokens:
-            if count(budget, "step tokens") < 2:
+            if count(budget, "step tokens") < 2 + drafted:
+                beside = f" with the {drafted} drafted behind it" if drafted else ""
                 raise ValueError(
-                    f"step tokens = {budget} should be at least 2: a piece of a prompt, and an answer's token"
+                    f"step tokens = {budget} should be at least {2 + drafted}: a piece of a prompt, and an answer's "
+                    f"token{beside}"
                 )
         if not 0 <= self.reserve < 1:
             raise ValueError(f"reserve = {self.reserve} should be at least 0 and below 1")
