@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCH_RULE, PREFETCHES, Plan
 from costlab.cache.sim.report import Report
 from costlab.cache.sim.run import ReplayTask, replay
-from costlab.cli.arguments import add_verb, capacity_arg, count_arg, seconds_arg, several, size_arg
+from costlab.cli.arguments import add_verb, capacity_arg, count_arg, several, size_arg
 from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import Watched, progress_bar
+from costlab.cli.traced import add_reading, made, read_trace, refuse_reading
 from costlab.sweep import Outcome, grid, sweep
 from costlab.text import bytes_text, plain
 from costlab.traces import generators
@@ -130,34 +130,11 @@ def _outcome_row(outcome: _Swept) -> dict[str, Any]:
 
 def _trace(args: argparse.Namespace) -> traces.Trace:
     """Return what TRACE names: standard input, a generator with its count, or a file."""
-    name, colon, count = args.trace.partition(":")
-    if colon and (name in generators.SHAPES or count.isdigit()) and not Path(args.trace).exists():
-        if not count.isdigit() or not 0 < int(count) < 10**9:
-            raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
-        _refuse_file_options(args)
-        return generators.generate(name, int(count), np.random.default_rng(args.seed))
-    source = sys.stdin.buffer if args.trace == "-" else args.trace
-    return traces.read(
-        source,
-        args.format,
-        "skip" if args.skip_bad else "raise",
-        args.block_tokens,
-        from_s=args.from_s,
-        limit=args.limit_requests,
-        sort=args.sort,
-        chain=args.chain,
-    )
-
-
-def _refuse_file_options(args: argparse.Namespace) -> None:
-    for name, given in (
-        ("from", args.from_s),
-        ("limit", args.limit_requests),
-        ("sort", args.sort),
-        ("chain", args.chain),
-    ):
-        if given:
-            raise ValueError(f"--{name} is for a trace that is read; {args.trace} is generated")
+    named = made(args.trace, generators.SHAPES, "generator")
+    if named is None:
+        return read_trace(args)
+    refuse_reading(args)
+    return generators.generate(*named, np.random.default_rng(args.seed))
 
 
 def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any]) -> Plan:
@@ -254,22 +231,7 @@ def _add_sweep(verb: argparse.ArgumentParser) -> None:
 
 def _add_trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("trace", metavar="TRACE", help=_TRACE)
-    verb.add_argument("--format", default="auto", help=f"of the trace: auto, {', '.join(traces.FORMATS)}")
-    verb.add_argument("--block-tokens", type=count_arg, help="tokens of one block, where not the format's own")
-    verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
-    verb.add_argument(
-        "--from",
-        type=seconds_arg,
-        default=0.0,
-        dest="from_s",
-        metavar="SECONDS",
-        help="leave out requests that came less than so many seconds after the first",
-    )
-    verb.add_argument(
-        "--limit", type=count_arg, dest="limit_requests", metavar="N", help="take the first N requests of what is left"
-    )
-    verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
-    verb.add_argument("--chain", action="store_true", help="block ids name tokens alone: make them name the prefix")
+    add_reading(verb)
     verb.add_argument("--seed", type=size_arg, default=0, help="of a generator (default 0)")
     verb.add_argument(
         "--chip", type=str.lower, default="h800", help=f"{', '.join(catalog.tables().chips)} (default h800)"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +13,45 @@ import numpy as np
 
 from costlab import traces
 from costlab.catalog.workloads import workloads
-from costlab.checks import one_of
 from costlab.cli.arguments import count_arg, positive_arg, seconds_arg
+from costlab.cli.traced import add_reading, made, read_trace, refuse_reading
 from costlab.serving.simulation import WaitingUsers
 from costlab.traces import arrivals, generators
 
 
-def offered_load(args: argparse.Namespace) -> tuple[traces.Trace | WaitingUsers, Any]:
-    """Return what LOAD and its options name, and what says, after the run, what a reader should know of it."""
-    name, colon, number = args.trace.lower().partition(":")
-    if name in _made() and not colon and not Path(args.trace).exists():
-        raise ValueError(f"{args.trace!r} wants a number of requests, e.g. {name}:1000")
-    if not colon or not (name in _made() or number.isdigit()) or Path(args.trace).exists():
-        return _read(args)
-    one_of(_made(), name, "load")
-    if not number.isdigit() or not 0 < int(number) < 10**9:
-        raise ValueError(f"{args.trace!r}: a generator wants a number of requests, e.g. {name}:1000")
-    for option, given in (("limit", args.limit_requests), ("skip-bad", args.skip_bad), ("sort", args.sort)):
-        if given:
-            raise ValueError(f"--{option} is for a trace that is read; {args.trace} is generated")
-    rng, requests = np.random.default_rng(args.seed), int(number)
+@dataclass(frozen=True)
+class OfferedLoad:
+    """What LOAD and its options name."""
+
+    requests: traces.Trace | WaitingUsers  # that are sent
+    block_tokens: int | None  # tokens of one block of their prompts; None where these have no block ids
+    notes: Callable[[], Sequence[str]]  # says, after the run, what a reader should know of the load
+
+    @classmethod
+    def of(cls, trace: traces.Trace) -> OfferedLoad:
+        """Return a trace as a load."""
+        return cls(trace, trace.block_tokens, trace.notes)
+
+
+def offered_load(args: argparse.Namespace) -> OfferedLoad:
+    """Return what LOAD and its options name."""
+    named = made(args.trace, _names(), "load")
+    if named is None:
+        _refuse(args, _OPTIONS, f"is for load that is made; {args.trace} is read")
+        return OfferedLoad.of(read_trace(args))
+    refuse_reading(args)
+    rng, (name, requests) = np.random.default_rng(args.seed), named
     if args.users is not None:
         return _closed(args, name, requests, rng)
     if args.think_s:
         raise ValueError("--think is for --users, who wait for their answers")
-    trace = _shaped(args, name, requests, rng) if name in generators.SHAPES else _sent(args, name, requests, rng)
-    return trace, trace.notes
+    return OfferedLoad.of((_shaped if name in generators.SHAPES else _sent)(args, name, requests, rng))
 
 
-def _made() -> list[str]:
+def _names() -> list[str]:
     """Names of load that is made: sessions of generators, lengths and clients of the catalog, and one length."""
     found = workloads()
     return [*generators.SHAPES, *found.workloads, *found.mixtures, "fixed"]
-
-
-def _read(args: argparse.Namespace) -> tuple[traces.Trace, Any]:
-    """Return a trace that is read from a file or standard input."""
-    _refuse(args, _OPTIONS, f"is for load that is made; {args.trace} is read")
-    source = sys.stdin.buffer if args.trace == "-" else args.trace
-    trace = traces.read(
-        source,
-        args.format,
-        "skip" if args.skip_bad else "raise",
-        args.block_tokens,
-        limit=args.limit_requests,
-        sort=args.sort,
-    )
-    return trace, trace.notes
 
 
 _OPTIONS = {
@@ -109,21 +101,23 @@ def _sent(args: argparse.Namespace, name: str, requests: int, rng: np.random.Gen
     return arrivals.open_loop(clients, requests, rng, curve, name)
 
 
-def _closed(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> tuple[WaitingUsers, Any]:
+def _closed(args: argparse.Namespace, name: str, requests: int, rng: np.random.Generator) -> OfferedLoad:
     """Return users who wait for their answers."""
     ways = ("requests_per_second", "arrival_cv", "family", "day")
     _refuse(args, ways, "does not go with --users, who ask when they have an answer")
     if name in workloads().mixtures:
         raise ValueError(f"{name} is a mixture of clients that do not wait: give --rate in the place of --users")
-    if name in generators.SHAPES:
+    shape = generators.SHAPES.get(name)
+    if shape is not None:
         if args.think_s:
             raise ValueError(f"--think does not go with {name}, whose users have their own pauses")
-        sessions = arrivals.talks(generators.SHAPES[name], rng)
+        sessions = arrivals.talks(shape, rng)
     else:
         sessions = arrivals.single_calls(_lengths(args, name), rng, args.think_s)
     ramp_s = args.think_s or 1.0
     note = f"{args.users:,} users who wait for their answers, beginning within {ramp_s:g} s"
-    return arrivals.ClosedLoop(args.users, requests, sessions, ramp_s), lambda: [note]
+    users = arrivals.ClosedLoop(args.users, requests, sessions, ramp_s)
+    return OfferedLoad(users, shape.block_tokens if shape else None, lambda: [note])
 
 
 def _lengths(args: argparse.Namespace, name: str) -> arrivals.Lengths:
@@ -146,18 +140,12 @@ def load_sources(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
 
 def add_load(verb: argparse.ArgumentParser) -> None:
     """Add LOAD and its options."""
-    made = ", ".join(_made()[:-1])
+    made = ", ".join(_names()[:-1])
     verb.add_argument(
         "trace", metavar="LOAD",
         help=f"a trace as `replay` reads it, or a name and how many requests: {made}, or fixed, e.g. azure-conv:2000",
     )  # fmt: skip
-    verb.add_argument("--format", default="auto", help=f"of a trace: auto, {', '.join(traces.FORMATS)}")
-    verb.add_argument("--skip-bad", action="store_true", help="skip and count rows that cannot be read")
-    verb.add_argument("--sort", action="store_true", help="put rows in order of time, in memory")
-    verb.add_argument("--limit", type=count_arg, dest="limit_requests", metavar="N", help="take the first N requests")
-    verb.add_argument(
-        "--block-tokens", type=count_arg, metavar="TOKENS", help="tokens of one block of a trace (default: its own)"
-    )
+    add_reading(verb)
     verb.add_argument(
         "--rate", type=positive_arg, dest="requests_per_second", metavar="RATE",
         help="requests that arrive a second, on average",

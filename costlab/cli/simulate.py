@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from costlab import arch, catalog
@@ -32,22 +33,24 @@ from costlab.serving.report import ServingReport
 from costlab.serving.routing import ROUTERS
 from costlab.serving.schedulers import Orca, PrefillFirst, Sarathi, Scheduler, VllmV1
 from costlab.serving.simulation import WorkerSpec, simulate
-from costlab.traces import generators
+
+#: What makes the prefix cache of a worker; None for none.
+CacheMaker = Callable[[], PrefixCache] | None
 
 BATCHINGS = ("vllm", "sarathi", "orca", "prefill-first")
 
 
 def _simulate(args: argparse.Namespace) -> Answer:
-    load, notes = offered_load(args)
-    layout = _layout(args)
+    load = offered_load(args)
+    layout = _layout(args, _cache(args, load.block_tokens))
     recorder = Recorder(
         Objective(args.ttft_s, args.tpot_s, args.worst_gap_s, args.objective_share),
         args.warm_up_s,
         Classes.by_prompt(*args.class_tokens) if args.class_tokens else None,
     )
-    report = simulate(load, layout, recorder=recorder, seed=args.seed, until_s=args.until_s)
+    report = simulate(load.requests, layout, recorder=recorder, seed=args.seed, until_s=args.until_s)
     row = {"model": args.model, "chip": args.chip, **report.as_dict()}
-    return Answer([row], report.times().rows, _lines(report, layout, args), notes(), sources(*_used(args)))
+    return Answer([row], report.times().rows, _lines(report, layout, args), load.notes(), sources(*_used(args)))
 
 
 def _lines(report: ServingReport, layout: PooledLayout, args: argparse.Namespace) -> list[str]:
@@ -62,8 +65,8 @@ def _lines(report: ServingReport, layout: PooledLayout, args: argparse.Namespace
 # --- layout ------------------------------------------------------------------------------------------------------
 
 
-def _layout(args: argparse.Namespace) -> PooledLayout:
-    """Return the layout that the options describe."""
+def _layout(args: argparse.Namespace, cache: CacheMaker) -> PooledLayout:
+    """Return the layout that the options describe; `cache` makes the prefix cache of each worker."""
     args.chips = args.chips or args.tensor_parallel
     apart = [args.prefill_workers, args.decode_workers]
     if args.workers is not None and any(apart):
@@ -73,14 +76,14 @@ def _layout(args: argparse.Namespace) -> PooledLayout:
             if not (getattr(args, given) is None or getattr(args, given) is False):
                 raise ValueError(f"--{option} is for --prefill and --decode")
         args.workers = args.workers or 1
-        return colocated(_pool(args, args.chip, args.workers, args.step_tokens))
+        return colocated(_pool(args, cache, args.chip, args.workers, args.step_tokens))
     if not all(apart):
         raise ValueError("a separated layout wants both, --prefill and --decode")
     _fill_pools(args)
     if args.threshold_tokens is not None and args.lend:
         raise ValueError("--threshold and --lend are two layouts; give one of them")
-    prefill = _pool(args, args.prefill_chip or args.chip, args.prefill_workers, args.prefill_step_tokens)
-    decode = _pool(args, args.chip, args.decode_workers, args.step_tokens)
+    prefill = _pool(args, cache, args.prefill_chip or args.chip, args.prefill_workers, args.prefill_step_tokens)
+    decode = _pool(args, cache, args.chip, args.decode_workers, args.step_tokens)
     crossing = (_link(args), SentBytes.of(args.model, args.tensor_parallel))
     if args.threshold_tokens is not None:
         threshold = args.threshold_tokens
@@ -116,13 +119,13 @@ def _link(args: argparse.Namespace) -> Link:
     return Link(args.link_bytes_per_second, args.link_latency_s)
 
 
-def _pool(args: argparse.Namespace, chip: str, workers: int, step_tokens: int) -> WorkerPool:
+def _pool(args: argparse.Namespace, cache: CacheMaker, chip: str, workers: int, step_tokens: int) -> WorkerPool:
     """Return workers, each of one make of chips with the model on them."""
     node = Deployment(
         arch.load(args.model), catalog.chip(chip), args.chips, args.tensor_parallel, shares_reached(args), True,
         args.memory_share, step_s=args.fixed_step_s,
     )  # fmt: skip
-    spec = WorkerSpec.of(node, _scheduler(args, step_tokens), args.kv_block_tokens, _cache(args))
+    spec = WorkerSpec.of(node, _scheduler(args, step_tokens), args.kv_block_tokens, cache)
     return WorkerPool(spec, workers, args.router, args.signal_age_s)
 
 
@@ -139,13 +142,11 @@ def _scheduler(args: argparse.Namespace, step_tokens: int) -> Scheduler:
     return Orca(most) if args.batching == "orca" else PrefillFirst(step_tokens, most)
 
 
-def _cache(args: argparse.Namespace) -> Any:
-    """Return what makes a worker's prefix cache; None where there is none."""
+def _cache(args: argparse.Namespace, block_tokens: int | None) -> CacheMaker:
+    """Return what makes a worker's prefix cache, a page for each block of a prompt; None where there is none."""
     if not args.prefix_cache_bytes:
         return None
-    name = args.trace.lower().partition(":")[0]
-    shape = generators.SHAPES.get(name)
-    page_tokens = args.block_tokens or (shape.block_tokens if shape else 512)
+    page_tokens = block_tokens or 512  # nothing hits in prompts without block ids
     page_bytes = footprints.footprint(args.model).everything().full_bytes_per_token * page_tokens
     return functools.partial(PrefixCache, [Tier("HBM", args.prefix_cache_bytes)], page_bytes, page_tokens=page_tokens)
 

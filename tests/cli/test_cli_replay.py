@@ -227,6 +227,8 @@ def test_bad_rows(trace_file, run, document):
         (f"{LINE} --from -1", ["--from", "'-1' should be a number of seconds of at least 0"]),
         (f"{LINE} --limit 5", ["--limit is for a trace that is read; chat:60 is generated"]),
         (f"{LINE} --from 5", ["--from is for a trace that is read"]),
+        (f"{LINE} --skip-bad", ["--skip-bad is for a trace that is read"]),
+        (f"{LINE} --format csv", ["--format is for a trace that is read"]),
         (f"{LINE} --chain", ["--chain is for a trace that is read"]),
         ("sweep chat:5 --model mimo-v2.5 --hbm 1,5TB", ["--hbm", "'1' is 1 bytes", "write it like 1.5TB"]),
         ("sweep chat:5 --model mimo-v2.5 --hbm 10GB --dram 2,000GB", ["--dram", "'2' is 2 bytes"]),

@@ -77,6 +77,21 @@ def test_a_prefix_cache_saves_prompts(row):
     assert saved == with_cache["pools"][0]["cached_tokens"]
 
 
+def test_a_hit_is_as_long_as_the_blocks_of_the_trace(row, tmp_path):
+    """Bailian has blocks of 16 tokens: of a second prompt that begins with five blocks of the first, 80 are found."""
+    rows = [
+        {"chat_id": i, "parent_chat_id": -1, "timestamp": 10.0 * i, "input_length": 160, "output_length": 2,
+         "type": "text", "turn": 1, "hash_ids": [*range(5), *range(9 * i + 10, 9 * i + 15)]}
+        for i in range(2)
+    ]  # fmt: skip
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = row(f"simulate {path} {SERVED} --prefix-cache 1GB")
+    assert found["pools"][0]["cached_tokens"] == 5 * 16
+    later = row(f"simulate {path} {SERVED} --prefix-cache 1GB --from 5")
+    assert (later["arrived_requests"], later["pools"][0]["cached_tokens"]) == (1, 0)
+
+
 def test_pools_apart_and_what_crosses(row):
     found = row(f"{FIXED} {SERVED} --prefill 2 --decode 1 --link 10GB --link-latency 0.001")
     assert [pool["name"] for pool in found["pools"]] == ["prefill", "decode"]
@@ -166,7 +181,7 @@ def test_a_run_can_be_cut(row):
 REFUSED = [
     ("nope:10 --rate 1", "unknown load 'nope'; known: agent, azure-code"),
     ("azure-cod:10 --rate 1", "did you mean 'azure-code'"),
-    ("chat:0", "'chat:0': a generator wants a number of requests"),
+    ("chat:0", "'chat:0' wants a number of requests, e.g. chat:1000"),
     ("nothing.csv", "nothing.csv: cannot be read"),
     ("azure-conv:10", "azure-conv has lengths only: give --rate"),
     ("fixed:10 --rate 1", "fixed wants --input and --output"),
@@ -178,6 +193,8 @@ REFUSED = [
     ("azure-conv:10 --rate 2 --think 1", "--think is for --users"),
     ("azure-conv:10 --rate 2 --day x", "unknown mixture of clients 'x'"),
     ("azure-conv:10 --rate 2 --limit 5", "--limit is for a trace that is read"),
+    ("azure-conv:10 --rate 2 --from 5", "--from is for a trace that is read"),
+    ("chat:10 --block-tokens 16", "--block-tokens is for a trace that is read"),
     ("azure-conv:10 --rate 0", "'0' should be a finite number above 0"),
     ("azure-conv:10 --rate nan", "'nan' should be a finite number"),
     ("azure-conv:10 --rate 2 --ttft -1", "'-1' should be a finite number above 0"),
