@@ -220,6 +220,16 @@ def test_short_prompts_share_a_step():
     assert queue.mean_s == pytest.approx((0.1 + 0.01) / 10)
 
 
+def test_shapes_that_differ_in_what_is_cached_are_two():
+    """Of 5,000 tokens some have a half cached: they take half the time, and are read where longer ones are not."""
+    load = Demand(1.0, (Mix(5000, 2, 0.5), Mix(5000, 2, 0.5, 2500)))
+    whole, half = load.mixes
+    worker = kind(StepCost.linear(token_s=1e-4), step_tokens=5000)
+    both, short = Prompts(worker, load), Prompts(worker, load.where(0, 2500))
+    assert (both.reads_s(whole), both.reads_s(half)) == pytest.approx((0.5, 0.25))
+    assert (short.reads_s(whole), short.reads_s(half)) == (None, pytest.approx(0.25))
+
+
 def test_a_chunked_prompt_takes_its_chunks():
     """Attention grows from chunk to chunk; the closed form sums them exactly where it grows linearly."""
     cost = StepCost.linear(step_s=0.001, token_s=1e-5, pair_s=1e-9)

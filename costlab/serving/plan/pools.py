@@ -32,10 +32,9 @@ class Prompts:
 
     def __init__(self, worker: WorkerKind, load: Demand) -> None:
         self.worker, self.load = worker, load
-        #: Where each shape, as (input tokens, output tokens), stands among the mixes.
-        self.places = {(mix.input_tokens, mix.output_tokens): i for i, mix in enumerate(load.mixes)}
         #: Seconds of each shape's prefill when it starts at once.
         self.alone_s = [self._alone_s(mix) for mix in load.mixes]
+        self._by_shape = {mix.shape: alone for mix, alone in zip(load.mixes, self.alone_s, strict=True)}
         taken = [self._taken_s(mix, alone) for mix, alone in zip(load.mixes, self.alone_s, strict=True)]
         shares = [mix.share for mix in load.mixes]
         self.mean_s = sum(s * t for s, t in zip(shares, taken, strict=True))
@@ -43,8 +42,7 @@ class Prompts:
 
     def reads_s(self, mix: Mix) -> float | None:
         """Return the seconds of a shape's prefill when it starts at once; None for one that this pool does not read."""
-        place = self.places.get((mix.input_tokens, mix.output_tokens))
-        return None if place is None else self.alone_s[place]
+        return self._by_shape.get(mix.shape)
 
     @property
     def per_worker_s(self) -> float:

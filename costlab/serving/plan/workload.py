@@ -57,6 +57,11 @@ class Mix:
             )
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """What the requests have alike, whatever their share is: tokens of the prompt, of the answer, cached ones."""
+        return self.input_tokens, self.output_tokens, self.cached_tokens
+
+    @property
     def new_tokens(self) -> int:
         """Tokens of the prompt that prefill computes."""
         return self.input_tokens - self.cached_tokens
