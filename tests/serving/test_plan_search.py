@@ -76,6 +76,15 @@ def test_plans_fit_with_the_reserve(found):
             assert decode.most_running * decode.room.kept_bytes(round(context)) <= 0.95 * decode.room.free_bytes
 
 
+def test_a_batch_is_no_larger_than_a_steps_budget():
+    """The budget of prefill workers is theirs alone: those that decode have room in a step for all that they run."""
+    found = search(space(prefill_tokens=64, layouts=("separated",)), LOAD, Objective(3.0, 0.05)).candidates
+    assert max(each.decode.worker.most_running for each in found) > 64
+    for each in found:
+        assert all(pool.worker.step_tokens == 64 for pool in each.prefill)
+        assert all(pool.worker.most_running <= pool.worker.step_tokens for pool in each.pools)
+
+
 def test_buckets_part_the_prompts(found):
     for each in of(found, "buckets"):
         short, long = each.prefill

@@ -15,7 +15,6 @@ from typing import Literal
 
 from costlab.checks import one_of
 from costlab.serving.plan.candidates import Candidate, PlannedPool
-from costlab.serving.plan.workers import WorkerKind
 from costlab.serving.plan.workload import BLOCK_TOKENS
 
 EngineName = Literal["vllm", "sglang"]
@@ -64,7 +63,7 @@ def _vllm(pool: PlannedPool, moves: bool, longest: int, draft: str) -> list[str]
     if node.moe and node.chips > 1:
         found.append("--enable-expert-parallel")
     found += [
-        f"--max-num-seqs {_running(worker)}",
+        f"--max-num-seqs {worker.most_running}",
         f"--max-num-batched-tokens {worker.step_tokens}",
         f"--max-model-len {longest}",
         f"--gpu-memory-utilization {node.memory_share:g}",
@@ -91,7 +90,7 @@ def _sglang(pool: PlannedPool, moves: bool, longest: int, draft: str) -> list[st
     if node.moe and node.chips > 1:
         found.append(f"--ep-size {node.chips}")
     found += [
-        f"--max-running-requests {_running(worker) * node.replicas}",
+        f"--max-running-requests {worker.most_running * node.replicas}",
         f"--chunked-prefill-size {worker.step_tokens * node.replicas}",
         f"--context-length {longest}",
         f"--mem-fraction-static {node.memory_share:g}",
@@ -113,8 +112,3 @@ def _sglang(pool: PlannedPool, moves: bool, longest: int, draft: str) -> list[st
         if draft not in _SGLANG_METHODS:
             found.append(f"--speculative-draft-model-path {draft}")
     return found
-
-
-def _running(worker: WorkerKind) -> int:
-    """Sequences of a rank: an engine's step must hold at least one token of each."""
-    return min(worker.most_running, worker.step_tokens)

@@ -58,7 +58,7 @@ def _pool(
     sizes = [pool.workers - (pool.name == lost and i == 0) for i, pool in enumerate(pools)]
     spec = WorkerSpec(
         worker.cost.scaled(factor) if factor != 1 else worker.cost,
-        VllmV1(worker.step_tokens, min(worker.most_running, worker.step_tokens)),
+        VllmV1(worker.step_tokens, worker.most_running),
         kv_tokens(worker, reserve, worker.most_running),
         BLOCK_TOKENS,
         ranks=worker.ranks,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from costlab.serving.links import Link
@@ -85,10 +85,13 @@ class _Search:
         self.least_ttft_s = self.least_tpot_s = math.inf  # of a single request, by any worker that holds it
 
     def found(self) -> SearchOutcome:
-        plain = [*self._kinds(self.space.decode_chips)]
+        decoders, readers = self.space.decode_chips, self.space.prefill_chips or self.space.decode_chips
+        kinds = {chip: self._kinds(chip) for chip in dict.fromkeys([*decoders, *readers])}
+        plain = [kind for chip in dict.fromkeys(decoders) for kind in kinds[chip]]
         drafts = (dataclasses.replace(kind, drafting=d) for kind in plain for d in self.space.draftings)
         decode = [*plain, *filter(self._holds, drafts)]
-        prefill = [*self._kinds(self.space.prefill_chips or self.space.decode_chips)]
+        budget = self.space.prefill_tokens
+        prefill = [self._at_budget(kind, budget) for chip in dict.fromkeys(readers) for kind in kinds[chip]]
         candidates: list[Candidate] = []
         for layout in self.space.layouts:
             candidates += [self._candidate(one) for one in self._best([*self._layout(layout, prefill, decode)])]
@@ -107,31 +110,25 @@ class _Search:
 
     def _best(self, sized: list[_Sized]) -> list[_Sized]:
         """The front of cost, seconds of a token and of a prefill; what is left of `KEPT` goes to the cheapest."""
-        sized.sort(key=lambda one: (self._usd(one), *_slowness(one)))
-        best = front(sized, lambda one: (self._usd(one), *_slowness(one)))[:KEPT]
+        costs = {one: (self.space.usd_per_hour(one.pools), *_slowness(one)) for one in sized}
+        sized.sort(key=costs.__getitem__)
+        best = front(sized, costs.__getitem__)[:KEPT]
         rest = [one for one in sized if one not in best]
         return [*best, *rest[: KEPT - len(best)]]
 
-    def _usd(self, sized: _Sized) -> float:
-        return sum(pool.chips * self.space.rent(pool.worker.chip) for pool in sized.pools)
-
     def _candidate(self, one: _Sized) -> Candidate:
         figures = self.form.figures(one.answers, one.decode.workers, one.queues, one.delays)
-        return Candidate(one.layout, one.prefill, one.decode, figures, self._usd(one), one.threshold, one.link)
+        usd = self.space.usd_per_hour(one.pools)
+        return Candidate(one.layout, one.prefill, one.decode, figures, usd, one.threshold, one.link)
 
     # --- workers -----------------------------------------------------------------------------------------------
 
-    def _kinds(self, chips: Iterable[str]) -> Iterator[WorkerKind]:
-        """Workers of these chips that hold the weights and the longest request."""
-        for chip in dict.fromkeys(chips):
-            none = True
-            for node in self.space.deployments(chip):
-                kind = WorkerKind(chip, node, self.space.prefill_tokens)
-                if self._holds(kind):
-                    none = False
-                    yield kind
-            if none and not any(r.reason.constraint == "memory" for r in self.refused):
-                self._refuse(chip, Reason("memory", f"no group of {chip} that divides the heads holds the weights"))
+    def _kinds(self, chip: str) -> list[WorkerKind]:
+        """Workers of a chip that hold the weights and the longest request."""
+        found = [*filter(self._holds, (WorkerKind(chip, node) for node in self.space.deployments(chip)))]
+        if not found and not any(r.reason.constraint == "memory" for r in self.refused):
+            self._refuse(chip, Reason("memory", f"no group of {chip} that divides the heads holds the weights"))
+        return found
 
     def _holds(self, kind: WorkerKind) -> bool:
         """Say whether a kind of worker holds the weights and the longest request; if not the reason is noted."""
@@ -283,7 +280,7 @@ class _Search:
             self._refuse(
                 plan_name(sized.layout, sized.pools, sized.threshold),
                 too_many_chips(sized.pools, most),
-                self._usd(sized),
+                self.space.usd_per_hour(sized.pools),
             )
 
     # --- whether it meets the objective ------------------------------------------------------------------------

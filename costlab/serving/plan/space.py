@@ -5,9 +5,11 @@ Chapter: serving
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from costlab import arch, catalog
@@ -15,7 +17,7 @@ from costlab.arch import Model
 from costlab.checks import count, one_of
 from costlab.roofline import Deployment, Efficiency
 from costlab.serving.links import LINK_LATENCY_S, Link
-from costlab.serving.plan.candidates import LAYOUTS, LayoutKind
+from costlab.serving.plan.candidates import LAYOUTS, LayoutKind, PlannedPool
 from costlab.serving.plan.workers import Drafting, WorkerKind
 from costlab.serving.plan.workload import Demand
 
@@ -73,9 +75,9 @@ class Space:
         """The model."""
         return arch.load(self.model)
 
-    def rent(self, chip: str) -> float:
-        """Return the rent of a chip in USD per hour; 1 where none is given, so that chips are counted."""
-        return self.rents.get(chip, 1.0)
+    def usd_per_hour(self, pools: Iterable[PlannedPool]) -> float:
+        """Return the rent of all chips of some pools; 1 a chip where none is given, so that chips are counted."""
+        return sum(pool.chips * self.rents.get(pool.worker.chip, 1.0) for pool in pools)
 
     def deployments(self, chip: str) -> Iterator[Deployment]:
         """Yield the ways of splitting a worker over chips: tensor-parallel groups, and with experts several of them.
@@ -96,18 +98,15 @@ class Space:
                 f"{record.chips_per_node} {chip}"
             )
         for group in groups:
-            sizes = [1] if not _has_experts(self.loaded) else [2**k for k in range(9)]
-            fitting = 0
-            for replicas in sizes:
-                node = Deployment(
-                    self.loaded, record, group * replicas, group, self.efficiency, True, self.memory_share,
-                    step_s=self.step_s,
-                )  # fmt: skip
-                fitting += node.fits()
-                if node.fits() or len(sizes) == 1:
-                    yield node
-                if fitting == _SIZES:
-                    break
+            one = Deployment(
+                self.loaded, record, group, group, memory_share=self.memory_share,
+                efficiency=self.efficiency, step_s=self.step_s,
+            )  # fmt: skip
+            if one.moe is None:
+                yield one
+            else:
+                wider = (dataclasses.replace(one, chips=group * 2**k) for k in range(9))
+                yield from itertools.islice((node for node in wider if node.fits()), _SIZES)
 
     def link_of(self, prefill: WorkerKind, decode: WorkerKind) -> tuple[Link, float]:
         """Return the link between two workers, and its bandwidth per chip: the slower side's network, of a rank."""
@@ -127,7 +126,3 @@ def growth_tokens(load: Demand) -> int:
 
 def _splits(model: Model, group: int) -> bool:
     return all(attention.heads % group == 0 for attention, _ in model.layers)
-
-
-def _has_experts(model: Model) -> bool:
-    return any(isinstance(ffn, arch.MoE) for _, ffn in model.layers)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costlab.checks import count
-from costlab.serving.metrics import Objective, quantile
+from costlab.serving.metrics import Objective, quantile, tpot_s, ttft_s
 from costlab.serving.plan.candidates import Candidate, Figures, PlannedPool, Reason, Refused
 from costlab.serving.plan.estimate import closed_form
 from costlab.serving.plan.money import Money, price
@@ -152,8 +152,8 @@ def _figures(report: ServingReport, objective: Objective) -> Figures:
     """The figures of a plan, of what a run measured."""
     begun = report.start_s + report.warm_up_s
     records = [each for each in report.records or () if each.arrival_s >= begun]
-    first = [each.first_s - each.arrival_s for each in records]
-    token = [(r.last_s - r.first_s) / (r.output_tokens - 1) for r in records if r.output_tokens > 1]
+    first = [ttft_s(each.arrival_s, each.first_s) for each in records]
+    token = [tpot_s(each.first_s, each.last_s, each.output_tokens) for each in records if each.output_tokens > 1]
     span_s = max(report.last_arrival_s - begun, 1e-9)
     reading = [pool for pool in report.pools if pool.name == "prefill"]
     return Figures(
@@ -294,7 +294,7 @@ def _trimmed(candidate: Candidate, trials: _Trials) -> list[Candidate]:
 
 def _resized(candidate: Candidate, trials: _Trials) -> Candidate:
     """The same with the cost and the closed form of its workers as they are now."""
-    usd = sum(pool.chips * trials.space.rent(pool.worker.chip) for pool in candidate.pools)
+    usd = trials.space.usd_per_hour(candidate.pools)
     closed = closed_form(candidate, trials.space, trials.demand, trials.objective)
     return dataclasses.replace(candidate, usd_per_hour=usd, closed=closed)
 
