@@ -14,6 +14,7 @@ import functools
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -192,17 +193,14 @@ def seconds_of(case: str, *args: Any) -> float:
 
 def compiled_seconds_of(package: Path, case: str, *args: Any) -> float:
     """Return the same with the package that lies in a folder, in a process of its own."""
-    code = f"import serving; print(serving.seconds_of({case!r}, *{args!r}))"
-    paths = os.pathsep.join([str(package), str(Path(__file__).parent)])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=package,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
-    return float(done.stdout)
+    return float(elsewhere(package, f"print(serving.seconds_of({case!r}, *{args!r}))"))
+
+
+def elsewhere(package: Path, code: str) -> str:
+    """Return what code prints that uses this module, in a process of its own with the package of a folder."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package), str(Path(__file__).parent)])}
+    command = [sys.executable, "-c", f"import serving\n{code}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=package, env=env).stdout
 
 
 def compiled(folder: str) -> Path:
@@ -269,18 +267,6 @@ def their_seconds(requests: Sequence[Request], **layout: Any) -> float:
     return float(replayed(requests, **layout).summary["wall_time_ms"]) / 1e3
 
 
-MANY = """
-import re, sys, time
-sys.path.insert(0, sys.argv[2])
-import serving
-start = time.perf_counter()
-report = serving.simulate(serving.streamed(int(sys.argv[1])), serving.together(serving.StepCost.fixed(0.04, 0.012)))
-took = time.perf_counter() - start
-assert report.accounts.finished == int(sys.argv[1])
-print(took, re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-"""
-
-
 def streamed(count: int) -> Iterator[Request]:
     """Yield so many requests at 10 a second, none of which is held."""
     rng, time_s = np.random.default_rng(0), 0.0
@@ -305,12 +291,16 @@ def alone(count: int) -> tuple[float, float]:
 
     Its peak is read from Linux's account of its address space: what `getrusage` gives begins with the parent's.
     """
-    command = [sys.executable, "-c", MANY, str(count), str(Path(__file__).parent)]
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    seconds, kilobytes = map(float, done.stdout.split())
+    seconds, kilobytes = map(float, elsewhere(ROOT, f"print(*serving.streamed_run({count}))").split())
     return seconds, kilobytes * 1024 / 1e6
+
+
+def streamed_run(count: int) -> tuple[float, int]:
+    """Return the seconds of simulating a stream of requests, and the most kilobytes that this process has held."""
+    seconds, report = timed(lambda: simulate(streamed(count), together(FIXED)))
+    assert report.accounts.finished == count, report.accounts
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return seconds, int(peak)
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:

@@ -142,6 +142,11 @@ class ServingGain:
         if self.low > self.high:
             raise ValueError(f"low = {self.low} should be at most high = {self.high}")
 
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """What was published: one factor, or the ends of a range."""
+        return (self.low,) if self.low == self.high else (self.low, self.high)
+
 
 @dataclass(frozen=True)
 class ServingRow:

@@ -53,7 +53,7 @@ def _separations() -> Iterator[float]:
     serving = catalog.tables().serving
     for gain in serving.gains.values():
         if gain.lever == "separation" and gain.equal_chips:
-            yield from dict.fromkeys((gain.low, gain.high))
+            yield from gain.factors
     yield from (cluster.gain for cluster in serving.clusters.values() if cluster.gain is not None)
 
 

@@ -17,7 +17,7 @@ from costlab.arrays import Floats
 from costlab.checks import count
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, colour_key, label_ends, label_inside, log_axis, new_figure
-from costlab.roofline import Deployment, Efficiency, Piece, Step, StepCost, kv_room, step_cost
+from costlab.roofline import Deployment, Efficiency, Piece, StepCost, kv_room, step_cost
 from costlab.serving.layouts import PooledLayout, WorkerPool, colocated, separated
 from costlab.serving.links import Link, Sending, SentBytes
 from costlab.serving.metrics import quantile
@@ -114,8 +114,6 @@ def time_text(seconds: float) -> str:
 
 # --- two kinds of work -------------------------------------------------------------------------------------------
 
-_TERMS = ("compute", "memory", "link")
-
 
 @drawn
 def interference(prompt_tokens: int = 4096, users: int = 64) -> Words:
@@ -136,21 +134,20 @@ def interference(prompt_tokens: int = 4096, users: int = 64) -> Words:
     axes = new_figure(
         "What does a prompt do to those who decode?", "time of the step (ms)", "", wide=(7.2, 3.0), narrow=(3.6, 3.2)
     )
-    colour_key([(term, COLOURS[term]) for term in _TERMS])
+    colour_key([(term, COLOURS[term]) for term in mixed.terms])
     for place, step in enumerate((alone, mixed)):
-        for row, term in enumerate(_TERMS):
-            ms = 1e3 * _term_s(step, term)
+        for row, (term, seconds) in enumerate(step.terms.items()):
             y = 4 * place + row
-            axes.barh(y, ms, 0.8, color=COLOURS[term])
-            longest = ms == 1e3 * step.seconds
-            label_inside(axes, time_text(ms / 1e3), ms, y, fontsize=10, weight="bold" if longest else "normal")
+            axes.barh(y, 1e3 * seconds, 0.8, color=COLOURS[term])
+            weight = "bold" if term == step.bound else "normal"
+            label_inside(axes, time_text(seconds), 1e3 * seconds, y, fontsize=10, weight=weight)
     names = [f"{users} decode", f"and {prompt_tokens:,}\ntokens are read"]
     axes.set_yticks([1, 5], names if is_narrow() else [f"{users} users decode", names[1].replace("\n", " ")])
     axes.set(xlim=(0, (1.4e3 if is_narrow() else 1.2e3) * mixed.seconds), ylim=(6.7, -0.7))
     axes.grid(axis="y", visible=False)
     times = mixed.seconds / alone.seconds
     told = "; ".join(
-        f"{who}: " + ", ".join(f"{term} {time_text(_term_s(step, term))}" for term in _TERMS)
+        f"{who}: " + ", ".join(f"{term} {time_text(seconds)}" for term, seconds in step.terms.items())
         for who, step in ((f"{users} users decode", alone), (f"with {prompt_tokens:,} tokens of a prompt", mixed))
     )
     return Words(
@@ -163,10 +160,6 @@ def interference(prompt_tokens: int = 4096, users: int = 64) -> Words:
         f"{value(times, f'{times:.1f} times', 'serving_times')} as long. The three terms overlap: the longest is the "
         "step.",
     )
-
-
-def _term_s(step: Step, term: str) -> float:
-    return {"compute": step.compute_s, "memory": step.memory_s, "link": step.link_s}[term]
 
 
 # --- a queue -----------------------------------------------------------------------------------------------------

@@ -54,7 +54,6 @@ _REQUESTS = 300  # of a run: few, so that it is drawn at once
 _MEASURES = ("first token", "per token", "worst gap")
 
 
-@functools.lru_cache(maxsize=64)
 def both_layouts(
     load: float, prompt: int, answer: int, prefill_workers: int, link_bytes_s: float
 ) -> tuple[ServingReport, ServingReport]:
@@ -67,8 +66,13 @@ def both_layouts(
         prefill_workers: of the split.
         link_bytes_s: bytes a second of each prefill worker's link.
     """
-    trace = load_of(load, _REQUESTS, prompt, answer)
-    return simulate(trace, together()), simulate(trace, apart(prefill_workers, link_bytes_s))
+    return _run(load, prompt, answer), _run(load, prompt, answer, (prefill_workers, link_bytes_s))
+
+
+@functools.lru_cache(maxsize=128)
+def _run(load: float, prompt: int, answer: int, split: tuple[int, float] | None = None) -> ServingReport:
+    """A layout's report, kept: what does not hang on the split is not simulated again when that moves."""
+    return simulate(load_of(load, _REQUESTS, prompt, answer), apart(*split) if split else together())
 
 
 @drawn
@@ -169,16 +173,13 @@ class LatencyCurve:
     ttft_s: Floats  # that 90% of the requests do not exceed
     tpot_s: Floats  # that 90% of the requests do not exceed
 
-    def most_per_s(self, objectives_s: Floats, times_s: Floats) -> Floats:
-        """Return the highest rate at which times lie within each objective, 0 where none does."""
-        place = np.searchsorted(times_s, objectives_s, side="right") - 1
-        found = np.interp(np.log(objectives_s), np.log(times_s), self.rates_s)
-        return np.where(place < 0, 0.0, found)
+    def most_per_s(self, ttft_s: Floats, tpot_s: Floats) -> Floats:
+        """Return the highest rate within each pair of objectives, 0 where there is none: [TPOT, TTFT]."""
+        return np.minimum(self._most(tpot_s, self.tpot_s)[:, None], self._most(ttft_s, self.ttft_s))
 
-    def map_per_s(self) -> Floats:
-        """Return the highest rate within both objectives of the map: [TPOT, TTFT]."""
-        first, token = self.most_per_s(_FIRST, self.ttft_s), self.most_per_s(_TOKEN, self.tpot_s)
-        return np.minimum(token[:, None], first[None, :])
+    def _most(self, objectives_s: Floats, times_s: Floats) -> Floats:
+        found = np.interp(np.log(objectives_s), np.log(times_s), self.rates_s)
+        return np.where(objectives_s < times_s[0], 0.0, found)
 
 
 def _time_within(wait: Waiting) -> float:
@@ -214,23 +215,15 @@ def _apart_at(load: Demand, prefill_workers: int) -> tuple[float, float] | None:
 
 
 @functools.lru_cache(maxsize=32)
-def latency_curves(prompt: int, answer: int) -> Mapping[str, LatencyCurve]:
-    """Return the curves of the chapter's deployment: together in chunks of 512 and 2,048, and each split."""
-
-    def together_at(tokens: int, rate: float) -> tuple[float, float] | None:
-        return _together_at(demand(rate, prompt, answer), tokens)
-
-    def apart_at(prefill: int, rate: float) -> tuple[float, float] | None:
-        return _apart_at(demand(rate, prompt, answer), prefill)
-
+def latency_curves(prompt: int, answer: int) -> tuple[Sequence[LatencyCurve], Sequence[LatencyCurve]]:
+    """Return the curves of the chapter's deployment: together in chunks of 512 and 2,048, and of each split."""
     read_per_s = WORKERS * Prompts(_kind(READ_TOKENS), demand(1.0, prompt, answer)).per_worker_s
-    found = {
-        f"together, {tokens}": _curve(functools.partial(together_at, tokens), read_per_s)
-        for tokens in (512, STEP_TOKENS)
-    }
-    for prefill in range(1, WORKERS):
-        found[f"apart, {prefill}"] = _curve(functools.partial(apart_at, prefill), read_per_s)
-    return found
+
+    def curve(times_at: Callable[[Demand, int], tuple[float, float] | None], setting: int) -> LatencyCurve:
+        return _curve(lambda rate: times_at(demand(rate, prompt, answer), setting), read_per_s)
+
+    both = [curve(_together_at, tokens) for tokens in (512, STEP_TOKENS)]
+    return both, [curve(_apart_at, prefill) for prefill in range(1, WORKERS)]
 
 
 def _curve(times_at: Callable[[float], tuple[float, float] | None], above_s: float) -> LatencyCurve:
@@ -245,27 +238,26 @@ def _curve(times_at: Callable[[float], tuple[float, float] | None], above_s: flo
     return LatencyCurve(columns[0], *(np.maximum.accumulate(column) for column in columns[1:]))
 
 
-def regimes(prompt: int, answer: int) -> tuple[Floats, Floats]:
-    """Return the highest rate within each pair of objectives of the map: together, and with the best split."""
-    curves = latency_curves(prompt, answer)
-    best = [
-        np.max([curve.map_per_s() for name, curve in curves.items() if name.startswith(kind)], axis=0)
-        for kind in ("together", "apart")
-    ]
-    return best[0], best[1]
+def regimes(prompt: int, answer: int, ttft_s: Floats = _FIRST, tpot_s: Floats = _TOKEN) -> tuple[Floats, Floats]:
+    """Return the highest rate within each pair of objectives: together, and with the best split, each [TPOT, TTFT].
+
+    Args:
+        prompt: tokens of each.
+        answer: tokens of each.
+        ttft_s: objectives for the first token: [TTFT].
+        tpot_s: objectives per token: [TPOT].
+    """
+    both, split = (
+        np.max([curve.most_per_s(ttft_s, tpot_s) for curve in curves], axis=0)
+        for curves in latency_curves(prompt, answer)
+    )
+    return both, split
 
 
 def served_within(prompt: int, answer: int, ttft_s: float, tpot_s: float) -> tuple[float, float]:
     """Return the highest rate within two objectives: together, and with the best split."""
-    first, token = np.array([ttft_s]), np.array([tpot_s])
-    rates = {"together": 0.0, "apart": 0.0}
-    for name, curve in latency_curves(prompt, answer).items():
-        kind = name.partition(",")[0]
-        rate = min(
-            float(curve.most_per_s(each, times)[0]) for each, times in ((first, curve.ttft_s), (token, curve.tpot_s))
-        )
-        rates[kind] = max(rates[kind], rate)
-    return rates["together"], rates["apart"]
+    both, split = regimes(prompt, answer, np.array([ttft_s]), np.array([tpot_s]))
+    return float(both[0, 0]), float(split[0, 0])
 
 
 #: Objectives whose rates are told: for the first token in prefills of a prompt alone, per token in seconds.

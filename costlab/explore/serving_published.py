@@ -47,7 +47,7 @@ def transfer_times() -> Words:
     for key, (name, colour, marker) in _TRANSFERS.items():
         table = catalog.tables().serving.transfers[key]
         link, moved = fitted_link(table), np.array(table.moved_bytes)
-        ours = link.latency_s + moved / link.bandwidth_bytes_s
+        ours = np.array([link.alone_s(size) for size in table.moved_bytes])
         axes.plot(table.input_tokens, 1e3 * np.array(table.transfer_s), marker, color=COLOURS[colour])
         axes.plot(table.input_tokens, 1e3 * ours, color=COLOURS[colour])
         axes.plot(table.input_tokens, 1e3 * moved / link.bandwidth_bytes_s, "--", color=COLOURS[colour], linewidth=1.2)
@@ -142,7 +142,6 @@ class _Gain:
     short: str  # on a phone
     factors: tuple[float, ...]  # one, or the ends of a range
     simulated: bool  # not measured
-    rounded: bool  # "the same", without a number
 
 
 _GAIN_NAMES = {
@@ -170,9 +169,9 @@ def _gains() -> list[_Gain]:
         if gain is None:  # a cluster's, whose scripts size it and its rival for one load
             size = serving.clusters[key].gain
             assert size is not None
-            found.append(_Gain(*names, (size,), True, False))
+            found.append(_Gain(*names, (size,), True))
         else:
-            found.append(_Gain(*names, tuple(dict.fromkeys((gain.low, gain.high))), gain.simulated, gain.rounded))
+            found.append(_Gain(*names, gain.factors, gain.simulated))
     return sorted(found, key=lambda one: -max(one.factors))
 
 

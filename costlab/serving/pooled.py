@@ -70,11 +70,7 @@ class PooledService:
         elif job.request.output_tokens - job.generated <= 1:  # prefill emits the only token: nothing to move
             self._serve(job, trip, self.assigned.prefill_for(job), self.pools[0])
         elif moving.order == "decode last":
-            reader = self.assigned.prefill_for(job)
-            if reader is None or reader.pool is self.pools[0]:
-                self._read(job, trip, reader)
-            else:
-                self._serve(job, trip, reader, reader.pool)
+            self._read(job, trip, self.assigned.prefill_for(job))
         else:
             self._place_both(job, trip, self.assigned.decode_for(job))
 
@@ -121,9 +117,9 @@ class PooledService:
             self._submit(job, trip, station)
 
     def _read(self, job: Job, trip: Trip, station: Station | None) -> None:
-        """Let a worker read a prompt that another one goes on with."""
-        if station is None:
-            self._reject(job, _no_worker(self.pools[0]))
+        """Let a worker read a prompt that another one goes on with; one that is borrowed goes on itself."""
+        if station is None or station.pool is not self.pools[0]:
+            self._serve(job, trip, station, self.pools[0])
             return
         job.prefill_only = True
         blocks = station.worker.ranks[0].blocks
@@ -145,7 +141,9 @@ class PooledService:
 
     def grant(self, station: Station) -> None:
         """Give blocks to those that wait for them here, in order, as long as there is room."""
-        growth = self.rules.separation.growth_tokens if station.waiting else 0
+        if not station.waiting or station.granting:  # whoever grants here already will see what has become free
+            return
+        station.granting, growth = True, self.rules.separation.growth_tokens
         while station.waiting and station.worker.alive and station.has_room(station.waiting[0], growth):
             job = station.waiting.popleft()
             trip = self.trips[job]
@@ -161,6 +159,7 @@ class PooledService:
             else:
                 self._reserve(job, trip, station)
                 self._read(job, trip, reader)
+        station.granting = False
 
     def _reserve(self, job: Job, trip: Trip, station: Station) -> None:
         station.worker.reserve(job)

@@ -99,6 +99,7 @@ class Station:
         self.requests = 0  # sent there and not done
         self.promised_tokens = 0  # of prompts that will come once decode has room for them
         self.waiting: deque[Job] = deque()  # for blocks here, in order
+        self.granting = False  # whether blocks are being given to them, at this moment
         self.lost: list[Job] = []  # that were here when it died, or came since, which nobody has noticed yet
         self.works = True  # whether it is believed to work
         self.linked = True  # whether its link is believed to

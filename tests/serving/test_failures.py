@@ -197,6 +197,14 @@ def test_once_a_dead_link_is_noticed_nobody_is_sent_behind_it(end):
         assert alive == [repair_s < math.inf, True]
 
 
+def test_very_many_who_wait_for_decode_are_given_up_together_when_nobody_reads():
+    """Each one's end freed room for the next, whose end did so again, deeper and deeper."""
+    gone = Failures([Outage("worker", 0.5, "prefill")], recovery=Recovery(0.0, 0))
+    layout = separated(pool(), pool(kv_tokens=600), LINK, SENT, failures=gone)
+    accounts = simulate(requests(*((i / 10_000, 500, 20) for i in range(2000))), layout).accounts
+    assert accounts.finished < 5 and accounts.rejected == {"no worker alive": 2000 - accounts.finished}
+
+
 def test_without_a_worker_there_is_an_error_at_once():
     report = simulate(requests((0, 100, 5), (5, 100, 5)), colocated(pool(), failing(Outage("worker", 1.0))))
     assert report.accounts.rejected == {"no worker alive": 1} or report.accounts.rejected == {"worker lost": 1}

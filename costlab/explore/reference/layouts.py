@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from costlab import catalog
 from costlab.catalog import ServingGain, ServingRow, ServingTable, SplitCluster, workloads
 from costlab.explore.reference.listing import Sourced, sourced
+from costlab.text import number_text
 
 E = TypeVar("E")
 
@@ -150,7 +151,7 @@ def serving_gains() -> Sourced:
             "compared": each.what,
             "over": each.over,
             "in": each.measure,
-            "factor": f"{each.low:g}" if each.low == each.high else f"{each.low:g} to {each.high:g}",
+            "factor": " to ".join(f"{factor:g}" for factor in each.factors),
             "by": _by(each),
             "on": _on(each.model, each.hardware, _lengths(each.input_tokens, each.output_tokens)),
             "read": each.read,
@@ -308,7 +309,7 @@ def single_figures() -> Sourced:
 
 
 def _figures(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:,.10g}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {number_text(value)}" for name, value in values.items())
 
 
 def _listed(

@@ -27,7 +27,6 @@ from costlab.nn.serving.worker import Activity
 from costlab.nn.speculative.model import ByteModel
 from costlab.nn.speculative.text import held_out_text
 
-DIGITS = 5  # of seconds in a timeline
 PIECE = 128  # tokens; of the model that ships, pieces of 128 take a quarter longer than the whole prompt
 
 #: Roles of the workers, and tokens of a prompt that are read between two decode steps (None: all of it).
@@ -153,8 +152,7 @@ def record_timeline(
     Returns:
         "workers": their names; "requests": of each its "arrival_s", "input_tokens" and "token_s", the moments of its
         tokens; "activities": [worker's place, "prefill", "transfer" or "decode", start, end, places of the requests],
-        where decode steps of one batch that follow one another are joined. All moments are seconds after the start, to
-        a hundredth of a millisecond.
+        where decode steps of one batch that follow one another are joined. All moments are seconds after the start.
 
     Raises:
         ValueError: a request that was not served to its end.
@@ -174,7 +172,8 @@ def record_timeline(
             [
                 names.index(each.worker),
                 each.kind,
-                *(round(at - start, DIGITS) for at in (each.start_s, each.end_s)),
+                each.start_s - start,
+                each.end_s - start,
                 [places[number - first] for number in each.requests],
             ]
             for each in _joined(activities)
@@ -183,8 +182,8 @@ def record_timeline(
 
 
 def _moments(request: TextRequest, result: TextResult) -> dict[str, Any]:
-    tokens = [round(request.time_s + at, DIGITS) for at in result.token_s]
-    return {"arrival_s": round(request.time_s, DIGITS), "input_tokens": len(request.prompt), "token_s": tokens}
+    tokens = [request.time_s + at for at in result.token_s]
+    return {"arrival_s": request.time_s, "input_tokens": len(request.prompt), "token_s": tokens}
 
 
 def _joined(activities: Sequence[Activity]) -> list[Activity]:

@@ -40,7 +40,7 @@ from costlab import checks
 from costlab.nn.serving.fleet import Fleet
 from costlab.nn.serving.pages import PageShape, PageTable, SharedPages, page_shape
 from costlab.nn.serving.requests import END_STATES, OPEN_STATES, RequestState, TextJob, TextRequest, TextResult
-from costlab.nn.serving.worker import Activity, Drop, Note, PullPages, ReadPrompt, WorkerFault, WorkerSetup
+from costlab.nn.serving.worker import BEAT_S, Activity, Drop, Note, PullPages, ReadPrompt, WorkerFault, WorkerSetup
 from costlab.nn.speculative.model import ByteModel
 
 Role = Literal["prefill", "decode", "both"]
@@ -50,7 +50,6 @@ SEPARATED: tuple[Role, ...] = ("prefill", "decode")
 COLOCATED: tuple[Role, ...] = ("both", "both")
 
 AHEAD = 4  # prompts that a worker is handed at most before it has read them
-BEAT_S = 0.5  # seconds between the signs of life of a worker that has nothing to do
 
 
 class Engine:
@@ -385,7 +384,7 @@ def _setups(
     """Return what each worker is started with."""
     names = [f"{role} {roles[:number].count(role)}" for number, role in enumerate(roles)]
     weights = {name: each.numpy() for name, each in model.state_dict().items()}
-    common = (segments, shape, model.size, weights, chunk_tokens, BEAT_S)
+    common = (segments, shape, model.size, weights, chunk_tokens)
     return [
         WorkerSetup(name, number, *common, [fault for fault in faults if fault.worker == name])
         for number, name in enumerate(names)

@@ -213,7 +213,7 @@ class PagedCache:
 
     def grow(self, places: RowPlaces) -> None:
         """Count the rows that every layer has written."""
-        self.lengths = [start + count for start, count in zip(places.starts, places.counts, strict=True)]
+        self.lengths = places.ends
         self._pages = self._slots = None
 
     def _find_slots(self, places: RowPlaces) -> tuple[Tensor, Tensor, Tensor, Tensor]:

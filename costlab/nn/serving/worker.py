@@ -24,6 +24,8 @@ import torch
 from costlab.nn.serving.pages import PagedCache, PageShape, SharedPages
 from costlab.nn.speculative.model import ByteModel, ByteSize
 
+BEAT_S = 0.5  # seconds between the signs of life of a worker that has nothing to do
+
 Stage = Literal["arrived", "prefill", "prefilled", "transfer", "decode"]
 
 
@@ -107,7 +109,6 @@ class WorkerSetup:
     size: ByteSize  # of the model
     weights: dict[str, np.ndarray[Any, Any]]  # of the model
     chunk_tokens: int | None  # most tokens of a prompt read in a step; None: all
-    beat_s: float  # seconds between signs of life where there is nothing to do
     faults: Sequence[WorkerFault]  # of this process
 
 
@@ -172,7 +173,7 @@ class _Worker:
 
     def listen(self) -> None:
         """Take all that has been sent; where there is nothing to do wait for it, and give a sign of life."""
-        while self.connection.poll(0 if self.busy else self.setup.beat_s):
+        while self.connection.poll(0 if self.busy else BEAT_S):
             self.take(self.connection.recv())
         if not self.busy:
             self.tell(Note("beat"))

@@ -92,7 +92,12 @@ class RowPlaces:
     @cached_property
     def keys(self) -> int:
         """Keys of the longest sequence, with its new rows."""
-        return max(max(start + count for start, count in zip(self.starts, self.counts, strict=True)), 1)
+        return max(*self.ends, 1)
+
+    @property
+    def ends(self) -> list[int]:
+        """Tokens that each sequence holds after the call."""
+        return [start + count for start, count in zip(self.starts, self.counts, strict=True)]
 
 
 class RowCache(Protocol):
@@ -157,7 +162,7 @@ class RaggedCache:
     def grow(self, places: RowPlaces) -> None:
         """Count the rows that every layer has written."""
         self.starts = list(places.starts)
-        self.lengths = [start + count for start, count in zip(places.starts, places.counts, strict=True)]
+        self.lengths = places.ends
 
     def rewind(self, lengths: Sequence[int]) -> None:
         """Take back each sequence's last tokens, so that these lengths remain.

@@ -164,10 +164,11 @@ class Positioned(nn.Module):
             raise ValueError(f"{batch} x {rows} rows fit neither counts {list(counts)} nor {len(starts)} sequences")
         if parents is not None and (len(parents) != batch or any(len(tree) != rows for tree in parents)):
             raise ValueError(f"trees of {[len(tree) for tree in parents]} rows don't fit {batch} x {rows} rows")
+        places = RowPlaces(starts, counts, rows, parents)
         room = self.size.context if cache is None else min(self.size.context, cache.capacity)
-        if (end := max(start + count for start, count in zip(starts, counts, strict=True))) > room:
+        if (end := max(places.ends)) > room:
             raise ValueError(f"the last row would be token {end:,}, but there is room for {room:,} tokens")
-        return RowPlaces(starts, counts, rows, parents)
+        return places
 
     def turn(self, places: RowPlaces) -> tuple[Tensor, Tensor]:
         """Return cosines and sines of the rows' angles, each (batch or 1, 1, rows, width of a head)."""

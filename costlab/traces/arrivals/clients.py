@@ -16,7 +16,7 @@ import numpy as np
 from costlab.arrays import Floats
 from costlab.catalog.workloads import MixtureRecord, workloads
 from costlab.checks import one_of, pick
-from costlab.traces.arrivals.lengths import DRAWN, Bins, Lengths, LengthTable
+from costlab.traces.arrivals.lengths import DRAWN, Lengths, LengthTable, bins_of
 from costlab.traces.requests import Request, Trace
 
 GapFamily = Literal["poisson", "gamma", "weibull", "even"]
@@ -195,12 +195,11 @@ def clients_of(name: str, per_s: float) -> list[Client]:
     found = _mixture(name)
     if not 0 < per_s < math.inf:
         raise ValueError(f"per_s = {per_s} should be a number of requests a second above 0")
-    inputs, outputs = Bins(found.input_upto, found.input_means), Bins(found.output_upto, found.output_means)
-    total = sum(client.share for client in found.clients)
+    bins, total = bins_of(found), sum(client.share for client in found.clients)
     return [
         Client(
             per_s * client.share / total,
-            LengthTable.apart(inputs, outputs, client.input, client.output),
+            LengthTable.apart(*bins, client.input, client.output),
             client.family,
             client.cv,
         )

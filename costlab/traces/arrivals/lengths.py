@@ -180,8 +180,12 @@ def lengths_of(name: str) -> LengthTable:
     stored = workloads()
     records: dict[str, WorkloadRecord | MixtureRecord] = {**stored.workloads, **stored.mixtures}
     found = pick(records, name, "workload")
-    inputs, outputs = Bins(found.input_upto, found.input_means), Bins(found.output_upto, found.output_means)
-    return LengthTable(inputs, outputs, _counts(found))
+    return LengthTable(*bins_of(found), _counts(found))
+
+
+def bins_of(found: WorkloadRecord | MixtureRecord) -> tuple[Bins, Bins]:
+    """Return the bins of a record's prompts and of its answers."""
+    return Bins(found.input_upto, found.input_means), Bins(found.output_upto, found.output_means)
 
 
 def _counts(found: WorkloadRecord | MixtureRecord) -> Floats:
