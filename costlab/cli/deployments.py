@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from costlab import catalog, prices, roofline
 from costlab.catalog import Offer
@@ -29,6 +30,13 @@ def add_service(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--model", type=str.lower, required=True, metavar="NAME", help="see `costlab models`")
     _add_chip(verb)
     verb.add_argument("--prefill-chip", type=str.lower, metavar="CHIP", help="of prefill workers (default: the same)")
+
+
+def service_used(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
+    """Return the entries of the catalog that a service of these options rests on: its model and its chips."""
+    known = catalog.tables()
+    chips = dict.fromkeys([args.chip, args.prefill_chip or args.chip])
+    return [("model", args.model, known.models[args.model]), *(("chip", chip, known.chips[chip]) for chip in chips)]
 
 
 def add_tensor_parallel(verb: argparse.ArgumentParser) -> None:

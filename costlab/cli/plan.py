@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from costlab import arch, catalog, roofline, traces
+from costlab import arch, roofline, traces
 from costlab.catalog import Offer
 from costlab.checks import one_of
 from costlab.cli.arguments import (
@@ -20,8 +20,16 @@ from costlab.cli.arguments import (
     share_arg,
     size_arg,
 )
-from costlab.cli.deployments import RENT, add_service, add_step_times, fill_rent, rent_offer, shares_reached
-from costlab.cli.output import Answer, Row, Stopped, sources
+from costlab.cli.deployments import (
+    RENT,
+    add_service,
+    add_step_times,
+    fill_rent,
+    rent_offer,
+    service_used,
+    shares_reached,
+)
+from costlab.cli.output import Answer, Stopped, sources
 from costlab.cli.planned import planned
 from costlab.cli.progress import progress_bar
 from costlab.serving.metrics import Objective
@@ -60,7 +68,8 @@ def _plan(args: argparse.Namespace) -> Answer:
         raise Stopped("before a plan was found") from None
     answer = planned(args, space, load, found)
     notes = [*answer.notes, *([fitted.note] if fitted else [])]
-    return dataclasses.replace(answer, notes=notes, sources=_sources(args, offers))
+    rents = [("rent", chip, offer) for chip, offer in offers.items()]
+    return dataclasses.replace(answer, notes=notes, sources=sources(*service_used(args), *rents))
 
 
 # --- what was asked for ------------------------------------------------------------------------------------------
@@ -169,16 +178,6 @@ def _calibrate(args: argparse.Namespace) -> Calibration | None:
     args.compute_efficiency, args.memory_efficiency = fitted.efficiency.compute, fitted.efficiency.memory
     args.fixed_step_s = fitted.step_s
     return fitted
-
-
-def _sources(args: argparse.Namespace, offers: Mapping[str, Offer]) -> list[Row]:
-    known = catalog.tables()
-    chips = dict.fromkeys([args.chip, args.prefill_chip])
-    return sources(
-        ("model", args.model, known.models[args.model]),
-        *(("chip", chip, known.chips[chip]) for chip in chips),
-        *(("rent", chip, offer) for chip, offer in offers.items()),
-    )
 
 
 # --- options -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from costlab.cli.arguments import (
     share_arg,
     size_arg,
 )
-from costlab.cli.deployments import add_service, add_step_times, add_tensor_parallel, shares_reached
+from costlab.cli.deployments import add_service, add_step_times, add_tensor_parallel, service_used, shares_reached
 from costlab.cli.loads import add_load, load_sources, offered_load
 from costlab.cli.output import Answer, sources
 from costlab.roofline import Deployment
@@ -50,7 +50,8 @@ def _simulate(args: argparse.Namespace) -> Answer:
     )
     report = simulate(load.requests, layout, recorder=recorder, seed=args.seed, until_s=args.until_s)
     row = {"model": args.model, "chip": args.chip, **report.as_dict()}
-    return Answer([row], report.times().rows, _lines(report, layout, args), load.notes(), sources(*_used(args)))
+    used = sources(*service_used(args), *load_sources(args))
+    return Answer([row], report.times().rows, _lines(report, layout, args), load.notes(), used)
 
 
 def _lines(report: ServingReport, layout: PooledLayout, args: argparse.Namespace) -> list[str]:
@@ -149,14 +150,6 @@ def _cache(args: argparse.Namespace, block_tokens: int | None) -> CacheMaker:
     page_tokens = block_tokens or 512  # nothing hits in prompts without block ids
     page_bytes = footprints.footprint(args.model).everything().full_bytes_per_token * page_tokens
     return functools.partial(PrefixCache, [Tier("HBM", args.prefix_cache_bytes)], page_bytes, page_tokens=page_tokens)
-
-
-def _used(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
-    """Return the entries of the catalog that a run rests on."""
-    known = catalog.tables()
-    chips = dict.fromkeys([args.chip, *([args.prefill_chip] if args.prefill_chip else [])])
-    used = [("chip", chip, known.chips[chip]) for chip in chips]
-    return [("model", args.model, known.models[args.model]), *used, *load_sources(args)]
 
 
 # --- options -----------------------------------------------------------------------------------------------------
