@@ -77,7 +77,7 @@ class _Search:
         self.space, self.demand, self.objective = space, demand, objective
         self.form = ClosedForm(space, demand, objective)
         self.reasons = Reasons(self.form)
-        self.refused: list[Refused] = []
+        self.refused: dict[Refused, None] = {}  # once each, in order
         # what many layouts have alike, computed once: workers by their budget, decode pools, queues of prompts
         self._kinds_at: dict[tuple[WorkerKind, int], WorkerKind] = {}
         self._decoders: dict[WorkerKind, Answers] = {}
@@ -138,9 +138,7 @@ class _Search:
         return reason is None
 
     def _refuse(self, name: str, reason: Reason, usd_per_hour: float = math.nan) -> None:
-        refused = Refused(name, reason, usd_per_hour)
-        if refused not in self.refused:
-            self.refused.append(refused)
+        self.refused[Refused(name, reason, usd_per_hour)] = None
 
     # --- layouts -----------------------------------------------------------------------------------------------
 
