@@ -5,7 +5,7 @@ cheapest deployment. All cells of a chip are found together, from sums of second
 can ask for the whole map.
 
 >>> from costlab import chips
->>> pair = [chips.Contender("h100-sxm", 2.5), chips.Contender("h200", 3.5)]
+>>> pair = [chips.ChipHour("h100-sxm", 2.5), chips.ChipHour("h200", 3.5)]
 >>> found = chips.choice_map("mimo-v2-flash", pair, [8192, 131072], [20, 60], "decode")
 >>> found.table().rows[0]["cheapest"]
 'NVIDIA H100 SXM5'
@@ -27,7 +27,7 @@ from costlab.catalog.serving import ServingPhase
 from costlab.checks import tokens_array
 from costlab.chips.tokens import (
     Basis,
-    Contender,
+    ChipHour,
     Draft,
     chip_seconds,
     deployments_of,
@@ -41,32 +41,32 @@ from costlab.text import Table, tokens_text
 
 @dataclass(frozen=True)
 class ChoiceMap:
-    """Prices of several contenders over contexts and limits; all arrays (contender, context, limit)."""
+    """Prices of several chip_hours over contexts and limits; all arrays (chip_hour, context, limit)."""
 
     model: str  # key of the model
     phase: ServingPhase  # prefill or decode
-    contenders: tuple[Contender, ...]  # in the order of the arrays
+    chip_hours: tuple[ChipHour, ...]  # in the order of the arrays
     contexts: Ints  # tokens, (context,)
     limits: Floats  # tokens per second of each user, or seconds to the first token; (limit,)
-    per_million: Floats  # cost of a million tokens; not a number where a contender has no price
+    per_million: Floats  # cost of a million tokens; not a number where a chip_hour has no price
     chips: Ints  # of the deployment that is taken; 0 where there is none
     batch: Ints  # sequences of that deployment; 0 where there is none
-    shares: tuple[float, ...]  # share of the roofline that each contender was taken to reach
+    shares: tuple[float, ...]  # share of the roofline that each chip_hour was taken to reach
 
     @property
     def currency(self) -> str:
         """ISO code of all prices."""
-        return self.contenders[0].currency
+        return self.chip_hours[0].currency
 
     @property
     def cheapest(self) -> Ints:
-        """Index of the cheapest contender of each cell, the first of equals; -1 where none has a price."""
+        """Index of the cheapest chip_hour of each cell, the first of equals; -1 where none has a price."""
         found: Ints = np.where(self.priced, np.argmin(self._costs, axis=0), -1)
         return found
 
     @property
     def priced(self) -> Bools:
-        """Whether any contender has a price, (context, limit)."""
+        """Whether any chip_hour has a price, (context, limit)."""
         some: Bools = np.isfinite(self.per_million).any(axis=0)
         return some
 
@@ -106,7 +106,7 @@ class ChoiceMap:
             return {"cheapest": "none", price: None, "chips": None, "batch": None, "next": None}
         ratio = float(self.ratio[i, j])
         return {
-            "cheapest": self.contenders[best].label,
+            "cheapest": self.chip_hours[best].label,
             price: float(self.per_million[best, i, j]),
             "chips": int(self.chips[best, i, j]),
             "batch": int(self.batch[best, i, j]),
@@ -116,7 +116,7 @@ class ChoiceMap:
 
 def choice_map(
     model: str | Model,
-    contenders: Sequence[Contender],
+    chip_hours: Sequence[ChipHour],
     contexts: ArrayLike,
     limits: ArrayLike,
     phase: ServingPhase = "decode",
@@ -124,51 +124,51 @@ def choice_map(
     draft: Draft | None = None,
     basis: Basis = "roofline",
 ) -> ChoiceMap:
-    """Return which contender makes a token of a phase cheapest, at each context and limit.
+    """Return which chip_hour makes a token of a phase cheapest, at each context and limit.
 
     Contenders stand on an equal basis: each at its stated efficiency or, by default, at the roofline; with "published",
     each at the middle of its band, and one that has none is refused rather than compared at the roofline.
 
     Args:
         model: key in the catalog, or a model.
-        contenders: chips with the cost of their hour, all in one currency.
+        chip_hours: chips with the cost of their hour, all in one currency.
         contexts: tokens of each sequence or prompt, (context,).
         limits: of decode, tokens per second of each user; of prefill, seconds to the first token; (limit,).
         phase: "prefill" or "decode".
         draft: drafted tokens in decode; None for plain steps.
-        basis: where an efficiency comes from that a contender does not state.
+        basis: where an efficiency comes from that a chip_hour does not state.
 
     Raises:
-        ValueError: no contender, unlike currencies, a chip without published run where one is asked for; as
+        ValueError: no chip_hour, unlike currencies, a chip without published run where one is asked for; as
             `token_price`.
     """
-    _check(contenders)
+    _check(chip_hours)
     built, tokens = arch.load(model), np.atleast_1d(tokens_array(contexts, "context"))
     wanted = np.atleast_1d(np.asarray(limits, dtype=np.float64))
     for limit in wanted.tolist():
         limit_of(phase, *((limit, None) if phase == "decode" else (None, limit)))
-    shares = tuple(_share(each, built, phase, basis) for each in contenders)
+    shares = tuple(_share(each, built, phase, basis) for each in chip_hours)
     limit_s = step_limit(phase, wanted, draft)
-    cells = [_cells(built, c, phase, tokens, limit_s, draft, s) for c, s in zip(contenders, shares, strict=True)]
+    cells = [_cells(built, c, phase, tokens, limit_s, draft, s) for c, s in zip(chip_hours, shares, strict=True)]
     prices, chips, batches = (np.stack(part) for part in zip(*cells, strict=True))
     whole = tokens.astype(np.int64)
     return ChoiceMap(
-        built.key, phase, tuple(contenders), whole, wanted, prices, chips.astype(np.int64), batches.astype(np.int64),
+        built.key, phase, tuple(chip_hours), whole, wanted, prices, chips.astype(np.int64), batches.astype(np.int64),
         shares,
     )  # fmt: skip
 
 
-def _check(contenders: Sequence[Contender]) -> None:
-    currencies = sorted({each.currency for each in contenders})
+def _check(chip_hours: Sequence[ChipHour]) -> None:
+    currencies = sorted({each.currency for each in chip_hours})
     if len(currencies) != 1:
-        raise ValueError(f"{len(contenders)} contenders priced in {currencies} should be at least 1, in one currency")
+        raise ValueError(f"{len(chip_hours)} chip_hours priced in {currencies} should be at least 1, in one currency")
 
 
-def _share(contender: Contender, model: Model, phase: ServingPhase, basis: Basis) -> float:
-    (_, middle, _), answer = shares_of(contender, model, phase, basis)
+def _share(chip_hour: ChipHour, model: Model, phase: ServingPhase, basis: Basis) -> float:
+    (_, middle, _), answer = shares_of(chip_hour, model, phase, basis)
     if basis == "published" and answer == "roofline":
         raise ValueError(
-            f"no published {phase} run of a model like {model.name} on {contender.label} was found: state its "
+            f"no published {phase} run of a model like {model.name} on {chip_hour.label} was found: state its "
             'efficiency, or compare all at basis="roofline"'
         )
     return middle
@@ -176,7 +176,7 @@ def _share(contender: Contender, model: Model, phase: ServingPhase, basis: Basis
 
 def _cells(
     model: Model,
-    contender: Contender,
+    chip_hour: ChipHour,
     phase: ServingPhase,
     contexts: Floats,
     limit_s: Floats,
@@ -185,7 +185,7 @@ def _cells(
 ) -> tuple[Floats, Floats, Floats]:
     """Price, chips and batch of the cheapest deployment of each (context, limit)."""
     shape = (contexts.size, limit_s.size)
-    nodes = deployments_of(model, contender, draft, share)
+    nodes = deployments_of(model, chip_hour, draft, share)
     if not nodes:
         return np.full(shape, np.nan), np.zeros(shape), np.zeros(shape)
     grid = step_grid(nodes, phase, contexts, draft)
@@ -196,7 +196,7 @@ def _cells(
     lowest, chosen = (np.take_along_axis(part, best, axis=0)[0] for part in (costs, each))
     fits = np.isfinite(lowest)
     chips = np.where(fits, np.array([float(node.chips) for node in nodes])[best[0]], 0.0)
-    price = np.where(fits, lowest, np.nan) * contender.hourly / 3600 * 1e6
+    price = np.where(fits, lowest, np.nan) * chip_hour.hourly / 3600 * 1e6
     return price, chips, chosen * grid.replicas[best[0]]
 
 

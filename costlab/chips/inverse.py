@@ -1,7 +1,7 @@
 """The questions turned around: how many tokens under a power cap, how fast at a price.
 
 >>> from costlab import chips
->>> price = chips.token_price("mimo-v2-flash", chips.Contender("h800", 2.0), "decode", 8192, user_tokens_s=20)
+>>> price = chips.token_price("mimo-v2-flash", chips.ChipHour("h800", 2.0), "decode", 8192, user_tokens_s=20)
 >>> found = chips.under_power(price, watts=1e6, pue=1.54)
 >>> found.deployments
 14
@@ -21,7 +21,7 @@ from costlab.arch import Model
 from costlab.catalog import ChipRecord
 from costlab.chips.tokens import (
     Basis,
-    Contender,
+    ChipHour,
     Draft,
     NoPrice,
     TokenPrice,
@@ -80,7 +80,7 @@ def under_power(price: TokenPrice, watts: float, pue: float = 1.0, chip_w: float
     Raises:
         ValueError: a cap or a power that is not above 0 and finite, a PUE below 1.
     """
-    drawn = rated_w(price.contender.record) if chip_w is None else chip_w
+    drawn = rated_w(price.chip_hour.record) if chip_w is None else chip_w
     for name, value in (("watts", watts), ("chip_w", drawn)):
         if not 0 < value < math.inf:
             raise ValueError(f"{name} = {value!r} should be above 0 and finite")
@@ -96,7 +96,7 @@ def rated_w(chip: ChipRecord) -> float:
 
 def speed_at_price(
     model: str | Model,
-    contender: Contender,
+    chip_hour: ChipHour,
     context: int,
     per_million: float,
     *,
@@ -109,11 +109,11 @@ def speed_at_price(
 
     Args:
         model: key in the catalog, or a model.
-        contender: the chip, its hour and how it serves.
+        chip_hour: the chip, its hour and how it serves.
         context: tokens of each sequence.
-        per_million: the most that a million tokens may cost, in the contender's currency.
+        per_million: the most that a million tokens may cost, in the chip_hour's currency.
         draft: drafted tokens; None for plain steps.
-        basis: where an efficiency comes from that the contender does not state.
+        basis: where an efficiency comes from that the chip_hour does not state.
 
     Returns:
         The price at that batch, whose `limit` is the speed; or the reason why no batch is so cheap.
@@ -122,15 +122,15 @@ def speed_at_price(
         ValueError: as `token_price`; a price that is not above 0 and finite.
     """
     if not 0 < per_million < math.inf:
-        raise ValueError(f"per_million = {per_million!r} {contender.currency} should be above 0 and finite")
+        raise ValueError(f"per_million = {per_million!r} {chip_hour.currency} should be above 0 and finite")
     built = arch.load(model)
-    (_, share, _), answer = shares_of(contender, built, "decode", basis)
-    nodes = deployments_of(built, contender, draft, share)
+    (_, share, _), answer = shares_of(chip_hour, built, "decode", basis)
+    nodes = deployments_of(built, chip_hour, draft, share)
     if not nodes:
-        chips = f"no deployment of {contender.label} holds the weights of {built.name}"
-        return NoPrice(contender, "decode", context, 0.0, "memory", chips)
+        chips = f"no deployment of {chip_hour.label} holds the weights of {built.name}"
+        return NoPrice(chip_hour, "decode", context, 0.0, "memory", chips)
     grid, gained = step_grid(nodes, "decode", [context], draft), draft.round_tokens if draft else 1.0
-    allowed = per_million / 1e6 * 3600 / contender.hourly  # chip-seconds of a token
+    allowed = per_million / 1e6 * 3600 / chip_hour.hourly  # chip-seconds of a token
     low, high = np.zeros_like(grid.most), grid.most
     for _ in range(int(grid.most.max()).bit_length()):
         middle = np.floor((low + high) / 2)
@@ -140,15 +140,15 @@ def speed_at_price(
     speeds = np.where(costs <= allowed * (1 + 1e-9), gained / grid.seconds(np.maximum(high, 1.0)), 0.0)[:, 0]
     best = int(np.argmax(speeds))
     if not speeds[best]:
-        least = float(chip_seconds(nodes, grid, grid.most, gained).min()) * contender.hourly / 3600 * 1e6
-        reason = f"{contender.label}: the largest batch that fits costs {least:.3g} {contender.currency} per million"
-        return NoPrice(contender, "decode", context, 0.0, "speed" if math.isfinite(least) else "memory", reason)
+        least = float(chip_seconds(nodes, grid, grid.most, gained).min()) * chip_hour.hourly / 3600 * 1e6
+        reason = f"{chip_hour.label}: the largest batch that fits costs {least:.3g} {chip_hour.currency} per million"
+        return NoPrice(chip_hour, "decode", context, 0.0, "speed" if math.isfinite(least) else "memory", reason)
     node, each = nodes[best], int(high[best, 0])
     step_s, tokens = step_of(node, "decode", each * node.replicas, context, draft)
     held = "memory" if each >= grid.most[best, 0] else "speed"
-    cost = contender.hourly * node.chips / 3600 * step_s / tokens * 1e6
+    cost = chip_hour.hourly * node.chips / 3600 * step_s / tokens * 1e6
     return TokenPrice(
-        contender, "decode", node, context, float(speeds[best]), each * node.replicas, step_s, tokens, share, answer,
+        chip_hour, "decode", node, context, float(speeds[best]), each * node.replicas, step_s, tokens, share, answer,
         cost, cost, held,  # type: ignore[arg-type]  # one of the two words
     )  # fmt: skip
 

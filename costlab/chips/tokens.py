@@ -5,7 +5,7 @@ memory within a time to the first token. Both over every deployment of whole nod
 the chip allows; the cheapest is taken. What fits nowhere, or is never fast enough, has a reason and no price.
 
 >>> from costlab import chips
->>> h20 = chips.Contender("h800", hourly=2.0)
+>>> h20 = chips.ChipHour("h800", hourly=2.0)
 >>> found = chips.token_price("deepseek-v3", h20, "decode", 4096, user_tokens_s=20, basis="roofline")
 >>> found.chips, found.batch, round(found.per_million, 3)
 (64, 9984, 0.102)
@@ -36,12 +36,12 @@ from costlab.roofline import Deployment, Efficiency, StepGrid, decode_grid, pref
 #: Where the share of the roofline comes from. "published": the middle of the band of published runs, the roofline where
 #: there is none; "roofline": 1 for all, an equal basis where some chips have no run. A stated efficiency goes before.
 Basis = Literal["published", "roofline"]
-#: The same of an answer: "stated" by the contender, a "band" of runs, or the "roofline" itself.
+#: The same of an answer: "stated" by the chip_hour, a "band" of runs, or the "roofline" itself.
 AnswerBasis = Literal["stated", "band", "roofline"]
 
 
 @dataclass(frozen=True)
-class Contender:
+class ChipHour:
     """A chip that could serve: what an hour of it costs, in which format, on how many, at which share of its peaks."""
 
     chip: str  # key in the catalog
@@ -96,9 +96,9 @@ class Draft:
 
 @dataclass(frozen=True)
 class TokenPrice:
-    """What a million tokens of one phase cost on a contender's chips, and the deployment that makes them."""
+    """What a million tokens of one phase cost on a chip_hour's chips, and the deployment that makes them."""
 
-    contender: Contender  # the chip and its hour
+    chip_hour: ChipHour  # the chip and its hour
     phase: ServingPhase  # prefill or decode
     deployment: Deployment  # the model as served, at the efficiency taken
     context: int  # tokens of each sequence, or of a prompt
@@ -114,8 +114,8 @@ class TokenPrice:
 
     @property
     def per_million(self) -> float:
-        """Cost of a million tokens, in the contender's currency."""
-        return self.contender.hourly * self.chips / 3600 / self.tokens_s * 1e6
+        """Cost of a million tokens, in the chip_hour's currency."""
+        return self.chip_hour.hourly * self.chips / 3600 / self.tokens_s * 1e6
 
     @property
     def chips(self) -> int:
@@ -143,9 +143,9 @@ class TokenPrice:
 
 @dataclass(frozen=True)
 class NoPrice:
-    """Why a contender has no price for a model and phase."""
+    """Why a chip_hour has no price for a model and phase."""
 
-    contender: Contender  # the chip and its hour
+    chip_hour: ChipHour  # the chip and its hour
     phase: ServingPhase  # prefill or decode
     context: int  # tokens of each sequence, or of a prompt
     limit: float  # as in `TokenPrice`
@@ -155,7 +155,7 @@ class NoPrice:
 
 def token_price(
     model: str | Model,
-    contender: Contender,
+    chip_hour: ChipHour,
     phase: ServingPhase,
     context: int,
     *,
@@ -164,27 +164,27 @@ def token_price(
     draft: Draft | None = None,
     basis: Basis = "published",
 ) -> TokenPrice | NoPrice:
-    """Return the cheapest price of a million tokens of a phase that a contender can give, or why there is none.
+    """Return the cheapest price of a million tokens of a phase that a chip_hour can give, or why there is none.
 
     A prompt's time leaves out sending between chips and waiting (`roofline.prefill_grid`). Caches of a model and a
     drafter, and weights as served, lie within 0.9 of each chip's memory.
 
     Args:
         model: key in the catalog, or a model.
-        contender: the chip, its hour and how it serves.
+        chip_hour: the chip, its hour and how it serves.
         phase: "prefill" or "decode".
         context: tokens of each sequence, or of each prompt.
         user_tokens_s: of decode, tokens per second that each user gets at least.
         ttft_s: of prefill, seconds to the first token at most.
         draft: drafted tokens in decode; None for plain steps.
-        basis: where an efficiency comes from that the contender does not state.
+        basis: where an efficiency comes from that the chip_hour does not state.
 
     Raises:
         ValueError: an unknown model, chip, format, phase or basis; a number out of range; a limit that is missing.
     """
     limit = limit_of(phase, user_tokens_s, ttft_s)
-    shares, answer = shares_of(contender, arch.load(model), phase, basis)
-    space = _Space(arch.load(model), contender, phase, context, limit, draft)
+    shares, answer = shares_of(chip_hour, arch.load(model), phase, basis)
+    space = _Space(arch.load(model), chip_hour, phase, context, limit, draft)
     best = space.cheapest(shares[1])
     if isinstance(best, NoPrice):
         return best
@@ -211,37 +211,37 @@ def limit_of(phase: ServingPhase, user_tokens_s: float | None, ttft_s: float | N
 
 
 def shares_of(
-    contender: Contender, model: Model, phase: ServingPhase, basis: Basis
+    chip_hour: ChipHour, model: Model, phase: ServingPhase, basis: Basis
 ) -> tuple[tuple[float, float, float], AnswerBasis]:
-    """Return (low, middle, high) shares of the roofline that a contender reaches with a model, and where they are from.
+    """Return (low, middle, high) shares of the roofline that a chip_hour reaches with a model, and where they are from.
 
     Raises:
         ValueError: an unknown basis.
     """
     if basis not in ("published", "roofline"):
         raise ValueError(f"basis {basis!r} should be published or roofline")
-    if contender.efficiency is not None:
-        return (contender.efficiency,) * 3, "stated"
-    found = band(contender.chip, family(model), phase) if basis == "published" else None
+    if chip_hour.efficiency is not None:
+        return (chip_hour.efficiency,) * 3, "stated"
+    found = band(chip_hour.chip, family(model), phase) if basis == "published" else None
     if found is None or found.high > 1:  # what is faster than its roofline says that the roofline is wrong
         return (1.0, 1.0, 1.0), "roofline"
     return (found.low, found.middle, found.high), "band"
 
 
 def deployments_of(
-    model: Model, contender: Contender, draft: Draft | None = None, efficiency: float = 1.0
+    model: Model, chip_hour: ChipHour, draft: Draft | None = None, efficiency: float = 1.0
 ) -> list[Deployment]:
-    """Return the deployments that a contender offers for a model: sizes by splits, those that hold the weights.
+    """Return the deployments that a chip_hour offers for a model: sizes by splits, those that hold the weights.
 
     Raises:
         ValueError: an unknown chip, format or drafter; chips that do not make a deployment.
     """
-    chips = contender.chips or sizes(contender.chip)
-    asked = (contender.chip, tuple(chips), contender.weights, draft.kind if draft else None)
+    chips = chip_hour.chips or sizes(chip_hour.chip)
+    asked = (chip_hour.chip, tuple(chips), chip_hour.weights, draft.kind if draft else None)
     known = model.key in catalog.tables().models and arch.load(model.key) is model
     found = _catalogued(model.key, *asked) if known else _layouts(model, *asked)
     same = Efficiency(efficiency, efficiency, efficiency)
-    return [dataclasses.replace(node, efficiency=same, layer_s=contender.launch_s) for node in found]
+    return [dataclasses.replace(node, efficiency=same, layer_s=chip_hour.launch_s) for node in found]
 
 
 def _layouts(
@@ -267,7 +267,7 @@ class _Space:
     """The deployments of one question, priced together."""
 
     model: Model
-    contender: Contender
+    chip_hour: ChipHour
     phase: ServingPhase
     context: int
     limit: float
@@ -275,7 +275,7 @@ class _Space:
 
     def cheapest(self, share: float) -> TokenPrice | NoPrice:
         """The cheapest deployment at a share of the roofline, or why there is none."""
-        nodes = deployments_of(self.model, self.contender, self.draft, share)
+        nodes = deployments_of(self.model, self.chip_hour, self.draft, share)
         if not nodes:
             return self._no("memory", self._why_no_memory())
         grid = step_grid(nodes, self.phase, [self.context], self.draft)
@@ -291,7 +291,7 @@ class _Space:
         step_s, tokens = step_of(node, self.phase, batch, self.context, self.draft)
         held: Literal["memory", "speed"] = "memory" if each >= most else "speed"
         found = TokenPrice(
-            self.contender, self.phase, node, self.context, self.limit, batch, step_s, tokens, share, "roofline",
+            self.chip_hour, self.phase, node, self.context, self.limit, batch, step_s, tokens, share, "roofline",
             0.0, None, held,
         )  # fmt: skip
         return dataclasses.replace(found, low=found.per_million, high=found.per_million)
@@ -301,7 +301,7 @@ class _Space:
         if not grid.most.any():
             return self._no("memory", self._why_no_memory())
         fastest_s = float(grid.seconds(1.0)[grid.most > 0].min())
-        chips = f"{min(n.chips for n in nodes)} to {max(n.chips for n in nodes)} {self.contender.label}"
+        chips = f"{min(n.chips for n in nodes)} to {max(n.chips for n in nodes)} {self.chip_hour.label}"
         if self.phase == "prefill":
             what = f"reading {self.context:,} tokens takes {fastest_s:.3g} s at least, {self.limit:g} s are allowed"
         else:
@@ -310,14 +310,14 @@ class _Space:
         return self._no("speed", f"on {chips} {what}")
 
     def _why_no_memory(self) -> str:
-        chips = max(self.contender.chips or sizes(self.contender.chip))
+        chips = max(self.chip_hour.chips or sizes(self.chip_hour.chip))
         kind = self.draft.kind if self.draft else None
         return fit(
-            self.model, self.contender.chip, chips, self.context, weights=self.contender.weights, draft=kind
+            self.model, self.chip_hour.chip, chips, self.context, weights=self.chip_hour.weights, draft=kind
         ).reason  # fmt: skip
 
     def _no(self, what: Literal["memory", "speed"], reason: str) -> NoPrice:
-        return NoPrice(self.contender, self.phase, self.context, self.limit, what, reason)
+        return NoPrice(self.chip_hour, self.phase, self.context, self.limit, what, reason)
 
 
 def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, draft: Draft | None) -> StepGrid:
@@ -334,9 +334,7 @@ def step_limit(phase: ServingPhase, limit: float | Floats, draft: Draft | None) 
     return given if phase == "prefill" else (draft.round_tokens if draft else 1.0) / given
 
 
-def chip_seconds(
-    nodes: list[Deployment], grid: StepGrid, each: Floats, tokens: float | Floats = 1.0
-) -> Floats:
+def chip_seconds(nodes: list[Deployment], grid: StepGrid, each: Floats, tokens: float | Floats = 1.0) -> Floats:
     """Return the seconds of a chip that a token takes, in deployments with so many sequences on each replica.
 
     Args:
@@ -372,6 +370,6 @@ def step_of(
 
 
 __all__ = [
-    "AnswerBasis", "Basis", "Contender", "Draft", "NoPrice", "TokenPrice", "chip_seconds", "deployments_of", "limit_of",
+    "AnswerBasis", "Basis", "ChipHour", "Draft", "NoPrice", "TokenPrice", "chip_seconds", "deployments_of", "limit_of",
     "shares_of", "step_grid", "step_limit", "step_of", "token_price",
 ]  # fmt: skip

@@ -192,9 +192,7 @@ class _Counts:
         return _parts(node, self.flops[key], self.bytes[*key, split], np.zeros_like(tokens), tokens)
 
 
-def _parts(
-    node: Deployment, flops: Mapping[str, Floats], moved: Floats, sent_s: Floats, rows: Floats
-) -> list[Floats]:
+def _parts(node: Deployment, flops: Mapping[str, Floats], moved: Floats, sent_s: Floats, rows: Floats) -> list[Floats]:
     """The parts of a pass in the order of `PassGrid`, each (context,)."""
     own_s = sum(n * node.flop_s[name] for name, n in flops.items() if name != "experts")
     visits_s = flops.get("experts", 0.0) * node.flop_s.get("experts", 0.0) / node.balance
