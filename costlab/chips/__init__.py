@@ -24,7 +24,7 @@ from costlab.chips.inverse import PowerCap, rated_w, speed_at_price, under_power
 from costlab.chips.loads import LoadCurve, load_curve
 from costlab.chips.memory import Fit, fit, layouts, least_chips, sizes
 from costlab.chips.owning import CHARGINGS, Charging, HourlyCost, Ownership, charge
-from costlab.chips.quotes import ChipHour, Drafting, NoPrice, TokenPrice
+from costlab.chips.quotes import ChipHour, DraftedRound, NoPrice, TokenPrice
 from costlab.chips.ranking import (
     Contender,
     Priced,
@@ -51,7 +51,7 @@ __all__ = [
     "ChipHour",
     "ChoiceMap",
     "Contender",
-    "Drafting",
+    "DraftedRound",
     "EfficiencyPoint",
     "Fit",
     "Format",

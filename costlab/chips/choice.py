@@ -25,7 +25,7 @@ from costlab.arch import Model
 from costlab.arrays import ArrayLike, Bools, Floats, Ints
 from costlab.catalog.serving import ServingPhase
 from costlab.checks import tokens_array
-from costlab.chips.quotes import Basis, ChipHour, Drafting
+from costlab.chips.quotes import Basis, ChipHour, DraftedRound
 from costlab.chips.tokens import chip_seconds, deployments_of, limit_of, shares_of, step_grid, step_limit
 from costlab.text import Table, tokens_text
 
@@ -112,7 +112,7 @@ def choice_map(
     limits: ArrayLike,
     phase: ServingPhase = "decode",
     *,
-    draft: Drafting | None = None,
+    draft: DraftedRound | None = None,
     basis: Basis = "roofline",
 ) -> ChoiceMap:
     """Return which chip-hour makes a token of a phase cheapest, at each context and limit.
@@ -171,7 +171,7 @@ def _cells(
     phase: ServingPhase,
     contexts: Floats,
     limit_s: Floats,
-    draft: Drafting | None,
+    draft: DraftedRound | None,
     share: float,
 ) -> tuple[Floats, Floats, Floats]:
     """Price, chips and batch of the cheapest deployment of each (context, limit)."""

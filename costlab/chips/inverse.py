@@ -20,7 +20,7 @@ from costlab import arch
 from costlab.arch import Model
 from costlab.arrays import Floats
 from costlab.catalog import ChipRecord
-from costlab.chips.quotes import Basis, ChipHour, Drafting, NoPrice, TokenPrice
+from costlab.chips.quotes import Basis, ChipHour, DraftedRound, NoPrice, TokenPrice
 from costlab.chips.tokens import chip_seconds, deployments_of, priced, shares_of, step_grid
 from costlab.roofline import Deployment, StepGrid
 
@@ -92,7 +92,7 @@ def speed_at_price(
     context: int,
     per_million: float,
     *,
-    draft: Drafting | None = None,
+    draft: DraftedRound | None = None,
     basis: Basis = "published",
 ) -> TokenPrice | NoPrice:
     """Return the fastest decode for each user that costs at most so much: the smallest batch that is cheap enough.

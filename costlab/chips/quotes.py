@@ -56,7 +56,7 @@ class ChipHour:
 
 
 @dataclass(frozen=True)
-class Drafting:
+class DraftedRound:
     """Drafted tokens in each round of decoding, and how many of them the model accepts."""
 
     length: int  # drafted tokens of a round
@@ -141,4 +141,4 @@ class NoPrice:
     reason: str  # a sentence with numbers
 
 
-__all__ = ["AnswerBasis", "Basis", "ChipHour", "Drafting", "NoPrice", "TokenPrice"]
+__all__ = ["AnswerBasis", "Basis", "ChipHour", "DraftedRound", "NoPrice", "TokenPrice"]

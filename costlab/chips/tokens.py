@@ -30,7 +30,7 @@ from costlab.catalog.serving import ServingPhase
 from costlab.chips.bands import band, family, round_s
 from costlab.chips.formats import OWN, as_served, format_on
 from costlab.chips.memory import fit, layouts, sizes
-from costlab.chips.quotes import AnswerBasis, Basis, ChipHour, Drafting, NoPrice, TokenPrice
+from costlab.chips.quotes import AnswerBasis, Basis, ChipHour, DraftedRound, NoPrice, TokenPrice
 from costlab.roofline import Deployment, Efficiency, StepGrid, decode_grid, prefill_grid
 
 
@@ -42,7 +42,7 @@ def token_price(
     *,
     user_tokens_s: float | None = None,
     ttft_s: float | None = None,
-    draft: Drafting | None = None,
+    draft: DraftedRound | None = None,
     basis: Basis = "published",
 ) -> TokenPrice | NoPrice:
     """Return the cheapest price of a million tokens of a phase on a chip, or why there is none.
@@ -110,7 +110,7 @@ def shares_of(
 
 
 def deployments_of(
-    model: Model, chip_hour: ChipHour, draft: Drafting | None = None, efficiency: float = 1.0
+    model: Model, chip_hour: ChipHour, draft: DraftedRound | None = None, efficiency: float = 1.0
 ) -> list[Deployment]:
     """Return the deployments that are looked at for a model on a chip: sizes by splits, those that hold the weights.
 
@@ -152,7 +152,7 @@ class _Space:
     phase: ServingPhase
     context: int
     limit: float
-    draft: Drafting | None
+    draft: DraftedRound | None
 
     def cheapest(self, share: float) -> TokenPrice | NoPrice:
         """The cheapest deployment at a share of the roofline, or why there is none."""
@@ -200,7 +200,7 @@ def priced(
     context: int,
     limit: float,
     each: int,
-    draft: Drafting | None,
+    draft: DraftedRound | None,
     share: float,
 ) -> TokenPrice:
     """Return the price of a deployment with `each` sequences on each replica, its step counted by `Deployment`."""
@@ -212,7 +212,7 @@ def priced(
     return dataclasses.replace(found, low=found.per_million, high=found.per_million)
 
 
-def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, draft: Drafting | None) -> StepGrid:
+def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, draft: DraftedRound | None) -> StepGrid:
     """Return the steps of a phase of deployments at contexts."""
     tokens = np.asarray(contexts)
     if phase == "prefill":
@@ -220,7 +220,7 @@ def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, dr
     return decode_grid(nodes, tokens, draft.length if draft else 0)
 
 
-def step_limit(phase: ServingPhase, limit: float | Floats, draft: Drafting | None) -> Floats:
+def step_limit(phase: ServingPhase, limit: float | Floats, draft: DraftedRound | None) -> Floats:
     """Return the seconds that a step may take: to the first token, or the tokens of a round over the speed."""
     given = np.asarray(limit, dtype=np.float64)
     return given if phase == "prefill" else (draft.round_tokens if draft else 1.0) / given
@@ -246,7 +246,7 @@ def chip_seconds(nodes: list[Deployment], grid: StepGrid, each: Floats, tokens: 
 
 
 def step_of(
-    node: Deployment, phase: ServingPhase, batch: int, context: int, draft: Drafting | None = None
+    node: Deployment, phase: ServingPhase, batch: int, context: int, draft: DraftedRound | None = None
 ) -> tuple[float, float]:
     """Return the seconds and the tokens of a step, by `Deployment` itself.
 

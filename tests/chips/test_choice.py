@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from costlab import catalog
 from costlab.chips import (
     ChipHour,
-    Drafting,
+    DraftedRound,
     NoPrice,
     TokenPrice,
     choice_map,
@@ -31,7 +31,7 @@ def slow(model, hour, phase, context, limit, draft=None, basis="roofline"):
     return token_price(model, hour, phase, context, **{name: limit}, draft=draft, basis=basis)
 
 
-@pytest.mark.parametrize("draft", [None, Drafting(1, 0.85), Drafting(3, 1.44)])
+@pytest.mark.parametrize("draft", [None, DraftedRound(1, 0.85), DraftedRound(3, 1.44)])
 @pytest.mark.parametrize("model", ["deepseek-v3", "deepseek-v4-pro", "mimo-v2-flash"])
 def test_each_cell_is_a_price(model, draft):
     found = choice_map(model, PAIR, CONTEXTS, SPEEDS, draft=draft)

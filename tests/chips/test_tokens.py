@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costlab import arch, catalog
-from costlab.chips import ChipHour, Drafting, NoPrice, TokenPrice, band, fit, layouts, token_price
+from costlab.chips import ChipHour, DraftedRound, NoPrice, TokenPrice, band, fit, layouts, token_price
 from costlab.chips.bands import round_s
 from costlab.roofline import Deployment, Efficiency
 
@@ -36,7 +36,7 @@ def by_trying(model, hour, context, speed, draft=None, share=1.0):
     ("model", "chips", "context", "speed", "draft"),
     [
         ("deepseek-v3", (16, 32), 32_768, 60, None),
-        ("deepseek-v3", (16, 32), 32_768, 100, Drafting(1, 0.7)),
+        ("deepseek-v3", (16, 32), 32_768, 100, DraftedRound(1, 0.7)),
         ("mimo-v2-flash", (8,), 131_072, 100, None),
         ("llama-3.1-70b", (8,), 32_768, 30, None),
         ("llama-3.1-70b", (8,), 32_768, 5000, None),  # nobody is so fast
@@ -185,7 +185,7 @@ def test_one_stream_goes_by_bandwidth():
         (lambda: ChipHour("h800", -1), "hourly = -1"),
         (lambda: ChipHour("h800", 1, efficiency=1.2), "efficiency"),
         (lambda: ChipHour("h800", 1, launch_s=-1), "launch_s"),
-        (lambda: Drafting(1, 1.5), "accepted = 1.5"),
+        (lambda: DraftedRound(1, 1.5), "accepted = 1.5"),
         (lambda: token_price("deepseek-v3", H800, "decode", 4096), "needs user_tokens_s"),
         (lambda: token_price("deepseek-v3", H800, "prefill", 4096, user_tokens_s=3), "needs ttft_s"),
         (lambda: token_price("deepseek-v3", H800, "decode", 4096, user_tokens_s=0), "above 0"),
