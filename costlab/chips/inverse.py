@@ -90,7 +90,9 @@ def rated_w(chip: ChipRecord) -> float:
     if chip.node_power_w is not None:
         return chip.node_power_w / chip.chips_per_node
     if chip.power_w is None:
-        raise ValueError(f"no power of {chip.name} is known: give chip_w, the watts of a chip with its share of a server")
+        raise ValueError(
+            f"no power of {chip.name} is known: give chip_w, in watts, its share of a server included"
+        )
     return float(chip.power_w)
 
 

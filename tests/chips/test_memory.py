@@ -47,7 +47,7 @@ def test_published_deployments(model, weights, gib, chips, holds):
 
 
 def test_the_catalogs_servers():
-    """The same of the catalog's chips: a server of 910B, half of one of 910C, and one of B4, in the format they serve."""
+    """The same of the catalog's chips, in the format that they serve in: servers of 910B2, of 910C and of 910B4."""
     assert fit("deepseek-v4-flash", "ascend-910b", 8, 8192).holds
     assert fit("deepseek-v4-flash", "ascend-910c", 8, 8192).holds
     assert not fit("deepseek-v4-flash", "ascend-910b4", 8, 8192).holds
