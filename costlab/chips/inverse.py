@@ -90,9 +90,7 @@ def rated_w(chip: ChipRecord) -> float:
     if chip.node_power_w is not None:
         return chip.node_power_w / chip.chips_per_node
     if chip.power_w is None:
-        raise ValueError(
-            f"no power of {chip.name} is known: give chip_w, in watts, its share of a server included"
-        )
+        raise ValueError(f"no power of {chip.name} is known: give chip_w, in watts, its share of a server included")
     return float(chip.power_w)
 
 
