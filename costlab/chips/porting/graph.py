@@ -1,8 +1,8 @@
 """A captured graph as plain records: which operator reads and makes which tensors, of which shape, where in the code.
 
-Values are tensors. Each has a name that is unique in its graph; a node reads values by name and makes new ones. A value
-that shares another's memory says so in `of`: the result of a view, or of a change in place. So bytes, launches and memory
-can be counted without torch, and a graph can be stored as JSON.
+Values are tensors. Each has a name that is unique in its graph; a node reads values by name and makes new ones. A
+value that shares another's memory says so in `of`: the result of a view, or of a change in place. So bytes, launches and
+memory can be counted without torch, and a graph can be stored as JSON.
 
 >>> x, y = TensorSpec("x", (2, 8), "bfloat16"), TensorSpec("y", (2, 8), "bfloat16")
 >>> silu = GraphNode("silu", "aten.silu.default", {"self": "x"}, (y,))
@@ -76,7 +76,7 @@ class GraphNode:
 
     @property
     def is_view(self) -> bool:
-        """Whether it only looks at memory that is there: all it makes shares its inputs' memory, none of it is changed."""
+        """Whether it only looks at memory that is there: what it makes shares memory, and nothing is changed."""
         return all(each.of is not None for each in self.outputs) and not self.writes
 
 
