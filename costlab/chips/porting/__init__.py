@@ -1,6 +1,6 @@
 """Porting a captured graph: routes of its operators, rules of fused ones, opsets, launches, memory."""
 
-from costlab.chips.porting.cautions import FAST_PATHS, cautions, fast_paths, router_cautions
+from costlab.chips.porting.cautions import FAST_PATHS, cautions_of, fast_paths, router_cautions
 from costlab.chips.porting.graph import ELEMENT_BYTES, Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import (
     LaunchCosts,
@@ -29,7 +29,7 @@ from costlab.chips.porting.rules import Broken, broken, call_sizes, check_call, 
 __all__ = [
     "ELEMENT_BYTES", "FAST_PATHS", "Broken", "Buffer", "Graph", "GraphNode", "LaunchCosts", "LaunchTime", "MemoryPlan",
     "OnnxCoverage", "OnnxList", "OperatorRow", "Route", "RouteReport", "TensorSpec", "assign_offsets", "broken",
-    "call_sizes", "cautions", "check_call", "check_opset", "fallback_bytes", "fast_paths", "graph_rules",
+    "call_sizes", "cautions_of", "check_call", "check_opset", "fallback_bytes", "fast_paths", "graph_rules",
     "is_allocation", "last_opset", "launch_costs", "launch_time", "launches_of", "layer_launches", "lifetimes",
     "names_at", "nearest_fused", "onnx_coverage", "plan_memory", "route_changes", "route_report", "router_cautions",
     "routes_of", "written_bytes",

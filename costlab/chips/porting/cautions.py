@@ -27,7 +27,7 @@ _CHOICES = frozenset({"topk", "sort"})
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "matmul", "linear"})
 
 
-def cautions(graph: Graph) -> tuple[str, ...]:
+def cautions_of(graph: Graph) -> tuple[str, ...]:
     """Return what goes wrong, each as a sentence with its node and module."""
     return (*router_cautions(graph), *fast_paths(graph))
 
@@ -45,9 +45,7 @@ def router_cautions(graph: Graph) -> tuple[str, ...]:
 
 def _in_less(node: GraphNode) -> str:
     where, dtype = node.module or "the model itself", node.outputs[0].dtype
-    return (
-        f"router logits are not float32: {node.name} in {where} makes {dtype}; other rounding flips choices of experts"
-    )
+    return f"router logits are not float32: {node.name} in {where} makes {dtype}; rounding flips choices of experts"
 
 
 def _logits(choice: GraphNode, graph: Graph) -> Iterator[GraphNode]:

@@ -8,7 +8,7 @@ names more: of those that it hands to CANN as one graph, and of those that it ru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from costlab import catalog
@@ -103,7 +103,7 @@ def onnx_coverage(nodes: Mapping[str, int], opset: int) -> OnnxCoverage:
     return OnnxCoverage(opset, tuple(lists))
 
 
-def _without(nodes: Mapping[str, int], taken: frozenset[str] | set[str]) -> Mapping[str, int]:
+def _without(nodes: Mapping[str, int], taken: Collection[str]) -> Mapping[str, int]:
     return {name: number for name, number in nodes.items() if name not in taken}
 
 

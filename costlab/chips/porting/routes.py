@@ -13,17 +13,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from costlab import catalog
 from costlab.checks import one_of
-from costlab.chips.porting.cautions import cautions
+from costlab.chips.porting.cautions import cautions_of
 from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import is_allocation, launches_of
 from costlab.chips.porting.rules import Broken, graph_rules
 from costlab.text import Table, bytes_text
 
 Route = Literal["eager", "graph"]
+ROUTES: tuple[Route, ...] = get_args(Route)
 
 #: "fused": an operator of torch_npu's own. "unknown": no row of the catalog tells. Others as in the catalog.
 Status = Literal["aclnn", "native", "decomposed", "cpu", "converted", "refused", "missing", "fused", "unknown"]
@@ -93,7 +94,7 @@ class RouteReport:
         Raises:
             ValueError: a route that is neither "eager" nor "graph".
         """
-        asked = one_of(("eager", "graph"), route, "route")
+        asked = one_of(ROUTES, route, "route")
         return tuple(row for row in self.rows if row.is_unsupported(asked))
 
     def counts(self, route: Route) -> Mapping[Status, int]:
@@ -111,14 +112,13 @@ class RouteReport:
 
     def sentences(self) -> tuple[str, ...]:
         """Return the totals, then what a route lacks, broken rules and cautions, each as a sentence."""
-        routes: tuple[Route, ...] = ("eager", "graph")
         totals = (
             f"{self.nodes:,} calls of {len(self.rows)} operators start {self.launches:,} kernels",
             f"operators write {bytes_text(self.written_bytes)} for one another",
             f"operators on the host copy {bytes_text(self.copied_bytes)}",
-            *(f"{route}: {_counted(self.counts(route))}" for route in routes),
+            *(f"{route}: {_counted(self.counts(route))}" for route in ROUTES),
         )
-        lacks = (_lacks(row, route) for route in routes for row in self.unsupported(route))
+        lacks = (_lacks(row, route) for route in ROUTES for row in self.unsupported(route))
         return (*totals, *lacks, *map(str, self.broken), *self.cautions)
 
     def __repr__(self) -> str:
@@ -172,7 +172,7 @@ def route_report(graph: Graph, torch_version: str) -> RouteReport:
         calls.setdefault(node.op, []).append(node)
     rows = (_row(op, nodes, graph, version) for op, nodes in calls.items())
     ordered = tuple(sorted(rows, key=lambda row: -row.count))
-    return RouteReport(graph.name, version, ordered, written_bytes(graph), graph_rules(graph), cautions(graph))
+    return RouteReport(graph.name, version, ordered, written_bytes(graph), graph_rules(graph), cautions_of(graph))
 
 
 def route_changes(first: RouteReport, second: RouteReport) -> Mapping[str, tuple[OperatorRow, OperatorRow]]:
