@@ -1,4 +1,4 @@
-"""What the tests of porting share: small graphs, some drawn at random with views, changes in place and several outputs."""
+"""What the tests of porting share: small graphs, random ones with views and changes in place."""
 
 from hypothesis import strategies as st
 

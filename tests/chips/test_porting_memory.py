@@ -1,4 +1,4 @@
-"""Memory planned by liveness: beside torch's own tracker, a maximum clique by networkx, and all plans of small graphs."""
+"""Memory planned by liveness: beside torch's tracker, networkx's heaviest clique, and all plans of small graphs."""
 
 import itertools
 

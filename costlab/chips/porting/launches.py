@@ -1,10 +1,11 @@
 """What starting operators one by one costs: a launch each, beside the time that the hardware needs for their work.
 
 In eager mode the host starts each operator by itself. Where a step's arithmetic takes less than that, the launches are
-its time; graph mode records them once and replays them together. Huawei's own model adds a fixed time to every operator,
-by its kind.
+its time; graph mode records them once and replays them together. Huawei's own model adds a fixed time to every
+operator, by its kind.
 
->>> from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
+>>> from costlab import catalog
+from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 >>> x, y = TensorSpec("x", (2, 8), "bfloat16"), TensorSpec("y", (2, 8), "bfloat16")
 >>> graph = Graph("toy", (GraphNode("silu", "aten.silu.default", {"self": "x"}, (y,)),), (x,), (), ("y",))
 >>> launch_time(graph, LaunchCosts(matrix_s=5e-6, vector_s=2e-6, collective_s=10e-6))
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from costlab import catalog
 from costlab.chips.porting.graph import Graph, GraphNode
 
 Kind = Literal["matrix", "vector", "collective"]
@@ -98,33 +100,40 @@ def kind_of(node: GraphNode) -> Kind:
     return "matrix" if any(part in name for part in _MATRIX) else "vector"
 
 
-def launches_of(node: GraphNode, composed: Mapping[str, int]) -> int:
-    """Return how often a node starts something on the card.
+def is_allocation(node: GraphNode) -> bool:
+    """Whether a call only makes room for a tensor."""
+    return node.op.removeprefix("aten.").startswith(("empty", "new_empty"))
 
-    Views, allocations and checks of metadata start nothing; an operator that is composed of others starts each.
 
-    Args:
-        node: one call.
-        composed: operators that start more or fewer than one, and how many.
+def launches_of(node: GraphNode) -> int:
+    """Return how often a call starts something on the card.
+
+    Views, allocations and checks of shapes start nothing; an operator that is composed of others starts each of them,
+    as the catalog counts them.
     """
-    name = node.op.removeprefix("aten.")
-    if node.is_view or name.startswith(("empty", "new_empty")):
+    if node.is_view or is_allocation(node):
         return 0
-    return composed.get(name, 1)
+    found = catalog.operators().aten.get(node.op.removeprefix("aten."))
+    return found.launches if found else 1
 
 
-def launch_time(graph: Graph, costs: LaunchCosts, composed: Mapping[str, int] | None = None) -> LaunchTime:
+def launch_costs() -> LaunchCosts:
+    """Return what one launch of each kind takes on Ascend, as the catalog has it."""
+    found = {figure.part: figure.value for figure in catalog.tables().costs.values() if figure.what == "launch"}
+    return LaunchCosts(**{f"{kind}_s": found[kind] for kind in get_args(Kind)})
+
+
+def launch_time(graph: Graph, costs: LaunchCosts | None = None) -> LaunchTime:
     """Return the launches of a graph in eager mode by kind, and their time.
 
     Args:
         graph: as captured.
-        costs: of one launch of each kind.
-        composed: operators that start more or fewer than one, and how many.
+        costs: of one launch of each kind; None: the catalog's, of Ascend.
     """
     found: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
     for node in graph.nodes:
-        found[kind_of(node)] += launches_of(node, composed or {})
-    return LaunchTime(graph.name, found, costs)
+        found[kind_of(node)] += launches_of(node)
+    return LaunchTime(graph.name, found, costs or launch_costs())
 
 
 def layer_launches(fewer: LaunchTime, more: LaunchTime, layers: int, more_layers: int, wanted: int) -> LaunchTime:

@@ -1,14 +1,15 @@
-"""Memory planned by liveness: each tensor between operators lives from its making to its last use, then its place is free.
+"""Memory planned by liveness: a tensor between operators keeps its place from its making to its last use.
 
 Planned is what the nodes make. What the caller gives, weights among it, lies elsewhere; what the caller gets stays to
 the end. A view has no memory of its own and keeps its owner's alive; a change in place makes none. The inputs and the
-outputs of one operator never overlap: none is written over its own operand. Offsets are found greedily, the largest buffer
-first, each into the smallest gap that it fits (Pisarchyk & Lee, arXiv 2001.03288).
+outputs of one operator never overlap: none is written over its own operand. Offsets are found greedily, the largest
+buffer first, each into the smallest gap that it fits (Pisarchyk & Lee, arXiv 2001.03288).
 
 >>> from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 >>> a, b, c = (TensorSpec(name, (256,), "float32") for name in "abc")
->>> nodes = (GraphNode("1", "aten.exp.default", {"self": "a"}, (b,)), GraphNode("2", "aten.exp.default", {"self": "b"}, (c,)))
->>> plan_memory(Graph("toy", nodes, (a,), (), ("c",))).peak_bytes
+>>> first = GraphNode("1", "aten.exp.default", {"self": "a"}, (b,))
+>>> second = GraphNode("2", "aten.exp.default", {"self": "b"}, (c,))
+>>> plan_memory(Graph("toy", (first, second), (a,), (), ("c",))).peak_bytes
 2048
 """
 
@@ -84,10 +85,9 @@ class MemoryPlan:
         return self.nodes[int(self.live_bytes.argmax())] if self.nodes else ""
 
     def __repr__(self) -> str:
-        return (
-            f"{self.graph}: {bytes_text(self.peak_bytes)} hold {len(self.buffers)} tensors of {bytes_text(self.unshared_bytes)}; "
-            f"{bytes_text(self.least_bytes)} are alive at once, at {self.busiest}"
-        )
+        peak, every, least = map(bytes_text, (self.peak_bytes, self.unshared_bytes, self.least_bytes))
+        holds = f"{self.graph}: {peak} hold {len(self.buffers)} tensors of {every}"
+        return f"{holds}; {least} are alive at once, at {self.busiest}"
 
 
 def plan_memory(graph: Graph, align: int = 1) -> MemoryPlan:
@@ -122,7 +122,7 @@ def lifetimes(graph: Graph, align: int = 1) -> tuple[Buffer, ...]:
 
 
 def assign_offsets(buffers: Iterable[Buffer]) -> list[Buffer]:
-    """Return buffers with offsets at which no two that are alive together overlap: the largest first, into the best gap."""
+    """Return buffers with offsets at which none overlaps another that is alive with it, the largest first."""
     placed: list[Buffer] = []
     for buffer in sorted(buffers, key=lambda each: (-each.bytes, each.first)):
         rivals = sorted((each for each in placed if each.meets(buffer)), key=lambda each: each.offset)
@@ -131,7 +131,7 @@ def assign_offsets(buffers: Iterable[Buffer]) -> list[Buffer]:
 
 
 def _gap(rivals: Sequence[Buffer], size: int) -> int:
-    """Return the offset of the smallest gap between rivals that holds `size`, the end of the last where there is none."""
+    """Return the offset of the smallest gap between rivals that holds `size`; where there is none, their end."""
     gaps, end = [], 0
     for rival in rivals:
         if rival.offset - end >= size:
