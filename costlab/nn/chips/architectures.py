@@ -152,7 +152,7 @@ def published_config(model: arch.Model) -> dict[str, Any]:
     blank = completed({"model_type": kind})
     attention = [a for a, _ in model.layers]
     rec = model.record
-    said = {"hidden_size": rec.hidden, "vocab_size": rec.vocab, "num_hidden_layers": len(model.layers)}
+    said: dict[str, Any] = {"hidden_size": rec.hidden, "vocab_size": rec.vocab, "num_hidden_layers": len(model.layers)}
     said |= {"rms_norm_eps": rec.running.norm_eps, "tie_word_embeddings": rec.tied}
     said |= {k: v for a in dict.fromkeys(attention) for k, v in _attention(a).items() if k in blank}
     said |= {k: v for k, v in _feed_forward([f for _, f in model.layers], kind).items() if k in blank}
@@ -224,7 +224,7 @@ def kept_layers(kinds: Sequence[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]
     return tuple(first.values()), tuple(list(kinds).count(kind) for kind in first)
 
 
-def cut(config: Mapping[str, Any], narrow: bool) -> Cut:
+def cut_config(config: Mapping[str, Any], narrow: bool) -> Cut:
     """Return a configuration with one layer of each kind.
 
     Args:
@@ -254,7 +254,9 @@ def _kinds(config: Mapping[str, Any], count: int) -> list[tuple[Any, ...]]:
 
 
 def _fewer(config: Mapping[str, Any], count: int, layers: Sequence[int]) -> dict[str, Any]:
-    said = {k: [v[i] for i in layers] for k, v in config.items() if isinstance(v, list) and len(v) == count}
+    said: dict[str, Any] = {
+        k: [v[i] for i in layers] for k, v in config.items() if isinstance(v, list) and len(v) == count
+    }
     said["num_hidden_layers"] = len(layers)
     if "first_k_dense_replace" in config:
         said["first_k_dense_replace"] = sum(i < (config["first_k_dense_replace"] or 0) for i in layers)
@@ -299,7 +301,7 @@ def common_divisor(sizes: Sequence[tuple[int, int]]) -> int:
     return next(fits, 1)
 
 
-def build(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> nn.Module:
+def build_model(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> nn.Module:
     """Return a model of transformers in evaluation mode, its attention written out where it has no fused form.
 
     Args:
