@@ -146,10 +146,9 @@ def _why(name: str, error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _of_torch(frame.filename) and Path(frame.filename) != Path(__file__)]
     where = f"{short_path(own[-1].filename)}:{own[-1].lineno} ({own[-1].line})" if own else "an unknown line"
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     experts = own and "transformers" in Path(own[-1].filename).parts
     advice = _EXPERTS_ADVICE if experts else _ADVICE
-    return f"{name} cannot be captured: at {where}: {reason}; {advice}"
+    return f"{name} cannot be captured: at {where}: {first_line(error)}; {advice}"
 
 
 def _of_torch(filename: str) -> bool:
@@ -319,3 +318,8 @@ def largest_number(outputs: Sequence[Tensor]) -> float:
     """Return the largest finite number among some tensors, without its sign; 0 where there is none."""
     finite = (each.double().abs().nan_to_num(0.0, 0.0, 0.0).max() for each in outputs if each.numel())
     return max(map(float, finite), default=0.0)
+
+
+def first_line(error: object) -> str:
+    """Return what an error says in its first line, without the lists that follow."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
