@@ -173,6 +173,7 @@ def program_of(exported: ExportedProgram, graph: fx.Graph) -> ExportedProgram:
         module_call_graph=exported.module_call_graph,
         example_inputs=exported.example_inputs,
         constants=exported.constants,
+        verifiers=exported.verifiers,
     )
 
 
@@ -200,6 +201,9 @@ class _Rewriter:
 
     def apply(self, pattern: Pattern) -> None:
         """Replace the matches of one pattern that pass."""
+        shape = pattern.graph()
+        if not _targets(shape) <= _targets(self.module.graph):
+            return  # torch's matcher asks for one candidate at least of each result
         passed: list[int] = []
 
         def passes(match: InternalMatch, graph: fx.Graph, _: fx.Graph) -> bool:
@@ -210,7 +214,7 @@ class _Rewriter:
 
         done = subgraph_rewriter.replace_pattern_with_filters(
             self.module,
-            pattern.graph(),
+            shape,
             match_filters=[lambda match, *_: not _changes_inputs(match), passes],
             replacement_callback=lambda match, *_: _replacement(pattern, match),
         )
@@ -241,6 +245,10 @@ class _Rewriter:
             self.matches[at] = dataclasses.replace(self.matches[at], replaced=tuple(names))
             gone = {id(each) for each in parts.values()}
             self.absorbed += [each for each in self.matches if id(each) in gone]
+
+
+def _targets(graph: fx.Graph) -> set[Any]:
+    return {node.target for node in graph.nodes if node.op == "call_function"}
 
 
 def _arguments(pattern: Pattern, match: InternalMatch) -> tuple[dict[str, Tensor], dict[str, Any]]:
