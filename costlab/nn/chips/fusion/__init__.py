@@ -5,14 +5,14 @@
 plain data to be drawn.
 """
 
-from costlab.nn.chips.fusion.checking import KINDS, InputKind, Trial, Verdict, check_pattern
+from costlab.nn.chips.fusion.checking import INPUT_KINDS, InputKind, Judgement, Trial, check_pattern
 from costlab.nn.chips.fusion.cleaning import CLEANED, clean_graph
-from costlab.nn.chips.fusion.patterns import PATTERNS, Pattern
-from costlab.nn.chips.fusion.rewriting import Fused, Fusion, Stage, fuse
+from costlab.nn.chips.fusion.patterns import PATTERNS, FusionPattern
+from costlab.nn.chips.fusion.rewriting import Fused, Fusion, FusionStage, fuse
 from costlab.nn.chips.fusion.story import fusion_story
 from costlab.nn.chips.fusion.wrong import WRONG
 
 __all__ = [
-    "CLEANED", "KINDS", "PATTERNS", "WRONG", "Fused", "Fusion", "InputKind", "Pattern", "Stage", "Trial", "Verdict",
-    "check_pattern", "clean_graph", "fuse", "fusion_story",
+    "CLEANED", "INPUT_KINDS", "PATTERNS", "WRONG", "Fused", "Fusion", "FusionPattern", "FusionStage", "InputKind",
+    "Judgement", "Trial", "check_pattern", "clean_graph", "fuse", "fusion_story",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ That a pattern matches says nothing of whether its replacement computes the same
 
 >>> import torch
 >>> aten, fused = torch.ops.aten, torch.ops.costlab_fused
->>> gated = Pattern(
+>>> gated = FusionPattern(
 ...     "swiglu", "gate first",
 ...     lambda gate, up: aten.mul.Tensor(aten.silu.default(gate), up),
 ...     lambda gate, up: fused.swiglu.default(gate, up),
@@ -39,7 +39,7 @@ _F32 = torch.float32
 
 
 @dataclass(frozen=True)
-class Pattern:
+class FusionPattern:
     """Operators as they stand in graphs, and what could stand in their place."""
 
     name: str  # what they compute: "rms_norm", "add_rms_norm", "rotary", "swiglu", "attention", "gating"
@@ -133,13 +133,13 @@ def _bare_norm(x: Any, eps: Any) -> Any:
 
 
 _NORMS = (
-    Pattern("rms_norm", "in float32, the weight after the cast back", _weight_after, _norm),
-    Pattern("rms_norm", "in float32, the weight before the cast back", _weight_before, _norm),
-    Pattern("rms_norm", "in one type, the weight first", _weight_first, _norm),
-    Pattern("rms_norm", "in one type, the weight last", _weight_last, _norm),
-    Pattern("rms_norm", "no weight, the root in float32", _wide_root, _bare_norm),
-    Pattern("rms_norm", "no weight", partial(_unit, square="square"), _bare_norm, ("x", "eps")),
-    Pattern("rms_norm", "torch.nn.RMSNorm", _module_norm, _norm),
+    FusionPattern("rms_norm", "in float32, the weight after the cast back", _weight_after, _norm),
+    FusionPattern("rms_norm", "in float32, the weight before the cast back", _weight_before, _norm),
+    FusionPattern("rms_norm", "in one type, the weight first", _weight_first, _norm),
+    FusionPattern("rms_norm", "in one type, the weight last", _weight_last, _norm),
+    FusionPattern("rms_norm", "no weight, the root in float32", _wide_root, _bare_norm),
+    FusionPattern("rms_norm", "no weight", partial(_unit, square="square"), _bare_norm, ("x", "eps")),
+    FusionPattern("rms_norm", "torch.nn.RMSNorm", _module_norm, _norm),
 )
 
 
@@ -153,7 +153,7 @@ def _add_norm(x: Any, residual: Any, weight: Any, eps: Any) -> Any:
     return made[0], made[1]
 
 
-_ADD_NORMS = (Pattern("add_rms_norm", "a sum and its norm, both read later", _sum_and_norm, _add_norm),)
+_ADD_NORMS = (FusionPattern("add_rms_norm", "a sum and its norm, both read later", _sum_and_norm, _add_norm),)
 
 
 # --- feed-forward ------------------------------------------------------------------------------------------------
@@ -181,9 +181,9 @@ def _limited_swiglu(gate: Any, up: Any, high: Any) -> Any:
 
 
 _SWIGLUS = (
-    Pattern("swiglu", "with a limit", _clamped, _limited_swiglu),
-    Pattern("swiglu", "gate first", _gate_first, _swiglu),
-    Pattern("swiglu", "gate last", _gate_last, _swiglu),
+    FusionPattern("swiglu", "with a limit", _clamped, _limited_swiglu),
+    FusionPattern("swiglu", "gate first", _gate_first, _swiglu),
+    FusionPattern("swiglu", "gate last", _gate_last, _swiglu),
 )
 
 
@@ -245,15 +245,19 @@ def _rotary(pairing: str) -> Callable[..., Any]:
 
 _OF_TABLE = ("x", "cos", "sin")
 _ROTARIES = (
-    Pattern("rotary", "halves, a table over all channels", _halves, _rotary("halves")),
-    Pattern("rotary", "halves, a table over pairs", partial(_chunks, second_first=False), _rotary("halves"), _OF_TABLE),
-    Pattern(
+    FusionPattern("rotary", "halves, a table over all channels", _halves, _rotary("halves")),
+    FusionPattern(
+        "rotary", "halves, a table over pairs", partial(_chunks, second_first=False), _rotary("halves"), _OF_TABLE
+    ),
+    FusionPattern(
         "rotary", "halves, the second product first", partial(_chunks, second_first=True), _rotary("halves"), _OF_TABLE
     ),
-    Pattern("rotary", "neighbours read, halves written", _regrouped, _rotary("regrouped")),
-    Pattern("rotary", "neighbours, a table over pairs", _interleaved, _rotary("interleaved")),
-    Pattern("rotary", "neighbours, in float32, a table over all channels", _wide_neighbours, _rotary("interleaved")),
-    Pattern("rotary", "neighbours, a table over all channels", _neighbours, _rotary("interleaved")),
+    FusionPattern("rotary", "neighbours read, halves written", _regrouped, _rotary("regrouped")),
+    FusionPattern("rotary", "neighbours, a table over pairs", _interleaved, _rotary("interleaved")),
+    FusionPattern(
+        "rotary", "neighbours, in float32, a table over all channels", _wide_neighbours, _rotary("interleaved")
+    ),
+    FusionPattern("rotary", "neighbours, a table over all channels", _neighbours, _rotary("interleaved")),
 )
 
 
@@ -305,8 +309,8 @@ def _grouped(logits: Any, bias: Any, shape: Any, kept: Any, spread: Any, flat: A
 
 
 def _gate(score: str, normalise: str) -> Callable[..., Any]:
-    def call(logits: Any, k: Any) -> Any:
-        made = _fused.gating.default(logits, None, k, score, normalise)
+    def call(logits: Any, k: Any, wide: Any) -> Any:
+        made = _fused.gating.default(logits, None, k, score, normalise, wide=wide is not None)
         return made[0], made[1]
 
     return call
@@ -314,14 +318,14 @@ def _gate(score: str, normalise: str) -> Callable[..., Any]:
 
 def _biased_gate(score: str) -> Callable[..., Any]:
     def call(logits: Any, bias: Any, k: Any, ordered: Any, eps: Any, scale: Any) -> Any:
-        made = _fused.gating.default(logits, bias, k, score, "sum", eps, scale, 1, 1, ordered)
+        made = _fused.gating.default(logits, bias, k, score, "sum", eps, scale, 1, 1, ordered, False)
         return made[0], made[1]
 
     return call
 
 
 def _grouped_gate(logits: Any, bias: Any, shape: Any, kept: Any, k: Any, ordered: Any, eps: Any, scale: Any) -> Any:
-    made = _fused.gating.default(logits, bias, k, "sigmoid", "sum", eps, scale, shape[1], kept, ordered)
+    made = _fused.gating.default(logits, bias, k, "sigmoid", "sum", eps, scale, shape[1], kept, ordered, False)
     return made[0], made[1]
 
 
@@ -330,25 +334,25 @@ _BIASED = ("logits", "bias", "k", "ordered", "eps", "scale")
 _GROUPED = ("logits", "bias", "shape", "kept", "spread", "flat", "k", "ordered", "eps", "scale")
 
 
-def _soft(normed: bool) -> Pattern:
+def _soft(normed: bool) -> FusionPattern:
     form = "softmax, the top k" + (", shares of their sum" if normed else "")
-    return Pattern(
+    return FusionPattern(
         "gating", form, partial(_soft_top_k, normed=normed), _gate("softmax", "sum" if normed else "none"), _LOGITS
     )
 
 
-def _with_bias(score: str) -> Pattern:
+def _with_bias(score: str) -> FusionPattern:
     form = f"{score}, the top k by a bias, shares of their sum"
-    return Pattern("gating", form, partial(_biased, score=score), _biased_gate(score), _BIASED)
+    return FusionPattern("gating", form, partial(_biased, score=score), _biased_gate(score), _BIASED)
 
 
 _GATES = (
-    Pattern(
+    FusionPattern(
         "gating", "sigmoid, the top k within groups by a bias, shares of their sum", _grouped, _grouped_gate, _GROUPED
     ),
     *(_with_bias(score) for score in ("sigmoid", "sqrt-softplus")),
     *(_soft(normed) for normed in (True, False)),
-    Pattern("gating", "the top k, softmax of them", _top_k_soft, _gate("none", "softmax")),
+    FusionPattern("gating", "the top k, softmax of them", _top_k_soft, _gate("none", "softmax")),
 )
 
 
@@ -393,8 +397,8 @@ class _Written:
     def _spread(self, what: str, x: Any, rest: Mapping[str, Any]) -> Any:
         return _repeated(x, rest[f"{what}_spread"], rest[f"{what}_flat"]) if self.repeats else x
 
-    def pattern(self) -> Pattern:
-        return Pattern("attention", str(self), self.matched, _attention, self.slots)
+    def pattern(self) -> FusionPattern:
+        return FusionPattern("attention", str(self), self.matched, _attention, self.slots)
 
 
 def _repeated(x: Any, spread: Any, flat: Any) -> Any:
@@ -427,10 +431,10 @@ _WAYS = [
 ]
 _ATTENTIONS = (
     *(way.pattern() for way in _WAYS),
-    Pattern(
+    FusionPattern(
         "attention", "torch's, groups", _grouped_sdpa, _attention, ("query", "key", "value", "mask", "scale", *_SPREAD)
     ),
 )
 
 #: All patterns, in the order in which they are tried.
-PATTERNS: tuple[Pattern, ...] = (*_ATTENTIONS, *_ROTARIES, *_NORMS, *_ADD_NORMS, *_SWIGLUS, *_GATES)
+PATTERNS: tuple[FusionPattern, ...] = (*_ATTENTIONS, *_ROTARIES, *_NORMS, *_ADD_NORMS, *_SWIGLUS, *_GATES)
