@@ -1,8 +1,8 @@
 """A captured graph as plain records: which operator reads and makes which tensors, of which shape, where in the code.
 
 Values are tensors. Each has a name that is unique in its graph; a node reads values by name and makes new ones. A
-value that shares another's memory says so in `of`: the result of a view, or of a change in place. So bytes, launches and
-memory can be counted without torch, and a graph can be stored as JSON.
+value that shares another's memory says so in `of`: the result of a view, or of a change in place. So bytes, launches
+and memory can be counted without torch, and a graph can be stored as JSON.
 
 >>> x, y = TensorSpec("x", (2, 8), "bfloat16"), TensorSpec("y", (2, 8), "bfloat16")
 >>> silu = GraphNode("silu", "aten.silu.default", {"self": "x"}, (y,))
