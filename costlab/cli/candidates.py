@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -96,6 +96,7 @@ def _bought(key: str, args: argparse.Namespace, name: str) -> Ownership:
         chips = own[key].chips or catalog.chip(key).chips_per_node
         instead |= {"price": own[key].assumption(args.currency, f"for {chips} chips"), "chips": chips}
         instead.setdefault("host", given(0.0, "share"))
+        instead.setdefault("vat", Assumption(0.0, "share", "none is named with the price: --vat has the rate"))
     return ownership(
         key,
         args.place,
@@ -179,8 +180,3 @@ def figure_row(what: str, figure: Assumption) -> dict[str, Any]:
 def day_arg(reader: Callable[[str], Any]) -> Callable[[str], date]:
     """Return what reads a day by a reader of moments."""
     return lambda text: reader(text).date()
-
-
-def renamed(candidate: Candidate, name: str) -> Candidate:
-    """Return a candidate under another name."""
-    return replace(candidate, priced=replace(candidate.priced, name=name))

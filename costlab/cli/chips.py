@@ -50,19 +50,20 @@ class _Compared:
 def _chips(args: argparse.Namespace) -> Answer:
     if args.model is not None:
         args.by = "tokens"
-    found = [_compared(each, args) for each in candidates(args)]
-    args.chip = list(dict.fromkeys(each.candidate.chip for each in found))
+    found = _all_compared(candidates(args), args)
     contenders = [each.contender for each in found if each.contender]
     ranking = rank(contenders, np.random.default_rng(args.seed), args.draws) if len(contenders) > 1 else None
     swings = _swings(contenders, args)
     rows = sorted((_row(each, contenders, ranking, swings, args) for each in found), key=_cost)
     table = view(rows, *_columns(args))
-    lines = [*_swing_lines(swings, args), *_assumption_lines(found)]
+    lines = [*_swing_lines(swings), *_assumption_lines(found)]
+    notes = _notes(found, args)
+    _fill_inputs(args, found)
     used = sources(
         *(("chip", each.candidate.chip, each.candidate.record) for each in found),
         *([("model", args.model, arch.load(args.model).record)] if args.model in catalog.tables().models else []),
     )
-    return Answer(rows, table, lines, _notes(found, args), used, status=0 if contenders else 1)
+    return Answer(rows, table, lines, notes, used, status=0 if contenders else 1)
 
 
 def _cost(row: Row) -> float:
@@ -70,12 +71,24 @@ def _cost(row: Row) -> float:
     return float("inf") if row["cost_amount"] is None else float(row["cost_amount"])
 
 
-def _compared(candidate: Candidate, args: argparse.Namespace) -> _Compared:
-    if args.model is not None:
-        how = served(candidate, args)
-        output = how.output
-        return _Compared(candidate, Contender(candidate.priced, output) if output else None, how)
-    return _Compared(candidate, Contender(candidate.priced, _peak(candidate, args)), None)
+def _fill_inputs(args: argparse.Namespace, found: Sequence[_Compared]) -> None:
+    """Fill in the chips that were compared, and put amounts back as they were typed."""
+    args.chip = list(dict.fromkeys(each.candidate.chip for each in found))
+    args.price, args.rent = list(map(str, args.price)), list(map(str, args.rent))
+    args.replaces = args.replaces and "=".join(map(str, args.replaces))
+
+
+def _all_compared(found: Sequence[Candidate], args: argparse.Namespace) -> list[_Compared]:
+    """Return what each candidate yields: of tokens on one basis for all, unless another one is asked for."""
+    if args.model is None:
+        return [_Compared(each, Contender(each.priced, _peak(each, args)), None) for each in found]
+    how = [served(each, args, "roofline" if args.basis == "roofline" else "published") for each in found]
+    if args.basis == "equal" and any(each.row["basis"] == "roofline" for each in how):
+        how = [served(each, args, "roofline") for each in found]
+    return [
+        _Compared(each, Contender(each.priced, one.output) if one.output else None, one)
+        for each, one in zip(found, how, strict=True)
+    ]
 
 
 def _peak(candidate: Candidate, args: argparse.Namespace) -> Assumption:
@@ -207,7 +220,7 @@ def _swing_row(swing: Swing) -> dict[str, Any]:
     return {"what": swing.name, "low": low, "high": high, "at_low_amount": swing.at_low, "at_high_amount": swing.at_high}
 
 
-def _swing_lines(swings: Mapping[str, Sequence[Swing]], args: argparse.Namespace) -> list[str]:
+def _swing_lines(swings: Mapping[str, Sequence[Swing]]) -> list[str]:
     lines = []
     for name, found in swings.items():
         rows = [
@@ -351,9 +364,8 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
         "--ttft", type=positive_arg, default=5.0, dest="ttft_s", metavar="SECONDS",
         help="to the first token at most, of prefill (default 5)",
     )  # fmt: skip
-    verb.add_argument(
-        "--ideal", action="store_true", help="take the roofline for every chip, whatever published runs reach"
-    )
+    bases = "equal: what published runs reach if there are some of every chip, else the roofline for all (default)"
+    verb.add_argument("--basis", choices=("equal", "published", "roofline"), default="equal", help=bases)
 
 
 def _add_answers(verb: argparse.ArgumentParser) -> None:

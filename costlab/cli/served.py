@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from costlab.chips import Assumption
-from costlab.chips.tokens import NoPrice, Server, TokenPrice, token_price
+
+from costlab.chips import Assumption, ChipHour, NoPrice, TokenPrice, token_price
+from costlab.chips.tokens import Basis
 from costlab.cli.candidates import Candidate
 
 
@@ -25,8 +26,8 @@ class Served:
     says: str  # what a reader should know of it; "" for nothing
 
 
-def served(candidate: Candidate, args: argparse.Namespace) -> Served:
-    """Return how a candidate serves the model that the options name.
+def served(candidate: Candidate, args: argparse.Namespace, basis: Basis) -> Served:
+    """Return how a candidate serves the model that the options name, at a share of the roofline of some basis.
 
     Raises:
         ValueError: an unknown model; options out of range.
@@ -34,12 +35,12 @@ def served(candidate: Candidate, args: argparse.Namespace) -> Served:
     hour = float(candidate.priced.used_hour())
     found = token_price(
         args.model,
-        Server(candidate.chip, hour, args.currency),
+        ChipHour(candidate.chip, hour, args.currency),
         args.phase,
         args.context,
         user_tokens_s=args.user_tokens_per_s if args.phase == "decode" else None,
         ttft_s=args.ttft_s if args.phase == "prefill" else None,
-        basis="roofline" if args.ideal else "published",
+        basis=basis,
     )
     if isinstance(found, NoPrice):
         return Served(None, {**dict.fromkeys(Served.KEYS), "reason": found.reason}, f"no price: {found.reason}")
