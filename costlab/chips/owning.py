@@ -75,7 +75,7 @@ def _mean_capital(paid: Floats, residual: Floats, method: Charging) -> Floats:
     """The mean over the life of what is tied up."""
     if method == "straight-line":
         return (paid + residual) / 2
-    if np.any(residual <= 0):
+    if np.any(residual * paid <= 0):
         raise ValueError("residual = 0: a value that loses the same share each year never comes down to it")
     fall = np.log(paid / residual)
     return np.where(fall > 1e-9, (paid - residual) / np.where(fall > 1e-9, fall, 1.0), paid)
