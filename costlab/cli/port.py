@@ -1,0 +1,190 @@
+"""The verb port, which needs torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from costlab import catalog
+from costlab.chips.porting import OperatorRow, RouteReport, check_opset, plan_memory, route_changes, route_report
+from costlab.cli.arguments import add_verb, count_arg, several, size_arg
+from costlab.cli.output import Answer, Column, Row, sources, view
+from costlab.text import bytes_text, columns
+
+#: What is asked of torch_npu where nobody says which one: the newest that has a catalogued plug-in and a torch here.
+TORCH = "2.13"
+#: Opset of an ONNX file for CANN's parser.
+OPSET = 18
+
+
+def _port(args: argparse.Namespace) -> Answer:
+    if args.opset is not None or args.onnx:
+        args.opset = check_opset(OPSET if args.opset is None else args.opset)
+    graphs = _graphs_module()
+    model = graphs.read_config(args.model) if args.model.endswith(".json") else args.model.lower()
+    made = graphs.small_model(model, args.of, args.size, args.experts, args.batch, args.tokens, args.seed)
+    captured = graphs.capture(made.module, made.inputs, made.name)
+    found = captured if args.route == "eager" else captured.decomposed()
+    reports = [route_report(found.graph, version) for version in args.torch]
+    rows = [_row(report, made, found, args) for report in reports]
+    lacking = reports[0].unsupported(args.route)
+    used = sources(*([("model", args.model.lower(), catalog.model(args.model))] if isinstance(model, str) else []))
+    lines = [*_lines(rows[0], reports[0], args), *_change_lines(reports)]
+    return Answer(rows, _table(reports[0], args), lines, _notes(made, args), used, status=1 if lacking else 0)
+
+
+def _graphs_module() -> ModuleType:
+    """Return what captures models.
+
+    Raises:
+        ValueError: no torch.
+    """
+    try:
+        from costlab.nn import chips
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ValueError("it captures a running model, which needs torch: pip install 'costlab[nn]'") from None
+    return chips
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def _row(report: RouteReport, made: Any, captured: Any, args: argparse.Namespace) -> dict[str, Any]:
+    graph, memory = captured.graph, plan_memory(captured.graph)
+    lacking = report.unsupported(args.route)
+    return {
+        "model": args.model if args.model.endswith(".json") else args.model.lower(),
+        "maker": args.of,
+        "torch": report.torch_version,
+        "route": args.route,
+        "captured_layers": list(made.layers),
+        "whole_layers": sum(made.stands_for),
+        "calls": report.nodes,
+        "whole_calls": sum(made.times(node) for node in graph.nodes),
+        "operator_kinds": len(report.rows),
+        "unsupported_calls": sum(row.count for row in lacking),
+        "launches": report.launches,
+        "written_bytes": report.written_bytes,
+        "copied_bytes": report.copied_bytes,
+        "peak_bytes": memory.peak_bytes,
+        "unshared_bytes": memory.unshared_bytes,
+        "operators": [_operator(row, args) for row in report.rows],
+        "broken_rules": [
+            {"fused": each.fused, "where": each.where, "size": each.rule.size, "found": each.found,
+             "says": each.rule.says, "source": each.rule.source}
+            for each in report.broken
+        ],
+    }  # fmt: skip
+
+
+def _operator(row: OperatorRow, args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "operator": row.op,
+        "calls": row.count,
+        "eager": row.eager,
+        "graph": row.graph,
+        "supported": not row.is_unsupported(args.route),
+        "kernels": list(row.names),
+        "launches": row.launches,
+        "copied_bytes": row.copied_bytes,
+        "reads": list(row.inputs),
+        "makes": list(row.outputs),
+        "modules": list(row.modules),
+        "lines": list(row.lines),
+        "nearest_fused": row.nearest,
+    }
+
+
+def _table(report: RouteReport, args: argparse.Namespace) -> list[Row]:
+    """Return the operators, those that the route lacks first."""
+    rows = sorted(report.rows, key=lambda row: not row.is_unsupported(args.route))
+    shown = [_operator(row, args) for row in rows]
+    return view(
+        shown,
+        Column("operator", "operator"),
+        Column("calls", "calls"),
+        Column("eager", "eager"),
+        Column("graph", "graph"),
+        Column("launches", "launches"),
+        Column("copied_bytes", lambda row: row["copied_bytes"] or None),
+        Column("kernels", lambda row: _few(row["kernels"], 2)),
+    )
+
+
+def _few(names: Sequence[str], most: int) -> str | None:
+    """Return the first names, and how many more there are."""
+    more = f" +{len(names) - most}" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}" if names else None
+
+
+def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]:
+    layers = ", ".join(map(str, row["captured_layers"]))
+    lacking = report.unsupported(args.route)
+    return [
+        f"{row['calls']:,} calls of {row['operator_kinds']} operators in layers {layers}; in all {row['whole_layers']} "
+        f"layers {row['whole_calls']:,} calls",
+        f"{row['launches']:,} launches; operators write {bytes_text(row['written_bytes'])} for one another, whose "
+        f"memory peaks at {bytes_text(row['peak_bytes'])}",
+        *(_lacks(each, args.route) for each in lacking),
+        *map(str, report.broken),
+        *report.warnings,
+    ]
+
+
+def _lacks(row: OperatorRow, route: Any) -> str:
+    """Say what a route lacks: the operator, its calls, who calls it, and what is near."""
+    near = f"; nearest fused operator: {row.nearest}" if row.nearest else ""
+    return f"{row.op} is {row.status(route)}: {row.count} calls in {_few(row.modules, 3) or 'the model itself'}{near}"
+
+
+def _change_lines(reports: Sequence[RouteReport]) -> list[str]:
+    """Say which operators other versions of torch run otherwise."""
+    lines = []
+    for other in reports[1:]:
+        changed = route_changes(reports[0], other)
+        rows = [[op, *(f"{row.eager}, {row.graph}" for row in pair)] for op, pair in changed.items()]
+        heads = ["operator: eager, graph", f"torch {reports[0].torch_version}", f"torch {other.torch_version}"]
+        same = f"torch {other.torch_version} runs every operator as {reports[0].torch_version} does"
+        lines += columns([heads, *rows]).splitlines() if rows else [same]
+    return lines
+
+
+def _notes(made: Any, args: argparse.Namespace) -> list[str]:
+    form = "as traced: each node is a call" if args.route == "eager" else "decomposed to core ATen, as a compiler has it"
+    reduced = ", ".join(f"{name} {after} for {before}" for name, (before, after) in made.reduced.items())
+    widths = "real widths, weights without memory" if args.size == "real" else f"reduced: {reduced}"
+    return [
+        f"{args.of}'s modules, {form}; {args.batch} x {args.tokens} tokens; {widths}",
+        *made.remarks,
+        "read from the repositories of Ascend's plug-in and compiler; whether it runs, and how fast, only an Ascend "
+        "machine can tell",
+    ]
+
+
+# --- options -----------------------------------------------------------------------------------------------------
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add port."""
+    about = "what becomes of a model's operators on Ascend; needs torch"
+    verb = add_verb(verbs, "port", _port, about, "port mimo-v2-flash --torch 2.1,2.13")
+    verb.add_argument("model", metavar="MODEL", help="see `costlab models`; or a config.json of transformers")
+    makers = "whose modules are captured: costlab or transformers (default costlab; of a config.json transformers)"
+    verb.add_argument("--of", choices=("costlab", "transformers"), help=makers)
+    sizes = "real: one layer of each kind in BF16, shapes alone; small: narrower, with weights (default real)"
+    verb.add_argument("--size", choices=("real", "small"), default="real", help=sizes)
+    forms = "gathered, grouped or loop (default: grouped if real, gathered if small)"
+    verb.add_argument("--experts", choices=("gathered", "grouped", "loop"), help=f"how experts multiply: {forms}")
+    verb.add_argument("--batch", type=count_arg, default=2, help="sequences of the example (default 2)")
+    verb.add_argument("--tokens", type=count_arg, default=32, help="of each (default 32)")
+    verb.add_argument("--seed", type=size_arg, default=0, help="of weights and example (default 0)")
+    routes = "eager: operators called one by one; graph: a captured graph for the compiler (default eager)"
+    verb.add_argument("--route", choices=("eager", "graph"), default="eager", help=routes)
+    versions = f"versions of torch and its plug-in, with commas between them (default {TORCH})"
+    verb.add_argument("--torch", type=several(str), default=[TORCH], metavar="VERSION,...", help=versions)
+    verb.add_argument("--onnx", action="store_true", help="export a small form, run it in ONNX Runtime, compare")
+    verb.add_argument("--opset", type=count_arg, help=f"of the ONNX file (default {OPSET}, the last that CANN takes)")
