@@ -9,7 +9,7 @@ from datetime import date
 from costlab import catalog
 from costlab.catalog import ChipRecord, Offer
 from costlab.chips import ArticleServer, tflops_cost
-from costlab.chips.porting import counted_graphs
+
 from costlab.claims.ledger import V4_PRO, Settled, Values, agrees, graded, ratio, settles
 
 ASCEND, HOPPER, AMPERE = "ascend-910b", "h100-sxm", "a100-80g"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 from costlab import catalog
@@ -22,32 +21,39 @@ OPSET = 18
 def _port(args: argparse.Namespace) -> Answer:
     if args.opset is not None or args.onnx:
         args.opset = check_opset(OPSET if args.opset is None else args.opset)
-    graphs = _graphs_module()
-    model = graphs.read_config(args.model) if args.model.endswith(".json") else args.model.lower()
-    made = graphs.small_model(model, args.of, args.size, args.experts, args.batch, args.tokens, args.seed)
-    captured = graphs.capture(made.module, made.inputs, made.name)
-    found = captured if args.route == "eager" else captured.decomposed()
+    if not args.model.endswith(".json"):
+        args.model = args.model.lower()
+    made, found = _captured(args)
     reports = [route_report(found.graph, version) for version in args.torch]
     rows = [_row(report, made, found, args) for report in reports]
     lacking = reports[0].unsupported(args.route)
-    used = sources(*([("model", args.model.lower(), catalog.model(args.model))] if isinstance(model, str) else []))
+    known = catalog.tables().models
+    used = sources(*([("model", args.model, known[args.model])] if args.model in known else []))
     lines = [*_lines(rows[0], reports[0], args), *_change_lines(reports)]
     return Answer(rows, _table(reports[0], args), lines, _notes(made, args), used, status=1 if lacking else 0)
 
 
-def _graphs_module() -> ModuleType:
-    """Return what captures models.
+def _captured(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the model that is captured, and its graph on the route that was asked for.
 
     Raises:
-        ValueError: no torch.
+        ValueError: no torch, no transformers where its modules are asked for, a model that cannot be captured.
     """
     try:
-        from costlab.nn import chips
+        from costlab.nn.chips import architectures, capture, small
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise ValueError("it captures a running model, which needs torch: pip install 'costlab[nn]'") from None
-    return chips
+    is_file = args.model.endswith(".json")
+    args.of = args.of or ("transformers" if is_file else "costlab")
+    model = architectures.read_config(args.model) if is_file else args.model.lower()
+    try:
+        made = small.small_model(model, args.of, args.size, args.experts, args.batch, args.tokens, args.seed)
+    except ModuleNotFoundError as error:
+        raise ValueError(str(error)) from error
+    found = capture.capture(made.module, made.inputs, made.name)
+    return made, found if args.route == "eager" else found.decomposed()
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -57,7 +63,7 @@ def _row(report: RouteReport, made: Any, captured: Any, args: argparse.Namespace
     graph, memory = captured.graph, plan_memory(captured.graph)
     lacking = report.unsupported(args.route)
     return {
-        "model": args.model if args.model.endswith(".json") else args.model.lower(),
+        "model": args.model,
         "maker": args.of,
         "torch": report.torch_version,
         "route": args.route,
@@ -131,7 +137,7 @@ def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]
         f"memory peaks at {bytes_text(row['peak_bytes'])}",
         *(_lacks(each, args.route) for each in lacking),
         *map(str, report.broken),
-        *report.warnings,
+        *report.cautions,
     ]
 
 
