@@ -24,6 +24,7 @@ from costlab.chips.inverse import PowerCap, rated_w, speed_at_price, under_power
 from costlab.chips.loads import LoadCurve, load_curve
 from costlab.chips.memory import Fit, fit, layouts, least_chips, sizes
 from costlab.chips.owning import CHARGINGS, Charging, HourlyCost, Ownership, charge
+from costlab.chips.quotes import ChipHour, DraftedRound, NoPrice, TokenPrice
 from costlab.chips.ranking import (
     Contender,
     Priced,
@@ -36,7 +37,7 @@ from costlab.chips.ranking import (
 )
 from costlab.chips.renting import BuyOrRent, OwnedShare, Rental, buy_or_rent, own_share
 from costlab.chips.sourcing import ownership, purchase, rental
-from costlab.chips.tokens import ChipHour, Draft, NoPrice, TokenPrice, deployments_of, token_price
+from costlab.chips.tokens import deployments_of, token_price
 from costlab.chips.yields import UnitCosts, unit_costs
 
 __all__ = [
@@ -50,7 +51,7 @@ __all__ = [
     "ChipHour",
     "ChoiceMap",
     "Contender",
-    "Draft",
+    "DraftedRound",
     "EfficiencyPoint",
     "Fit",
     "Format",

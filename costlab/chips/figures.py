@@ -2,22 +2,22 @@
 
 - Offers: those made in the year up to the day, else those before it, else those after it. Their median is the value,
   the least and the most of them the range.
-- Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. The
-  latest is the value, all of them are the range.
+- Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. Of
+  each part, such as a company, the latest counts; the median of the parts is the value, all figures are the range.
 - Exchange rates: the latest on the day, within the range of the year before it.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 
 from costlab import catalog
-from costlab.catalog import ChipRecord, CostFigure, Offer
+from costlab.catalog import ChipRecord, CostFigure, FrozenDict, Offer
 from costlab.chips.assumptions import Assumption
 
 YEAR = timedelta(days=365)
@@ -67,17 +67,19 @@ def cost_figure(what: str, chip: ChipRecord, key: str, place: str, day: date) ->
     rows = _most_particular(_up_to(here or every, day))
     if not rows:
         return None
-    latest = max(rows, key=lambda each: each.date)
-    source = "; ".join(dict.fromkeys(each.source for each in [latest, *rows]))
+    latest = {each.part: each for each in sorted(rows, key=lambda each: each.date)}
+    last = max(latest.values(), key=lambda each: each.date)
+    said = "; ".join(dict.fromkeys(each.source for each in rows))
+    text = said if len(latest) == 1 else f"median of {len(latest)} figures: {said}"
     return Assumption(
-        latest.value,
-        f"{latest.currency} {latest.unit}" if latest.currency else latest.unit,
-        source if here else f"{source}; no figure of {place} is catalogued, this one stands for it",
-        latest.date,
+        statistics.median(each.value for each in latest.values()),
+        f"{last.currency} {last.unit}" if last.currency else last.unit,
+        text if here else f"{text}; no figure of {place} is catalogued, this one stands for it",
+        last.date,
         min(each.value if each.low is None else each.low for each in rows),
         max(each.value if each.high is None else each.high for each in rows),
-        latest.currency or "",
-        ", ".join(filter(None, (what, latest.place, latest.maker, latest.chip))),
+        last.currency or "",
+        ", ".join(filter(None, (what, last.place, last.maker, last.chip))),
     )
 
 
@@ -99,9 +101,17 @@ def _most_particular(rows: Iterable[CostFigure]) -> list[CostFigure]:
     return by_rank[max(by_rank)] if by_rank else []
 
 
-def offers_on(offers: Iterable[Offer], day: date) -> list[Offer]:
-    """Return the offers of the year up to a day, else those before it, else all."""
+#: What buyers of a place pay in, where the catalog has offers to them.
+PAID_IN: Mapping[str, str] = FrozenDict({"china": "CNY", "us": "USD"})
+
+
+def offers_on(offers: Iterable[Offer], day: date, place: str) -> list[Offer]:
+    """Return the offers of the year up to a day, else those before it, else all; in the place's currency, if any are.
+
+    A dealer's price in China is none that a buyer in the US pays; an offer says its currency, not its place.
+    """
     every = list(offers)
+    every = [each for each in every if each.currency == PAID_IN.get(place.lower())] or every
     before = [each for each in every if each.date <= day]
     return [each for each in before if each.date > day - YEAR] or before or every
 
@@ -112,10 +122,10 @@ def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str)
     Offers in other currencies than the latest are converted at the day's rate; all are brought to the latest's tax.
 
     Args:
-        offers: one or more, of units that say how many chips they hold.
+        offers: one or more, of one unit.
         day: of the conversion.
         unit: the word for what is paid for.
-        chips: that the unit holds.
+        chips: that the unit holds; an offer that does not say its own number is taken to hold as many.
         key: of the figure.
     """
     last = max(offers, key=lambda each: each.date)
@@ -130,7 +140,7 @@ def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str)
 
 def _amounts(offer: Offer, like: Offer, day: date, chips: int) -> tuple[float, float, float]:
     """Low, amount and high of an offer for so many chips, in the currency and with the tax of another one."""
-    held = 1 if offer.unit in ("chip", "chip-hour") else offer.chips or 1
+    held = 1 if offer.unit in ("chip", "chip-hour") else offer.chips or chips
     taxed = (1 + (like.vat or 0.0)) / (1 + (offer.vat or 0.0))
     factor = catalog.exchange_rate(offer.currency, like.currency, day) * taxed * chips / held
     low, high = offer.low or offer.amount, offer.high or offer.amount
@@ -158,7 +168,8 @@ def residual_after(life: Assumption | None, key: str, day: date) -> Assumption:
 def server_over_chips() -> Assumption | None:
     """Return what a server adds to the price of its chips, over all chips of which both prices are catalogued.
 
-    None where there is no such chip. Both are compared without tax, at the exchange rate of the server's day.
+    Both must have been asked within a year of one another; they are compared without tax, at the rate of the server's
+    day. None where there is no such chip.
     """
     found = [share for chip in catalog.tables().chips.values() for share in _hosts(chip)]
     if not found:
@@ -173,7 +184,10 @@ def _hosts(chip: ChipRecord) -> list[float]:
     singles = [each for each in asked if each.unit == "chip"]
     shares = []
     for server in (each for each in asked if each.unit == "server" and each.chips):
-        for single in sorted(singles, key=lambda each: abs(each.date - server.date))[:1]:
+        near = [each for each in singles if abs(each.date - server.date) <= YEAR]
+        for single in sorted(near, key=lambda each: (abs(each.date - server.date), each.currency != server.currency))[
+            :1
+        ]:
             rate = catalog.exchange_rate(single.currency, server.currency, server.date)
             shares.append(server.net_amount / (single.net_amount * rate * (server.chips or 1)) - 1)
     return [share for share in shares if share > 0]

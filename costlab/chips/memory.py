@@ -85,9 +85,10 @@ def fit(
     Raises:
         ValueError: an unknown model, chip, format or drafter; a number out of range.
     """
+    tokens = count(context, "context")
     found = layouts(model, chip, chips, weights, tensor_parallel, draft, memory_share)
-    best = max(found, key=lambda each: (each.max_batch(context), -each.weight_bytes_per_chip))
-    return Fit(best, _format(model, chip, weights), count(context, "context"))
+    best = max(found, key=lambda each: (each.max_batch(tokens), -each.weight_bytes_per_chip))
+    return Fit(best, _format(model, chip, weights), tokens)
 
 
 def least_chips(

@@ -140,7 +140,7 @@ def ownership(
         name: of the candidate; else the chip's and the place.
         unit: what is bought, "server" for instance; else the first of server, rack, board and chip with an offer.
         kinds: of offers that count; ("used",) prices a second-hand machine.
-        method: what interest is charged on.
+        method: what interest is charged on; "exponential" takes the catalogued decline for what is left of the price.
         vat_recoverable: whether the buyer gets the tax back.
         chips: that one machine holds; else as the latest offer says, or as the chip's node has.
         instead: what to take in the place of the catalog's figures, by the names of `Ownership`'s fields.
@@ -149,7 +149,7 @@ def ownership(
         ValueError: a chip that is not known; an input that neither the catalog holds nor `instead` gives.
     """
     record, key = catalog.chip(chip), chip.lower()
-    offers = _bought(record, unit, kinds, day) if "price" not in instead else []
+    offers = _bought(record, place, unit, kinds, day, chips) if "price" not in instead else []
     bought = offers[0].unit if offers else "server"
     held = chips or next((each.chips for each in reversed(offers) if each.chips), None) or record.chips_per_node
     found: dict[str, Any] = _figures(record, key, place, day, held, instead.get("life"))
@@ -157,6 +157,8 @@ def ownership(
         found["price"] = offered(offers, day, f"{held} chips", held, f"price of {key}")
         found["vat"] = _tax(max(offers, key=lambda each: each.date))
     found |= _around(bought)
+    if method == "exponential":
+        found["decline"] = cost_figure("decline", record, key, place, day)
     found |= instead
     if missing := sorted({name for name in (*NEEDED, "price") if found.get(name) is None}):
         raise ValueError(f"the catalog has no {' and no '.join(missing)} for {record.name} in {place}: give {missing}")
@@ -179,11 +181,16 @@ def ownership(
 NEEDED = ("life", "interest", "pue", "tariff", "maintenance", "room", "host", "network")
 
 
-def _bought(record: ChipRecord, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date) -> list[Offer]:
-    """Return the offers that count, of one unit, in the order of their days; none where nothing is offered."""
-    asked = [each for each in record.offers if each.kind in kinds and each.per_chip is not None]
+def _bought(
+    record: ChipRecord, place: str, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date, chips: int | None
+) -> list[Offer]:
+    """Return the offers that count, of one unit, in the order of their days; none where nothing is offered.
+
+    An offer that does not say how many chips it holds counts only where the reader says it.
+    """
+    asked = [each for each in record.offers if each.kind in kinds and (each.per_chip is not None or chips)]
     for wanted in [unit] if unit else UNITS:
-        if found := offers_on((each for each in asked if each.unit == wanted), day):
+        if found := offers_on((each for each in asked if each.unit == wanted), day, place):
             return sorted(found, key=lambda each: each.date)
     return []
 
@@ -203,11 +210,20 @@ def _figures(
     load = drawn.times(rated.value * chips, "W", f"of the rated {rated.value:.0f} W a chip")
     return {
         **found,
+        "maintenance": _repair(found["maintenance"], cost_figure("failures", record, key, place, day)),
         "residual": residual_after(years, key, day),
         "rated_w": rated.times(chips, "W"),
         "load_w": load,
         "idle_w": idle.times(chips, "W"),
     }
+
+
+def _repair(asked: Assumption | None, failures: Assumption | None) -> Assumption | None:
+    """Return what maintenance costs, from as little as the share of chips that fail."""
+    if asked is None or failures is None or failures.value >= asked.bounds[0]:
+        return asked
+    source = f"{asked.source}; at least the share of chips that fail in a year: {failures.source}"
+    return replace(asked, low=failures.value, source=source)
 
 
 #: Inputs that are one figure of the catalog, and its name there where that is another.
@@ -255,7 +271,7 @@ def rental(
 
     Args:
         chip: key in the catalog.
-        place: country, for the name; offers do not say theirs.
+        place: country, in whose currency offers are preferred.
         day: of the contract.
         currency: ISO code of the answer.
         utilisation: used hours by all hours; of account where all are paid.
@@ -268,7 +284,7 @@ def rental(
     """
     record, key = catalog.chip(chip), chip.lower()
     if rent is None:
-        offers = offers_on((each for each in record.offers if each.kind == "rent"), day)
+        offers = offers_on((each for each in record.offers if each.kind == "rent"), day, place)
         if not offers:
             raise ValueError(f"no rent of {record.name} is catalogued: give rent=")
         rent = offered(offers, day, "chip-hour", 1, f"rent of {key}")

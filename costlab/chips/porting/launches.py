@@ -25,26 +25,11 @@ Kind = Literal["matrix", "vector", "collective"]
 
 #: Words of operators' names that tell matrix products, and parts that tell an exchange between cards.
 _MATRIX = frozenset(
-    [
-        "addmm",
-        "addmv",
-        "attention",
-        "baddbmm",
-        "batchmatmul",
-        "bmm",
-        "conv1d",
-        "conv2d",
-        "convolution",
-        "einsum",
-        "ffn",
-        "indexer",
-        "linear",
-        "matmul",
-        "mm",
-        "mv",
-        "prolog",
-    ]
-)
+    {
+        "addmm", "addmv", "attention", "baddbmm", "batchmatmul", "bmm", "conv1d", "conv2d", "convolution", "einsum",
+        "ffn", "indexer", "linear", "matmul", "mm", "mv", "prolog",
+    }
+)  # fmt: skip
 _COLLECTIVE = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "distribute_")
 
 #: The product of many groups of rows, each with a matrix of its own: the experts of a layer.
