@@ -9,11 +9,12 @@ from datetime import date
 from costlab import catalog
 from costlab.catalog import ChipRecord, Offer
 from costlab.chips import ArticleServer, tflops_cost
+from costlab.chips.porting import counted_graphs
 
 from costlab.claims.ledger import V4_PRO, Settled, Values, agrees, graded, ratio, settles
 
 ASCEND, HOPPER, AMPERE = "ascend-910b", "h100-sxm", "a100-80g"
-SOLD_THERE = "h20"  # what a Chinese buyer could order in the place of the A100
+SOLD_THERE = "h20"  # what was sold in China in the place of both
 PLACE, DAY = "China", date(2026, 6, 1)  # of the article's buyer
 YEARS, USED = 3, 0.7  # of the article, where a claim does not state them again
 
@@ -74,9 +75,9 @@ def _chip_910b_rank(given: Values) -> Settled:
     why = (
         f"E's {of_article['ascend_tflops']:g} TFLOPS are those of no 910B, its price is one of several; both decide "
         f"the rank, and E names neither the variant nor the source. By its own figures the 910B comes to {own:.4f}; "
-        f"the ones that it prints contradict its text, since they put the 910B below the H100. {_may_order()}"
+        f"the ones that it prints contradict its text, since they put the 910B below the H100. {_may_order(AMPERE, HOPPER)}"
     )
-    return graded(true), computed, why
+    return graded(true), computed, f"{why}."
 
 
 def _worlds(of_article: Values) -> Iterator[_World]:
@@ -108,12 +109,19 @@ def _amount(record: ChipRecord, kind: str, unit: str) -> float:
     return max(found, key=lambda each: each.date).amount
 
 
-def _may_order() -> str:
-    """Say which of E's chips a Chinese buyer may order."""
-    closed = [catalog.chip(key) for key in (AMPERE, HOPPER)]
-    closed = [each for each in closed if (supply := each.buyable(PLACE, DAY)) and not supply.buyable]
-    names = " and ".join(each.name.removeprefix("NVIDIA ").split()[0] for each in closed)
-    return f"A buyer in {PLACE} can order no {names}." if closed else f"A buyer in {PLACE} can order each of them."
+def _may_order(*keys: str) -> str:
+    """Say which chips a buyer of the article's place may order on its day."""
+    closed = []
+    for key in keys:
+        supply = catalog.chip(key).buyable(PLACE, DAY)
+        if supply and not supply.buyable:
+            closed.append(f"{_short(catalog.chip(key))} since {supply.date}")
+    listed = ", ".join(closed[:-1]) + (" and " if len(closed) > 1 else "") + "".join(closed[-1:])
+    return f"Not for sale in {PLACE} are {listed}" if closed else f"All of these are for sale in {PLACE}"
+
+
+def _short(chip: ChipRecord) -> str:
+    return chip.name.removeprefix(chip.maker).split()[0]
 
 
 # --- what is saved ---------------------------------------------------------------------------------------------
@@ -124,14 +132,14 @@ def _chip_40_60(given: Values) -> Settled:
     savings = dict(_savings())
     inside = [given["low"] <= saved <= given["high"] for saved in savings.values()]
     above = [saved >= given["introduction"] for saved in savings.values()]
-    computed = "saved against " + ", ".join(f"{saved:.0%} on {name}" for name, saved in savings.items())
+    computed = "saved: " + ", ".join(f"{saved:.0%} on {name}" for name, saved in savings.items())
     why = (
         f"{sum(inside)} of {len(inside)} lie between {given['low']:.0%} and {given['high']:.0%}, {sum(above)} reach the "
-        f"{given['introduction']:.0%} of the introduction. {_may_order()} Against what could be ordered the 910B saves "
-        "where arithmetic counts, as in prefill, and costs more where bandwidth does, as in much of decoding; so two "
-        "workloads choose two chips"
+        f"{given['introduction']:.0%} of the introduction. {_may_order(AMPERE, HOPPER, SOLD_THERE)}. Against the H20, which China's services "
+        "were built of meanwhile, the 910B saves where arithmetic counts, as in prefill, and costs more where bandwidth "
+        "does, as in much of decoding: two workloads choose two chips"
     )
-    return graded((*inside, all(above))), computed.replace("saved against", "saved:"), f"{why}."
+    return graded((*inside, all(above))), computed, f"{why}."
 
 
 def _savings() -> Iterator[tuple[str, float]]:

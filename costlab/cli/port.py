@@ -10,6 +10,7 @@ from costlab import catalog
 from costlab.chips.porting import OperatorRow, RouteReport, check_opset, plan_memory, route_changes, route_report
 from costlab.cli.arguments import add_verb, count_arg, several, size_arg
 from costlab.cli.output import Answer, Column, Row, sources, view
+from costlab.cli.ported import cards_lines, cards_part, fused_lines, fused_part, onnx_lines, onnx_part
 from costlab.text import bytes_text, columns
 
 #: What is asked of torch_npu where nobody says which one: the newest that has a catalogued plug-in and a torch here.
@@ -19,41 +20,67 @@ OPSET = 18
 
 
 def _port(args: argparse.Namespace) -> Answer:
-    if args.opset is not None or args.onnx:
-        args.opset = check_opset(OPSET if args.opset is None else args.opset)
+    if args.opset is not None and not args.onnx:
+        raise ValueError(f"--opset {args.opset} is for --onnx")
+    args.opset = check_opset(args.opset or OPSET) if args.onnx else None
     if not args.model.endswith(".json"):
         args.model = args.model.lower()
-    made, found = _captured(args)
+    made, captured = _captured(args)
+    found = captured if args.route == "eager" else captured.decomposed()
     reports = [route_report(found.graph, version) for version in args.torch]
-    rows = [_row(report, made, found, args) for report in reports]
-    lacking = reports[0].unsupported(args.route)
+    parts, below = _parts(captured, args)
+    rows = [{**_row(report, made, found, args), **parts} for report in reports]
     known = catalog.tables().models
     used = sources(*([("model", args.model, known[args.model])] if args.model in known else []))
-    lines = [*_lines(rows[0], reports[0], args), *_change_lines(reports)]
+    lines = [*_lines(rows[0], reports[0], args), *_change_lines(reports), *below]
+    lacking = any(report.unsupported(args.route) for report in reports)
     return Answer(rows, _table(reports[0], args), lines, _notes(made, args), used, status=1 if lacking else 0)
 
 
+def _parts(captured: Any, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Return the further parts that were asked for, null for the others, and what people see of them."""
+    fused = fused_part(captured, args.seed) if args.fuse else None
+    file = onnx_part(_small(args), args.opset) if args.onnx else None
+    cards = cards_part(args) if args.cards else None
+    lines = [
+        *(fused_lines(fused) if fused else []),
+        *(onnx_lines(file) if file else []),
+        *(cards_lines(cards) if cards else []),
+    ]
+    return {"fusion": fused, "onnx": file, "cards": cards}, lines
+
+
 def _captured(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return the model that is captured, and its graph on the route that was asked for.
+    """Return the model that is captured, and its graph of eager calls.
 
     Raises:
         ValueError: no torch, no transformers where its modules are asked for, a model that cannot be captured.
     """
     try:
-        from costlab.nn.chips import architectures, capture, small
+        from costlab.nn.chips import capture
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise ValueError("it captures a running model, which needs torch: pip install 'costlab[nn]'") from None
-    is_file = args.model.endswith(".json")
-    args.of = args.of or ("transformers" if is_file else "costlab")
-    model = architectures.read_config(args.model) if is_file else args.model.lower()
+    args.of = args.of or ("transformers" if args.model.endswith(".json") else "costlab")
+    made = _made(args, args.size, args.experts)
+    return made, capture.capture(made.module, made.inputs, made.name)
+
+
+def _made(args: argparse.Namespace, size: str, experts: str | None) -> Any:
+    """Return the model with few layers."""
+    from costlab.nn.chips import architectures, small
+
+    model = architectures.read_config(args.model) if args.model.endswith(".json") else args.model
     try:
-        made = small.small_model(model, args.of, args.size, args.experts, args.batch, args.tokens, args.seed)
+        return small.small_model(model, args.of, size, experts, args.batch, args.tokens, args.seed)
     except ModuleNotFoundError as error:
         raise ValueError(str(error)) from error
-    found = capture.capture(made.module, made.inputs, made.name)
-    return made, found if args.route == "eager" else found.decomposed()
+
+
+def _small(args: argparse.Namespace) -> Any:
+    """Return the model in the form that ONNX has: narrow, with weights, experts gathered."""
+    return _made(args, "small", "gathered")
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -192,5 +219,8 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument("--route", choices=("eager", "graph"), default="eager", help=routes)
     versions = f"versions of torch and its plug-in, with commas between them (default {TORCH})"
     verb.add_argument("--torch", type=several(str), default=[TORCH], metavar="VERSION,...", help=versions)
+    verb.add_argument("--fuse", action="store_true", help="fuse operators, each match checked by numbers first")
     verb.add_argument("--onnx", action="store_true", help="export a small form, run it in ONNX Runtime, compare")
     verb.add_argument("--opset", type=count_arg, help=f"of the ONNX file (default {OPSET}, the last that CANN takes)")
+    cards = "spread a layer's experts over so many cards, with commas between them, and count what the links carry"
+    verb.add_argument("--cards", type=several(count_arg), default=[], metavar="CARDS,...", help=cards)
