@@ -1,7 +1,7 @@
 """The catalog's figures as assumptions: one value and a range out of what several sources say.
 
-- Offers: those made in the year up to the day, else those before it, else those after it. Their median is the value,
-  the least and the most of them the range.
+- Offers: those made in the year up to the day, two for purchases; else those before it, else those after it. Their
+  median is the value, the least and the most of them the range.
 - Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. Of
   each part, such as a company, the latest counts; the median of the parts is the value, all figures are the range.
 - Exchange rates: the latest on the day, within the range of the year before it.
@@ -101,19 +101,21 @@ def _most_particular(rows: Iterable[CostFigure]) -> list[CostFigure]:
     return by_rank[max(by_rank)] if by_rank else []
 
 
-#: What buyers of a place pay in, where the catalog has offers to them.
-PAID_IN: Mapping[str, str] = FrozenDict({"china": "CNY", "us": "USD"})
+#: What buyers of a place pay in. An offer says its currency, not its place: one in dollars may be made to anybody, one
+#: in another currency is made at home.
+PAID_IN: Mapping[str, str] = FrozenDict({"china": "CNY"})
 
 
-def offers_on(offers: Iterable[Offer], day: date, place: str) -> list[Offer]:
-    """Return the offers of the year up to a day, else those before it, else all; in the place's currency, if any are.
+def offers_to(offers: Iterable[Offer], place: str) -> list[Offer]:
+    """Return the offers that a buyer of a place may have had: in dollars, or in the currency of the place."""
+    return [each for each in offers if each.currency in ("USD", PAID_IN.get(place.lower()))]
 
-    A dealer's price in China is none that a buyer in the US pays; an offer says its currency, not its place.
-    """
+
+def offers_on(offers: Iterable[Offer], day: date, within: timedelta = YEAR) -> list[Offer]:
+    """Return the offers of the time up to a day, else those before it, else all."""
     every = list(offers)
-    every = [each for each in every if each.currency == PAID_IN.get(place.lower())] or every
     before = [each for each in every if each.date <= day]
-    return [each for each in before if each.date > day - YEAR] or before or every
+    return [each for each in before if each.date > day - within] or before or every
 
 
 def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str) -> Assumption:
@@ -193,28 +195,43 @@ def _hosts(chip: ChipRecord) -> list[float]:
     return [share for share in shares if share > 0]
 
 
-def machine_power(chip: ChipRecord) -> Assumption:
+def machine_power(chip: ChipRecord) -> Assumption | None:
     """Return the rated watts of a machine for each of its chips, with its share of host and fans.
 
-    Where the chip's machine is not known, the chip's own power stands for it, as machines of other chips exceed theirs.
+    Where the chip's machine is not known, the chip's own power stands for it, by as much more as machines of other
+    chips take; None where that is not known either.
     """
     if chip.node_power_w:
         return Assumption(chip.node_power_w / chip.chips_per_node, "W a chip", chip.source, chip.date)
-    others = [each for each in catalog.tables().chips.values() if each.node_power_w]
-    ratios = [(each.node_power_w or 0) / each.chips_per_node / each.power_w for each in others]
-    source = f"{chip.source}; machine by the ratio of machine to chips, {len(ratios)} catalogued machines"
-    known = Assumption(statistics.median(ratios), "W a chip", source, chip.date, min(ratios), max(ratios))
-    return replace(known.times(chip.power_w, "W a chip"), key="machine power")
+    if chip.power_w is None:
+        return None
+    ratios = [
+        each.node_power_w / each.chips_per_node / each.power_w
+        for each in catalog.tables().chips.values()
+        if each.node_power_w and each.power_w
+    ]
+    return _by_others(chip.power_w, ratios, f"{chip.source}; its machine, by the ratio of", "machine power")
 
 
-def idle_power(chip: ChipRecord) -> Assumption:
-    """Return the watts of a chip without work; where not known, as the share of its rated power that others draw."""
+def idle_power(chip: ChipRecord) -> Assumption | None:
+    """Return the watts of a chip without work; where not known, by the share of rated power that others draw.
+
+    None where the chip's rated power is not known.
+    """
     if chip.idle_power_w is not None:
-        return Assumption(chip.idle_power_w, "W a chip", chip.source, chip.date)
-    others = [each for each in catalog.tables().chips.values() if each.idle_power_w is not None]
-    if not others:
-        return Assumption(0.0, "W a chip", "no chip's idle power is catalogued")
-    shares = [(each.idle_power_w or 0) / each.power_w for each in others]
-    source = f"not published; the share of rated power that {len(shares)} catalogued chips draw"
-    known = Assumption(statistics.median(shares), "W a chip", source, None, min(shares), max(shares))
-    return replace(known.times(chip.power_w, "W a chip"), key="idle power")
+        return Assumption(chip.idle_power_w, "W a chip", f"{chip.source}; without the host's", chip.date)
+    if chip.power_w is None:
+        return None
+    shares = [
+        each.idle_power_w / each.power_w
+        for each in catalog.tables().chips.values()
+        if each.idle_power_w is not None and each.power_w
+    ]
+    return _by_others(chip.power_w, shares, "not published; by the share of rated power of", "idle power")
+
+
+def _by_others(power: float, ratios: Sequence[float], source: str, key: str) -> Assumption:
+    """Watts by the ratios of other chips: their median, within all of them."""
+    found = [power * ratio for ratio in ratios]
+    text = f"{source} {len(found)} catalogued chips"
+    return Assumption(statistics.median(found), "W a chip", text, None, min(found), max(found), key=key)
