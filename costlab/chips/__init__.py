@@ -26,16 +26,7 @@ from costlab.chips.loads import LoadCurve, load_curve
 from costlab.chips.memory import Fit, fit, layouts, least_chips, sizes
 from costlab.chips.owning import CHARGINGS, Charging, HourlyCost, Ownership, charge
 from costlab.chips.quotes import ChipHour, DraftedRound, NoPrice, TokenPrice
-from costlab.chips.ranking import (
-    Contender,
-    Priced,
-    Ranking,
-    Swing,
-    break_even_price,
-    rank,
-    tornado,
-    triangular,
-)
+from costlab.chips.ranking import Contender, Priced, Ranking, Swing, break_even_price, rank, tornado, triangular
 from costlab.chips.renting import BuyOrRent, OwnedShare, Rental, buy_or_rent, own_share
 from costlab.chips.sourcing import ownership, purchase, rental
 from costlab.chips.tokens import deployments_of, token_price

@@ -82,8 +82,16 @@ def under_power(price: TokenPrice, watts: float, pue: float = 1.0, chip_w: float
 
 
 def rated_w(chip: ChipRecord) -> float:
-    """Return the rated power of a chip with its share of the server; of the chip alone where no server is known."""
-    return float(chip.power_w) if chip.node_power_w is None else chip.node_power_w / chip.chips_per_node
+    """Return the rated power of a chip with its share of the node; of the chip alone where no node's is known.
+
+    Raises:
+        ValueError: neither is known.
+    """
+    if chip.node_power_w is not None:
+        return chip.node_power_w / chip.chips_per_node
+    if chip.power_w is None:
+        raise ValueError(f"no power of {chip.name} is known: give chip_w, in watts, its share of a server included")
+    return float(chip.power_w)
 
 
 def speed_at_price(

@@ -1,7 +1,7 @@
 """What a million tokens cost on a chip: at equal speed for each user, in the largest batch that memory holds.
 
 Decode: the largest batch whose step keeps the speed that each user is promised. Prefill: prompts read by compute and
-memory within a time to the first token. Both over every deployment of whole nodes and every split of attention that
+memory within a time to the first token. Both over every deployment of whole servers and every split of attention that
 the chip allows; the cheapest is taken. What fits nowhere, or is never fast enough, has a reason and no price.
 
 >>> from costlab import chips

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab import catalog
+from costlab import arch, catalog
 from costlab.chips import (
     ChipHour,
     DraftedRound,
@@ -20,6 +20,7 @@ from costlab.chips import (
     token_price,
     under_power,
 )
+from costlab.roofline import Deployment
 
 PAIR = (ChipHour("h800", 2.0), ChipHour("h200", 3.5), ChipHour("a100-80g", 1.3), ChipHour("b200", 6.0))
 CONTEXTS = [2048, 32_768, 131_072]
@@ -162,3 +163,50 @@ def test_the_speed_at_a_price(model, context, per_million):
 def test_bad_inverses_are_refused(ask, says):
     with pytest.raises(ValueError, match=says):
         ask(slow("mimo-v2-flash", PAIR[1], "decode", 8192, 20.0))
+
+
+# --- the 910B against what a Chinese buyer can order ------------------------------------------------------------
+
+#: An hour in proportion to a server's price: CNY 0.72M for eight 910B (article E), 1.2M for eight H20 (Huxiu, 2024).
+B2, H20 = ChipHour("ascend-910b", 720.0, "CNY"), ChipHour("h20", 1200.0, "CNY")
+
+
+def test_the_ends_are_ratios_of_peaks():
+    """Where arithmetic alone takes time, prices go as the price of a TFLOPS, 4.0; where memory does, as that of a GB/s.
+
+    The latter is 1.36 with the 1.76 TB/s of Huawei's performance model, 1.5 with 1.6 TB/s as it is often quoted.
+    """
+    llama, wide = "llama-3.1-70b", {"weights": "own", "efficiency": 1.0, "chips": (8,)}
+    b2, h20 = (dataclasses.replace(each, **wide) for each in (B2, H20))
+    prefill = [slow(llama, each, "prefill", 16_384, 60.0).per_million for each in (b2, h20)]
+    per_tflops = (1200 / 148) / (720 / 353.9)
+    assert prefill[1] / prefill[0] == pytest.approx(per_tflops, rel=2e-3) and 3.9 < per_tflops < 4.05
+    records = [catalog.chip(each.chip) for each in (b2, h20)]
+    nodes = [Deployment(arch.load(llama), record, 8, 8) for record in records]
+    alone = [n.usd_per_million(n.decode(1, 1024), h.hourly) for n, h in zip(nodes, (b2, h20), strict=True)]
+    per_byte = (720 / records[0].memory_bandwidth_bytes_s) / (1200 / records[1].memory_bandwidth_bytes_s)
+    assert alone[0] / alone[1] == pytest.approx(per_byte, rel=1e-2) and per_byte == pytest.approx(1.364, abs=1e-3)
+    assert per_byte * records[0].memory_bandwidth_bytes_s / 1.6e12 == pytest.approx(1.5)
+
+
+def test_prefill_and_decode_choose_different_chips_of_mimo():
+    """At 32K prefill is several times cheaper on the 910B and decode on the H20: windows leave reads, few FLOPs."""
+    decode = choice_map("mimo-v2-flash", [B2, H20], [4096, 32_768], [20.0, 50.0])
+    prefill = choice_map("mimo-v2-flash", [B2, H20], [32_768], [5.0], "prefill")
+    assert decode.cheapest.tolist() == [[0, 0], [1, 1]] and (decode.ratio[1] > 1.3).all()
+    assert prefill.cheapest.tolist() == [[0]] and prefill.ratio[0, 0] > 3
+
+
+def test_latents_turn_decode_into_arithmetic():
+    """DeepSeek-V3 is the exception: 128 heads share each latent, so decode too goes by FLOPs, unless users are fast."""
+    found = choice_map("deepseek-v3", [B2, H20], [4096, 32_768], [20.0, 75.0])
+    assert found.cheapest.tolist() == [[0, 1], [0, 1]]
+    node = token_price("deepseek-v3", H20, "decode", 32_768, user_tokens_s=20, basis="roofline")
+    step = node.deployment.decode(node.batch, 32_768)
+    assert step.bound == "compute"
+
+
+def test_a_chip_of_unknown_power_is_asked_for():
+    with pytest.raises(ValueError, match=r"no power of Huawei Ascend 950DT .* give chip_w"):
+        rated_w(catalog.chip("ascend-950dt"))
+    assert rated_w(catalog.chip("ascend-910c")) == pytest.approx(559_000 / 384)  # 1,456 W a package

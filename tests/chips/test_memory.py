@@ -46,6 +46,15 @@ def test_published_deployments(model, weights, gib, chips, holds):
         assert "does not fit" in found.reason and "GB" in found.reason
 
 
+def test_the_catalogs_servers():
+    """The same of the catalog's chips, in the format that they serve in: servers of 910B2, of 910C and of 910B4."""
+    assert fit("deepseek-v4-flash", "ascend-910b", 8, 8192).holds
+    assert fit("deepseek-v4-flash", "ascend-910c", 8, 8192).holds
+    assert not fit("deepseek-v4-flash", "ascend-910b4", 8, 8192).holds
+    assert fit("deepseek-v4-pro", "ascend-910b", 32, 8192, weights="W4A8").holds
+    assert least_chips("deepseek-v4-flash", "ascend-910b4", 8192) is None  # no network beyond a server is known
+
+
 def test_the_guide_leaves_more_room_than_weights_need():
     """V4-Pro W4A8: the guide asks for two A3 at least. The weights alone go on one, with 7 of its 8 parts taken."""
     one = fit("deepseek-v4-pro", server(128), 8, 8192, weights="W4A8", draft="mtp")
@@ -83,7 +92,9 @@ def test_the_split_is_chosen_for_the_most_sequences():
 
 def test_least_chips():
     assert sizes(H800) == (8, 16, 32, 64)
-    assert sizes(server(64, chips=384)) == (384,)
+    assert sizes(server(64, chips=384)) == (8, 16, 32, 64)  # a part of a supernode
+    alone = dataclasses.replace(H800, chips_per_node=4, network_bytes_s=None)
+    assert sizes(alone) == (4,) and sizes(dataclasses.replace(alone, chips_per_node=72)) == (8, 16, 32, 64)
     assert sizes(H800, most=24) == (8, 16)
     small = least_chips("deepseek-v3", H800, 4096)
     assert small.deployment.chips == 16 and not fit("deepseek-v3", H800, 8, 4096).holds
