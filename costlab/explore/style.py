@@ -44,6 +44,12 @@ COLOURS: Mapping[str, str] = {
     # who reads prompts: the workers that decode, or others
     "together": "#1F7A8C",
     "apart": "#D1603D",
+    # what an owned hour of a chip is paid for
+    "capital": "#3C5B77",
+    "interest": "#EA7E26",
+    "energy": "#33B186",
+    "maintenance": "#8A431F",
+    "room": "#6360D1",
     # makers
     "DeepSeek": "#3D5AFE",
     "Xiaomi": "#E4572E",

@@ -182,6 +182,7 @@ FAMILIES = (
     ("draft", "target", "dropped"),
     ("together", "apart", "dropped"),
     ("miss", "output", "link"),
+    ("capital", "interest", "energy", "maintenance", "room"),
     ("DeepSeek", "Xiaomi", "OpenAI", "Anthropic", "Alibaba"),
 )
 # Machado, Oliveira and Fernandes 2009, severity 1.0: what a reader without red or green receptors sees (linear RGB).
