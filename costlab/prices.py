@@ -20,13 +20,27 @@ import numpy as np
 
 from costlab import catalog, checks
 from costlab.arrays import ArrayLike, Floats
-from costlab.catalog import FxRate, Offer, PriceRow, PriceWindow, Scenario, Succession
+from costlab.catalog import (
+    LESSON_DAY,
+    FxRate,
+    Offer,
+    PriceRow,
+    PriceWindow,
+    Scenario,
+    Succession,
+    currencies,
+    exchange_rate,
+    moment,
+    rate_rows,
+)
 from costlab.checks import MAX_COUNT
 
-Publisher = Literal["provider", "article-e"]
+__all__ = [
+    "LESSON_DAY", "Bill", "Publisher", "Workload", "bill", "blended_input", "chip_rent", "currencies", "cut",
+    "exchange_rate", "history", "hit_price", "moment", "price_at", "products", "window_at",
+]  # fmt: skip
 
-#: The course's tables are dated by this day: after the cuts of May 2026, before the rises of August.
-LESSON_DAY = date(2026, 6, 1)
+Publisher = Literal["provider", "article-e"]
 
 
 @dataclass(frozen=True)
@@ -93,34 +107,6 @@ def chip_rent(chip: str) -> Offer:
     if not rents:
         raise ValueError(f"the catalog has no rent of {chip!r}")
     return max(rents, key=lambda offer: (offer.date, -offer.amount))
-
-
-def moment(when: str | date | datetime) -> datetime:
-    """Return a moment in UTC; a day alone means its noon.
-
-    Noon is off-peak in the windows of 2026; in the night discount of 2025 it is the full price, then called "peak".
-
-    Args:
-        when: a date, a datetime, or ISO text such as "2026-06-01" or "2026-09-01T02:00"; without zone it is UTC.
-
-    Raises:
-        ValueError: a text that is no date, quoted.
-    """
-    if isinstance(when, str):
-        try:
-            when = _parsed(when)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"date {when!r} should look like 2026-06-01 or 2026-09-01T02:00") from error
-    if isinstance(when, datetime):
-        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-    return datetime.combine(when, time(12), UTC)
-
-
-def _parsed(text: str) -> date | datetime:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return moment(datetime.fromisoformat(text))
 
 
 def _start(when: date | datetime) -> datetime:
@@ -271,54 +257,6 @@ def _holds(valid_from: date | datetime, valid_to: date | datetime | None, at: da
     return _start(valid_from) <= at and (valid_to is None or at < _start(valid_to))
 
 
-def exchange_rate(base: str, quote: str, when: str | date | datetime = LESSON_DAY, *, claims: bool = False) -> float:
-    """Return units of `quote` for one `base`: the latest catalogued rate on or before the day, else the first after.
-
-    A pair without rates of its own is crossed through a currency that has rates with both.
-
-    Args:
-        base: currency code, e.g. "USD".
-        quote: currency code, e.g. "CNY".
-        when: see `moment`.
-        claims: prefer a rate that only an article uses, where it is the latest.
-
-    Raises:
-        ValueError: a pair that is not catalogued; the message lists those that are.
-    """
-    return _rate(base, quote, moment(when).date(), claims)[0]
-
-
-def currencies() -> tuple[str, ...]:
-    """Return the currencies that have exchange rates, in alphabetical order."""
-    return tuple(sorted({c for r in catalog.tables().fx for c in (r.base, r.quote)}))
-
-
-def _rate(base: str, quote: str, day: date, claims: bool = False) -> tuple[float, tuple[FxRate, ...]]:
-    """Return a rate and the catalog's rows behind it: one, two that were multiplied, or none for the same currency."""
-    if base == quote:
-        return 1.0, ()
-    if direct := _pair_rate(base, quote, day, claims):
-        return direct[0], (direct[1],)
-    for middle in currencies():
-        first, second = _pair_rate(base, middle, day, claims), _pair_rate(middle, quote, day, claims)
-        if first and second:
-            return first[0] * second[0], (first[1], second[1])
-    raise ValueError(f"no exchange rate from {base!r} to {quote!r}; currencies known: {', '.join(currencies())}")
-
-
-def _pair_rate(base: str, quote: str, day: date, claims: bool) -> tuple[float, FxRate] | None:
-    """Return the rate of a pair that the catalog holds in either direction, and its row, or None."""
-    rates = [
-        r for r in catalog.tables().fx if {r.base, r.quote} == {base, quote} and r.claim <= claims and not r.implied
-    ]
-    if not rates:
-        return None
-    before = [r for r in rates if r.date <= day]
-    # of one day's rates an article's comes last, so that `claims` finds it
-    best = max(before, key=lambda r: (r.date, r.claim)) if before else min(rates, key=lambda r: r.date)
-    return best.rate if best.base == base else 1 / best.rate, best
-
-
 def bill(
     product: str,
     workload: Workload,
@@ -344,7 +282,7 @@ def bill(
     """
     at = moment(when)
     row = price_at(product, at, input_tokens=workload.input_tokens, currency=currency, published_by=published_by)
-    fx, rates = _rate(row.currency, currency, at.date())
+    fx, rates = rate_rows(row.currency, currency, at)
     hits = workload.input_tokens * workload.hit_rate
     writes = float(workload.write_tokens)
     misses = max(0.0, workload.input_tokens - hits - writes)

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
+from costlab.catalog.chips import ChipRecord, Confidence, Offer, Supply
 from costlab.catalog.decoding import CatalogError, FrozenDict, Place, TomlFile, decode, read_toml
+from costlab.catalog.exchange import LESSON_DAY, convert, currencies_of, moment
+from costlab.catalog.ownership import COST_UNITS, CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
     Catalog,
-    ChipRecord,
     ClaimedModel,
     ClaimRecord,
     DraftHead,
@@ -28,7 +31,6 @@ from costlab.catalog.records import (
     LayerRun,
     ModelRecord,
     Mtp,
-    Offer,
     PrefetchRule,
     PriceRow,
     PriceWindow,
@@ -41,6 +43,14 @@ from costlab.catalog.records import (
     StorageMedium,
     Succession,
     TraceStatistics,
+)
+from costlab.catalog.routes import (
+    FusedOperator,
+    OnnxOperator,
+    OperatorCatalog,
+    OperatorRoutes,
+    OperatorSource,
+    ShapeRule,
 )
 from costlab.catalog.serving import (
     LayoutRegime,
@@ -60,13 +70,16 @@ from costlab.catalog.step_times import DecodeFit, FittedSteps, PrefillFit
 from costlab.checks import pick
 
 __all__ = [
-    "DTYPE_BYTES", "AcceptanceCurve", "Article", "Catalog", "CatalogError", "ChipRecord", "ClaimRecord",
-    "ClaimedModel", "DecodeFit", "DraftHead", "EntropyFit", "FittedSteps", "FrozenDict", "FxRate", "LayerRun",
-    "LayoutRegime", "MeasuredSpeedup", "ModelRecord", "Mtp", "NodeRate", "Offer", "OutputPrice", "PhaseRates", "Place",
-    "PositionAcceptance", "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow", "Published", "RopeStretch",
-    "Routing", "Running", "Scenario", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain",
-    "ServingObjective", "ServingRow", "ServingTable", "SplitCluster", "StorageMedium", "Succession", "TraceStatistics",
-    "TransferTable", "chip", "decode", "model", "place_of", "tables",
+    "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Article", "Catalog", "CatalogError",
+    "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
+    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "MeasuredSpeedup",
+    "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
+    "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
+    "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",
+    "Scenario", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow",
+    "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply", "TraceStatistics",
+    "TransferTable", "chip", "currencies", "decode", "exchange_rate", "model", "moment", "operators", "place_of",
+    "rate_rows", "tables",
 ]  # fmt: skip
 
 
@@ -98,6 +111,8 @@ def tables(folder: Path = FOLDER) -> Catalog:
     _only(claims, "article", "claim")
     _only(storage, "medium", "prefetch")
     _only(accepted, "curve", "positions", "fit", "speedup")
+    owned = read_toml(folder / "ownership.toml")
+    _only(owned, "cost", "owning", "run")
     return Catalog(
         models=_tables(ModelRecord, read_toml(folder / "models.toml")),
         claimed_models=_tables(ClaimedModel, read_toml(folder / "claimed_models.toml")),
@@ -120,6 +135,30 @@ def tables(folder: Path = FOLDER) -> Catalog:
         speedups=_tables(MeasuredSpeedup, accepted, "speedup"),
         serving=_serving(read_toml(folder / "serving.toml")),
         step_times=_tables(FittedSteps, fitted, "fit"),
+        costs=_tables(CostFigure, owned, "cost"),
+        owning=_tables(PublishedOwning, owned, "owning"),
+        runs=_tables(PublishedRun, owned, "run"),
+    )
+
+
+@functools.cache
+def operators(folder: Path = FOLDER) -> OperatorCatalog:
+    """Read and check what runs PyTorch's and ONNX's operators on Ascend: apart, being long and of use to few.
+
+    Args:
+        folder: holds operators.toml.
+
+    Raises:
+        CatalogError: naming file, line, key and value of the first fault.
+    """
+    source = read_toml(folder / "operators.toml")
+    _only(source, "torch_versions", "source", "aten", "onnx", "fused")
+    return OperatorCatalog(
+        aten=_tables(OperatorRoutes, source, "aten"),
+        onnx=_tables(OnnxOperator, source, "onnx"),
+        fused=_tables(FusedOperator, source, "fused"),
+        sources=_tables(OperatorSource, source, "source"),
+        torch_versions=tuple(source.data.get("torch_versions", ())),
     )
 
 
@@ -161,6 +200,39 @@ def chip(key: str) -> ChipRecord:
         ValueError: an unknown key; the message lists the known ones.
     """
     return pick(tables().chips, key, "chip")
+
+
+def rate_rows(
+    base: str, quote: str, when: str | date | datetime = LESSON_DAY, *, claims: bool = False
+) -> tuple[float, tuple[FxRate, ...]]:
+    """Return `exchange_rate` and the catalog's rows behind it: one, two that were multiplied, or none for one currency.
+
+    Raises:
+        ValueError: a pair that is not catalogued; the message lists the currencies that are.
+    """
+    return convert(tables().fx, base, quote, moment(when).date(), claims)
+
+
+def exchange_rate(base: str, quote: str, when: str | date | datetime = LESSON_DAY, *, claims: bool = False) -> float:
+    """Return units of `quote` for one `base`: the latest catalogued rate on or before the day, else the first after.
+
+    A pair without rates of its own is crossed through a currency that has rates with both.
+
+    Args:
+        base: currency code, e.g. "USD".
+        quote: currency code, e.g. "CNY".
+        when: see `moment`.
+        claims: prefer a rate that only an article uses, where it is the latest.
+
+    Raises:
+        ValueError: a pair that is not catalogued; the message lists the currencies that are.
+    """
+    return rate_rows(base, quote, when, claims=claims)[0]
+
+
+def currencies() -> tuple[str, ...]:
+    """Return the currencies that have exchange rates, in alphabetical order."""
+    return currencies_of(tables().fx)
 
 
 def place_of(key: str, file: str = "models.toml", folder: Path = FOLDER) -> Place:

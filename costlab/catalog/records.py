@@ -13,7 +13,9 @@ from datetime import date, datetime, time
 from typing import Any, Literal
 
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
+from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
+from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.serving import ServingCatalog
 from costlab.catalog.step_times import FittedSteps
 
@@ -197,39 +199,6 @@ class ClaimedModel:
     expert_inner: int | None = None  # width inside an expert; None where not said
     expert_params: str | None = None  # parameters of an expert, as printed; None where not said
     capacity_factor: float | None = None  # slots per expert over the even share; None where not said
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What a chip or a server of chips was rented or sold for; "claim-price" is an article's figure, unverified."""
-
-    kind: Literal["rent", "price", "claim-price"]  # rent, purchase price, or an article's unverified figure
-    amount: float  # in `currency` per `unit`
-    currency: str  # ISO code
-    unit: Literal["chip-hour", "chip", "server"]  # what the amount buys
-    date: date  # day of the offer
-    source: str  # where it stands
-    note: str = ""  # its conditions
-
-
-@dataclass(frozen=True)
-class ChipRecord:
-    """One accelerator: dense FLOP/s by precision, memory, links (one direction, per chip) and power."""
-
-    name: str  # as its maker writes it
-    maker: str  # company
-    date: date  # day the data sheet was read
-    source: str  # where the figures stand
-    memory_bytes: int  # capacity of the chip's memory (HBM)
-    memory_bandwidth_bytes_s: float  # bytes per second from it
-    link_bytes_s: float  # bytes per second to chips of the same node, in one direction
-    network_bytes_s: float  # bytes per second to other nodes, in one direction
-    chips_per_node: int  # chips that share links of `link_bytes_s`
-    power_w: int  # the chip's rated power, in watts
-    flops: Mapping[str, float]  # dense FLOP/s by precision
-    node_power_w: int | None = None  # rated power of a whole node, in watts; None where not known
-    offers: tuple[Offer, ...] = ()  # dated rents and prices
-    note: str = ""  # what a reader should know
 
 
 @dataclass(frozen=True)
@@ -487,3 +456,6 @@ class Catalog:
     speedups: Mapping[str, MeasuredSpeedup]  # what drafting gained, by batch
     serving: ServingCatalog  # published figures of serving
     step_times: Mapping[str, FittedSteps]  # step times that others fitted
+    costs: Mapping[str, CostFigure]  # what owning chips costs beside their price
+    owning: Mapping[str, PublishedOwning]  # what others computed for an hour of a chip
+    runs: Mapping[str, PublishedRun]  # published measurements of models on many chips
