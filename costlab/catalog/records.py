@@ -37,6 +37,7 @@ DTYPE_BYTES: Mapping[str, float] = FrozenDict(
         "pad": 1.0,
         "mxfp4": 0.5 + 1 / 32,
         "fp4": 0.5,
+        "int4": 0.5,
     }
 )
 
