@@ -27,15 +27,20 @@ class OperatorRoutes:
     since: str = "2.1"  # first torch version whose plug-in has the kernel; before, it falls back to the CPU
     until: str = ""  # last such version; "" for the newest
     core: bool = False  # whether it is of PyTorch's core set
+    launches: int = 1  # kernels that one call starts, those of its parts where it is composed; a view starts none
 
     def has_kernel(self, torch_version: str) -> bool:
         """Whether the plug-in has the kernel for a torch version such as "2.13"."""
-        asked = _minor(torch_version)
-        return _minor(self.since) <= asked and (not self.until or asked <= _minor(self.until))
+        return _within(self.since, self.until, torch_version)
 
     def eager_at(self, torch_version: str) -> EagerStatus:
         """Return what becomes of it eagerly for a torch version such as "2.13"."""
         return self.eager if self.eager == "decomposed" or self.has_kernel(torch_version) else "cpu"
+
+
+def _within(since: str, until: str, version: str) -> bool:
+    asked = _minor(version)
+    return _minor(since) <= asked and (not until or asked <= _minor(until))
 
 
 def _minor(version: str) -> tuple[int, ...]:
@@ -81,6 +86,10 @@ class FusedOperator:
     until: str = ""  # last such version; "" for the newest
     pattern: str = ""  # the pattern of operators that it stands for, by our name; "" where we have none
     rules: tuple[ShapeRule, ...] = ()  # what its arguments must be like
+
+    def has_kernel(self, torch_version: str) -> bool:
+        """Whether the plug-in has it for a torch version such as "2.13"."""
+        return _within(self.since, self.until, torch_version)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,36 @@
+"""Porting a captured graph: routes of its operators, rules of fused ones, opsets, launches, memory."""
+
+from costlab.chips.porting.cautions import FAST_PATHS, cautions_of, fast_paths, router_cautions
+from costlab.chips.porting.graph import ELEMENT_BYTES, Graph, GraphNode, TensorSpec
+from costlab.chips.porting.launches import (
+    LaunchCosts,
+    LaunchTime,
+    is_allocation,
+    launch_costs,
+    launch_time,
+    launches_of,
+    layer_launches,
+)
+from costlab.chips.porting.memory import Buffer, MemoryPlan, assign_offsets, lifetimes, plan_memory
+from costlab.chips.porting.opsets import OnnxCoverage, OnnxList, check_opset, last_opset, names_at, onnx_coverage
+from costlab.chips.porting.routes import (
+    OperatorRow,
+    Route,
+    RouteReport,
+    fallback_bytes,
+    nearest_fused,
+    route_changes,
+    route_report,
+    routes_of,
+    written_bytes,
+)
+from costlab.chips.porting.rules import Broken, broken, call_sizes, check_call, graph_rules
+
+__all__ = [
+    "ELEMENT_BYTES", "FAST_PATHS", "Broken", "Buffer", "Graph", "GraphNode", "LaunchCosts", "LaunchTime", "MemoryPlan",
+    "OnnxCoverage", "OnnxList", "OperatorRow", "Route", "RouteReport", "TensorSpec", "assign_offsets", "broken",
+    "call_sizes", "cautions_of", "check_call", "check_opset", "fallback_bytes", "fast_paths", "graph_rules",
+    "is_allocation", "last_opset", "launch_costs", "launch_time", "launches_of", "layer_launches", "lifetimes",
+    "names_at", "nearest_fused", "onnx_coverage", "plan_memory", "route_changes", "route_report", "router_cautions",
+    "routes_of", "written_bytes",
+]  # fmt: skip

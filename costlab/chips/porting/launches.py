@@ -1,0 +1,156 @@
+"""What starting operators one by one costs: a launch each, beside the time that the hardware needs for their work.
+
+In eager mode the host starts each operator by itself. Where a step's arithmetic takes less than that, the launches are
+its time; graph mode records them once and replays them together. Huawei's own model adds a fixed time to every
+operator, by its kind.
+
+>>> from costlab import catalog
+from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
+>>> x, y = TensorSpec("x", (2, 8), "bfloat16"), TensorSpec("y", (2, 8), "bfloat16")
+>>> graph = Graph("toy", (GraphNode("silu", "aten.silu.default", {"self": "x"}, (y,)),), (x,), (), ("y",))
+>>> launch_time(graph, LaunchCosts(matrix_s=5e-6, vector_s=2e-6, collective_s=10e-6))
+toy: 1 launch (0 matrix, 1 vector, 0 collective) takes 0.002 ms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from costlab import catalog
+from costlab.chips.porting.graph import Graph, GraphNode
+
+Kind = Literal["matrix", "vector", "collective"]
+
+#: Parts of operators' names that tell matrix products, and those that tell an exchange between cards.
+_MATRIX = (
+    "mm",
+    "matmul",
+    "linear",
+    "einsum",
+    "convolution",
+    "conv1d",
+    "conv2d",
+    "attention",
+    "mv",
+    "mla_prolog",
+    "ffn",
+)
+_COLLECTIVE = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "distribute_")
+
+
+@dataclass(frozen=True)
+class LaunchCosts:
+    """Seconds that one operator takes whatever its size, by kind."""
+
+    matrix_s: float  # a matrix product or attention
+    vector_s: float  # anything else on one card
+    collective_s: float  # an exchange between cards
+
+    def __post_init__(self) -> None:
+        for kind in get_args(Kind):
+            if not self.of(kind) >= 0:
+                raise ValueError(f"{kind}_s = {self.of(kind)!r} should be seconds of at least 0")
+
+    def of(self, kind: Kind) -> float:
+        """Return the seconds of one kind."""
+        return {"matrix": self.matrix_s, "vector": self.vector_s, "collective": self.collective_s}[kind]
+
+
+@dataclass(frozen=True, repr=False)
+class LaunchTime:
+    """Launches of a graph in eager mode, and what they take."""
+
+    graph: str  # what was counted
+    launches: Mapping[Kind, int]  # launches of each kind
+    costs: LaunchCosts  # what one takes
+
+    @property
+    def count(self) -> int:
+        """Launches of all kinds."""
+        return sum(self.launches.values())
+
+    @property
+    def seconds(self) -> float:
+        """Time of all launches, one after another."""
+        return sum(number * self.costs.of(kind) for kind, number in self.launches.items())
+
+    def share(self, step_s: float) -> float:
+        """Return the launches' share of a step that takes `step_s` on the hardware, launches added to it.
+
+        Raises:
+            ValueError: a step of no time.
+        """
+        if not step_s > 0:
+            raise ValueError(f"step_s = {step_s!r} should be above 0")
+        return self.seconds / (self.seconds + step_s)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.launches.items())
+        word, takes = ("launch", "takes") if self.count == 1 else ("launches", "take")
+        return f"{self.graph}: {self.count:,} {word} ({kinds}) {takes} {self.seconds * 1e3:.3g} ms"
+
+
+def kind_of(node: GraphNode) -> Kind:
+    """Return the kind that an operator is of, by its name."""
+    name = node.op.split(".")[1] if node.op.count(".") > 1 else node.op
+    if any(part in name for part in _COLLECTIVE) or node.op.startswith("_c10d_functional."):
+        return "collective"
+    return "matrix" if any(part in name for part in _MATRIX) else "vector"
+
+
+def is_allocation(node: GraphNode) -> bool:
+    """Whether a call only makes room for a tensor."""
+    return node.op.removeprefix("aten.").startswith(("empty", "new_empty"))
+
+
+def launches_of(node: GraphNode) -> int:
+    """Return how often a call starts something on the card.
+
+    Views, allocations and checks of shapes start nothing; an operator that is composed of others starts each of them,
+    as the catalog counts them.
+    """
+    if node.is_view or is_allocation(node):
+        return 0
+    found = catalog.operators().aten.get(node.op.removeprefix("aten."))
+    return found.launches if found else 1
+
+
+def launch_costs() -> LaunchCosts:
+    """Return what one launch of each kind takes on Ascend, as the catalog has it."""
+    found = {figure.part: figure.value for figure in catalog.tables().costs.values() if figure.what == "launch"}
+    return LaunchCosts(**{f"{kind}_s": found[kind] for kind in get_args(Kind)})
+
+
+def launch_time(graph: Graph, costs: LaunchCosts | None = None) -> LaunchTime:
+    """Return the launches of a graph in eager mode by kind, and their time.
+
+    Args:
+        graph: as captured.
+        costs: of one launch of each kind; None: the catalog's, of Ascend.
+    """
+    found: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
+    for node in graph.nodes:
+        found[kind_of(node)] += launches_of(node)
+    return LaunchTime(graph.name, found, costs or launch_costs())
+
+
+def layer_launches(fewer: LaunchTime, more: LaunchTime, layers: int, more_layers: int, wanted: int) -> LaunchTime:
+    """Return the launches of a model with `wanted` layers from two small ones, that differ in their number of layers.
+
+    Launches depend on the layers' number and kind, not on their width: a straight line through two models goes
+    through all others whose further layers are of the same kind.
+
+    Raises:
+        ValueError: the same number of layers twice, or launches per layer that are no whole number.
+    """
+    if layers == more_layers:
+        raise ValueError(f"two models of {layers} layers say nothing of a layer; take numbers that differ")
+    found: dict[Kind, int] = {}
+    for kind, number in fewer.launches.items():
+        each, rest = divmod(more.launches[kind] - number, more_layers - layers)
+        if rest:
+            raise ValueError(f"{kind} launches {number} and {more.launches[kind]} are not alike in each further layer")
+        found[kind] = number + (wanted - layers) * each
+    return LaunchTime(f"{more.graph} with {wanted} layers", found, more.costs)
