@@ -1,0 +1,4 @@
+"""Models as graphs of operators: captured, exported, and their experts spread over cards.
+
+Chapter: chips
+"""
