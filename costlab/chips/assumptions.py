@@ -1,5 +1,6 @@
 """A number that an answer rests on: its value, the bounds between which it lies, its source and its day.
 
+>>> from datetime import date
 >>> from costlab.chips.assumptions import Assumption
 >>> tariff = Assumption(0.09, "USD/kWh", "US industrial price", date(2026, 1, 1), low=0.083, high=0.093, currency="USD")
 >>> tariff.bounds
@@ -11,18 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date as Day
 from typing import Protocol
 
 import numpy as np
 
 from costlab.arrays import ArrayLike, Floats
+from costlab.catalog import exchange_rate
 from costlab.checks import unknown
-from costlab.prices import exchange_rate
 from costlab.text import digits_text
-
-#: In the records a field is called `date`, so its type needs another name.
-Day = date
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def _range_text(found: Assumption) -> str:
 
 
 #: Numbers or arrays by the names of inputs, which take the place of their values.
-Values = Mapping[str, ArrayLike]
+Instead = Mapping[str, ArrayLike]
 
 
 class Inputs(Protocol):
@@ -126,7 +124,7 @@ class Inputs(Protocol):
         """Every figure by name."""
 
 
-def values_of(found: Inputs, values: Values | None = None) -> dict[str, Floats]:
+def values_of(found: Inputs, values: Instead | None = None) -> dict[str, Floats]:
     """Return the values of all inputs by name, with numbers or arrays in the place of some.
 
     Raises:

@@ -28,18 +28,18 @@ import numpy as np
 
 from costlab import checks
 from costlab.arrays import ArrayLike, Floats
-from costlab.chips.assumptions import Assumption, Values, check_above, check_price, check_rates, in_currency, values_of
+from costlab.chips.assumptions import Assumption, Instead, check_above, check_price, check_rates, in_currency, values_of
 from costlab.chips.loads import LoadCurve, load_curve
 
-Method = Literal["straight-line", "annuity", "exponential"]
-METHODS: tuple[Method, ...] = ("straight-line", "annuity", "exponential")
+Charging = Literal["straight-line", "annuity", "exponential"]
+CHARGINGS: tuple[Charging, ...] = ("straight-line", "annuity", "exponential")
 
 HOURS_PER_YEAR = 8760
 MONTHS_PER_YEAR = 12
 
 
 def charge(
-    paid: ArrayLike, residual: ArrayLike, life: ArrayLike, interest: ArrayLike, method: Method
+    paid: ArrayLike, residual: ArrayLike, life: ArrayLike, interest: ArrayLike, method: Charging
 ) -> tuple[Floats, Floats]:
     """Return what capital costs a year: (its loss of value, interest), as the mean over the life.
 
@@ -55,7 +55,7 @@ def charge(
     """
     paid, residual, life, interest = (np.asarray(each, dtype=float) for each in (paid, residual, life, interest))
     loss = (paid - residual) / life
-    if checks.one_of(METHODS, method, "method") == "annuity":
+    if checks.one_of(CHARGINGS, method, "method") == "annuity":
         kept = np.exp(-life * np.log1p(interest))  # today's value of an amount at the end of the life
         rate = np.where(interest > 0, interest, 1.0)
         factor = np.where(interest > 0, rate / -np.expm1(-life * np.log1p(rate)), 1 / life)
@@ -63,7 +63,7 @@ def charge(
     return loss, interest * _mean_capital(paid, residual, method)
 
 
-def _mean_capital(paid: Floats, residual: Floats, method: Method) -> Floats:
+def _mean_capital(paid: Floats, residual: Floats, method: Charging) -> Floats:
     """The mean over the life of what is tied up."""
     if method == "straight-line":
         return (paid + residual) / 2
@@ -145,7 +145,7 @@ class Ownership:
     host: Assumption  # rest of the server, as a share of the price; 0 where the price is a server's
     network: Assumption  # switches and cables, as a share of the server
     decline: Assumption | None = None  # share of its value that it loses each year; None: `residual` says what is left
-    method: Method = "annuity"  # what interest is charged on
+    method: Charging = "annuity"  # what interest is charged on
     vat_recoverable: bool = True  # whether the buyer gets the tax back
     rates: tuple[Assumption, ...] = ()  # exchange rates into `currency`, each with its day; `currency` is what they buy
     curve: LoadCurve | None = None  # hours behind the utilisation; None: it is all that is known
@@ -156,7 +156,7 @@ class Ownership:
 
     def __post_init__(self) -> None:
         checks.count(self.chips, "chips")
-        checks.one_of(METHODS, self.method, "method")
+        checks.one_of(CHARGINGS, self.method, "method")
         for name, (least, most) in LIMITS.items():
             check_above(getattr(self, name), name, least, most)
         check_above(self.utilisation, "utilisation", 0.0, 1.0, exact=False)
@@ -183,7 +183,7 @@ class Ownership:
         """The hours behind the utilisation; all or nothing where only their mean is known."""
         return self.curve or load_curve(self.utilisation.value)
 
-    def parts(self, values: Values | None = None) -> dict[str, Floats]:
+    def parts(self, values: Instead | None = None) -> dict[str, Floats]:
         """Return the parts of an owned chip-hour by name.
 
         Args:
@@ -204,11 +204,11 @@ class Ownership:
             "room": in_currency(self, "room", at) * at["rated_w"] / 1000 * MONTHS_PER_YEAR / chip_hours,
         }
 
-    def owned_hour(self, values: Values | None = None) -> Floats:
+    def owned_hour(self, values: Instead | None = None) -> Floats:
         """Return the cost of an owned chip-hour, for numbers or arrays in the place of inputs."""
         return np.asarray(sum(self.parts(values).values()))
 
-    def used_hour(self, values: Values | None = None) -> Floats:
+    def used_hour(self, values: Instead | None = None) -> Floats:
         """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs."""
         return np.asarray(self.owned_hour(values) / values_of(self, values)["utilisation"])
 

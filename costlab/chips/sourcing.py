@@ -1,21 +1,35 @@
 """Purchases and rents of the catalog's chips: which published figure stands for each input, and in which range.
 
 Of the offers for a chip those of one kind of thing are taken: servers, else racks, else boards of eight, else chips.
-The latest that is not after the day is the value, all that were made by then are the range. Of the figures of an input
-the ones that are most particular are taken: for that chip, else that maker, else that place, else anywhere; the latest
-is the value, all of them are the range. What the catalog does not hold must be given.
+How a value and a range come of several sources is told by `figures`. What the catalog does not hold must be given, and
+so must the utilisation.
 
 Chapter: chips
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
+from costlab import catalog
+from costlab.catalog import ChipRecord, Offer
+from costlab.catalog.chips import OfferKind, OfferUnit
 from costlab.chips.assumptions import Assumption, assumption
+from costlab.chips.figures import (
+    cost_figure,
+    exchange,
+    idle_power,
+    machine_power,
+    offered,
+    offers_on,
+    residual_after,
+    server_over_chips,
+)
 from costlab.chips.loads import LoadCurve, load_curve
-from costlab.chips.owning import Method, Ownership
+from costlab.chips.owning import Charging, Ownership
 from costlab.chips.renting import Paid, Rental
 
 #: A utilisation as a reader may give it.
@@ -45,7 +59,7 @@ def purchase(
     host: Figure = 0.0,
     network: Figure = 0.0,
     decline: Figure | None = None,
-    method: Method = "annuity",
+    method: Charging = "annuity",
     vat_recoverable: bool = True,
     rates: Sequence[Assumption] = (),
 ) -> Ownership:
@@ -100,26 +114,173 @@ def utilisation_of(given: Use) -> tuple[Assumption, LoadCurve | None]:
     return Assumption(curve.mean, "share of hours", source, key="utilisation"), None if simple else curve
 
 
-def ownership(chip: str, place: str, day: date, currency: str, **instead: Figure | Use | bool | str) -> Ownership:
+def ownership(
+    chip: str,
+    place: str,
+    day: date,
+    currency: str,
+    *,
+    utilisation: Use,
+    name: str = "",
+    unit: OfferUnit | None = None,
+    kinds: Sequence[OfferKind] = ("price", "tender"),
+    method: Charging = "annuity",
+    vat_recoverable: bool = True,
+    chips: int | None = None,
+    **instead: Figure | None,
+) -> Ownership:
     """Return what owning a chip of the catalog rests on.
 
     Args:
         chip: key in the catalog, e.g. "h100-sxm".
-        place: country as the catalog writes it, e.g. "US", "China".
+        place: country as the catalog writes it.
         day: of the purchase; figures and exchange rates are those that hold on it.
         currency: ISO code of the answer.
-        instead: what to take in the place of the catalog's figures, as `purchase` takes it; `chips` too.
+        utilisation: used hours by owned hours, as `purchase` takes it; no figure stands for one's own.
+        name: of the candidate; else the chip's and the place.
+        unit: what is bought, "server" for instance; else the first of server, rack, board and chip with an offer.
+        kinds: of offers that count; ("used",) prices a second-hand machine.
+        method: what interest is charged on.
+        vat_recoverable: whether the buyer gets the tax back.
+        chips: that one machine holds; else as the latest offer says, or as the chip's node has.
+        instead: what to take in the place of the catalog's figures, by the names of `Ownership`'s fields.
 
     Raises:
         ValueError: a chip that is not known; an input that neither the catalog holds nor `instead` gives.
     """
-    raise NotImplementedError
+    record, key = catalog.chip(chip), chip.lower()
+    offers = _bought(record, unit, kinds, day) if "price" not in instead else []
+    bought = offers[0].unit if offers else "server"
+    held = chips or next((each.chips for each in reversed(offers) if each.chips), None) or record.chips_per_node
+    found: dict[str, Any] = _figures(record, key, place, day, held, instead.get("life"))
+    if offers:
+        found["price"] = offered(offers, day, f"{held} chips", held, f"price of {key}")
+        found["vat"] = _tax(max(offers, key=lambda each: each.date))
+    found |= _around(bought)
+    found |= instead
+    if missing := sorted({name for name in (*NEEDED, "price") if found.get(name) is None}):
+        raise ValueError(f"the catalog has no {' and no '.join(missing)} for {record.name} in {place}: give {missing}")
+    price = found.pop("price")
+    own = purchase(
+        name or f"{record.name} in {place}",
+        currency,
+        price,
+        chips=held,
+        utilisation=utilisation,
+        method=method,
+        vat_recoverable=vat_recoverable,
+        rates=_rates([price, *found.values()], currency, day),
+        **found,
+    )
+    return replace(own, chip=key, place=place, day=day, notes=_notes(record, place, day, offers))
 
 
-def rental(chip: str, place: str, day: date, currency: str, paid: Paid = "used", **instead: Figure | Use) -> Rental:
-    """Return what renting a chip of the catalog rests on: its latest rent on the day, and the range of all since.
+#: Inputs without which no cost is computed, rather than with a 0 in their place.
+NEEDED = ("life", "interest", "pue", "tariff", "maintenance", "room", "host", "network")
+
+
+def _bought(record: ChipRecord, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date) -> list[Offer]:
+    """Return the offers that count, of one unit, in the order of their days; none where nothing is offered."""
+    asked = [each for each in record.offers if each.kind in kinds and each.per_chip is not None]
+    for wanted in [unit] if unit else UNITS:
+        if found := offers_on((each for each in asked if each.unit == wanted), day):
+            return sorted(found, key=lambda each: each.date)
+    return []
+
+
+#: What is bought, the most complete first.
+UNITS: tuple[OfferUnit, ...] = ("server", "supernode", "module", "chip")
+
+
+def _figures(
+    record: ChipRecord, key: str, place: str, day: date, chips: int, life: Figure | None
+) -> dict[str, Assumption | None]:
+    """Return the catalog's figures by the names of `Ownership`'s fields; a life that was given decides the residual."""
+    found = {what: cost_figure(WORDS.get(what, what), record, key, place, day) for what in LOOKED_UP}
+    years = found["life"] if life is None else assumption(life, "years")
+    rated, idle = machine_power(record), idle_power(record)
+    drawn = cost_figure("load", record, key, place, day) or Assumption(1.0, "share", "no share of it is catalogued")
+    load = drawn.times(rated.value * chips, "W", f"of the rated {rated.value:.0f} W a chip")
+    return {
+        **found,
+        "residual": residual_after(years, key, day),
+        "rated_w": rated.times(chips, "W"),
+        "load_w": load,
+        "idle_w": idle.times(chips, "W"),
+    }
+
+
+#: Inputs that are one figure of the catalog, and its name there where that is another.
+LOOKED_UP = ("life", "interest", "pue", "tariff", "maintenance", "room", "network")
+WORDS = {"room": "colocation"}
+
+
+def _around(unit: OfferUnit) -> dict[str, Assumption]:
+    """Return what comes around the chips that are bought: the rest of the server, and the network of a rack within."""
+    whole = Assumption(0.0, "share", f"the price is that of a {unit}")
+    if unit == "server":
+        return {"host": whole}
+    if unit == "supernode":
+        return {"host": whole, "network": whole}
+    share = server_over_chips()
+    return {} if share is None else {"host": share}
+
+
+def _tax(offer: Offer) -> Assumption:
+    """Return the rate of the tax that an offer contains; 0 where it names none."""
+    said = offer.source if offer.vat is not None else f"no tax is named: {offer.source}"
+    return Assumption(offer.vat or 0.0, "share", said, offer.date)
+
+
+def _rates(given: Iterable[object], currency: str, day: date) -> tuple[Assumption, ...]:
+    """Return the day's rate of each currency that some amount is in."""
+    others = {each.currency for each in given if isinstance(each, Assumption)} - {"", currency}
+    return tuple(exchange(other, currency, day) for other in sorted(others))
+
+
+def _notes(record: ChipRecord, place: str, day: date, offers: Sequence[Offer]) -> tuple[str, ...]:
+    supply = record.buyable(place, day)
+    sale = (
+        f"The catalog does not say whether {record.name} can be bought in {place}." if supply is None else supply.says
+    )
+    later = any(each.date > day for each in offers)
+    return (sale, "No offer is as old as the day: later ones stand for it.") if later else (sale,)
+
+
+def rental(
+    chip: str, place: str, day: date, currency: str, *, utilisation: Use = 1.0, paid: Paid = "used", name: str = "",
+    rent: Figure | None = None,
+) -> Rental:  # fmt: skip
+    """Return what renting a chip of the catalog rests on: the median of the rents asked in the year up to the day.
+
+    Args:
+        chip: key in the catalog.
+        place: country, for the name; offers do not say theirs.
+        day: of the contract.
+        currency: ISO code of the answer.
+        utilisation: used hours by all hours; of account where all are paid.
+        paid: which hours are paid.
+        name: of the candidate; else the chip's and the place.
+        rent: what to take in the place of the catalog's offers, per chip-hour.
 
     Raises:
         ValueError: a chip that is not known, or for which no rent is catalogued.
     """
-    raise NotImplementedError
+    record, key = catalog.chip(chip), chip.lower()
+    if rent is None:
+        offers = offers_on((each for each in record.offers if each.kind == "rent"), day)
+        if not offers:
+            raise ValueError(f"no rent of {record.name} is catalogued: give rent=")
+        rent = offered(offers, day, "chip-hour", 1, f"rent of {key}")
+    taken = assumption(rent, f"{currency} per chip-hour", currency=currency)
+    return Rental(
+        name or f"{record.name} rented",
+        currency,
+        taken,
+        utilisation_of(utilisation)[0],
+        paid,
+        _rates([taken], currency, day),
+        key,
+        place,
+        day,
+    )

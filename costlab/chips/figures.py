@@ -1,0 +1,206 @@
+"""The catalog's figures as assumptions: one value and a range out of what several sources say.
+
+- Offers: those made in the year up to the day, else those before it, else those after it. Their median is the value,
+  the least and the most of them the range.
+- Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. The
+  latest is the value, all of them are the range.
+- Exchange rates: the latest on the day, within the range of the year before it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+
+from costlab import catalog
+from costlab.catalog import ChipRecord, CostFigure, Offer
+from costlab.chips.assumptions import Assumption
+
+YEAR = timedelta(days=365)
+
+
+def exchange(base: str, quote: str, day: date) -> Assumption:
+    """Return the units of `quote` for one `base` on a day, within their range over the year before.
+
+    Raises:
+        ValueError: a pair that is not catalogued.
+    """
+    rate, rows = catalog.rate_rows(base, quote, day)
+    year = [catalog.exchange_rate(base, quote, row.date) for row in catalog.tables().fx if _counts(row, rows, day)]
+    return Assumption(
+        rate,
+        f"{quote} for one {base}",
+        "; ".join(row.source for row in rows),
+        min(row.date for row in rows),
+        min([rate, *year]),
+        max([rate, *year]),
+        base,
+        f"{base} to {quote}",
+    )
+
+
+def _counts(row: catalog.FxRate, rows: Sequence[catalog.FxRate], day: date) -> bool:
+    """Whether a rate is of the market, of one of the pairs that are used, and of the year up to a day."""
+    pairs = [{each.base, each.quote} for each in rows]
+    return not row.claim and not row.implied and {row.base, row.quote} in pairs and day - YEAR < row.date <= day
+
+
+def cost_figure(what: str, chip: ChipRecord, key: str, place: str, day: date) -> Assumption | None:
+    """Return what the catalog says of an input of a chip's cost, in a place and on a day; None where it says nothing.
+
+    Figures later than the day count only where there is none before it. Where the place has no figure and others have,
+    theirs stand for it; the source then says so.
+
+    Args:
+        what: the kind of figure, see `catalog.ownership.COST_UNITS`.
+        chip: the data sheet.
+        key: of the chip.
+        place: country.
+        day: that it should hold on.
+    """
+    every = [each for each in catalog.tables().costs.values() if each.what == what and _of(each, chip, key)]
+    here = [each for each in every if each.place is None or each.place.lower() == place.lower()]
+    rows = _most_particular(_up_to(here or every, day))
+    if not rows:
+        return None
+    latest = max(rows, key=lambda each: each.date)
+    source = "; ".join(dict.fromkeys(each.source for each in [latest, *rows]))
+    return Assumption(
+        latest.value,
+        f"{latest.currency} {latest.unit}" if latest.currency else latest.unit,
+        source if here else f"{source}; no figure of {place} is catalogued, this one stands for it",
+        latest.date,
+        min(each.value if each.low is None else each.low for each in rows),
+        max(each.value if each.high is None else each.high for each in rows),
+        latest.currency or "",
+        ", ".join(filter(None, (what, latest.place, latest.maker, latest.chip))),
+    )
+
+
+def _of(figure: CostFigure, chip: ChipRecord, key: str) -> bool:
+    """Whether a figure holds for a chip."""
+    return figure.maker in (None, chip.maker) and figure.chip in (None, key)
+
+
+def _up_to(rows: Sequence[CostFigure], day: date) -> Sequence[CostFigure]:
+    return [each for each in rows if each.date <= day] or rows
+
+
+def _most_particular(rows: Iterable[CostFigure]) -> list[CostFigure]:
+    """Return the figures for the chip, else the maker, else the place, else anywhere."""
+    by_rank: dict[tuple[bool, bool, bool], list[CostFigure]] = {}
+    for each in rows:
+        rank = (each.chip is not None, each.maker is not None, each.place is not None)
+        by_rank.setdefault(rank, []).append(each)
+    return by_rank[max(by_rank)] if by_rank else []
+
+
+def offers_on(offers: Iterable[Offer], day: date) -> list[Offer]:
+    """Return the offers of the year up to a day, else those before it, else all."""
+    every = list(offers)
+    before = [each for each in every if each.date <= day]
+    return [each for each in before if each.date > day - YEAR] or before or every
+
+
+def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str) -> Assumption:
+    """Return what one unit of several offers costs: their median, within all of them.
+
+    Offers in other currencies than the latest are converted at the day's rate; all are brought to the latest's tax.
+
+    Args:
+        offers: one or more, of units that say how many chips they hold.
+        day: of the conversion.
+        unit: the word for what is paid for.
+        chips: that the unit holds.
+        key: of the figure.
+    """
+    last = max(offers, key=lambda each: each.date)
+    found = [_amounts(each, last, day, chips) for each in offers]
+    low, middle, high = zip(*found, strict=True)
+    days = sorted(each.date for each in offers)
+    said = "; ".join(dict.fromkeys(each.source for each in offers))
+    span = f"median of {len(days)} offers from {days[0]} to {days[-1]}: {said}" if len(days) > 1 else said
+    value = statistics.median(middle)
+    return Assumption(value, f"{last.currency} per {unit}", span, last.date, min(low), max(high), last.currency, key)
+
+
+def _amounts(offer: Offer, like: Offer, day: date, chips: int) -> tuple[float, float, float]:
+    """Low, amount and high of an offer for so many chips, in the currency and with the tax of another one."""
+    held = 1 if offer.unit in ("chip", "chip-hour") else offer.chips or 1
+    taxed = (1 + (like.vat or 0.0)) / (1 + (offer.vat or 0.0))
+    factor = catalog.exchange_rate(offer.currency, like.currency, day) * taxed * chips / held
+    low, high = offer.low or offer.amount, offer.high or offer.amount
+    return low * factor, offer.amount * factor, high * factor
+
+
+def residual_after(life: Assumption | None, key: str, day: date) -> Assumption:
+    """Return the share of the price that is left after a life: 0, as books write it off, or up to what dealers pay.
+
+    Between the years of the dealers' curve the share is interpolated; after its last year that one stays the bound.
+    """
+    nothing = Assumption(0.0, "share", "written off to nothing, as the owners' books have it", day, key="residual")
+    rows = [
+        each for each in catalog.tables().costs.values() if each.what == "residual" and each.after_years is not None
+    ]
+    rows = sorted((each for each in rows if each.chip in (None, key)), key=lambda each: each.after_years or 0.0)
+    if not rows or life is None:
+        return nothing
+    years, shares = zip(*((each.after_years or 0.0, each.value) for each in rows), strict=True)
+    most = float(np.interp(life.value, years, shares))
+    source = f"{nothing.source}, or up to what dealers pay after {life.value:g} years: {rows[-1].source}"
+    return replace(nothing, high=most, source=source)
+
+
+def server_over_chips() -> Assumption | None:
+    """Return what a server adds to the price of its chips, over all chips of which both prices are catalogued.
+
+    None where there is no such chip. Both are compared without tax, at the exchange rate of the server's day.
+    """
+    found = [share for chip in catalog.tables().chips.values() for share in _hosts(chip)]
+    if not found:
+        return None
+    text = f"servers by their chips, {len(found)} pairs of catalogued prices"
+    return Assumption(statistics.median(found), "share", text, None, min(found), max(found), key="host")
+
+
+def _hosts(chip: ChipRecord) -> list[float]:
+    """The shares that servers add to chips of the nearest day, where the server is the dearer."""
+    asked = [each for each in chip.offers if each.kind == "price"]
+    singles = [each for each in asked if each.unit == "chip"]
+    shares = []
+    for server in (each for each in asked if each.unit == "server" and each.chips):
+        for single in sorted(singles, key=lambda each: abs(each.date - server.date))[:1]:
+            rate = catalog.exchange_rate(single.currency, server.currency, server.date)
+            shares.append(server.net_amount / (single.net_amount * rate * (server.chips or 1)) - 1)
+    return [share for share in shares if share > 0]
+
+
+def machine_power(chip: ChipRecord) -> Assumption:
+    """Return the rated watts of a machine for each of its chips, with its share of host and fans.
+
+    Where the chip's machine is not known, the chip's own power stands for it, as machines of other chips exceed theirs.
+    """
+    if chip.node_power_w:
+        return Assumption(chip.node_power_w / chip.chips_per_node, "W a chip", chip.source, chip.date)
+    others = [each for each in catalog.tables().chips.values() if each.node_power_w]
+    ratios = [(each.node_power_w or 0) / each.chips_per_node / each.power_w for each in others]
+    source = f"{chip.source}; machine by the ratio of machine to chips, {len(ratios)} catalogued machines"
+    known = Assumption(statistics.median(ratios), "W a chip", source, chip.date, min(ratios), max(ratios))
+    return replace(known.times(chip.power_w, "W a chip"), key="machine power")
+
+
+def idle_power(chip: ChipRecord) -> Assumption:
+    """Return the watts of a chip without work; where not known, as the share of its rated power that others draw."""
+    if chip.idle_power_w is not None:
+        return Assumption(chip.idle_power_w, "W a chip", chip.source, chip.date)
+    others = [each for each in catalog.tables().chips.values() if each.idle_power_w is not None]
+    if not others:
+        return Assumption(0.0, "W a chip", "no chip's idle power is catalogued")
+    shares = [(each.idle_power_w or 0) / each.power_w for each in others]
+    source = f"not published; the share of rated power that {len(shares)} catalogued chips draw"
+    known = Assumption(statistics.median(shares), "W a chip", source, None, min(shares), max(shares))
+    return replace(known.times(chip.power_w, "W a chip"), key="idle power")
