@@ -209,7 +209,9 @@ def _of_nodes() -> Iterator[EfficiencyPoint]:
             step = roofline.ideal_step(rate)
             ideal = step.seconds if rate.phase == "decode" else step.compute_s
             took = step.tokens / (rate.tokens_s * rate.nodes)
-            yield EfficiencyPoint(key, rate.model, rate.chip, rate.phase, took, ideal, rate.source, rate.date, rate.note)
+            yield EfficiencyPoint(
+                key, rate.model, rate.chip, rate.phase, took, ideal, rate.source, rate.date, rate.note
+            )
 
 
 def _names_step(rate: NodeRate) -> bool:

@@ -156,8 +156,8 @@ class _Counts:
     """FLOPs and bytes of models at contexts, counted once for all deployments of a model."""
 
     def __init__(self) -> None:
-        self.flops: dict[tuple[int, int, int], Mapping[str, Floats]] = {}
-        self.bytes: dict[tuple[int, int, int, int], Floats] = {}
+        self.flops: dict[tuple[int, int, bytes], Mapping[str, Floats]] = {}
+        self.bytes: dict[tuple[int, int, bytes, int], Floats] = {}
 
     def verify(self, node: Deployment, tokens: Floats, length: int) -> list[Floats]:
         """The pass of the model over the last known token and the drafted ones."""
@@ -173,7 +173,7 @@ class _Counts:
 
     def _pass(self, node: Deployment, tokens: Floats, rows: int, logits: int | None) -> list[Floats]:
         model, split = node.model, node.tensor_parallel
-        key = (id(model), rows, int(tokens[0]))
+        key = (id(model), rows, tokens.tobytes())
         if key not in self.flops:
             self.flops[key] = model.decode_flops(tokens, rows, logits).by_component
         if (*key, split) not in self.bytes:
@@ -184,7 +184,7 @@ class _Counts:
     def reading(self, node: Deployment, tokens: Floats) -> list[Floats]:
         """The pass over a whole prompt."""
         model, split = node.model, node.tensor_parallel
-        key = (id(model), 0, 0)
+        key = (id(model), 0, b"")
         if key not in self.flops:
             self.flops[key] = model.prefill_flops(tokens).by_component
         if (*key, split) not in self.bytes:
@@ -192,9 +192,7 @@ class _Counts:
         return _parts(node, self.flops[key], self.bytes[*key, split], np.zeros_like(tokens), tokens)
 
 
-def _parts(
-    node: Deployment, flops: Mapping[str, Floats], moved: Floats, sent_s: Floats, rows: Floats
-) -> list[Floats]:
+def _parts(node: Deployment, flops: Mapping[str, Floats], moved: Floats, sent_s: Floats, rows: Floats) -> list[Floats]:
     """The parts of a pass in the order of `PassGrid`, each (context,)."""
     own_s = sum(n * node.flop_s[name] for name, n in flops.items() if name != "experts")
     visits_s = flops.get("experts", 0.0) * node.flop_s.get("experts", 0.0) / node.balance
