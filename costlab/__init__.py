@@ -3,14 +3,14 @@
 A token's price is a second of hardware divided by the tokens it yields. The rooms of this package each
 answer one part of that sentence; a room imports only from rooms below it::
 
-    cli  explore                                   ask from the shell (a file a subject), turn a slider
-    claims                                         what the articles say, settled (a file a lever)
-    prices  serving                                money; requests, queues and pools, simulated and planned
+    cli  explore                                        ask from the shell (a file a subject), turn a slider
+    claims                                              what the articles say, settled (a file a lever)
+    prices  serving                                     money; requests, queues and pools, simulated and planned
     moe  attention  hybrid  cache  speculative  chips   the levers; none imports another
-    nn                                             the same parts as running torch modules, by the same names
-    roofline  traces  sweep                        seconds of a chip; what traffic looks like; many runs at once
-    arch                                           a model's layers: parameters, bytes, FLOPs
-    catalog  checks  text  arrays                  sourced facts; one way to refuse, one way to print, types
+    nn                                                  the same parts as running torch modules, by the same names
+    roofline  traces  sweep                             seconds of a chip; what traffic looks like; many runs at once
+    arch                                                a model's layers: parameters, bytes, FLOPs
+    catalog  checks  text  arrays                       sourced facts; one way to refuse, one way to print, types
 """
 
 from importlib.metadata import PackageNotFoundError, version

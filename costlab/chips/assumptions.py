@@ -110,7 +110,7 @@ def _range_text(found: Assumption) -> str:
 
 
 #: Numbers or arrays by the names of inputs, which take the place of their values.
-Instead = Mapping[str, ArrayLike]
+Overrides = Mapping[str, ArrayLike]
 
 
 class Inputs(Protocol):
@@ -124,7 +124,7 @@ class Inputs(Protocol):
         """Every figure by name."""
 
 
-def values_of(found: Inputs, values: Instead | None = None) -> dict[str, Floats]:
+def values_of(found: Inputs, values: Overrides | None = None) -> dict[str, Floats]:
     """Return the values of all inputs by name, with numbers or arrays in the place of some.
 
     Raises:

@@ -23,7 +23,7 @@ from costlab.chips.assumptions import Assumption
 YEAR = timedelta(days=365)
 
 
-def exchange(base: str, quote: str, day: date) -> Assumption:
+def day_rate(base: str, quote: str, day: date) -> Assumption:
     """Return the units of `quote` for one `base` on a day, within their range over the year before.
 
     Raises:

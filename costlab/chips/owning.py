@@ -28,7 +28,15 @@ import numpy as np
 
 from costlab import checks
 from costlab.arrays import ArrayLike, Floats
-from costlab.chips.assumptions import Assumption, Instead, check_above, check_price, check_rates, in_currency, values_of
+from costlab.chips.assumptions import (
+    Assumption,
+    Overrides,
+    check_above,
+    check_price,
+    check_rates,
+    in_currency,
+    values_of,
+)
 from costlab.chips.loads import LoadCurve, load_curve
 
 Charging = Literal["straight-line", "annuity", "exponential"]
@@ -67,7 +75,7 @@ def _mean_capital(paid: Floats, residual: Floats, method: Charging) -> Floats:
     """The mean over the life of what is tied up."""
     if method == "straight-line":
         return (paid + residual) / 2
-    if np.any(residual <= 0):
+    if np.any(residual * paid <= 0):
         raise ValueError("residual = 0: a value that loses the same share each year never comes down to it")
     fall = np.log(paid / residual)
     return np.where(fall > 1e-9, (paid - residual) / np.where(fall > 1e-9, fall, 1.0), paid)
@@ -183,7 +191,7 @@ class Ownership:
         """The hours behind the utilisation; all or nothing where only their mean is known."""
         return self.curve or load_curve(self.utilisation.value)
 
-    def parts(self, values: Instead | None = None) -> dict[str, Floats]:
+    def parts(self, values: Overrides | None = None) -> dict[str, Floats]:
         """Return the parts of an owned chip-hour by name.
 
         Args:
@@ -204,11 +212,11 @@ class Ownership:
             "room": in_currency(self, "room", at) * at["rated_w"] / 1000 * MONTHS_PER_YEAR / chip_hours,
         }
 
-    def owned_hour(self, values: Instead | None = None) -> Floats:
+    def owned_hour(self, values: Overrides | None = None) -> Floats:
         """Return the cost of an owned chip-hour, for numbers or arrays in the place of inputs."""
         return np.asarray(sum(self.parts(values).values()))
 
-    def used_hour(self, values: Instead | None = None) -> Floats:
+    def used_hour(self, values: Overrides | None = None) -> Floats:
         """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs."""
         return np.asarray(self.owned_hour(values) / values_of(self, values)["utilisation"])
 

@@ -18,7 +18,7 @@ import numpy as np
 from costlab import checks
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import FrozenDict
-from costlab.chips.assumptions import Assumption, Instead, check_above
+from costlab.chips.assumptions import Assumption, Overrides, check_above
 from costlab.chips.owning import Ownership
 
 #: Name of the yield among a contender's inputs.
@@ -39,7 +39,7 @@ class Priced(Protocol):
     def inputs(self) -> dict[str, Assumption]:
         """Every figure that the price rests on, by name."""
 
-    def used_hour(self, values: Instead | None = None) -> Floats:
+    def used_hour(self, values: Overrides | None = None) -> Floats:
         """Return the price of a used chip-hour."""
 
 
@@ -62,7 +62,7 @@ class Contender:
         """Every figure that the cost of a unit of work rests on, by name."""
         return {**self.priced.inputs(), OUTPUT: self.output}
 
-    def cost(self, values: Instead | None = None) -> Floats:
+    def cost(self, values: Overrides | None = None) -> Floats:
         """Return the cost of a unit of work, for numbers or arrays in the place of inputs.
 
         Raises:

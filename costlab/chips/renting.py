@@ -17,7 +17,15 @@ import numpy as np
 
 from costlab import checks
 from costlab.arrays import Floats
-from costlab.chips.assumptions import Assumption, Instead, check_above, check_price, check_rates, in_currency, values_of
+from costlab.chips.assumptions import (
+    Assumption,
+    Overrides,
+    check_above,
+    check_price,
+    check_rates,
+    in_currency,
+    values_of,
+)
 from costlab.chips.loads import LoadCurve
 from costlab.chips.owning import HOURS_PER_YEAR, Ownership
 
@@ -50,7 +58,7 @@ class Rental:
         found = {"rent": self.rent} | ({"utilisation": self.utilisation} if self.paid == "always" else {})
         return found | {f"{rate.currency} to {self.currency}": rate for rate in self.rates}
 
-    def used_hour(self, values: Instead | None = None) -> Floats:
+    def used_hour(self, values: Overrides | None = None) -> Floats:
         """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs."""
         at = values_of(self, values)
         rent = in_currency(self, "rent", at)

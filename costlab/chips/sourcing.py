@@ -20,7 +20,7 @@ from costlab.catalog.chips import OfferKind, OfferUnit
 from costlab.chips.assumptions import Assumption, assumption
 from costlab.chips.figures import (
     cost_figure,
-    exchange,
+    day_rate,
     idle_power,
     machine_power,
     offered,
@@ -235,7 +235,7 @@ def _tax(offer: Offer) -> Assumption:
 def _rates(given: Iterable[object], currency: str, day: date) -> tuple[Assumption, ...]:
     """Return the day's rate of each currency that some amount is in."""
     others = {each.currency for each in given if isinstance(each, Assumption)} - {"", currency}
-    return tuple(exchange(other, currency, day) for other in sorted(others))
+    return tuple(day_rate(other, currency, day) for other in sorted(others))
 
 
 def _notes(record: ChipRecord, place: str, day: date, offers: Sequence[Offer]) -> tuple[str, ...]:
