@@ -8,7 +8,7 @@ can ask for the whole map.
 >>> pair = [chips.ChipHour("h100-sxm", 2.5), chips.ChipHour("h200", 3.5)]
 >>> found = chips.choice_map("mimo-v2-flash", pair, [8192, 131072], [20, 60], "decode")
 >>> found.table().rows[0]["cheapest"]
-'NVIDIA H100 SXM5'
+'NVIDIA H200 SXM'
 
 Chapter: chips
 """
@@ -48,10 +48,10 @@ class ChoiceMap:
     chip_hours: tuple[ChipHour, ...]  # in the order of the arrays
     contexts: Ints  # tokens, (context,)
     limits: Floats  # tokens per second of each user, or seconds to the first token; (limit,)
-    per_million: Floats  # cost of a million tokens; not a number where a chip_hour has no price
+    per_million: Floats  # cost of a million tokens; not a number where a chip-hour has no price
     chips: Ints  # of the deployment that is taken; 0 where there is none
     batch: Ints  # sequences of that deployment; 0 where there is none
-    shares: tuple[float, ...]  # share of the roofline that each chip_hour was taken to reach
+    shares: tuple[float, ...]  # share of the roofline that each chip-hour was taken to reach
 
     @property
     def currency(self) -> str:
@@ -60,14 +60,14 @@ class ChoiceMap:
 
     @property
     def cheapest(self) -> Ints:
-        """Index of the cheapest chip_hour of each cell, the first of equals; -1 where none has a price."""
+        """Index of the cheapest chip-hour of each cell, the first of equals; -1 where none has a price."""
         found: Ints = np.where(self.priced, np.argmin(self._costs, axis=0), -1)
         return found
 
     @property
     def priced(self) -> Bools:
-        """Whether any chip_hour has a price, (context, limit)."""
-        some: Bools = np.isfinite(self.per_million).any(axis=0)
+        """Whether any chip-hour has a price, (context, limit)."""
+        some: Bools = np.any(np.isfinite(self.per_million), axis=0)
         return some
 
     @property
@@ -124,7 +124,7 @@ def choice_map(
     draft: Draft | None = None,
     basis: Basis = "roofline",
 ) -> ChoiceMap:
-    """Return which chip_hour makes a token of a phase cheapest, at each context and limit.
+    """Return which chip-hour makes a token of a phase cheapest, at each context and limit.
 
     Contenders stand on an equal basis: each at its stated efficiency or, by default, at the roofline; with "published",
     each at the middle of its band, and one that has none is refused rather than compared at the roofline.
@@ -136,7 +136,7 @@ def choice_map(
         limits: of decode, tokens per second of each user; of prefill, seconds to the first token; (limit,).
         phase: "prefill" or "decode".
         draft: drafted tokens in decode; None for plain steps.
-        basis: where an efficiency comes from that a chip_hour does not state.
+        basis: where an efficiency comes from that a chip-hour does not state.
 
     Raises:
         ValueError: no chip_hour, unlike currencies, a chip without published run where one is asked for; as

@@ -4,7 +4,7 @@
 >>> price = chips.token_price("mimo-v2-flash", chips.ChipHour("h800", 2.0), "decode", 8192, user_tokens_s=20)
 >>> found = chips.under_power(price, watts=1e6, pue=1.54)
 >>> found.deployments
-14
+28
 
 Chapter: chips
 """
@@ -111,9 +111,9 @@ def speed_at_price(
         model: key in the catalog, or a model.
         chip_hour: the chip, its hour and how it serves.
         context: tokens of each sequence.
-        per_million: the most that a million tokens may cost, in the chip_hour's currency.
+        per_million: the most that a million tokens may cost, in the chip-hour's currency.
         draft: drafted tokens; None for plain steps.
-        basis: where an efficiency comes from that the chip_hour does not state.
+        basis: where an efficiency comes from that the chip-hour does not state.
 
     Returns:
         The price at that batch, whose `limit` is the speed; or the reason why no batch is so cheap.

@@ -158,4 +158,4 @@ def _format(model: str | Model, chip: str | ChipRecord, weights: str | Format | 
     return format_on(_chip(chip), arch.load(model)) if weights is None else format_named(weights)
 
 
-__all__ = ["MOST_CHIPS", "GROUP_SIZES", "Fit", "layouts", "fit", "least_chips", "sizes"]
+__all__ = ["GROUP_SIZES", "MOST_CHIPS", "Fit", "fit", "layouts", "least_chips", "sizes"]

@@ -5,10 +5,10 @@ memory within a time to the first token. Both over every deployment of whole nod
 the chip allows; the cheapest is taken. What fits nowhere, or is never fast enough, has a reason and no price.
 
 >>> from costlab import chips
->>> h20 = chips.ChipHour("h800", hourly=2.0)
->>> found = chips.token_price("deepseek-v3", h20, "decode", 4096, user_tokens_s=20, basis="roofline")
+>>> rented = chips.ChipHour("h800", hourly=2.0)
+>>> found = chips.token_price("deepseek-v3", rented, "decode", 4096, user_tokens_s=20, basis="roofline")
 >>> found.chips, found.batch, round(found.per_million, 3)
-(64, 9984, 0.102)
+(64, 9472, 0.097)
 
 Chapter: chips
 """
@@ -28,6 +28,7 @@ from costlab.arch import Model
 from costlab.arrays import Floats
 from costlab.catalog import ChipRecord
 from costlab.catalog.serving import ServingPhase
+from costlab.chips.assumptions import Assumption
 from costlab.chips.bands import band, family, round_s
 from costlab.chips.formats import OWN, as_served, format_on
 from costlab.chips.memory import fit, layouts, sizes
@@ -96,7 +97,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class TokenPrice:
-    """What a million tokens of one phase cost on a chip_hour's chips, and the deployment that makes them."""
+    """What a million tokens of one phase cost on a chip-hour's chips, and the deployment that makes them."""
 
     chip_hour: ChipHour  # the chip and its hour
     phase: ServingPhase  # prefill or decode
@@ -114,8 +115,17 @@ class TokenPrice:
 
     @property
     def per_million(self) -> float:
-        """Cost of a million tokens, in the chip_hour's currency."""
+        """Cost of a million tokens, in the chip-hour's currency."""
         return self.chip_hour.hourly * self.chips / 3600 / self.tokens_s * 1e6
+
+    def output(self) -> Assumption:
+        """Return million tokens for each used hour of a chip, from the lowest to the highest share of the band.
+
+        Without a low end where the lowest share is too slow for the limit.
+        """
+        ends = [None if price is None else self.chip_hour.hourly / price for price in (self.high, self.low)]
+        made = self.chip_hour.hourly / self.per_million
+        return Assumption(made, "million tokens", self.basis_text, low=ends[0], high=ends[1])
 
     @property
     def chips(self) -> int:
@@ -143,7 +153,7 @@ class TokenPrice:
 
 @dataclass(frozen=True)
 class NoPrice:
-    """Why a chip_hour has no price for a model and phase."""
+    """Why a chip-hour has no price for a model and phase."""
 
     chip_hour: ChipHour  # the chip and its hour
     phase: ServingPhase  # prefill or decode
@@ -164,7 +174,7 @@ def token_price(
     draft: Draft | None = None,
     basis: Basis = "published",
 ) -> TokenPrice | NoPrice:
-    """Return the cheapest price of a million tokens of a phase that a chip_hour can give, or why there is none.
+    """Return the cheapest price of a million tokens of a phase on a chip, or why there is none.
 
     A prompt's time leaves out sending between chips and waiting (`roofline.prefill_grid`). Caches of a model and a
     drafter, and weights as served, lie within 0.9 of each chip's memory.
@@ -177,7 +187,7 @@ def token_price(
         user_tokens_s: of decode, tokens per second that each user gets at least.
         ttft_s: of prefill, seconds to the first token at most.
         draft: drafted tokens in decode; None for plain steps.
-        basis: where an efficiency comes from that the chip_hour does not state.
+        basis: where an efficiency comes from that the chip-hour does not state.
 
     Raises:
         ValueError: an unknown model, chip, format, phase or basis; a number out of range; a limit that is missing.
@@ -213,7 +223,7 @@ def limit_of(phase: ServingPhase, user_tokens_s: float | None, ttft_s: float | N
 def shares_of(
     chip_hour: ChipHour, model: Model, phase: ServingPhase, basis: Basis
 ) -> tuple[tuple[float, float, float], AnswerBasis]:
-    """Return (low, middle, high) shares of the roofline that a chip_hour reaches with a model, and where they are from.
+    """Return (low, middle, high) shares of the roofline that a chip-hour reaches with a model, and where they are from.
 
     Raises:
         ValueError: an unknown basis.
@@ -231,7 +241,7 @@ def shares_of(
 def deployments_of(
     model: Model, chip_hour: ChipHour, draft: Draft | None = None, efficiency: float = 1.0
 ) -> list[Deployment]:
-    """Return the deployments that a chip_hour offers for a model: sizes by splits, those that hold the weights.
+    """Return the deployments that are looked at for a model on a chip: sizes by splits, those that hold the weights.
 
     Raises:
         ValueError: an unknown chip, format or drafter; chips that do not make a deployment.
@@ -344,7 +354,7 @@ def chip_seconds(nodes: list[Deployment], grid: StepGrid, each: Floats, tokens: 
         tokens: that each sequence gains in a step; broadcasts with `each`.
 
     Returns:
-        The shape of `each`; infinite where there are no sequences.
+        Seconds, the shape of `each`; infinite where there are no sequences.
     """
     chips = np.array([float(node.chips) for node in nodes]) / grid.replicas
     split = chips.reshape(-1, *(1,) * (each.ndim - 1))

@@ -194,8 +194,10 @@ class _Counts:
 
 def _parts(node: Deployment, flops: Mapping[str, Floats], moved: Floats, sent_s: Floats, rows: Floats) -> list[Floats]:
     """The parts of a pass in the order of `PassGrid`, each (context,)."""
-    own_s = sum(n * node.flop_s[name] for name, n in flops.items() if name != "experts")
-    visits_s = flops.get("experts", 0.0) * node.flop_s.get("experts", 0.0) / node.balance
+    own_s = np.zeros_like(rows)
+    for name in sorted(flops.keys() - {"experts"}):
+        own_s = own_s + flops[name] * node.flop_s[name]
+    visits_s = flops.get("experts", np.zeros_like(rows)) * node.flop_s.get("experts", 0.0) / node.balance
     layer = node.moe
     missed = 0.0 if layer is None else _log(1 - layer.top_k / layer.experts)
     even = (node.dense_read_bytes * node.byte_s, node.expert_bytes * node.byte_s, float(node.experts_held))
