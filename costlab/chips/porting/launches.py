@@ -23,21 +23,32 @@ from costlab.chips.porting.graph import Graph, GraphNode
 
 Kind = Literal["matrix", "vector", "collective"]
 
-#: Parts of operators' names that tell matrix products, and those that tell an exchange between cards.
-_MATRIX = (
-    "mm",
-    "matmul",
-    "linear",
-    "einsum",
-    "convolution",
-    "conv1d",
-    "conv2d",
-    "attention",
-    "mv",
-    "mla_prolog",
-    "ffn",
+#: Words of operators' names that tell matrix products, and parts that tell an exchange between cards.
+_MATRIX = frozenset(
+    [
+        "addmm",
+        "addmv",
+        "attention",
+        "baddbmm",
+        "batchmatmul",
+        "bmm",
+        "conv1d",
+        "conv2d",
+        "convolution",
+        "einsum",
+        "ffn",
+        "indexer",
+        "linear",
+        "matmul",
+        "mm",
+        "mv",
+        "prolog",
+    ]
 )
 _COLLECTIVE = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "distribute_")
+
+#: The product of many groups of rows, each with a matrix of its own: the experts of a layer.
+GROUPED = "_grouped_mm.default"
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ def kind_of(node: GraphNode) -> Kind:
     name = node.op.split(".")[1] if node.op.count(".") > 1 else node.op
     if any(part in name for part in _COLLECTIVE) or node.op.startswith("_c10d_functional."):
         return "collective"
-    return "matrix" if any(part in name for part in _MATRIX) else "vector"
+    return "matrix" if _MATRIX & set(name.split("_")) else "vector"
 
 
 def is_allocation(node: GraphNode) -> bool:
@@ -105,15 +116,19 @@ def is_allocation(node: GraphNode) -> bool:
     return node.op.removeprefix("aten.").startswith(("empty", "new_empty"))
 
 
-def launches_of(node: GraphNode) -> int:
+def launches_of(node: GraphNode, graph: Graph) -> int:
     """Return how often a call starts something on the card.
 
     Views, allocations and checks of shapes start nothing; an operator that is composed of others starts each of them,
-    as the catalog counts them.
+    as the catalog counts them. A product of many groups that is composed is one product for each of them.
     """
     if node.is_view or is_allocation(node):
         return 0
-    found = catalog.operators().aten.get(node.op.removeprefix("aten."))
+    name = node.op.removeprefix("aten.")
+    if name == GROUPED:
+        shapes = (graph.value(value).shape for value in node.inputs.values())
+        return max((shape[0] for shape in shapes if len(shape) == 3), default=1)
+    found = catalog.operators().aten.get(name)
     return found.launches if found else 1
 
 
@@ -132,7 +147,7 @@ def launch_time(graph: Graph, costs: LaunchCosts | None = None) -> LaunchTime:
     """
     found: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
     for node in graph.nodes:
-        found[kind_of(node)] += launches_of(node)
+        found[kind_of(node)] += launches_of(node, graph)
     return LaunchTime(graph.name, found, costs or launch_costs())
 
 

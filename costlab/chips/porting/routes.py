@@ -149,8 +149,9 @@ def _counted(counts: Mapping[Status, int]) -> str:
 def _lacks(row: OperatorRow, route: Route) -> str:
     """Say what a route lacks: the operator, its calls, the modules that call it, and what is near."""
     modules = ", ".join(row.modules[:3]) + (f" and {len(row.modules) - 3} more" if len(row.modules) > 3 else "")
+    calls = "call" if row.count == 1 else "calls"
     near = f"; nearest fused operator: {row.nearest}" if row.nearest else ""
-    return f"{route} has {row.op} {row.status(route)}: {row.count} calls in {modules or 'the model itself'}{near}"
+    return f"{route} has {row.op} {row.status(route)}: {row.count} {calls} in {modules or 'the model itself'}{near}"
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ def _row(op: str, nodes: list[GraphNode], graph: Graph, version: str) -> Operato
         outputs=_each_once(_specs_text(node.outputs) for node in nodes),
         modules=_each_once(node.module for node in nodes),
         lines=_each_once(node.line for node in nodes),
-        launches=sum(_copies(node) if is_copied else launches_of(node) for node in nodes),
+        launches=sum(_copies(node) if is_copied else launches_of(node, graph) for node in nodes),
         copied_bytes=copied,
         nearest=nearest_fused(op),
     )
