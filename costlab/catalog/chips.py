@@ -95,10 +95,10 @@ class ChipRecord:
     memory_bytes: int  # capacity of the chip's memory (HBM)
     memory_bandwidth_bytes_s: float  # bytes per second from it
     link_bytes_s: float  # bytes per second to chips of the same node, in one direction
-    network_bytes_s: float  # bytes per second to other nodes, in one direction
-    chips_per_node: int  # chips that share links of `link_bytes_s`
-    power_w: int  # the chip's rated power, in watts
+    chips_per_node: int  # chips that share links of `link_bytes_s`: of a server, or of a supernode
     flops: Mapping[str, float]  # dense FLOP/s by precision
+    network_bytes_s: float | None = None  # bytes per second to other nodes, in one direction; None where not known
+    power_w: int | None = None  # the chip's rated power, in watts; None where not known
     # the unit that serves a precision that the chip has none for: models stored so are converted to it beforehand
     serves: Mapping[str, str] = field(default_factory=FrozenDict)
     node_power_w: int | None = None  # rated power of a whole node, in watts; None where not known
@@ -113,6 +113,20 @@ class ChipRecord:
             raise ValueError(f"serves names {unknown}, flops has {', '.join(self.flops)}")
         if twice := sorted(set(self.serves) & set(self.flops)):
             raise ValueError(f"serves replaces {twice}, which flops has")
+
+    @property
+    def network(self) -> float:
+        """Bytes per second to other nodes.
+
+        Raises:
+            ValueError: where that is not known.
+        """
+        if self.network_bytes_s is None:
+            raise ValueError(
+                f"no network of {self.name} is known beyond its {self.chips_per_node} joined chips; "
+                "take at most so many, or give a bandwidth"
+            )
+        return self.network_bytes_s
 
     def buyable(self, place: str, day: Day) -> Supply | None:
         """Return what holds for a buyer on a day; None where the catalog says nothing of that place and time."""

@@ -16,30 +16,33 @@ COST_UNITS: Mapping[str, tuple[str, ...]] = FrozenDict(
     {
         "tariff": ("per kWh",),  # electricity
         "pue": ("ratio",),  # energy of the whole room over that of its machines
+        "colocation": ("per kW-month",),  # room, cooling and guard; electricity apart
+        "load": ("share",),  # drawn power over the rated
+        "power": ("W",),  # of a machine
+        "energy": ("ratio",),  # of a token over that on another chip
         "interest": ("share per year",),
         "life": ("years",),  # over which a purchase is written off
         "residual": ("share",),  # of the price, left after `after_years`
-        "decline": ("share per year",),  # of the price of the same work
-        "colocation": ("per kW-month",),  # room, cooling and guard; electricity apart
-        "network": ("share",),  # of the servers' price
-        "server": ("share",),  # of a training run's cost, or of a rack's price
-        "energy": ("share",),  # of a training run's cost
-        "maintenance": ("share per year",),  # of the price
-        "load": ("share",),  # drawn power over the rated
-        "power": ("W",),
-        "failures": ("share per year",),  # chips that stop a job
+        "liquidation": ("share",),  # of what a dealer pays, at an auction
+        "decline": ("share per year",),  # of the price of the same arithmetic
         "vat": ("share",),  # tax on a purchase
+        "price": ("per server", "per switch"),  # of machines that are no offer of one chip
+        "network": ("share",),  # of the servers' price
+        "maintenance": ("share per year",),  # of the price
+        "failures": ("share per year",),  # chips that stop a job
+        "overhead": ("share",),  # of the whole cost, beyond the chip-hour
+        "makeup": ("share",),  # of a whole that `says` names, by part
         "utilisation": ("share",),  # of the time that a chip works
+        "salary": ("per month",),  # of an engineer
         "launch": ("s",),  # of one operator, on the device
         "efficiency": ("share",),  # of the peak, as a simulator assumes it
-        "salary": ("per month",),  # of an engineer, to the employer
-        "overhead": ("share",),  # of the whole cost, beyond the chip-hour
     }
 )
 
 CostKind = Literal[
-    "tariff", "pue", "interest", "life", "residual", "decline", "colocation", "network", "server", "energy",
-    "maintenance", "load", "power", "failures", "vat", "utilisation", "launch", "efficiency", "salary", "overhead",
+    "tariff", "pue", "colocation", "load", "power", "energy", "interest", "life", "residual", "liquidation", "decline",
+    "vat", "price", "network", "maintenance", "failures", "overhead", "makeup", "utilisation", "salary", "launch",
+    "efficiency",
 ]  # fmt: skip
 
 

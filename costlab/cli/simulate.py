@@ -116,7 +116,7 @@ def _link(args: argparse.Namespace) -> Link:
     """Return the link of a prefill worker: given, or its chips' network."""
     if args.link_bytes_per_second is None:
         chips = (args.chip, args.prefill_chip or args.chip)
-        args.link_bytes_per_second = min(catalog.chip(chip).network_bytes_s for chip in chips) * args.chips
+        args.link_bytes_per_second = min(catalog.chip(chip).network for chip in chips) * args.chips
     return Link(args.link_bytes_per_second, args.link_latency_s)
 
 

@@ -73,7 +73,7 @@ def chip_pipes(
     diagram(
         "What does one decode step ask of a chip?", height + (148 if is_narrow() else 118), _pipes(node, height) + bars
     )
-    times = node.chip.memory_bandwidth_bytes_s / node.chip.network_bytes_s
+    times = node.chip.memory_bandwidth_bytes_s / node.chip.network
     return Words(
         alt=f"A chip, {_chip_text(node)}: a pipe {times:.0f} times as wide as that of its network card joins its "
         f"memory of {node.chip.memory_bytes / 1e9:.0f} GB to its arithmetic. Below, milliseconds of a decode step of "
@@ -94,7 +94,7 @@ def _done_by_term(node: Deployment, step: Step, batch: int, context: int) -> dic
     flops = float(node.model.decode_flops(context).total) * batch / node.chips
     read = step.memory_s * node.chip.memory_bandwidth_bytes_s
     far = node.chips > node.chip.chips_per_node
-    sent = step.link_s * (node.chip.network_bytes_s if far else node.chip.link_bytes_s)
+    sent = step.link_s * (node.chip.network if far else node.chip.link_bytes_s)
     return {
         "compute": f"{flops / 1e12:.3g} TFLOP",
         "memory": f"{read / 1e9:.3g} GB read",
@@ -112,7 +112,7 @@ def _pipes(node: Deployment, height: float) -> list[str]:
     near = min(node.chips, chip.chips_per_node)
     ends = {
         "NVLink": (middle - 36, chip.link_bytes_s, f"{near - 1} chips"),
-        "network": (middle + 36, chip.network_bytes_s, f"{node.chips - near} chips"),
+        "network": (middle + 36, chip.network, f"{node.chips - near} chips"),
     }
     hbm, pipe = COLOURS["hbm"], COLOURS["memory"]
     shapes = [

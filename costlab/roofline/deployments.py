@@ -420,9 +420,9 @@ class Deployment:
         """Seconds of all-to-all (experts) and all-reduce (tensor parallel) for a token of a replica."""
         inside, outside = self._peers()
         link = self.chip.link_bytes_s * self.efficiency.link
-        network = self.chip.network_bytes_s * self.efficiency.link
         visits = exchange_bytes(self.model) / self.balance
-        exchange = max(inside * visits / link, outside * visits / network)
+        far = outside * visits / (self.chip.network * self.efficiency.link) if outside else 0.0
+        exchange = max(inside * visits / link, far)
         return (exchange + reduce_bytes(self.model, self.tensor_parallel) / link) / self.tensor_parallel
 
     def _peers(self) -> tuple[float, float]:

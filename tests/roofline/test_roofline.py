@@ -12,7 +12,8 @@ from costlab import arch, catalog, roofline
 from costlab.roofline import Deployment, Efficiency
 
 KEYS = list(arch.models())
-CHIPS = list(catalog.tables().chips)
+# those that can stand in groups of 8, and have a network that is known
+CHIPS = [key for key, chip in catalog.tables().chips.items() if chip.network_bytes_s and chip.chips_per_node >= 8]
 H800 = catalog.chip("h800")
 
 

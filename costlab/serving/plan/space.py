@@ -111,7 +111,7 @@ class Space:
     def link_of(self, prefill: WorkerKind, decode: WorkerKind) -> tuple[Link, float]:
         """Return the link between two workers, and its bandwidth per chip: the slower side's network, of a rank."""
         share = self.efficiency.link
-        each = self.link_bytes_s or share * min(w.deployment.chip.network_bytes_s for w in (prefill, decode))
+        each = self.link_bytes_s or share * min(w.deployment.chip.network for w in (prefill, decode))
         group = min(prefill.deployment.tensor_parallel, decode.deployment.tensor_parallel)
         return Link(each * group, self.link_latency_s), each
 
