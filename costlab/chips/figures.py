@@ -1,23 +1,23 @@
 """The catalog's figures as assumptions: one value and a range out of what several sources say.
 
-- Offers: those made in the year up to the day, else those before it, else those after it. Their median is the value,
-  the least and the most of them the range.
-- Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. The
-  latest is the value, all of them are the range.
+- Offers: those made in the year up to the day, two for purchases; else those before it, else those after it. Their
+  median is the value, the least and the most of them the range.
+- Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. Of
+  each part, such as a company, the latest counts; the median of the parts is the value, all figures are the range.
 - Exchange rates: the latest on the day, within the range of the year before it.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 
 from costlab import catalog
-from costlab.catalog import ChipRecord, CostFigure, Offer
+from costlab.catalog import ChipRecord, CostFigure, FrozenDict, Offer
 from costlab.chips.assumptions import Assumption
 
 YEAR = timedelta(days=365)
@@ -67,17 +67,19 @@ def cost_figure(what: str, chip: ChipRecord, key: str, place: str, day: date) ->
     rows = _most_particular(_up_to(here or every, day))
     if not rows:
         return None
-    latest = max(rows, key=lambda each: each.date)
-    source = "; ".join(dict.fromkeys(each.source for each in [latest, *rows]))
+    latest = {each.part: each for each in sorted(rows, key=lambda each: each.date)}
+    last = max(latest.values(), key=lambda each: each.date)
+    said = "; ".join(dict.fromkeys(each.source for each in rows))
+    text = said if len(latest) == 1 else f"median of {len(latest)} figures: {said}"
     return Assumption(
-        latest.value,
-        f"{latest.currency} {latest.unit}" if latest.currency else latest.unit,
-        source if here else f"{source}; no figure of {place} is catalogued, this one stands for it",
-        latest.date,
+        statistics.median(each.value for each in latest.values()),
+        f"{last.currency} {last.unit}" if last.currency else last.unit,
+        text if here else f"{text}; no figure of {place} is catalogued, this one stands for it",
+        last.date,
         min(each.value if each.low is None else each.low for each in rows),
         max(each.value if each.high is None else each.high for each in rows),
-        latest.currency or "",
-        ", ".join(filter(None, (what, latest.place, latest.maker, latest.chip))),
+        last.currency or "",
+        ", ".join(filter(None, (what, last.place, last.maker, last.chip))),
     )
 
 
@@ -99,11 +101,21 @@ def _most_particular(rows: Iterable[CostFigure]) -> list[CostFigure]:
     return by_rank[max(by_rank)] if by_rank else []
 
 
-def offers_on(offers: Iterable[Offer], day: date) -> list[Offer]:
-    """Return the offers of the year up to a day, else those before it, else all."""
+#: What buyers of a place pay in. An offer says its currency, not its place: one in dollars may be made to anybody, one
+#: in another currency is made at home.
+PAID_IN: Mapping[str, str] = FrozenDict({"china": "CNY"})
+
+
+def offers_to(offers: Iterable[Offer], place: str) -> list[Offer]:
+    """Return the offers that a buyer of a place may have had: in dollars, or in the currency of the place."""
+    return [each for each in offers if each.currency in ("USD", PAID_IN.get(place.lower()))]
+
+
+def offers_on(offers: Iterable[Offer], day: date, within: timedelta = YEAR) -> list[Offer]:
+    """Return the offers of the time up to a day, else those before it, else all."""
     every = list(offers)
     before = [each for each in every if each.date <= day]
-    return [each for each in before if each.date > day - YEAR] or before or every
+    return [each for each in before if each.date > day - within] or before or every
 
 
 def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str) -> Assumption:
@@ -112,10 +124,10 @@ def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str)
     Offers in other currencies than the latest are converted at the day's rate; all are brought to the latest's tax.
 
     Args:
-        offers: one or more, of units that say how many chips they hold.
+        offers: one or more, of one unit.
         day: of the conversion.
         unit: the word for what is paid for.
-        chips: that the unit holds.
+        chips: that the unit holds; an offer that does not say its own number is taken to hold as many.
         key: of the figure.
     """
     last = max(offers, key=lambda each: each.date)
@@ -130,7 +142,7 @@ def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str)
 
 def _amounts(offer: Offer, like: Offer, day: date, chips: int) -> tuple[float, float, float]:
     """Low, amount and high of an offer for so many chips, in the currency and with the tax of another one."""
-    held = 1 if offer.unit in ("chip", "chip-hour") else offer.chips or 1
+    held = 1 if offer.unit in ("chip", "chip-hour") else offer.chips or chips
     taxed = (1 + (like.vat or 0.0)) / (1 + (offer.vat or 0.0))
     factor = catalog.exchange_rate(offer.currency, like.currency, day) * taxed * chips / held
     low, high = offer.low or offer.amount, offer.high or offer.amount
@@ -158,7 +170,8 @@ def residual_after(life: Assumption | None, key: str, day: date) -> Assumption:
 def server_over_chips() -> Assumption | None:
     """Return what a server adds to the price of its chips, over all chips of which both prices are catalogued.
 
-    None where there is no such chip. Both are compared without tax, at the exchange rate of the server's day.
+    Both must have been asked within a year of one another; they are compared without tax, at the rate of the server's
+    day. None where there is no such chip.
     """
     found = [share for chip in catalog.tables().chips.values() for share in _hosts(chip)]
     if not found:
@@ -173,34 +186,52 @@ def _hosts(chip: ChipRecord) -> list[float]:
     singles = [each for each in asked if each.unit == "chip"]
     shares = []
     for server in (each for each in asked if each.unit == "server" and each.chips):
-        for single in sorted(singles, key=lambda each: abs(each.date - server.date))[:1]:
+        near = [each for each in singles if abs(each.date - server.date) <= YEAR]
+        for single in sorted(near, key=lambda each: (abs(each.date - server.date), each.currency != server.currency))[
+            :1
+        ]:
             rate = catalog.exchange_rate(single.currency, server.currency, server.date)
             shares.append(server.net_amount / (single.net_amount * rate * (server.chips or 1)) - 1)
     return [share for share in shares if share > 0]
 
 
-def machine_power(chip: ChipRecord) -> Assumption:
+def machine_power(chip: ChipRecord) -> Assumption | None:
     """Return the rated watts of a machine for each of its chips, with its share of host and fans.
 
-    Where the chip's machine is not known, the chip's own power stands for it, as machines of other chips exceed theirs.
+    Where the chip's machine is not known, the chip's own power stands for it, by as much more as machines of other
+    chips take; None where that is not known either.
     """
     if chip.node_power_w:
         return Assumption(chip.node_power_w / chip.chips_per_node, "W a chip", chip.source, chip.date)
-    others = [each for each in catalog.tables().chips.values() if each.node_power_w]
-    ratios = [(each.node_power_w or 0) / each.chips_per_node / each.power_w for each in others]
-    source = f"{chip.source}; machine by the ratio of machine to chips, {len(ratios)} catalogued machines"
-    known = Assumption(statistics.median(ratios), "W a chip", source, chip.date, min(ratios), max(ratios))
-    return replace(known.times(chip.power_w, "W a chip"), key="machine power")
+    if chip.power_w is None:
+        return None
+    ratios = [
+        each.node_power_w / each.chips_per_node / each.power_w
+        for each in catalog.tables().chips.values()
+        if each.node_power_w and each.power_w
+    ]
+    return _by_others(chip.power_w, ratios, f"{chip.source}; its machine, by the ratio of", "machine power")
 
 
-def idle_power(chip: ChipRecord) -> Assumption:
-    """Return the watts of a chip without work; where not known, as the share of its rated power that others draw."""
+def idle_power(chip: ChipRecord) -> Assumption | None:
+    """Return the watts of a chip without work; where not known, by the share of rated power that others draw.
+
+    None where the chip's rated power is not known.
+    """
     if chip.idle_power_w is not None:
-        return Assumption(chip.idle_power_w, "W a chip", chip.source, chip.date)
-    others = [each for each in catalog.tables().chips.values() if each.idle_power_w is not None]
-    if not others:
-        return Assumption(0.0, "W a chip", "no chip's idle power is catalogued")
-    shares = [(each.idle_power_w or 0) / each.power_w for each in others]
-    source = f"not published; the share of rated power that {len(shares)} catalogued chips draw"
-    known = Assumption(statistics.median(shares), "W a chip", source, None, min(shares), max(shares))
-    return replace(known.times(chip.power_w, "W a chip"), key="idle power")
+        return Assumption(chip.idle_power_w, "W a chip", f"{chip.source}; without the host's", chip.date)
+    if chip.power_w is None:
+        return None
+    shares = [
+        each.idle_power_w / each.power_w
+        for each in catalog.tables().chips.values()
+        if each.idle_power_w is not None and each.power_w
+    ]
+    return _by_others(chip.power_w, shares, "not published; by the share of rated power of", "idle power")
+
+
+def _by_others(power: float, ratios: Sequence[float], source: str, key: str) -> Assumption:
+    """Watts by the ratios of other chips: their median, within all of them."""
+    found = [power * ratio for ratio in ratios]
+    text = f"{source} {len(found)} catalogued chips"
+    return Assumption(statistics.median(found), "W a chip", text, None, min(found), max(found), key=key)

@@ -19,12 +19,14 @@ from costlab.catalog import ChipRecord, Offer
 from costlab.catalog.chips import OfferKind, OfferUnit
 from costlab.chips.assumptions import Assumption, assumption
 from costlab.chips.figures import (
+    YEAR,
     cost_figure,
     day_rate,
     idle_power,
     machine_power,
     offered,
     offers_on,
+    offers_to,
     residual_after,
     server_over_chips,
 )
@@ -140,7 +142,7 @@ def ownership(
         name: of the candidate; else the chip's and the place.
         unit: what is bought, "server" for instance; else the first of server, rack, board and chip with an offer.
         kinds: of offers that count; ("used",) prices a second-hand machine.
-        method: what interest is charged on.
+        method: what interest is charged on; "exponential" takes the catalogued decline for what is left of the price.
         vat_recoverable: whether the buyer gets the tax back.
         chips: that one machine holds; else as the latest offer says, or as the chip's node has.
         instead: what to take in the place of the catalog's figures, by the names of `Ownership`'s fields.
@@ -149,7 +151,7 @@ def ownership(
         ValueError: a chip that is not known; an input that neither the catalog holds nor `instead` gives.
     """
     record, key = catalog.chip(chip), chip.lower()
-    offers = _bought(record, unit, kinds, day) if "price" not in instead else []
+    offers = _bought(record, place, unit, kinds, day, chips) if "price" not in instead else []
     bought = offers[0].unit if offers else "server"
     held = chips or next((each.chips for each in reversed(offers) if each.chips), None) or record.chips_per_node
     found: dict[str, Any] = _figures(record, key, place, day, held, instead.get("life"))
@@ -157,9 +159,11 @@ def ownership(
         found["price"] = offered(offers, day, f"{held} chips", held, f"price of {key}")
         found["vat"] = _tax(max(offers, key=lambda each: each.date))
     found |= _around(bought)
+    if method == "exponential":
+        found["decline"] = cost_figure("decline", record, key, place, day)
     found |= instead
-    if missing := sorted({name for name in (*NEEDED, "price") if found.get(name) is None}):
-        raise ValueError(f"the catalog has no {' and no '.join(missing)} for {record.name} in {place}: give {missing}")
+    if missing := sorted({name for name in NEEDED if found.get(name) is None}):
+        raise ValueError(f"the catalog has no {' and no '.join(missing)} for {record.name} in {place}: should be given")
     price = found.pop("price")
     own = purchase(
         name or f"{record.name} in {place}",
@@ -176,15 +180,24 @@ def ownership(
 
 
 #: Inputs without which no cost is computed, rather than with a 0 in their place.
-NEEDED = ("life", "interest", "pue", "tariff", "maintenance", "room", "host", "network")
+NEEDED = (
+    "price", "host", "network", "life", "interest", "rated_w", "load_w", "idle_w", "pue", "tariff", "maintenance",
+    "room",
+)  # fmt: skip
 
 
-def _bought(record: ChipRecord, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date) -> list[Offer]:
-    """Return the offers that count, of one unit, in the order of their days; none where nothing is offered."""
-    asked = [each for each in record.offers if each.kind in kinds and each.per_chip is not None]
-    for wanted in [unit] if unit else UNITS:
-        if found := offers_on((each for each in asked if each.unit == wanted), day):
-            return sorted(found, key=lambda each: each.date)
+def _bought(
+    record: ChipRecord, place: str, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date, chips: int | None
+) -> list[Offer]:
+    """Return the offers that count, of one unit, in the order of their days; none where nothing is offered.
+
+    An offer that does not say how many chips it holds counts only where the reader says it.
+    """
+    asked = [each for each in record.offers if each.kind in kinds and (each.per_chip is not None or chips)]
+    for some in (offers_to(asked, place), asked):
+        for wanted in [unit] if unit else UNITS:
+            if found := offers_on((each for each in some if each.unit == wanted), day, 2 * YEAR):
+                return sorted(found, key=lambda each: each.date)
     return []
 
 
@@ -198,16 +211,33 @@ def _figures(
     """Return the catalog's figures by the names of `Ownership`'s fields; a life that was given decides the residual."""
     found = {what: cost_figure(WORDS.get(what, what), record, key, place, day) for what in LOOKED_UP}
     years = found["life"] if life is None else assumption(life, "years")
-    rated, idle = machine_power(record), idle_power(record)
-    drawn = cost_figure("load", record, key, place, day) or Assumption(1.0, "share", "no share of it is catalogued")
-    load = drawn.times(rated.value * chips, "W", f"of the rated {rated.value:.0f} W a chip")
     return {
         **found,
+        **_power(record, key, place, day, chips),
+        "maintenance": _repair(found["maintenance"]),
         "residual": residual_after(years, key, day),
-        "rated_w": rated.times(chips, "W"),
-        "load_w": load,
-        "idle_w": idle.times(chips, "W"),
     }
+
+
+def _power(record: ChipRecord, key: str, place: str, day: date, chips: int) -> dict[str, Assumption | None]:
+    """Return the watts of a machine: rated, and in a used hour and in one without work where they follow from it."""
+    rated, idle = machine_power(record), idle_power(record)
+    drawn = cost_figure("load", record, key, place, day)
+    return {
+        "rated_w": rated and rated.times(chips, "W"),
+        "load_w": rated and drawn and drawn.times(rated.value * chips, "W", f"of {rated.value:.0f} W rated a chip"),
+        "idle_w": idle and idle.times(chips, "W"),
+    }
+
+
+def _repair(asked: Assumption | None) -> Assumption | None:
+    """Return what maintenance costs: the share of chips that fail, counted for few kinds, up to what is said of it."""
+    failing = [each for each in catalog.tables().costs.values() if each.what == "failures"]
+    least = min(failing, key=lambda each: each.value, default=None)
+    if asked is None or least is None or least.value >= asked.bounds[0]:
+        return asked
+    source = f"the share of chips that fail in a year, as if each were bought anew: {least.source}; or {asked.source}"
+    return replace(asked, value=least.value, low=least.value, source=source)
 
 
 #: Inputs that are one figure of the catalog, and its name there where that is another.
@@ -255,7 +285,7 @@ def rental(
 
     Args:
         chip: key in the catalog.
-        place: country, for the name; offers do not say theirs.
+        place: country; offers in dollars or in its currency come first.
         day: of the contract.
         currency: ISO code of the answer.
         utilisation: used hours by all hours; of account where all are paid.
@@ -268,7 +298,8 @@ def rental(
     """
     record, key = catalog.chip(chip), chip.lower()
     if rent is None:
-        offers = offers_on((each for each in record.offers if each.kind == "rent"), day)
+        asked = [each for each in record.offers if each.kind == "rent"]
+        offers = offers_on(offers_to(asked, place) or asked, day)
         if not offers:
             raise ValueError(f"no rent of {record.name} is catalogued: give rent=")
         rent = offered(offers, day, "chip-hour", 1, f"rent of {key}")
