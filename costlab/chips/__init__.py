@@ -19,24 +19,17 @@ from costlab.chips.bands import (
 )
 from costlab.chips.budget import PortBudget, port_budget
 from costlab.chips.choice import ChoiceMap, choice_map
+from costlab.chips.figures import cost_figure
 from costlab.chips.formats import Format, as_served, format_named, format_of, format_on
 from costlab.chips.inverse import PowerCap, rated_w, speed_at_price, under_power
 from costlab.chips.loads import LoadCurve, load_curve
 from costlab.chips.memory import Fit, fit, layouts, least_chips, sizes
 from costlab.chips.owning import CHARGINGS, Charging, HourlyCost, Ownership, charge
-from costlab.chips.ranking import (
-    Contender,
-    Priced,
-    Ranking,
-    Swing,
-    break_even_price,
-    rank,
-    tornado,
-    triangular,
-)
+from costlab.chips.quotes import ChipHour, DraftedRound, NoPrice, TokenPrice
+from costlab.chips.ranking import Contender, Priced, Ranking, Swing, break_even_price, rank, tornado, triangular
 from costlab.chips.renting import BuyOrRent, OwnedShare, Rental, buy_or_rent, own_share
 from costlab.chips.sourcing import ownership, purchase, rental
-from costlab.chips.tokens import ChipHour, Draft, NoPrice, TokenPrice, deployments_of, token_price
+from costlab.chips.tokens import deployments_of, token_price
 from costlab.chips.yields import UnitCosts, unit_costs
 
 __all__ = [
@@ -50,7 +43,7 @@ __all__ = [
     "ChipHour",
     "ChoiceMap",
     "Contender",
-    "Draft",
+    "DraftedRound",
     "EfficiencyPoint",
     "Fit",
     "Format",
@@ -79,6 +72,7 @@ __all__ = [
     "buy_or_rent",
     "charge",
     "choice_map",
+    "cost_figure",
     "deployments_of",
     "efficiency_points",
     "family",
@@ -107,4 +101,4 @@ __all__ = [
     "triangular",
     "under_power",
     "unit_costs",
-]  # fmt: skip
+]

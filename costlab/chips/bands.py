@@ -13,11 +13,11 @@ Chapter: chips
 
 from __future__ import annotations
 
+import datetime
 import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 
 from costlab import arch, catalog, roofline
 from costlab.arch import Model
@@ -25,9 +25,6 @@ from costlab.catalog import NodeRate, PublishedRun
 from costlab.catalog.serving import ServingPhase
 from costlab.chips.formats import as_served, format_of
 from costlab.roofline import Deployment
-
-#: Day as a type, where `date` is a field.
-Day = date
 
 #: Families by the kinds of attention that a model of them has; the first that fits. One family's kernels are shared.
 FAMILIES = (
@@ -50,7 +47,7 @@ class EfficiencyPoint:
     measured_s: float  # seconds of a round of decoding, or chip-seconds of a prompt token
     ideal_s: float  # the same by the roofline
     source: str  # where the measurement stands
-    date: Day  # day of publication
+    date: datetime.date  # day of publication
     note: str = ""  # what a reader should know
 
     @property

@@ -25,17 +25,8 @@ from costlab.arch import Model
 from costlab.arrays import ArrayLike, Bools, Floats, Ints
 from costlab.catalog.serving import ServingPhase
 from costlab.checks import tokens_array
-from costlab.chips.tokens import (
-    Basis,
-    ChipHour,
-    Draft,
-    chip_seconds,
-    deployments_of,
-    limit_of,
-    shares_of,
-    step_grid,
-    step_limit,
-)
+from costlab.chips.quotes import Basis, ChipHour, DraftedRound
+from costlab.chips.tokens import chip_seconds, deployments_of, limit_of, shares_of, step_grid, step_limit
 from costlab.text import Table, tokens_text
 
 
@@ -121,7 +112,7 @@ def choice_map(
     limits: ArrayLike,
     phase: ServingPhase = "decode",
     *,
-    draft: Draft | None = None,
+    draft: DraftedRound | None = None,
     basis: Basis = "roofline",
 ) -> ChoiceMap:
     """Return which chip-hour makes a token of a phase cheapest, at each context and limit.
@@ -161,7 +152,7 @@ def choice_map(
 def _check(chip_hours: Sequence[ChipHour]) -> None:
     currencies = sorted({each.currency for each in chip_hours})
     if len(currencies) != 1:
-        raise ValueError(f"{len(chip_hours)} chip_hours priced in {currencies} should be at least 1, in one currency")
+        raise ValueError(f"{len(chip_hours)} chips priced in {currencies} should be at least 1, in one currency")
 
 
 def _share(chip_hour: ChipHour, model: Model, phase: ServingPhase, basis: Basis) -> float:
@@ -180,7 +171,7 @@ def _cells(
     phase: ServingPhase,
     contexts: Floats,
     limit_s: Floats,
-    draft: Draft | None,
+    draft: DraftedRound | None,
     share: float,
 ) -> tuple[Floats, Floats, Floats]:
     """Price, chips and batch of the cheapest deployment of each (context, limit)."""

@@ -6,11 +6,11 @@
 >>> found.deployments
 28
 
-Chapter: chips
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -18,19 +18,11 @@ import numpy as np
 
 from costlab import arch
 from costlab.arch import Model
+from costlab.arrays import Floats
 from costlab.catalog import ChipRecord
-from costlab.chips.tokens import (
-    Basis,
-    ChipHour,
-    Draft,
-    NoPrice,
-    TokenPrice,
-    chip_seconds,
-    deployments_of,
-    shares_of,
-    step_grid,
-    step_of,
-)
+from costlab.chips.quotes import Basis, ChipHour, DraftedRound, NoPrice, TokenPrice
+from costlab.chips.tokens import chip_seconds, deployments_of, priced, shares_of, step_grid
+from costlab.roofline import Deployment, StepGrid
 
 
 @dataclass(frozen=True)
@@ -90,8 +82,16 @@ def under_power(price: TokenPrice, watts: float, pue: float = 1.0, chip_w: float
 
 
 def rated_w(chip: ChipRecord) -> float:
-    """Return the rated power of a chip with its share of the server; of the chip alone where no server is known."""
-    return float(chip.power_w) if chip.node_power_w is None else chip.node_power_w / chip.chips_per_node
+    """Return the rated power of a chip with its share of the node; of the chip alone where no node's is known.
+
+    Raises:
+        ValueError: neither is known.
+    """
+    if chip.node_power_w is not None:
+        return chip.node_power_w / chip.chips_per_node
+    if chip.power_w is None:
+        raise ValueError(f"no power of {chip.name} is known: give chip_w, in watts, its share of a server included")
+    return float(chip.power_w)
 
 
 def speed_at_price(
@@ -100,7 +100,7 @@ def speed_at_price(
     context: int,
     per_million: float,
     *,
-    draft: Draft | None = None,
+    draft: DraftedRound | None = None,
     basis: Basis = "published",
 ) -> TokenPrice | NoPrice:
     """Return the fastest decode for each user that costs at most so much: the smallest batch that is cheap enough.
@@ -127,30 +127,37 @@ def speed_at_price(
     (_, share, _), answer = shares_of(chip_hour, built, "decode", basis)
     nodes = deployments_of(built, chip_hour, draft, share)
     if not nodes:
-        chips = f"no deployment of {chip_hour.label} holds the weights of {built.name}"
-        return NoPrice(chip_hour, "decode", context, 0.0, "memory", chips)
+        why = f"no deployment of {chip_hour.label} holds the weights of {built.name}"
+        return NoPrice(chip_hour, "decode", context, 0.0, "memory", why)
     grid, gained = step_grid(nodes, "decode", [context], draft), draft.round_tokens if draft else 1.0
     allowed = per_million / 1e6 * 3600 / chip_hour.hourly  # chip-seconds of a token
+    each = _smallest(nodes, grid, gained, allowed)
+    cheap = chip_seconds(nodes, grid, each, gained) <= allowed * (1 + 1e-9)
+    speeds = np.where(cheap, gained / grid.seconds(np.maximum(each, 1.0)), 0.0)[:, 0]
+    best = int(np.argmax(speeds))
+    if not speeds[best]:
+        least = float(chip_seconds(nodes, grid, grid.most, gained).min()) * chip_hour.hourly / 3600 * 1e6
+        return _too_dear(chip_hour, context, least)
+    found = priced(chip_hour, "decode", nodes[best], context, float(speeds[best]), int(each[best, 0]), draft, share)
+    return dataclasses.replace(found, basis=answer, held_back_by="speed")
+
+
+def _smallest(nodes: list[Deployment], grid: StepGrid, gained: float, allowed: float) -> Floats:
+    """The least sequences on a replica whose tokens take at most so many chip-seconds, by halving; else the most."""
     low, high = np.zeros_like(grid.most), grid.most
     for _ in range(int(grid.most.max()).bit_length()):
         middle = np.floor((low + high) / 2)
         dear = chip_seconds(nodes, grid, middle, gained) > allowed
         low, high = np.where(dear, np.minimum(middle + 1, high), low), np.where(dear, high, middle)
-    costs = chip_seconds(nodes, grid, high, gained)
-    speeds = np.where(costs <= allowed * (1 + 1e-9), gained / grid.seconds(np.maximum(high, 1.0)), 0.0)[:, 0]
-    best = int(np.argmax(speeds))
-    if not speeds[best]:
-        least = float(chip_seconds(nodes, grid, grid.most, gained).min()) * chip_hour.hourly / 3600 * 1e6
-        reason = f"{chip_hour.label}: the largest batch that fits costs {least:.3g} {chip_hour.currency} per million"
-        return NoPrice(chip_hour, "decode", context, 0.0, "speed" if math.isfinite(least) else "memory", reason)
-    node, each = nodes[best], int(high[best, 0])
-    step_s, tokens = step_of(node, "decode", each * node.replicas, context, draft)
-    held = "memory" if each >= grid.most[best, 0] else "speed"
-    cost = chip_hour.hourly * node.chips / 3600 * step_s / tokens * 1e6
-    return TokenPrice(
-        chip_hour, "decode", node, context, float(speeds[best]), each * node.replicas, step_s, tokens, share, answer,
-        cost, cost, held,  # type: ignore[arg-type]  # one of the two words
-    )  # fmt: skip
+    return high
+
+
+def _too_dear(chip_hour: ChipHour, context: int, least: float) -> NoPrice:
+    if not math.isfinite(least):
+        why = f"no replica of {chip_hour.label} holds a sequence of {context:,} tokens"
+        return NoPrice(chip_hour, "decode", context, 0.0, "memory", why)
+    why = f"on {chip_hour.label} the largest batch that fits costs {least:.3g} {chip_hour.currency} per million"
+    return NoPrice(chip_hour, "decode", context, 0.0, "speed", why)
 
 
 __all__ = ["PowerCap", "rated_w", "speed_at_price", "under_power"]

@@ -19,8 +19,8 @@ from costlab.roofline import Deployment
 
 #: Chips that a replica splits over, where the layout is looked for.
 GROUP_SIZES = (1, 2, 4, 8, 16)
-#: Chips of the largest deployment that is looked at, unless one node has more.
-MOST_CHIPS = 64
+#: Chips of a server, of which supernodes too are made, and of the largest deployment that is looked at.
+SERVER_CHIPS, MOST_CHIPS = 8, 64
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,10 @@ def fit(
     Raises:
         ValueError: an unknown model, chip, format or drafter; a number out of range.
     """
+    tokens = count(context, "context")
     found = layouts(model, chip, chips, weights, tensor_parallel, draft, memory_share)
-    best = max(found, key=lambda each: (each.max_batch(context), -each.weight_bytes_per_chip))
-    return Fit(best, _format(model, chip, weights), count(context, "context"))
+    best = max(found, key=lambda each: (each.max_batch(tokens), -each.weight_bytes_per_chip))
+    return Fit(best, _format(model, chip, weights), tokens)
 
 
 def least_chips(
@@ -99,7 +100,7 @@ def least_chips(
     draft: str | None = None,
     memory_share: float = 0.9,
 ) -> Fit | None:
-    """Return the smallest deployment of whole nodes that holds a model and a sequence; None up to `MOST_CHIPS`.
+    """Return the smallest deployment of whole servers that holds a model and a sequence; None up to `MOST_CHIPS`.
 
     Raises:
         ValueError: as `fit`.
@@ -112,10 +113,14 @@ def least_chips(
 
 
 def sizes(chip: str | ChipRecord, most: int = MOST_CHIPS) -> tuple[int, ...]:
-    """Return the numbers of chips that are looked at: 1, 2, 4 … nodes, up to `most` chips, and one node at least."""
-    node = _chip(chip).chips_per_node
-    found = [node]
-    while found[-1] * 2 <= most:
+    """Return the numbers of chips that are looked at: 1, 2, 4 … servers, up to `most` chips, at least one server.
+
+    A supernode may be taken in part. Where no network beyond a node is known, one node is the most.
+    """
+    record = _chip(chip)
+    found = [min(SERVER_CHIPS, record.chips_per_node)]
+    reach = most if record.network_bytes_s is not None else min(most, record.chips_per_node)
+    while found[-1] * 2 <= reach:
         found.append(found[-1] * 2)
     return tuple(found)
 
@@ -158,4 +163,4 @@ def _format(model: str | Model, chip: str | ChipRecord, weights: str | Format | 
     return format_on(_chip(chip), arch.load(model)) if weights is None else format_named(weights)
 
 
-__all__ = ["GROUP_SIZES", "MOST_CHIPS", "Fit", "fit", "layouts", "least_chips", "sizes"]
+__all__ = ["GROUP_SIZES", "MOST_CHIPS", "SERVER_CHIPS", "Fit", "fit", "layouts", "least_chips", "sizes"]

@@ -1,7 +1,7 @@
 """What a million tokens cost on a chip: at equal speed for each user, in the largest batch that memory holds.
 
 Decode: the largest batch whose step keeps the speed that each user is promised. Prefill: prompts read by compute and
-memory within a time to the first token. Both over every deployment of whole nodes and every split of attention that
+memory within a time to the first token. Both over every deployment of whole servers and every split of attention that
 the chip allows; the cheapest is taken. What fits nowhere, or is never fast enough, has a reason and no price.
 
 >>> from costlab import chips
@@ -26,141 +26,12 @@ import numpy as np
 from costlab import arch, catalog
 from costlab.arch import Model
 from costlab.arrays import Floats
-from costlab.catalog import ChipRecord
 from costlab.catalog.serving import ServingPhase
-from costlab.chips.assumptions import Assumption
 from costlab.chips.bands import band, family, round_s
 from costlab.chips.formats import OWN, as_served, format_on
 from costlab.chips.memory import fit, layouts, sizes
+from costlab.chips.quotes import AnswerBasis, Basis, ChipHour, DraftedRound, NoPrice, TokenPrice
 from costlab.roofline import Deployment, Efficiency, StepGrid, decode_grid, prefill_grid
-
-#: Where the share of the roofline comes from. "published": the middle of the band of published runs, the roofline where
-#: there is none; "roofline": 1 for all, an equal basis where some chips have no run. A stated efficiency goes before.
-Basis = Literal["published", "roofline"]
-#: The same of an answer: "stated" by the chip_hour, a "band" of runs, or the "roofline" itself.
-AnswerBasis = Literal["stated", "band", "roofline"]
-
-
-@dataclass(frozen=True)
-class ChipHour:
-    """A chip that could serve: what an hour of it costs, in which format, on how many, at which share of its peaks."""
-
-    chip: str  # key in the catalog
-    hourly: float  # cost of a chip-hour in which it works, owned or rented
-    currency: str = "USD"  # ISO code of `hourly`
-    name: str = ""  # how figures call it; "" for the chip's name
-    weights: str | None = None  # format that it serves in, e.g. "W4A8"; None for the chip's (`format_on`)
-    chips: tuple[int, ...] = ()  # deployments that are looked at, in chips; () for 1, 2, 4 … nodes (`sizes`)
-    efficiency: float | None = None  # stated share of the roofline's speed; None to take it from published runs
-    launch_s: float = 0.0  # seconds of launches for each layer of a step, which hide behind nothing; 0 in graph mode
-
-    def __post_init__(self) -> None:
-        if not 0 < self.hourly < math.inf:
-            raise ValueError(f"hourly = {self.hourly!r} {self.currency} of {self.chip} should be above 0 and finite")
-        if self.efficiency is not None:
-            Efficiency(self.efficiency)
-        if not 0 <= self.launch_s < math.inf:
-            raise ValueError(f"launch_s = {self.launch_s!r} should be a finite number of at least 0")
-
-    @property
-    def record(self) -> ChipRecord:
-        """The chip in the catalog.
-
-        Raises:
-            ValueError: an unknown chip.
-        """
-        return catalog.chip(self.chip)
-
-    @property
-    def label(self) -> str:
-        """How tables and figures call it."""
-        return self.name or self.record.name
-
-
-@dataclass(frozen=True)
-class Draft:
-    """Drafted tokens in each round of decoding, and how many of them the model accepts."""
-
-    length: int  # drafted tokens of a round
-    accepted: float  # of them accepted, in the mean
-    kind: str = "mtp"  # what drafts, as `arch.drafter` names it
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.accepted <= self.length:
-            raise ValueError(f"accepted = {self.accepted} should be from 0 to length = {self.length}")
-
-    @property
-    def round_tokens(self) -> float:
-        """Tokens that a sequence gains in a round."""
-        return 1 + self.accepted
-
-
-@dataclass(frozen=True)
-class TokenPrice:
-    """What a million tokens of one phase cost on a chip-hour's chips, and the deployment that makes them."""
-
-    chip_hour: ChipHour  # the chip and its hour
-    phase: ServingPhase  # prefill or decode
-    deployment: Deployment  # the model as served, at the efficiency taken
-    context: int  # tokens of each sequence, or of a prompt
-    limit: float  # tokens per second that each user is promised, or seconds to the first token at most
-    batch: int  # sequences, or prompts, in the whole deployment
-    step_s: float  # seconds of a round of decoding, or of reading the prompts
-    tokens: float  # that the step yields, on all chips
-    efficiency: float  # share of the roofline's speed that was taken
-    basis: AnswerBasis  # where that share comes from
-    low: float  # per million at the highest share of the band; without a band as `per_million`
-    high: float | None  # per million at the lowest; None where it is then too slow
-    held_back_by: Literal["memory", "speed"]  # what a larger batch would break
-
-    @property
-    def per_million(self) -> float:
-        """Cost of a million tokens, in the chip-hour's currency."""
-        return self.chip_hour.hourly * self.chips / 3600 / self.tokens_s * 1e6
-
-    def output(self) -> Assumption:
-        """Return million tokens for each used hour of a chip, from the lowest to the highest share of the band.
-
-        Without a low end where the lowest share is too slow for the limit.
-        """
-        ends = [None if price is None else self.chip_hour.hourly / price for price in (self.high, self.low)]
-        made = self.chip_hour.hourly / self.per_million
-        return Assumption(made, "million tokens", self.basis_text, low=ends[0], high=ends[1])
-
-    @property
-    def chips(self) -> int:
-        """Chips of the deployment."""
-        return self.deployment.chips
-
-    @property
-    def tokens_s(self) -> float:
-        """Tokens per second of the whole deployment."""
-        return self.tokens / self.step_s
-
-    @property
-    def user_tokens_s(self) -> float:
-        """Tokens per second of each sequence; of prefill, of each prompt."""
-        return self.tokens_s / self.batch
-
-    @property
-    def basis_text(self) -> str:
-        """Where the speed comes from, in a clause."""
-        if self.basis == "roofline":
-            return "the roofline itself: no published run of this family on this chip was used"
-        said = "stated" if self.basis == "stated" else "the middle of published runs"
-        return f"{self.efficiency:.0%} of the roofline, {said}"
-
-
-@dataclass(frozen=True)
-class NoPrice:
-    """Why a chip-hour has no price for a model and phase."""
-
-    chip_hour: ChipHour  # the chip and its hour
-    phase: ServingPhase  # prefill or decode
-    context: int  # tokens of each sequence, or of a prompt
-    limit: float  # as in `TokenPrice`
-    what: Literal["memory", "speed"]  # what it lacks
-    reason: str  # a sentence with numbers
 
 
 def token_price(
@@ -171,7 +42,7 @@ def token_price(
     *,
     user_tokens_s: float | None = None,
     ttft_s: float | None = None,
-    draft: Draft | None = None,
+    draft: DraftedRound | None = None,
     basis: Basis = "published",
 ) -> TokenPrice | NoPrice:
     """Return the cheapest price of a million tokens of a phase on a chip, or why there is none.
@@ -239,7 +110,7 @@ def shares_of(
 
 
 def deployments_of(
-    model: Model, chip_hour: ChipHour, draft: Draft | None = None, efficiency: float = 1.0
+    model: Model, chip_hour: ChipHour, draft: DraftedRound | None = None, efficiency: float = 1.0
 ) -> list[Deployment]:
     """Return the deployments that are looked at for a model on a chip: sizes by splits, those that hold the weights.
 
@@ -281,7 +152,7 @@ class _Space:
     phase: ServingPhase
     context: int
     limit: float
-    draft: Draft | None
+    draft: DraftedRound | None
 
     def cheapest(self, share: float) -> TokenPrice | NoPrice:
         """The cheapest deployment at a share of the roofline, or why there is none."""
@@ -294,17 +165,9 @@ class _Space:
         best = int(np.argmin(costs))
         if not math.isfinite(costs[best]):
             return self._too_slow(nodes, grid)
-        return self._price(nodes[best], int(each[best, 0]), float(grid.most[best, 0]), share)
-
-    def _price(self, node: Deployment, each: int, most: float, share: float) -> TokenPrice:
-        batch = each * node.replicas
-        step_s, tokens = step_of(node, self.phase, batch, self.context, self.draft)
-        held: Literal["memory", "speed"] = "memory" if each >= most else "speed"
-        found = TokenPrice(
-            self.chip_hour, self.phase, node, self.context, self.limit, batch, step_s, tokens, share, "roofline",
-            0.0, None, held,
-        )  # fmt: skip
-        return dataclasses.replace(found, low=found.per_million, high=found.per_million)
+        found = (self.chip_hour, self.phase, nodes[best], self.context, self.limit, int(each[best, 0]))
+        full = each[best, 0] >= grid.most[best, 0]
+        return dataclasses.replace(priced(*found, self.draft, share), held_back_by="memory" if full else "speed")
 
     def _too_slow(self, nodes: list[Deployment], grid: StepGrid) -> NoPrice:
         """Either no replica holds a sequence, or one alone takes too long."""
@@ -330,7 +193,26 @@ class _Space:
         return NoPrice(self.chip_hour, self.phase, self.context, self.limit, what, reason)
 
 
-def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, draft: Draft | None) -> StepGrid:
+def priced(
+    chip_hour: ChipHour,
+    phase: ServingPhase,
+    node: Deployment,
+    context: int,
+    limit: float,
+    each: int,
+    draft: DraftedRound | None,
+    share: float,
+) -> TokenPrice:
+    """Return the price of a deployment with `each` sequences on each replica, its step counted by `Deployment`."""
+    batch = each * node.replicas
+    step_s, tokens = step_of(node, phase, batch, context, draft)
+    found = TokenPrice(
+        chip_hour, phase, node, context, limit, batch, step_s, tokens, share, "roofline", 0.0, None, "speed"
+    )
+    return dataclasses.replace(found, low=found.per_million, high=found.per_million)
+
+
+def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, draft: DraftedRound | None) -> StepGrid:
     """Return the steps of a phase of deployments at contexts."""
     tokens = np.asarray(contexts)
     if phase == "prefill":
@@ -338,7 +220,7 @@ def step_grid(nodes: list[Deployment], phase: ServingPhase, contexts: object, dr
     return decode_grid(nodes, tokens, draft.length if draft else 0)
 
 
-def step_limit(phase: ServingPhase, limit: float | Floats, draft: Draft | None) -> Floats:
+def step_limit(phase: ServingPhase, limit: float | Floats, draft: DraftedRound | None) -> Floats:
     """Return the seconds that a step may take: to the first token, or the tokens of a round over the speed."""
     given = np.asarray(limit, dtype=np.float64)
     return given if phase == "prefill" else (draft.round_tokens if draft else 1.0) / given
@@ -364,7 +246,7 @@ def chip_seconds(nodes: list[Deployment], grid: StepGrid, each: Floats, tokens: 
 
 
 def step_of(
-    node: Deployment, phase: ServingPhase, batch: int, context: int, draft: Draft | None = None
+    node: Deployment, phase: ServingPhase, batch: int, context: int, draft: DraftedRound | None = None
 ) -> tuple[float, float]:
     """Return the seconds and the tokens of a step, by `Deployment` itself.
 
@@ -380,6 +262,7 @@ def step_of(
 
 
 __all__ = [
-    "AnswerBasis", "Basis", "ChipHour", "Draft", "NoPrice", "TokenPrice", "chip_seconds", "deployments_of", "limit_of",
+    "chip_seconds", "deployments_of", "limit_of",
+    "priced",
     "shares_of", "step_grid", "step_limit", "step_of", "token_price",
 ]  # fmt: skip

@@ -9,8 +9,6 @@ The same sums as `Deployment.decode`, `verify`, `draft` and `prefill`, as arrays
 [[101.0], [12.0]]
 >>> node.decode(101 * 32, 4096).seconds < 0.02 < node.decode(102 * 32, 4096).seconds
 True
-
-Chapter: chips
 """
 
 from __future__ import annotations
