@@ -14,7 +14,7 @@ toy: 1 launch (0 matrix, 1 vector, 0 collective) takes 0.002 ms
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,29 +22,16 @@ from costlab import catalog
 from costlab.chips.porting.graph import Graph, GraphNode
 
 Kind = Literal["matrix", "vector", "collective"]
+#: How often a model has a node of the graph that stands for it.
+Times = Callable[[GraphNode], int]
 
 #: Words of operators' names that tell matrix products, and parts that tell an exchange between cards.
 _MATRIX = frozenset(
-    [
-        "addmm",
-        "addmv",
-        "attention",
-        "baddbmm",
-        "batchmatmul",
-        "bmm",
-        "conv1d",
-        "conv2d",
-        "convolution",
-        "einsum",
-        "ffn",
-        "indexer",
-        "linear",
-        "matmul",
-        "mm",
-        "mv",
-        "prolog",
-    ]
-)
+    {
+        "addmm", "addmv", "attention", "baddbmm", "batchmatmul", "bmm", "conv1d", "conv2d", "convolution", "einsum",
+        "ffn", "indexer", "linear", "matmul", "mm", "mv", "prolog",
+    }
+)  # fmt: skip
 _COLLECTIVE = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "distribute_")
 
 #: The product of many groups of rows, each with a matrix of its own: the experts of a layer.
@@ -103,6 +90,11 @@ class LaunchTime:
         return f"{self.graph}: {self.count:,} {word} ({kinds}) {takes} {self.seconds * 1e3:.3g} ms"
 
 
+def once(node: GraphNode) -> int:
+    """Return 1: the graph is of the whole model."""
+    return 1
+
+
 def kind_of(node: GraphNode) -> Kind:
     """Return the kind that an operator is of, by its name."""
     name = node.op.split(".")[1] if node.op.count(".") > 1 else node.op
@@ -138,34 +130,16 @@ def launch_costs() -> LaunchCosts:
     return LaunchCosts(**{f"{kind}_s": found[kind] for kind in get_args(Kind)})
 
 
-def launch_time(graph: Graph, costs: LaunchCosts | None = None) -> LaunchTime:
+def launch_time(graph: Graph, costs: LaunchCosts | None = None, times: Times = once) -> LaunchTime:
     """Return the launches of a graph in eager mode by kind, and their time.
 
     Args:
         graph: as captured.
         costs: of one launch of each kind; None: the catalog's, of Ascend.
+        times: how often the model has a node, where the graph is of a model with one layer for many: launches depend
+            on the number of layers and not on their width.
     """
     found: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
     for node in graph.nodes:
-        found[kind_of(node)] += launches_of(node, graph)
+        found[kind_of(node)] += times(node) * launches_of(node, graph)
     return LaunchTime(graph.name, found, costs or launch_costs())
-
-
-def layer_launches(fewer: LaunchTime, more: LaunchTime, layers: int, more_layers: int, wanted: int) -> LaunchTime:
-    """Return the launches of a model with `wanted` layers from two small ones, that differ in their number of layers.
-
-    Launches depend on the layers' number and kind, not on their width: a straight line through two models goes
-    through all others whose further layers are of the same kind.
-
-    Raises:
-        ValueError: the same number of layers twice, or launches per layer that are no whole number.
-    """
-    if layers == more_layers:
-        raise ValueError(f"two models of {layers} layers say nothing of a layer; take numbers that differ")
-    found: dict[Kind, int] = {}
-    for kind, number in fewer.launches.items():
-        each, rest = divmod(more.launches[kind] - number, more_layers - layers)
-        if rest:
-            raise ValueError(f"{kind} launches {number} and {more.launches[kind]} are not alike in each further layer")
-        found[kind] = number + (wanted - layers) * each
-    return LaunchTime(f"{more.graph} with {wanted} layers", found, more.costs)

@@ -19,20 +19,23 @@ from costlab import catalog
 from costlab.checks import one_of
 from costlab.chips.porting.cautions import cautions_of
 from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
-from costlab.chips.porting.launches import is_allocation, launches_of
+from costlab.chips.porting.launches import Times, is_allocation, launches_of, once
 from costlab.chips.porting.rules import Broken, graph_rules
 from costlab.text import Table, bytes_text
 
 Route = Literal["eager", "graph"]
 ROUTES: tuple[Route, ...] = get_args(Route)
 
-#: "fused": an operator of torch_npu's own. "unknown": no row of the catalog tells. Others as in the catalog.
-Status = Literal["aclnn", "native", "decomposed", "cpu", "converted", "refused", "missing", "fused", "unknown"]
+#: "fused": an operator of torch_npu's own. "erased": a check of shapes and types, which hold once captured. "unknown":
+#: no row of the catalog tells. Others as in the catalog.
+Status = Literal[
+    "aclnn", "native", "decomposed", "cpu", "converted", "refused", "missing", "fused", "erased", "unknown"
+]
 
 #: What leaves work undone where it was asked for: on the host, or outside the graph.
 UNSUPPORTED: frozenset[Status] = frozenset({"cpu", "refused", "missing", "unknown"})
 
-#: Checks of shapes and types that hold once captured: whoever converts a graph erases them.
+#: Checks of shapes and types: whoever converts a graph erases them.
 ERASED = frozenset({"aten._assert_tensor_metadata.default"})
 
 
@@ -58,8 +61,8 @@ class OperatorRow:
         return self.eager if route == "eager" else self.graph
 
     def is_unsupported(self, route: Route) -> bool:
-        """Whether a route does not run it on the card; a check that is erased needs no route."""
-        return self.status(route) in UNSUPPORTED and self.op not in ERASED
+        """Whether a route does not run it on the card."""
+        return self.status(route) in UNSUPPORTED
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,6 +128,10 @@ class RouteReport:
         return "\n".join([repr(self.table()), "", *self.sentences()])
 
 
+#: Letters of a cell that shows tensors.
+_WIDEST = 34
+
+
 def _shown(row: OperatorRow) -> dict[str, object]:
     return {
         "operator": row.op,
@@ -138,8 +145,11 @@ def _shown(row: OperatorRow) -> dict[str, object]:
 
 
 def _first(texts: tuple[str, ...]) -> str | None:
-    more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
-    return f"{texts[0]}{more}" if texts and texts[0] else None
+    """Return the first text, short enough for a table, and how many others there are."""
+    if not texts:
+        return None
+    first = texts[0] if len(texts[0]) <= _WIDEST else f"{texts[0][: _WIDEST - 1]}…"
+    return f"{first} and {len(texts) - 1} more" if len(texts) > 1 else first
 
 
 def _counted(counts: Mapping[Status, int]) -> str:
@@ -157,12 +167,13 @@ def _lacks(row: OperatorRow, route: Route) -> str:
 # --- the report ------------------------------------------------------------------------------------------------
 
 
-def route_report(graph: Graph, torch_version: str) -> RouteReport:
+def route_report(graph: Graph, torch_version: str, times: Times = once) -> RouteReport:
     """Return what becomes of each operator of a graph with a version of torch.
 
     Args:
         graph: as captured: of eager calls, or decomposed to the core set.
         torch_version: such as "2.13".
+        times: how often the model has a node, where the graph is of a model with one layer for many.
 
     Raises:
         ValueError: a version that is none, or that no plug-in is built for.
@@ -171,9 +182,10 @@ def route_report(graph: Graph, torch_version: str) -> RouteReport:
     calls: dict[str, list[GraphNode]] = {}
     for node in graph.nodes:
         calls.setdefault(node.op, []).append(node)
-    rows = (_row(op, nodes, graph, version) for op, nodes in calls.items())
+    rows = (_row(op, nodes, graph, version, times) for op, nodes in calls.items())
     ordered = tuple(sorted(rows, key=lambda row: -row.count))
-    return RouteReport(graph.name, version, ordered, written_bytes(graph), graph_rules(graph), cautions_of(graph))
+    written = written_bytes(graph, times)
+    return RouteReport(graph.name, version, ordered, written, graph_rules(graph), cautions_of(graph))
 
 
 def route_changes(first: RouteReport, second: RouteReport) -> Mapping[str, tuple[OperatorRow, OperatorRow]]:
@@ -192,13 +204,13 @@ def _version(asked: str) -> str:
     return found[0]
 
 
-def _row(op: str, nodes: list[GraphNode], graph: Graph, version: str) -> OperatorRow:
-    eager, in_graph, names = routes_of(op, version)
+def _row(op: str, nodes: list[GraphNode], graph: Graph, version: str, times: Times) -> OperatorRow:
+    eager, in_graph, names = operator_routes(op, version)
     is_copied = eager == "cpu"
-    copied = sum(fallback_bytes(node, graph) for node in nodes) if is_copied else 0
+    copied = sum(times(node) * fallback_bytes(node, graph) for node in nodes) if is_copied else 0
     return OperatorRow(
         op=op,
-        count=len(nodes),
+        count=sum(map(times, nodes)),
         eager=eager,
         graph=in_graph,
         names=names,
@@ -206,7 +218,7 @@ def _row(op: str, nodes: list[GraphNode], graph: Graph, version: str) -> Operato
         outputs=_each_once(_specs_text(node.outputs) for node in nodes),
         modules=_each_once(node.module for node in nodes),
         lines=_each_once(node.line for node in nodes),
-        launches=sum(_copies(node) if is_copied else launches_of(node, graph) for node in nodes),
+        launches=sum(times(node) * (_copies(node) if is_copied else launches_of(node, graph)) for node in nodes),
         copied_bytes=copied,
         nearest=nearest_fused(op),
     )
@@ -223,13 +235,15 @@ def _specs_text(specs: Iterable[TensorSpec]) -> str:
 # --- one operator ----------------------------------------------------------------------------------------------
 
 
-def routes_of(op: str, torch_version: str) -> tuple[Status, Status, tuple[str, ...]]:
+def operator_routes(op: str, torch_version: str) -> tuple[Status, Status, tuple[str, ...]]:
     """Return what becomes of an operator eagerly and in a graph, and CANN's kernels for it.
 
     Args:
         op: with its overload: "aten.mm.default", "npu.npu_swiglu.default".
         torch_version: such as "2.13".
     """
+    if op in ERASED:
+        return ("erased", "erased", ())
     known = catalog.operators()
     space, _, name = op.partition(".")
     if space == "npu" and (fused := known.fused.get(name.split(".")[0])):
@@ -253,16 +267,22 @@ def nearest_fused(op: str) -> str | None:
 # --- bytes -----------------------------------------------------------------------------------------------------
 
 
-def written_bytes(graph: Graph) -> int:
+def written_bytes(graph: Graph, times: Times = once) -> int:
     """Return what a graph's operators write for one another: what fusion can save.
 
     Counted is each tensor that an operator makes or changes in place, unless its memory belongs to the caller, as that
     of inputs, weights and outputs does. Views write nothing, nor does making room (`empty`); what is inside of an
     operator that is composed of others is not seen.
+
+    Args:
+        graph: as captured.
+        times: how often the model has a node, where the graph is of a model with one layer for many.
     """
     kept = {graph.owner(name) for name in graph.outputs}
     inside = {name for name in graph.makers if graph.owner(name) in graph.makers and graph.owner(name) not in kept}
-    return sum(graph.value(name).bytes for node in graph.nodes for name in _written(node) if name in inside)
+    return sum(
+        times(node) * sum(graph.value(name).bytes for name in _written(node) if name in inside) for node in graph.nodes
+    )
 
 
 def _written(node: GraphNode) -> Iterator[str]:

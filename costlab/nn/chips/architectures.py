@@ -329,8 +329,3 @@ def _implementations(experts: str) -> Iterator[dict[str, str]]:
     for words in ({"experts_implementation": experts}, {}):
         for attention in ("sdpa", "eager"):
             yield {"attn_implementation": attention, **words}
-
-
-def changes(reduced: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
-    """Yield what was reduced, in words: "hidden_size 4096 -> 64"."""
-    return (f"{name} {before} -> {after}" for name, (before, after) in reduced.items())

@@ -70,7 +70,7 @@ class Captured:
         Raises:
             ValueError: a graph of single precision that computes something else.
         """
-        with _quiet():
+        with quiet():
             exported = self.exported.run_decompositions()
         half = any(each.dtype in (torch.bfloat16, torch.float16) for each in exported.state_dict.values())
         return _recorded(exported, self.inputs, self.wanted, self.graph.name, exact=not half)
@@ -95,7 +95,7 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], name: str = "") -> Capt
     with torch.no_grad(), _mode(args) as mode:
         wanted = None if mode else _tensors(module(*args))
         try:
-            with _quiet():
+            with quiet():
                 exported = torch.export.export(module, args, strict=False)
         except Exception as error:
             raise ValueError(_why(name, error)) from error
@@ -107,15 +107,14 @@ def _recorded(exported: ExportedProgram, args: tuple[Tensor, ...], wanted: Wante
         recorder = _Recorder(exported)
         outputs = recorder.run(*_lifted(exported, args, mode))
     got = [each for each, spec in zip(outputs, exported.graph_signature.output_specs, strict=True) if _given(spec)]
-    error = None if wanted is None else _difference(_tensors(got), wanted)
-    largest = max((float(each.abs().max()) for each in wanted or () if each.numel()), default=0.0)
-    if exact and error is not None and not error <= TOLERANCE * max(largest, 1.0):
+    error = None if wanted is None else difference(_tensors(got), wanted)
+    if exact and error is not None and not error <= TOLERANCE * max(largest(wanted or ()), 1.0):
         raise ValueError(f"the graph of {name} gives other outputs than the module: they differ by {error:.3g}")
     return Captured(recorder.recorded(name), exported, args, wanted, error)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what torch prints of a trace that fails, and its own warnings, off the screen: the error says it."""
     before = logging.root.manager.disable
     try:
@@ -298,7 +297,23 @@ def _line(node: fx.Node) -> str:
     return f"{short_path(own[-1][0])}:{own[-1][1]}" if own else ""
 
 
-def _difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    """Return the largest difference of a graph's outputs from the module's."""
-    pairs = [(a.double(), b.double()) for a, b in zip(outputs, wanted, strict=True) if a.numel()]
-    return max((float((a - b).abs().max()) for a, b in pairs), default=0.0)
+def difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    """Return the largest difference of a graph's outputs from the module's; infinite where only one of two is NaN.
+
+    Args:
+        outputs: of the graph.
+        wanted: of the module, in the same order.
+    """
+    pairs = zip(outputs, wanted, strict=True)
+    return max((_apart(a.double(), b.double()) for a, b in pairs if b.numel()), default=0.0)
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    same = (a == b) | (a.isnan() & b.isnan())
+    return float(torch.where(same, 0.0, (a - b).abs()).nan_to_num(torch.inf).max())
+
+
+def largest(outputs: Sequence[Tensor]) -> float:
+    """Return the largest finite number among some tensors, without its sign; 0 where there is none."""
+    finite = (each.double().abs().nan_to_num(0.0, 0.0, 0.0).max() for each in outputs if each.numel())
+    return max(map(float, finite), default=0.0)
