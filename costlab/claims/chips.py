@@ -73,8 +73,8 @@ def _chip_910b_rank(given: Values) -> Settled:
     )
     own = _per_hour(_server(of_article, "ascend"))
     why = (
-        f"E's {of_article['ascend_tflops']:g} TFLOPS are those of no 910B, its price is one of several; both decide "
-        f"the rank, and E names neither the variant nor the source. By its own figures the 910B comes to {own:.4f}; "
+        f"E's {of_article['ascend_tflops']:g} TFLOPS are those of {_variants(of_article['ascend_tflops'])}, its price "
+        f"is one of several; both decide the rank, and E names neither the variant nor the source. By its own figures the 910B comes to {own:.4f}; "
         f"the ones that it prints contradict its text, since they put the 910B below the H100. {_may_order(AMPERE, HOPPER)}"
     )
     return graded(true), computed, f"{why}."
@@ -92,6 +92,13 @@ def _worlds(of_article: Values) -> Iterator[_World]:
             for name, price in prices.items():
                 built = ArticleServer(price, variant.flops["bf16"] / 1e12, share * price)
                 yield _World(f"{variant.name.removeprefix('Huawei Ascend ')}, {name}", _per_hour(built))
+
+
+def _variants(tflops: float) -> str:
+    """The variants that do so many TFLOPS in either 16-bit format."""
+    every = [each for key, each in catalog.tables().chips.items() if key.startswith(ASCEND)]
+    names = [_short(each) for each in every if tflops * 1e12 in (each.flops["bf16"], each.flops["fp16"])]
+    return " and ".join(names) or "no 910B"
 
 
 def _per_hour(server: ArticleServer) -> float:
@@ -121,7 +128,7 @@ def _may_order(*keys: str) -> str:
 
 
 def _short(chip: ChipRecord) -> str:
-    return chip.name.removeprefix(chip.maker).split()[0]
+    return chip.name.removeprefix(f"{chip.maker} ").removeprefix("Ascend ").split()[0]
 
 
 # --- what is saved ---------------------------------------------------------------------------------------------
@@ -193,10 +200,11 @@ def _kwh(power_w: float) -> float:
 
 
 def _tariffs() -> Iterator[float]:
-    """What a kWh costs in the buyer's country, the dearest that the catalog has of each source."""
+    """What a kWh costs in the buyer's country, in yuan: the most that each source names."""
     for figure in catalog.tables().costs.values():
-        if (figure.what, figure.place, figure.currency) == ("tariff", PLACE, "CNY"):
-            yield figure.high or figure.value
+        if figure.what == "tariff" and figure.place == PLACE and figure.currency:
+            rate = catalog.exchange_rate(figure.currency, "CNY", figure.date)
+            yield (figure.high or figure.value) * rate
 
 
 # --- operators -------------------------------------------------------------------------------------------------
@@ -205,18 +213,18 @@ def _tariffs() -> Iterator[float]:
 @settles("chip-cann-ops")
 def _chip_cann_ops(given: Values) -> Settled:
     graphs = [each for each in counted_graphs() if each.model == V4_PRO]
-    mapped = [agrees(given["mapped"], each.whole_nodes, 0.05) for each in graphs]
-    fused = [agrees(given["fused"], each.whole_fused, 0.05) for each in graphs]
+    mapped = [agrees(given["mapped"], n, 0.05) for each in graphs for n in (each.whole_calls, each.operators)]
+    fused = [agrees(given["fused"], n, 0.05) for each in graphs for n in (each.whole_matches, each.whole_replaced)]
     computed = "; ".join(
-        f"{each.whole_nodes:,} calls of {each.operators} operators in {each.whole_layers} layers of {each.maker}, of "
-        f"which patterns take {each.whole_fused:,}"
+        f"of {each.maker}'s graph {each.whole_calls:,} calls of {each.operators} operators in {each.whole_layers} "
+        f"layers; {each.whole_matches:,} times a fused operator took the place of several, {each.whole_replaced:,} calls"
         for each in graphs
     )
-    every = counted_graphs()
-    kinds = sorted(each.operators for each in every)
+    kinds = sorted(each.operators for each in counted_graphs())
     why = (
-        f"E's two numbers are written in its code and come back whatever model is named: the file is never opened. "
-        f"The graphs of {len(every)} models that are counted here have {kinds[0]} to {kinds[-1]} different operators; "
-        f"neither count is {given['mapped']:,.0f}. What is fused depends on the patterns that one writes"
+        f"E's two numbers stand in its code and come back whatever model is named: the file is never opened. As calls "
+        f"{given['mapped']:,.0f} would be {ratio(given['mapped'], graphs[0].whole_calls):.0%} of V4-Pro's, though these "
+        f"are counted with a few of its Sinkhorn steps; as different operators it is far more than the {kinds[0]} to "
+        f"{kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the patterns that one writes"
     )
     return graded((any(mapped), any(fused))), computed, f"{why}."
