@@ -24,12 +24,12 @@ from costlab.chips.porting.routes import (
     route_report,
     written_bytes,
 )
-from costlab.chips.porting.rules import Broken, broken, call_sizes, check_call, graph_rules
+from costlab.chips.porting.rules import BrokenRule, broken, call_sizes, check_call, graph_rules
 
 __all__ = [
     "ELEMENT_BYTES",
     "FAST_PATHS",
-    "Broken",
+    "BrokenRule",
     "Buffer",
     "Graph",
     "GraphNode",

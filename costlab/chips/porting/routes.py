@@ -20,7 +20,7 @@ from costlab.checks import one_of
 from costlab.chips.porting.cautions import cautions_of
 from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import Times, is_allocation, launches_of, once
-from costlab.chips.porting.rules import Broken, graph_rules
+from costlab.chips.porting.rules import BrokenRule, graph_rules
 from costlab.text import Table, bytes_text
 
 Route = Literal["eager", "graph"]
@@ -73,7 +73,7 @@ class RouteReport:
     torch_version: str  # of PyTorch and its plug-in
     rows: tuple[OperatorRow, ...]  # the most frequent operator first
     written_bytes: int  # what operators write for one another; neither weights nor what the caller gives or gets
-    broken: tuple[Broken, ...]  # rules of fused operators that calls do not keep
+    broken: tuple[BrokenRule, ...]  # rules of fused operators that calls do not keep
     cautions: tuple[str, ...]  # what else goes wrong on such a chip, in sentences
 
     @property
