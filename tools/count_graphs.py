@@ -1,7 +1,7 @@
 """Capture small models with torch, fuse what patterns match, and store the counts for where torch is missing.
 
-    python tools/count_graphs.py            # store all
-    python tools/count_graphs.py --check    # exit 1 if one is stale
+python tools/count_graphs.py            # store all
+python tools/count_graphs.py --check    # exit 1 if one is stale
 """
 
 from __future__ import annotations

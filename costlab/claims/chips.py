@@ -10,7 +10,6 @@ from costlab import catalog
 from costlab.catalog import ChipRecord, Offer
 from costlab.chips import ArticleServer, tflops_cost
 from costlab.chips.porting import counted_graphs
-
 from costlab.claims.ledger import V4_PRO, Settled, Values, agrees, graded, ratio, settles
 
 ASCEND, HOPPER, AMPERE = "ascend-910b", "h100-sxm", "a100-80g"
@@ -74,8 +73,9 @@ def _chip_910b_rank(given: Values) -> Settled:
     own = _per_hour(_server(of_article, "ascend"))
     why = (
         f"E's {of_article['ascend_tflops']:g} TFLOPS are those of {_variants(of_article['ascend_tflops'])}, its price "
-        f"is one of several; both decide the rank, and E names neither the variant nor the source. By its own figures the 910B comes to {own:.4f}; "
-        f"the ones that it prints contradict its text, since they put the 910B below the H100. {_may_order(AMPERE, HOPPER)}"
+        "is one of several; both decide the rank, and E names neither the variant nor the source. By its own figures "
+        f"the 910B comes to {own:.4f}; the ones that it prints contradict its text, since they put the 910B below the "
+        f"H100. {_may_order(AMPERE, HOPPER)}"
     )
     return graded(true), computed, f"{why}."
 
@@ -141,10 +141,10 @@ def _chip_40_60(given: Values) -> Settled:
     above = [saved >= given["introduction"] for saved in savings.values()]
     computed = "saved: " + ", ".join(f"{saved:.0%} on {name}" for name, saved in savings.items())
     why = (
-        f"{sum(inside)} of {len(inside)} lie between {given['low']:.0%} and {given['high']:.0%}, {sum(above)} reach the "
-        f"{given['introduction']:.0%} of the introduction. {_may_order(AMPERE, HOPPER, SOLD_THERE)}. Against the H20, which China's services "
-        "were built of meanwhile, the 910B saves where arithmetic counts, as in prefill, and costs more where bandwidth "
-        "does, as in much of decoding: two workloads choose two chips"
+        f"{sum(inside)} of {len(inside)} lie between {given['low']:.0%} and {given['high']:.0%}, {sum(above)} reach "
+        f"the {given['introduction']:.0%} of the introduction. {_may_order(AMPERE, HOPPER, SOLD_THERE)}. Against the "
+        "H20, which was sold there meanwhile, the 910B saves where arithmetic counts, as in prefill, and costs more "
+        "where bandwidth does, as in much of decoding: two workloads choose two chips"
     )
     return graded((*inside, all(above))), computed, f"{why}."
 
@@ -179,10 +179,10 @@ def _chip_saving(given: Values) -> Settled:
         f"{given['servers']:,.0f} servers"
     )
     why = (
-        f"The total is {ratio(given['saved'], whole):.3g} times what follows: {whole / 1e8:.3g} yi (a hundred "
-        f"million each) were printed as billions. The electricity needs CNY {tariffs[0]:.2f} and {tariffs[1]:.2f} a kWh at full load, where tariffs in {PLACE} "
-        f"reach {highest:.2f}. The servers do not do the same: for the same TFLOPS, by E's figures, {even:.1%} are "
-        "saved. Model size and queries are arguments that nothing reads"
+        f"The total is {ratio(given['saved'], whole):.3g} times what follows: {whole / 1e8:.3g} yi, a hundred million "
+        f"each, were printed as billions. The electricity needs CNY {tariffs[0]:.2f} and {tariffs[1]:.2f} a kWh at "
+        f"full load, where tariffs in {PLACE} reach {highest:.2f}. The servers do not do the same: for the same "
+        f"TFLOPS, by E's figures, {even:.1%} are saved. Model size and queries are arguments that nothing reads"
     )
     parts = [agrees(given["abroad"], sums[0], 0.001), agrees(given["at_home"], sums[1], 0.001)]
     parts += [agrees(given["share"], share, 0.02), agrees(given["saved"], whole, 0.01)]
@@ -217,14 +217,15 @@ def _chip_cann_ops(given: Values) -> Settled:
     fused = [agrees(given["fused"], n, 0.05) for each in graphs for n in (each.whole_matches, each.whole_replaced)]
     computed = "; ".join(
         f"of {each.maker}'s graph {each.whole_calls:,} calls of {each.operators} operators in {each.whole_layers} "
-        f"layers; {each.whole_matches:,} times a fused operator took the place of several, {each.whole_replaced:,} calls"
+        f"layers; {each.whole_matches:,} times a fused operator took the place of several, {each.whole_replaced:,} "
+        "calls"
         for each in graphs
     )
     kinds = sorted(each.operators for each in counted_graphs())
     why = (
         f"E's two numbers stand in its code and come back whatever model is named: the file is never opened. As calls "
-        f"{given['mapped']:,.0f} would be {ratio(given['mapped'], graphs[0].whole_calls):.0%} of V4-Pro's, though these "
-        f"are counted with a few of its Sinkhorn steps; as different operators it is far more than the {kinds[0]} to "
+        f"{given['mapped']:,.0f} would be {ratio(given['mapped'], graphs[0].whole_calls):.0%} of V4-Pro's, though "
+        f"these are counted with a few of its Sinkhorn steps; as different operators it is far more than the {kinds[0]} to "
         f"{kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the patterns that one writes"
     )
     return graded((any(mapped), any(fused))), computed, f"{why}."
