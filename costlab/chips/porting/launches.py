@@ -4,8 +4,7 @@ In eager mode the host starts each operator by itself. Where a step's arithmetic
 its time; graph mode records them once and replays them together. Huawei's own model adds a fixed time to every
 operator, by its kind.
 
->>> from costlab import catalog
-from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
+>>> from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 >>> x, y = TensorSpec("x", (2, 8), "bfloat16"), TensorSpec("y", (2, 8), "bfloat16")
 >>> graph = Graph("toy", (GraphNode("silu", "aten.silu.default", {"self": "x"}, (y,)),), (x,), (), ("y",))
 >>> launch_time(graph, LaunchCosts(matrix_s=5e-6, vector_s=2e-6, collective_s=10e-6))
@@ -21,7 +20,7 @@ from typing import Literal, get_args
 from costlab import catalog
 from costlab.chips.porting.graph import Graph, GraphNode
 
-Kind = Literal["matrix", "vector", "collective"]
+OperatorKind = Literal["matrix", "vector", "collective"]
 #: How often a model has a node of the graph that stands for it.
 Times = Callable[[GraphNode], int]
 
@@ -47,11 +46,11 @@ class LaunchCosts:
     collective_s: float  # an exchange between cards
 
     def __post_init__(self) -> None:
-        for kind in get_args(Kind):
+        for kind in get_args(OperatorKind):
             if not self.of(kind) >= 0:
                 raise ValueError(f"{kind}_s = {self.of(kind)!r} should be seconds of at least 0")
 
-    def of(self, kind: Kind) -> float:
+    def of(self, kind: OperatorKind) -> float:
         """Return the seconds of one kind."""
         return {"matrix": self.matrix_s, "vector": self.vector_s, "collective": self.collective_s}[kind]
 
@@ -61,7 +60,7 @@ class LaunchTime:
     """Launches of a graph in eager mode, and what they take."""
 
     graph: str  # what was counted
-    launches: Mapping[Kind, int]  # launches of each kind
+    launches: Mapping[OperatorKind, int]  # launches of each kind
     costs: LaunchCosts  # what one takes
 
     @property
@@ -95,7 +94,7 @@ def once(node: GraphNode) -> int:
     return 1
 
 
-def kind_of(node: GraphNode) -> Kind:
+def kind_of(node: GraphNode) -> OperatorKind:
     """Return the kind that an operator is of, by its name."""
     name = node.op.split(".")[1] if node.op.count(".") > 1 else node.op
     if any(part in name for part in _COLLECTIVE) or node.op.startswith("_c10d_functional."):
@@ -127,7 +126,7 @@ def launches_of(node: GraphNode, graph: Graph) -> int:
 def launch_costs() -> LaunchCosts:
     """Return what one launch of each kind takes on Ascend, as the catalog has it."""
     found = {figure.part: figure.value for figure in catalog.tables().costs.values() if figure.what == "launch"}
-    return LaunchCosts(**{f"{kind}_s": found[kind] for kind in get_args(Kind)})
+    return LaunchCosts(**{f"{kind}_s": found[kind] for kind in get_args(OperatorKind)})
 
 
 def launch_time(graph: Graph, costs: LaunchCosts | None = None, times: Times = once) -> LaunchTime:
@@ -139,7 +138,7 @@ def launch_time(graph: Graph, costs: LaunchCosts | None = None, times: Times = o
         times: how often the model has a node, where the graph is of a model with one layer for many: launches depend
             on the number of layers and not on their width.
     """
-    found: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
+    found: dict[OperatorKind, int] = dict.fromkeys(get_args(OperatorKind), 0)
     for node in graph.nodes:
         found[kind_of(node)] += times(node) * launches_of(node, graph)
     return LaunchTime(graph.name, found, costs or launch_costs())

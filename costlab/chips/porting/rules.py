@@ -13,7 +13,7 @@ The rules stand in the catalog, each with its source. A call is looked at throug
 >>> from datetime import date
 >>> rule = ShapeRule("head_width", "a head of 64 or 128", "its documentation", date(2026, 1, 1), one_of=(64, 128))
 >>> broken((rule,), {"head_width": 512}, "npu_x", "attention")
-(Broken(npu_x at attention: head_width 512, but a head of 64 or 128),)
+(BrokenRule(npu_x at attention: head_width 512, but a head of 64 or 128),)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PATTERN_OF: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, repr=False)
-class Broken:
+class BrokenRule:
     """A rule of a fused operator, and the call that does not keep it."""
 
     fused: str  # the fused operator
@@ -46,7 +46,7 @@ class Broken:
     found: int | str  # what the call has in its place
 
     def __repr__(self) -> str:
-        return f"Broken({self})"
+        return f"BrokenRule({self})"
 
     def __str__(self) -> str:
         return f"{self.fused} at {self.where}: {self.rule.size} {self.found}, but {self.rule.says}"
@@ -63,7 +63,9 @@ def keeps(rule: ShapeRule, value: int | str) -> bool:
     return small and even and (not rule.power_of_two or (value > 0 and value & (value - 1) == 0))
 
 
-def broken(rules: Iterable[ShapeRule], sizes: Mapping[str, int | str], fused: str, where: str) -> tuple[Broken, ...]:
+def broken(
+    rules: Iterable[ShapeRule], sizes: Mapping[str, int | str], fused: str, where: str
+) -> tuple[BrokenRule, ...]:
     """Return the rules that a call does not keep; a rule about a size that is not given is not judged.
 
     Args:
@@ -73,10 +75,10 @@ def broken(rules: Iterable[ShapeRule], sizes: Mapping[str, int | str], fused: st
         where: name of the call, for the answer.
     """
     judged = ((rule, sizes[rule.size]) for rule in rules if rule.size in sizes)
-    return tuple(Broken(fused, where, rule, value) for rule, value in judged if not keeps(rule, value))
+    return tuple(BrokenRule(fused, where, rule, value) for rule, value in judged if not keeps(rule, value))
 
 
-def check_call(fused: str, sizes: Mapping[str, int | str], where: str = "a call") -> tuple[Broken, ...]:
+def check_call(fused: str, sizes: Mapping[str, int | str], where: str = "a call") -> tuple[BrokenRule, ...]:
     """Return the catalog's rules of a fused operator that a call of these sizes does not keep.
 
     Raises:
@@ -108,12 +110,24 @@ def _attention(given: Mapping[str, TensorSpec]) -> dict[str, int | str]:
     return found
 
 
-def graph_rules(graph: Graph) -> tuple[Broken, ...]:
+def rule_sentences(found: Iterable[BrokenRule]) -> tuple[str, ...]:
+    """Return a sentence for each rule and value that breaks it, with the first call that has it and their number."""
+    groups: dict[tuple[str, str, int | str], list[BrokenRule]] = {}
+    for each in found:
+        groups.setdefault((each.fused, each.rule.says, each.found), []).append(each)
+    return tuple(f"{group[0]}{_more(len(group) - 1)}" for group in groups.values())
+
+
+def _more(others: int) -> str:
+    return f" (and {others} more {'call' if others == 1 else 'calls'})" if others else ""
+
+
+def graph_rules(graph: Graph) -> tuple[BrokenRule, ...]:
     """Return each rule of a fused operator that a call of a graph, which it could take the place of, does not keep."""
     return tuple(each for node in graph.nodes for each in _node_rules(node, graph))
 
 
-def _node_rules(node: GraphNode, graph: Graph) -> Iterable[Broken]:
+def _node_rules(node: GraphNode, graph: Graph) -> Iterable[BrokenRule]:
     space, _, rest = node.op.partition(".")
     name = rest.split(".")[0]
     where = f"{node.name} in {node.module}" if node.module else node.name
