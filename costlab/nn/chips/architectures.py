@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from costlab import arch
+from costlab.nn.chips.capture import first_line
 
 #: The class of transformers that runs each model of the catalog.
 MODEL_TYPES: Mapping[str, str] = {
@@ -117,16 +118,29 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: an architecture that transformers does not know, a configuration that it refuses.
         ModuleNotFoundError: no transformers.
     """
-    classes = _transformers().CONFIG_MAPPING
-    kind = str(config.get("model_type"))
-    if kind not in classes:
-        raise ValueError(f"model_type {kind!r} is none of the {len(classes)} that transformers knows")
+    kind = _kind(config)
     given = {k: v for k, v in config.items() if k not in ("model_type", "quantization_config", "auto_map")}
     try:
-        found: dict[str, Any] = classes[kind](**given).to_dict()
+        made = _transformers().CONFIG_MAPPING[kind](**given)
     except Exception as error:
-        raise ValueError(f"transformers refuses the configuration of {kind}: {error}") from error
+        raise ValueError(f"transformers refuses the configuration of {kind}: {first_line(error)}") from error
+    found: dict[str, Any] = made.to_dict()
+    found.setdefault("num_hidden_layers", getattr(made, "num_hidden_layers", None))
     return {name: value for name, value in found.items() if name not in ("transformers_version", "dtype")}
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    """Return the model_type that transformers knows: the configuration's, or that of its class of models."""
+    from_transformers = _transformers()
+    kind, classes = str(config.get("model_type")), from_transformers.CONFIG_MAPPING
+    if kind in classes:
+        return kind
+    causal = from_transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    written = config.get("architectures") or [None]
+    same = [each for each, name in causal.items() if name == written[0]]
+    if not same:
+        raise ValueError(f"model_type {kind!r} is none of the {len(causal)} language models that transformers knows")
+    return str(same[0])
 
 
 def _transformers() -> Any:
@@ -152,7 +166,7 @@ def published_config(model: arch.Model) -> dict[str, Any]:
     blank = completed({"model_type": kind})
     attention = [a for a, _ in model.layers]
     rec = model.record
-    said = {"hidden_size": rec.hidden, "vocab_size": rec.vocab, "num_hidden_layers": len(model.layers)}
+    said: dict[str, Any] = {"hidden_size": rec.hidden, "vocab_size": rec.vocab, "num_hidden_layers": len(model.layers)}
     said |= {"rms_norm_eps": rec.running.norm_eps, "tie_word_embeddings": rec.tied}
     said |= {k: v for a in dict.fromkeys(attention) for k, v in _attention(a).items() if k in blank}
     said |= {k: v for k, v in _feed_forward([f for _, f in model.layers], kind).items() if k in blank}
@@ -224,7 +238,7 @@ def kept_layers(kinds: Sequence[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]
     return tuple(first.values()), tuple(list(kinds).count(kind) for kind in first)
 
 
-def cut(config: Mapping[str, Any], narrow: bool) -> Cut:
+def cut_config(config: Mapping[str, Any], narrow: bool) -> Cut:
     """Return a configuration with one layer of each kind.
 
     Args:
@@ -254,7 +268,9 @@ def _kinds(config: Mapping[str, Any], count: int) -> list[tuple[Any, ...]]:
 
 
 def _fewer(config: Mapping[str, Any], count: int, layers: Sequence[int]) -> dict[str, Any]:
-    said = {k: [v[i] for i in layers] for k, v in config.items() if isinstance(v, list) and len(v) == count}
+    said: dict[str, Any] = {
+        k: [v[i] for i in layers] for k, v in config.items() if isinstance(v, list) and len(v) == count
+    }
     said["num_hidden_layers"] = len(layers)
     if "first_k_dense_replace" in config:
         said["first_k_dense_replace"] = sum(i < (config["first_k_dense_replace"] or 0) for i in layers)
@@ -299,7 +315,7 @@ def common_divisor(sizes: Sequence[tuple[int, int]]) -> int:
     return next(fits, 1)
 
 
-def build(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> nn.Module:
+def build_model(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> nn.Module:
     """Return a model of transformers in evaluation mode, its attention written out where it has no fused form.
 
     Args:
@@ -321,7 +337,7 @@ def build(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> nn.Mod
             return Logits(transformers.AutoModelForCausalLM.from_config(made, dtype=dtype, **options)).eval()
         except Exception as error:
             last = last or error
-    raise ValueError(f"transformers cannot build a small model of {kind}: {last}") from last
+    raise ValueError(f"transformers cannot build a small model of {kind}: {first_line(last)}") from last
 
 
 def _implementations(experts: str) -> Iterator[dict[str, str]]:

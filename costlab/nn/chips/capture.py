@@ -37,7 +37,7 @@ from torch.utils import _pytree as pytree
 from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 
 #: Largest difference of a graph's outputs from the module's, relative to the largest output, that is rounding.
-TOLERANCE = 1e-5
+GRAPH_TOLERANCE = 1e-5
 
 #: What a module gave, if anything was computed.
 Wanted = tuple[Tensor, ...] | None
@@ -102,13 +102,15 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], name: str = "") -> Capt
     return _recorded(exported, args, wanted, name)
 
 
-def _recorded(exported: ExportedProgram, args: tuple[Tensor, ...], wanted: Wanted, name: str, exact: bool = True) -> Captured:
+def _recorded(
+    exported: ExportedProgram, args: tuple[Tensor, ...], wanted: Wanted, name: str, exact: bool = True
+) -> Captured:
     with torch.no_grad(), _mode(args) as mode:
         recorder = _Recorder(exported)
         outputs = recorder.run(*_lifted(exported, args, mode))
     got = [each for each, spec in zip(outputs, exported.graph_signature.output_specs, strict=True) if _given(spec)]
     error = None if wanted is None else difference(_tensors(got), wanted)
-    if exact and error is not None and not error <= TOLERANCE * max(largest(wanted or ()), 1.0):
+    if exact and error is not None and not error <= GRAPH_TOLERANCE * max(largest_number(wanted or ()), 1.0):
         raise ValueError(f"the graph of {name} gives other outputs than the module: they differ by {error:.3g}")
     return Captured(recorder.recorded(name), exported, args, wanted, error)
 
@@ -144,10 +146,9 @@ def _why(name: str, error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _of_torch(frame.filename) and Path(frame.filename) != Path(__file__)]
     where = f"{short_path(own[-1].filename)}:{own[-1].lineno} ({own[-1].line})" if own else "an unknown line"
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     experts = own and "transformers" in Path(own[-1].filename).parts
     advice = _EXPERTS_ADVICE if experts else _ADVICE
-    return f"{name} cannot be captured: at {where}: {reason}; {advice}"
+    return f"{name} cannot be captured: at {where}: {first_line(error)}; {advice}"
 
 
 def _of_torch(filename: str) -> bool:
@@ -214,7 +215,7 @@ class _Recorder(fx.Interpreter):
 
     def _call(self, node: fx.Node, result: Any) -> None:
         if node.target is operator.getitem and node.args[0] in self.names:
-            self.names[node] = self.names[node.args[0]][node.args[1]]  # type: ignore[index]
+            self.names[node] = self.names[node.args[0]][node.args[1]]
             return
         if not isinstance(node.target, torch._ops.OperatorBase):
             return  # arithmetic on sizes, which the host does
@@ -268,7 +269,7 @@ class _Recorder(fx.Interpreter):
 
     def _output(self, node: fx.Node) -> None:
         specs = self.exported.graph_signature.output_specs
-        given = [arg for arg, spec in zip(node.args[0], specs, strict=True) if _given(spec)]  # type: ignore[arg-type]
+        given = [arg for arg, spec in zip(node.args[0], specs, strict=True) if _given(spec)]
         self.results = tuple(self.names[each] for each in given if each in self.names)
 
 
@@ -313,7 +314,12 @@ def _apart(a: Tensor, b: Tensor) -> float:
     return float(torch.where(same, 0.0, (a - b).abs()).nan_to_num(torch.inf).max())
 
 
-def largest(outputs: Sequence[Tensor]) -> float:
+def largest_number(outputs: Sequence[Tensor]) -> float:
     """Return the largest finite number among some tensors, without its sign; 0 where there is none."""
     finite = (each.double().abs().nan_to_num(0.0, 0.0, 0.0).max() for each in outputs if each.numel())
     return max(map(float, finite), default=0.0)
+
+
+def first_line(error: object) -> str:
+    """Return what an error says in its first line, without the lists that follow."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

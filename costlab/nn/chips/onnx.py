@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from costlab.checks import one_of
 from costlab.chips.porting.opsets import check_opset
-from costlab.nn.chips.capture import Captured, capture, difference, largest, quiet
+from costlab.nn.chips.capture import Captured, capture, difference, first_line, largest_number, quiet
 
 #: Largest difference of a file's outputs from the module's, relative to the largest output, that is rounding.
 ONNX_TOLERANCE = 1e-4
@@ -95,8 +95,9 @@ def _needed(name: str) -> Any:
 def _why(name: str, error: Exception) -> str:
     """Say which operator has no ONNX form, as far as torch's messages do."""
     found = re.search(r"target=torch\.ops\.([\w.]+)\]", _chain(error))
-    why = f"{found[1]} has no form there" if found else str(error).strip().splitlines()[0]
-    advice = '; experts export as experts="gathered"' if found and re.search("searchsorted|grouped_mm", found[1]) else ""
+    why = f"{found[1]} has no form there" if found else first_line(error)
+    of_experts = found and re.search("searchsorted|grouped_mm", found[1])
+    advice = '; experts export as experts="gathered"' if of_experts else ""
     return f"{name} cannot be exported to ONNX: {why}{advice}"
 
 
@@ -114,6 +115,6 @@ def _error(file: bytes, inputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> f
     feeds = {each.name: tensor.numpy() for each, tensor in zip(session.get_inputs(), inputs, strict=True)}
     outputs = [torch.from_numpy(np.asarray(each)) for each in session.run(None, feeds)]
     error = difference(outputs, wanted)
-    if not error <= ONNX_TOLERANCE * max(largest(wanted), 1.0):
+    if not error <= ONNX_TOLERANCE * max(largest_number(wanted), 1.0):
         raise ValueError(f"the ONNX file gives other outputs than the module: they differ by {error:.3g}")
     return error

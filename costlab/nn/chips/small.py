@@ -109,7 +109,7 @@ def small_model(
         made: SmallModel = make(model, size, form, dtype)
         if size == "small":
             randomise_weights(made.module, seed)
-        example = torch.randint(SMALL_VOCABULARY, (checks.whole(batch, "batch"), checks.whole(tokens, "tokens")))
+        example = torch.randint(SMALL_VOCABULARY, (checks.count(batch, "batch"), checks.count(tokens, "tokens")))
     made.module.requires_grad_(False)
     return dataclasses.replace(made, inputs=(example,))
 
@@ -147,8 +147,8 @@ def randomise_weights(module: nn.Module, seed: int = 0) -> nn.Module:
 
 def _of_transformers(model: str | Mapping[str, Any], size: Size, form: ExpertForm, dtype: torch.dtype) -> SmallModel:
     config = architectures.published_config(arch.load(model)) if isinstance(model, str) else dict(model)
-    found = architectures.cut(config, narrow=size == "small")
-    module = architectures.build(found.config, TRANSFORMERS_FORMS[form], dtype)
+    found = architectures.cut_config(config, narrow=size == "small")
+    module = architectures.build_model(found.config, TRANSFORMERS_FORMS[form], dtype)
     key = model if isinstance(model, str) else str(config["model_type"])
     remarks = tuple(_remark_of_sinkhorn(found.reduced.get("hc_sinkhorn_iters")))
     name = f"{key}, {size}, of transformers"

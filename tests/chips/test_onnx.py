@@ -1,0 +1,83 @@
+"""ONNX files in ONNX Runtime, beside the modules that they were made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from effort import some
+from torch import Tensor, nn
+
+from costlab import arch
+from costlab.catalog import Routing
+from costlab.nn.chips.experts import use_experts
+from costlab.nn.chips.onnx import to_onnx
+from costlab.nn.chips.small import randomise_weights, small_model
+from costlab.nn.moe import MoELayer
+
+GROUPED = arch.MoE(16, 2, 8, 1, clamp=0.5, routing=Routing("sigmoid", groups=4, groups_kept=2, bias=True, scale=2.5))
+
+
+def experts() -> Any:
+    torch.manual_seed(0)
+    return randomise_weights(use_experts(MoELayer(16, GROUPED), "gathered")).eval()
+
+
+class Sorted(nn.Module):
+    """Places of the largest entries, equal ones in their order; in a graph that is all that `top_k` can ask for."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        up = x.sort(dim=0, stable=True)
+        return x.sort(dim=-1, descending=True, stable=True).indices[:, :5], up.indices
+
+
+def test_equal_numbers_keep_their_order_in_onnx() -> None:
+    x = torch.randint(0, 3, (40, 30), generator=torch.Generator().manual_seed(0)).float()
+    found = to_onnx(Sorted().eval(), (x,))
+    assert found.error == 0
+    assert found.nodes["TopK"] == 2
+
+
+def test_experts_export_in_their_gathered_form() -> None:
+    layer = experts()
+    found = to_onnx(layer, (torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(1)),))
+    assert found.opset == 18
+    assert found.error < 1e-5
+    onnx = pytest.importorskip("onnx")
+    file = onnx.load_from_string(found.file)
+    onnx.checker.check_model(file, full_check=True)
+    assert [(each.domain, each.version) for each in file.opset_import] == [("", 18)]
+    assert Counter(node.op_type for node in file.graph.node) == found.nodes
+
+
+@pytest.mark.parametrize(
+    ("key", "of"), some([("mimo-v2-flash", "transformers"), ("deepseek-v3.2", "costlab"), ("glm-5", "costlab")], 3)
+)
+def test_whole_models_export(key: str, of: Any) -> None:
+    small = small_model(key, of, tokens=16)
+    found = to_onnx(small.module, small.inputs)
+    assert found.error < 1e-4
+    assert found.nodes["TopK"] > 0
+
+
+def test_what_ascend_does_not_read_is_refused_before_anything_is_exported() -> None:
+    with pytest.raises(ValueError, match="opset 20 is above 18"):
+        to_onnx(nn.Identity(), (), opset=20)
+    with pytest.raises(ValueError, match="tpu"):
+        to_onnx(nn.Identity(), (), target="tpu")
+
+
+def test_other_readers_take_later_opsets() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.GELU()).eval()
+    assert to_onnx(module, (torch.ones(2, 4),), opset=20, target="onnxruntime").nodes["Gelu"] == 1
+
+
+def test_what_has_no_form_in_onnx_is_named() -> None:
+    small = small_model("deepseek-v3", experts="grouped")
+    with pytest.raises(ValueError, match=r'aten.searchsorted.Tensor has no form there.*experts="gathered"'):
+        to_onnx(small.module, small.inputs)
+    real = small_model("llama-3.1-8b", size="real", tokens=2)
+    with pytest.raises(ValueError, match="weights without memory"):
+        to_onnx(real.module, real.inputs)
