@@ -75,6 +75,17 @@ class Captured:
         half = any(each.dtype in (torch.bfloat16, torch.float16) for each in exported.state_dict.values())
         return _recorded(exported, self.inputs, self.wanted, self.graph.name, exact=not half)
 
+    def with_program(self, exported: ExportedProgram) -> Captured:
+        """Return the record of another program of the same inputs, which should compute the same.
+
+        Args:
+            exported: this one's program with another graph, such as a fused one.
+
+        Raises:
+            ValueError: a graph that computes something else.
+        """
+        return _recorded(exported, self.inputs, self.wanted, self.graph.name)
+
 
 def capture(module: nn.Module, inputs: Sequence[Tensor], name: str = "") -> Captured:
     """Trace a module into a graph of the calls that eager mode makes, run it once, and return it as records.
