@@ -10,7 +10,6 @@ from costlab import catalog
 from costlab.catalog import ChipRecord, Offer
 from costlab.chips import ArticleServer, tflops_cost
 from costlab.chips.porting import counted_graphs
-
 from costlab.claims.ledger import V4_PRO, Settled, Values, agrees, graded, ratio, settles
 
 ASCEND, HOPPER, AMPERE = "ascend-910b", "h100-sxm", "a100-80g"
@@ -73,9 +72,10 @@ def _chip_910b_rank(given: Values) -> Settled:
     )
     own = _per_hour(_server(of_article, "ascend"))
     why = (
-        f"E's {of_article['ascend_tflops']:g} TFLOPS are those of no 910B, its price is one of several; both decide "
-        f"the rank, and E names neither the variant nor the source. By its own figures the 910B comes to {own:.4f}; "
-        f"the ones that it prints contradict its text, since they put the 910B below the H100. {_may_order(AMPERE, HOPPER)}"
+        f"E's {of_article['ascend_tflops']:g} TFLOPS are those of {_variants(of_article['ascend_tflops'])}, its price "
+        "is one of several; both decide the rank, and E names neither the variant nor the source. By its own figures "
+        f"the 910B comes to {own:.4f}; the ones that it prints contradict its text, since they put the 910B below the "
+        f"H100. {_may_order(AMPERE, HOPPER)}"
     )
     return graded(true), computed, f"{why}."
 
@@ -92,6 +92,13 @@ def _worlds(of_article: Values) -> Iterator[_World]:
             for name, price in prices.items():
                 built = ArticleServer(price, variant.flops["bf16"] / 1e12, share * price)
                 yield _World(f"{variant.name.removeprefix('Huawei Ascend ')}, {name}", _per_hour(built))
+
+
+def _variants(tflops: float) -> str:
+    """The variants that do so many TFLOPS in either 16-bit format."""
+    every = [each for key, each in catalog.tables().chips.items() if key.startswith(ASCEND)]
+    names = [_short(each) for each in every if tflops * 1e12 in (each.flops["bf16"], each.flops["fp16"])]
+    return " and ".join(names) or "no 910B"
 
 
 def _per_hour(server: ArticleServer) -> float:
@@ -121,7 +128,7 @@ def _may_order(*keys: str) -> str:
 
 
 def _short(chip: ChipRecord) -> str:
-    return chip.name.removeprefix(chip.maker).split()[0]
+    return chip.name.removeprefix(f"{chip.maker} ").removeprefix("Ascend ").split()[0]
 
 
 # --- what is saved ---------------------------------------------------------------------------------------------
@@ -134,10 +141,10 @@ def _chip_40_60(given: Values) -> Settled:
     above = [saved >= given["introduction"] for saved in savings.values()]
     computed = "saved: " + ", ".join(f"{saved:.0%} on {name}" for name, saved in savings.items())
     why = (
-        f"{sum(inside)} of {len(inside)} lie between {given['low']:.0%} and {given['high']:.0%}, {sum(above)} reach the "
-        f"{given['introduction']:.0%} of the introduction. {_may_order(AMPERE, HOPPER, SOLD_THERE)}. Against the H20, which China's services "
-        "were built of meanwhile, the 910B saves where arithmetic counts, as in prefill, and costs more where bandwidth "
-        "does, as in much of decoding: two workloads choose two chips"
+        f"{sum(inside)} of {len(inside)} lie between {given['low']:.0%} and {given['high']:.0%}, {sum(above)} reach "
+        f"the {given['introduction']:.0%} of the introduction. {_may_order(AMPERE, HOPPER, SOLD_THERE)}. Against the "
+        "H20, which was sold there meanwhile, the 910B saves where arithmetic counts, as in prefill, and costs more "
+        "where bandwidth does, as in much of decoding: two workloads choose two chips"
     )
     return graded((*inside, all(above))), computed, f"{why}."
 
@@ -172,10 +179,10 @@ def _chip_saving(given: Values) -> Settled:
         f"{given['servers']:,.0f} servers"
     )
     why = (
-        f"The total is {ratio(given['saved'], whole):.3g} times what follows: {whole / 1e8:.3g} yi (a hundred "
-        f"million each) were printed as billions. The electricity needs CNY {tariffs[0]:.2f} and {tariffs[1]:.2f} a kWh at full load, where tariffs in {PLACE} "
-        f"reach {highest:.2f}. The servers do not do the same: for the same TFLOPS, by E's figures, {even:.1%} are "
-        "saved. Model size and queries are arguments that nothing reads"
+        f"The total is {ratio(given['saved'], whole):.3g} times what follows: {whole / 1e8:.3g} yi, a hundred million "
+        f"each, were printed as billions. The electricity needs CNY {tariffs[0]:.2f} and {tariffs[1]:.2f} a kWh at "
+        f"full load, where tariffs in {PLACE} reach {highest:.2f}. The servers do not do the same: for the same "
+        f"TFLOPS, by E's figures, {even:.1%} are saved. Model size and queries are arguments that nothing reads"
     )
     parts = [agrees(given["abroad"], sums[0], 0.001), agrees(given["at_home"], sums[1], 0.001)]
     parts += [agrees(given["share"], share, 0.02), agrees(given["saved"], whole, 0.01)]
@@ -193,10 +200,11 @@ def _kwh(power_w: float) -> float:
 
 
 def _tariffs() -> Iterator[float]:
-    """What a kWh costs in the buyer's country, the dearest that the catalog has of each source."""
+    """What a kWh costs in the buyer's country, in yuan: the most that each source names."""
     for figure in catalog.tables().costs.values():
-        if (figure.what, figure.place, figure.currency) == ("tariff", PLACE, "CNY"):
-            yield figure.high or figure.value
+        if figure.what == "tariff" and figure.place == PLACE and figure.currency:
+            rate = catalog.exchange_rate(figure.currency, "CNY", figure.date)
+            yield (figure.high or figure.value) * rate
 
 
 # --- operators -------------------------------------------------------------------------------------------------
@@ -205,18 +213,19 @@ def _tariffs() -> Iterator[float]:
 @settles("chip-cann-ops")
 def _chip_cann_ops(given: Values) -> Settled:
     graphs = [each for each in counted_graphs() if each.model == V4_PRO]
-    mapped = [agrees(given["mapped"], each.whole_nodes, 0.05) for each in graphs]
-    fused = [agrees(given["fused"], each.whole_fused, 0.05) for each in graphs]
+    mapped = [agrees(given["mapped"], n, 0.05) for each in graphs for n in (each.whole_calls, each.operators)]
+    fused = [agrees(given["fused"], n, 0.05) for each in graphs for n in (each.whole_matches, each.whole_replaced)]
     computed = "; ".join(
-        f"{each.whole_nodes:,} calls of {each.operators} operators in {each.whole_layers} layers of {each.maker}, of "
-        f"which patterns take {each.whole_fused:,}"
+        f"of {each.maker}'s graph {each.whole_calls:,} calls of {each.operators} operators in {each.whole_layers} "
+        f"layers; {each.whole_matches:,} times a fused operator took the place of several, {each.whole_replaced:,} "
+        "calls"
         for each in graphs
     )
-    every = counted_graphs()
-    kinds = sorted(each.operators for each in every)
+    kinds = sorted(each.operators for each in counted_graphs())
     why = (
-        f"E's two numbers are written in its code and come back whatever model is named: the file is never opened. "
-        f"The graphs of {len(every)} models that are counted here have {kinds[0]} to {kinds[-1]} different operators; "
-        f"neither count is {given['mapped']:,.0f}. What is fused depends on the patterns that one writes"
+        f"E's two numbers stand in its code and come back whatever model is named: the file is never opened. As calls "
+        f"{given['mapped']:,.0f} would be {ratio(given['mapped'], graphs[0].whole_calls):.0%} of V4-Pro's, though "
+        f"these are counted with a few of its Sinkhorn steps; as different operators it is far more than the {kinds[0]} to "
+        f"{kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the patterns that one writes"
     )
     return graded((any(mapped), any(fused))), computed, f"{why}."

@@ -59,9 +59,18 @@ def candidates(args: argparse.Namespace) -> list[Candidate]:
 
 
 def _known(args: argparse.Namespace) -> list[str]:
-    """Return the chips that the catalog, or an option, has a price of."""
-    priced = {each.chip for each in [*args.price, *args.rent]}
-    return [key for key, chip in catalog.tables().chips.items() if key in priced or _offers(chip, args.ways)]
+    """Return the chips that have a price, of the catalog's or an option's, and are not known to be closed to buyers."""
+    typed = {each.chip for each in [*args.price, *args.rent]}
+    chips = catalog.tables().chips.items()
+    return [
+        key for key, chip in chips if key in typed or (_offers(chip, args.ways) and may_buy(chip, args) is not False)
+    ]
+
+
+def may_buy(chip: ChipRecord, args: argparse.Namespace) -> bool | None:
+    """Return whether a buyer of the place may order a chip on the day; None where the catalog does not say."""
+    supply = chip.buyable(args.place, args.day)
+    return None if supply is None else supply.buyable
 
 
 def _offers(chip: ChipRecord, ways: Iterable[str]) -> bool:

@@ -25,7 +25,7 @@ from costlab.chips import (
     unit_costs,
 )
 from costlab.cli.arguments import add_verb, count_arg, moment_arg, positive_arg, several, size_arg
-from costlab.cli.candidates import OPTIONS, USED, Candidate, assumed, candidates, day_arg, figure_row
+from costlab.cli.candidates import OPTIONS, USED, Candidate, assumed, candidates, day_arg, figure_row, may_buy
 from costlab.cli.figures import amount_arg, figure_arg, loads_arg
 from costlab.cli.output import Answer, Column, Row, sources, view
 from costlab.cli.served import Served, served
@@ -53,8 +53,8 @@ def _chips(args: argparse.Namespace) -> Answer:
     found = _all_compared(candidates(args), args)
     contenders = [each.contender for each in found if each.contender]
     ranking = rank(contenders, np.random.default_rng(args.seed), args.draws) if len(contenders) > 1 else None
-    swings = _swings(contenders, args)
-    rows = sorted((_row(each, contenders, ranking, swings, args) for each in found), key=_cost)
+    swings = _swings(found, args)
+    rows = sorted((_row(each, found, ranking, swings, args) for each in found), key=_cost)
     table = view(rows, *_columns(args))
     lines = [*_swing_lines(swings), *_assumption_lines(found)]
     notes = _notes(found, args)
@@ -108,7 +108,7 @@ def _peak(candidate: Candidate, args: argparse.Namespace) -> Assumption:
 
 def _row(
     each: _Compared,
-    contenders: Sequence[Contender],
+    compared: Sequence[_Compared],
     ranking: Ranking | None,
     swings: Mapping[str, Sequence[Swing]],
     args: argparse.Namespace,
@@ -131,9 +131,9 @@ def _row(
         "pflop_hour_amount": used / (roofline.rate(candidate.record, args.precision) / 1e15),
         "tb_s_hour_amount": per.tb_s_hour,
         "gb_hour_amount": per.gb_hour,
-        **_choices(each, contenders, args),
+        **_choices(each, compared, args),
         **(each.served.row if each.served else dict.fromkeys(Served.KEYS)),
-        "may_buy": _may_buy(candidate, args),
+        "may_buy": may_buy(candidate.record, args),
         "assumptions": [figure_row(what, figure) for what, figure in _inputs(each).items()],
         "swings": [_swing_row(swing) for swing in swings[name]] if name in swings else None,
     }
@@ -141,11 +141,6 @@ def _row(
 
 def _inputs(each: _Compared) -> dict[str, Assumption]:
     return each.contender.inputs() if each.contender else each.candidate.priced.inputs()
-
-
-def _may_buy(candidate: Candidate, args: argparse.Namespace) -> bool | None:
-    supply = candidate.record.buyable(args.place, args.day)
-    return None if supply is None else supply.buyable
 
 
 PARTS = ("capital", "interest", "energy", "maintenance", "room")
@@ -168,13 +163,12 @@ def _per_chip(owned: Ownership, amount: float) -> float:
     return amount * (1.0 if currency == owned.currency else rates[currency]) / owned.chips
 
 
-def _choices(
-    each: _Compared, contenders: Sequence[Contender], args: argparse.Namespace
-) -> dict[str, float | None]:
+def _choices(each: _Compared, compared: Sequence[_Compared], args: argparse.Namespace) -> dict[str, float | None]:
     """Return the price for a tie, the use from which buying is cheaper, and the engineers that a port may cost."""
     owned, rented = each.candidate.priced, each.candidate.rented
     found: dict[str, float | None] = {"tie_price_amount": None, "rent_amount": None, "buy_above": None}
-    others = [float(other.cost()) for other in contenders if other is not each.contender]
+    rivals = (other.contender for other in compared if other is not each)
+    others = [float(rival.cost()) for rival in rivals if rival]
     if isinstance(owned, Ownership) and each.contender and others:
         found["tie_price_amount"] = _per_chip(owned, break_even_price(each.contender, min(others)))
     if isinstance(owned, Ownership) and rented is not None:
@@ -182,15 +176,15 @@ def _choices(
         found |= {"rent_amount": choice.rent, "buy_above": choice.buy_above if np.isfinite(choice.buy_above) else None}
     elif not isinstance(owned, Ownership):
         found["rent_amount"] = float(owned.used_hour())
-    return found | {"engineer_months": _engineer_months(each, contenders, args)}
+    return found | {"engineer_months": _engineer_months(each, compared, args)}
 
 
-def _engineer_months(each: _Compared, contenders: Sequence[Contender], args: argparse.Namespace) -> float | None:
+def _engineer_months(each: _Compared, compared: Sequence[_Compared], args: argparse.Namespace) -> float | None:
     """Return what a port from the chips in use to this one may cost; 0 where it saves nothing, None if not asked."""
     owned, now = each.candidate.priced, args.replaces
     if now is None or each.contender is None or not isinstance(owned, Ownership):
         return None
-    before = next((one for one in contenders if one.name.split()[0] == now[0]), None)
+    before = next(iter(_of_chip(compared, now[0])), None)
     if before is None:
         raise ValueError(f"--replaces {now[0]}={now[1]}: {now[0]} should be one of the chips that are compared")
     work = now[1] * HOURS_PER_YEAR * owned.utilisation.value * before.output.value
@@ -204,20 +198,31 @@ def _engineer_months(each: _Compared, contenders: Sequence[Contender], args: arg
 # --- swings ------------------------------------------------------------------------------------------------------
 
 
-def _swings(contenders: Sequence[Contender], args: argparse.Namespace) -> dict[str, Sequence[Swing]]:
+def _swings(compared: Sequence[_Compared], args: argparse.Namespace) -> dict[str, Sequence[Swing]]:
     """Return what each input does to the cost of the chip that was asked for, by its name."""
     if args.tornado is None:
         return {}
-    found = [each for each in contenders if each.name.split()[0] == args.tornado]
+    found = _of_chip(compared, args.tornado)
     if not found:
-        names = ", ".join(each.name.split()[0] for each in contenders)
+        names = ", ".join(dict.fromkeys(each.candidate.chip for each in compared))
         raise ValueError(f"--tornado {args.tornado!r} should be one of the chips that are compared: {names}")
     return {each.name: tornado(each) for each in found}
 
 
+def _of_chip(compared: Sequence[_Compared], chip: str) -> list[Contender]:
+    """Return a chip's contenders: as it is bought, as it is rented."""
+    return [each.contender for each in compared if each.contender and each.candidate.chip == chip]
+
+
 def _swing_row(swing: Swing) -> dict[str, Any]:
     low, _, high = swing.moved.bounds
-    return {"what": swing.name, "low": low, "high": high, "at_low_amount": swing.at_low, "at_high_amount": swing.at_high}
+    return {
+        "what": swing.name,
+        "low": low,
+        "high": high,
+        "at_low_amount": swing.at_low,
+        "at_high_amount": swing.at_high,
+    }
 
 
 def _swing_lines(swings: Mapping[str, Sequence[Swing]]) -> list[str]:
@@ -279,8 +284,8 @@ def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
     notes = [
         f"cost in {args.currency} of {ranked}{at}, in {args.place} on {args.day}; low and high: 5% and 95% of "
         f"{args.draws:,} draws from all ranges, win_share: how often it is the cheapest",
-        "used_hour: of the hours in use; tie_price: of a chip, at which it would cost as much as the cheapest other; "
-        "buy_above: use above which buying beats renting by the hour",
+        "used_hour: of the hours in use; tie_price: of a chip, at which it would cost as much as the cheapest other "
+        "(below 0: not even as a gift); buy_above: use above which buying beats renting by the hour",
     ]
     said = {f"{each.candidate.name}: {note}" for each in found for note in each.candidate.priced.notes}
     unserved = [f"{each.candidate.name}: {each.served.says}" for each in found if each.served and each.served.says]
@@ -294,7 +299,9 @@ def add_verbs(verbs: Any) -> None:
     """Add chips."""
     example = "chips h20 ascend-910b --place China --currency CNY --by tb-s-hour"
     verb = add_verb(verbs, "chips", _chips, "what an hour of a chip costs, and which chip is the cheapest", example)
-    names = f"{', '.join(catalog.tables().chips)} (default: those with a known price)"
+    names = (
+        f"{', '.join(catalog.tables().chips)} (default: those with a known price that a buyer of the place may order)"
+    )
     verb.add_argument("chip", nargs="*", type=str.lower, metavar="CHIP", help=names)
     _add_where(verb)
     _add_amounts(verb)

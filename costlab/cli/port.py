@@ -187,11 +187,13 @@ def _change_lines(reports: Sequence[RouteReport]) -> list[str]:
 
 
 def _notes(made: Any, args: argparse.Namespace) -> list[str]:
-    form = "as traced: each node is a call" if args.route == "eager" else "decomposed to core ATen, as a compiler has it"
+    form = (
+        "as traced: each node is a call" if args.route == "eager" else "decomposed to core ATen, as a compiler has it"
+    )
     reduced = ", ".join(f"{name} {after} for {before}" for name, (before, after) in made.reduced.items())
     widths = "real widths, weights without memory" if args.size == "real" else f"reduced: {reduced}"
     return [
-        f"{args.of}'s modules, {form}; {args.batch} x {args.tokens} tokens; {widths}",
+        f"modules of {args.of}, {form}; {args.batch} x {args.tokens} tokens; {widths}",
         *made.remarks,
         "read from the repositories of Ascend's plug-in and compiler; whether it runs, and how fast, only an Ascend "
         "machine can tell",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-
 from costlab.chips import Assumption, ChipHour, NoPrice, TokenPrice, token_price
 from costlab.chips.tokens import Basis
 from costlab.cli.candidates import Candidate

@@ -78,7 +78,10 @@ def test_buying_beats_renting_above_a_use(rows):
 
 def test_rents_compete_too(document):
     found = document(f"{TWO} --rent h800=1.5 --rent ascend-910b=1 --ways buy,rent")["rows"]
-    assert [(row["chip"], row["way"]) for row in found if row["chip"] == "h800"] == [("h800", "rented"), ("h800", "bought")]
+    assert [(row["chip"], row["way"]) for row in found if row["chip"] == "h800"] == [
+        ("h800", "rented"),
+        ("h800", "bought"),
+    ]
     rented = next(row for row in found if (row["chip"], row["way"]) == ("h800", "rented"))
     assert rented["used_hour_amount"] == rented["rent_amount"] == 1.5
     assert rented["price_amount"] is rented["owned_hour_amount"] is rented["tie_price_amount"] is None
@@ -89,7 +92,9 @@ def test_rents_compete_too(document):
 def test_a_day_of_loads_is_a_utilisation(rows):
     loads = ",".join(["0.2"] * 8 + ["0.9"] * 16)
     row = rows(f"{TWO} --utilisation {loads}")["h800"]
-    assert row["used_hour_amount"] == pytest.approx(rows(f"{TWO} --utilisation {(0.2 + 1.8) / 3}")["h800"]["used_hour_amount"])
+    assert row["used_hour_amount"] == pytest.approx(
+        rows(f"{TWO} --utilisation {(0.2 + 1.8) / 3}")["h800"]["used_hour_amount"]
+    )
 
 
 def test_engineers_are_paid_by_the_saving(rows):

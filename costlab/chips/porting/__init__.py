@@ -1,6 +1,7 @@
 """Porting a captured graph: routes of its operators, rules of fused ones, opsets, launches, memory."""
 
 from costlab.chips.porting.cautions import FAST_PATHS, cautions_of, fast_paths, router_cautions
+from costlab.chips.porting.counted import CountedGraph, counted_graphs
 from costlab.chips.porting.graph import ELEMENT_BYTES, Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import (
     LaunchCosts,

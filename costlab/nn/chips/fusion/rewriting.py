@@ -54,7 +54,7 @@ class Stage:
     @classmethod
     def of(cls, name: str, graph: Graph) -> Stage:
         """Count a graph."""
-        launches = sum(launches_of(node) for node in graph.nodes)
+        launches = sum(launches_of(node, graph) for node in graph.nodes)
         return cls(name, len(graph.nodes), launches, written_bytes(graph), plan_memory(graph).peak_bytes)
 
 
