@@ -46,8 +46,8 @@ SIZES = ("server", "tflops")
 
 def _server(given: Values, key: str) -> ArticleServer:
     """A server as E's table has it."""
-    sizes = (given[f"{key}_{what}"] for what in ("server", "tflops", "maintenance"))
-    return ArticleServer(*sizes, chips=int(given["chips"]))
+    price, tflops, maintenance = (given[f"{key}_{what}"] for what in (*SIZES, "maintenance"))
+    return ArticleServer(price, tflops, maintenance, chips=int(given["chips"]))
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,8 @@ def _chip_cann_ops(given: Values) -> Settled:
     why = (
         f"E's two numbers stand in its code and come back whatever model is named: the file is never opened. As calls "
         f"{given['mapped']:,.0f} would be {ratio(given['mapped'], graphs[0].whole_calls):.0%} of V4-Pro's, though "
-        f"these are counted with a few of its Sinkhorn steps; as different operators it is far more than the {kinds[0]} to "
-        f"{kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the patterns that one writes"
+        "these are counted with a few of its Sinkhorn steps; as different operators it is far more than the "
+        f"{kinds[0]} to {kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the patterns that "
+        "one writes"
     )
     return graded((any(mapped), any(fused))), computed, f"{why}."
