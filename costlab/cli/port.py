@@ -168,8 +168,8 @@ def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]
     layers = ", ".join(map(str, row["captured_layers"]))
     lacking = report.unsupported(args.route)
     return [
-        f"{row['calls']:,} calls of {row['operator_kinds']} operators in {row['whole_layers']} layers: of each kind one "
-        f"was captured ({layers}), {row['captured_calls']:,} calls",
+        f"{row['calls']:,} calls of {row['operator_kinds']} operators in {row['whole_layers']} layers; one of each "
+        f"kind was captured ({layers}), {row['captured_calls']:,} calls",
         f"{row['launches']:,} launches{_launch_text(row)}; operators write {bytes_text(row['written_bytes'])} for one "
         f"another; memory between those captured peaks at {bytes_text(row['peak_bytes'])}",
         *(_lacks(each, args.route) for each in lacking),
@@ -180,9 +180,9 @@ def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]
 
 def _launch_text(row: Row) -> str:
     """What starting each operator by itself takes, beside its work."""
-    return (
-        "" if row["launch_s"] is None else f", {row['launch_s'] * 1e3:.3g} ms one by one by Ascend's performance model"
-    )
+    if row["launch_s"] is None:
+        return ""
+    return f", {row['launch_s'] * 1e3:.3g} ms one by one by Ascend's performance model"
 
 
 def _lacks(row: OperatorRow, route: Any) -> str:

@@ -51,8 +51,8 @@ def fused_lines(part: Mapping[str, Any]) -> list[str]:
     error = part["difference"]
     checked = "" if error is None else f"; on fresh inputs the outputs differ by {error:.2g} of the largest"
     return [
-        f"fused: {patterns}{checked}",
-        "fused: "
+        f"fused in the captured layers: {patterns}{checked}",
+        "there "
         + ", ".join(
             [
                 f"{first['calls']:,} -> {last['calls']:,} calls",

@@ -32,7 +32,7 @@ from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import launches_of
 from costlab.chips.porting.memory import plan_memory
 from costlab.chips.porting.routes import written_bytes
-from costlab.chips.porting.rules import Broken, broken, call_sizes
+from costlab.chips.porting.rules import BrokenRule, broken, call_sizes
 from costlab.nn.chips.capture import Captured
 from costlab.nn.chips.fusion import ops
 from costlab.nn.chips.fusion.checking import Verdict, bind_numbers, check_graphs
@@ -66,7 +66,7 @@ class Fused:
     replaced: tuple[str, ...]  # nodes that matched, in the order in which they run
     node: str  # the fused node in their place; "" where the match was refused
     module: str  # path of the module that the last of them is called from
-    rules: tuple[Broken, ...] = ()  # rules of shape that no fused operator of the catalog's is without
+    rules: tuple[BrokenRule, ...] = ()  # rules of shape that no fused operator of the catalog's is without
 
     @property
     def pattern(self) -> Pattern:
@@ -304,7 +304,7 @@ def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
     return graph
 
 
-def _rules(pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str) -> tuple[Broken, ...]:
+def _rules(pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str) -> tuple[BrokenRule, ...]:
     """Return what keeps each fused operator that the catalog has for a pattern from taking a call; () if one takes it."""
     call = next(node for node in pattern.replaced(numbers).nodes if str(node.target).startswith(ops.NAMESPACE))
     specs = tuple(_spec(name, each) for name, each in tensors.items())
