@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from costlab.checks import pick
 from costlab.nn.chips.fusion.patterns import Pattern
 
 #: How often as much as the operators that it replaces a fused one may err.
@@ -110,6 +111,14 @@ class Verdict:
     def evidence(self) -> Trial | None:
         """The first input that refutes it; None where it was accepted."""
         return next((trial for trial in self.trials if not trial.accepted), None)
+
+    def trial(self, kind: str) -> Trial:
+        """Return what one kind of input gave.
+
+        Raises:
+            ValueError: a kind that was not tried.
+        """
+        return pick({trial.kind: trial for trial in self.trials}, kind, "kind of input")
 
     @property
     def refuted_by(self) -> tuple[str, ...]:

@@ -264,8 +264,8 @@ def _share(picked: Any, total: Any, in_place: bool) -> Any:
 
 def _soft_top_k(logits: Any, k: Any, wide: Any, normed: bool) -> Any:
     best = _aten.topk.default(_aten.softmax.int(logits, -1, wide), k)
-    weights = _share(best[0], _aten.sum.dim_IntList(best[0], [-1], True), True) if normed else best[0]
-    return weights, best[1]
+    picked, chosen = best[0], best[1]
+    return (_share(picked, _aten.sum.dim_IntList(picked, [-1], True), True) if normed else picked), chosen
 
 
 def _top_k_soft(logits: Any, k: Any, axis: Any, wide: Any) -> Any:

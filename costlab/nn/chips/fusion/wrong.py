@@ -18,10 +18,10 @@ _aten = torch.ops.aten
 _fused = getattr(torch.ops, ops.NAMESPACE)
 
 
-def _bool_mask(query: Any, key: Any, value: Any, mask: Any, scale: Any) -> Any:
+def _bool_mask(query: Any, key: Any, value: Any, mask: Any, scale: Any, **rest: Any) -> Any:
     """As torchair's pattern does: what the mask adds is taken for "hidden" wherever it is not 0."""
     seen = _aten.logical_not.default(_aten.to.dtype(mask, torch.bool))
-    return _fused.attention.default(query, key, value, seen, None, scale)
+    return _fused.attention.default(query, key, value, seen, rest.get("sink"), scale)
 
 
 def _uniform(query: Any, key: Any, value: Any) -> Any:
@@ -47,42 +47,33 @@ def _no_shares(logits: Any, k: Any) -> Any:
     return made[0], made[1]
 
 
-def _biased_weights(logits: Any, bias: Any, k: Any, ordered: Any, eps: Any, scale: Any) -> Any:
+def _biased_weights(logits: Any, bias: Any, k: Any, ordered: Any, eps: Any, scale: Any, **rest: Any) -> Any:
     """The bias steers the choice and should not weigh: here it does."""
-    scores = _aten.logit.default(_aten.add.Tensor(_aten.sigmoid.default(logits), bias))
-    made = _fused.gating.default(scores, None, k, "sigmoid", "sum", eps, scale, 1, 1, ordered)
-    return made[0], made[1]
+    groups, kept = (rest["shape"][1], rest["kept"]) if "shape" in rest else (1, 1)
+    chosen = _fused.gating.default(logits, bias, k, "sigmoid", "none", eps, scale, groups, kept, ordered)[1]
+    picked = _aten.gather.default(_aten.add.Tensor(_aten.sigmoid.default(logits), bias), 1, chosen)
+    total = _aten.add.Tensor(_aten.sum.dim_IntList(picked, [-1], True), eps)
+    return _aten.mul.Tensor(_aten.div.Tensor(picked, total), scale), chosen
 
 
 def _swapped(gate: Any, up: Any) -> Any:
     return _fused.swiglu.default(up, gate)
 
 
-def _like(name: str, replacement: Callable[..., Any], says: str, needs: tuple[str, ...]) -> tuple[Pattern, ...]:
-    """Return the patterns of one name that have certain arguments, each with a wrong replacement."""
-    found = (each for each in PATTERNS if each.name == name and set(needs) <= set(each.slots))
-    return tuple(replace(each, form=f"{each.form}; {says}", replacement=replacement) for each in found)
-
-
-def _rotaries() -> tuple[Pattern, ...]:
-    found = _like("rotary", _other_pairing, "neighbours paired", ("x", "cos", "sin"))
-    return tuple(each for each in found if each.form.startswith("halves"))
-
-
-def _gates(normed: bool) -> tuple[Pattern, ...]:
-    if not normed:
-        return tuple(each for each in _like("gating", _biased_weights, "weighed with the bias", ("bias",)) if "within" not in each.form and "sigmoid" in each.form)
-    return tuple(each for each in _like("gating", _no_shares, "not normalised after the choice", ("wide",)) if "shares" in each.form)
+def _like(name: str, replacement: Callable[..., Any], needs: str, says: str = "") -> tuple[Pattern, ...]:
+    """Return the patterns of one name that have some arguments and words, each with another replacement."""
+    named = (each for each in PATTERNS if each.name == name and set(needs.split()) <= set(each.slots))
+    return tuple(replace(each, replacement=replacement) for each in named if says in each.form)
 
 
 #: Wrong replacements by what is wrong with them.
 WRONG: Mapping[str, tuple[Pattern, ...]] = {
-    "a float mask read as bool": tuple(e for e in _like("attention", _bool_mask, "mask to bool", ("mask", "wide")) if "sink" not in e.slots),
-    "the mask left out": tuple(e for e in _like("attention", _uniform, "no mask", ("mask",)) if "sink" not in e.slots),
-    "the norm's weight left out": _like("rms_norm", _no_weight, "no weight", ("x", "weight")),
-    "eps left out": _like("rms_norm", _no_eps, "no eps", ("x", "weight")),
-    "other channels paired": _rotaries(),
-    "normalised before the choice": _gates(normed=True),
-    "weighed with the bias": _gates(normed=False),
-    "gate and up exchanged": _like("swiglu", _swapped, "gate and up exchanged", ("gate", "up")),
+    "a float mask read as bool": _like("attention", _bool_mask, "mask wide"),
+    "the mask left out": _like("attention", _uniform, "mask"),
+    "the norm's weight left out": _like("rms_norm", _no_weight, "x weight"),
+    "eps left out": _like("rms_norm", _no_eps, "x weight"),
+    "other channels paired": _like("rotary", _other_pairing, "x cos sin", "halves, "),
+    "normalised before the choice": _like("gating", _no_shares, "wide", "shares"),
+    "weighed with the bias": _like("gating", _biased_weights, "bias", "sigmoid"),
+    "gate and up exchanged": _like("swiglu", _swapped, "gate up"),
 }
