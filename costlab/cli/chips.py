@@ -234,7 +234,7 @@ def _swing_lines(swings: Mapping[str, Sequence[Swing]]) -> list[str]:
             for swing in found
         ]  # fmt: skip
         heads = [f"moved alone, of {name}", "low", "high", "cost at low", "cost at high"]
-        lines += ["", *columns([heads, *rows], {1, 2, 3, 4}).splitlines()]
+        lines += [*columns([heads, *rows], {1, 2, 3, 4}).splitlines()]
     return lines
 
 
@@ -255,7 +255,7 @@ def _columns(args: argparse.Namespace) -> list[Column]:
         Column("rent", "rent_amount"),
         Column("buy_above", "buy_above"),
         Column("engineer_months", "engineer_months"),
-        *(Column(key, key) for key in ("chips", "batch", "user_tokens_per_s", "efficiency")),
+        *(Column(key, key) for key in ("chips", "batch", "user_tokens_per_second", "efficiency")),
     ]
 
 
@@ -275,7 +275,7 @@ def _assumption_lines(found: Sequence[_Compared]) -> list[str]:
         rows.append([each["what"], names, digits_text(figure.value), spread, figure.unit or "-",
                      figure.date.isoformat() if figure.date else "-", source])  # fmt: skip
     heads = ["assumed", "of", "value", "range", "unit", "day", "source"]
-    return ["", *columns([heads, *rows], {2}).splitlines()]
+    return columns([heads, *rows], {2}).splitlines()
 
 
 def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
@@ -298,7 +298,7 @@ def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
 
 def add_verbs(verbs: Any) -> None:
     """Add chips."""
-    example = "chips h20 ascend-910b --place China --currency CNY --by tb-s-hour"
+    example = "chips h20 ascend-910b ascend-910c --currency CNY --by tb-s-hour"
     verb = add_verb(verbs, "chips", _chips, "what an hour of a chip costs, and which chip is the cheapest", example)
     names = f"{', '.join(catalog.tables().chips)} (default: those with a price that a buyer of the place may order)"
     verb.add_argument("chip", nargs="*", type=str.lower, metavar="CHIP", help=names)
@@ -363,7 +363,7 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--context", type=count_arg, default=8192, help="tokens of a sequence or a prompt (default 8K)")
     verb.add_argument("--phase", choices=("prefill", "decode"), default="decode", help="(default decode)")
     verb.add_argument(
-        "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_s", metavar="TOKENS/S",
+        "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
         help="that each user gets at least, of decode (default 20)",
     )  # fmt: skip
     verb.add_argument(

@@ -48,7 +48,7 @@ def _port(args: argparse.Namespace) -> Answer:
 
 def _parts(captured: Any, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Return the further parts that were asked for, null for the others, and what people see of them."""
-    fused = fused_part(captured, args.seed) if args.fuse else None
+    fused = fused_part(captured, args.seed, args.size == "real") if args.fuse else None
     file = onnx_part(_small(args), args.opset) if args.onnx else None
     cards = cards_part(args) if args.cards else None
     lines = [
@@ -71,8 +71,8 @@ def _captured(args: argparse.Namespace) -> tuple[Any, Any]:
         if error.name != "torch":
             raise
         raise ValueError("it captures a running model, which needs torch: pip install 'costlab[nn]'") from None
-    args.of = args.of or ("transformers" if args.model.endswith(".json") else "costlab")
-    made = _made(args, args.size, args.experts)
+    args.maker = args.maker or ("transformers" if args.model.endswith(".json") else "costlab")
+    made = _made(args, args.size, args.expert_form)
     return made, capture.capture(made.module, made.inputs, made.name)
 
 
@@ -82,7 +82,7 @@ def _made(args: argparse.Namespace, size: Any, experts: Any) -> Any:
 
     model = architectures.read_config(args.model) if args.model.endswith(".json") else args.model
     try:
-        return small.small_model(model, args.of, size, experts, args.batch, args.tokens, args.seed)
+        return small.small_model(model, args.maker, size, experts, args.batch, args.tokens, args.seed)
     except ModuleNotFoundError as error:
         raise ValueError(str(error)) from error
 
@@ -100,7 +100,7 @@ def _row(report: RouteReport, made: Any, captured: Any, args: argparse.Namespace
     lacking = report.unsupported(args.route)
     return {
         "model": args.model,
-        "maker": args.of,
+        "maker": args.maker,
         "torch": report.torch_version,
         "route": args.route,
         "captured_layers": list(made.layers),
@@ -116,12 +116,8 @@ def _row(report: RouteReport, made: Any, captured: Any, args: argparse.Namespace
         "peak_bytes": memory.peak_bytes,
         "unshared_bytes": memory.unshared_bytes,
         "operators": [_operator(row, args) for row in report.rows],
-        "broken_rules": [
-            {"fused": each.fused, "where": each.where, "size": each.rule.size, "found": each.found,
-             "says": each.rule.says, "source": each.rule.source}
-            for each in report.broken
-        ],
-    }  # fmt: skip
+        "broken_rules": list(rule_sentences(report.broken)) if args.size == "real" else None,
+    }
 
 
 def _operator(row: OperatorRow, args: argparse.Namespace) -> dict[str, Any]:
@@ -173,7 +169,7 @@ def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]
         f"{row['launches']:,} launches{_launch_text(row)}; operators write {bytes_text(row['written_bytes'])} for one "
         f"another; memory between those captured peaks at {bytes_text(row['peak_bytes'])}",
         *(_lacks(each, args.route) for each in lacking),
-        *rule_sentences(report.broken),
+        *(row["broken_rules"] or ()),
         *report.cautions,
     ]
 
@@ -210,7 +206,7 @@ def _notes(made: Any, args: argparse.Namespace) -> list[str]:
     reduced = ", ".join(f"{name} {after} for {before}" for name, (before, after) in made.reduced.items())
     widths = "real widths, weights without memory" if args.size == "real" else f"reduced: {reduced}"
     return [
-        f"modules of {args.of}, {form}; {args.batch} x {args.tokens} tokens; {widths}",
+        f"modules of {args.maker}, {form}; {args.batch} x {args.tokens} tokens; {widths}",
         *made.remarks,
         "read from the repositories of Ascend's plug-in and compiler; whether it runs, and how fast, only an Ascend "
         "machine can tell",
@@ -223,19 +219,21 @@ def _notes(made: Any, args: argparse.Namespace) -> list[str]:
 def add_verbs(verbs: Any) -> None:
     """Add port."""
     about = "what becomes of a model's operators on Ascend; needs torch"
-    verb = add_verb(verbs, "port", _port, about, "port mimo-v2-flash --torch 2.1,2.13")
+    example = "port mimo-v2-flash --torch 2.13,2.1 --size small --onnx --cards 8,16"
+    verb = add_verb(verbs, "port", _port, about, example)
     verb.add_argument("model", metavar="MODEL", help="see `costlab models`; or a config.json of transformers")
     makers = "whose modules are captured: costlab or transformers (default costlab; of a config.json transformers)"
-    verb.add_argument("--of", choices=("costlab", "transformers"), help=makers)
+    verb.add_argument("--of", dest="maker", choices=("costlab", "transformers"), metavar="MAKER", help=makers)
     sizes = "real: one layer of each kind in BF16, shapes alone; small: narrower, with weights (default real)"
-    verb.add_argument("--size", choices=("real", "small"), default="real", help=sizes)
-    forms = "gathered, grouped or loop (default: grouped if real, gathered if small)"
-    verb.add_argument("--experts", choices=("gathered", "grouped", "loop"), help=f"how experts multiply: {forms}")
+    verb.add_argument("--size", choices=("real", "small"), default="real", metavar="SIZE", help=sizes)
+    forms = ("gathered", "grouped", "loop")
+    multiply = f"how experts multiply: {', '.join(forms)} (default: grouped if real, gathered if small)"
+    verb.add_argument("--experts", dest="expert_form", choices=forms, metavar="FORM", help=multiply)
     verb.add_argument("--batch", type=count_arg, default=2, help="sequences of the example (default 2)")
     verb.add_argument("--tokens", type=count_arg, default=32, help="of each (default 32)")
     verb.add_argument("--seed", type=size_arg, default=0, help="of weights and example (default 0)")
     routes = "eager: operators called one by one; graph: a captured graph for the compiler (default eager)"
-    verb.add_argument("--route", choices=("eager", "graph"), default="eager", help=routes)
+    verb.add_argument("--route", choices=("eager", "graph"), default="eager", metavar="ROUTE", help=routes)
     versions = f"versions of torch and its plug-in, with commas between them (default {TORCH})"
     verb.add_argument("--torch", type=several(str), default=[TORCH], metavar="VERSION,...", help=versions)
     verb.add_argument("--fuse", action="store_true", help="fuse operators, each match checked by numbers first")

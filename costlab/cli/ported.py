@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from costlab import arch, moe
@@ -18,11 +18,17 @@ ROUTED_TOKENS = 1024
 # --- fusion ------------------------------------------------------------------------------------------------------
 
 
-def fused_part(captured: Any, seed: int) -> Mapping[str, Any]:
-    """Return what patterns take the place of in a captured graph, what was refused, and what is saved."""
+def fused_part(captured: Any, seed: int, obey_rules: bool) -> Mapping[str, Any]:
+    """Return what patterns take the place of in a captured graph, what was refused, and what is saved.
+
+    Args:
+        captured: of eager calls.
+        seed: of the inputs that matches are tried with.
+        obey_rules: whether its widths are a real model's, so that fused operators' rules of shape count.
+    """
     from costlab.nn.chips.fusion import fuse
 
-    found = fuse(captured, seed=seed)
+    found = fuse(captured, obey_rules=obey_rules, seed=seed)
     return {
         "stages": [
             {
@@ -47,22 +53,26 @@ def fused_lines(part: Mapping[str, Any]) -> list[str]:
     """Say what fusion saves, what it refused and on which evidence."""
     first, last = part["stages"][0], part["stages"][-1]
     patterns = ", ".join(f"{each['matches']} {each['pattern']}" for each in part["patterns"]) or "nothing"
-    refused = Counter(each["says"].partition(": ")[2] for each in part["refused"])
     error = part["difference"]
     checked = "" if error is None else f"; on fresh inputs the outputs differ by {error:.2g} of the largest"
+    counts = [f"{first[key]:,} -> {last[key]:,} {key}" for key in ("calls", "launches")]
+    sizes = [
+        f"{bytes_text(first[key])} -> {bytes_text(last[key])} {text}"
+        for key, text in (("written_bytes", "written"), ("peak_bytes", "at the peak"))
+    ]
     return [
         f"fused in the captured layers: {patterns}{checked}",
-        "there "
-        + ", ".join(
-            [
-                f"{first['calls']:,} -> {last['calls']:,} calls",
-                f"{first['launches']:,} -> {last['launches']:,} launches",
-                f"{bytes_text(first['written_bytes'])} -> {bytes_text(last['written_bytes'])} written",
-                f"peak {bytes_text(first['peak_bytes'])} -> {bytes_text(last['peak_bytes'])}",
-            ]
-        ),
-        *(f"{number} x {says}" for says, number in refused.items()),
+        f"there {', '.join([*counts, *sizes])}",
+        *_refused(part["refused"]),
     ]
+
+
+def _refused(refused: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say how often a pattern was refused, with the evidence of one match."""
+    kinds = Counter((each["pattern"], each["outcome"]) for each in refused)
+    for (pattern, outcome), number in kinds.items():
+        one = next(each for each in refused if (each["pattern"], each["outcome"]) == (pattern, outcome))
+        yield f"{number} x {one['says']}"
 
 
 # --- ONNX --------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ class Served:
     """What a chip-hour yields of a model's tokens, or why it yields none."""
 
     KEYS: ClassVar[tuple[str, ...]] = (
-        "chips", "batch", "step_s", "user_tokens_per_s", "tokens_per_s", "efficiency", "basis", "weight_bytes_per_chip",
-        "reason",
+        "chips", "batch", "step_s", "user_tokens_per_second", "tokens_per_s", "efficiency", "basis",
+        "weight_bytes_per_chip", "reason",
     )  # fmt: skip
     output: Assumption | None  # million tokens a chip-hour; None where it cannot serve
     row: Mapping[str, Any]  # its values by the keys of the answer
@@ -37,7 +37,7 @@ def served(candidate: Candidate, args: argparse.Namespace, basis: Basis) -> Serv
         ChipHour(candidate.chip, hour, args.currency),
         args.phase,
         args.context,
-        user_tokens_s=args.user_tokens_per_s if args.phase == "decode" else None,
+        user_tokens_s=args.user_tokens_per_second if args.phase == "decode" else None,
         ttft_s=args.ttft_s if args.phase == "prefill" else None,
         basis=basis,
     )
@@ -59,7 +59,7 @@ def _row(found: TokenPrice) -> dict[str, Any]:
         "chips": found.chips,
         "batch": found.batch,
         "step_s": found.step_s,
-        "user_tokens_per_s": found.user_tokens_s,
+        "user_tokens_per_second": found.user_tokens_s,
         "tokens_per_s": found.tokens_s,
         "efficiency": found.efficiency,
         "basis": found.basis,
