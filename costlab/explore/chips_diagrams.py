@@ -149,7 +149,7 @@ def fused_layer() -> Words:
     groups = fused_groups(fusion_record()["layer"])
     narrow = is_narrow()
     columns, wide, gap, right_x = (3, 50.0, 3.0, 178.0) if narrow else (4, 74.0, 4.0, 374.0)
-    row, size, right_width = 20.0, 9.5, shapes.across() - right_x - 1
+    row, size, right_width = 20.0, 9.0 if narrow else 9.5, shapes.across() - right_x - 1
     parts = [shapes.text(1, 11, "captured", size=10.5, bold=True), shapes.text(right_x, 11, "fused", size=10.5, bold=True)]
     y = 20.0
     for group in groups:
@@ -183,6 +183,6 @@ def _layer_said(groups: Sequence[FusedGroup]) -> Words:
     return Words(
         f"The operators of {where} that start something on a chip, in the order in which they run: {before} as captured, "
         f"on the left, and {len(groups)} after fusion, on the right. {listed}. The others stay.",
-        f"{where}, views left out: {value(before, f'{before} operators')} before, {value(len(groups), f'{len(groups)}')} "
+        f"Of {where}, views left out: {value(before, f'{before} operators')} before, {value(len(groups), f'{len(groups)}')} "
         f"after. Filled: what {value(len(fused), f'{len(fused)} fused operators')} take the place of.",
     )
