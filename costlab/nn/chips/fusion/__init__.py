@@ -1,8 +1,8 @@
 """Fusion of a captured graph: patterns of operators replaced by fused ones, each checked by numbers first.
 
 `ops` holds the fused operators, `patterns` what they stand for, `wrong` replacements that match and are wrong,
-`checking` the judgement by numbers, `cleaning` what goes before, `rewriting` the graph itself, `story` the same as plain
-data to be drawn.
+`checking` the judgement by numbers, `cleaning` what goes before, `rewriting` the graph itself, `story` the same as
+plain data to be drawn.
 """
 
 from costlab.nn.chips.fusion.checking import KINDS, InputKind, Trial, Verdict, check_pattern

@@ -17,8 +17,8 @@ the mask is drawn in every way that its type allows. What a check of examples ca
 >>> swapped = Pattern("swiglu", "swapped", lambda a, b: aten.mul.Tensor(aten.silu.default(a), b),
 ...     lambda a, b: fused.swiglu.default(b, a))
 >>> verdict = check_pattern(swapped, {"a": torch.empty(4, 8), "b": torch.empty(4, 8)})
->>> verdict.accepted, verdict.evidence.kind
-(False, 'random')
+>>> verdict.accepted, verdict.trial("random").accepted, verdict.trial("zero").accepted
+(False, False, True)
 """
 
 from __future__ import annotations
@@ -88,6 +88,13 @@ class Trial:
         """Whether the fused operator passed."""
         return not self.reason and self.error <= self.allowed
 
+    @property
+    def excess(self) -> float:
+        """The error in relation to what is allowed: above 1 it is no rounding."""
+        if self.reason:
+            return math.inf
+        return self.error / self.allowed if self.allowed else (math.inf if self.error else 0.0)
+
     def __str__(self) -> str:
         if self.reason:
             return f"{self.kind} in {self.dtype}: {self.reason}"
@@ -109,8 +116,8 @@ class Verdict:
 
     @property
     def evidence(self) -> Trial | None:
-        """The first input that refutes it; None where it was accepted."""
-        return next((trial for trial in self.trials if not trial.accepted), None)
+        """The input that refutes it most plainly; None where it was accepted."""
+        return max((trial for trial in self.trials if not trial.accepted), key=lambda each: each.excess, default=None)
 
     def trial(self, kind: str) -> Trial:
         """Return what one kind of input gave.
@@ -128,7 +135,7 @@ class Verdict:
     @property
     def closest(self) -> float:
         """Largest error in relation to what is allowed, over all inputs."""
-        return max((trial.error / trial.allowed for trial in self.trials if trial.allowed > 0), default=0.0)
+        return max((trial.excess for trial in self.trials), default=0.0)
 
     def __str__(self) -> str:
         if self.evidence is None:
@@ -163,9 +170,15 @@ def bind_numbers(graph: fx.Graph, numbers: Mapping[str, Any]) -> fx.Graph:
     """
     for node in [each for each in graph.nodes if each.op == "placeholder" and each.target in numbers]:
         for user in list(node.users):
-            user.args = fx.node.map_arg(user.args, lambda n, node=node: numbers[node.target] if n is node else n)
+            _put(user, node, numbers[node.target])
         graph.erase_node(node)
     return graph
+
+
+def _put(user: fx.Node, node: fx.Node, number: Any) -> None:
+    """Let a node read a number in the place of another node."""
+    given = (user.args, user.kwargs)
+    user.args, user.kwargs = fx.node.map_arg(given, lambda each: number if each is node else each)
 
 
 def check_graphs(
@@ -208,7 +221,7 @@ def _trial(
         got = tuple(each.to(like.dtype) for each, like in zip(got, own, strict=True))
     if reason := _unlike(own, got):
         return _failed(kind, word, reason)
-    return max((_compared(kind, word, *each) for each in zip(exact, own, got, strict=True)), key=_excess)
+    return max((_compared(kind, word, *each) for each in zip(exact, own, got, strict=True)), key=lambda t: t.excess)
 
 
 def _failed(kind: InputKind, word: str, reason: str) -> Trial:
@@ -226,10 +239,6 @@ def _unlike(own: Sequence[Tensor], got: Sequence[Tensor]) -> str:
 
 def _said(x: Tensor) -> str:
     return f"{str(x.dtype).removeprefix('torch.')}{list(x.shape)}"
-
-
-def _excess(trial: Trial) -> float:
-    return trial.error - trial.allowed
 
 
 def _compared(kind: InputKind, word: str, exact: Tensor, own: Tensor, got: Tensor) -> Trial:
@@ -291,7 +300,7 @@ def _drawn(
     drawn = torch.randn(shape, generator=generator)
     if name == "weight":
         drawn = 1 + 0.25 * drawn
-    return (drawn if name in _STEADY else kind.size * drawn).to(dtype)
+    return (drawn if name in _STEADY else kind.size * drawn + 0.0).to(dtype)  # + 0.0: no -0
 
 
 def _mask(shape: Sequence[int], dtype: torch.dtype, how: str, generator: torch.Generator) -> Tensor:
@@ -336,7 +345,7 @@ class _Run(fx.Interpreter):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an operator, its arguments that are types replaced."""
-        args, kwargs = fx.node.map_aggregate((args, kwargs), self._other)  # type: ignore[misc]
+        args, kwargs = fx.node.map_aggregate((args, kwargs), self._other)
         return super().call_function(target, tuple(args), dict(kwargs))
 
     def _other(self, value: Any) -> Any:

@@ -6,11 +6,11 @@ do. It writes its output alone: what lies between never reaches memory that a gr
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from costlab.nn.moe.layer import SCORES
 
 #: The namespace of the operators below.
 NAMESPACE = "costlab_fused"
@@ -154,19 +154,8 @@ def _weights(scores: Tensor, mask: Tensor | None, sink: Tensor | None) -> Tensor
 
 
 @fused_attention.register_fake
-def _(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sink: Tensor | None, scale: float
-) -> Tensor:
+def _(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sink: Tensor | None, scale: float) -> Tensor:
     return torch.empty((*query.shape[:-1], value.shape[-1]), dtype=query.dtype, device=query.device)
-
-
-#: Score functions of a gate, by name.
-GATE_SCORES: dict[str, Any] = {
-    "softmax": lambda logits: logits.softmax(-1),
-    "sigmoid": torch.sigmoid,
-    "sqrt-softplus": lambda logits: F.softplus(logits).sqrt(),
-    "none": lambda logits: logits,
-}
 
 
 @torch.library.custom_op(f"{NAMESPACE}::gating", mutates_args=())
@@ -197,7 +186,7 @@ def fused_gating(
         kept: groups that a token may visit.
         ordered: best expert first; otherwise in any order.
     """
-    scores = GATE_SCORES[score](_wide(logits))
+    scores = _wide(logits) if score == "none" else SCORES[score](_wide(logits))
     steered = scores if bias is None else scores + _wide(bias)
     if groups > 1:
         steered = _within_groups(steered, groups, kept)
@@ -213,7 +202,9 @@ def fused_gating(
 def _within_groups(scores: Tensor, groups: int, kept: int) -> Tensor:
     grouped = scores.unflatten(-1, (groups, -1))  # (tokens, groups, experts of a group)
     best_two = grouped.topk(2, -1).values.sum(-1)
-    visited = torch.zeros_like(best_two, dtype=torch.bool).scatter(1, best_two.topk(kept, -1, True, False).indices, True)
+    visited = torch.zeros_like(best_two, dtype=torch.bool).scatter(
+        1, best_two.topk(kept, -1, True, False).indices, True
+    )
     return grouped.masked_fill(~visited[..., None], -torch.inf).flatten(-2)
 
 

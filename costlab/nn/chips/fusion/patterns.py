@@ -247,7 +247,9 @@ _OF_TABLE = ("x", "cos", "sin")
 _ROTARIES = (
     Pattern("rotary", "halves, a table over all channels", _halves, _rotary("halves")),
     Pattern("rotary", "halves, a table over pairs", partial(_chunks, second_first=False), _rotary("halves"), _OF_TABLE),
-    Pattern("rotary", "halves, the second product first", partial(_chunks, second_first=True), _rotary("halves"), _OF_TABLE),
+    Pattern(
+        "rotary", "halves, the second product first", partial(_chunks, second_first=True), _rotary("halves"), _OF_TABLE
+    ),
     Pattern("rotary", "neighbours read, halves written", _regrouped, _rotary("regrouped")),
     Pattern("rotary", "neighbours, a table over pairs", _interleaved, _rotary("interleaved")),
     Pattern("rotary", "neighbours, in float32, a table over all channels", _wide_neighbours, _rotary("interleaved")),
@@ -330,7 +332,9 @@ _GROUPED = ("logits", "bias", "shape", "kept", "spread", "flat", "k", "ordered",
 
 def _soft(normed: bool) -> Pattern:
     form = "softmax, the top k" + (", shares of their sum" if normed else "")
-    return Pattern("gating", form, partial(_soft_top_k, normed=normed), _gate("softmax", "sum" if normed else "none"), _LOGITS)
+    return Pattern(
+        "gating", form, partial(_soft_top_k, normed=normed), _gate("softmax", "sum" if normed else "none"), _LOGITS
+    )
 
 
 def _with_bias(score: str) -> Pattern:
@@ -339,7 +343,9 @@ def _with_bias(score: str) -> Pattern:
 
 
 _GATES = (
-    Pattern("gating", "sigmoid, the top k within groups by a bias, shares of their sum", _grouped, _grouped_gate, _GROUPED),
+    Pattern(
+        "gating", "sigmoid, the top k within groups by a bias, shares of their sum", _grouped, _grouped_gate, _GROUPED
+    ),
     *(_with_bias(score) for score in ("sigmoid", "sqrt-softplus")),
     *(_soft(normed) for normed in (True, False)),
     Pattern("gating", "the top k, softmax of them", _top_k_soft, _gate("none", "softmax")),
@@ -361,6 +367,7 @@ class _Written:
 
     def __str__(self) -> str:
         parts = {"groups": self.repeats, "mask": self.masks, "sinks": self.sinks, "maximum": self.centres}
+        parts["cast"] = self.casts
         return ", ".join(["written out", *(word for word, there in parts.items() if there)])
 
     @property
@@ -420,7 +427,9 @@ _WAYS = [
 ]
 _ATTENTIONS = (
     *(way.pattern() for way in _WAYS),
-    Pattern("attention", "torch's, groups", _grouped_sdpa, _attention, ("query", "key", "value", "mask", "scale", *_SPREAD)),
+    Pattern(
+        "attention", "torch's, groups", _grouped_sdpa, _attention, ("query", "key", "value", "mask", "scale", *_SPREAD)
+    ),
 )
 
 #: All patterns, in the order in which they are tried.

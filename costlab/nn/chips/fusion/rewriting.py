@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +32,8 @@ from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import launches_of
 from costlab.chips.porting.memory import plan_memory
 from costlab.chips.porting.routes import written_bytes
-from costlab.chips.porting.rules import Broken, broken, call_sizes
-from costlab.nn.chips.capture import Captured
+from costlab.chips.porting.rules import BrokenRule, broken, call_sizes
+from costlab.nn.chips.capture import Captured, difference, largest_number
 from costlab.nn.chips.fusion import ops
 from costlab.nn.chips.fusion.checking import Verdict, bind_numbers, check_graphs
 from costlab.nn.chips.fusion.cleaning import clean_graph
@@ -66,7 +66,7 @@ class Fused:
     replaced: tuple[str, ...]  # nodes that matched, in the order in which they run
     node: str  # the fused node in their place; "" where the match was refused
     module: str  # path of the module that the last of them is called from
-    rules: tuple[Broken, ...] = ()  # rules of shape that no fused operator of the catalog's is without
+    rules: tuple[BrokenRule, ...] = ()  # what keeps every such operator of the catalog from taking it; () if one does
 
     @property
     def pattern(self) -> Pattern:
@@ -125,9 +125,7 @@ class Fusion:
         return f"{self.before.graph.name}: {counts} fused; {nodes} nodes, {launches}, {written}, {peak}"
 
 
-def fuse(
-    captured: Captured, patterns: Sequence[Pattern] = PATTERNS, obey_rules: bool = False, seed: int = 0
-) -> Fusion:
+def fuse(captured: Captured, patterns: Sequence[Pattern] = PATTERNS, obey_rules: bool = False, seed: int = 0) -> Fusion:
     """Replace what patterns match, where numbers allow it, and return the graph before and after.
 
     Args:
@@ -162,7 +160,7 @@ def program_of(exported: ExportedProgram, graph: fx.Graph) -> ExportedProgram:
     """
     made = graph.output_node().args[0]
     old = exported.graph_signature
-    specs = [_named(spec, node) for spec, node in zip(old.output_specs, made, strict=True)]  # type: ignore[arg-type]
+    specs = [_named(spec, node) for spec, node in zip(old.output_specs, made, strict=True)]
     module = fx.GraphModule(exported.graph_module, graph)
     return ExportedProgram(
         root=module,
@@ -219,8 +217,7 @@ class _Rewriter:
             replacement_callback=lambda match, *_: _replacement(pattern, match),
         )
         for at, made in zip(passed, done, strict=True):
-            call = next(node for node in made.replacements if str(node.target).startswith(ops.NAMESPACE))
-            self.matches[at] = dataclasses.replace(self.matches[at], node=call.name)
+            self.matches[at] = dataclasses.replace(self.matches[at], node=_call(made.replacements).name)
         self._absorb(passed)
 
     def _fits(self, found: Fused) -> bool:
@@ -241,10 +238,17 @@ class _Rewriter:
         """Let a fused node that became a part of a later one count as that one's nodes."""
         for at in passed:
             parts = {each.node: each for each in self.matches if each.node in self.matches[at].replaced}
-            names = (n for name in self.matches[at].replaced for n in (parts[name].replaced if name in parts else [name]))
+            names = (
+                n for name in self.matches[at].replaced for n in (parts[name].replaced if name in parts else [name])
+            )
             self.matches[at] = dataclasses.replace(self.matches[at], replaced=tuple(names))
             gone = {id(each) for each in parts.values()}
             self.absorbed += [each for each in self.matches if id(each) in gone]
+
+
+def _call(nodes: Sequence[fx.Node]) -> fx.Node:
+    """Return the fused operator's call among those of a replacement; where there is none, the last."""
+    return next((node for node in nodes if str(node.target).startswith(ops.NAMESPACE)), nodes[-1])
 
 
 def _targets(graph: fx.Graph) -> set[Any]:
@@ -276,15 +280,21 @@ def _cut(pattern: Pattern, match: InternalMatch, inside: Sequence[fx.Node]) -> f
 
 
 def _changes_inputs(match: InternalMatch) -> bool:
-    """Whether a node that matched changes in place what others may read."""
-    outside = {node for node in match.placeholder_nodes if isinstance(node, fx.Node)}
-    mutable = (n for n in match.nodes_map.values() if isinstance(n, fx.Node) and _is_mutable(n) and n not in outside)
-    return any(node.args[0] in outside for node in mutable)
+    """Whether a node that matched changes in place, or through a view, what others may read."""
+    inside = {node for part, node in match.nodes_map.items() if part.op not in ("placeholder", "output")}
+    changed = (_viewed(node.args[0], inside) for node in inside if _schema(node) and _schema(node).is_mutable)
+    return any(node not in inside for node in changed)
 
 
-def _is_mutable(node: fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
+def _viewed(node: Any, inside: Collection[fx.Node]) -> Any:
+    """Return what a node is a view of, as far as that lies inside."""
+    while node in inside and _schema(node) and any(each.alias_info for each in _schema(node).returns):
+        node = node.args[0]
+    return node
+
+
+def _schema(node: fx.Node) -> Any:
+    return getattr(node.target, "_schema", None)
 
 
 def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
@@ -304,12 +314,14 @@ def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
     return graph
 
 
-def _rules(pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str) -> tuple[Broken, ...]:
-    """Return what keeps each fused operator that the catalog has for a pattern from taking a call; () if one takes it."""
-    call = next(node for node in pattern.replaced(numbers).nodes if str(node.target).startswith(ops.NAMESPACE))
+def _rules(
+    pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str
+) -> tuple[BrokenRule, ...]:
+    """Return what keeps every fused operator of the catalog from taking a call; () if one takes it."""
+    call = _call([node for node in pattern.replaced(numbers).nodes if node.op == "call_function"])
     specs = tuple(_spec(name, each) for name, each in tensors.items())
-    names = [each.name for each in call.target._schema.arguments]  # type: ignore[union-attr]
-    reads = {name: each.name for name, each in zip(names, call.args) if isinstance(each, fx.Node)}
+    names = [each.name for each in call.target._schema.arguments]
+    reads = {name: each.name for name, each in zip(names, call.args, strict=False) if isinstance(each, fx.Node)}
     node = GraphNode(call.name, str(call.target), {k: v for k, v in reads.items() if v in tensors}, ())
     sizes = call_sizes(node, Graph(pattern.name, (node,), specs, (), ()))
     records = {name: each for name, each in catalog.operators().fused.items() if each.pattern == pattern.name}
@@ -332,11 +344,14 @@ def fresh_error(before: Captured, after: Captured, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     inputs = [_fresh(each, generator) for each in before.inputs]
     with torch.no_grad():
-        pairs = [pytree.tree_leaves(each.exported.module()(*inputs)) for each in (before, after)]
-    wanted, got = ([each.double() for each in leaves if isinstance(each, Tensor)] for leaves in pairs)
-    largest = max((float(each.abs().max()) for each in wanted if each.numel()), default=0.0)
-    errors = (float((a - b).abs().max()) for a, b in zip(got, wanted, strict=True) if a.numel())
-    return max(errors, default=0.0) / largest if largest else 0.0
+        wanted, got = (_results(each, inputs) for each in (before, after))
+    size = largest_number(wanted)
+    return difference(got, wanted) / size if size else 0.0
+
+
+def _results(captured: Captured, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    leaves = pytree.tree_leaves(captured.exported.module()(*inputs))
+    return tuple(each for each in leaves if isinstance(each, Tensor))
 
 
 def _fresh(x: Tensor, generator: torch.Generator) -> Tensor:
