@@ -1,8 +1,8 @@
 """The ledger: every number that the source articles give, recomputed from the catalog, with a verdict.
 
 What an article says stands in catalog/claims.toml; how it is settled stands here, a module per lever with one short
-function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `serving`, `chips`, `prices`) and the ledger that
-calls them (`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its
+function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `serving`, `chips`, `prices`) and the ledger
+that calls them (`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its
 results can be checked; its loop of speculative decoding stands in `costlab.speculative.faulty`, beside the rules that
 it breaks.
 

@@ -24,17 +24,19 @@ YEARS, USED = 3, 0.7  # of the article, where a claim does not state them again
 @settles("chip-cost-per-tflops")
 def _chip_cost_per_tflops(given: Values) -> Settled:
     names = {"a100": "A100", "h100": "H100", "ascend": "910B"}
-    if not all(given[name] > 0 for name in ("chips", "years", "used", *(f"{key}_{w}" for key in names for w in SIZES))):
-        return "wrong", "no cost follows from these figures", "A price, a size or a time is 0."
+    sizes = [given[f"{key}_{what}"] for key in names for what in SIZES]
+    if not (min(given["years"], given["used"], *sizes) > 0 and given["chips"] >= 1):
+        return "wrong", "no cost follows from these figures", "A price, a size or a time is nothing."
     found = {key: tflops_cost(_server(given, key), given["years"], min(given["used"], 1.0)) for key in names}
     real = {key: cost.per_tflops_hour for key, cost in found.items()}
     listed = ", ".join(f"{real[key]:.4f} on the {name}" for key, name in names.items())
     computed = f"from E's own figures a TFLOPS-hour costs CNY {listed}"
-    coded = ", ".join(f"{found[key].as_coded * 1e5:.2f}" for key in names)
+    coded = ", ".join(f"{found[key].as_coded:.2e}" for key in names)
     dearer = ratio(real["ascend"], real["h100"]) - 1
     why = (
-        f"What E prints does not come out of its code, which gives {coded} times 1e-5: it divides the price of "
-        f"{given['chips']:g} chips by the TFLOPS of one, and by 3,600 once too often. In right units the 910B is "
+        f"What E prints does not come out of its code, which gives {coded}: it divides the price of "
+        f"{given['chips']:g} chips by the TFLOPS of a single one, and by the seconds of an hour once too often. In right units "
+        "the 910B is "
         f"{abs(dearer):.0%} {'dearer' if dearer > 0 else 'cheaper'} than the H100; by the printed figures it is "
         f"{1 - ratio(given['ascend'], given['h100']):.0%} cheaper. Electricity is left out"
     )
@@ -46,8 +48,8 @@ SIZES = ("server", "tflops")
 
 def _server(given: Values, key: str) -> ArticleServer:
     """A server as E's table has it."""
-    sizes = (given[f"{key}_{what}"] for what in ("server", "tflops", "maintenance"))
-    return ArticleServer(*sizes, chips=int(given["chips"]))
+    price, tflops, maintenance = (given[f"{key}_{what}"] for what in (*SIZES, "maintenance"))
+    return ArticleServer(price, tflops, maintenance, chips=int(given["chips"]))
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _chip_40_60(given: Values) -> Settled:
         f"{sum(inside)} of {len(inside)} lie between {given['low']:.0%} and {given['high']:.0%}, {sum(above)} reach "
         f"the {given['introduction']:.0%} of the introduction. {_may_order(AMPERE, HOPPER, SOLD_THERE)}. Against the "
         "H20, which was sold there meanwhile, the 910B saves where arithmetic counts, as in prefill, and costs more "
-        "where bandwidth does, as in much of decoding: two workloads choose two chips"
+        "where bandwidth does, as in much of decoding: each workload chooses its own chip"
     )
     return graded((*inside, all(above))), computed, f"{why}."
 
@@ -223,9 +225,10 @@ def _chip_cann_ops(given: Values) -> Settled:
     )
     kinds = sorted(each.operators for each in counted_graphs())
     why = (
-        f"E's two numbers stand in its code and come back whatever model is named: the file is never opened. As calls "
+        f"E's numbers stand in its code and come back whatever model is named: the file is never opened. As calls "
         f"{given['mapped']:,.0f} would be {ratio(given['mapped'], graphs[0].whole_calls):.0%} of V4-Pro's, though "
-        f"these are counted with a few of its Sinkhorn steps; as different operators it is far more than the {kinds[0]} to "
-        f"{kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the patterns that one writes"
+        "these are counted with a few of its Sinkhorn steps; as different operators it is far more than the "
+        f"{kinds[0]} to {kinds[-1]} of the {len(kinds)} graphs counted here. What is fused depends on the "
+        "patterns that one writes"
     )
     return graded((any(mapped), any(fused))), computed, f"{why}."

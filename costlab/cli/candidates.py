@@ -11,6 +11,7 @@ from typing import Any
 from costlab import catalog
 from costlab.catalog import ChipRecord
 from costlab.chips import Assumption, Ownership, Rental, load_curve, ownership, rental
+from costlab.chips.renting import Paid
 from costlab.cli.figures import Amount, given
 
 #: Used hours by owned hours where nobody says it; the same for all, so it moves costs and hardly the order.
@@ -128,8 +129,8 @@ def _used(args: argparse.Namespace) -> Any:
 
 def _rented(key: str, args: argparse.Namespace, name: str) -> Rental:
     own = _given(args, "rent").get(key)
-    rent = own and own.assumption(args.currency, "per chip-hour")
-    paid = "always" if args.always else "used"
+    rent = own.assumption(args.currency, "per chip-hour") if own else None
+    paid: Paid = "always" if args.always else "used"
     mean = _used(args) if args.utilisation is None else load_curve(args.utilisation)
     return rental(key, args.place, args.day, args.currency, utilisation=mean, paid=paid, name=name, rent=rent)
 

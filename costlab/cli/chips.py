@@ -157,7 +157,7 @@ def _hours(candidate: Candidate) -> dict[str, float | None]:
 
 
 def _per_chip(owned: Ownership, amount: float) -> float:
-    """Return an amount for all chips of a purchase, in the currency of its price, for one chip in that of the answer."""
+    """Return a purchase's amount, in the currency of its price, for one chip in that of the answer."""
     rates = {rate.currency: rate.value for rate in owned.rates}
     currency = owned.price.currency or owned.currency
     return amount * (1.0 if currency == owned.currency else rates[currency]) / owned.chips
@@ -284,8 +284,9 @@ def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
     notes = [
         f"cost in {args.currency} of {ranked}{at}, in {args.place} on {args.day}; low and high: 5% and 95% of "
         f"{args.draws:,} draws from all ranges, win_share: how often it is the cheapest",
-        "used_hour: of the hours in use; tie_price: of a chip, at which it would cost as much as the cheapest other "
-        "(below 0: not even as a gift); buy_above: use above which buying beats renting by the hour",
+        "used_hour: of the hours in use; price: of a chip as it is offered, alone or with its share of the machine; "
+        "tie_price: that at which it would cost as much as the cheapest other (below 0: not even as a gift); "
+        "buy_above: use above which buying beats renting by the hour",
     ]
     said = {f"{each.candidate.name}: {note}" for each in found for note in each.candidate.priced.notes}
     unserved = [f"{each.candidate.name}: {each.served.says}" for each in found if each.served and each.served.says]
@@ -299,9 +300,7 @@ def add_verbs(verbs: Any) -> None:
     """Add chips."""
     example = "chips h20 ascend-910b --place China --currency CNY --by tb-s-hour"
     verb = add_verb(verbs, "chips", _chips, "what an hour of a chip costs, and which chip is the cheapest", example)
-    names = (
-        f"{', '.join(catalog.tables().chips)} (default: those with a known price that a buyer of the place may order)"
-    )
+    names = f"{', '.join(catalog.tables().chips)} (default: those with a price that a buyer of the place may order)"
     verb.add_argument("chip", nargs="*", type=str.lower, metavar="CHIP", help=names)
     _add_where(verb)
     _add_amounts(verb)

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from costlab import catalog
-from costlab.chips.porting import OperatorRow, RouteReport, check_opset, plan_memory, route_changes, route_report
+from costlab.chips.porting import (
+    OperatorRow,
+    RouteReport,
+    check_opset,
+    launch_time,
+    plan_memory,
+    route_changes,
+    route_report,
+    rule_sentences,
+)
 from costlab.cli.arguments import add_verb, count_arg, several, size_arg
 from costlab.cli.output import Answer, Column, Row, sources, view
 from costlab.cli.ported import cards_lines, cards_part, fused_lines, fused_part, onnx_lines, onnx_part
@@ -27,7 +36,7 @@ def _port(args: argparse.Namespace) -> Answer:
         args.model = args.model.lower()
     made, captured = _captured(args)
     found = captured if args.route == "eager" else captured.decomposed()
-    reports = [route_report(found.graph, version) for version in args.torch]
+    reports = [route_report(found.graph, version, made.times) for version in args.torch]
     parts, below = _parts(captured, args)
     rows = [{**_row(report, made, found, args), **parts} for report in reports]
     known = catalog.tables().models
@@ -67,7 +76,7 @@ def _captured(args: argparse.Namespace) -> tuple[Any, Any]:
     return made, capture.capture(made.module, made.inputs, made.name)
 
 
-def _made(args: argparse.Namespace, size: str, experts: str | None) -> Any:
+def _made(args: argparse.Namespace, size: Any, experts: Any) -> Any:
     """Return the model with few layers."""
     from costlab.nn.chips import architectures, small
 
@@ -96,11 +105,12 @@ def _row(report: RouteReport, made: Any, captured: Any, args: argparse.Namespace
         "route": args.route,
         "captured_layers": list(made.layers),
         "whole_layers": sum(made.stands_for),
+        "captured_calls": len(graph.nodes),
         "calls": report.nodes,
-        "whole_calls": sum(made.times(node) for node in graph.nodes),
         "operator_kinds": len(report.rows),
         "unsupported_calls": sum(row.count for row in lacking),
         "launches": report.launches,
+        "launch_s": launch_time(graph, None, made.times).seconds if args.route == "eager" else None,
         "written_bytes": report.written_bytes,
         "copied_bytes": report.copied_bytes,
         "peak_bytes": memory.peak_bytes,
@@ -158,14 +168,21 @@ def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]
     layers = ", ".join(map(str, row["captured_layers"]))
     lacking = report.unsupported(args.route)
     return [
-        f"{row['calls']:,} calls of {row['operator_kinds']} operators in layers {layers}; in all {row['whole_layers']} "
-        f"layers {row['whole_calls']:,} calls",
-        f"{row['launches']:,} launches; operators write {bytes_text(row['written_bytes'])} for one another, whose "
-        f"memory peaks at {bytes_text(row['peak_bytes'])}",
+        f"{row['calls']:,} calls of {row['operator_kinds']} operators in {row['whole_layers']} layers; one of each "
+        f"kind was captured ({layers}), {row['captured_calls']:,} calls",
+        f"{row['launches']:,} launches{_launch_text(row)}; operators write {bytes_text(row['written_bytes'])} for one "
+        f"another; memory between those captured peaks at {bytes_text(row['peak_bytes'])}",
         *(_lacks(each, args.route) for each in lacking),
-        *map(str, report.broken),
+        *rule_sentences(report.broken),
         *report.cautions,
     ]
+
+
+def _launch_text(row: Row) -> str:
+    """What starting each operator by itself takes, beside its work."""
+    if row["launch_s"] is None:
+        return ""
+    return f", {row['launch_s'] * 1e3:.3g} ms one by one by Ascend's performance model"
 
 
 def _lacks(row: OperatorRow, route: Any) -> str:

@@ -51,8 +51,8 @@ def fused_lines(part: Mapping[str, Any]) -> list[str]:
     error = part["difference"]
     checked = "" if error is None else f"; on fresh inputs the outputs differ by {error:.2g} of the largest"
     return [
-        f"fused: {patterns}{checked}",
-        "fused: "
+        f"fused in the captured layers: {patterns}{checked}",
+        "there "
         + ", ".join(
             [
                 f"{first['calls']:,} -> {last['calls']:,} calls",
@@ -99,8 +99,8 @@ def onnx_part(made: Any, opset: int) -> Mapping[str, Any]:
 def onnx_lines(part: Mapping[str, Any]) -> list[str]:
     """Say how the file did, and who takes how much of it."""
     lines = [
-        f"ONNX at opset {part['opset']}: {part['calls']:,} nodes, in ONNX Runtime within {part['difference']:.2g} of the "
-        "small model; Ascend serves no large model so"
+        f"ONNX at opset {part['opset']}: {part['calls']:,} nodes, in ONNX Runtime within {part['difference']:.2g} of "
+        "the small model; Ascend serves no large model so"
     ]
     for each in part["lists"]:
         missing = ", ".join(f"{one['operator']} {one['calls']}" for one in each["missing"])
@@ -123,7 +123,7 @@ def cards_part(args: argparse.Namespace) -> list[Mapping[str, Any]]:
     model = arch.load(args.model)
     routes = routes_of(model, tokens=ROUTED_TOKENS, seed=args.seed)
     experts = moe.router(model).experts
-    found = []
+    found: list[Mapping[str, Any]] = []
     for cards in args.cards:
         placed = moe.place(moe.count_loads(routes, experts), cards)
         links = link_bytes(routes, placed, model.record.hidden, copy="rank")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from costlab.chips import Assumption, ChipHour, NoPrice, TokenPrice, token_price
-from costlab.chips.tokens import Basis
+from costlab.chips.quotes import Basis
 from costlab.cli.candidates import Candidate
 
 

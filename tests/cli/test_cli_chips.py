@@ -78,10 +78,7 @@ def test_buying_beats_renting_above_a_use(rows):
 
 def test_rents_compete_too(document):
     found = document(f"{TWO} --rent h800=1.5 --rent ascend-910b=1 --ways buy,rent")["rows"]
-    assert [(row["chip"], row["way"]) for row in found if row["chip"] == "h800"] == [
-        ("h800", "rented"),
-        ("h800", "bought"),
-    ]
+    assert [row["way"] for row in found if row["chip"] == "h800"] == ["rented", "bought"]
     rented = next(row for row in found if (row["chip"], row["way"]) == ("h800", "rented"))
     assert rented["used_hour_amount"] == rented["rent_amount"] == 1.5
     assert rented["price_amount"] is rented["owned_hour_amount"] is rented["tie_price_amount"] is None
@@ -206,7 +203,24 @@ def test_bad_input_is_quoted(run, line, says):
 
 
 def test_an_input_that_nobody_gives_is_named(run):
-    status, _, err = run("chips h800 --price h800=2.8e5 --place Atlantis --day 2001-01-01")
-    assert status in (0, 2)
-    assert run("chips h900")[0] == 2
-    assert "unknown chip 'h900'" in run("chips h900")[2]
+    """No source, no number: a chip without a catalogued price has none until one is given."""
+    status, out, err = run("chips ascend-910b3")
+    assert (status, out) == (2, "")
+    assert "the catalog has no" in err and "price" in err and "Ascend 910B3" in err
+    assert "no rent of" in run("chips h20 --ways rent")[2]
+
+
+def test_only_what_may_be_ordered_is_compared_unless_named(rows):
+    found = rows("chips")
+    assert set(found) >= {"ascend-910b"} and "h100-sxm" not in found
+    assert all(row["may_buy"] is not False for row in found.values())
+    named = rows("chips h100-sxm ascend-910b")
+    assert named["h100-sxm"]["may_buy"] is False and named["ascend-910b"]["may_buy"] is True
+    assert "h100-sxm" in rows("chips --price h100-sxm=2e5")
+
+
+def test_prefill_and_decode_choose_different_chips(document):
+    """By what each buys: FLOPS for prefill, bandwidth for decoding."""
+    line = "chips h20 ascend-910b --place China --currency CNY --by"
+    assert document(f"{line} pflop-hour")["rows"][0]["chip"] == "ascend-910b"
+    assert document(f"{line} tb-s-hour")["rows"][0]["chip"] == "h20"
