@@ -161,7 +161,7 @@ def owned_hour_parts(
         label_inside(axes, f"${left:.2f}", left, place, weight="bold")
     marks = _published(axes, own.chip)
     most = max(used, owned, *marks.values(), 0.0) if marks else used
-    axes.set(xlim=(0, 1.15 * most), ylim=(1.5, -0.6))
+    axes.set(xlim=(0, 1.15 * most), ylim=(1.5, -0.75))
     axes.set_yticks([0, 1], ["owned", "used"])
     axes.grid(axis="y", visible=False)
     return _hour_said(own.name, amounts, used, marks, life, interest, utilisation, tariff)
@@ -181,7 +181,10 @@ def _published(axes: Axes, chip: str) -> dict[str, float]:
         if each.kind == "own" and chip in each.amounts
     }
     for amount in found.values():
-        axes.plot([amount, amount], [-0.42, 0.42], color=INK, linewidth=1.4)
+        axes.plot([amount, amount], [-0.36, 0.36], color=INK, linewidth=1.4)
+    if found:
+        middle = (min(found.values()) + max(found.values())) / 2
+        axes.text(middle, -0.42, "published", ha="center", fontsize=10, in_layout=False)
     return found
 
 

@@ -76,7 +76,8 @@ def two_yields() -> Words:
         axes.plot([x_low, x_high], [y, y], color=colour)
         axes.plot([x, x], [y_low, y_high], color=colour)
         axes.plot(x, y, "o", color=colour, markersize=9)
-        axes.annotate(own.name, (x, y), (8, 8), textcoords="offset points", in_layout=False)
+        up, side = (-16, "right") if key == "910c" else (7, "left")  # the two lie close to each other
+        axes.annotate(own.name, (x, y), (-8 if up < 0 else 8, up), textcoords="offset points", ha=side, in_layout=False)
         said.append(
             f"{own.name}: ${x:.2f} for a PFLOP-hour ({x_low:.2f} to {x_high:.2f}), ${y:.2f} for a TB/s-hour "
             f"({y_low:.2f} to {y_high:.2f})"

@@ -35,9 +35,9 @@ def fill_regions(axes: Axes, kinds: Ints, x: Floats, y: Floats, colours: Sequenc
 
 
 def cell_edges(middles: Floats) -> Floats:
-    """Return the edges of cells that lie around middles of equal ratio."""
-    ratio = math.sqrt(middles[1] / middles[0])
-    return np.concatenate([middles / ratio, [middles[-1] * ratio]])
+    """Return the edges of cells that lie around middles of equal ratio; the outer ones are the outer middles."""
+    inner = middles[1:] / math.sqrt(middles[1] / middles[0])
+    return np.concatenate([middles[:1], inner, middles[-1:]])
 
 
 def equal_runs(row: Sequence[_T]) -> list[tuple[_T, int, int]]:
