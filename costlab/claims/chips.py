@@ -14,8 +14,8 @@ from costlab.claims.ledger import V4_PRO, Settled, Values, agrees, graded, ratio
 
 ASCEND, HOPPER, AMPERE = "ascend-910b", "h100-sxm", "a100-80g"
 SOLD_THERE = "h20"  # what was sold in China in the place of both
-PLACE, DAY = "China", date(2026, 6, 1)  # of the article's buyer
-YEARS, USED = 3, 0.7  # of the article, where a claim does not state them again
+PLACE, PURCHASE_DAY = "China", date(2026, 6, 1)  # of the article's buyer
+YEARS, USED_SHARE = 3, 0.7  # of the article, where a claim does not state them again
 
 
 # --- cost per TFLOPS -------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def _variants(tflops: float) -> str:
 
 
 def _per_hour(server: ArticleServer) -> float:
-    return tflops_cost(server, YEARS, USED).per_tflops_hour
+    return tflops_cost(server, YEARS, USED_SHARE).per_tflops_hour
 
 
 def _cards(record: ChipRecord) -> list[Offer]:
@@ -122,7 +122,7 @@ def _may_order(*keys: str) -> str:
     """Say which chips a buyer of the article's place may order on its day."""
     closed = []
     for key in keys:
-        supply = catalog.chip(key).buyable(PLACE, DAY)
+        supply = catalog.chip(key).buyable(PLACE, PURCHASE_DAY)
         if supply and not supply.buyable:
             closed.append(f"{_short(catalog.chip(key))} since {supply.date}")
     listed = ", ".join(closed[:-1]) + (" and " if len(closed) > 1 else "") + "".join(closed[-1:])

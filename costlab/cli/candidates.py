@@ -15,7 +15,7 @@ from costlab.chips.renting import Paid
 from costlab.cli.figures import Amount, given
 
 #: Used hours by owned hours where nobody says it; the same for all, so it moves costs and hardly the order.
-USED = 0.7
+ASSUMED_USE = 0.7
 
 #: Options that take the place of the catalog's figures: name, unit ("{}" is the currency), what is said of them.
 OPTIONS: Mapping[str, tuple[str, str]] = {
@@ -32,7 +32,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ChipOption:
     """A chip, bought or rented, and its rent beside a purchase where one is known."""
 
     chip: str  # key in the catalog
@@ -46,7 +46,7 @@ class Candidate:
         return self.priced.name
 
 
-def candidates(args: argparse.Namespace) -> list[Candidate]:
+def candidates(args: argparse.Namespace) -> list[ChipOption]:
     """Return the chips that the options name, or those with a price, in the catalog's order.
 
     Raises:
@@ -80,15 +80,15 @@ def _offers(chip: ChipRecord, ways: Iterable[str]) -> bool:
     return any(offer.kind in kinds and offer.per_chip is not None for offer in chip.offers)
 
 
-def _candidate(chip: str, way: str, args: argparse.Namespace, both: bool) -> Candidate | None:
+def _candidate(chip: str, way: str, args: argparse.Namespace, both: bool) -> ChipOption | None:
     """Return a chip that is had in one way; None of two ways where the catalog does not know this one."""
     record, key = catalog.chip(chip), chip.lower()
     name = f"{key} {'bought' if way == 'buy' else 'rented'}" if both else key
     if both and not args.chip and not _offers(record, [way]) and key not in _given(args, way):
         return None
     if way == "rent":
-        return Candidate(key, record, _rented(key, args, name), None)
-    return Candidate(key, record, _bought(key, args, name), _known_rent(key, record, args))
+        return ChipOption(key, record, _rented(key, args, name), None)
+    return ChipOption(key, record, _bought(key, args, name), _known_rent(key, record, args))
 
 
 def _given(args: argparse.Namespace, way: str) -> Mapping[str, Amount]:
@@ -123,7 +123,7 @@ def _bought(key: str, args: argparse.Namespace, name: str) -> Ownership:
 def _used(args: argparse.Namespace) -> Any:
     """Return the utilisation: as typed, else one that is marked as assumed."""
     if args.utilisation is None:
-        return Assumption(USED, "share of hours", "assumed: --utilisation has one's own", key="utilisation")
+        return Assumption(ASSUMED_USE, "share of hours", "assumed: --utilisation has one's own", key="utilisation")
     return args.utilisation
 
 

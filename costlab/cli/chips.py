@@ -24,27 +24,26 @@ from costlab.chips import (
     tornado,
     unit_costs,
 )
+from costlab.chips.owning import HOURS_PER_YEAR, PARTS
 from costlab.cli.arguments import add_verb, count_arg, moment_arg, positive_arg, several, size_arg
-from costlab.cli.candidates import OPTIONS, USED, Candidate, assumed, candidates, day_arg, figure_row, may_buy
+from costlab.cli.candidates import ASSUMED_USE, OPTIONS, ChipOption, assumed, candidates, day_arg, figure_row, may_buy
 from costlab.cli.figures import amount_arg, figure_arg, loads_arg
 from costlab.cli.output import Answer, Column, Row, sources, view
-from costlab.cli.served import Served, served
+from costlab.cli.served import TokenYield, token_yield
 from costlab.text import columns, digits_text
-
-HOURS_PER_YEAR = 8760
 
 #: What chips may be ranked by, and the unit of it that a chip yields.
 WORK = {"chip-hour": "chip-hours", "pflop-hour": "PFLOP-hours", "tb-s-hour": "TB/s-hours", "gb-hour": "GB-hours"}
-TOKENS = "million tokens"
+OF_TOKENS = "million tokens"
 
 
 @dataclass(frozen=True)
 class _Compared:
     """A candidate with what it yields."""
 
-    candidate: Candidate  # the chip and its price
+    candidate: ChipOption  # the chip and its price
     contender: Contender | None  # with its yield; None where it cannot serve the model
-    served: Served | None  # how it serves the model; None where no model is asked for
+    served: TokenYield | None  # how it serves the model; None where no model is asked for
 
 
 def _chips(args: argparse.Namespace) -> Answer:
@@ -78,20 +77,20 @@ def _fill_inputs(args: argparse.Namespace, found: Sequence[_Compared]) -> None:
     args.replaces = args.replaces and "=".join(map(str, args.replaces))
 
 
-def _all_compared(found: Sequence[Candidate], args: argparse.Namespace) -> list[_Compared]:
+def _all_compared(found: Sequence[ChipOption], args: argparse.Namespace) -> list[_Compared]:
     """Return what each candidate yields: of tokens on one basis for all, unless another one is asked for."""
     if args.model is None:
         return [_Compared(each, Contender(each.priced, _peak(each, args)), None) for each in found]
-    how = [served(each, args, "roofline" if args.basis == "roofline" else "published") for each in found]
+    how = [token_yield(each, args, "roofline" if args.basis == "roofline" else "published") for each in found]
     if args.basis == "equal" and any(each.row["basis"] == "roofline" for each in how):
-        how = [served(each, args, "roofline") for each in found]
+        how = [token_yield(each, args, "roofline") for each in found]
     return [
         _Compared(each, Contender(each.priced, one.output) if one.output else None, one)
         for each, one in zip(found, how, strict=True)
     ]
 
 
-def _peak(candidate: Candidate, args: argparse.Namespace) -> Assumption:
+def _peak(candidate: ChipOption, args: argparse.Namespace) -> Assumption:
     """Return what a chip-hour yields of the work that chips are ranked by, at the data sheet's peak."""
     chip = candidate.record
     amounts = {
@@ -132,7 +131,7 @@ def _row(
         "tb_s_hour_amount": per.tb_s_hour,
         "gb_hour_amount": per.gb_hour,
         **_choices(each, compared, args),
-        **(each.served.row if each.served else dict.fromkeys(Served.KEYS)),
+        **(each.served.row if each.served else dict.fromkeys(TokenYield.KEYS)),
         "may_buy": may_buy(candidate.record, args),
         "assumptions": [figure_row(what, figure) for what, figure in _inputs(each).items()],
         "swings": [_swing_row(swing) for swing in swings[name]] if name in swings else None,
@@ -143,10 +142,7 @@ def _inputs(each: _Compared) -> dict[str, Assumption]:
     return each.contender.inputs() if each.contender else each.candidate.priced.inputs()
 
 
-PARTS = ("capital", "interest", "energy", "maintenance", "room")
-
-
-def _hours(candidate: Candidate) -> dict[str, float | None]:
+def _hours(candidate: ChipOption) -> dict[str, float | None]:
     """Return the price of a chip and the parts of an owned hour; of a rented chip none of them."""
     owned = candidate.priced
     if not isinstance(owned, Ownership):
@@ -260,7 +256,7 @@ def _columns(args: argparse.Namespace) -> list[Column]:
 
 
 #: Letters of a source that are shown; all of it stands in the JSON.
-SHOWN = 60
+SOURCE_LETTERS = 60
 
 
 def _assumption_lines(found: Sequence[_Compared]) -> list[str]:
@@ -271,7 +267,7 @@ def _assumption_lines(found: Sequence[_Compared]) -> list[str]:
         low, _, high = figure.bounds
         spread = f"{digits_text(low)} to {digits_text(high)}" if figure.is_range else "-"
         names = "all" if len(each["names"]) == every > 1 else ", ".join(each["names"])
-        source = figure.source if len(figure.source) <= SHOWN else f"{figure.source[: SHOWN - 1]}…"
+        source = figure.source if len(figure.source) <= SOURCE_LETTERS else f"{figure.source[: SOURCE_LETTERS - 1]}…"
         rows.append([each["what"], names, digits_text(figure.value), spread, figure.unit or "-",
                      figure.date.isoformat() if figure.date else "-", source])  # fmt: skip
     heads = ["assumed", "of", "value", "range", "unit", "day", "source"]
@@ -279,7 +275,7 @@ def _assumption_lines(found: Sequence[_Compared]) -> list[str]:
 
 
 def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
-    ranked = TOKENS if args.model else f"a {args.by}"
+    ranked = OF_TOKENS if args.model else f"a {args.by}"
     at = f" at {args.precision}, its data sheet's peak" if args.by == "pflop-hour" else ""
     notes = [
         f"cost in {args.currency} of {ranked}{at}, in {args.place} on {args.day}; low and high: 5% and 95% of "
@@ -340,7 +336,7 @@ def _add_amounts(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--always", action="store_true", help="a rent is paid for all hours, not for used ones alone")
     verb.add_argument(
         "--utilisation", type=loads_arg, metavar="SHARE",
-        help=f"used hours by owned ones, or the loads of a day's hours with commas (default {USED:g}, assumed)",
+        help=f"used hours by owned ones, or the loads of a day's hours with commas (default {ASSUMED_USE:g}, assumed)",
     )  # fmt: skip
     for name, (unit, says) in OPTIONS.items():
         verb.add_argument(
@@ -363,7 +359,7 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--context", type=count_arg, default=8192, help="tokens of a sequence or a prompt (default 8K)")
     verb.add_argument("--phase", choices=("prefill", "decode"), default="decode", help="(default decode)")
     verb.add_argument(
-        "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
+        "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_second", metavar="OF_TOKENS/S",
         help="that each user gets at least, of decode (default 20)",
     )  # fmt: skip
     verb.add_argument(

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from costlab.chips import Assumption, ChipHour, NoPrice, TokenPrice, token_price
 from costlab.chips.quotes import Basis
-from costlab.cli.candidates import Candidate
+from costlab.cli.candidates import ChipOption
 
 
 @dataclass(frozen=True)
-class Served:
+class TokenYield:
     """What a chip-hour yields of a model's tokens, or why it yields none."""
 
     KEYS: ClassVar[tuple[str, ...]] = (
@@ -25,7 +25,7 @@ class Served:
     says: str  # what a reader should know of it; "" for nothing
 
 
-def served(candidate: Candidate, args: argparse.Namespace, basis: Basis) -> Served:
+def token_yield(candidate: ChipOption, args: argparse.Namespace, basis: Basis) -> TokenYield:
     """Return how a candidate serves the model that the options name, at a share of the roofline of some basis.
 
     Raises:
@@ -42,8 +42,8 @@ def served(candidate: Candidate, args: argparse.Namespace, basis: Basis) -> Serv
         basis=basis,
     )
     if isinstance(found, NoPrice):
-        return Served(None, {**dict.fromkeys(Served.KEYS), "reason": found.reason}, f"no price: {found.reason}")
-    return Served(_output(found, hour), _row(found), f"tokens by {found.basis_text}")
+        return TokenYield(None, {**dict.fromkeys(TokenYield.KEYS), "reason": found.reason}, f"no price: {found.reason}")
+    return TokenYield(_output(found, hour), _row(found), f"tokens by {found.basis_text}")
 
 
 def _output(found: TokenPrice, hour: float) -> Assumption:
