@@ -13,8 +13,17 @@ from costlab import arch
 from costlab.catalog import Routing
 from costlab.nn.attention.rope import rotate
 from costlab.nn.chips.capture import capture
-from costlab.nn.chips.fusion import KINDS, PATTERNS, WRONG, InputKind, Pattern, Verdict, check_pattern, fuse
-from costlab.nn.chips.fusion.checking import draw
+from costlab.nn.chips.fusion import (
+    INPUT_KINDS,
+    PATTERNS,
+    WRONG,
+    FusionPattern,
+    InputKind,
+    Judgement,
+    check_pattern,
+    fuse,
+)
+from costlab.nn.chips.fusion.checking import draw_tensors
 from costlab.nn.chips.fusion.rewriting import Fusion
 from costlab.nn.moe import Gate
 from costlab.nn.moe.layer import swiglu
@@ -96,6 +105,9 @@ def test_gating_is_the_gates(score, groups):
     weights, experts = fused.gating(choice.logits, gate.bias, 3, score, "sum", 1e-20, 2.5, groups, min(groups, 2))
     assert torch.equal(experts, choice.experts)
     close(weights, choice.weights)
+    half = choice.logits.bfloat16()
+    types = [fused.gating(half, None, 3, score, "sum", wide=wide)[0].dtype for wide in (True, False)]
+    assert types == [torch.float32, torch.bfloat16]
 
 
 def close(got: Tensor, wanted: Tensor) -> None:
@@ -126,7 +138,7 @@ SPREAD = [B, G, H // G, T, W]
 TOKENS, EXPERTS = 12, 8
 
 
-def arguments(pattern: Pattern, dtype: torch.dtype) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def arguments(pattern: FusionPattern, dtype: torch.dtype) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What a pattern's arguments are in a model: tensors, and all else."""
     heads = G if {"key_spread", "key_flat"} <= set(pattern.slots) else H
     over_channels = {"axis", "half"} <= set(pattern.slots) or "all channels" in pattern.form
@@ -141,7 +153,7 @@ def arguments(pattern: Pattern, dtype: torch.dtype) -> tuple[dict[str, Tensor], 
     tensors |= {"mask": torch.empty(B, 1, T, T, dtype=torch.bool if "torch" in pattern.form else dtype)}
     tensors |= {"cos": table, "sin": table, "gate": keys, "up": keys, "residual": keys}
     tensors |= {"x": keys, "weight": torch.empty(W, dtype=dtype)}
-    tensors |= {"logits": torch.empty(TOKENS, EXPERTS), "bias": torch.empty(EXPERTS)}
+    tensors |= {"logits": torch.empty(TOKENS, EXPERTS, dtype=dtype), "bias": torch.empty(EXPERTS, dtype=dtype)}
     numbers = {"scale": 0.4, "eps": 1e-6, "low": dtype, "axis": -1, "half": W // 2, "high": 0.7}
     numbers |= {f"{what}_spread": SPREAD for what in ("key", "value")}
     numbers |= {f"{what}_flat": [B, H, T, W] for what in ("key", "value")}
@@ -154,7 +166,7 @@ def arguments(pattern: Pattern, dtype: torch.dtype) -> tuple[dict[str, Tensor], 
     return {k: v for k, v in tensors.items() if k in wanted}, {k: v for k, v in numbers.items() if k in wanted}
 
 
-def checked(pattern: Pattern, dtype: torch.dtype = torch.float32) -> Verdict:
+def checked(pattern: FusionPattern, dtype: torch.dtype = torch.float32) -> Judgement:
     return check_pattern(pattern, *arguments(pattern, dtype))
 
 
@@ -162,7 +174,7 @@ def test_no_two_patterns_have_one_name():
     assert len({str(pattern) for pattern in PATTERNS}) == len(PATTERNS)
 
 
-def runs(pattern: Pattern, dtype: torch.dtype) -> bool:
+def runs(pattern: FusionPattern, dtype: torch.dtype) -> bool:
     """Whether the operators themselves take the type: without a cast back, float32 weights meet bfloat16 values."""
     return pattern.name != "attention" or "low" in pattern.slots or dtype == torch.float32 or "torch" in pattern.form
 
@@ -172,9 +184,9 @@ RUN = [pytest.param(p, t, id=f"{p}-{t}") for p in PATTERNS for t in TYPES if run
 
 @pytest.mark.parametrize(("pattern", "dtype"), RUN)
 def test_each_pattern_is_accepted_by_numbers(pattern, dtype):
-    verdict = checked(pattern, dtype)
-    assert verdict.accepted, str(verdict)
-    assert len(verdict.trials) == len(KINDS) - (0 if "mask" in pattern.slots else 4) - (
+    judgement = checked(pattern, dtype)
+    assert judgement.accepted, str(judgement)
+    assert len(judgement.trials) == len(INPUT_KINDS) - (0 if "mask" in pattern.slots else 4) - (
         "torch" in pattern.form and "mask" in pattern.slots
     )
 
@@ -194,10 +206,10 @@ CASES = [(what, pattern) for what, patterns in WRONG.items() for pattern in patt
 
 @pytest.mark.parametrize(("what", "pattern"), [pytest.param(*each, id=f"{each[0]}-{each[1]}") for each in CASES])
 def test_each_wrong_replacement_is_refused_by_the_inputs_made_for_it(what, pattern):
-    verdict = checked(pattern)
+    judgement = checked(pattern)
     wanted = WRONG_BY[what] - ({"biased"} if "torch" in pattern.form else set())
-    assert not verdict.accepted and wanted <= set(verdict.refuted_by), verdict.refuted_by
-    assert verdict.evidence.excess > 1000 and verdict.evidence.unfused != verdict.evidence.fused
+    assert not judgement.accepted and wanted <= set(judgement.refuted_by), judgement.refuted_by
+    assert judgement.evidence.excess > 1000 and judgement.evidence.unfused != judgement.evidence.fused
     right = next(each for each in PATTERNS if (each.name, each.form) == (pattern.name, pattern.form))
     assert right.graph().python_code("").src == pattern.graph().python_code("").src  # no comparison of graphs tells
 
@@ -209,17 +221,17 @@ def test_every_wrong_replacement_has_a_pattern():
 def test_a_mask_of_zero_and_hidden_does_not_refute_a_bool_mask():
     """The mistake of a pattern in use: right on every mask that this model makes, wrong on a bias such as ALiBi's."""
     pattern = next(each for each in WRONG["a float mask read as bool"] if "sink" in each.slots)
-    verdict = checked(pattern)
-    assert verdict.refuted_by == ("biased",)
-    assert "became" in str(verdict.trial("biased")) and verdict.trial("masked").accepted
+    judgement = checked(pattern)
+    assert judgement.refuted_by == ("biased",)
+    assert "became" in str(judgement.trial("biased")) and judgement.trial("masked").accepted
     with pytest.raises(ValueError, match="unknown kind of input 'bised'; did you mean 'biased'"):
-        verdict.trial("bised")
+        judgement.trial("bised")
 
 
 def test_an_average_in_the_place_of_attention_is_right_only_where_all_scores_are_alike():
     pattern = WRONG["the mask left out"][-1]  # torch's, with a bool mask
-    verdict = check_pattern(pattern, *arguments(pattern, torch.float32))
-    assert "random" in verdict.refuted_by and "unmasked" in verdict.refuted_by
+    judgement = check_pattern(pattern, *arguments(pattern, torch.float32))
+    assert "random" in judgement.refuted_by and "unmasked" in judgement.refuted_by
 
 
 @pytest.mark.parametrize(("relative", "accepted"), [(0.0, True), (1e-8, True), (1e-5, False), (1e-2, False)])
@@ -228,7 +240,7 @@ def test_what_is_rounding_is_measured_by_the_unfused(relative, accepted):
         return aten.mul.Scalar(fused.swiglu.default(gate, up), 1 + relative)
 
     right = next(each for each in PATTERNS if each.form == "gate first")
-    assert checked(Pattern("swiglu", "off", right.matched, off)).accepted is accepted
+    assert checked(FusionPattern("swiglu", "off", right.matched, off)).accepted is accepted
 
 
 def test_bfloat16_forgives_what_float32_does_not():
@@ -236,8 +248,8 @@ def test_bfloat16_forgives_what_float32_does_not():
         return aten.mul.Scalar(fused.swiglu.default(gate, up), 1.001)
 
     right = next(each for each in PATTERNS if each.form == "gate first")
-    verdict = checked(Pattern("swiglu", "off", right.matched, off))
-    assert verdict.trial("other type").accepted and not verdict.trial("random").accepted
+    judgement = checked(FusionPattern("swiglu", "off", right.matched, off))
+    assert judgement.trial("other type").accepted and not judgement.trial("random").accepted
 
 
 def test_a_replacement_of_another_type_or_shape_or_that_fails_is_refused():
@@ -248,10 +260,10 @@ def test_a_replacement_of_another_type_or_shape_or_that_fails_is_refused():
         "it fails": lambda gate, up: aten.view.default(fused.swiglu.default(gate, up), [7]),
     }
     for said, replacement in cases.items():
-        verdict = checked(Pattern("swiglu", "off", right.matched, replacement))
-        assert not verdict.accepted
+        judgement = checked(FusionPattern("swiglu", "off", right.matched, replacement))
+        assert not judgement.accepted
         with pytest.raises(AssertionError, match=said):
-            raise AssertionError(str(verdict))
+            raise AssertionError(str(judgement))
 
 
 def test_missing_arguments_are_named():
@@ -260,17 +272,17 @@ def test_missing_arguments_are_named():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", INPUT_KINDS, ids=lambda kind: kind.name)
 def test_masks_are_drawn_as_their_kind_says(kind, dtype):
-    mask = draw(kind, {"mask": torch.empty(2, 1, 6, 6, dtype=dtype)})["mask"]
+    mask = draw_tensors(kind, {"mask": torch.empty(2, 1, 6, 6, dtype=dtype)})["mask"]
     lowest = torch.finfo(mask.dtype).min if mask.is_floating_point() else None
     hidden = ~mask if dtype == torch.bool else mask == lowest
     assert hidden.any() == (kind.mask != "open")
     assert hidden.all(-1).any() == (kind.mask == "blind")
     if dtype != torch.bool:
         assert ((mask != 0) & ~hidden).any() == (kind.mask == "biased")
-    assert draw(InputKind("again"), {"x": torch.empty(3)})["x"].equal(
-        draw(InputKind("again"), {"x": torch.empty(3)})["x"]
+    assert draw_tensors(InputKind("again"), {"x": torch.empty(3)})["x"].equal(
+        draw_tensors(InputKind("again"), {"x": torch.empty(3)})["x"]
     )
 
 
@@ -299,7 +311,7 @@ def test_a_rule_of_shape_refuses_what_numbers_accept():
     assert outcomes(free) == ["fused", "fused"]
     assert sorted(outcomes(bound)) == ["fused", "refused by shape rule"]
     [refused] = bound.refused
-    assert refused.verdict.accepted and "weight none, but a weight" in str(refused)
+    assert refused.judgement.accepted and "weight none, but a weight" in str(refused)
     assert free.fused[1].rules == refused.rules  # said where it is not obeyed too
 
 
@@ -345,7 +357,7 @@ def test_a_match_that_changes_what_others_read_is_left_alone():
     def matched(x, up, axis, end):
         return aten.mul_.Tensor(aten.slice.Tensor(x, axis, 0, end), up)
 
-    pattern = Pattern("product", "in place", matched, lambda x, up: fused.swiglu.default(up, up))
+    pattern = FusionPattern("product", "in place", matched, lambda x, up: fused.swiglu.default(up, up))
     fusion = fuse(capture(Changing().eval(), (normal(3, 8), normal(3, 4))), [pattern])
     assert fusion.matches == () and fusion.stages[1].nodes == fusion.stages[2].nodes
 

@@ -131,15 +131,17 @@ def test_what_a_fused_node_stands_for():
     attention = [ops[name] for name in found["attention"].replaced]
     assert Counter(attention)["aten.matmul.default"] == 2 and Counter(attention)["aten.expand.default"] == 2
     assert found["attention"].module.endswith("layers.1.self_attn")
-    assert "accepted on 9 inputs" in str(found["attention"].verdict)
+    assert "accepted on 9 inputs" in str(found["attention"].judgement)
 
 
 def test_a_mask_read_as_bool_is_refused_in_a_model_whose_own_masks_would_not_show_it():
     _, fusion = fused("llama, written out")
     wrong = fuse(fusion.before, WRONG["a float mask read as bool"])
     assert not wrong.fused and {each.outcome for each in wrong.refused} == {"refused by numbers"}
-    assert all("biased" in each.verdict.refuted_by for each in wrong.refused)
-    assert all(each.verdict.trial(kind).accepted for each in wrong.refused for kind in ("random", "unmasked", "masked"))
+    assert all("biased" in each.judgement.refuted_by for each in wrong.refused)
+    assert all(
+        each.judgement.trial(kind).accepted for each in wrong.refused for kind in ("random", "unmasked", "masked")
+    )
 
 
 def test_a_story_is_plain_data_that_fits_together():
@@ -167,7 +169,7 @@ def test_shapes_of_the_large_model_are_checked_too():
     norms = [each for each in PATTERNS if "norm" in each.name]
     fusion = fuse(capture(small.module, small.inputs, small.name), norms, obey_rules=True)
     assert fusion.fresh_error is None and fusion.counts.keys() == {"rms_norm", "add_rms_norm"}
-    assert {trial.dtype for each in fusion.fused for trial in each.verdict.trials} == {"bfloat16", "float32"}
+    assert {trial.dtype for each in fusion.fused for trial in each.judgement.trials} == {"bfloat16", "float32"}
     assert fusion.stages[2].written_bytes < 0.85 * fusion.stages[1].written_bytes
 
 

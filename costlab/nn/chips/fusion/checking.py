@@ -12,12 +12,12 @@ model makes. A mask of 0 and "hidden" alone would pass where one of other number
 the mask is drawn in every way that its type allows. What a check of examples cannot do is prove.
 
 >>> import torch
->>> from costlab.nn.chips.fusion.patterns import Pattern
+>>> from costlab.nn.chips.fusion.pattern import FusionPattern
 >>> aten, fused = torch.ops.aten, torch.ops.costlab_fused
->>> swapped = Pattern("swiglu", "swapped", lambda a, b: aten.mul.Tensor(aten.silu.default(a), b),
+>>> swapped = FusionPattern("swiglu", "swapped", lambda a, b: aten.mul.Tensor(aten.silu.default(a), b),
 ...     lambda a, b: fused.swiglu.default(b, a))
->>> verdict = check_pattern(swapped, {"a": torch.empty(4, 8), "b": torch.empty(4, 8)})
->>> verdict.accepted, verdict.trial("random").accepted, verdict.trial("zero").accepted
+>>> judgement = check_pattern(swapped, {"a": torch.empty(4, 8), "b": torch.empty(4, 8)})
+>>> judgement.accepted, judgement.trial("random").accepted, judgement.trial("zero").accepted
 (False, False, True)
 """
 
@@ -32,12 +32,12 @@ import torch
 from torch import Tensor, fx
 
 from costlab.checks import pick
-from costlab.nn.chips.fusion.patterns import Pattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
 
 #: How often as much as the operators that it replaces a fused one may err.
-FACTOR = 4.0
+ROUNDING_FACTOR = 4.0
 #: How many units in the last place of the largest result it may err besides.
-UNITS = 2.0
+ROUNDING_UNITS = 2.0
 
 #: Arguments, by name, whose values stay near 1 whatever the input's size.
 _STEADY = ("weight", "cos", "sin", "bias", "sink", "mask")
@@ -56,7 +56,7 @@ class InputKind:
 
 
 #: The ways to draw inputs that a fused operator is tried with.
-KINDS: tuple[InputKind, ...] = (
+INPUT_KINDS: tuple[InputKind, ...] = (
     InputKind("random"),
     InputKind("unmasked", mask="open"),
     InputKind("masked", mask="random"),
@@ -103,10 +103,10 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """All inputs that a match was tried with."""
 
-    pattern: Pattern  # that matched
+    pattern: FusionPattern  # that matched
     trials: tuple[Trial, ...]  # one for each kind of input that applies
 
     @property
@@ -143,7 +143,9 @@ class Verdict:
         return f"{self.pattern}: refused: {self.evidence}"
 
 
-def check_pattern(pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None = None) -> Verdict:
+def check_pattern(
+    pattern: FusionPattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None = None
+) -> Judgement:
     """Check a pattern by itself, in no graph.
 
     Args:
@@ -182,8 +184,8 @@ def _put(user: fx.Node, node: fx.Node, number: Any) -> None:
 
 
 def check_graphs(
-    pattern: Pattern, unfused: fx.Graph, fused: fx.Graph, tensors: Mapping[str, Tensor], seed: int = 0
-) -> Verdict:
+    pattern: FusionPattern, unfused: fx.Graph, fused: fx.Graph, tensors: Mapping[str, Tensor], seed: int = 0
+) -> Judgement:
     """Run two graphs of the same tensors on every kind of input that applies, and compare them.
 
     Args:
@@ -194,8 +196,8 @@ def check_graphs(
         seed: of the inputs.
     """
     before, after = (fx.GraphModule({}, graph) for graph in (unfused, fused))
-    trials = (_trial(kind, before, after, tensors, seed) for kind in KINDS if _applies(kind, tensors))
-    return Verdict(pattern, tuple(trials))
+    trials = (_trial(kind, before, after, tensors, seed) for kind in INPUT_KINDS if _applies(kind, tensors))
+    return Judgement(pattern, tuple(trials))
 
 
 def _applies(kind: InputKind, tensors: Mapping[str, Tensor]) -> bool:
@@ -209,7 +211,7 @@ def _trial(
     kind: InputKind, before: fx.GraphModule, after: fx.GraphModule, tensors: Mapping[str, Tensor], seed: int
 ) -> Trial:
     types = _types(tensors, kind)
-    inputs = draw(kind, tensors, seed)
+    inputs = draw_tensors(kind, tensors, seed)
     word = _word(inputs)
     exact = _Run(before, dict.fromkeys(_FLOATS, torch.float64)).results(inputs)
     own = _Run(before, types).results(inputs)
@@ -252,7 +254,7 @@ def _compared(kind: InputKind, word: str, exact: Tensor, own: Tensor, got: Tenso
         errors, owns, unit = (got != exact).double(), (own != exact).double(), 0.0
     worst, mine = float(errors.max()), float(owns.max())
     at = tuple(int(i) for i in torch.unravel_index(errors.argmax(), errors.shape))
-    allowed = FACTOR * mine + UNITS * unit
+    allowed = ROUNDING_FACTOR * mine + ROUNDING_UNITS * unit
     return Trial(kind.name, word, worst, mine, allowed, at, float(own[at]), float(got[at]))
 
 
@@ -276,7 +278,7 @@ def _word(inputs: Mapping[str, Tensor]) -> str:
     return " and ".join(sorted(types))
 
 
-def draw(kind: InputKind, tensors: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+def draw_tensors(kind: InputKind, tensors: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
     """Return one input of a kind: a tensor for each, of its shape; the same for the same seed.
 
     Args:

@@ -170,6 +170,7 @@ def fused_gating(
     groups: int = 1,
     kept: int = 1,
     ordered: bool = True,
+    wide: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Choose experts, and return their weights and numbers, (tokens, top_k) each.
 
@@ -185,6 +186,7 @@ def fused_gating(
         groups: of experts; those of the `kept` groups whose two best scores sum highest compete.
         kept: groups that a token may visit.
         ordered: best expert first; otherwise in any order.
+        wide: weights in float32 at least, whatever the logits' type.
     """
     scores = _wide(logits) if score == "none" else SCORES[score](_wide(logits))
     steered = scores if bias is None else scores + _wide(bias)
@@ -196,7 +198,7 @@ def fused_gating(
         picked = picked / (picked.sum(-1, keepdim=True) + eps)
     elif normalise == "softmax":
         picked = picked.softmax(-1)
-    return picked * scale, chosen
+    return (picked * scale).to(picked.dtype if wide else logits.dtype), chosen
 
 
 def _within_groups(scores: Tensor, groups: int, kept: int) -> Tensor:
@@ -220,7 +222,8 @@ def _(
     groups: int = 1,
     kept: int = 1,
     ordered: bool = True,
+    wide: bool = True,
 ) -> tuple[Tensor, Tensor]:
     shape = (*logits.shape[:-1], top_k)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    return logits.new_empty(shape, dtype=wide), logits.new_empty(shape, dtype=torch.int64)
+    dtype = torch.promote_types(logits.dtype, torch.float32) if wide else logits.dtype
+    return logits.new_empty(shape, dtype=dtype), logits.new_empty(shape, dtype=torch.int64)

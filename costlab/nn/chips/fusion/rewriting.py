@@ -35,14 +35,15 @@ from costlab.chips.porting.routes import written_bytes
 from costlab.chips.porting.rules import BrokenRule, broken, call_sizes
 from costlab.nn.chips.capture import Captured, difference, largest_number
 from costlab.nn.chips.fusion import ops
-from costlab.nn.chips.fusion.checking import Verdict, bind_numbers, check_graphs
+from costlab.nn.chips.fusion.checking import Judgement, bind_numbers, check_graphs
 from costlab.nn.chips.fusion.cleaning import clean_graph
-from costlab.nn.chips.fusion.patterns import PATTERNS, Pattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
+from costlab.nn.chips.fusion.patterns import PATTERNS
 from costlab.text import bytes_text
 
 
 @dataclass(frozen=True)
-class Stage:
+class FusionStage:
     """A graph on its way, counted."""
 
     name: str  # "captured", "cleaned" or "fused"
@@ -52,7 +53,7 @@ class Stage:
     peak_bytes: int  # bytes that hold all tensors between operators, planned by liveness
 
     @classmethod
-    def of(cls, name: str, graph: Graph) -> Stage:
+    def of(cls, name: str, graph: Graph) -> FusionStage:
         """Count a graph."""
         launches = sum(launches_of(node, graph) for node in graph.nodes)
         return cls(name, len(graph.nodes), launches, written_bytes(graph), plan_memory(graph).peak_bytes)
@@ -62,27 +63,27 @@ class Stage:
 class Fused:
     """One place in a graph where a pattern matched, and what became of it."""
 
-    verdict: Verdict  # of the check by numbers
+    judgement: Judgement  # of the check by numbers
     replaced: tuple[str, ...]  # nodes that matched, in the order in which they run
     node: str  # the fused node in their place; "" where the match was refused
     module: str  # path of the module that the last of them is called from
     rules: tuple[BrokenRule, ...] = ()  # what keeps every such operator of the catalog from taking it; () if one does
 
     @property
-    def pattern(self) -> Pattern:
+    def pattern(self) -> FusionPattern:
         """What matched."""
-        return self.verdict.pattern
+        return self.judgement.pattern
 
     @property
     def outcome(self) -> str:
         """One of "fused", "refused by numbers", "refused by shape rule"."""
         if self.node:
             return "fused"
-        return "refused by shape rule" if self.verdict.accepted else "refused by numbers"
+        return "refused by shape rule" if self.judgement.accepted else "refused by numbers"
 
     def __str__(self) -> str:
         where = f"{len(self.replaced)} nodes at {self.module or self.replaced[-1]}"
-        reason = self.verdict.evidence if not self.verdict.accepted else "; ".join(map(str, self.rules))
+        reason = self.judgement.evidence if not self.judgement.accepted else "; ".join(map(str, self.rules))
         return f"{self.pattern}, {where}: {self.outcome}" + (f": {reason}" if not self.node else "")
 
 
@@ -95,7 +96,7 @@ class Fusion:
     after: Captured  # with fused operators
     removed: Mapping[str, int]  # nodes that cleaning took out, by kind
     matches: tuple[Fused, ...]  # fused and refused, in the order in which they were tried
-    stages: tuple[Stage, ...]  # captured, cleaned, fused
+    stages: tuple[FusionStage, ...]  # captured, cleaned, fused
     # largest difference of the fused graph's outputs from the cleaned one's on inputs that neither has seen, in
     # relation to the largest output; None: weights without memory, nothing was computed
     fresh_error: float | None
@@ -125,7 +126,9 @@ class Fusion:
         return f"{self.before.graph.name}: {counts} fused; {nodes} nodes, {launches}, {written}, {peak}"
 
 
-def fuse(captured: Captured, patterns: Sequence[Pattern] = PATTERNS, obey_rules: bool = False, seed: int = 0) -> Fusion:
+def fuse(
+    captured: Captured, patterns: Sequence[FusionPattern] = PATTERNS, obey_rules: bool = False, seed: int = 0
+) -> Fusion:
     """Replace what patterns match, where numbers allow it, and return the graph before and after.
 
     Args:
@@ -145,7 +148,7 @@ def fuse(captured: Captured, patterns: Sequence[Pattern] = PATTERNS, obey_rules:
         rewriter.apply(pattern)
     after = captured.with_program(rewriter.program())
     stages = (("captured", captured), ("cleaned", cleaned), ("fused", after))
-    counted = tuple(Stage.of(name, each.graph) for name, each in stages)
+    counted = tuple(FusionStage.of(name, each.graph) for name, each in stages)
     error = None if captured.error is None else fresh_error(cleaned, after, seed + 1)
     matches = tuple(each for each in rewriter.matches if each not in rewriter.absorbed)
     return Fusion(captured, cleaned, after, removed, matches, counted, error)
@@ -191,13 +194,13 @@ class _Rewriter:
         self.matches: list[Fused] = []
         self.modules = {node.name: node.module for node in captured.graph.nodes}
         self.absorbed: list[Fused] = []  # fused nodes that became parts of later ones
-        self.known: dict[tuple[object, ...], Verdict] = {}  # of matches that are alike in all but their names
+        self.known: dict[tuple[object, ...], Judgement] = {}  # of matches that are alike in all but their names
 
     def program(self) -> ExportedProgram:
         """Return the program as it is by now."""
         return program_of(self.exported, self.module.graph)
 
-    def apply(self, pattern: Pattern) -> None:
+    def apply(self, pattern: FusionPattern) -> None:
         """Replace the matches of one pattern that pass."""
         shape = pattern.graph()
         if not _targets(shape) <= _targets(self.module.graph):
@@ -221,9 +224,9 @@ class _Rewriter:
         self._absorb(passed)
 
     def _fits(self, found: Fused) -> bool:
-        return found.verdict.accepted and not (self.obey_rules and found.rules)
+        return found.judgement.accepted and not (self.obey_rules and found.rules)
 
-    def _judged(self, pattern: Pattern, match: InternalMatch, graph: fx.Graph) -> Fused:
+    def _judged(self, pattern: FusionPattern, match: InternalMatch, graph: fx.Graph) -> Fused:
         tensors, numbers = _arguments(pattern, match)
         inside = _inside(match, graph)
         key = (pattern, repr(numbers), tuple((name, each.shape, each.dtype) for name, each in tensors.items()))
@@ -255,7 +258,7 @@ def _targets(graph: fx.Graph) -> set[Any]:
     return {node.target for node in graph.nodes if node.op == "call_function"}
 
 
-def _arguments(pattern: Pattern, match: InternalMatch) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _arguments(pattern: FusionPattern, match: InternalMatch) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return what a match has in the place of a pattern's arguments: tensors, and all else."""
     given = dict(zip(pattern.slots, match.placeholder_nodes, strict=True))
     tensors = {name: each.meta["val"] for name, each in given.items() if isinstance(each, fx.Node)}
@@ -268,7 +271,7 @@ def _inside(match: InternalMatch, graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node in matched]
 
 
-def _cut(pattern: Pattern, match: InternalMatch, inside: Sequence[fx.Node]) -> fx.Graph:
+def _cut(pattern: FusionPattern, match: InternalMatch, inside: Sequence[fx.Node]) -> fx.Graph:
     """Return the nodes that matched as a graph of their own."""
     graph = fx.Graph()
     given = zip(pattern.slots, match.placeholder_nodes, strict=True)
@@ -297,7 +300,7 @@ def _schema(node: fx.Node) -> Any:
     return getattr(node.target, "_schema", None)
 
 
-def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
+def _replacement(pattern: FusionPattern, match: InternalMatch) -> fx.Graph:
     """Return the fused call as a graph, its nodes noted as those of the match are."""
     tensors, numbers = _arguments(pattern, match)
     graph = pattern.replaced(numbers)
@@ -315,7 +318,7 @@ def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
 
 
 def _rules(
-    pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str
+    pattern: FusionPattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str
 ) -> tuple[BrokenRule, ...]:
     """Return what keeps every fused operator of the catalog from taking a call; () if one takes it."""
     call = _call([node for node in pattern.replaced(numbers).nodes if node.op == "call_function"])
