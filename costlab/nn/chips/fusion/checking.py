@@ -12,7 +12,7 @@ model makes. A mask of 0 and "hidden" alone would pass where one of other number
 the mask is drawn in every way that its type allows. What a check of examples cannot do is prove.
 
 >>> import torch
->>> from costlab.nn.chips.fusion.patterns import FusionPattern
+>>> from costlab.nn.chips.fusion.pattern import FusionPattern
 >>> aten, fused = torch.ops.aten, torch.ops.costlab_fused
 >>> swapped = FusionPattern("swiglu", "swapped", lambda a, b: aten.mul.Tensor(aten.silu.default(a), b),
 ...     lambda a, b: fused.swiglu.default(b, a))
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, fx
 
 from costlab.checks import pick
-from costlab.nn.chips.fusion.patterns import FusionPattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
 
 #: How often as much as the operators that it replaces a fused one may err.
 ROUNDING_FACTOR = 4.0

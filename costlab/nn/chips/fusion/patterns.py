@@ -1,89 +1,22 @@
-"""Patterns of operators, and the fused operator that could take the place of each.
-
-A pattern is a function of tensors and numbers, traced into a graph of `torch.fx`: its arguments stand for whatever the
-model's graph has in their place. So a number such as eps is an argument and no part of the pattern. The replacement is
-a function of some of the same arguments, by name. A model's authors write one thing in several ways; each is a pattern
-of its own, the longest first, because a short one may be a part of a long one.
-
-That a pattern matches says nothing of whether its replacement computes the same: `checking` asks that of each match.
-
->>> import torch
->>> aten, fused = torch.ops.aten, torch.ops.costlab_fused
->>> gated = FusionPattern(
-...     "swiglu", "gate first",
-...     lambda gate, up: aten.mul.Tensor(aten.silu.default(gate), up),
-...     lambda gate, up: fused.swiglu.default(gate, up),
-... )
->>> gated.slots, [node.name for node in gated.graph().nodes]
-(('gate', 'up'), ['gate', 'up', 'silu_default', 'mul_tensor', 'output'])
-"""
+"""Patterns of operators as models hold them, the longest first, because a short one may be a part of a long one."""
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import fx
 
 from costlab.nn.chips.fusion import ops
+from costlab.nn.chips.fusion.attending import ATTENTIONS
+from costlab.nn.chips.fusion.pattern import FusionPattern
 
 _aten = torch.ops.aten
 _fused = getattr(torch.ops, ops.NAMESPACE)
 _END = sys.maxsize  # "to the end" of a slice
 _F32 = torch.float32
-
-
-@dataclass(frozen=True)
-class FusionPattern:
-    """Operators as they stand in graphs, and what could stand in their place."""
-
-    name: str  # what they compute: "rms_norm", "add_rms_norm", "rotary", "swiglu", "attention", "gating"
-    form: str  # how they are written, in words
-    matched: Callable[..., Any]  # the operators, of tensors and numbers
-    replacement: Callable[..., Any]  # the call in their place, of some of the same arguments, by name
-    given: tuple[str, ...] = ()  # the arguments' names; (): those that `matched` declares
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.form})"
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the arguments, in order."""
-        return self.given or tuple(inspect.signature(self.matched).parameters)
-
-    def graph(self) -> fx.Graph:
-        """Return the operators as a graph, its placeholders in the order of `slots`."""
-        return _traced(self.slots, self.matched)
-
-    def replaced(self, numbers: Mapping[str, Any] | None = None) -> fx.Graph:
-        """Return the call in their place as a graph with the same placeholders.
-
-        Args:
-            numbers: arguments that are no tensors, as a match found them.
-        """
-        wanted = inspect.signature(self.replacement).parameters
-        every = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in wanted.values())
-        return _traced(self.slots, self.replacement, numbers, None if every else tuple(wanted))
-
-
-def _traced(
-    slots: tuple[str, ...],
-    function: Callable[..., Any],
-    numbers: Mapping[str, Any] | None = None,
-    wanted: tuple[str, ...] | None = None,
-) -> fx.Graph:
-    graph = fx.Graph()
-    tracer = fx.proxy.GraphAppendingTracer(graph)
-    given: dict[str, Any] = {name: fx.Proxy(graph.placeholder(name), tracer) for name in slots}
-    given |= numbers or {}
-    made = function(**{name: each for name, each in given.items() if wanted is None or name in wanted})
-    graph.output(fx.node.map_aggregate(made, lambda each: each.node if isinstance(each, fx.Proxy) else each))
-    return graph
 
 
 # --- RMSNorm -----------------------------------------------------------------------------------------------------
@@ -356,85 +289,5 @@ _GATES = (
 )
 
 
-# --- attention ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Written:
-    """How attention is written."""
-
-    repeats: bool  # keys and values once for each head of their group
-    masks: bool
-    sinks: bool
-    centres: bool  # the largest score subtracted
-    casts: bool  # weights back to the type of the values
-
-    def __str__(self) -> str:
-        parts = {"groups": self.repeats, "mask": self.masks, "sinks": self.sinks, "maximum": self.centres}
-        parts["cast"] = self.casts
-        return ", ".join(["written out", *(word for word, there in parts.items() if there)])
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        wanted = {"mask": self.masks, "low": self.casts}
-        wanted |= dict.fromkeys(("key_spread", "key_flat", "value_spread", "value_flat"), self.repeats)
-        wanted |= dict.fromkeys(("sink", "sink_column", "sink_spread"), self.sinks)
-        return ("query", "key", "value", "scale", "wide", *(name for name, there in wanted.items() if there))
-
-    def matched(self, query: Any, key: Any, value: Any, scale: Any, **rest: Any) -> Any:
-        keys, values = self._spread("key", key, rest), self._spread("value", value, rest)
-        scores = _aten.mul.Tensor(_aten.matmul.default(query, _aten.transpose.int(keys, 2, 3)), scale)
-        if self.masks:
-            scores = _aten.add.Tensor(scores, rest["mask"])
-        if self.sinks:
-            column = _aten.reshape.default(rest["sink"], rest["sink_column"])
-            scores = _aten.cat.default([scores, _aten.expand.default(column, rest["sink_spread"])], -1)
-        weights = _softmax(scores, self.centres, rest["wide"])
-        if self.sinks:
-            weights = _aten.slice.Tensor(weights, 3, 0, -1)
-        return _aten.matmul.default(_aten.to.dtype(weights, rest["low"]) if self.casts else weights, values)
-
-    def _spread(self, what: str, x: Any, rest: Mapping[str, Any]) -> Any:
-        return _repeated(x, rest[f"{what}_spread"], rest[f"{what}_flat"]) if self.repeats else x
-
-    def pattern(self) -> FusionPattern:
-        return FusionPattern("attention", str(self), self.matched, _attention, self.slots)
-
-
-def _repeated(x: Any, spread: Any, flat: Any) -> Any:
-    return _aten.reshape.default(_aten.expand.default(_aten.unsqueeze.default(x, 2), spread), flat)
-
-
-def _softmax(scores: Any, centres: bool, wide: Any) -> Any:
-    if centres:
-        scores = _aten.sub.Tensor(scores, _aten.max.dim(scores, -1, True)[0])
-    return _aten.softmax.int(scores, -1, wide)
-
-
-def _attention(query: Any, key: Any, value: Any, scale: Any, **rest: Any) -> Any:
-    return _fused.attention.default(query, key, value, rest.get("mask"), rest.get("sink"), scale)
-
-
-def _grouped_sdpa(query: Any, key: Any, value: Any, mask: Any, scale: Any, **rest: Any) -> Any:
-    keys = _repeated(key, rest["key_spread"], rest["key_flat"])
-    values = _repeated(value, rest["value_spread"], rest["value_flat"])
-    return _aten.scaled_dot_product_attention.default(query, keys, values, mask, scale=scale)
-
-
-_SPREAD = ("key_spread", "key_flat", "value_spread", "value_flat")
-_WAYS = [
-    _Written(repeats, masks, sinks, sinks or centres, casts)
-    for repeats in (True, False)
-    for sinks, centres in ((True, True), (False, True), (False, False))
-    for masks in (True, False)
-    for casts in (True, False)
-]
-_ATTENTIONS = (
-    *(way.pattern() for way in _WAYS),
-    FusionPattern(
-        "attention", "torch's, groups", _grouped_sdpa, _attention, ("query", "key", "value", "mask", "scale", *_SPREAD)
-    ),
-)
-
 #: All patterns, in the order in which they are tried.
-PATTERNS: tuple[FusionPattern, ...] = (*_ATTENTIONS, *_ROTARIES, *_NORMS, *_ADD_NORMS, *_SWIGLUS, *_GATES)
+PATTERNS: tuple[FusionPattern, ...] = (*ATTENTIONS, *_ROTARIES, *_NORMS, *_ADD_NORMS, *_SWIGLUS, *_GATES)

@@ -37,7 +37,8 @@ from costlab.nn.chips.capture import Captured, difference, largest_number
 from costlab.nn.chips.fusion import ops
 from costlab.nn.chips.fusion.checking import Judgement, bind_numbers, check_graphs
 from costlab.nn.chips.fusion.cleaning import clean_graph
-from costlab.nn.chips.fusion.patterns import PATTERNS, FusionPattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
+from costlab.nn.chips.fusion.patterns import PATTERNS
 from costlab.text import bytes_text
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from costlab.nn.chips.fusion import ops
-from costlab.nn.chips.fusion.patterns import PATTERNS, FusionPattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
+from costlab.nn.chips.fusion.patterns import PATTERNS
 
 _aten = torch.ops.aten
 _fused = getattr(torch.ops, ops.NAMESPACE)
