@@ -51,6 +51,7 @@ from costlab.catalog.routes import (
     OperatorRoutes,
     OperatorSource,
     ShapeRule,
+    TorchPlugin,
 )
 from costlab.catalog.serving import (
     LayoutRegime,
@@ -77,9 +78,9 @@ __all__ = [
     "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
     "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",
     "Scenario", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow",
-    "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply", "TraceStatistics",
-    "TransferTable", "chip", "currencies", "decode", "exchange_rate", "model", "moment", "operators", "place_of",
-    "rate_rows", "tables",
+    "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply", "TorchPlugin",
+    "TraceStatistics", "TransferTable", "chip", "currencies", "decode", "exchange_rate", "model", "moment",
+    "operators", "place_of", "rate_rows", "tables",
 ]  # fmt: skip
 
 
@@ -152,13 +153,15 @@ def operators(folder: Path = FOLDER) -> OperatorCatalog:
         CatalogError: naming file, line, key and value of the first fault.
     """
     source = read_toml(folder / "operators.toml")
-    _only(source, "torch_versions", "source", "aten", "onnx", "fused")
+    _only(source, "torch", "source", "aten", "onnx", "fused")
+    plugins = _tables(TorchPlugin, source, "torch")
     return OperatorCatalog(
         aten=_tables(OperatorRoutes, source, "aten"),
         onnx=_tables(OnnxOperator, source, "onnx"),
         fused=_tables(FusedOperator, source, "fused"),
         sources=_tables(OperatorSource, source, "source"),
-        torch_versions=tuple(source.data.get("torch_versions", ())),
+        torch_versions=tuple(plugins),
+        plugins=plugins,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+from costlab.catalog.decoding import FrozenDict
+
 #: What becomes of an operator that is called as it stands. "aclnn": CANN's kernels, by name; "native": a view, an
 #: allocation or a copy of torch_npu; "decomposed": PyTorch calls others instead; "cpu": copied to the host and back.
 EagerStatus = Literal["aclnn", "native", "decomposed", "cpu"]
@@ -24,18 +26,20 @@ class OperatorRoutes:
     graph: GraphStatus  # in a graph
     aclnn: tuple[str, ...] = ()  # CANN's kernels that it calls eagerly, alternatives by argument
     ge: tuple[str, ...] = ()  # CANN's graph operators that its converter uses
-    since: str = "2.1"  # first torch version whose plug-in has the kernel; before, it falls back to the CPU
-    until: str = ""  # last such version; "" for the newest
+    since: str = "2.1"  # first torch version whose plug-in had the kernel on its first day
+    until: str = ""  # last torch version whose plug-in has it; "" for the newest
+    arrived: date | None = None  # day on which the kernel came, for all versions built then; None: there since 2023
+    before: EagerStatus = "cpu"  # what becomes of it without the kernel
     core: bool = False  # whether it is of PyTorch's core set
     launches: int = 1  # kernels that one call starts, those of its parts where it is composed; a view starts none
 
     def has_kernel(self, torch_version: str) -> bool:
-        """Whether the plug-in has the kernel for a torch version such as "2.13"."""
+        """Whether the plug-in of a torch version such as "2.13" had the kernel on its first day."""
         return _within(self.since, self.until, torch_version)
 
     def eager_at(self, torch_version: str) -> EagerStatus:
-        """Return what becomes of it eagerly for a torch version such as "2.13"."""
-        return self.eager if self.eager == "decomposed" or self.has_kernel(torch_version) else "cpu"
+        """Return what becomes of it eagerly with the first plug-in of a torch version such as "2.13"."""
+        return self.eager if self.eager == "decomposed" or self.has_kernel(torch_version) else self.before
 
 
 def _within(since: str, until: str, version: str) -> bool:
@@ -81,14 +85,17 @@ class FusedOperator:
     """One operator of torch_npu in the place of several."""
 
     replaces: str  # what it computes, in words
-    aclnn: tuple[str, ...]  # CANN's kernels that it calls, alternatives by argument; () where the source names none
-    since: str = "2.1"  # first torch version whose plug-in has it
-    until: str = ""  # last such version; "" for the newest
+    aclnn: tuple[
+        str, ...
+    ] = ()  # CANN's kernels that it calls, alternatives by argument; () where the source names none
+    since: str = "2.1"  # first torch version whose plug-in had it on its first day
+    until: str = ""  # last torch version whose plug-in has it; "" for the newest
+    arrived: date | None = None  # day on which it came, for all versions built then; None: there since 2023
     pattern: str = ""  # the pattern of operators that it stands for, by our name; "" where we have none
     rules: tuple[ShapeRule, ...] = ()  # what its arguments must be like
 
     def has_kernel(self, torch_version: str) -> bool:
-        """Whether the plug-in has it for a torch version such as "2.13"."""
+        """Whether the plug-in of a torch version such as "2.13" had it on its first day."""
         return _within(self.since, self.until, torch_version)
 
 
@@ -105,6 +112,13 @@ class OperatorSource:
 
 
 @dataclass(frozen=True)
+class TorchPlugin:
+    """Ascend's plug-in for one version of torch."""
+
+    date: date  # first day of its table of kernels
+
+
+@dataclass(frozen=True)
 class OperatorCatalog:
     """What runs operators on Ascend, by name."""
 
@@ -113,4 +127,5 @@ class OperatorCatalog:
     fused: Mapping[str, FusedOperator]  # by name, such as "npu_rms_norm"
     sources: Mapping[str, OperatorSource]  # repositories that the names were read from
     # torch versions that the plug-in is built for, oldest first
-    torch_versions: tuple[str, ...] = field(default_factory=tuple)
+    torch_versions: tuple[str, ...] = ()
+    plugins: Mapping[str, TorchPlugin] = field(default_factory=FrozenDict)  # since when, by torch version
