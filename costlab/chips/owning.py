@@ -10,6 +10,9 @@ with the rest of the server and a share for the network. The three methods diffe
 - annuity: as equal payments at the end of each year, which repay what is paid but for the residual, leave it;
 - exponential: on the mean of a value that loses the same share each year until only the residual is left.
 
+Power rises from idling to full load with the share of the chips that work. So of a curve of use owning asks its mean
+alone; its shape decides what is worth renting, see `renting.own_share`.
+
 >>> from costlab.chips import owning
 >>> [float(part) for part in owning.charge(100.0, 0.0, 4.0, 0.10, "straight-line")]
 [25.0, 5.0]

@@ -231,13 +231,13 @@ def _power(record: ChipRecord, key: str, place: str, day: date, chips: int) -> d
 
 
 def _repair(asked: Assumption | None) -> Assumption | None:
-    """Return what maintenance costs, from as little as the share of chips that fail, which is known of few kinds."""
+    """Return what maintenance costs: the share of chips that fail, counted for few kinds, up to what is said of it."""
     failing = [each for each in catalog.tables().costs.values() if each.what == "failures"]
     least = min(failing, key=lambda each: each.value, default=None)
     if asked is None or least is None or least.value >= asked.bounds[0]:
         return asked
-    source = f"{asked.source}; at least the share of chips that fail in a year: {least.source}"
-    return replace(asked, low=least.value, source=source)
+    source = f"the share of chips that fail in a year, as if each were bought anew: {least.source}; or {asked.source}"
+    return replace(asked, value=least.value, low=least.value, source=source)
 
 
 #: Inputs that are one figure of the catalog, and its name there where that is another.
