@@ -1,5 +1,9 @@
 """Memory before money: whether chips hold a model as they serve it, and how many sequences beside it.
 
+Weights, a drafter's included, and caches are counted. A tenth of each chip's memory is left for all else, which is not
+counted: activations, buffers for sending and for graphs, the runtime, pages of the cache that are not full. So what
+fits here by little may not fit in practice, and guides ask for more.
+
 >>> from costlab import chips
 >>> chips.fit("deepseek-v4-flash", "ascend-910b", 8, 8192).holds
 True

@@ -65,7 +65,7 @@ def test_the_guide_leaves_more_room_than_weights_need():
 def test_a_chip_serves_in_its_own_format():
     """Without a format named, INT8 doubles V4-Flash's experts on a chip that states it, and nowhere else."""
     flash = arch.load("deepseek-v4-flash")
-    assert fit(flash, server(64), 8, 4096).format.name == "W8A8"
+    assert fit(flash, server(64), 8, 4096).format.name == "W8A8C16"
     assert fit(flash, H800, 8, 4096).format.name == "own"
     ratio = fit(flash, server(64), 8, 4096, tensor_parallel=8).weight_bytes / fit(
         flash, H800, 8, 4096, tensor_parallel=8
