@@ -49,4 +49,7 @@ def port_budget(saving: float, years: float, interest: float, salary: float) -> 
     if not 0 <= interest <= 1:
         raise ValueError(f"interest = {interest!r} should be a share per year from 0 to 1")
     worth = -math.expm1(-years * math.log1p(interest)) / interest if interest > NO_INTEREST else years
-    return PortBudget(saving, years, saving * worth, salary)
+    found = PortBudget(saving, years, saving * worth, salary)
+    if not math.isfinite(found.engineer_months):
+        raise ValueError(f"saving = {saving!r} over a salary = {salary!r} is no finite number of months")
+    return found

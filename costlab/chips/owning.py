@@ -22,6 +22,7 @@ Chapter: chips
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -62,15 +63,15 @@ def charge(
     Args:
         paid: at the start, an amount.
         residual: worth at the end of the life, an amount from 0 to `paid`.
-        life: years.
-        interest: share per year.
+        life: years, from 0.1 to 50.
+        interest: share per year, from 0 to 1.
         method: what interest is charged on, see above; "exponential" needs a residual above 0.
 
     Raises:
         ValueError: a method that is not known; "exponential" with a residual of 0; a number out of range, quoted.
     """
-    check_values({"paid": paid, "life": life}, {})
-    check_values({"residual": residual, "interest": interest}, {"residual": (0.0, np.inf), "interest": (0.0, np.inf)})
+    check_values({"paid": paid}, {})
+    check_values({"residual": residual, "life": life, "interest": interest}, {**LIMITS, "residual": (0.0, np.inf)})
     paid, residual, life, interest = (np.asarray(each, dtype=float) for each in (paid, residual, life, interest))
     if np.any(residual > paid * (1 + 1e-12)):
         raise ValueError(f"residual = {np.max(residual):g} should be at most what is paid, {np.min(paid):g}")
@@ -89,7 +90,7 @@ def _mean_capital(paid: Floats, residual: Floats, method: Charging) -> Floats:
         return (paid + residual) / 2
     if np.any(residual * paid <= 0):
         raise ValueError("residual = 0: a value that loses the same share each year never comes down to it")
-    fall = np.log(paid / residual)
+    fall = np.log(paid) - np.log(residual)
     return np.where(fall > 1e-9, (paid - residual) / np.where(fall > 1e-9, fall, 1.0), paid)
 
 
@@ -248,4 +249,7 @@ class Ownership:
     def hourly(self) -> HourlyCost:
         """Return the cost of a chip-hour at the values of all inputs."""
         parts = {name: float(part) for name, part in self.parts().items()}
-        return HourlyCost(self.currency, **parts, utilisation=self.utilisation.value)
+        found = HourlyCost(self.currency, **parts, utilisation=self.utilisation.value)
+        if not math.isfinite(found.used):
+            raise ValueError(f"utilisation = {found.utilisation!r} leaves no finite cost of a used hour of {self.name}")
+        return found

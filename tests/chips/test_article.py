@@ -116,3 +116,18 @@ def test_a_saving_pays_engineers():
 def test_budgets_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
         port_budget(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"years": float("inf")}, "years = inf"), ({"tariff": float("inf")}, "tariff = inf"), ({"pue": 0.9}, "pue = 0.9")],
+)
+def test_sums_over_no_years_or_all_are_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        tflops_cost(A100, **wrong)
+    with pytest.raises(ValueError, match="years = 0"):
+        server_saving(A100, ASCEND, 0, 1.0)
+    with pytest.raises(ValueError, match="chip_hour = inf"):
+        unit_costs(float("inf"), catalog.chip("h20"))
+    with pytest.raises(ValueError, match="no finite number of months"):
+        port_budget(1e308, 4, 0.0, 1e-9)

@@ -230,6 +230,7 @@ def test_a_currency_changes_the_unit_of_all_parts(currency):
         ({"idle_w": 20_000}, "idle_w = 20000 should not exceed load_w = 10200"),
         ({"chips": 0}, "chips should be a whole number"),
         ({"decline": 1.5}, "decline = 1.5"),
+        ({"utilisation": 1e-320}, "utilisation = 1e-320 leaves no finite cost"),
     ],
 )
 def test_refusals(wrong, says):
@@ -256,7 +257,7 @@ def test_what_takes_an_inputs_place_is_held_to_its_bounds(instead, says):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ((1e6, 0, 0, 0.1), "life = 0 should be above 0"),
+        ((1e6, 0, 0, 0.1), "life = 0 should be at least 0.1"),
         ((-1e6, 0, 4, 0.1), r"paid = -1e\+06 should be above 0"),
         ((1e6, 2e6, 4, 0.1), r"residual = 2e\+06 should be at most what is paid, 1e\+06"),
         ((1e6, 0, 4, -0.1), "interest = -0.1 should be at least 0"),
