@@ -82,7 +82,8 @@ def fit(
         chips: how many, all together.
         context: tokens of each sequence.
         weights: the format, e.g. "W4A8"; None for the one that the chip serves the model in (`format_on`).
-        tensor_parallel: chips of a replica; None for the split that holds most sequences, the smallest of equals.
+        tensor_parallel: chips of a replica; None for the split that holds most sequences, of equals the one with the
+            least weights on a chip.
         draft: a drafter held beside the model, e.g. "mtp"; None for none.
         memory_share: share of each chip's memory that weights and cache may use.
 

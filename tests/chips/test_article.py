@@ -52,6 +52,10 @@ def test_three_years_saving():
     assert saving.share_per_tflops == pytest.approx(0.298, abs=5e-4)
     assert saving.amount * 1000 / 1e9 == pytest.approx(0.788, abs=1e-4)  # billions; printed 7.9
     assert 1 - ASCEND.price / A100.price == pytest.approx(0.446, abs=5e-4)
+    half = ArticleServer(720_000, 256, 72_000, chips=4, power_w=5200)
+    assert server_saving(A100, half, 3, 1.0).share_per_tflops == pytest.approx(
+        1 - 2 * (1 - server_saving(A100, ASCEND, 3, 1.0).share_per_tflops)
+    )
 
 
 def test_against_what_a_buyer_in_china_can_order():

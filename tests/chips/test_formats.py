@@ -61,6 +61,9 @@ def test_caches():
     mimo = as_served(arch.load("mimo-v2-flash"), "W8A8C8")
     assert {a.entry for a in mimo.attention_counts} == {((192, "int8"), (128, "int8"))}
     assert mimo.mtp_layer[0].entry == ((192, "int8"), (128, "int8"))
+    # of heads with their own keys nothing is kept wide, though rotation turns all 128 values
+    qwen = as_served(arch.load("qwen3-235b-a22b"), "W8A8C8")
+    assert {(a.rope_dim, a.entry) for a in qwen.attention_counts} == {(128, ((128, "int8"), (128, "int8")))}
 
 
 def test_layers_and_parameters_stay():

@@ -90,6 +90,12 @@ def test_the_split_is_chosen_for_the_most_sequences():
     assert fit("llama-3.1-70b", H800, 8, 4096).sequences == max(split.values())
 
 
+def test_of_equal_splits_the_one_with_the_least_weights_is_named():
+    """Where no split holds a sequence, the reason is told of the one that comes closest."""
+    none = fit("llama-3.1-70b", H800, 8, 10_000_000)
+    assert not none.holds and none.deployment.tensor_parallel == 8
+
+
 def test_least_chips():
     assert sizes(H800) == (8, 16, 32, 64)
     assert sizes(server(64, chips=384)) == (8, 16, 32, 64)  # a part of a supernode

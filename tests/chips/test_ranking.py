@@ -57,8 +57,9 @@ def test_a_win_share_has_its_closed_form():
     assert tie == pytest.approx(320_000)
     assert abs(found.wins["a"] - below(200_000, 300_000, 500_000, tie)) < 4 * found.errors["a"]
     assert found.errors["a"] == pytest.approx(math.sqrt(found.wins["a"] * found.wins["b"] / 20_000))
-    low, middle, high = found.bands["a"]
-    assert low < middle < high
+    for at, cost in zip((0.05, 0.5, 0.95), found.bands["a"], strict=True):
+        exact = float(first.cost({"price": float(triangular(price, at))}))
+        assert cost == pytest.approx(exact, rel=0.005)
     assert found.bands["b"] == (pytest.approx(found.at_values["b"]),) * 3
 
 

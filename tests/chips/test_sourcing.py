@@ -91,7 +91,9 @@ def test_sources_that_disagree_are_a_range():
     assert price.bounds[2] == 150e6
     assert price.bounds[0] == pytest.approx(8.2e6 * catalog.exchange_rate("USD", "CNY", DAY))
     assert price.value == pytest.approx((price.bounds[0] + price.bounds[2]) / 2)
-    assert owned("ascend-910c", "China", "CNY").chips == 384
+    whole = owned("ascend-910c", "China", "CNY")
+    assert (whole.chips, whole.rated_w.value) == (384, 559_000)
+    assert whole.network.value == whole.host.value == 0  # the price holds both
 
 
 def test_the_tender_counts_where_its_chips_are_said():
@@ -181,7 +183,11 @@ def test_a_conversion_says_its_day():
     rate = found.inputs()["CNY to USD"]
     assert rate.date <= DAY
     assert rate.value == pytest.approx(catalog.exchange_rate("CNY", "USD", DAY))
-    assert rate.bounds[0] <= rate.value <= rate.bounds[2]
+    rows = [row for row in catalog.tables().fx if (row.base, row.quote) == ("USD", "CNY")]
+    market = [row for row in rows if not row.claim and not row.implied]
+    year = [1 / row.rate for row in market if date(2025, 6, 1) < row.date <= DAY]
+    assert rate.bounds == (min(year), rate.value, max(year))
+    assert any(1 / row.rate < rate.bounds[0] for row in market)  # earlier ones, which do not count
     assert day_rate("EUR", "CNY", DAY).value == pytest.approx(catalog.exchange_rate("EUR", "CNY", DAY))
     yuan = owned("h20", "China", "CNY").hourly().capital
     assert found.hourly().capital == pytest.approx(yuan * rate.value)
