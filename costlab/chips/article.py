@@ -70,18 +70,24 @@ def tflops_cost(
         pue: energy of the whole room by that of its machines.
 
     Raises:
-        ValueError: utilisation outside (0, 1]; years that are not above 0; a negative tariff; a PUE below 1.
+        ValueError: utilisation outside (0, 1]; years not above 0, a tariff below 0, a PUE below 1; no finite number.
     """
     if not 0 < utilisation <= 1:
         raise ValueError(f"utilisation = {utilisation!r} should be above 0 and at most 1")
-    if not years > 0 or not tariff >= 0 or not pue >= 1:
-        raise ValueError(f"years = {years!r}, tariff = {tariff!r}, pue = {pue!r}: should be above 0, at least 0 and 1")
+    _check_sums(years, tariff, pue)
     total, electricity = server.total(years), server.electricity(years, tariff, utilisation, pue)
     tflops_hours = server.tflops * years * HOURS_PER_YEAR * utilisation
     whole = server.chips * tflops_hours
     return TflopsCost(
         total / (tflops_hours * 3600), total / whole, (total + electricity) / whole, electricity / (total + electricity)
     )
+
+
+def _check_sums(years: float, tariff: float, pue: float = 1.0) -> None:
+    if not 0 < years < math.inf or not 0 <= tariff < math.inf or not 1 <= pue < math.inf:
+        raise ValueError(
+            f"years = {years!r}, tariff = {tariff!r}, pue = {pue!r}: should be above 0, at least 0 and 1, and finite"
+        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,11 @@ def server_saving(first: ArticleServer, second: ArticleServer, years: float, tar
         second: the one in its place.
         years: that both are kept.
         tariff: per kWh, at full load and a PUE of 1 as in the article.
+
+    Raises:
+        ValueError: years that are not above 0 and finite; a tariff that is not at least 0 and finite.
     """
+    _check_sums(years, tariff)
     one, two = (each.total(years) + each.electricity(years, tariff) for each in (first, second))
     peak = (first.chips * first.tflops) / (second.chips * second.tflops)
     return ServerSaving(one - two, 1 - two / one, 1 - two / one * peak)

@@ -22,6 +22,9 @@ from costlab.catalog import exchange_rate
 from costlab.checks import unknown
 from costlab.text import digits_text
 
+#: Numbers or arrays by the names of inputs, which take the place of their values.
+Overrides = Mapping[str, ArrayLike]
+
 
 @dataclass(frozen=True)
 class Assumption:
@@ -85,6 +88,26 @@ def check_above(found: Assumption, what: str, least: float, most: float = math.i
             raise ValueError(f"{what} = {number:g} should be {reach}{most_text}")
 
 
+def check_values(values: Overrides, limits: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse numbers in the place of inputs that leave what the inputs may be.
+
+    Args:
+        values: numbers or arrays by name.
+        limits: least and most by name; a name without any must be above 0.
+
+    Raises:
+        ValueError: quoting the number that does, or that is not finite.
+    """
+    for name, given in values.items():
+        numbers = np.atleast_1d(np.asarray(given, dtype=float)).ravel()
+        least, most = limits.get(name, (0.0, math.inf))
+        good = np.isfinite(numbers) & (numbers >= least) & (numbers <= most) & ((numbers > 0) | (name in limits))
+        if not good.all():
+            most_text = f" and at most {most:g}" if math.isfinite(most) else " and finite"
+            reach = f"at least {least:g}" if name in limits else "above 0"
+            raise ValueError(f"{name} = {numbers[~good][0]:g} should be {reach}{most_text}")
+
+
 def assumption_rows(inputs: Mapping[str, Assumption]) -> list[dict[str, object]]:
     """Return what an answer rests on as rows of a table: input, value, range, unit, source, day.
 
@@ -107,10 +130,6 @@ def assumption_rows(inputs: Mapping[str, Assumption]) -> list[dict[str, object]]
 def _range_text(found: Assumption) -> str:
     low, _, high = found.bounds
     return f"{digits_text(low)} to {digits_text(high)}" if found.is_range else "–"
-
-
-#: Numbers or arrays by the names of inputs, which take the place of their values.
-Overrides = Mapping[str, ArrayLike]
 
 
 class Inputs(Protocol):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from costlab.chips.owning import NO_INTEREST
+
 
 @dataclass(frozen=True)
 class PortBudget:
@@ -46,5 +48,8 @@ def port_budget(saving: float, years: float, interest: float, salary: float) -> 
         raise ValueError(f"saving = {saving!r} should be at least 0: a port that costs more pays no engineer")
     if not 0 <= interest <= 1:
         raise ValueError(f"interest = {interest!r} should be a share per year from 0 to 1")
-    worth = -math.expm1(-years * math.log1p(interest)) / interest if interest else years
-    return PortBudget(saving, years, saving * worth, salary)
+    worth = -math.expm1(-years * math.log1p(interest)) / interest if interest > NO_INTEREST else years
+    found = PortBudget(saving, years, saving * worth, salary)
+    if not math.isfinite(found.engineer_months):
+        raise ValueError(f"saving = {saving!r} over a salary = {salary!r} is no finite number of months")
+    return found

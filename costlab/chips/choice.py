@@ -26,7 +26,7 @@ from costlab.arrays import ArrayLike, Bools, Floats, Ints
 from costlab.catalog.serving import ServingPhase
 from costlab.checks import tokens_array
 from costlab.chips.quotes import Basis, ChipHour, DraftedRound
-from costlab.chips.tokens import chip_seconds, deployments_of, limit_of, shares_of, step_grid, step_limit
+from costlab.chips.tokens import chip_seconds, deployments_of, gained_by, limit_of, shares_of, step_grid, step_limit
 from costlab.text import Table, tokens_text
 
 
@@ -181,8 +181,7 @@ def _cells(
         return np.full(shape, np.nan), np.zeros(shape), np.zeros(shape)
     grid = step_grid(nodes, phase, contexts, draft)
     each = grid.largest(limit_s)
-    gained = contexts[None, :, None] if phase == "prefill" else (draft.round_tokens if draft else 1.0)
-    costs = chip_seconds(nodes, grid, each, gained)
+    costs = chip_seconds(nodes, grid, each, gained_by(phase, contexts, draft)[None, :, None])
     best = np.argmin(costs, axis=0)[None]
     lowest, chosen = (np.take_along_axis(part, best, axis=0)[0] for part in (costs, each))
     fits = np.isfinite(lowest)

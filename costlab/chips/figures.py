@@ -1,7 +1,9 @@
 """The catalog's figures as assumptions: one value and a range out of what several sources say.
 
-- Offers: those made in the year up to the day, two for purchases; else those before it, else those after it. Their
-  median is the value, the least and the most of them the range.
+- Rents: those asked in the year up to the day; else those before it, else those after it. Their median is the value,
+  the least and the most of them the range.
+- Purchases: the same, of two years, since few are told; a single one does not shut out older ones, for it would look
+  certain.
 - Figures of cost: those that are most particular, for that chip, else that maker, else that place, else anywhere. Of
   each part, such as a company, the latest counts; the median of the parts is the value, all figures are the range.
 - Exchange rates: the latest on the day, within the range of the year before it.
@@ -53,7 +55,8 @@ def cost_figure(what: str, chip: ChipRecord, key: str, place: str, day: date) ->
     """Return what the catalog says of an input of a chip's cost, in a place and on a day; None where it says nothing.
 
     Figures later than the day count only where there is none before it. Where the place has no figure and others have,
-    theirs stand for it; the source then says so.
+    theirs stand for it; the source then says so. Amounts in several currencies are brought into the latest one's, at
+    the day's rate.
 
     Args:
         what: the kind of figure, see `catalog.ownership.COST_UNITS`.
@@ -69,18 +72,24 @@ def cost_figure(what: str, chip: ChipRecord, key: str, place: str, day: date) ->
         return None
     latest = {each.part: each for each in sorted(rows, key=lambda each: each.date)}
     last = max(latest.values(), key=lambda each: each.date)
+    rate = {each.currency: _rate(each.currency, last.currency, day) for each in rows}
     said = "; ".join(dict.fromkeys(each.source for each in rows))
     text = said if len(latest) == 1 else f"median of {len(latest)} figures: {said}"
     return Assumption(
-        statistics.median(each.value for each in latest.values()),
+        statistics.median(each.value * rate[each.currency] for each in latest.values()),
         f"{last.currency} {last.unit}" if last.currency else last.unit,
         text if here else f"{text}; no figure of {place} is catalogued, this one stands for it",
         last.date,
-        min(each.value if each.low is None else each.low for each in rows),
-        max(each.value if each.high is None else each.high for each in rows),
+        min((each.value if each.low is None else each.low) * rate[each.currency] for each in rows),
+        max((each.value if each.high is None else each.high) * rate[each.currency] for each in rows),
         last.currency or "",
         ", ".join(filter(None, (what, last.place, last.maker, last.chip))),
     )
+
+
+def _rate(base: str | None, quote: str | None, day: date) -> float:
+    """The day's rate between two currencies; 1 where a figure is no amount."""
+    return catalog.exchange_rate(base, quote, day) if base and quote else 1.0
 
 
 def _of(figure: CostFigure, chip: ChipRecord, key: str) -> bool:
@@ -111,11 +120,19 @@ def offers_to(offers: Iterable[Offer], place: str) -> list[Offer]:
     return [each for each in offers if each.currency in ("USD", PAID_IN.get(place.lower()))]
 
 
-def offers_on(offers: Iterable[Offer], day: date, within: timedelta = YEAR) -> list[Offer]:
-    """Return the offers of the time up to a day, else those before it, else all."""
+def offers_on(offers: Iterable[Offer], day: date, within: timedelta = YEAR, least: int = 1) -> list[Offer]:
+    """Return the offers of the time up to a day, else those before it, else all.
+
+    Args:
+        offers: any.
+        day: that they should be of.
+        within: the time before it in which an offer is new.
+        least: new offers without which the older ones count too.
+    """
     every = list(offers)
     before = [each for each in every if each.date <= day]
-    return [each for each in before if each.date > day - within] or before or every
+    new = [each for each in before if each.date > day - within]
+    return new if len(new) >= least else before or every
 
 
 def offered(offers: Sequence[Offer], day: date, unit: str, chips: int, key: str) -> Assumption:

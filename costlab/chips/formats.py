@@ -11,10 +11,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from costlab import arch, catalog
 from costlab.arch import Attention, Model
 from costlab.arch.attention import FullAttention, Layout
 from costlab.catalog import DTYPE_BYTES, ChipRecord, FrozenDict, PublishedRun
@@ -73,11 +75,29 @@ def format_of(run: PublishedRun) -> Format:
 def format_on(chip: ChipRecord, model: Model) -> Format:
     """Return the format in which a chip serves a model: its own, or W8A8 where the chip multiplies INT8 in its place.
 
-    Source: the substitutions stated in catalog/chips.toml.
+    A cache that is published in FP8 such a chip does not read either. It keeps it as published runs of the same
+    attention on chips with the same substitutions do (V4's in 16 bits, V3.2's in 8), else in 16 bits.
+
+    Source: the substitutions stated in catalog/chips.toml, the runs in catalog/ownership.toml.
     """
     asked = {model.math_precision(name) for name in ("experts", "dense", "attention")}
-    replaced = {chip.serves.get(precision) for precision in asked}
-    return format_named("W8A8" if "int8" in replaced else OWN)
+    if "int8" not in {chip.serves.get(precision) for precision in asked}:
+        return format_named(OWN)
+    kinds = frozenset(each.kind for each in model.attention_counts)
+    narrow = any(dtype == "fp8" for each in model.attention_counts for _, dtype in each.entry)
+    return format_named(f"W8A8C{_cache_bits(kinds, tuple(sorted(chip.serves.items())))}" if narrow else "W8A8")
+
+
+@functools.cache
+def _cache_bits(kinds: frozenset[str], serves: tuple[tuple[str, str], ...]) -> int:
+    """The most bits of a cached value in published runs of a kind of attention, on chips of the same substitutions."""
+    found = [
+        format_of(run).cache
+        for run in catalog.tables().runs.values()
+        if tuple(sorted(catalog.chip(run.chip).serves.items())) == serves
+        and kinds & {each.kind for each in arch.load(run.model).attention_counts}
+    ]
+    return max((bits for bits in found if bits), default=16)
 
 
 def as_served(model: Model, format: str | Format) -> Model:

@@ -1,5 +1,9 @@
 """Memory before money: whether chips hold a model as they serve it, and how many sequences beside it.
 
+Weights, a drafter's included, and caches are counted. A tenth of each chip's memory is left for all else, which is not
+counted: activations, buffers for sending and for graphs, the runtime, pages of the cache that are not full. So what
+fits here by little may not fit in practice, and guides ask for more.
+
 >>> from costlab import chips
 >>> chips.fit("deepseek-v4-flash", "ascend-910b", 8, 8192).holds
 True
@@ -78,7 +82,8 @@ def fit(
         chips: how many, all together.
         context: tokens of each sequence.
         weights: the format, e.g. "W4A8"; None for the one that the chip serves the model in (`format_on`).
-        tensor_parallel: chips of a replica; None for the split that holds most sequences, the smallest of equals.
+        tensor_parallel: chips of a replica; None for the split that holds most sequences, of equals the one with the
+            least weights on a chip.
         draft: a drafter held beside the model, e.g. "mtp"; None for none.
         memory_share: share of each chip's memory that weights and cache may use.
 

@@ -22,6 +22,7 @@ Chapter: chips
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -37,6 +38,7 @@ from costlab.chips.assumptions import (
     check_above,
     check_price,
     check_rates,
+    check_values,
     in_currency,
     values_of,
 )
@@ -49,6 +51,10 @@ HOURS_PER_YEAR = 8760
 MONTHS_PER_YEAR = 12
 
 
+#: Up to here interest is lost in the last digits of an annuity.
+NO_INTEREST = 1e-12
+
+
 def charge(
     paid: ArrayLike, residual: ArrayLike, life: ArrayLike, interest: ArrayLike, method: Charging
 ) -> tuple[Floats, Floats]:
@@ -57,20 +63,24 @@ def charge(
     Args:
         paid: at the start, an amount.
         residual: worth at the end of the life, an amount from 0 to `paid`.
-        life: years.
-        interest: share per year.
+        life: years, from 0.1 to 50.
+        interest: share per year, from 0 to 1.
         method: what interest is charged on, see above; "exponential" needs a residual above 0.
 
     Raises:
-        ValueError: a method that is not known; "exponential" with a residual of 0.
+        ValueError: a method that is not known; "exponential" with a residual of 0; a number out of range, quoted.
     """
+    check_values({"paid": paid}, {})
+    check_values({"residual": residual, "life": life, "interest": interest}, {**LIMITS, "residual": (0.0, np.inf)})
     paid, residual, life, interest = (np.asarray(each, dtype=float) for each in (paid, residual, life, interest))
+    if np.any(residual > paid * (1 + 1e-12)):
+        raise ValueError(f"residual = {np.max(residual):g} should be at most what is paid, {np.min(paid):g}")
     loss = (paid - residual) / life
     if checks.one_of(CHARGINGS, method, "method") == "annuity":
         kept = np.exp(-life * np.log1p(interest))  # today's value of an amount at the end of the life
-        rate = np.where(interest > 0, interest, 1.0)
-        factor = np.where(interest > 0, rate / -np.expm1(-life * np.log1p(rate)), 1 / life)
-        return loss, (paid - residual * kept) * factor - loss
+        rate = np.where(interest > NO_INTEREST, interest, 1.0)
+        factor = np.where(interest > NO_INTEREST, rate / -np.expm1(-life * np.log1p(rate)), 1 / life)
+        return loss, np.maximum((paid - residual * kept) * factor - loss, 0.0)
     return loss, interest * _mean_capital(paid, residual, method)
 
 
@@ -80,7 +90,7 @@ def _mean_capital(paid: Floats, residual: Floats, method: Charging) -> Floats:
         return (paid + residual) / 2
     if np.any(residual * paid <= 0):
         raise ValueError("residual = 0: a value that loses the same share each year never comes down to it")
-    fall = np.log(paid / residual)
+    fall = np.log(paid) - np.log(residual)
     return np.where(fall > 1e-9, (paid - residual) / np.where(fall > 1e-9, fall, 1.0), paid)
 
 
@@ -131,6 +141,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "maintenance": (0.0, 1.0),
     "room": (0.0, 1e9),
 }
+_INPUT_LIMITS = {**LIMITS, "utilisation": (0.0, 1.0), "decline": (0.0, 0.99)}
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,8 @@ class Ownership:
             raise ValueError(f"idle_w = {self.idle_w.value:g} should not exceed load_w = {self.load_w.value:g}")
         if self.decline is not None:
             check_above(self.decline, "decline", 0.0, 0.99)
+        elif self.method == "exponential":
+            check_above(self.residual, "residual", 0.0, 1.0, exact=False)
         if self.curve is not None and abs(self.curve.mean - self.utilisation.value) > 1e-6:
             raise ValueError(f"utilisation = {self.utilisation.value:g}, its curve has a mean of {self.curve.mean:g}")
         check_rates(self.inputs(), self.rates, self.currency)
@@ -199,8 +212,12 @@ class Ownership:
 
         Args:
             values: numbers or arrays of one shape that take the place of inputs, by name; a utilisation may be 0 here.
+
+        Raises:
+            ValueError: a name that is no input; a number that leaves what the input may be.
         """
         at = values_of(self, values)
+        check_values(values or {}, _INPUT_LIMITS)
         server = in_currency(self, "price", at) / (1 + at["vat"] * self.vat_recoverable) * (1 + at["host"])
         paid = server * (1 + at["network"])
         share = at["residual"] if self.decline is None else (1 - at["decline"]) ** at["life"]
@@ -220,10 +237,19 @@ class Ownership:
         return np.asarray(sum(self.parts(values).values()))
 
     def used_hour(self, values: Overrides | None = None) -> Floats:
-        """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs."""
-        return np.asarray(self.owned_hour(values) / values_of(self, values)["utilisation"])
+        """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs.
+
+        Raises:
+            ValueError: as `parts`; a utilisation of 0.
+        """
+        used = values_of(self, values)["utilisation"]
+        check_values({"utilisation": used}, {})
+        return np.asarray(self.owned_hour(values) / used)
 
     def hourly(self) -> HourlyCost:
         """Return the cost of a chip-hour at the values of all inputs."""
         parts = {name: float(part) for name, part in self.parts().items()}
-        return HourlyCost(self.currency, **parts, utilisation=self.utilisation.value)
+        found = HourlyCost(self.currency, **parts, utilisation=self.utilisation.value)
+        if not math.isfinite(found.used):
+            raise ValueError(f"utilisation = {found.utilisation!r} leaves no finite cost of a used hour of {self.name}")
+        return found

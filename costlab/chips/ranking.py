@@ -18,7 +18,7 @@ import numpy as np
 from costlab import checks
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import FrozenDict
-from costlab.chips.assumptions import Assumption, Overrides, check_above
+from costlab.chips.assumptions import Assumption, Overrides, check_above, check_values
 from costlab.chips.owning import Ownership
 
 #: Name of the yield among a contender's inputs.
@@ -66,9 +66,10 @@ class Contender:
         """Return the cost of a unit of work, for numbers or arrays in the place of inputs.
 
         Raises:
-            ValueError: a name that is no input.
+            ValueError: a name that is no input; a number that leaves what the input may be.
         """
         given = dict(values or {})
+        check_values({OUTPUT: given.get(OUTPUT, self.output.value)}, {})
         work = np.asarray(given.pop(OUTPUT, self.output.value), dtype=float)
         return np.asarray(self.priced.used_hour(given) / work)
 
@@ -98,7 +99,9 @@ class Ranking:
     currency: str  # ISO code of the costs
     draws: int  # how many
     wins: Mapping[str, float]  # share of the draws in which the candidate is the cheapest; ties are split
-    errors: Mapping[str, float]  # standard error of that share: of the draws alone, not of the ranges
+    # standard error of that share: of the draws alone, not of the ranges; 0 where each draw has the same winner, which
+    # says no more than that another one wins fewer than about 3 of so many draws
+    errors: Mapping[str, float]
     at_values: Mapping[str, float]  # cost of a unit of work with each input at its value
     bands: Mapping[str, tuple[float, float, float]]  # cost that 5%, 50% and 95% of the draws lie below
     costs: Mapping[str, Floats]  # cost of each draw
@@ -122,13 +125,12 @@ def rank(contenders: Sequence[Contender], rng: np.random.Generator, draws: int =
     costs = {each.name: np.broadcast_to(each.cost(at), draws) for each, at in zip(contenders, drawn, strict=True)}
     table = np.stack(list(costs.values()))
     least = table == table.min(axis=0)
-    wins = (least / least.sum(axis=0)).mean(axis=1)
-    shares = {name: float(share) for name, share in zip(costs, wins, strict=True)}
+    won = dict(zip(costs, least / least.sum(axis=0), strict=True))  # of each draw: 1, 0, or a part of a tie
     return Ranking(
         contenders[0].priced.currency,
         draws,
-        FrozenDict(shares),
-        FrozenDict({name: float(np.sqrt(share * (1 - share) / draws)) for name, share in shares.items()}),
+        FrozenDict({name: float(share.mean()) for name, share in won.items()}),
+        FrozenDict({name: float(share.std() / np.sqrt(draws)) for name, share in won.items()}),
         FrozenDict({each.name: float(each.cost()) for each in contenders}),
         FrozenDict({name: _band(each) for name, each in costs.items()}),
         FrozenDict(costs),

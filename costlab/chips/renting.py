@@ -23,6 +23,7 @@ from costlab.chips.assumptions import (
     check_above,
     check_price,
     check_rates,
+    check_values,
     in_currency,
     values_of,
 )
@@ -59,8 +60,14 @@ class Rental:
         return found | {f"{rate.currency} to {self.currency}": rate for rate in self.rates}
 
     def used_hour(self, values: Overrides | None = None) -> Floats:
-        """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs."""
+        """Return the cost of a used chip-hour, for numbers or arrays in the place of inputs.
+
+        Raises:
+            ValueError: a name that is no input; a number that is not above 0, or a utilisation above 1.
+        """
         at = values_of(self, values)
+        check_values(values or {}, {})
+        check_values({"utilisation": at.get("utilisation", 1.0)}, {"utilisation": (0.0, 1.0)})
         rent = in_currency(self, "rent", at)
         return rent if self.paid == "used" else np.asarray(rent / at["utilisation"])
 

@@ -1,6 +1,8 @@
 """Purchases and rents of the catalog's chips: which published figure stands for each input, and in which range.
 
 Of the offers for a chip those of one kind of thing are taken: servers, else racks, else boards of eight, else chips.
+A server whose offer does not say how many chips it holds is taken to hold as many as others do, and then what chips
+alone are sold for, with the rest of a server, counts beside it: what is not known is a range and not one number.
 How a value and a range come of several sources is told by `figures`. What the catalog does not hold must be given, and
 so must the utilisation.
 
@@ -19,6 +21,7 @@ from costlab.catalog import ChipRecord, Offer
 from costlab.catalog.chips import OfferKind, OfferUnit
 from costlab.chips.assumptions import Assumption, assumption
 from costlab.chips.figures import (
+    PAID_IN,
     YEAR,
     cost_figure,
     day_rate,
@@ -31,6 +34,7 @@ from costlab.chips.figures import (
     server_over_chips,
 )
 from costlab.chips.loads import LoadCurve, load_curve
+from costlab.chips.memory import SERVER_CHIPS
 from costlab.chips.owning import Charging, Ownership
 from costlab.chips.renting import Paid, Rental
 
@@ -144,14 +148,17 @@ def ownership(
         kinds: of offers that count; ("used",) prices a second-hand machine.
         method: what interest is charged on; "exponential" takes the catalogued decline for what is left of the price.
         vat_recoverable: whether the buyer gets the tax back.
-        chips: that one machine holds; else as the latest offer says, or as the chip's node has.
+        chips: that one machine holds; else as the latest offer says, or as many as a server or the chip's node has.
         instead: what to take in the place of the catalog's figures, by the names of `Ownership`'s fields.
 
     Raises:
         ValueError: a chip that is not known; an input that neither the catalog holds nor `instead` gives.
     """
-    record, key = catalog.chip(chip), chip.lower()
-    offers = _bought(record, place, unit, kinds, day, chips) if "price" not in instead else []
+    record, key, place = catalog.chip(chip), chip.lower(), _as_written(place)
+    offers = _bought(record, place, unit, kinds, day) if "price" not in instead else []
+    unsaid = bool(offers) and not chips and not any(each.chips for each in offers) and offers[0].unit != "chip"
+    if unsaid:
+        offers = _supposed(record, offers, place, kinds, day)
     bought = offers[0].unit if offers else "server"
     held = chips or next((each.chips for each in reversed(offers) if each.chips), None) or record.chips_per_node
     found: dict[str, Any] = _figures(record, key, place, day, held, instead.get("life"))
@@ -176,7 +183,15 @@ def ownership(
         rates=_rates([price, *found.values()], currency, day),
         **found,
     )
-    return replace(own, chip=key, place=place, day=day, notes=_notes(record, place, day, offers))
+    notes = (*_notes(record, place, day, offers), *([_supposing(record, held)] if unsaid else []))
+    return replace(own, chip=key, place=place, day=day, notes=notes)
+
+
+def _as_written(place: str) -> str:
+    """Return a country as the catalog writes it; one that it does not name as given."""
+    costs = (each.place for each in catalog.tables().costs.values())
+    sales = (row.place for chip in catalog.tables().chips.values() for row in chip.supply)
+    return next((each for each in (*costs, *sales) if each and each.lower() == place.lower()), place)
 
 
 #: Inputs without which no cost is computed, rather than with a 0 in their place.
@@ -187,18 +202,47 @@ NEEDED = (
 
 
 def _bought(
-    record: ChipRecord, place: str, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date, chips: int | None
+    record: ChipRecord, place: str, unit: OfferUnit | None, kinds: Sequence[OfferKind], day: date
 ) -> list[Offer]:
     """Return the offers that count, of one unit, in the order of their days; none where nothing is offered.
 
-    An offer that does not say how many chips it holds counts only where the reader says it.
+    Offers that do not say how many chips they hold count only where none does.
     """
-    asked = [each for each in record.offers if each.kind in kinds and (each.per_chip is not None or chips)]
+    asked = [each for each in record.offers if each.kind in kinds]
     for some in (offers_to(asked, place), asked):
         for wanted in [unit] if unit else UNITS:
-            if found := offers_on((each for each in some if each.unit == wanted), day, 2 * YEAR):
+            every = [each for each in some if each.unit == wanted]
+            known = [each for each in every if each.per_chip is not None]
+            if found := offers_on(known or every, day, 2 * YEAR, least=2):
                 return sorted(found, key=lambda each: each.date)
     return []
+
+
+def _supposed(
+    record: ChipRecord, offers: Sequence[Offer], place: str, kinds: Sequence[OfferKind], day: date
+) -> list[Offer]:
+    """Return offers that do not say their chips with as many as a server has, beside single chips made up to one."""
+    chips, share = min(SERVER_CHIPS, record.chips_per_node), server_over_chips()
+    held = [replace(each, chips=chips) for each in offers]
+    singles = [] if share is None else _bought(record, place, "chip", kinds, day)
+    return sorted([*held, *(_server_of(each, chips, share) for each in singles if share)], key=lambda each: each.date)
+
+
+def _server_of(chip: Offer, chips: int, share: Assumption) -> Offer:
+    """Return the offer of a chip as that of a server around so many."""
+    low, high = chip.low or chip.amount, chip.high or chip.amount
+    least, value, most = (chips * (1 + each) for each in share.bounds)
+    source = f"{chip.source}, for a chip, with the rest of a server ({share.source})"
+    return replace(
+        chip, unit="server", chips=chips, amount=chip.amount * value, low=low * least, high=high * most, source=source
+    )
+
+
+def _supposing(record: ChipRecord, chips: int) -> str:
+    return (
+        f"The offer for a server with {record.name} says neither its chips nor their variant: {chips} are assumed, and "
+        "the price ranges from it to that of single chips with the rest of a server."
+    )
 
 
 #: What is bought, the most complete first.
@@ -225,9 +269,16 @@ def _power(record: ChipRecord, key: str, place: str, day: date, chips: int) -> d
     drawn = cost_figure("load", record, key, place, day)
     return {
         "rated_w": rated and rated.times(chips, "W"),
-        "load_w": rated and drawn and drawn.times(rated.value * chips, "W", f"of {rated.value:.0f} W rated a chip"),
+        "load_w": rated and drawn and _drawn(rated, drawn, chips),
         "idle_w": idle and idle.times(chips, "W"),
     }
+
+
+def _drawn(rated: Assumption, share: Assumption, chips: int) -> Assumption:
+    """Return the watts that chips draw of what they are rated for, in the ranges of both."""
+    low, value, high = (watts * part * chips for watts, part in zip(rated.bounds, share.bounds, strict=True))
+    source = f"{share.source}; of {rated.value:.0f} W rated a chip"
+    return replace(share, value=value, low=low, high=high, unit="W", source=source)
 
 
 def _repair(asked: Assumption | None) -> Assumption | None:
@@ -257,9 +308,13 @@ def _around(unit: OfferUnit) -> dict[str, Assumption]:
 
 
 def _tax(offer: Offer) -> Assumption:
-    """Return the rate of the tax that an offer contains; 0 where it names none."""
-    said = offer.source if offer.vat is not None else f"no tax is named: {offer.source}"
-    return Assumption(offer.vat or 0.0, "share", said, offer.date)
+    """Return the rate of the tax that an offer contains; where it names none 0, up to that of its country."""
+    if offer.vat is not None:
+        return Assumption(offer.vat, "share", offer.source, offer.date)
+    taxes = [each for each in catalog.tables().costs.values() if each.what == "vat" and each.place]
+    most = max((each.value for each in taxes if PAID_IN.get(str(each.place).lower()) == offer.currency), default=0.0)
+    said = f"no tax is named, up to {most:.0%} may be contained: {offer.source}" if most else f"no tax: {offer.source}"
+    return Assumption(0.0, "share", said, offer.date, 0.0, most)
 
 
 def _rates(given: Iterable[object], currency: str, day: date) -> tuple[Assumption, ...]:
@@ -273,8 +328,11 @@ def _notes(record: ChipRecord, place: str, day: date, offers: Sequence[Offer]) -
     sale = (
         f"The catalog does not say whether {record.name} can be bought in {place}." if supply is None else supply.says
     )
-    later = any(each.date > day for each in offers)
-    return (sale, "No offer is as old as the day: later ones stand for it.") if later else (sale,)
+    last = max((each.date for each in offers), default=day)
+    if last > day:
+        return (sale, "No offer is as old as the day: later ones stand for it.")
+    old = f"The price is of {last}: no later offer before the day is catalogued."
+    return (sale, old) if day - last > YEAR else (sale,)
 
 
 def rental(

@@ -25,7 +25,7 @@ import numpy as np
 
 from costlab import arch, catalog
 from costlab.arch import Model
-from costlab.arrays import Floats
+from costlab.arrays import ArrayLike, Floats
 from costlab.catalog.serving import ServingPhase
 from costlab.chips.bands import band, family, round_s
 from costlab.chips.formats import OWN, as_served, format_on
@@ -161,7 +161,7 @@ class _Space:
             return self._no("memory", self._why_no_memory())
         grid = step_grid(nodes, self.phase, [self.context], self.draft)
         each = grid.largest(step_limit(self.phase, self.limit, self.draft))[:, :, 0]
-        costs = chip_seconds(nodes, grid, each)[:, 0]
+        costs = chip_seconds(nodes, grid, each, gained_by(self.phase, self.context, self.draft))[:, 0]
         best = int(np.argmin(costs))
         if not math.isfinite(costs[best]):
             return self._too_slow(nodes, grid)
@@ -226,6 +226,12 @@ def step_limit(phase: ServingPhase, limit: float | Floats, draft: DraftedRound |
     return given if phase == "prefill" else (draft.round_tokens if draft else 1.0) / given
 
 
+def gained_by(phase: ServingPhase, contexts: ArrayLike, draft: DraftedRound | None) -> Floats:
+    """Return the tokens that each sequence gains in a step: those of its prompt, or of a round of decoding."""
+    tokens = np.asarray(contexts, dtype=np.float64)
+    return tokens if phase == "prefill" else np.full_like(tokens, draft.round_tokens if draft else 1.0)
+
+
 def chip_seconds(nodes: list[Deployment], grid: StepGrid, each: Floats, tokens: float | Floats = 1.0) -> Floats:
     """Return the seconds of a chip that a token takes, in deployments with so many sequences on each replica.
 
@@ -262,7 +268,7 @@ def step_of(
 
 
 __all__ = [
-    "chip_seconds", "deployments_of", "limit_of",
+    "chip_seconds", "deployments_of", "gained_by", "limit_of",
     "priced",
     "shares_of", "step_grid", "step_limit", "step_of", "token_price",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ Chapter: chips
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,10 +30,10 @@ def unit_costs(chip_hour: float, chip: ChipRecord) -> UnitCosts:
         chip: the data sheet; its peaks count in full, which no program reaches.
 
     Raises:
-        ValueError: an amount that is not above 0.
+        ValueError: an amount that is not above 0 and finite.
     """
-    if not chip_hour > 0:
-        raise ValueError(f"chip_hour = {chip_hour!r} should be above 0")
+    if not 0 < chip_hour < math.inf:
+        raise ValueError(f"chip_hour = {chip_hour!r} should be above 0 and finite")
     by_precision = {name: chip_hour / (rate / 1e15) for name, rate in chip.flops.items()}
     bandwidth, memory = chip.memory_bandwidth_bytes_s / 1e12, chip.memory_bytes / 1e9
     return UnitCosts(chip_hour, FrozenDict(by_precision), chip_hour / bandwidth, chip_hour / memory)

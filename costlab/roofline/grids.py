@@ -166,8 +166,15 @@ class _Counts:
         if node.drafting is None or node.drafter is None:
             return [_nothing(tokens)] * length
         rows = [node.drafter.rows(position, length) for position in range(length)]
-        at = [np.maximum(tokens + position - n + 1, 1.0) for position, n in enumerate(rows)]
-        return [self._pass(node.drafting, start, n, 1) for start, n in zip(at, rows, strict=True)]
+        return [self._draft(node.drafting, tokens + position, n) for position, n in enumerate(rows)]
+
+    def _draft(self, node: Deployment, tokens: Floats, rows: int) -> list[Floats]:
+        """The drafter's pass over its last `rows` tokens; over all that a context has where these are fewer."""
+        parts = self._pass(node, np.maximum(tokens - rows + 1, 1.0), rows, 1)
+        for few in sorted({int(n) for n in tokens[tokens < rows]}):
+            fewer = self._pass(node, np.ones_like(tokens), few, 1)
+            parts = [np.where(tokens == few, less, part) for less, part in zip(fewer, parts, strict=True)]
+        return parts
 
     def _pass(self, node: Deployment, tokens: Floats, rows: int, logits: int | None) -> list[Floats]:
         model, split = node.model, node.tensor_parallel

@@ -52,6 +52,10 @@ def test_three_years_saving():
     assert saving.share_per_tflops == pytest.approx(0.298, abs=5e-4)
     assert saving.amount * 1000 / 1e9 == pytest.approx(0.788, abs=1e-4)  # billions; printed 7.9
     assert 1 - ASCEND.price / A100.price == pytest.approx(0.446, abs=5e-4)
+    half = ArticleServer(720_000, 256, 72_000, chips=4, power_w=5200)
+    assert server_saving(A100, half, 3, 1.0).share_per_tflops == pytest.approx(
+        1 - 2 * (1 - server_saving(A100, ASCEND, 3, 1.0).share_per_tflops)
+    )
 
 
 def test_against_what_a_buyer_in_china_can_order():
@@ -116,3 +120,18 @@ def test_a_saving_pays_engineers():
 def test_budgets_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
         port_budget(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"years": float("inf")}, "years = inf"), ({"tariff": float("inf")}, "tariff = inf"), ({"pue": 0.9}, "pue = 0.9")],
+)
+def test_sums_over_no_years_or_all_are_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        tflops_cost(A100, **wrong)
+    with pytest.raises(ValueError, match="years = 0"):
+        server_saving(A100, ASCEND, 0, 1.0)
+    with pytest.raises(ValueError, match="chip_hour = inf"):
+        unit_costs(float("inf"), catalog.chip("h20"))
+    with pytest.raises(ValueError, match="no finite number of months"):
+        port_budget(1e308, 4, 0.0, 1e-9)

@@ -56,6 +56,14 @@ def test_prefill_cells_too():
     assert np.isnan(found.per_million).any() and not np.isnan(found.per_million).all()
 
 
+def test_a_map_and_a_price_choose_the_same_of_equals():
+    """Eight chips and sixteen cost the same here; by sums of floats in another order they took one each."""
+    hour = ChipHour("b200", 2.0)
+    one = slow("mimo-v2-flash", hour, "prefill", 185, 5.55)
+    found = choice_map("mimo-v2-flash", [hour], [185], [5.55], "prefill")
+    assert (found.chips[0, 0, 0], found.batch[0, 0, 0]) == (one.chips, one.batch)
+
+
 def test_who_is_cheapest_and_by_how_much():
     found = choice_map("deepseek-v3", PAIR, CONTEXTS, SPEEDS)
     for (j, k), best in np.ndenumerate(found.cheapest):

@@ -61,6 +61,9 @@ def test_caches():
     mimo = as_served(arch.load("mimo-v2-flash"), "W8A8C8")
     assert {a.entry for a in mimo.attention_counts} == {((192, "int8"), (128, "int8"))}
     assert mimo.mtp_layer[0].entry == ((192, "int8"), (128, "int8"))
+    # of heads with their own keys nothing is kept wide, though rotation turns all 128 values
+    qwen = as_served(arch.load("qwen3-235b-a22b"), "W8A8C8")
+    assert {(a.rope_dim, a.entry) for a in qwen.attention_counts} == {(128, ((128, "int8"), (128, "int8")))}
 
 
 def test_layers_and_parameters_stay():
@@ -75,9 +78,22 @@ def test_layers_and_parameters_stay():
 def test_a_chip_without_fp8_serves_in_int8():
     silent = dataclasses.replace(catalog.chip("h800"), flops={"bf16": 1.0, "int8": 2.0})
     stated = dataclasses.replace(silent, serves={"fp8": "int8", "fp4xfp8": "int8"})
-    assert format_on(stated, FLASH).name == format_on(stated, V3).name == "W8A8"
+    assert format_on(stated, V3).name == "W8A8"
     assert format_on(silent, V3).name == format_on(catalog.chip("b200"), FLASH).name == "own"
     assert format_on(stated, arch.load("llama-3.1-70b")).name == "own"  # BF16 it has
+
+
+def test_a_cache_in_fp8_is_kept_as_runs_on_such_chips_keep_it():
+    """Chips without FP8 read none from a cache either: of V4 it takes 1024 bytes an entry there, not 584."""
+    ascend = catalog.chip("ascend-910b")
+    assert format_on(ascend, FLASH).name == "W8A8C16"
+    assert format_on(ascend, arch.load("deepseek-v3.2")).name == "W8A8C8"
+    unseen = dataclasses.replace(ascend, serves={"fp8": "int8"})  # nobody published a run with these substitutions
+    assert format_on(unseen, arch.load("deepseek-v3.2")).name == "W8A8C16"
+    bits = {run.cache for run in catalog.tables().runs.values() if "v4" in run.model and run.chip == "ascend-910c"}
+    assert bits == {"bf16"}
+    served = as_served(FLASH, format_on(ascend, FLASH))
+    assert {a.entry for a in served.attention_counts} == {((512, "bf16"),)}
 
 
 def test_formats_of_runs():

@@ -65,7 +65,7 @@ def test_the_guide_leaves_more_room_than_weights_need():
 def test_a_chip_serves_in_its_own_format():
     """Without a format named, INT8 doubles V4-Flash's experts on a chip that states it, and nowhere else."""
     flash = arch.load("deepseek-v4-flash")
-    assert fit(flash, server(64), 8, 4096).format.name == "W8A8"
+    assert fit(flash, server(64), 8, 4096).format.name == "W8A8C16"
     assert fit(flash, H800, 8, 4096).format.name == "own"
     ratio = fit(flash, server(64), 8, 4096, tensor_parallel=8).weight_bytes / fit(
         flash, H800, 8, 4096, tensor_parallel=8
@@ -88,6 +88,12 @@ def test_the_split_is_chosen_for_the_most_sequences():
     split = {n.tensor_parallel: n.max_batch(4096) for n in layouts("llama-3.1-70b", H800, 8)}
     assert split.keys() == {1, 2, 4, 8} and split[1] == 0
     assert fit("llama-3.1-70b", H800, 8, 4096).sequences == max(split.values())
+
+
+def test_of_equal_splits_the_one_with_the_least_weights_is_named():
+    """Where no split holds a sequence, the reason is told of the one that comes closest."""
+    none = fit("llama-3.1-70b", H800, 8, 10_000_000)
+    assert not none.holds and none.deployment.tensor_parallel == 8
 
 
 def test_least_chips():

@@ -230,11 +230,56 @@ def test_a_currency_changes_the_unit_of_all_parts(currency):
         ({"idle_w": 20_000}, "idle_w = 20000 should not exceed load_w = 10200"),
         ({"chips": 0}, "chips should be a whole number"),
         ({"decline": 1.5}, "decline = 1.5"),
+        ({"utilisation": 1e-320}, "utilisation = 1e-320 leaves no finite cost"),
     ],
 )
 def test_refusals(wrong, says):
     with pytest.raises(ValueError, match=says):
         published(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("instead", "says"),
+    [
+        ({"life": [4.0, 0.0]}, "life = 0 should be at least 0.1"),
+        ({"price": -5.0}, "price = -5 should be above 0 and finite"),
+        ({"price": math.nan}, "price = nan should be above 0"),
+        ({"tariff": math.inf}, "tariff = inf should be at least 0"),
+        ({"utilisation": 1.5}, "utilisation = 1.5 should be at least 0 and at most 1"),
+        ({"utilisation": 0.0}, "utilisation = 0 should be above 0"),
+    ],
+)
+def test_what_takes_an_inputs_place_is_held_to_its_bounds(instead, says):
+    with pytest.raises(ValueError, match=says):
+        published().used_hour(instead)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((1e6, 0, 0, 0.1), "life = 0 should be at least 0.1"),
+        ((-1e6, 0, 4, 0.1), r"paid = -1e\+06 should be above 0"),
+        ((1e6, 2e6, 4, 0.1), r"residual = 2e\+06 should be at most what is paid, 1e\+06"),
+        ((1e6, 0, 4, -0.1), "interest = -0.1 should be at least 0"),
+        ((1e6, 0, 4, math.nan), "interest = nan should be at least 0"),
+    ],
+)
+def test_charges_refused(given, says):
+    with pytest.raises(ValueError, match=says):
+        charge(*given, "annuity")
+
+
+def test_interest_is_never_below_nothing():
+    for interest in (5e-324, 1e-300, 1e-17, 1e-13, 1e-11):
+        for life in (0.1, 0.4, 4.0, 50.0):
+            capital, on_it = charge(1e6, 3e5, life, interest, "annuity")
+            assert float(capital) == pytest.approx(7e5 / life) and 0 <= float(on_it) < 1e-3
+
+
+def test_a_residual_that_may_be_nothing_has_no_yearly_share():
+    """Refused when it is made, not when a figure moves the residual to its low."""
+    with pytest.raises(ValueError, match="residual = 0 should be above 0"):
+        published(method="exponential", residual=figure(0.2, 0.0, 0.4))
 
 
 def test_a_figure_has_a_source_and_lies_in_its_range():

@@ -57,8 +57,9 @@ def test_a_win_share_has_its_closed_form():
     assert tie == pytest.approx(320_000)
     assert abs(found.wins["a"] - below(200_000, 300_000, 500_000, tie)) < 4 * found.errors["a"]
     assert found.errors["a"] == pytest.approx(math.sqrt(found.wins["a"] * found.wins["b"] / 20_000))
-    low, middle, high = found.bands["a"]
-    assert low < middle < high
+    for at, cost in zip((0.05, 0.5, 0.95), found.bands["a"], strict=True):
+        exact = float(first.cost({"price": float(triangular(price, at))}))
+        assert cost == pytest.approx(exact, rel=0.005)
     assert found.bands["b"] == (pytest.approx(found.at_values["b"]),) * 3
 
 
@@ -115,7 +116,30 @@ def test_a_seed_repeats_the_answer():
 
 
 def test_ties_are_split():
-    assert rank([contender("a"), contender("b")], np.random.default_rng(0), 10).wins == {"a": 0.5, "b": 0.5}
+    found = rank([contender("a"), contender("b")], np.random.default_rng(0), 10)
+    assert found.wins == {"a": 0.5, "b": 0.5}
+    assert found.errors == {"a": 0.0, "b": 0.0}  # each draw is a tie: no further draw would move the share
+
+
+def test_the_standard_error_holds_its_level_and_shrinks_with_the_draws():
+    """Of 400 rankings 95% lie within 1.96 errors of the true share; with four times the draws errors halve."""
+    first, second = contender("a", figure(300_000.0, 200_000.0, 500_000.0, "USD", "USD")), contender("b", 320_000)
+    truth = below(200_000, 300_000, 500_000, 320_000)
+    found = [rank([first, second], np.random.default_rng(seed), 400) for seed in range(400)]
+    inside = np.mean([abs(each.wins["a"] - truth) < 1.96 * each.errors["a"] for each in found])
+    assert 0.95 - 3 * math.sqrt(0.95 * 0.05 / 400) < inside < 0.95 + 3 * math.sqrt(0.95 * 0.05 / 400)
+    more = rank([first, second], np.random.default_rng(0), 1600)
+    assert more.errors["a"] == pytest.approx(found[0].errors["a"] / 2, rel=0.02)
+
+
+@settings(max_examples=examples(30))
+@given(RANGE)
+def test_draws_have_a_triangles_mean_and_variance(bounds):
+    """Evenly spread shares: (a+b+c)/3 and (a²+b²+c²-ab-ac-bc)/18."""
+    a, c, b = bounds
+    at = triangular(figure(c, a, b), (np.arange(20_000) + 0.5) / 20_000)
+    assert at.mean() == pytest.approx((a + b + c) / 3, rel=1e-4)
+    assert at.var() == pytest.approx((a * a + b * b + c * c - a * b - a * c - b * c) / 18, rel=1e-3)
 
 
 # --- tornado ---------------------------------------------------------------------------------------------------
@@ -180,6 +204,8 @@ def test_break_even_price_is_in_the_prices_own_currency():
         ),
         (lambda: rank(many(), np.random.default_rng(0), 0), "draws should be a whole number"),
         (lambda: Contender(published(), figure(0.0)), "output = 0 should be above 0"),
+        (lambda: contender("a").cost({"output": 0.0}), "output = 0 should be above 0"),
+        (lambda: many()[2].cost({"rent": -1.0}), "rent = -1 should be above 0"),
         (lambda: break_even_price(many()[2], 2.0), "c is rented"),
         (lambda: break_even_price(many()[0], 0.0), "target = 0.0"),
     ],

@@ -9,7 +9,7 @@ from chips.purchases import figure
 
 from costlab import catalog
 from costlab.chips import Contender, buy_or_rent, cost_figure, ownership, rank, rental, tornado
-from costlab.chips.figures import day_rate, offers_on, residual_after
+from costlab.chips.figures import YEAR, day_rate, offers_on, residual_after
 
 DAY = date(2026, 6, 1)
 
@@ -91,7 +91,9 @@ def test_sources_that_disagree_are_a_range():
     assert price.bounds[2] == 150e6
     assert price.bounds[0] == pytest.approx(8.2e6 * catalog.exchange_rate("USD", "CNY", DAY))
     assert price.value == pytest.approx((price.bounds[0] + price.bounds[2]) / 2)
-    assert owned("ascend-910c", "China", "CNY").chips == 384
+    whole = owned("ascend-910c", "China", "CNY")
+    assert (whole.chips, whole.rated_w.value) == (384, 559_000)
+    assert whole.network.value == whole.host.value == 0  # the price holds both
 
 
 def test_the_tender_counts_where_its_chips_are_said():
@@ -99,11 +101,63 @@ def test_the_tender_counts_where_its_chips_are_said():
     tender = owned("ascend-910b", "China", "CNY", chips=8)
     assert tender.price.value == pytest.approx(653_113, abs=1)
     assert tender.vat.value == 0.13
-    card = owned("ascend-910b", "China", "CNY")
-    assert card.price.value == 8 * 120_000
-    assert card.host.is_range
-    assert tender.host.value == 0
-    assert tender.hourly().owned < card.hourly().owned
+    assert not any("assumed" in note for note in tender.notes)
+
+
+def test_a_tender_that_does_not_say_its_chips_is_one_end_of_a_range():
+    """Eight are assumed; the other end are cards of 2024 with what H20 servers add to theirs, 59% to 71%."""
+    found = owned("ascend-910b", "China", "CNY")
+    assert found.chips == 8 and found.host.value == 0 and found.vat.value == 0.13
+    assert found.price.bounds[0] == 653_113
+    rate = catalog.exchange_rate("USD", "CNY", date(2024, 7, 1))
+    host = [1_400_000 / (8 * 110_000), 1_200_000 / (8 * 12_000 * rate)]
+    net = [each / 1.13 for each in found.price.bounds]
+    assert net[2] == pytest.approx(960_000 * max(host))
+    assert net[1] == pytest.approx((653_113 / 1.13 + 960_000 * sum(host) / 2) / 2)
+    assert "8 are assumed" in found.notes[1] and "120,000" not in found.notes[1]
+    assert "for a chip, with the rest of a server" in found.price.source
+    cards = owned("ascend-910b", "China", "CNY", unit="chip")
+    assert cards.price.value == 960_000 and cards.host.is_range and len(cards.notes) == 2
+    assert "The price is of 2024-02-01" in cards.notes[1]
+
+
+def test_one_new_price_does_not_shut_out_older_ones():
+    """Two servers with H20s: 1.4 million in February 2024, and 1.2 million in July, which alone is within two years."""
+    price = owned("h20", "China", "CNY").price
+    assert price.bounds == (1.2e6, 1.3e6, 1.4e6)
+    offers = [each for each in catalog.chip("h20").offers if each.unit == "server"]
+    assert [len(offers_on(offers, DAY, 2 * YEAR, least)) for least in (1, 2, 3)] == [1, 2, 2]
+
+
+def test_a_tax_that_is_not_named_may_be_contained():
+    assert owned("h20", "China", "CNY").vat.bounds == (0.0, 0.0, 0.13)
+    assert "up to 13% may be contained" in owned("h20", "China", "CNY").vat.source
+    assert owned().vat.bounds == (0.0, 0.0, 0.0)
+
+
+def test_what_is_drawn_has_the_range_of_what_is_rated():
+    found = owned("h20", "China", "CNY")
+    assert found.load_w.bounds == pytest.approx(
+        [a * b for a, b in zip(found.rated_w.bounds, (0.76, 0.76, 0.82), strict=True)]
+    )
+    assert found.rated_w.is_range
+    assert owned().load_w.bounds == pytest.approx((0.76 * 10_200, 0.76 * 10_200, 0.82 * 10_200))
+
+
+def test_a_place_may_be_written_small():
+    small, large = (owned("h20", place, "CNY") for place in ("china", "China"))
+    assert small == large and small.notes[0] == catalog.chip("h20").buyable("China", DAY).says
+
+
+def test_amounts_of_several_places_come_into_one_currency():
+    """No salary of Japan is catalogued: China's and that of the US stand for it, neither in the other's number."""
+    day = date(2026, 10, 1)
+    rate = catalog.exchange_rate("CNY", "USD", day)
+    found = cost_figure("salary", catalog.chip("h20"), "h20", "Japan", day)
+    assert {each.currency for each in costs("salary")} == {"CNY", "USD"} and found.currency == "USD"
+    assert found.bounds[2] == max(each.high for each in costs("salary", currency="USD"))
+    assert found.bounds[0] == pytest.approx(min(each.low for each in costs("salary", currency="CNY")) * rate)
+    assert "no figure of Japan is catalogued" in found.source
 
 
 def test_second_hand_chips():
@@ -129,7 +183,11 @@ def test_a_conversion_says_its_day():
     rate = found.inputs()["CNY to USD"]
     assert rate.date <= DAY
     assert rate.value == pytest.approx(catalog.exchange_rate("CNY", "USD", DAY))
-    assert rate.bounds[0] <= rate.value <= rate.bounds[2]
+    rows = [row for row in catalog.tables().fx if (row.base, row.quote) == ("USD", "CNY")]
+    market = [row for row in rows if not row.claim and not row.implied]
+    year = [1 / row.rate for row in market if date(2025, 6, 1) < row.date <= DAY]
+    assert rate.bounds == (min(year), rate.value, max(year))
+    assert any(1 / row.rate < rate.bounds[0] for row in market)  # earlier ones, which do not count
     assert day_rate("EUR", "CNY", DAY).value == pytest.approx(catalog.exchange_rate("EUR", "CNY", DAY))
     yuan = owned("h20", "China", "CNY").hourly().capital
     assert found.hourly().capital == pytest.approx(yuan * rate.value)

@@ -122,6 +122,22 @@ def test_no_run_is_marked():
     assert "no published run" in found.basis_text
 
 
+def test_a_run_above_its_roofline_is_no_band(monkeypatch):
+    """What is faster than the bound says that the bound is wrong: nothing is predicted by it."""
+    known = band("h800", "deepseek-v3")
+    fast = dataclasses.replace(known.points[0], measured_s=known.points[0].ideal_s / 1.1)
+    monkeypatch.setattr("costlab.chips.tokens.band", lambda *_: dataclasses.replace(known, points=(fast,)))
+    found = token_price("deepseek-v3", H800, "decode", 4096, user_tokens_s=20)
+    assert (found.basis, found.efficiency) == ("roofline", 1.0)
+
+
+def test_what_holds_a_batch_back():
+    """At one token/s memory does; at 60 tokens/s time does, and memory would hold more."""
+    slow, fast = (token_price("mimo-v2-flash", H800, "decode", 8192, user_tokens_s=s) for s in (1, 60))
+    assert (slow.held_back_by, fast.held_back_by) == ("memory", "speed")
+    assert slow.batch == slow.deployment.max_batch(8192) and fast.batch < fast.deployment.max_batch(8192)
+
+
 def test_a_range_ends_where_the_lowest_share_is_too_slow():
     """At 57 tokens/s the day's efficiency no longer serves 128K on H800s; the profile's does."""
     speeds = np.arange(20, 200, 1.0)

@@ -47,6 +47,19 @@ def test_decode_takes_what_a_deployment_takes(model, length):
     )
 
 
+def test_a_drafter_reads_no_more_than_a_context_has():
+    """Contexts shorter than what it reads in a round: of one token it reads one."""
+    one, contexts = node(draft=True), [1, 2, 3, 4, 64]
+    rows = [one.drafter.rows(i, 4) for i in range(4)]
+    wanted = [
+        sum(one.draft(32 * 7, c + i, min(n, c + i)).seconds for i, n in enumerate(rows))
+        + one.verify(32 * 7, c, 4).seconds
+        for c in contexts
+    ]
+    assert max(rows) > 1
+    np.testing.assert_allclose(decode_grid([one], contexts, 4).seconds(7)[0], wanted, rtol=1e-12)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_prefill_takes_a_deployments_compute_and_memory(model):
     nodes = [node(model), node(model, "h200", 64, 4, efficiency=Efficiency(0.5, 0.7, 0.3)), node(model, "b200", 8, 8)]
