@@ -86,7 +86,7 @@ def test_versions_of_torch_differ():
 @pytest.mark.usefixtures("small")
 def test_the_text_says_all_of_it():
     text = repr(route_report(TOY, "2.1"))
-    assert "Operators of toy with torch 2.1" in text
+    assert "Operators of toy with torch 2.1 and its first plug-in" in text
     assert "9 calls of 8 operators start 10 kernels" in text
     assert "eager has aten.histc.default cpu: 1 call in layers.0.gate" in text
     assert "graph has aten.isin.Tensor_Tensor missing" in text
@@ -237,6 +237,18 @@ def test_real_operators_by_version():
     assert operator_routes("aten.sort.stable", "2.13")[:2] == ("aclnn", "refused")
     assert operator_routes("aten._grouped_mm.default", "2.13")[:2] == ("decomposed", "missing")
     assert nearest_fused("aten._grouped_mm.default") == "npu_grouped_matmul"
+    assert nearest_fused("aten.relu_.default") is None
+
+
+def test_isin_by_version():
+    """Reported to go to the host with torch 2.1 (Ascend/pytorch#40); a composed kernel came in August 2024."""
+    assert operator_routes("aten.isin.Tensor_Tensor", "2.1")[0] == "cpu"
+    assert operator_routes("aten.isin.Tensor_Tensor", "2.13")[0] == "aclnn"
+    call = node("i", "aten.isin.Tensor_Tensor", ["a", "b"], spec("y", 4096, dtype="bool"))
+    graph = Graph("i", (call,), (spec("a", 4096, dtype="int64"), spec("b", 3, dtype="int64")), (), ("y",))
+    old, new = route_report(graph, "2.1"), route_report(graph, "2.13")
+    assert (old.copied_bytes, old.launches) == (8 * 4096 + 8 * 3 + 4096, 3)
+    assert (new.copied_bytes, new.launches) == (0, 4)
 
 
 def test_literals_are_no_inputs():

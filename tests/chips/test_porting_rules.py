@@ -23,6 +23,7 @@ from costlab.chips.porting import (
     onnx_coverage,
     route_report,
     router_cautions,
+    rule_sentences,
 )
 
 
@@ -98,6 +99,13 @@ def test_a_norm_without_weight_and_a_fused_call_are_looked_at():
     call = attention(512).nodes[0]
     fused = GraphNode("f", "npu.npu_fusion_attention.default", call.inputs, call.outputs)
     assert [each.found for each in graph_rules(Graph("f", (fused,), attention(512).inputs, (), ()))] == [512]
+
+
+def test_rules_that_many_calls_break_are_said_once():
+    rule = ShapeRule("weight", "a weight", "s", DAY, one_of=("given",))
+    found = [*broken((rule,), {"weight": "none"}, "npu_x", "n1"), *broken((rule,), {"weight": "none"}, "npu_x", "n2")]
+    assert rule_sentences(found) == ("npu_x at n1: weight none, but a weight (and 1 more call)",)
+    assert rule_sentences(found[:1]) == ("npu_x at n1: weight none, but a weight",)
 
 
 def test_unknown_fused_operators_are_refused():

@@ -20,7 +20,7 @@ from costlab.checks import one_of
 from costlab.chips.porting.cautions import cautions_of
 from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import Times, is_allocation, launches_of, once
-from costlab.chips.porting.rules import BrokenRule, graph_rules
+from costlab.chips.porting.rules import BrokenRule, graph_rules, rule_sentences
 from costlab.text import Table, bytes_text
 
 Route = Literal["eager", "graph"]
@@ -70,7 +70,7 @@ class RouteReport:
     """What becomes of a graph's operators, and what that costs beside their arithmetic."""
 
     graph: str  # what was captured
-    torch_version: str  # of PyTorch and its plug-in
+    torch_version: str  # of PyTorch, with the first plug-in that was built for it
     rows: tuple[OperatorRow, ...]  # the most frequent operator first
     written_bytes: int  # what operators write for one another; neither weights nor what the caller gives or gets
     broken: tuple[BrokenRule, ...]  # rules of fused operators that calls do not keep
@@ -110,7 +110,7 @@ class RouteReport:
     def table(self) -> Table:
         """Return the operators as a table, those that some route lacks first."""
         lacking = sorted(self.rows, key=lambda row: not (row.is_unsupported("eager") or row.is_unsupported("graph")))
-        caption = f"Operators of {self.graph} with torch {self.torch_version}"
+        caption = f"Operators of {self.graph} with torch {self.torch_version} and its first plug-in"
         return Table([_shown(row) for row in lacking], caption=caption) if lacking else Table([{"operators": 0}])
 
     def sentences(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ class RouteReport:
             *(f"{route}: {_counted(self.counts(route))}" for route in ROUTES),
         )
         lacks = (_lacks(row, route) for route in ROUTES for row in self.unsupported(route))
-        return (*totals, *lacks, *map(str, self.broken), *self.cautions)
+        return (*totals, *lacks, *rule_sentences(self.broken), *self.cautions)
 
     def __repr__(self) -> str:
         return "\n".join([repr(self.table()), "", *self.sentences()])
@@ -172,7 +172,7 @@ def route_report(graph: Graph, torch_version: str, times: Times = once) -> Route
 
     Args:
         graph: as captured: of eager calls, or decomposed to the core set.
-        torch_version: such as "2.13".
+        torch_version: such as "2.13"; with the first plug-in built for it, as later ones had more kernels.
         times: how often the model has a node, where the graph is of a model with one layer for many.
 
     Raises:
@@ -260,7 +260,7 @@ def nearest_fused(op: str) -> str | None:
     word = re.compile(rf"(?<!\w){re.escape(base)}(?!\w)")
     if said := [name for name, each in fused.items() if word.search(each.replaces)]:
         return said[0]
-    close = difflib.get_close_matches(f"npu_{base.strip('_')}", fused, 1, cutoff=0.8)
+    close = difflib.get_close_matches(f"npu_{base.strip('_')}", fused, 1, cutoff=0.86)
     return close[0] if close else None
 
 

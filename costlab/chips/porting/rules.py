@@ -110,6 +110,18 @@ def _attention(given: Mapping[str, TensorSpec]) -> dict[str, int | str]:
     return found
 
 
+def rule_sentences(found: Iterable[BrokenRule]) -> tuple[str, ...]:
+    """Return a sentence for each rule and value that breaks it, with the first call that has it and their number."""
+    groups: dict[tuple[str, str, int | str], list[BrokenRule]] = {}
+    for each in found:
+        groups.setdefault((each.fused, each.rule.says, each.found), []).append(each)
+    return tuple(f"{group[0]}{_more(len(group) - 1)}" for group in groups.values())
+
+
+def _more(others: int) -> str:
+    return f" (and {others} more {'call' if others == 1 else 'calls'})" if others else ""
+
+
 def graph_rules(graph: Graph) -> tuple[BrokenRule, ...]:
     """Return each rule of a fused operator that a call of a graph, which it could take the place of, does not keep."""
     return tuple(each for node in graph.nodes for each in _node_rules(node, graph))
