@@ -72,6 +72,17 @@ class Captured:
         """
         with quiet():
             exported = self.exported.run_decompositions()
+        return self.with_program(exported)
+
+    def with_program(self, exported: ExportedProgram) -> Captured:
+        """Return the record of another program of the same inputs, which should compute the same up to rounding.
+
+        Args:
+            exported: this one's program with another graph, such as a fused one.
+
+        Raises:
+            ValueError: a graph of single precision that computes something else.
+        """
         half = any(each.dtype in (torch.bfloat16, torch.float16) for each in exported.state_dict.values())
         return _recorded(exported, self.inputs, self.wanted, self.graph.name, exact=not half)
 
