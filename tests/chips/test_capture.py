@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from costlab import arch
 from costlab.chips.porting.graph import Graph
-from costlab.nn.chips import architectures
+from costlab.nn.chips import architectures, cutting
 from costlab.nn.chips.capture import capture, difference
 from costlab.nn.chips.experts import GatheredExperts, use_experts
 from costlab.nn.chips.small import randomise_weights, small_model
@@ -109,7 +109,7 @@ def test_few_layers_count_the_operators_of_all() -> None:
     assert (small.layers, small.stands_for) == ((0, 1), (1, 6))
     assert small.reduced["num_attention_heads"] == (16, 4)
     few = capture(small.module, small.inputs).graph
-    narrow = {**architectures.cut_config(LLAMA, narrow=True).config, "num_hidden_layers": 7}
+    narrow = {**cutting.cut_config(LLAMA, narrow=True).config, "num_hidden_layers": 7}
     whole = capture(architectures.build_model(narrow, "eager", torch.float32), small.inputs).graph
     counted: Counter[str] = Counter()
     for node in few.nodes:
@@ -155,6 +155,58 @@ def test_gathered_experts_are_the_same_experts(clamp: float | None) -> None:
         torch.testing.assert_close(gathered(x), wanted, rtol=0, atol=1e-6)
 
 
+EVERY_OTHER = {"model_type": "llama4_text", "num_hidden_layers": 8, "interleave_moe_layer_step": 2}
+KINDS = {
+    "every other has experts": EVERY_OTHER,
+    "all have experts": {**EVERY_OTHER, "interleave_moe_layer_step": 1},
+    "numbers of those without": {"model_type": "qwen3_moe", "num_hidden_layers": 6, "mlp_only_layers": [1, 4]},
+    "by a step": {"model_type": "qwen3_moe", "num_hidden_layers": 6, "decoder_sparse_step": 2},
+    "the first without": {"model_type": "deepseek_v3", "num_hidden_layers": 5},
+    "other words for sizes": {"model_type": "gpt2"},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_of_layer_stays_and_counts_for_its_like(name: str) -> None:
+    """Weights of all layers, narrow, beside those of the layers that stay, times what they stand for."""
+    cut = cutting.cut_config(KINDS[name], narrow=True)
+    whole = {**architectures.completed(KINDS[name]), **{k: v for k, v in cut.config.items() if is_size(v)}}
+    whole |= {k: v for k, v in architectures.completed(KINDS[name]).items() if k in OF_LAYERS}
+    few, every = weights(cut.config), weights(whole)
+    assert len(few) < len(every)
+    assert few[-1] == every[-1]
+    assert sum(few[i] * n for i, n in enumerate(cut.stands_for)) + few[-1] == sum(every.values())
+
+
+OF_LAYERS = ("num_hidden_layers", "first_k_dense_replace")
+
+
+def is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def weights(config: Any) -> Counter[int]:
+    with torch.device("meta"):
+        module = architectures.build_model(config, "eager", torch.float32)
+    found: Counter[int] = Counter()
+    for name, weight in module.named_parameters():
+        at = cutting.layer_of(name)
+        found[-1 if at is None else at] += weight.numel()
+    return found
+
+
+def test_layers_that_cannot_be_left_out_are_refused() -> None:
+    odd = {"model_type": "qwen3_moe", "num_hidden_layers": 6, "decoder_sparse_step": 4}
+    with pytest.raises(ValueError, match="layers of qwen3_moe cannot be left out"):
+        cutting.cut_config(odd, narrow=True)
+
+
+def test_words_are_taken_in_any_case() -> None:
+    small = small_model("Mixtral-8x7B", "CostLab", "Small", "Loop")  # type: ignore[arg-type]
+    assert small.reduced["hidden"] == (4096, 64)
+    assert capture(small.module, small.inputs).error is not None
+
+
 class ByValue(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.sum() > 0:
@@ -185,7 +237,30 @@ BAD = {
     "an architecture that nobody knows": (lambda: small_model({"model_type": "abc"}, "transformers"), "'abc' is none"),
     "no layers": (lambda: small_model({**LLAMA, "num_hidden_layers": 0}, "transformers"), "num_hidden_layers"),
     "no tokens": (lambda: small_model("llama-2-7b", tokens=0), "tokens"),
+    "too many tokens": (lambda: small_model("llama-2-7b", tokens=10**9), "1000000000 tokens should have 131,072"),
+    "examples that do not fit": (lambda: capture(nn.Linear(2, 2).eval(), (torch.ones(3),)), "Linear does not run"),
+    "no architecture": (lambda: small_model({}, "transformers"), "None is none of the"),
 }
+SIZES = {
+    "num_hidden_layers": [-1, 10**9, "12", 1.5, True],
+    "hidden_size": [-1, 0, 10**7, 10**30, "x", [1]],
+    "num_attention_heads": [-4, 0, 10**12],
+    "num_key_value_heads": [3, -1],
+    "vocab_size": [-1, None],
+    "hidden_act": ["situ"],
+    "model_type": [["llama"], "zzz"],
+    "layer_types": [["full_attention"] * 2, 5],
+    "rope_scaling": [5],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in SIZES.items() for value in values])
+def test_configurations_that_make_no_model_are_refused_at_once(name: str, value: Any) -> None:
+    """Before anything takes memory, with a sentence and no traceback of torch's."""
+    with pytest.raises(ValueError, match=r"llama|zzz|model_type") as caught:
+        cut = cutting.cut_config({**LLAMA, name: value}, narrow=True)
+        small_model(cut.config, "transformers")
+    assert not str(caught.value).endswith(":")
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -205,6 +280,9 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Any, text: str, me
         architectures.read_config(file)
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
+        architectures.read_config(file)
+    file.write_bytes(b"\xff\xfe{")
+    with pytest.raises(ValueError, match=r"config\.json"):
         architectures.read_config(file)
     file.write_text('{"model_type": "vision", "text_config": {"model_type": "llama"}}')
     assert architectures.read_config(file) == {"model_type": "llama"}

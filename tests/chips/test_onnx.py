@@ -41,8 +41,14 @@ def test_equal_numbers_keep_their_order_in_onnx() -> None:
 
 
 def test_experts_export_in_their_gathered_form() -> None:
+    """Other tokens than those of the trace choose other experts, and the file computes those too."""
     layer = experts()
     found = to_onnx(layer, (torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(1)),))
+    session = pytest.importorskip("onnxruntime").InferenceSession(found.file, providers=["CPUExecutionProvider"])
+    for seed in range(2, 6):
+        x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            torch.testing.assert_close(torch.tensor(session.run(None, {"x": x.numpy()})[0]), layer(x))
     assert found.opset == 18
     assert found.error < 1e-5
     onnx = pytest.importorskip("onnx")
@@ -65,8 +71,30 @@ def test_whole_models_export(key: str, of: Any) -> None:
 def test_what_ascend_does_not_read_is_refused_before_anything_is_exported() -> None:
     with pytest.raises(ValueError, match="opset 20 is above 18"):
         to_onnx(nn.Identity(), (), opset=20)
+    with pytest.raises(ValueError, match="opset 19 is above 18"):
+        to_onnx(nn.Identity(), (), opset=19, target="Ascend")
     with pytest.raises(ValueError, match="tpu"):
         to_onnx(nn.Identity(), (), target="tpu")
+    for opset in (0, -3, 20.5, "20", None):
+        with pytest.raises(ValueError, match="opset should be a whole number"):
+            to_onnx(nn.Identity(), (), opset=opset, target="onnxruntime")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("opset", "target"), [(17, "ascend"), (999, "onnxruntime")])
+def test_an_opset_that_torch_does_not_write_is_refused(opset: int, target: str) -> None:
+    """It would write another one and say nothing."""
+    with pytest.raises(ValueError, match=rf"opset {opset} was asked for, and torch writes RMSNorm in opset 18"):
+        to_onnx(nn.RMSNorm(2).eval(), (torch.ones(1, 2),), opset, target)
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand_like(x)
+
+
+def test_a_graph_that_gives_other_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="other outputs than the module"):
+        to_onnx(Noisy().eval(), (torch.ones(100),))
 
 
 def test_other_readers_take_later_opsets() -> None:

@@ -1,5 +1,6 @@
 """Captured graphs as records: what is refused, and that JSON holds all of one."""
 
+import json
 import math
 
 import pytest
@@ -32,6 +33,40 @@ def test_json_keeps_arguments_modules_and_lines():
 def test_what_is_no_graph_is_refused(text):
     with pytest.raises(ValueError, match="no graph as"):
         Graph.from_json(text)
+
+
+BENT = {
+    "argument that is no text": ("nodes", 0, "inputs", {"self": 5}),
+    "arguments in a list": ("nodes", 0, "inputs", ["x"]),
+    "operator that is no text": ("nodes", 0, "op", None),
+    "module that is no text": ("nodes", 0, "module", ["a"]),
+    "literals in a list": ("nodes", 0, "literals", [1]),
+    "shape that is no list": ("nodes", 0, "outputs", 0, "shape", "2"),
+    "extent that is no number": ("nodes", 0, "outputs", 0, "shape", [None]),
+    "owner that is no text": ("nodes", 0, "outputs", 0, "of", 7),
+    "outputs that are one text": ("outputs", "y"),
+    "name that is no text": ("name", 3),
+    "unknown word": ("inputs", 0, "colour", "red"),
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_json_that_is_bent_is_refused(name):
+    *path, last, value = BENT[name]
+    found = json.loads(Graph("toy", (node("n", "a", ["x"], spec("y", 1)),), (X,), (), ("y",)).to_json())
+    part = found
+    for step in path:
+        part = part[step]
+    part[last] = value
+    with pytest.raises(ValueError, match="no graph as|whole number"):
+        Graph.from_json(json.dumps(found))
+    with pytest.raises(ValueError, match="no graph as"):
+        Graph.from_json("[" * 100_000)
+
+
+def test_a_view_of_many_views_has_its_first_owner():
+    views = [node(str(i), "aten.view.default", [f"v{i}"], spec(f"v{i + 1}", 2, of=f"v{i}")) for i in range(3000)]
+    assert Graph("deep", tuple(views), (spec("v0", 2),), (), ()).owner("v3000") == "v0"
 
 
 def test_sizes_of_elements_are_torchs():

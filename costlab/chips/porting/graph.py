@@ -19,9 +19,11 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from costlab.checks import pick, whole
+
+T = TypeVar("T")
 
 #: Bytes of one element, by torch's name of its type; float4_e2m1fn_x2 holds two numbers in one.
 ELEMENT_BYTES: Mapping[str, int] = {
@@ -123,8 +125,9 @@ class Graph:
 
     def owner(self, name: str) -> str:
         """Return the value that a value's memory belongs to: itself, or what it is a view of a view of."""
-        of = self.value(name).of
-        return name if of is None else self.owner(of)
+        while (of := self.value(name).of) is not None:
+            name = of
+        return name
 
     @functools.cached_property
     def makers(self) -> Mapping[str, GraphNode]:
@@ -155,13 +158,13 @@ class Graph:
             found = json.loads(text)
             nodes = tuple(_node(each) for each in found["nodes"])
             return cls(
-                name=found["name"],
+                name=_as(str, found["name"]),
                 nodes=nodes,
                 inputs=tuple(_specs(found["inputs"])),
                 weights=tuple(_specs(found["weights"])),
-                outputs=tuple(found["outputs"]),
+                outputs=_texts(found["outputs"]),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"no graph as Graph.to_json writes it: {error!r} in {text[:60]!r}") from error
 
 
@@ -174,10 +177,26 @@ def _enter(spec: TensorSpec, maker: str, seen: dict[str, str]) -> None:
     seen[spec.name] = maker
 
 
-def _specs(found: list[dict[str, Any]]) -> Iterator[TensorSpec]:
-    return (TensorSpec(**{**each, "shape": tuple(each["shape"])}) for each in found)
+def _as(kind: type[T], value: Any) -> T:
+    """Return a value of JSON if it is of a kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
 
 
-def _node(found: dict[str, Any]) -> GraphNode:
-    outputs, writes = tuple(_specs(found["outputs"])), tuple(found["writes"])
-    return GraphNode(**{**found, "outputs": outputs, "writes": writes})
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(_as(str, each) for each in _as(list, found))
+
+
+def _specs(found: Any) -> Iterator[TensorSpec]:
+    for each in _as(list, found):
+        shape, of = tuple(_as(list, each["shape"])), each.get("of")
+        yield TensorSpec(**{**each, "shape": shape, "name": _as(str, each["name"]), "of": of and _as(str, of)})
+
+
+def _node(found: Any) -> GraphNode:
+    given = {word: _as(str, found[word]) for word in ("name", "op", "module", "line")}
+    inputs, outputs = _as(dict, found["inputs"]), tuple(_specs(found["outputs"]))
+    _texts(list(inputs.values()))
+    made = {**found, **given, "literals": _as(dict, found["literals"]), "writes": _texts(found["writes"])}
+    return GraphNode(**{**made, "inputs": inputs, "outputs": outputs})

@@ -1,15 +1,12 @@
-"""Small models of transformers' architectures: layers and widths of a configuration reduced, what is special kept.
+"""Models of transformers: their configurations, read, completed by their classes, or written from the catalog.
 
-A configuration is first completed by its own class in transformers, then cut: one layer of each kind, widths divided
-so that their ratios stay. transformers is imported when a model is asked for, and only then.
+transformers is imported when a model is asked for, and only then.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +35,7 @@ MODEL_TYPES: Mapping[str, str] = {
 }
 
 #: What each width of a configuration is divided by, and the number that the result is a multiple of.
-_WIDTHS: Mapping[str, tuple[int, int]] = {
+WIDTHS: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(("hidden_size", "intermediate_size", "moe_intermediate_size"), (64, 8)),
     **dict.fromkeys(("shared_expert_intermediate_size", "hidden_size_per_layer_input"), (64, 8)),
     **dict.fromkeys(("head_dim", "v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim", "global_head_dim"), (8, 2)),
@@ -49,17 +46,20 @@ _WIDTHS: Mapping[str, tuple[int, int]] = {
     "index_topk": (256, 1),
 }
 #: Numbers of heads with one divisor for all of them, so that 64 : 4 stays 16 : 1, and the least that each may become.
-_HEADS = {"num_attention_heads": 4, "num_key_value_heads": 1, "num_global_key_value_heads": 1, "o_groups": 2}
-_EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
-_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 1, "num_global_key_value_heads": 1, "o_groups": 2}
+EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
+_COUNTS = (
+    "num_hidden_layers", "vocab_size", "vocab_size_per_layer_input", "num_experts_per_tok", "first_k_dense_replace",
+    "hc_sinkhorn_iters", "max_position_embeddings",
+)  # fmt: skip
+#: What a config.json says that is no argument of a configuration's class.
+_NO_ARGUMENTS = ("model_type", "quantization_config", "auto_map", "transformers_version")
 #: Layers of V4 by the attention kind of the catalog.
 _V4_LAYERS = {"shared-window": "sliding_attention", "csa": "compressed_sparse_attention"}
 _V4_LAYERS["hca"] = "heavily_compressed_attention"
 
-#: Tokens in the vocabulary of a small model.
-SMALL_VOCABULARY = 512
-#: Most routed experts that a small model keeps whatever the ratio.
-_FEW_EXPERTS = 8
+#: Most layers and experts of a configuration: each of them is looked at.
+MOST_LAYERS, MOST_EXPERTS = 400, 10_000
 
 
 class Logits(nn.Module):
@@ -79,16 +79,6 @@ class Logits(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A configuration with fewer layers, and narrower if asked."""
-
-    config: Mapping[str, Any]  # as the class in transformers takes it
-    layers: tuple[int, ...]  # layers of the original that stay
-    stands_for: tuple[int, ...]  # for each of them the layers of the original of its kind
-    reduced: Mapping[str, tuple[Any, Any]]  # what was changed: before and after
-
-
 def read_config(path: str | Path) -> dict[str, Any]:
     """Return a model's configuration from a config.json; of one with several parts, the text's.
 
@@ -100,12 +90,18 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} should be a model's config.json: {error}") from error
-    config = found.get("text_config", found) if isinstance(found, dict) else {}
+    config = text_part(found) if isinstance(found, dict) else {}
     if not isinstance(config.get("model_type"), str):
         raise ValueError(f'{path} should name its architecture as "model_type", as a config.json does')
-    return dict(config)
+    return config
+
+
+def text_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration's part for text, where it has several parts, else the configuration."""
+    found = config.get("text_config")
+    return dict(found if isinstance(found, Mapping) else config)
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,25 +115,48 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
         ModuleNotFoundError: no transformers.
     """
     kind = _kind(config)
-    given = {k: v for k, v in config.items() if k not in ("model_type", "quantization_config", "auto_map")}
+    made_by = _transformers().CONFIG_MAPPING[kind]
+    names = {own: word for word, own in (getattr(made_by, "attribute_map", None) or {}).items()}
+    given = {names.get(k, k): v for k, v in config.items() if k not in _NO_ARGUMENTS}
+    _check_sizes(given, kind)
     try:
-        made = _transformers().CONFIG_MAPPING[kind](**given)
+        made = made_by(**given)
     except Exception as error:
-        raise ValueError(f"transformers refuses the configuration of {kind}: {first_line(error)}") from error
-    found: dict[str, Any] = made.to_dict()
+        raise ValueError(f"transformers refuses the configuration of {kind}: {error_text(error)}") from error
+    found: dict[str, Any] = {names.get(name, name): value for name, value in made.to_dict().items()}
     found.setdefault("num_hidden_layers", getattr(made, "num_hidden_layers", None))
+    _check_sizes(found, kind)
     return {name: value for name, value in found.items() if name not in ("transformers_version", "dtype")}
+
+
+def _check_sizes(config: Mapping[str, Any], kind: str) -> None:
+    """Refuse sizes that are no whole numbers, and more layers or experts than are looked at."""
+    most = {"num_hidden_layers": MOST_LAYERS, **dict.fromkeys(EXPERTS, MOST_EXPERTS)}
+    for name in (*WIDTHS, *HEADS, *EXPERTS, *_COUNTS):
+        size = config.get(name)
+        if size is None:
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"{name} of {kind} should be a whole number of at least 0, not {str(size)[:60]!r}")
+        if size > most.get(name, size):
+            raise ValueError(f"{name} = {size} of {kind} should be at most {most[name]}")
+
+
+def error_text(error: Exception | None) -> str:
+    """Return an error's first line, with its kind where that alone tells what it is about."""
+    is_bare = isinstance(error, KeyError | AttributeError | ZeroDivisionError | IndexError)
+    return f"{type(error).__name__}: {first_line(error)}" if is_bare else first_line(error)
 
 
 def _kind(config: Mapping[str, Any]) -> str:
     """Return the model_type that transformers knows: the configuration's, or that of its class of models."""
     from_transformers = _transformers()
-    kind, classes = str(config.get("model_type")), from_transformers.CONFIG_MAPPING
-    if kind in classes:
+    kind, classes = config.get("model_type"), from_transformers.CONFIG_MAPPING
+    if isinstance(kind, str) and kind in classes:
         return kind
     causal = from_transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    written = config.get("architectures") or [None]
-    same = [each for each, name in causal.items() if name == written[0]]
+    written = config.get("architectures")
+    same = [each for each, name in causal.items() if isinstance(written, list) and name in written[:1]]
     if not same:
         raise ValueError(f"model_type {kind!r} is none of the {len(causal)} language models that transformers knows")
     return str(same[0])
@@ -198,7 +217,7 @@ def _feed_forward(layers: Sequence[arch.Dense | arch.MoE], kind: str) -> dict[st
         if isinstance(dims, arch.Dense):
             said["intermediate_size"] = dims.inner
             continue
-        said |= dict.fromkeys(_EXPERTS, dims.experts)
+        said |= dict.fromkeys(EXPERTS, dims.experts)
         said |= {"num_experts_per_tok": dims.top_k, "n_shared_experts": dims.shared, "swiglu_limit": dims.clamp}
         said |= {"n_group": dims.routing.groups, "topk_group": dims.routing.groups_kept}
         said |= {"routed_scaling_factor": dims.routing.scale, "moe_intermediate_size": dims.inner}
@@ -219,100 +238,6 @@ def _schedule(attention: Sequence[arch.Attention], blank: Mapping[str, Any]) -> 
         words = {"sliding": "sliding_attention", "full": "full_attention"}
         return {"layer_types": [words[a.kind] for a in attention]}
     return {}
-
-
-def kept_layers(kinds: Sequence[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the first layer of each kind, two at least, and how many layers each stands for.
-
-    >>> kept_layers(["full", "sliding", "sliding", "full"])
-    ((0, 1), (2, 2))
-
-    Args:
-        kinds: of all layers, in order.
-    """
-    first: dict[Any, int] = {}
-    for i, kind in enumerate(kinds):
-        first.setdefault(kind, i)
-    if len(first) == 1 and len(kinds) > 1:
-        return (0, 1), (1, len(kinds) - 1)
-    return tuple(first.values()), tuple(list(kinds).count(kind) for kind in first)
-
-
-def cut_config(config: Mapping[str, Any], narrow: bool) -> Cut:
-    """Return a configuration with one layer of each kind.
-
-    Args:
-        config: with "model_type"; the rest is filled in by its class.
-        narrow: reduce widths, heads, experts and vocabulary too; False: layers alone.
-
-    Raises:
-        ValueError: a configuration that transformers refuses, or one without layers.
-    """
-    full = completed(config)
-    count = full.get("num_hidden_layers")
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"the configuration of {full['model_type']} should say num_hidden_layers >= 1, not {count!r}")
-    layers, stands_for = kept_layers(_kinds(full, count))
-    changed = {**_fewer(full, count, layers), **(_narrower(full) if narrow else {}), **dict.fromkeys(_TOKENS)}
-    reduced = {k: (full.get(k), v) for k, v in changed.items() if k not in _TOKENS and full.get(k) != v}
-    named = {k: v for k, v in reduced.items() if not isinstance(v[0], list | dict)}
-    return Cut({**full, **changed}, layers, stands_for, named)
-
-
-def _kinds(config: Mapping[str, Any], count: int) -> list[tuple[Any, ...]]:
-    lists = [v for v in config.values() if isinstance(v, list) and len(v) == count]
-    dense = config.get("first_k_dense_replace") or 0
-    per_layer = config.get("per_layer_config") or {}
-    own = [per_layer.get(f"{i:02}", per_layer.get(str(i))) for i in range(count)]
-    return [(*(str(each[i]) for each in lists), i < dense, str(own[i])) for i in range(count)]
-
-
-def _fewer(config: Mapping[str, Any], count: int, layers: Sequence[int]) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        k: [v[i] for i in layers] for k, v in config.items() if isinstance(v, list) and len(v) == count
-    }
-    said["num_hidden_layers"] = len(layers)
-    if "first_k_dense_replace" in config:
-        said["first_k_dense_replace"] = sum(i < (config["first_k_dense_replace"] or 0) for i in layers)
-    if per_layer := config.get("per_layer_config"):
-        said["per_layer_config"] = {str(n): per_layer[k] for n, i in enumerate(layers) if (k := f"{i:02}") in per_layer}
-    return said
-
-
-def _narrower(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the widths, numbers of heads and of experts that a small model has."""
-    said: dict[str, Any] = {k: _divided(config[k], *_WIDTHS[k]) for k in _WIDTHS if config.get(k)}
-    said |= _heads(config)
-    said |= {k: max(_FEW_EXPERTS, config[k] // 16) for k in _EXPERTS if (config.get(k) or 0) > _FEW_EXPERTS}
-    said |= {k: min(config[k], 2) for k in ("num_experts_per_tok", "hc_sinkhorn_iters") if config.get(k)}
-    said |= {k: SMALL_VOCABULARY for k in ("vocab_size", "vocab_size_per_layer_input") if config.get(k)}
-    if rates := config.get("compress_rates"):
-        said["compress_rates"] = {kind: rate if rate < 16 else rate // 16 for kind, rate in rates.items()}
-    return said
-
-
-def _divided(size: int, by: int, multiple: int) -> int:
-    return max(1, math.ceil(size / by / multiple)) * multiple
-
-
-def _heads(config: Mapping[str, Any]) -> dict[str, int]:
-    found = {k: config[k] for k in _HEADS if (config.get(k) or 1) > 1}
-    by = common_divisor([(size, _HEADS[k]) for k, size in found.items()])
-    return {k: size // by for k, size in found.items()}
-
-
-def common_divisor(sizes: Sequence[tuple[int, int]]) -> int:
-    """Return the largest power of two that divides all sizes and leaves each its least.
-
-    >>> common_divisor([(64, 4), (8, 2)])  # query heads, groups
-    4
-
-    Args:
-        sizes: (size, the least that it may become) pairs.
-    """
-    powers = (2**i for i in range(12, 0, -1))
-    fits = (p for p in powers if all(size % p == 0 and size // p >= least for size, least in sizes))
-    return next(fits, 1)
 
 
 def build_model(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> nn.Module:
@@ -337,7 +262,7 @@ def build_model(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> 
             return Logits(transformers.AutoModelForCausalLM.from_config(made, dtype=dtype, **options)).eval()
         except Exception as error:
             last = last or error
-    raise ValueError(f"transformers cannot build a small model of {kind}: {first_line(last)}") from last
+    raise ValueError(f"transformers cannot build a small model of {kind}: {error_text(last)}") from last
 
 
 def _implementations(experts: str) -> Iterator[dict[str, str]]:

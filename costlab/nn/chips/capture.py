@@ -104,7 +104,10 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], name: str = "") -> Capt
         raise ValueError(f"{name} is in training mode: call its eval() before it is captured")
     args = tuple(inputs)
     with torch.no_grad(), _mode(args) as mode:
-        wanted = None if mode else _tensors(module(*args))
+        try:
+            wanted = None if mode else _tensors(module(*args))
+        except Exception as error:
+            raise ValueError(f"{name} does not run with its examples: {_where(error)}: {first_line(error)}") from error
         try:
             with quiet():
                 exported = torch.export.export(module, args, strict=False)
@@ -154,12 +157,21 @@ def _given(spec: OutputSpec) -> bool:
 
 def _why(name: str, error: Exception) -> str:
     """Say where in the model the trace ended, why, and what helps."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _of_torch(frame.filename) and Path(frame.filename) != Path(__file__)]
-    where = f"{short_path(own[-1].filename)}:{own[-1].lineno} ({own[-1].line})" if own else "an unknown line"
+    own = _own_frames(error)
     experts = own and "transformers" in Path(own[-1].filename).parts
     advice = _EXPERTS_ADVICE if experts else _ADVICE
-    return f"{name} cannot be captured: at {where}: {first_line(error)}; {advice}"
+    return f"{name} cannot be captured: {_where(error)}: {first_line(error)}; {advice}"
+
+
+def _where(error: Exception) -> str:
+    own = _own_frames(error)
+    return f"at {short_path(own[-1].filename)}:{own[-1].lineno} ({own[-1].line})" if own else "at an unknown line"
+
+
+def _own_frames(error: Exception) -> list[traceback.FrameSummary]:
+    """Return the frames of the model's own code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if not _of_torch(frame.filename) and Path(frame.filename) != Path(__file__)]
 
 
 def _of_torch(filename: str) -> bool:
@@ -332,5 +344,6 @@ def largest_number(outputs: Sequence[Tensor]) -> float:
 
 
 def first_line(error: object) -> str:
-    """Return what an error says in its first line, without the lists that follow."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return what an error says in its first line, and in the next where that ends in a colon, without what follows."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else type(error).__name__

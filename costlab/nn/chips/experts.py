@@ -7,19 +7,20 @@ any operator set has; they copy top_k experts' weights for every token, so their
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from costlab.checks import pick
+from costlab.checks import one_of
 from costlab.nn.moe import Experts, MoELayer, Multiply, swiglu
 
 #: How the experts of a captured model multiply.
 ExpertForm = Literal["gathered", "grouped", "loop"]
 
 #: Each form by the name that transformers has for it.
-TRANSFORMERS_FORMS = {"gathered": "batched_mm", "grouped": "grouped_mm", "loop": "eager"}
+TRANSFORMERS_FORMS: Mapping[ExpertForm, str] = {"gathered": "batched_mm", "grouped": "grouped_mm", "loop": "eager"}
 _MULTIPLY: dict[ExpertForm, Multiply] = {"grouped": "kernel", "loop": "loop"}
 
 
@@ -59,7 +60,7 @@ def use_experts(module: nn.Module, form: ExpertForm) -> nn.Module:
     Raises:
         ValueError: an unknown form.
     """
-    pick(dict.fromkeys(TRANSFORMERS_FORMS), form, "form of the experts")
+    form = one_of(TRANSFORMERS_FORMS, form, "form of the experts")
     for layer in [each for each in module.modules() if isinstance(each, MoELayer)]:
         if form != "gathered":
             layer.experts.multiply = _MULTIPLY[form]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from costlab.checks import one_of
+from costlab.checks import count, one_of
 from costlab.chips.porting.opsets import check_opset
 from costlab.nn.chips.capture import Captured, capture, difference, first_line, largest_number, quiet
 
@@ -41,21 +41,24 @@ def to_onnx(module: nn.Module, inputs: Sequence[Tensor], opset: int = 18, target
 
     Args:
         module: in evaluation mode, in FP32; tensors in, tensors out.
-        inputs: examples; the file has their shapes.
+        inputs: examples; the file takes others of their shapes only.
         opset: of the file.
-        target: "ascend" refuses opsets that CANN's parser does not know; "onnxruntime" takes any.
+        target: "ascend" refuses opsets that CANN's parser does not know; "onnxruntime" takes any that torch writes.
 
     Raises:
-        ValueError: an opset that the target does not read, an operator that has no ONNX form, named, or a file that
-            computes something else.
+        ValueError: an opset that the target does not read or torch does not write, an operator that has no ONNX form,
+            named, or a file that computes something else.
         ModuleNotFoundError: onnx, onnxscript or onnxruntime are missing.
     """
+    opset = count(opset, "opset")
     if one_of(TARGETS, target, "target") == "ascend":
         check_opset(opset)
     captured = capture(module, inputs)
     if captured.wanted is None:
         raise ValueError("weights without memory give no ONNX file: export a model of small size")
     program = _exported(captured, opset)
+    if (written := program.model.opset_imports[""]) != opset:
+        raise ValueError(f"opset {opset} was asked for, and torch writes {captured.graph.name} in opset {written}")
     file = program.model_proto.SerializeToString()
     nodes = Counter(node.op_type for node in program.model.graph)
     return OnnxModel(file, opset, dict(nodes.most_common()), _error(file, captured.inputs, captured.wanted))

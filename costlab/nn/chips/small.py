@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +27,8 @@ from costlab import arch, checks
 from costlab.arch.experts import FeedForward
 from costlab.catalog import FrozenDict, ModelRecord
 from costlab.chips.porting.graph import GraphNode
-from costlab.nn.chips import architectures
-from costlab.nn.chips.architectures import SMALL_VOCABULARY, common_divisor, kept_layers
+from costlab.nn.chips.architectures import build_model, published_config, text_part
+from costlab.nn.chips.cutting import SMALL_VOCABULARY, common_divisor, cut_config, kept_layers, layer_of
 from costlab.nn.chips.experts import TRANSFORMERS_FORMS, ExpertForm, default_form, use_experts
 from costlab.nn.decoder import Decoder
 
@@ -50,6 +49,7 @@ _SPARSE = 256  # divisor of the entries that sparse attention reads
 _EXPERTS, _FEW_EXPERTS, _TOP_K = 16, 8, 2  # divisor of the experts, and what stays of them at least; visited at most
 _BLOCK = 16  # divisor of blocks of so many tokens and more
 _SINKHORN_STEPS = 2
+_MOST_TOKENS = 2**17  # of an example
 _THETA = 10000.0  # where a record has no rotary base
 
 
@@ -71,8 +71,8 @@ class SmallModel:
         Args:
             node: of a graph captured from `module`.
         """
-        found = re.search(r"(?:^|\.)(?:blocks|layers|h)\.(\d+)(?:\.|$)", node.module)
-        return self.stands_for[int(found[1])] if found else 1
+        at = layer_of(node.module)
+        return 1 if at is None else self.stands_for[at]
 
 
 def small_model(
@@ -99,17 +99,19 @@ def small_model(
         ValueError: an unknown model, maker, size or form, an architecture that cannot be built.
         ModuleNotFoundError: no transformers where its modules are wanted.
     """
-    checks.pick(dict.fromkeys(("small", "real")), size, "size")
+    size = checks.one_of(get_args(Size), size, "size")
     make = checks.pick({"costlab": _of_costlab, "transformers": _of_transformers}, of, "maker")
     dtype = torch.float32 if size == "small" else torch.bfloat16
-    form = experts or default_form(dtype)
-    checks.pick(TRANSFORMERS_FORMS, form, "form of the experts")
+    form = checks.one_of(TRANSFORMERS_FORMS, experts or default_form(dtype), "form of the experts")
     dtype = torch.bfloat16 if form == "grouped" else dtype
+    shape = (checks.count(batch, "batch"), checks.count(tokens, "tokens"))
+    if math.prod(shape) > _MOST_TOKENS:
+        raise ValueError(f"an example of {shape[0]} x {shape[1]} tokens should have {_MOST_TOKENS:,} at most")
     with _made(size, dtype, seed):
         made: SmallModel = make(model, size, form, dtype)
         if size == "small":
             randomise_weights(made.module, seed)
-        example = torch.randint(SMALL_VOCABULARY, (checks.count(batch, "batch"), checks.count(tokens, "tokens")))
+        example = torch.randint(SMALL_VOCABULARY, shape)
     made.module.requires_grad_(False)
     return dataclasses.replace(made, inputs=(example,))
 
@@ -146,10 +148,10 @@ def randomise_weights(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def _of_transformers(model: str | Mapping[str, Any], size: Size, form: ExpertForm, dtype: torch.dtype) -> SmallModel:
-    config = architectures.published_config(arch.load(model)) if isinstance(model, str) else dict(model)
-    found = architectures.cut_config(config, narrow=size == "small")
-    module = architectures.build_model(found.config, TRANSFORMERS_FORMS[form], dtype)
-    key = model if isinstance(model, str) else str(config["model_type"])
+    config = published_config(arch.load(model)) if isinstance(model, str) else text_part(model)
+    found = cut_config(config, narrow=size == "small")
+    module = build_model(found.config, TRANSFORMERS_FORMS[form], dtype)
+    key = model if isinstance(model, str) else str(config.get("model_type"))
     remarks = tuple(_remark_of_sinkhorn(found.reduced.get("hc_sinkhorn_iters")))
     name = f"{key}, {size}, of transformers"
     return SmallModel(name, module, (), found.layers, found.stands_for, FrozenDict(found.reduced), remarks)
