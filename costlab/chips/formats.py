@@ -72,20 +72,36 @@ def format_of(run: PublishedRun) -> Format:
     return Format(f"{run.weights}, cache {run.cache}", *(bits.get(each) for each in (run.weights, run.math, run.cache)))
 
 
-def format_on(chip: ChipRecord, model: Model) -> Format:
+def format_on(chip: ChipRecord, model: Model, asked: str | Format | None = None) -> Format:
     """Return the format in which a chip serves a model: its own, or W8A8 where the chip multiplies INT8 in its place.
 
-    A cache that is published in FP8 such a chip does not read either. It keeps it as published runs of the same
-    attention on chips with the same substitutions do (V4's in 16 bits, V3.2's in 8), else in 16 bits.
+    A cache that is published in FP8 such a chip does not read either. Where the format leaves the cache open, the chip
+    keeps it as published runs of the same attention on chips with the same substitutions do (V4's in 16 bits, V3.2's in
+    8), else in 16 bits.
+
+    Args:
+        chip: the chip, which states what replaces FP8.
+        model: as published.
+        asked: a format; None for the chip's.
+
+    Raises:
+        ValueError: an unknown format.
 
     Source: the substitutions stated in catalog/chips.toml, the runs in catalog/ownership.toml.
     """
-    asked = {model.math_precision(name) for name in ("experts", "dense", "attention")}
-    if "int8" not in {chip.serves.get(precision) for precision in asked}:
-        return format_named(OWN)
+    found = format_named(_usual(chip, model) if asked is None else asked)
+    if found.weights is None or found.cache is not None or chip.serves.get("fp8") != "int8":
+        return found
+    if not any(dtype == "fp8" for each in model.attention_counts for _, dtype in each.entry):
+        return found
     kinds = frozenset(each.kind for each in model.attention_counts)
-    narrow = any(dtype == "fp8" for each in model.attention_counts for _, dtype in each.entry)
-    return format_named(f"W8A8C{_cache_bits(kinds, tuple(sorted(chip.serves.items())))}" if narrow else "W8A8")
+    bits = _cache_bits(kinds, tuple(sorted(chip.serves.items())))
+    return dataclasses.replace(found, name=f"{found.name}C{bits}", cache=bits)
+
+
+def _usual(chip: ChipRecord, model: Model) -> str:
+    asked = {model.math_precision(name) for name in ("experts", "dense", "attention")}
+    return "W8A8" if "int8" in {chip.serves.get(precision) for precision in asked} else OWN
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from costlab import arch, catalog
 from costlab.arch import Model
 from costlab.catalog import ChipRecord
 from costlab.checks import count
-from costlab.chips.formats import Format, as_served, format_named, format_on
+from costlab.chips.formats import Format, as_served, format_on
 from costlab.roofline import Deployment
 
 #: Chips that a replica splits over, where the layout is looked for.
@@ -81,7 +81,8 @@ def fit(
         chip: key in the catalog, or a record.
         chips: how many, all together.
         context: tokens of each sequence.
-        weights: the format, e.g. "W4A8"; None for the one that the chip serves the model in (`format_on`).
+        weights: the format, e.g. "W4A8"; None for the one that the chip serves the model in. What it leaves open of the
+            cache the chip decides (`format_on`).
         tensor_parallel: chips of a replica; None for the split that holds most sequences, of equals the one with the
             least weights on a chip.
         draft: a drafter held beside the model, e.g. "mtp"; None for none.
@@ -165,7 +166,7 @@ def _chip(chip: str | ChipRecord) -> ChipRecord:
 
 
 def _format(model: str | Model, chip: str | ChipRecord, weights: str | Format | None) -> Format:
-    return format_on(_chip(chip), arch.load(model)) if weights is None else format_named(weights)
+    return format_on(_chip(chip), arch.load(model), weights)
 
 
 __all__ = ["GROUP_SIZES", "MOST_CHIPS", "SERVER_CHIPS", "Fit", "fit", "layouts", "least_chips", "sizes"]

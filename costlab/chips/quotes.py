@@ -27,7 +27,7 @@ class ChipHour:
     hourly: float  # cost of a chip-hour in which it works, owned or rented
     currency: str = "USD"  # ISO code of `hourly`
     name: str = ""  # how figures call it; "" for the chip's name
-    weights: str | None = None  # format that it serves in, e.g. "W4A8"; None for the chip's (`format_on`)
+    weights: str | None = None  # format that it serves in, e.g. "W4A8"; None for the chip's, see `format_on`
     chips: tuple[int, ...] = ()  # deployments that are looked at, in chips; () for 1, 2, 4 … servers (`sizes`)
     efficiency: float | None = None  # stated share of the roofline's speed; None to take it from published runs
     launch_s: float = 0.0  # seconds of launches for each layer of a step, which hide behind nothing; 0 in graph mode

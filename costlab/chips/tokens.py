@@ -130,7 +130,7 @@ def _layouts(
 ) -> tuple[Deployment, ...]:
     """The layouts of each size that hold the weights."""
     record = catalog.chip(chip)
-    served = as_served(model, weights or format_on(record, model))  # one model, counted once
+    served = as_served(model, format_on(record, model, weights))  # one model, counted once
     found = (node for each in chips for node in layouts(served, record, each, OWN, draft=draft))
     return tuple(node for node in found if node.fits())
 

@@ -92,6 +92,9 @@ def test_a_cache_in_fp8_is_kept_as_runs_on_such_chips_keep_it():
     assert format_on(unseen, arch.load("deepseek-v3.2")).name == "W8A8C16"
     bits = {run.cache for run in catalog.tables().runs.values() if "v4" in run.model and run.chip == "ascend-910c"}
     assert bits == {"bf16"}
+    assert format_on(ascend, FLASH, "W4A8").name == "W4A8C16"  # what is left open
+    assert format_on(ascend, FLASH, "W4A8C8").name == "W4A8C8"
+    assert format_on(ascend, FLASH, "own").cache is format_on(catalog.chip("h20"), FLASH, "W4A8").cache is None
     served = as_served(FLASH, format_on(ascend, FLASH))
     assert {a.entry for a in served.attention_counts} == {((512, "bf16"),)}
 

@@ -51,7 +51,10 @@ def test_the_catalogs_servers():
     assert fit("deepseek-v4-flash", "ascend-910b", 8, 8192).holds
     assert fit("deepseek-v4-flash", "ascend-910c", 8, 8192).holds
     assert not fit("deepseek-v4-flash", "ascend-910b4", 8, 8192).holds
-    assert fit("deepseek-v4-pro", "ascend-910b", 32, 8192, weights="W4A8").holds
+    pro = fit("deepseek-v4-pro", "ascend-910b", 32, 8192, weights="W4A8")
+    assert pro.holds and pro.format.name == "W4A8C16"
+    asked = fit("deepseek-v4-pro", "ascend-910b", 32, 8192, weights="W4A8C8")
+    assert asked.sequences > 1.3 * pro.sequences
     assert least_chips("deepseek-v4-flash", "ascend-910b4", 8192) is None  # no network beyond a server is known
 
 
