@@ -333,9 +333,7 @@ def test_what_was_not_found_is_left_out():
     assert {k for k, chip in chips.items() if chip.network_bytes_s is None} == {
         "ascend-910b4", "ascend-950pr", "ascend-950dt",
     }  # fmt: skip
-    with pytest.raises(
-        ValueError, match=r"network of Huawei Ascend 910B4 \(PCIe\) is known beyond its 8"
-    ):
+    with pytest.raises(ValueError, match=r"network of Huawei Ascend 910B4 \(PCIe\) is known beyond its 8"):
         _ = chips["ascend-910b4"].network
     assert chips["h800"].network == 50e9
 

@@ -12,13 +12,13 @@ model makes. A mask of 0 and "hidden" alone would pass where one of other number
 the mask is drawn in every way that its type allows. What a check of examples cannot do is prove.
 
 >>> import torch
->>> from costlab.nn.chips.fusion.patterns import Pattern
+>>> from costlab.nn.chips.fusion.pattern import FusionPattern
 >>> aten, fused = torch.ops.aten, torch.ops.costlab_fused
->>> swapped = Pattern("swiglu", "swapped", lambda a, b: aten.mul.Tensor(aten.silu.default(a), b),
+>>> swapped = FusionPattern("swiglu", "swapped", lambda a, b: aten.mul.Tensor(aten.silu.default(a), b),
 ...     lambda a, b: fused.swiglu.default(b, a))
->>> verdict = check_pattern(swapped, {"a": torch.empty(4, 8), "b": torch.empty(4, 8)})
->>> verdict.accepted, verdict.evidence.kind
-(False, 'random')
+>>> judgement = check_pattern(swapped, {"a": torch.empty(4, 8), "b": torch.empty(4, 8)})
+>>> judgement.accepted, judgement.trial("random").accepted, judgement.trial("zero").accepted
+(False, False, True)
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ import torch
 from torch import Tensor, fx
 
 from costlab.checks import pick
-from costlab.nn.chips.fusion.patterns import Pattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
 
 #: How often as much as the operators that it replaces a fused one may err.
-FACTOR = 4.0
+ROUNDING_FACTOR = 4.0
 #: How many units in the last place of the largest result it may err besides.
-UNITS = 2.0
+ROUNDING_UNITS = 2.0
 
 #: Arguments, by name, whose values stay near 1 whatever the input's size.
 _STEADY = ("weight", "cos", "sin", "bias", "sink", "mask")
@@ -56,7 +56,7 @@ class InputKind:
 
 
 #: The ways to draw inputs that a fused operator is tried with.
-KINDS: tuple[InputKind, ...] = (
+INPUT_KINDS: tuple[InputKind, ...] = (
     InputKind("random"),
     InputKind("unmasked", mask="open"),
     InputKind("masked", mask="random"),
@@ -88,6 +88,13 @@ class Trial:
         """Whether the fused operator passed."""
         return not self.reason and self.error <= self.allowed
 
+    @property
+    def excess(self) -> float:
+        """The error in relation to what is allowed: above 1 it is no rounding."""
+        if self.reason:
+            return math.inf
+        return self.error / self.allowed if self.allowed else (math.inf if self.error else 0.0)
+
     def __str__(self) -> str:
         if self.reason:
             return f"{self.kind} in {self.dtype}: {self.reason}"
@@ -96,10 +103,10 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """All inputs that a match was tried with."""
 
-    pattern: Pattern  # that matched
+    pattern: FusionPattern  # that matched
     trials: tuple[Trial, ...]  # one for each kind of input that applies
 
     @property
@@ -109,8 +116,8 @@ class Verdict:
 
     @property
     def evidence(self) -> Trial | None:
-        """The first input that refutes it; None where it was accepted."""
-        return next((trial for trial in self.trials if not trial.accepted), None)
+        """The input that refutes it most plainly; None where it was accepted."""
+        return max((trial for trial in self.trials if not trial.accepted), key=lambda each: each.excess, default=None)
 
     def trial(self, kind: str) -> Trial:
         """Return what one kind of input gave.
@@ -128,7 +135,7 @@ class Verdict:
     @property
     def closest(self) -> float:
         """Largest error in relation to what is allowed, over all inputs."""
-        return max((trial.error / trial.allowed for trial in self.trials if trial.allowed > 0), default=0.0)
+        return max((trial.excess for trial in self.trials), default=0.0)
 
     def __str__(self) -> str:
         if self.evidence is None:
@@ -136,7 +143,9 @@ class Verdict:
         return f"{self.pattern}: refused: {self.evidence}"
 
 
-def check_pattern(pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None = None) -> Verdict:
+def check_pattern(
+    pattern: FusionPattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any] | None = None
+) -> Judgement:
     """Check a pattern by itself, in no graph.
 
     Args:
@@ -163,14 +172,20 @@ def bind_numbers(graph: fx.Graph, numbers: Mapping[str, Any]) -> fx.Graph:
     """
     for node in [each for each in graph.nodes if each.op == "placeholder" and each.target in numbers]:
         for user in list(node.users):
-            user.args = fx.node.map_arg(user.args, lambda n, node=node: numbers[node.target] if n is node else n)
+            _put(user, node, numbers[node.target])
         graph.erase_node(node)
     return graph
 
 
+def _put(user: fx.Node, node: fx.Node, number: Any) -> None:
+    """Let a node read a number in the place of another node."""
+    given = (user.args, user.kwargs)
+    user.args, user.kwargs = fx.node.map_arg(given, lambda each: number if each is node else each)
+
+
 def check_graphs(
-    pattern: Pattern, unfused: fx.Graph, fused: fx.Graph, tensors: Mapping[str, Tensor], seed: int = 0
-) -> Verdict:
+    pattern: FusionPattern, unfused: fx.Graph, fused: fx.Graph, tensors: Mapping[str, Tensor], seed: int = 0
+) -> Judgement:
     """Run two graphs of the same tensors on every kind of input that applies, and compare them.
 
     Args:
@@ -181,8 +196,8 @@ def check_graphs(
         seed: of the inputs.
     """
     before, after = (fx.GraphModule({}, graph) for graph in (unfused, fused))
-    trials = (_trial(kind, before, after, tensors, seed) for kind in KINDS if _applies(kind, tensors))
-    return Verdict(pattern, tuple(trials))
+    trials = (_trial(kind, before, after, tensors, seed) for kind in INPUT_KINDS if _applies(kind, tensors))
+    return Judgement(pattern, tuple(trials))
 
 
 def _applies(kind: InputKind, tensors: Mapping[str, Tensor]) -> bool:
@@ -196,7 +211,7 @@ def _trial(
     kind: InputKind, before: fx.GraphModule, after: fx.GraphModule, tensors: Mapping[str, Tensor], seed: int
 ) -> Trial:
     types = _types(tensors, kind)
-    inputs = draw(kind, tensors, seed)
+    inputs = draw_tensors(kind, tensors, seed)
     word = _word(inputs)
     exact = _Run(before, dict.fromkeys(_FLOATS, torch.float64)).results(inputs)
     own = _Run(before, types).results(inputs)
@@ -208,7 +223,7 @@ def _trial(
         got = tuple(each.to(like.dtype) for each, like in zip(got, own, strict=True))
     if reason := _unlike(own, got):
         return _failed(kind, word, reason)
-    return max((_compared(kind, word, *each) for each in zip(exact, own, got, strict=True)), key=_excess)
+    return max((_compared(kind, word, *each) for each in zip(exact, own, got, strict=True)), key=lambda t: t.excess)
 
 
 def _failed(kind: InputKind, word: str, reason: str) -> Trial:
@@ -228,10 +243,6 @@ def _said(x: Tensor) -> str:
     return f"{str(x.dtype).removeprefix('torch.')}{list(x.shape)}"
 
 
-def _excess(trial: Trial) -> float:
-    return trial.error - trial.allowed
-
-
 def _compared(kind: InputKind, word: str, exact: Tensor, own: Tensor, got: Tensor) -> Trial:
     """Compare one result. Where the operators give no number nothing is asked; whole numbers are right or wrong."""
     if exact.is_floating_point():
@@ -243,7 +254,7 @@ def _compared(kind: InputKind, word: str, exact: Tensor, own: Tensor, got: Tenso
         errors, owns, unit = (got != exact).double(), (own != exact).double(), 0.0
     worst, mine = float(errors.max()), float(owns.max())
     at = tuple(int(i) for i in torch.unravel_index(errors.argmax(), errors.shape))
-    allowed = FACTOR * mine + UNITS * unit
+    allowed = ROUNDING_FACTOR * mine + ROUNDING_UNITS * unit
     return Trial(kind.name, word, worst, mine, allowed, at, float(own[at]), float(got[at]))
 
 
@@ -267,7 +278,7 @@ def _word(inputs: Mapping[str, Tensor]) -> str:
     return " and ".join(sorted(types))
 
 
-def draw(kind: InputKind, tensors: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+def draw_tensors(kind: InputKind, tensors: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
     """Return one input of a kind: a tensor for each, of its shape; the same for the same seed.
 
     Args:
@@ -291,7 +302,7 @@ def _drawn(
     drawn = torch.randn(shape, generator=generator)
     if name == "weight":
         drawn = 1 + 0.25 * drawn
-    return (drawn if name in _STEADY else kind.size * drawn).to(dtype)
+    return (drawn if name in _STEADY else kind.size * drawn + 0.0).to(dtype)  # + 0.0: no -0
 
 
 def _mask(shape: Sequence[int], dtype: torch.dtype, how: str, generator: torch.Generator) -> Tensor:
@@ -336,7 +347,7 @@ class _Run(fx.Interpreter):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an operator, its arguments that are types replaced."""
-        args, kwargs = fx.node.map_aggregate((args, kwargs), self._other)  # type: ignore[misc]
+        args, kwargs = fx.node.map_aggregate((args, kwargs), self._other)
         return super().call_function(target, tuple(args), dict(kwargs))
 
     def _other(self, value: Any) -> Any:

@@ -59,14 +59,14 @@ def _kind(node: fx.Node) -> str | None:
 
 def _same(node: fx.Node) -> bool:
     """Whether a cast gives the type and device that are there, without a copy."""
-    before, after = (each.meta.get("val") for each in (node.args[0], node))  # type: ignore[union-attr]
+    before, after = (each.meta.get("val") for each in (node.args[0], node))
     if not isinstance(before, Tensor) or not isinstance(after, Tensor) or _asks_for_copy(node):
         return False
     return (before.dtype, before.device, before.layout) == (after.dtype, after.device, after.layout)
 
 
 def _asks_for_copy(node: fx.Node) -> bool:
-    given: dict[str, Any] = dict(zip((each.name for each in node.target._schema.arguments), node.args))  # type: ignore[union-attr]
+    given: dict[str, Any] = dict(zip((each.name for each in node.target._schema.arguments), node.args, strict=False))
     given |= node.kwargs
     return bool(given.get("copy"))
 

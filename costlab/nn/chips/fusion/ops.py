@@ -6,11 +6,11 @@ do. It writes its output alone: what lies between never reaches memory that a gr
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from costlab.nn.moe.layer import SCORES
 
 #: The namespace of the operators below.
 NAMESPACE = "costlab_fused"
@@ -154,19 +154,8 @@ def _weights(scores: Tensor, mask: Tensor | None, sink: Tensor | None) -> Tensor
 
 
 @fused_attention.register_fake
-def _(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sink: Tensor | None, scale: float
-) -> Tensor:
+def _(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sink: Tensor | None, scale: float) -> Tensor:
     return torch.empty((*query.shape[:-1], value.shape[-1]), dtype=query.dtype, device=query.device)
-
-
-#: Score functions of a gate, by name.
-GATE_SCORES: dict[str, Any] = {
-    "softmax": lambda logits: logits.softmax(-1),
-    "sigmoid": torch.sigmoid,
-    "sqrt-softplus": lambda logits: F.softplus(logits).sqrt(),
-    "none": lambda logits: logits,
-}
 
 
 @torch.library.custom_op(f"{NAMESPACE}::gating", mutates_args=())
@@ -181,6 +170,7 @@ def fused_gating(
     groups: int = 1,
     kept: int = 1,
     ordered: bool = True,
+    wide: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Choose experts, and return their weights and numbers, (tokens, top_k) each.
 
@@ -196,8 +186,9 @@ def fused_gating(
         groups: of experts; those of the `kept` groups whose two best scores sum highest compete.
         kept: groups that a token may visit.
         ordered: best expert first; otherwise in any order.
+        wide: weights in float32 at least, whatever the logits' type.
     """
-    scores = GATE_SCORES[score](_wide(logits))
+    scores = _wide(logits) if score == "none" else SCORES[score](_wide(logits))
     steered = scores if bias is None else scores + _wide(bias)
     if groups > 1:
         steered = _within_groups(steered, groups, kept)
@@ -207,13 +198,15 @@ def fused_gating(
         picked = picked / (picked.sum(-1, keepdim=True) + eps)
     elif normalise == "softmax":
         picked = picked.softmax(-1)
-    return picked * scale, chosen
+    return (picked * scale).to(picked.dtype if wide else logits.dtype), chosen
 
 
 def _within_groups(scores: Tensor, groups: int, kept: int) -> Tensor:
     grouped = scores.unflatten(-1, (groups, -1))  # (tokens, groups, experts of a group)
     best_two = grouped.topk(2, -1).values.sum(-1)
-    visited = torch.zeros_like(best_two, dtype=torch.bool).scatter(1, best_two.topk(kept, -1, True, False).indices, True)
+    visited = torch.zeros_like(best_two, dtype=torch.bool).scatter(
+        1, best_two.topk(kept, -1, True, False).indices, True
+    )
     return grouped.masked_fill(~visited[..., None], -torch.inf).flatten(-2)
 
 
@@ -229,7 +222,8 @@ def _(
     groups: int = 1,
     kept: int = 1,
     ordered: bool = True,
+    wide: bool = True,
 ) -> tuple[Tensor, Tensor]:
     shape = (*logits.shape[:-1], top_k)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    return logits.new_empty(shape, dtype=wide), logits.new_empty(shape, dtype=torch.int64)
+    dtype = torch.promote_types(logits.dtype, torch.float32) if wide else logits.dtype
+    return logits.new_empty(shape, dtype=dtype), logits.new_empty(shape, dtype=torch.int64)

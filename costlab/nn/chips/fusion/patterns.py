@@ -1,89 +1,22 @@
-"""Patterns of operators, and the fused operator that could take the place of each.
-
-A pattern is a function of tensors and numbers, traced into a graph of `torch.fx`: its arguments stand for whatever the
-model's graph has in their place. So a number such as eps is an argument and no part of the pattern. The replacement is
-a function of some of the same arguments, by name. A model's authors write one thing in several ways; each is a pattern
-of its own, the longest first, because a short one may be a part of a long one.
-
-That a pattern matches says nothing of whether its replacement computes the same: `checking` asks that of each match.
-
->>> import torch
->>> aten, fused = torch.ops.aten, torch.ops.costlab_fused
->>> gated = Pattern(
-...     "swiglu", "gate first",
-...     lambda gate, up: aten.mul.Tensor(aten.silu.default(gate), up),
-...     lambda gate, up: fused.swiglu.default(gate, up),
-... )
->>> gated.slots, [node.name for node in gated.graph().nodes]
-(('gate', 'up'), ['gate', 'up', 'silu_default', 'mul_tensor', 'output'])
-"""
+"""Patterns of operators as models hold them, the longest first, because a short one may be a part of a long one."""
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import fx
 
 from costlab.nn.chips.fusion import ops
+from costlab.nn.chips.fusion.attending import ATTENTIONS
+from costlab.nn.chips.fusion.pattern import FusionPattern
 
 _aten = torch.ops.aten
 _fused = getattr(torch.ops, ops.NAMESPACE)
 _END = sys.maxsize  # "to the end" of a slice
 _F32 = torch.float32
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Operators as they stand in graphs, and what could stand in their place."""
-
-    name: str  # what they compute: "rms_norm", "add_rms_norm", "rotary", "swiglu", "attention", "gating"
-    form: str  # how they are written, in words
-    matched: Callable[..., Any]  # the operators, of tensors and numbers
-    replacement: Callable[..., Any]  # the call in their place, of some of the same arguments, by name
-    given: tuple[str, ...] = ()  # the arguments' names; (): those that `matched` declares
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.form})"
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the arguments, in order."""
-        return self.given or tuple(inspect.signature(self.matched).parameters)
-
-    def graph(self) -> fx.Graph:
-        """Return the operators as a graph, its placeholders in the order of `slots`."""
-        return _traced(self.slots, self.matched)
-
-    def replaced(self, numbers: Mapping[str, Any] | None = None) -> fx.Graph:
-        """Return the call in their place as a graph with the same placeholders.
-
-        Args:
-            numbers: arguments that are no tensors, as a match found them.
-        """
-        wanted = inspect.signature(self.replacement).parameters
-        every = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in wanted.values())
-        return _traced(self.slots, self.replacement, numbers, None if every else tuple(wanted))
-
-
-def _traced(
-    slots: tuple[str, ...],
-    function: Callable[..., Any],
-    numbers: Mapping[str, Any] | None = None,
-    wanted: tuple[str, ...] | None = None,
-) -> fx.Graph:
-    graph = fx.Graph()
-    tracer = fx.proxy.GraphAppendingTracer(graph)
-    given: dict[str, Any] = {name: fx.Proxy(graph.placeholder(name), tracer) for name in slots}
-    given |= numbers or {}
-    made = function(**{name: each for name, each in given.items() if wanted is None or name in wanted})
-    graph.output(fx.node.map_aggregate(made, lambda each: each.node if isinstance(each, fx.Proxy) else each))
-    return graph
 
 
 # --- RMSNorm -----------------------------------------------------------------------------------------------------
@@ -133,13 +66,13 @@ def _bare_norm(x: Any, eps: Any) -> Any:
 
 
 _NORMS = (
-    Pattern("rms_norm", "in float32, the weight after the cast back", _weight_after, _norm),
-    Pattern("rms_norm", "in float32, the weight before the cast back", _weight_before, _norm),
-    Pattern("rms_norm", "in one type, the weight first", _weight_first, _norm),
-    Pattern("rms_norm", "in one type, the weight last", _weight_last, _norm),
-    Pattern("rms_norm", "no weight, the root in float32", _wide_root, _bare_norm),
-    Pattern("rms_norm", "no weight", partial(_unit, square="square"), _bare_norm, ("x", "eps")),
-    Pattern("rms_norm", "torch.nn.RMSNorm", _module_norm, _norm),
+    FusionPattern("rms_norm", "in float32, the weight after the cast back", _weight_after, _norm),
+    FusionPattern("rms_norm", "in float32, the weight before the cast back", _weight_before, _norm),
+    FusionPattern("rms_norm", "in one type, the weight first", _weight_first, _norm),
+    FusionPattern("rms_norm", "in one type, the weight last", _weight_last, _norm),
+    FusionPattern("rms_norm", "no weight, the root in float32", _wide_root, _bare_norm),
+    FusionPattern("rms_norm", "no weight", partial(_unit, square="square"), _bare_norm, ("x", "eps")),
+    FusionPattern("rms_norm", "torch.nn.RMSNorm", _module_norm, _norm),
 )
 
 
@@ -153,7 +86,7 @@ def _add_norm(x: Any, residual: Any, weight: Any, eps: Any) -> Any:
     return made[0], made[1]
 
 
-_ADD_NORMS = (Pattern("add_rms_norm", "a sum and its norm, both read later", _sum_and_norm, _add_norm),)
+_ADD_NORMS = (FusionPattern("add_rms_norm", "a sum and its norm, both read later", _sum_and_norm, _add_norm),)
 
 
 # --- feed-forward ------------------------------------------------------------------------------------------------
@@ -181,9 +114,9 @@ def _limited_swiglu(gate: Any, up: Any, high: Any) -> Any:
 
 
 _SWIGLUS = (
-    Pattern("swiglu", "with a limit", _clamped, _limited_swiglu),
-    Pattern("swiglu", "gate first", _gate_first, _swiglu),
-    Pattern("swiglu", "gate last", _gate_last, _swiglu),
+    FusionPattern("swiglu", "with a limit", _clamped, _limited_swiglu),
+    FusionPattern("swiglu", "gate first", _gate_first, _swiglu),
+    FusionPattern("swiglu", "gate last", _gate_last, _swiglu),
 )
 
 
@@ -245,13 +178,19 @@ def _rotary(pairing: str) -> Callable[..., Any]:
 
 _OF_TABLE = ("x", "cos", "sin")
 _ROTARIES = (
-    Pattern("rotary", "halves, a table over all channels", _halves, _rotary("halves")),
-    Pattern("rotary", "halves, a table over pairs", partial(_chunks, second_first=False), _rotary("halves"), _OF_TABLE),
-    Pattern("rotary", "halves, the second product first", partial(_chunks, second_first=True), _rotary("halves"), _OF_TABLE),
-    Pattern("rotary", "neighbours read, halves written", _regrouped, _rotary("regrouped")),
-    Pattern("rotary", "neighbours, a table over pairs", _interleaved, _rotary("interleaved")),
-    Pattern("rotary", "neighbours, in float32, a table over all channels", _wide_neighbours, _rotary("interleaved")),
-    Pattern("rotary", "neighbours, a table over all channels", _neighbours, _rotary("interleaved")),
+    FusionPattern("rotary", "halves, a table over all channels", _halves, _rotary("halves")),
+    FusionPattern(
+        "rotary", "halves, a table over pairs", partial(_chunks, second_first=False), _rotary("halves"), _OF_TABLE
+    ),
+    FusionPattern(
+        "rotary", "halves, the second product first", partial(_chunks, second_first=True), _rotary("halves"), _OF_TABLE
+    ),
+    FusionPattern("rotary", "neighbours read, halves written", _regrouped, _rotary("regrouped")),
+    FusionPattern("rotary", "neighbours, a table over pairs", _interleaved, _rotary("interleaved")),
+    FusionPattern(
+        "rotary", "neighbours, in float32, a table over all channels", _wide_neighbours, _rotary("interleaved")
+    ),
+    FusionPattern("rotary", "neighbours, a table over all channels", _neighbours, _rotary("interleaved")),
 )
 
 
@@ -303,8 +242,8 @@ def _grouped(logits: Any, bias: Any, shape: Any, kept: Any, spread: Any, flat: A
 
 
 def _gate(score: str, normalise: str) -> Callable[..., Any]:
-    def call(logits: Any, k: Any) -> Any:
-        made = _fused.gating.default(logits, None, k, score, normalise)
+    def call(logits: Any, k: Any, wide: Any) -> Any:
+        made = _fused.gating.default(logits, None, k, score, normalise, wide=wide is not None)
         return made[0], made[1]
 
     return call
@@ -312,14 +251,14 @@ def _gate(score: str, normalise: str) -> Callable[..., Any]:
 
 def _biased_gate(score: str) -> Callable[..., Any]:
     def call(logits: Any, bias: Any, k: Any, ordered: Any, eps: Any, scale: Any) -> Any:
-        made = _fused.gating.default(logits, bias, k, score, "sum", eps, scale, 1, 1, ordered)
+        made = _fused.gating.default(logits, bias, k, score, "sum", eps, scale, 1, 1, ordered, False)
         return made[0], made[1]
 
     return call
 
 
 def _grouped_gate(logits: Any, bias: Any, shape: Any, kept: Any, k: Any, ordered: Any, eps: Any, scale: Any) -> Any:
-    made = _fused.gating.default(logits, bias, k, "sigmoid", "sum", eps, scale, shape[1], kept, ordered)
+    made = _fused.gating.default(logits, bias, k, "sigmoid", "sum", eps, scale, shape[1], kept, ordered, False)
     return made[0], made[1]
 
 
@@ -328,100 +267,27 @@ _BIASED = ("logits", "bias", "k", "ordered", "eps", "scale")
 _GROUPED = ("logits", "bias", "shape", "kept", "spread", "flat", "k", "ordered", "eps", "scale")
 
 
-def _soft(normed: bool) -> Pattern:
+def _soft(normed: bool) -> FusionPattern:
     form = "softmax, the top k" + (", shares of their sum" if normed else "")
-    return Pattern("gating", form, partial(_soft_top_k, normed=normed), _gate("softmax", "sum" if normed else "none"), _LOGITS)
+    return FusionPattern(
+        "gating", form, partial(_soft_top_k, normed=normed), _gate("softmax", "sum" if normed else "none"), _LOGITS
+    )
 
 
-def _with_bias(score: str) -> Pattern:
+def _with_bias(score: str) -> FusionPattern:
     form = f"{score}, the top k by a bias, shares of their sum"
-    return Pattern("gating", form, partial(_biased, score=score), _biased_gate(score), _BIASED)
+    return FusionPattern("gating", form, partial(_biased, score=score), _biased_gate(score), _BIASED)
 
 
 _GATES = (
-    Pattern("gating", "sigmoid, the top k within groups by a bias, shares of their sum", _grouped, _grouped_gate, _GROUPED),
+    FusionPattern(
+        "gating", "sigmoid, the top k within groups by a bias, shares of their sum", _grouped, _grouped_gate, _GROUPED
+    ),
     *(_with_bias(score) for score in ("sigmoid", "sqrt-softplus")),
     *(_soft(normed) for normed in (True, False)),
-    Pattern("gating", "the top k, softmax of them", _top_k_soft, _gate("none", "softmax")),
+    FusionPattern("gating", "the top k, softmax of them", _top_k_soft, _gate("none", "softmax")),
 )
 
-
-# --- attention ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Written:
-    """How attention is written."""
-
-    repeats: bool  # keys and values once for each head of their group
-    masks: bool
-    sinks: bool
-    centres: bool  # the largest score subtracted
-    casts: bool  # weights back to the type of the values
-
-    def __str__(self) -> str:
-        parts = {"groups": self.repeats, "mask": self.masks, "sinks": self.sinks, "maximum": self.centres}
-        return ", ".join(["written out", *(word for word, there in parts.items() if there)])
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        wanted = {"mask": self.masks, "low": self.casts}
-        wanted |= dict.fromkeys(("key_spread", "key_flat", "value_spread", "value_flat"), self.repeats)
-        wanted |= dict.fromkeys(("sink", "sink_column", "sink_spread"), self.sinks)
-        return ("query", "key", "value", "scale", "wide", *(name for name, there in wanted.items() if there))
-
-    def matched(self, query: Any, key: Any, value: Any, scale: Any, **rest: Any) -> Any:
-        keys, values = self._spread("key", key, rest), self._spread("value", value, rest)
-        scores = _aten.mul.Tensor(_aten.matmul.default(query, _aten.transpose.int(keys, 2, 3)), scale)
-        if self.masks:
-            scores = _aten.add.Tensor(scores, rest["mask"])
-        if self.sinks:
-            column = _aten.reshape.default(rest["sink"], rest["sink_column"])
-            scores = _aten.cat.default([scores, _aten.expand.default(column, rest["sink_spread"])], -1)
-        weights = _softmax(scores, self.centres, rest["wide"])
-        if self.sinks:
-            weights = _aten.slice.Tensor(weights, 3, 0, -1)
-        return _aten.matmul.default(_aten.to.dtype(weights, rest["low"]) if self.casts else weights, values)
-
-    def _spread(self, what: str, x: Any, rest: Mapping[str, Any]) -> Any:
-        return _repeated(x, rest[f"{what}_spread"], rest[f"{what}_flat"]) if self.repeats else x
-
-    def pattern(self) -> Pattern:
-        return Pattern("attention", str(self), self.matched, _attention, self.slots)
-
-
-def _repeated(x: Any, spread: Any, flat: Any) -> Any:
-    return _aten.reshape.default(_aten.expand.default(_aten.unsqueeze.default(x, 2), spread), flat)
-
-
-def _softmax(scores: Any, centres: bool, wide: Any) -> Any:
-    if centres:
-        scores = _aten.sub.Tensor(scores, _aten.max.dim(scores, -1, True)[0])
-    return _aten.softmax.int(scores, -1, wide)
-
-
-def _attention(query: Any, key: Any, value: Any, scale: Any, **rest: Any) -> Any:
-    return _fused.attention.default(query, key, value, rest.get("mask"), rest.get("sink"), scale)
-
-
-def _grouped_sdpa(query: Any, key: Any, value: Any, mask: Any, scale: Any, **rest: Any) -> Any:
-    keys = _repeated(key, rest["key_spread"], rest["key_flat"])
-    values = _repeated(value, rest["value_spread"], rest["value_flat"])
-    return _aten.scaled_dot_product_attention.default(query, keys, values, mask, scale=scale)
-
-
-_SPREAD = ("key_spread", "key_flat", "value_spread", "value_flat")
-_WAYS = [
-    _Written(repeats, masks, sinks, sinks or centres, casts)
-    for repeats in (True, False)
-    for sinks, centres in ((True, True), (False, True), (False, False))
-    for masks in (True, False)
-    for casts in (True, False)
-]
-_ATTENTIONS = (
-    *(way.pattern() for way in _WAYS),
-    Pattern("attention", "torch's, groups", _grouped_sdpa, _attention, ("query", "key", "value", "mask", "scale", *_SPREAD)),
-)
 
 #: All patterns, in the order in which they are tried.
-PATTERNS: tuple[Pattern, ...] = (*_ATTENTIONS, *_ROTARIES, *_NORMS, *_ADD_NORMS, *_SWIGLUS, *_GATES)
+PATTERNS: tuple[FusionPattern, ...] = (*ATTENTIONS, *_ROTARIES, *_NORMS, *_ADD_NORMS, *_SWIGLUS, *_GATES)

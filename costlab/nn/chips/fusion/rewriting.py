@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -32,17 +32,18 @@ from costlab.chips.porting.graph import Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import launches_of
 from costlab.chips.porting.memory import plan_memory
 from costlab.chips.porting.routes import written_bytes
-from costlab.chips.porting.rules import Broken, broken, call_sizes
-from costlab.nn.chips.capture import Captured
+from costlab.chips.porting.rules import BrokenRule, broken, call_sizes
+from costlab.nn.chips.capture import Captured, difference, largest_number
 from costlab.nn.chips.fusion import ops
-from costlab.nn.chips.fusion.checking import Verdict, bind_numbers, check_graphs
+from costlab.nn.chips.fusion.checking import Judgement, bind_numbers, check_graphs
 from costlab.nn.chips.fusion.cleaning import clean_graph
-from costlab.nn.chips.fusion.patterns import PATTERNS, Pattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
+from costlab.nn.chips.fusion.patterns import PATTERNS
 from costlab.text import bytes_text
 
 
 @dataclass(frozen=True)
-class Stage:
+class FusionStage:
     """A graph on its way, counted."""
 
     name: str  # "captured", "cleaned" or "fused"
@@ -52,7 +53,7 @@ class Stage:
     peak_bytes: int  # bytes that hold all tensors between operators, planned by liveness
 
     @classmethod
-    def of(cls, name: str, graph: Graph) -> Stage:
+    def of(cls, name: str, graph: Graph) -> FusionStage:
         """Count a graph."""
         launches = sum(launches_of(node, graph) for node in graph.nodes)
         return cls(name, len(graph.nodes), launches, written_bytes(graph), plan_memory(graph).peak_bytes)
@@ -62,27 +63,27 @@ class Stage:
 class Fused:
     """One place in a graph where a pattern matched, and what became of it."""
 
-    verdict: Verdict  # of the check by numbers
+    judgement: Judgement  # of the check by numbers
     replaced: tuple[str, ...]  # nodes that matched, in the order in which they run
     node: str  # the fused node in their place; "" where the match was refused
     module: str  # path of the module that the last of them is called from
-    rules: tuple[Broken, ...] = ()  # rules of shape that no fused operator of the catalog's is without
+    rules: tuple[BrokenRule, ...] = ()  # what keeps every such operator of the catalog from taking it; () if one does
 
     @property
-    def pattern(self) -> Pattern:
+    def pattern(self) -> FusionPattern:
         """What matched."""
-        return self.verdict.pattern
+        return self.judgement.pattern
 
     @property
     def outcome(self) -> str:
         """One of "fused", "refused by numbers", "refused by shape rule"."""
         if self.node:
             return "fused"
-        return "refused by shape rule" if self.verdict.accepted else "refused by numbers"
+        return "refused by shape rule" if self.judgement.accepted else "refused by numbers"
 
     def __str__(self) -> str:
         where = f"{len(self.replaced)} nodes at {self.module or self.replaced[-1]}"
-        reason = self.verdict.evidence if not self.verdict.accepted else "; ".join(map(str, self.rules))
+        reason = self.judgement.evidence if not self.judgement.accepted else "; ".join(map(str, self.rules))
         return f"{self.pattern}, {where}: {self.outcome}" + (f": {reason}" if not self.node else "")
 
 
@@ -95,7 +96,7 @@ class Fusion:
     after: Captured  # with fused operators
     removed: Mapping[str, int]  # nodes that cleaning took out, by kind
     matches: tuple[Fused, ...]  # fused and refused, in the order in which they were tried
-    stages: tuple[Stage, ...]  # captured, cleaned, fused
+    stages: tuple[FusionStage, ...]  # captured, cleaned, fused
     # largest difference of the fused graph's outputs from the cleaned one's on inputs that neither has seen, in
     # relation to the largest output; None: weights without memory, nothing was computed
     fresh_error: float | None
@@ -126,7 +127,7 @@ class Fusion:
 
 
 def fuse(
-    captured: Captured, patterns: Sequence[Pattern] = PATTERNS, obey_rules: bool = False, seed: int = 0
+    captured: Captured, patterns: Sequence[FusionPattern] = PATTERNS, obey_rules: bool = False, seed: int = 0
 ) -> Fusion:
     """Replace what patterns match, where numbers allow it, and return the graph before and after.
 
@@ -147,7 +148,7 @@ def fuse(
         rewriter.apply(pattern)
     after = captured.with_program(rewriter.program())
     stages = (("captured", captured), ("cleaned", cleaned), ("fused", after))
-    counted = tuple(Stage.of(name, each.graph) for name, each in stages)
+    counted = tuple(FusionStage.of(name, each.graph) for name, each in stages)
     error = None if captured.error is None else fresh_error(cleaned, after, seed + 1)
     matches = tuple(each for each in rewriter.matches if each not in rewriter.absorbed)
     return Fusion(captured, cleaned, after, removed, matches, counted, error)
@@ -162,7 +163,7 @@ def program_of(exported: ExportedProgram, graph: fx.Graph) -> ExportedProgram:
     """
     made = graph.output_node().args[0]
     old = exported.graph_signature
-    specs = [_named(spec, node) for spec, node in zip(old.output_specs, made, strict=True)]  # type: ignore[arg-type]
+    specs = [_named(spec, node) for spec, node in zip(old.output_specs, made, strict=True)]
     module = fx.GraphModule(exported.graph_module, graph)
     return ExportedProgram(
         root=module,
@@ -193,13 +194,13 @@ class _Rewriter:
         self.matches: list[Fused] = []
         self.modules = {node.name: node.module for node in captured.graph.nodes}
         self.absorbed: list[Fused] = []  # fused nodes that became parts of later ones
-        self.known: dict[tuple[object, ...], Verdict] = {}  # of matches that are alike in all but their names
+        self.known: dict[tuple[object, ...], Judgement] = {}  # of matches that are alike in all but their names
 
     def program(self) -> ExportedProgram:
         """Return the program as it is by now."""
         return program_of(self.exported, self.module.graph)
 
-    def apply(self, pattern: Pattern) -> None:
+    def apply(self, pattern: FusionPattern) -> None:
         """Replace the matches of one pattern that pass."""
         shape = pattern.graph()
         if not _targets(shape) <= _targets(self.module.graph):
@@ -219,14 +220,13 @@ class _Rewriter:
             replacement_callback=lambda match, *_: _replacement(pattern, match),
         )
         for at, made in zip(passed, done, strict=True):
-            call = next(node for node in made.replacements if str(node.target).startswith(ops.NAMESPACE))
-            self.matches[at] = dataclasses.replace(self.matches[at], node=call.name)
+            self.matches[at] = dataclasses.replace(self.matches[at], node=_call(made.replacements).name)
         self._absorb(passed)
 
     def _fits(self, found: Fused) -> bool:
-        return found.verdict.accepted and not (self.obey_rules and found.rules)
+        return found.judgement.accepted and not (self.obey_rules and found.rules)
 
-    def _judged(self, pattern: Pattern, match: InternalMatch, graph: fx.Graph) -> Fused:
+    def _judged(self, pattern: FusionPattern, match: InternalMatch, graph: fx.Graph) -> Fused:
         tensors, numbers = _arguments(pattern, match)
         inside = _inside(match, graph)
         key = (pattern, repr(numbers), tuple((name, each.shape, each.dtype) for name, each in tensors.items()))
@@ -241,17 +241,24 @@ class _Rewriter:
         """Let a fused node that became a part of a later one count as that one's nodes."""
         for at in passed:
             parts = {each.node: each for each in self.matches if each.node in self.matches[at].replaced}
-            names = (n for name in self.matches[at].replaced for n in (parts[name].replaced if name in parts else [name]))
+            names = (
+                n for name in self.matches[at].replaced for n in (parts[name].replaced if name in parts else [name])
+            )
             self.matches[at] = dataclasses.replace(self.matches[at], replaced=tuple(names))
             gone = {id(each) for each in parts.values()}
             self.absorbed += [each for each in self.matches if id(each) in gone]
+
+
+def _call(nodes: Sequence[fx.Node]) -> fx.Node:
+    """Return the fused operator's call among those of a replacement; where there is none, the last."""
+    return next((node for node in nodes if str(node.target).startswith(ops.NAMESPACE)), nodes[-1])
 
 
 def _targets(graph: fx.Graph) -> set[Any]:
     return {node.target for node in graph.nodes if node.op == "call_function"}
 
 
-def _arguments(pattern: Pattern, match: InternalMatch) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _arguments(pattern: FusionPattern, match: InternalMatch) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return what a match has in the place of a pattern's arguments: tensors, and all else."""
     given = dict(zip(pattern.slots, match.placeholder_nodes, strict=True))
     tensors = {name: each.meta["val"] for name, each in given.items() if isinstance(each, fx.Node)}
@@ -264,7 +271,7 @@ def _inside(match: InternalMatch, graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if node in matched]
 
 
-def _cut(pattern: Pattern, match: InternalMatch, inside: Sequence[fx.Node]) -> fx.Graph:
+def _cut(pattern: FusionPattern, match: InternalMatch, inside: Sequence[fx.Node]) -> fx.Graph:
     """Return the nodes that matched as a graph of their own."""
     graph = fx.Graph()
     given = zip(pattern.slots, match.placeholder_nodes, strict=True)
@@ -276,18 +283,24 @@ def _cut(pattern: Pattern, match: InternalMatch, inside: Sequence[fx.Node]) -> f
 
 
 def _changes_inputs(match: InternalMatch) -> bool:
-    """Whether a node that matched changes in place what others may read."""
-    outside = {node for node in match.placeholder_nodes if isinstance(node, fx.Node)}
-    mutable = (n for n in match.nodes_map.values() if isinstance(n, fx.Node) and _is_mutable(n) and n not in outside)
-    return any(node.args[0] in outside for node in mutable)
+    """Whether a node that matched changes in place, or through a view, what others may read."""
+    inside = {node for part, node in match.nodes_map.items() if part.op not in ("placeholder", "output")}
+    changed = (_viewed(node.args[0], inside) for node in inside if _schema(node) and _schema(node).is_mutable)
+    return any(node not in inside for node in changed)
 
 
-def _is_mutable(node: fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
+def _viewed(node: Any, inside: Collection[fx.Node]) -> Any:
+    """Return what a node is a view of, as far as that lies inside."""
+    while node in inside and _schema(node) and any(each.alias_info for each in _schema(node).returns):
+        node = node.args[0]
+    return node
 
 
-def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
+def _schema(node: fx.Node) -> Any:
+    return getattr(node.target, "_schema", None)
+
+
+def _replacement(pattern: FusionPattern, match: InternalMatch) -> fx.Graph:
     """Return the fused call as a graph, its nodes noted as those of the match are."""
     tensors, numbers = _arguments(pattern, match)
     graph = pattern.replaced(numbers)
@@ -304,12 +317,14 @@ def _replacement(pattern: Pattern, match: InternalMatch) -> fx.Graph:
     return graph
 
 
-def _rules(pattern: Pattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str) -> tuple[Broken, ...]:
-    """Return what keeps each fused operator that the catalog has for a pattern from taking a call; () if one takes it."""
-    call = next(node for node in pattern.replaced(numbers).nodes if str(node.target).startswith(ops.NAMESPACE))
+def _rules(
+    pattern: FusionPattern, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str
+) -> tuple[BrokenRule, ...]:
+    """Return what keeps every fused operator of the catalog from taking a call; () if one takes it."""
+    call = _call([node for node in pattern.replaced(numbers).nodes if node.op == "call_function"])
     specs = tuple(_spec(name, each) for name, each in tensors.items())
-    names = [each.name for each in call.target._schema.arguments]  # type: ignore[union-attr]
-    reads = {name: each.name for name, each in zip(names, call.args) if isinstance(each, fx.Node)}
+    names = [each.name for each in call.target._schema.arguments]
+    reads = {name: each.name for name, each in zip(names, call.args, strict=False) if isinstance(each, fx.Node)}
     node = GraphNode(call.name, str(call.target), {k: v for k, v in reads.items() if v in tensors}, ())
     sizes = call_sizes(node, Graph(pattern.name, (node,), specs, (), ()))
     records = {name: each for name, each in catalog.operators().fused.items() if each.pattern == pattern.name}
@@ -332,11 +347,14 @@ def fresh_error(before: Captured, after: Captured, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     inputs = [_fresh(each, generator) for each in before.inputs]
     with torch.no_grad():
-        pairs = [pytree.tree_leaves(each.exported.module()(*inputs)) for each in (before, after)]
-    wanted, got = ([each.double() for each in leaves if isinstance(each, Tensor)] for leaves in pairs)
-    largest = max((float(each.abs().max()) for each in wanted if each.numel()), default=0.0)
-    errors = (float((a - b).abs().max()) for a, b in zip(got, wanted, strict=True) if a.numel())
-    return max(errors, default=0.0) / largest if largest else 0.0
+        wanted, got = (_results(each, inputs) for each in (before, after))
+    size = largest_number(wanted)
+    return difference(got, wanted) / size if size else 0.0
+
+
+def _results(captured: Captured, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    leaves = pytree.tree_leaves(captured.exported.module()(*inputs))
+    return tuple(each for each in leaves if isinstance(each, Tensor))
 
 
 def _fresh(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from costlab.chips.porting.graph import Graph, GraphNode
-from costlab.nn.chips.fusion.rewriting import Fusion
+from costlab.nn.chips.fusion.rewriting import Fused, Fusion
 
 
 def fusion_story(fusion: Fusion, module: str = "") -> dict[str, Any]:
@@ -18,16 +18,18 @@ def fusion_story(fusion: Fusion, module: str = "") -> dict[str, Any]:
 
     Args:
         fusion: of a graph.
-        module: path of a part, e.g. "causal.model.layers.0"; "": all.
+        module: path of a part, e.g. "causal.model.layers.0"; "": all. A fused node with parts in it is shown also where
+            it belongs to the next part, as that of the sum at a layer's end does.
 
     Raises:
         ValueError: a path that no node lies under.
     """
     parts = {name: each.node for each in fusion.fused for name in each.replaced}
-    own = {each.node: each.node for each in fusion.fused}
-    before, after = (_drawn(graph, module, of) for graph, of in ((fusion.cleaned.graph, parts), (fusion.after.graph, own)))
+    before = _drawn(fusion.cleaned.graph, module, parts, ())
     if not before["nodes"]:
         raise ValueError(f"no node of {fusion.before.graph.name} lies under {module!r}")
+    reached = {node["fused"] for node in before["nodes"]} - {""}
+    after = _drawn(fusion.after.graph, module, {each.node: each.node for each in fusion.fused}, reached)
     shown = {node["fused"] for node in after["nodes"]} - {""}
     return {
         "graph": fusion.before.graph.name,
@@ -40,19 +42,30 @@ def fusion_story(fusion: Fusion, module: str = "") -> dict[str, Any]:
     }
 
 
-def _told(fused: Any) -> dict[str, Any]:
-    return {"node": fused.node, "pattern": fused.pattern.name, "form": fused.pattern.form, "parts": list(fused.replaced)}
+def _told(fused: Fused) -> dict[str, Any]:
+    return {
+        "node": fused.node,
+        "pattern": fused.pattern.name,
+        "form": fused.pattern.form,
+        "parts": list(fused.replaced),
+    }
 
 
 def _lies_under(path: str, module: str) -> bool:
     return not module or path == module or path.startswith(f"{module}.")
 
 
-def _drawn(graph: Graph, module: str, fused: Mapping[str, str]) -> dict[str, Any]:
-    kept = [node for node in graph.nodes if _lies_under(node.module, module)]
+def _drawn(graph: Graph, module: str, fused: Mapping[str, str], besides: Collection[str]) -> dict[str, Any]:
+    kept = [node for node in graph.nodes if _lies_under(node.module, module) or node.name in besides]
     names = {node.name for node in kept}
     nodes = [
-        {"name": node.name, "op": node.op, "shape": _shape(node), "fused": fused.get(node.name, ""), "view": node.is_view}
+        {
+            "name": node.name,
+            "op": node.op,
+            "shape": _shape(node),
+            "fused": fused.get(node.name, ""),
+            "view": node.is_view,
+        }
         for node in kept
     ]
     return {"nodes": nodes, "edges": [list(edge) for edge in _edges(graph, kept, names)]}

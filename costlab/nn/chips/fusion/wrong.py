@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from costlab.nn.chips.fusion import ops
-from costlab.nn.chips.fusion.patterns import PATTERNS, Pattern
+from costlab.nn.chips.fusion.pattern import FusionPattern
+from costlab.nn.chips.fusion.patterns import PATTERNS
 
 _aten = torch.ops.aten
 _fused = getattr(torch.ops, ops.NAMESPACE)
@@ -60,14 +61,14 @@ def _swapped(gate: Any, up: Any) -> Any:
     return _fused.swiglu.default(up, gate)
 
 
-def _like(name: str, replacement: Callable[..., Any], needs: str, says: str = "") -> tuple[Pattern, ...]:
+def _like(name: str, replacement: Callable[..., Any], needs: str, says: str = "") -> tuple[FusionPattern, ...]:
     """Return the patterns of one name that have some arguments and words, each with another replacement."""
     named = (each for each in PATTERNS if each.name == name and set(needs.split()) <= set(each.slots))
     return tuple(replace(each, replacement=replacement) for each in named if says in each.form)
 
 
 #: Wrong replacements by what is wrong with them.
-WRONG: Mapping[str, tuple[Pattern, ...]] = {
+WRONG: Mapping[str, tuple[FusionPattern, ...]] = {
     "a float mask read as bool": _like("attention", _bool_mask, "mask wide"),
     "the mask left out": _like("attention", _uniform, "mask"),
     "the norm's weight left out": _like("rms_norm", _no_weight, "x weight"),
