@@ -52,6 +52,35 @@ def test_a_graph_says_what_shares_memory_and_what_is_changed() -> None:
     assert Graph.from_json(graph.to_json()) == graph
 
 
+def test_another_program_is_judged_in_single_precision_and_measured_in_half() -> None:
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        one, other = nn.Linear(8, 4).eval(), nn.Linear(8, 4).eval()
+    found, wrong = capture(one, (x,)), capture(other, (x,))
+    with pytest.raises(ValueError, match="the graph of Linear gives other outputs than the module"):
+        found.with_program(wrong.exported)
+    half = capture(one.bfloat16(), (x.bfloat16(),))
+    error = half.with_program(capture(other.bfloat16(), (x.bfloat16(),)).exported).error
+    assert error is not None and error > 0.1
+
+
+def test_a_number_that_is_none_differs_from_any() -> None:
+    nan, one = torch.tensor([torch.nan, 1.0]), torch.ones(2)
+    assert difference([nan], [one]) == difference([one], [nan]) == torch.inf
+    assert difference([nan], [nan]) == difference([torch.ones(0)], [torch.ones(0)]) == 0
+    assert difference([torch.tensor([torch.inf])], [torch.tensor([-torch.inf])]) == torch.inf
+
+
+def test_tables_of_numbers_are_no_weights_and_biases_are() -> None:
+    module = nn.Linear(2, 2)
+    module.register_buffer("table", torch.ones(2))
+    module.register_buffer("bias_of_choice", torch.zeros(2))
+    randomise_weights(module)
+    assert torch.equal(module.get_buffer("table"), torch.ones(2))
+    assert module.get_buffer("bias_of_choice").abs().min() > 0
+
+
 def test_decomposing_keeps_what_is_computed() -> None:
     module = randomise_weights(nn.Sequential(nn.RMSNorm(8), nn.Linear(8, 4), nn.SiLU())).eval()
     found = capture(module, (torch.randn(3, 8, generator=torch.Generator().manual_seed(0)),))
@@ -199,6 +228,8 @@ def test_layers_that_cannot_be_left_out_are_refused() -> None:
     odd = {"model_type": "qwen3_moe", "num_hidden_layers": 6, "decoder_sparse_step": 4}
     with pytest.raises(ValueError, match="layers of qwen3_moe cannot be left out"):
         cutting.cut_config(odd, narrow=True)
+    with pytest.raises(ValueError, match="layers of bart cannot be left out: its class makes other layers"):
+        cutting.cut_config({"model_type": "bart"}, narrow=True)
 
 
 def test_words_are_taken_in_any_case() -> None:

@@ -87,6 +87,13 @@ def test_an_opset_that_torch_does_not_write_is_refused(opset: int, target: str) 
         to_onnx(nn.RMSNorm(2).eval(), (torch.ones(1, 2),), opset, target)
 
 
+def test_a_file_that_gives_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("costlab.nn.chips.onnx.largest_number", lambda wanted: 1e-9)
+    monkeypatch.setattr("costlab.nn.chips.onnx.difference", lambda outputs, wanted: 2e-4)
+    with pytest.raises(ValueError, match=r"the ONNX file gives other outputs than the module: they differ by 0\.0002"):
+        to_onnx(nn.Linear(2, 2).eval(), (torch.ones(1, 2),))
+
+
 class Noisy(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.rand_like(x)

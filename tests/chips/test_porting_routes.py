@@ -251,6 +251,19 @@ def test_isin_by_version():
     assert (new.copied_bytes, new.launches) == (0, 4)
 
 
+def test_what_the_caller_gets_by_a_view_is_not_written_for_another_operator():
+    made = node("f", "aten.exp.default", ["x"], spec("y", 4))
+    view = node("v", "aten.view.default", ["y"], spec("v", 2, 2, of="y"))
+    graph = Graph("v", (made, view), (spec("x", 4),), (), ("v",))
+    assert written_bytes(graph) == 0
+    assert written_bytes(Graph("v", (made, view), (spec("x", 4),), (), ())) == 16
+
+
+def test_a_value_read_twice_is_copied_once():
+    twice = node("i", "aten.isin.Tensor_Tensor", ["x", "x"], spec("y", 4, dtype="bool"))
+    assert fallback_bytes(twice, Graph("i", (twice,), (spec("x", 4),), (), ("y",))) == 16 + 4
+
+
 def test_literals_are_no_inputs():
     made = GraphNode("f", "aten.full.default", {}, (spec("y", 4),), {"size": [4], "fill_value": 0.0})
     assert written_bytes(Graph("f", (made,), (), (), ())) == 16

@@ -166,6 +166,9 @@ def test_the_parsers_names_by_opset():
     assert len(known) == 260
     assert sum(each.last_opset == 18 for each in known.values()) == 214
     assert len(names_at(20)) == 6
+    since = min(each.first_opset for each in known.values())
+    assert names_at(since - 1) == frozenset()
+    assert len(names_at(since)) < len(names_at(18))
     assert not names_at(20) & {"MatMul", "Add", "Softmax", "Gather"}
     with pytest.raises(ValueError, match=r"6 of its 260 names, of which 214 end at 18; export with opset 18"):
         check_opset(20)

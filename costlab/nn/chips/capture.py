@@ -334,7 +334,7 @@ def difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
 
 def _apart(a: Tensor, b: Tensor) -> float:
     same = (a == b) | (a.isnan() & b.isnan())
-    return float(torch.where(same, 0.0, (a - b).abs()).nan_to_num(torch.inf).max())
+    return float(torch.where(same, 0.0, (a - b).abs()).nan_to_num(torch.inf, torch.inf).max())
 
 
 def largest_number(outputs: Sequence[Tensor]) -> float:

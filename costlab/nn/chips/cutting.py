@@ -90,6 +90,8 @@ def _cut(full: Mapping[str, Any], count: int, narrow: bool) -> Cut:
 
 def _check_cut(found: Mapping[int, Parts], wanted: Sequence[Parts | None], kind: str) -> None:
     """Refuse a cut whose layers are not those that it should keep, or that is not small."""
+    if not any(wanted) or sum(i >= 0 for i in found) != len(wanted):
+        raise ValueError(f"layers of {kind} cannot be left out: its class makes other layers than num_hidden_layers")
     if [found.get(i) for i in range(len(wanted))] != list(wanted):
         raise ValueError(f"layers of {kind} cannot be left out: those that stay would become others by their number")
     numbers = sum(math.prod(shape) for parts in found.values() for _, shape in parts)
@@ -115,7 +117,7 @@ def layer_of(path: str) -> int | None:
     >>> layer_of("causal.model.layers.3.mlp"), layer_of("head")
     (3, None)
     """
-    found = re.search(r"(?:^|\.)(?:blocks|layers|h)\.(\d+)(?:\.|$)", path)
+    found = re.search(r"(?:^|\.)(?:blocks|block|layers|layer|h)\.(\d+)(?:\.|$)", path)
     return int(found[1]) if found else None
 
 
