@@ -22,6 +22,7 @@ FP8_EQUIVALENTS: Mapping[str, float] = FrozenDict(
         "fp4": 0.5,
         "fp4xfp8": 1.0,
         "fp8": 1.0,
+        "int8": 1.0,
         "bf16": 2.0,
         "fp32": 4.0,
     }

@@ -1,8 +1,8 @@
 """The ledger: every number that the source articles give, recomputed from the catalog, with a verdict.
 
 What an article says stands in catalog/claims.toml; how it is settled stands here, a module per lever with one short
-function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `serving`, `prices`) and the ledger that
-calls them (`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its
+function per claim (`moe`, `attention`, `hybrid`, `tiers`, `speculative`, `serving`, `chips`, `prices`) and the ledger
+that calls them (`ledger`). What the articles print as code is written anew in `articles`, faults and all, so that its
 results can be checked; its loop of speculative decoding stands in `costlab.speculative.faulty`, beside the rules that
 it breaks.
 
@@ -16,6 +16,7 @@ Chapter: moe
 from costlab.claims import (  # each registers its settlers
     articles,
     attention,
+    chips,
     hybrid,
     moe,
     prices,
@@ -26,6 +27,6 @@ from costlab.claims import (  # each registers its settlers
 from costlab.claims.ledger import Finding, Verdict, findings, settle
 
 __all__ = [
-    "Finding", "Verdict", "articles", "attention", "findings", "hybrid", "moe", "prices", "serving", "settle",
+    "Finding", "Verdict", "articles", "attention", "chips", "findings", "hybrid", "moe", "prices", "serving", "settle",
     "speculative", "tiers",
 ]  # fmt: skip

@@ -6,12 +6,10 @@ Chapter: serving
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +18,7 @@ from costlab import catalog
 from costlab.arrays import Floats
 from costlab.checks import count
 from costlab.explore.drawing import Words, drawn, value
+from costlab.explore.regions import fill_regions
 from costlab.explore.serving import (
     ANSWER,
     CHIPS,
@@ -295,7 +294,7 @@ def regime_map(prompt: int = PROMPT, answer: int = ANSWER) -> Words:
     kinds = np.where(both > _EQUAL * split, 0, np.where(split > _EQUAL * both, 1, 2))
     kinds = np.where((both == 0) & (split == 0), 3, kinds)
     axes = new_figure("Which layout serves more?", "objective: first token (s)", "objective: per token (ms)")
-    _regions(axes, kinds)
+    fill_regions(axes, kinds, _FIRST, 1e3 * _TOKEN, _REGION_COLOURS)
     log_axis(axes, "x", [0.1, 0.3, 1, 3, 10, 30], "{:g}".format)
     log_axis(axes, "y", [10, 20, 50, 100, 200], "{:g}".format)
     axes.set(xlim=(_FIRST[0], _FIRST[-1]), ylim=(1e3 * _TOKEN[0], 1e3 * _TOKEN[-1]))
@@ -328,34 +327,7 @@ def _regimes_said(prompt: int, answer: int, shares: Mapping[str, float], marks: 
     )
 
 
-def _regions(axes: Axes, kinds: np.ndarray) -> None:
-    """Fill the map, each row in as few pieces as it has regions."""
-    edges_x, edges_y = _edges(_FIRST), _edges(1e3 * _TOKEN)
-    colours = [COLOURS[_REGIME_COLOURS[kind]] for kind in _REGIMES]
-    for row, bottom, top in _runs([tuple(row) for row in kinds.tolist()]):
-        low, high = edges_y[bottom], edges_y[top]
-        for kind, start, end in _runs(row):
-            across = [(edges_x[start], edges_x[end] - edges_x[start])]
-            axes.broken_barh(across, (low, high - low), color=colours[kind], alpha=0.55, linewidth=0)
-
-
-_T = TypeVar("_T")
-
-
-def _edges(middles: Floats) -> Floats:
-    """Edges of cells that lie around middles of equal ratio."""
-    ratio = math.sqrt(middles[1] / middles[0])
-    return np.concatenate([middles / ratio, [middles[-1] * ratio]])
-
-
-def _runs(row: Sequence[_T]) -> list[tuple[_T, int, int]]:
-    """(value, start, end) of neighbours that are equal."""
-    found, start = list[tuple[_T, int, int]](), 0
-    for kind, group in itertools.groupby(row):
-        length = len(list(group))
-        found.append((kind, start, start + length))
-        start += length
-    return found
+_REGION_COLOURS = [COLOURS[_REGIME_COLOURS[kind]] for kind in _REGIMES]
 
 
 _SAID = {"both together": ("together", "o"), "separated": ("apart", "s"), "mixed": ("other", "D")}

@@ -44,6 +44,18 @@ COLOURS: Mapping[str, str] = {
     # who reads prompts: the workers that decode, or others
     "together": "#1F7A8C",
     "apart": "#D1603D",
+    # what an owned hour of a chip is paid for
+    "capital": "#3C5B77",
+    "interest": "#EA7E26",
+    "energy": "#33B186",
+    "maintenance": "#8A431F",
+    "room": "#6360D1",
+    # chips
+    "h20": "#556A37",
+    "ascend-910b": "#E08A1C",
+    "ascend-910c": "#932A75",
+    "ascend-950dt": "#4C39C6",
+    "h100-sxm": "#47A8E9",
     # makers
     "DeepSeek": "#3D5AFE",
     "Xiaomi": "#E4572E",

@@ -11,12 +11,13 @@ from costlab import catalog
 from costlab.catalog import ChipRecord, FrozenDict
 from costlab.checks import count
 
-#: Where a chip has no unit for a precision, the next one in the list runs it.
+#: Where a chip has no unit for a precision and states none in its place, the next one in the list runs it.
 FALLBACK: Mapping[str, tuple[str, ...]] = FrozenDict(
     {
         "fp4": ("fp4", "fp8", "bf16", "fp16"),
         "fp4xfp8": ("fp8", "bf16", "fp16"),
         "fp8": ("fp8", "bf16", "fp16"),
+        "int8": ("int8", "bf16", "fp16"),
         "bf16": ("bf16", "fp16"),
         "fp32": ("tf32", "fp32"),  # no narrower unit computes it
     }
@@ -24,16 +25,31 @@ FALLBACK: Mapping[str, tuple[str, ...]] = FrozenDict(
 
 
 def rate(chip: ChipRecord, precision: str) -> float:
-    """Return the FLOP/s at which a chip runs a precision, falling back to the next wider unit it has.
+    """Return the FLOP/s at which a chip runs a precision, by the unit of `unit_for`.
 
     Raises:
         ValueError: a precision the chip cannot run at all.
 
     Source: catalog/chips.toml.
     """
-    for unit in FALLBACK.get(precision, ()):
+    return chip.flops[unit_for(chip, precision)]
+
+
+def unit_for(chip: ChipRecord, precision: str) -> str:
+    """Return the unit that runs a precision on a chip: its own, the one stated in its place, or the next wider one.
+
+    What is stated is what deployments on the chip do: FP8 work runs in INT8 on an Ascend 910, which has no FP8.
+
+    Raises:
+        ValueError: a precision the chip cannot run at all.
+
+    Source: catalog/chips.toml.
+    """
+    own, *wider = FALLBACK.get(precision, ("",))
+    stated = chip.serves.get(precision)
+    for unit in (own, stated, *(name for each in (own, *wider) for name in (each, chip.serves.get(each)))):
         if unit in chip.flops:
-            return chip.flops[unit]
+            return str(unit)
     raise ValueError(f"{chip.name} has no unit for {precision!r}; it has {', '.join(chip.flops)}")
 
 

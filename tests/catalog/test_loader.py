@@ -182,6 +182,15 @@ def test_unknown_key_with_a_hint(folder, file, old, new, words):
         ("serving.toml", "[128, 256, 512", "[256, 128, 512", ["qwen3-235b", "should rise from 1"]),
         ("serving.toml", "tokens_s = 62713.0", "tokens_s = nan", ["deepseek-profile-prefill", "tokens_s = nan"]),
         ("serving.toml", "usd_per_chip_hour = 2.0", "usd_per_chip_hour = 0", ["sglang-96-h100", "above 0"]),
+        ("chips.toml", "amount = 2.79", "amount = 0.0", ["a100-80g", "amount = 0.0", "no placeholders"]),
+        ("chips.toml", 'fp8 = "int8"', 'fp8 = "int4"', ["ascend-910b", "serves names ['int4']"]),
+        ("chips.toml", 'fp8 = "int8"', 'int8 = "int8"', ["ascend-910b", "serves replaces ['int8']"]),
+        ("chips.toml", "buyable = false", 'buyable = "no"', ["a100-80g", "buyable = 'no'", "true or false"]),
+        ("ownership.toml", 'unit = "per kWh"', 'unit = "kWh"', ["tariff-us", "unit = 'kWh'", "per kWh"]),
+        ("ownership.toml", 'currency = "USD"\nplace', "place", ["tariff-us", "money alone has one"]),
+        ("ownership.toml", "low = 0.0853", "low = 0.93", ["tariff-us", "low = 0.93"]),
+        ("ownership.toml", "h100-sxm = 1.17", "h100-sxm = 0", ["july-2026-hyperscaler", "no placeholders"]),
+        ("ownership.toml", "accepted = 0.7", "accepted = 7.0", ["r1-910c", "accepted = 7.0"]),
     ],
 )
 def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):
@@ -190,6 +199,24 @@ def test_wrong_type_or_value_is_quoted(folder, file, old, new, words):
     for word in [file, *words]:
         assert word in message
     assert re.search(rf"{file}:\d+ ", message)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('eager = "aclnn"', 'eager = "acl"', ["[aten", "eager = 'acl'", "'decomposed'"]),
+        ("last_opset = 18", 'last_opset = "18"', ["[onnx", "last_opset = '18'", "a whole number"]),
+        ("pattern = ", "patern = ", ["[fused", "'patern'", "did you mean 'pattern'"]),
+        ('size = "dtype"', 'siz = "dtype"', ["'siz'", "did you mean 'size'"]),
+        ("[onnx]", "[onxx]", ["onxx", "unknown table"]),
+    ],
+)
+def test_operators_are_checked_apart(folder, old, new, words):
+    spoil(folder, "operators.toml", old, new)
+    catalog.tables(folder)  # does not read them
+    with pytest.raises(catalog.CatalogError) as caught:
+        catalog.operators(folder)
+    assert all(word in str(caught.value) for word in ["operators.toml:", *words])
 
 
 @pytest.mark.parametrize("key", ["sglang-decode-2001", "sglang-decode-2000"])

@@ -10,6 +10,8 @@ import pytest
 from mended import MendedRouter
 
 from costlab import arch, cache, catalog, claims, hybrid, moe, prices
+from costlab.chips import TflopsCost
+from costlab.chips.porting import counted_graphs
 from costlab.claims import articles
 from costlab.speculative import faulty
 
@@ -71,6 +73,35 @@ def corrections():
         "spec-draft-size": {"draft": v4.params.mtp},
         "pd-4096-rule": {"tokens": 256},
         "pd-2-3x": {"low": min(claims.serving._separations()), "high": max(claims.serving._separations())},
+        **chip_corrections(),
+    }
+
+
+def chip_corrections():
+    """Of the claims about chips."""
+    tables = KNOWN["chip-cost-per-tflops"].numbers
+    hours = 3 * 8760 * 0.7
+    servers = {
+        key: (tables[f"{key}_server"] + 3 * tables[f"{key}_maintenance"]) / (8 * tables[f"{key}_tflops"] * hours)
+        for key in ("a100", "h100", "ascend")
+    }
+    saved = [saved for _, saved in claims.chips._savings()]
+    energy = {name: watts / 1000 * 3 * 8760 for name, watts in (("abroad_", 6500), ("", 5200))}
+    electricity = {name: 0.4 * kwh for name, kwh in energy.items()}
+    abroad, at_home = 1_690_000 + electricity["abroad_"], 936_000 + electricity[""]
+    graph = next(each for each in counted_graphs() if (each.model, each.maker) == ("deepseek-v4-pro", "costlab"))
+    return {
+        "chip-cost-per-tflops": servers,
+        "chip-40-60": {"low": min(saved), "high": max(saved), "introduction": min(saved)},
+        "chip-saving": {
+            "abroad_electricity": electricity["abroad_"],
+            "electricity": electricity[""],
+            "abroad": abroad,
+            "at_home": at_home,
+            "share": 1 - at_home / abroad,
+            "saved": (abroad - at_home) * 1000,
+        },
+        "chip-cann-ops": {"mapped": graph.whole_calls, "fused": graph.whole_matches},
     }
 
 
@@ -94,6 +125,7 @@ CONDITIONAL = {
     "serving-ep-buckets",
     "margin-before-cut",
     "breakeven-after-cut",
+    "chip-910b-rank",
     "price-miss-over-hit",
 }
 
@@ -146,6 +178,11 @@ BEYOND = {
     ("margin-before-cut", "chips"): (0.0, 1e-3),
     ("breakeven-after-cut", "near"): (0.0, 1e-3, 0.5),
     ("breakeven-after-cut", "chips"): (0.0, 1e-3),
+    ("chip-40-60", "low"): (0.0, 1e-3, 0.5),  # the least saving is a loss, so these are larger
+    ("chip-40-60", "high"): (0.0, 1e-3, 0.5),
+    ("chip-40-60", "introduction"): (0.0, 1e-3, 0.5),
+    ("chip-saving", "abroad_power_w"): (0.0, 1e-3, 0.5),
+    ("chip-saving", "power_w"): (0.0, 1e-3, 0.5),
 }
 # Numbers on which the verdict does not rest, and why.
 FREE = {
@@ -174,6 +211,7 @@ FREE = {
     ("serving-ep-buckets", "together"): "where prompts are packed, any number of them fills up nothing",
     ("margin-before-cut", "hit_rate"): "with any share of hits there is a load at which it is true; tested apart",
     ("breakeven-after-cut", "hit_rate"): "with any share of hits more than the rent is earned; tested apart",
+    ("chip-910b-rank", "near"): "one variant at one price beats the A100 and H100, another neither; tested below",
     ("cache-tiers", "hbm_latency_s"): "no source",
     ("cache-tiers", "hbm_usd_gb"): "no source; cache-table rests on it",
     ("cache-tiers", "dram_bytes"): "a choice; cache-table rests on it",
@@ -328,6 +366,17 @@ def with_gains(*only, **factors):
     return dataclasses.replace(TABLES, serving=dataclasses.replace(TABLES.serving, gains=gains, clusters=clusters))
 
 
+def with_chips(*only):
+    """The catalog with some chips, and of their offers the articles' alone."""
+    known = {key: TABLES.chips[key] for key in only}
+    offers = {key: tuple(each for each in chip.offers if each.kind == "claim-price") for key, chip in known.items()}
+    chips = {key: dataclasses.replace(chip, offers=offers[key]) for key, chip in known.items()}
+    return dataclasses.replace(TABLES, chips=chips)
+
+
+PRINTED = {312.0: 0.0023, 989.0: 0.0018, 256.0: 0.0014}
+V4_GRAPH = next(each for each in counted_graphs() if (each.model, each.maker) == ("deepseek-v4-pro", "costlab"))
+AS_CLAIMED = {"whole_calls": 1243, "whole_matches": 386}
 ALL_LONG = claims.serving._Lengths("long", *np.array([[8192.0], [8000.0], [1.0]]))
 
 
@@ -453,6 +502,27 @@ WORLDS = {
         "wrong",
         "at the new list full engines take in 0.17 to 0.24 times",
     ),
+    "chip-cost-per-tflops": (
+        [("costlab.claims.chips.tflops_cost", lambda server, *_: TflopsCost(0.1, PRINTED[server.tflops], 0.2, 0.5))],
+        "holds",
+        "0.0023 on the A100, 0.0018 on the H100, 0.0014 on the 910B. What E prints",
+    ),
+    "chip-910b-rank": (
+        [("costlab.catalog.tables", lambda: with_chips("ascend-910b", "a100-80g", "h100-sxm"))],
+        "holds",
+        "true of 1 of 1 pairs of variant and price",
+    ),
+    "chip-40-60": (
+        [("costlab.claims.chips._savings", lambda: iter([("any server", 0.6)]))],
+        "holds",
+        "saved: 60% on any server. 1 of 1 lie between 40% and 60%, 1 reach the 60%",
+    ),
+    "chip-saving": ([("costlab.claims.chips._tariffs", lambda: [1.5])], "holds with a condition", "reach 1.50"),
+    "chip-cann-ops": (
+        [("costlab.claims.chips.counted_graphs", lambda: (dataclasses.replace(V4_GRAPH, **AS_CLAIMED),))],
+        "holds",
+        "1,243 calls of 60 operators in 61 layers; 386 times",
+    ),
     "price-miss-over-hit": (
         [("costlab.prices.price_at", lambda key, **_: dataclasses.replace(PRICE(key), miss=3.0, hit=0.025))],
         "holds",
@@ -509,7 +579,7 @@ def test_every_claim_meets_another_world_or_has_numbers_alone():
 
 # --- texts -----------------------------------------------------------------------------------------------------
 
-NAMES = re.compile(r"V\d[\w.]*|FP8|1[/:]$")
+NAMES = re.compile(r"V\d[\w.]*|FP8|BF16|1[/:]$|\b[AH]\d{2,3}\b|\b910B")
 WORDS = r"\b(two|three|four|five|six|seven|eight|nine|ten|half|third|fifth|tenth|per cent|dozen)\b"
 
 
@@ -543,7 +613,7 @@ def test_doubling_a_number_doubles_it_in_the_text():
 
 UNITS = {"B": (1e9,), "T": (1e12,), "K": (1e3, 1024), "M": (1e6, 1024**2), "%": (0.01,), "GB": (1e9,)}
 UNITS |= {"TB": (1e12,), "ns": (1e-9,), "us": (1e-6,), "ms": (1e-3,)}
-MODELS = re.compile(r"(?:DeepSeek-|MiMo-|Qwen-)?V\d[\w.-]*|\b8x7B|float32|top-(?=\d)")
+MODELS = re.compile(r"(?:DeepSeek-|MiMo-|Qwen-)?V\d[\w.-]*|\b8x7B|\b910B|\b[AH]100|float32|top-(?=\d)")
 WRITTEN = re.compile(r"(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?)(?:-layer)?\s?(GB|TB|ns|us|ms|[BTKM%])?(?!\w)")
 
 

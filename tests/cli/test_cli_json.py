@@ -54,6 +54,8 @@ BASE = {  # the shortest line of each verb
     "moe": "moe deepseek-v3",
     "roofline": "roofline deepseek-v3 --chip h800 --chips 16 --batch 1 --tokens 1",
     "speculate": "speculate deepseek-v3 --chip h800 --chips 16 --batch 1 --tokens 1 --draft mtp --acceptance 0.9",
+    "chips": "chips h800 --draws 10",
+    "port": "port deepseek-v3 --size small",
     "bill": "bill --input 1 --output 1 --hit-rate 0",
     "replay": "replay chat:10 --model deepseek-v3 --hbm 1GB",
     "sweep": "sweep chat:10 --model deepseek-v3 --hbm 1GB",
@@ -209,6 +211,8 @@ HEADS = {
     "bytes_per_token": ("kv_bytes_per_token", 1),
     "usd_per_M_tokens": ("usd_per_million_tokens", 1),
     **{part: (f"{part}_amount", 1) for part in ("hit", "miss", "write", "output", "total")},
+    **{part: (f"{part}_amount", 1) for part in ("cost", "low_cost", "high_cost", "price", "tie_price", "rent")},
+    **{f"{unit}_hour": (f"{unit}_hour_amount", 1) for unit in ("used", "pflop", "tb_s", "gb")},
 }
 
 
@@ -225,7 +229,9 @@ def key_of(head):
 
 
 TABLES = [
-    line for line in COMMANDS if line.split()[0] in ("models", "kv", "flops", "roofline", "speculate", "bill", "sweep")
+    line
+    for line in COMMANDS
+    if line.split()[0] in ("models", "kv", "flops", "roofline", "speculate", "chips", "bill", "sweep")
 ]
 
 

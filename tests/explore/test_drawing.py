@@ -182,6 +182,8 @@ FAMILIES = (
     ("draft", "target", "dropped"),
     ("together", "apart", "dropped"),
     ("miss", "output", "link"),
+    ("capital", "interest", "energy", "maintenance", "room"),
+    ("h20", "ascend-910b", "ascend-910c", "ascend-950dt", "h100-sxm"),
     ("DeepSeek", "Xiaomi", "OpenAI", "Anthropic", "Alibaba"),
 )
 # Machado, Oliveira and Fernandes 2009, severity 1.0: what a reader without red or green receptors sees (linear RGB).

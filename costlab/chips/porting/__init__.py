@@ -1,6 +1,7 @@
 """Porting a captured graph: routes of its operators, rules of fused ones, opsets, launches, memory."""
 
 from costlab.chips.porting.cautions import FAST_PATHS, cautions_of, fast_paths, router_cautions
+from costlab.chips.porting.counted import CountedGraph, counted_graphs
 from costlab.chips.porting.graph import ELEMENT_BYTES, Graph, GraphNode, TensorSpec
 from costlab.chips.porting.launches import (
     LaunchCosts,
@@ -31,11 +32,11 @@ from costlab.chips.porting.routes import (
 from costlab.chips.porting.rules import BrokenRule, broken, call_sizes, check_call, graph_rules, rule_sentences
 
 __all__ = [
-    "ELEMENT_BYTES", "FAST_PATHS", "BrokenRule", "Buffer", "Graph", "GraphNode", "LaunchCosts", "LaunchTime",
-    "MemoryPlan", "OnnxCoverage", "OnnxList", "OperatorKind", "OperatorRow", "Route", "RouteReport", "Status",
-    "TensorSpec", "Times", "assign_offsets", "broken", "call_sizes", "cautions_of", "check_call", "check_opset",
-    "fallback_bytes", "fast_paths", "graph_rules", "is_allocation", "kind_of", "last_opset", "launch_costs",
-    "launch_time", "launches_of", "lifetimes", "names_at", "nearest_fused", "once", "onnx_coverage",
-    "operator_routes", "plan_memory", "route_changes", "route_report", "router_cautions", "rule_sentences",
-    "written_bytes",
+    "ELEMENT_BYTES", "FAST_PATHS", "BrokenRule", "Buffer", "CountedGraph", "Graph", "GraphNode", "LaunchCosts",
+    "LaunchTime", "MemoryPlan", "OnnxCoverage", "OnnxList", "OperatorKind", "OperatorRow", "Route", "RouteReport",
+    "Status", "TensorSpec", "Times", "assign_offsets", "broken", "call_sizes", "cautions_of", "check_call",
+    "check_opset", "counted_graphs", "fallback_bytes", "fast_paths", "graph_rules", "is_allocation", "kind_of",
+    "last_opset", "launch_costs", "launch_time", "launches_of", "lifetimes", "names_at", "nearest_fused", "once",
+    "onnx_coverage", "operator_routes", "plan_memory", "route_changes", "route_report", "router_cautions",
+    "rule_sentences", "written_bytes",
 ]  # fmt: skip

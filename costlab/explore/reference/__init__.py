@@ -7,6 +7,7 @@
 
 from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
 from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
+from costlab.explore.reference.hardware import chip_offers, chip_supply, cost_figures, owning_costs, published_runs
 from costlab.explore.reference.layouts import (
     fitted_steps,
     kv_transfers,
@@ -25,7 +26,6 @@ from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
 from costlab.explore.reference.sheets import (
-    chip_offers,
     chip_sheets,
     chip_speeds,
     draft_heads,
@@ -44,6 +44,8 @@ __all__ = [
     "chip_offers",
     "chip_sheets",
     "chip_speeds",
+    "chip_supply",
+    "cost_figures",
     "draft_heads",
     "entropy_fits",
     "exchange_rates",
@@ -57,12 +59,14 @@ __all__ = [
     "model_sizes",
     "node_rates",
     "output_prices",
+    "owning_costs",
     "phase_rates",
     "prefetch_rules",
     "price_hours",
     "price_list",
     "price_providers",
     "price_successions",
+    "published_runs",
     "serving_days",
     "serving_gains",
     "serving_objectives",

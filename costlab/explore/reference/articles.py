@@ -19,6 +19,7 @@ CHAPTERS: Mapping[str, str] = {
     "tiers": "Tiers",
     "speculative": "Speculative decoding",
     "serving": "Serving",
+    "chips": "Chips",
 }
 
 

@@ -98,9 +98,10 @@ def chip_sheets() -> Sourced:
                 "memory, GB": round(chip.memory_bytes / 1e9),
                 "memory, TB/s": number_text(chip.memory_bandwidth_bytes_s / 1e12),
                 "link in the node, GB/s": number_text(chip.link_bytes_s / 1e9),
-                "network, GB/s": number_text(chip.network_bytes_s / 1e9),
+                "network, GB/s": None if chip.network_bytes_s is None else number_text(chip.network_bytes_s / 1e9),
                 "chips in a node": chip.chips_per_node,
                 "power, W": chip.power_w,
+                "idle, W": chip.idle_power_w,
                 "node's power, W": chip.node_power_w,
             },
             chip,
@@ -111,10 +112,14 @@ def chip_sheets() -> Sourced:
 
 
 def chip_speeds() -> Table:
-    """Return the dense arithmetic of each chip by precision, from the same data sheets."""
+    """Return the dense arithmetic of each chip by precision, from the same data sheets, and what takes whose place."""
     names = ("fp4", "fp8", "int8", "bf16", "fp16", "tf32", "fp32")
     rows = [
-        {"chip": chip.name, **{name.upper(): _tera(chip.flops.get(name)) for name in names}}
+        {
+            "chip": chip.name,
+            **{name.upper(): _tera(chip.flops.get(name)) for name in names},
+            "serves": "; ".join(f"{asked.upper()} as {unit.upper()}" for asked, unit in chip.serves.items()) or None,
+        }
         for chip in catalog.tables().chips.values()
     ]
     return Table(rows, "chip", "Dense TFLOP/s of one chip by precision; – where it has no such unit", stacked=True)
@@ -122,22 +127,3 @@ def chip_speeds() -> Table:
 
 def _tera(value: float | None) -> str | None:
     return None if value is None else number_text(value / 1e12)
-
-
-def chip_offers() -> Sourced:
-    """Return what each chip was rented or sold for, and what an article says that it costs."""
-    kinds = {"rent": "rent", "price": "price", "claim-price": "price, an article's claim"}
-    rows = (
-        (
-            {
-                "chip": chip.name,
-                "offer": kinds[offer.kind],
-                "amount": f"{number_text(offer.amount)} {offer.currency}",
-                "per": offer.unit.replace("-", " and "),
-            },
-            offer,
-        )
-        for chip in catalog.tables().chips.values()
-        for offer in chip.offers
-    )
-    return sourced("offers", rows, "What a chip was offered for", filters=("chip", "offer"), bold="amount")
