@@ -35,10 +35,9 @@ def _chip_cost_per_tflops(given: Values) -> Settled:
     dearer = ratio(real["ascend"], real["h100"]) - 1
     why = (
         f"What E prints does not come out of its code, which gives {coded}: it divides the price of "
-        f"{given['chips']:g} chips by the TFLOPS of a single one, and by the seconds of an hour once too often. In right units "
-        "the 910B is "
-        f"{abs(dearer):.0%} {'dearer' if dearer > 0 else 'cheaper'} than the H100; by the printed figures it is "
-        f"{1 - ratio(given['ascend'], given['h100']):.0%} cheaper. Electricity is left out"
+        f"{given['chips']:g} chips by the TFLOPS of a single one, and by the seconds of an hour once too often. In "
+        f"right units the 910B is {abs(dearer):.0%} {'dearer' if dearer > 0 else 'cheaper'} than the H100; by the "
+        f"printed figures it is {1 - ratio(given['ascend'], given['h100']):.0%} cheaper. Electricity is left out"
     )
     return graded(agrees(given[key], real[key], 0.05) for key in names), computed, f"{why}."
 

@@ -22,7 +22,7 @@ from costlab.explore.drawing import Words, drawn, value
 from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, new_figure, share_axis
 
 #: The day of the chapter's purchases, as of all its list prices.
-DAY = date(2026, 6, 1)
+CHIPS_DAY = date(2026, 6, 1)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ PRICES = ("both sources", "tender", "dealers")
 def machine(key: str, price: str = "both sources") -> Ownership:
     """Return one of the chapter's machines with all its assumptions, in US dollars.
 
-    Most figures are the catalog's. Four are choices: the life of a published method, a rate of maintenance, for which
-    nobody publishes a contract, the use that article E takes, and, of the 910B, which of two sources its price is of.
+    Most figures are the catalog's. Three are choices: the life of a published method, the use that article E takes,
+    and, of the 910B, which of two sources its price is of.
 
     Args:
         key: "h20", "910b", "910c" or "h100".
@@ -63,22 +63,20 @@ def machine(key: str, price: str = "both sources") -> Ownership:
         ValueError: another key or price.
     """
     found = pick(_PLACES, key, "machine")
-    chosen: dict[str, Assumption | float] = {"life": _life(), "maintenance": MAINTENANCE}
+    chosen: dict[str, Assumption | float] = {"life": _life()}
     if key == "910b":
         chosen |= {"price": price_910b(price), "host": 0.0, "vat": 0.0}
     if key == "h20":
         chosen["price"] = _price_h20()
-    return ownership(found.chip, found.country, DAY, "USD", name=found.name, utilisation=UTILISATION, **chosen)
+    return ownership(found.chip, found.country, CHIPS_DAY, "USD", name=found.name, utilisation=used_share(), **chosen)
 
 
-#: Used hours by owned hours: as article E takes it, between what China's new capacity had early in 2025 and nearly all.
-UTILISATION = Assumption(
-    0.7, "share of hours", "article E's; new capacity in China had 20% early in 2025", DAY, 0.2, 0.9, key="utilisation"
-)
-#: Repair, a choice: half of the share of chips that stopped a job in a year, up to article E's rate.
-MAINTENANCE = Assumption(
-    0.03, "share per year", "a choice of this chapter: no contract is published", DAY, 0.01, 0.1, key="maintenance"
-)
+def used_share() -> Assumption:
+    """Return the used hours by owned hours as article E takes them, from what China's new capacity had up to 0.9."""
+    taken = catalog.tables().claims["chip-cost-per-tflops"].values["used"]
+    seen = catalog.tables().costs["utilisation-china"]
+    source = f"article E's; {seen.value:g} {seen.says}: {seen.source}"
+    return Assumption(taken, "share of hours", source, CHIPS_DAY, seen.value, 0.9, key="utilisation")
 
 
 def _life() -> Assumption:
@@ -92,7 +90,7 @@ def _life() -> Assumption:
 def _price_h20() -> Assumption:
     """The prices of servers with eight H20s, while they were sold: their median, within all of them."""
     servers = [each for each in catalog.chip("h20").offers if each.unit == "server"]
-    return offered(servers, DAY, "8 chips", 8, "price of an H20")
+    return offered(servers, CHIPS_DAY, "8 chips", 8, "price of an H20")
 
 
 def price_910b(price: str = "both sources") -> Assumption:
@@ -228,7 +226,7 @@ def bought_or_rented(rent: float = 2.35, life: float = 4, interest: float = 9) -
             raise ValueError(f"{word} = {number:g} should be from {low:g} to {high:g}")
     own = machine("h100")
     own = replace(own, life=_set(own.life, life), interest=_set(own.interest, interest / 100))
-    found = buy_or_rent(own, rental("h100-sxm", "US", DAY, "USD", rent=rent))
+    found = buy_or_rent(own, rental("h100-sxm", "US", CHIPS_DAY, "USD", rent=rent))
     uses = np.linspace(0.1, 1, 91)
     bought = found.fixed / uses + found.per_use
     axes = new_figure(
@@ -264,11 +262,11 @@ def _rent_said(
     setting = f"An H100 in the US, {life:g} years, {interest:g}% interest, rent ${rent:.2f}"
     costs = f"An owned hour costs ${fixed:.2f} unused, and ${per_use:.2f} more in use"
     return Words(
-        f"{setting}. The cost of a used hour of a bought chip falls with its use; a rent for used hours stays the same, a "
-        f"rent for all hours falls too. {costs}. Against a rent for used hours {cheaper}; against one for all hours "
+        f"{setting}. The cost of a used hour of a bought chip falls with its use; a rent for used hours stays the same, "
+        f"a rent for all hours falls too. {costs}. Against a rent for used hours {cheaper}; against one for all hours "
         f"{always}.",
-        f"{setting}. An owned hour costs {value(fixed, f'${fixed:.2f}')} unused and {value(per_use, f'${per_use:.2f}')} "
-        f"more in use. Against a rent for used hours {noted}; against one for all hours {always}.",
+        f"{setting}. An owned hour costs {value(fixed, f'${fixed:.2f}')} unused and "
+        f"{value(per_use, f'${per_use:.2f}')} more in use. Against a rent for used hours {noted}; against one for all hours {always}.",
     )
 
 
@@ -336,7 +334,8 @@ def hour_tornado(machine_key: str = "910b", most: int = 9) -> Words:
     axes.set_yticks(range(len(found)), [input_words(swing.name) for swing in found])
     axes.grid(axis="y", visible=False)
     listed = "; ".join(
-        f"{input_words(s.name)} from {_figure(s.moved, 0)} to {_figure(s.moved, 2)}: ${s.at_low:.2f} to ${s.at_high:.2f}"
+        f"{input_words(s.name)} from {_figure(s.moved, 0)} to {_figure(s.moved, 2)}: "
+        f"${s.at_low:.2f} to ${s.at_high:.2f}"
         for s in found
     )
     first, second = (found[0], found[1])
@@ -362,6 +361,6 @@ def _figure(found: Assumption, bound: int) -> str:
 
 
 __all__ = [
-    "DAY", "MACHINES", "MAINTENANCE", "PRICES", "UTILISATION", "bought_or_rented", "hour_tornado", "input_words",
+    "CHIPS_DAY", "MACHINES",  "PRICES", "used_share", "bought_or_rented", "hour_tornado", "input_words",
     "machine", "owned_hour_parts", "price_910b", "swings",
 ]  # fmt: skip

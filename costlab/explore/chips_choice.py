@@ -216,7 +216,8 @@ def _wins_said(model: str, price: str, reached: str, found: Mapping[str, Ranking
     wins = found["decode"].wins
     best = max(wins, key=lambda name: wins[name])
     return Words(
-        f"Bars of the shares of {DRAWS:,} draws in which each chip is the cheapest. Price of the 910B: {source[price]}. "
+        f"Bars of the shares of {DRAWS:,} draws in which each chip is the cheapest. Price of the 910B: "
+        f"{source[price]}. "
         f"Tokens: {tokens}. {listed}.",
         f"Price of the 910B: {source[price]}. Tokens: {tokens}. In decode {best} is the cheapest in "
         f"{value(wins[best], f'{wins[best]:.0%}', 'chips_decode_wins')} of {value(DRAWS, f'{DRAWS:,} draws')}.",
@@ -316,7 +317,7 @@ def _map_said(found: ChoiceMap, kinds: Ints, names: Sequence[str], context: int,
         + ", ".join(
             f"{name} {value(price, text)}" if math.isfinite(price) else f"{name} cannot" for name, price, text in shown
         )
-        + " a million tokens, at the roofline. White: no deployment of up to 64 chips (384 of the 910C) keeps the promise.",
+        + " a million tokens, at the roofline. White: no deployment of up to 64 chips keeps the promise.",
     )
 
 

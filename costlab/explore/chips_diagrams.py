@@ -76,7 +76,8 @@ def operator_fates(torch_version: str = "2.13") -> Words:
                 parts.append(shapes.box(x, y + 17, width, 24, COLOURS[colour]))
             if width > 14:
                 ink = on(COLOURS[colour])
-                parts.append(shapes.text(x + width / 2, y + 33, f"{counts[words]}", size=10, anchor="middle", colour=ink))
+                number = f"{counts[words]}"
+                parts.append(shapes.text(x + width / 2, y + 33, number, size=10, anchor="middle", colour=ink))
             x += width
     shapes.diagram(f"What becomes of PyTorch's {total} core operators?", 116, parts)
     said = "; ".join(
@@ -86,7 +87,8 @@ def operator_fates(torch_version: str = "2.13") -> Words:
     lost = {route: counts[_FATES[-1][0]] for route, counts in found.items()}
     return Words(
         f"Two bars of {total} operators each, with torch {torch_version}. {said}.",
-        f"With torch {torch_version}: {value(lost['eager'], str(lost['eager']))} go to the host when called one by one; "
+        f"With torch {torch_version}: {value(lost['eager'], str(lost['eager']))} go to the host when called one by "
+        "one; "
         f"{value(lost['graph'], str(lost['graph']))} break a captured graph.",
     )
 
@@ -139,7 +141,7 @@ def fused_groups(story: Mapping[str, Any]) -> list[FusedGroup]:
 
 
 def _short_name(op: str) -> str:
-    """"aten.mul.Tensor" as mul, "costlab_fused.rms_norm.default" as rms_norm."""
+    """ "aten.mul.Tensor" as mul, "costlab_fused.rms_norm.default" as rms_norm."""
     return op.split(".")[1]
 
 
@@ -150,7 +152,8 @@ def fused_layer() -> Words:
     narrow = is_narrow()
     columns, wide, gap, right_x = (3, 50.0, 3.0, 178.0) if narrow else (4, 74.0, 4.0, 374.0)
     row, size, right_width = 20.0, 9.0 if narrow else 9.5, shapes.across() - right_x - 1
-    parts = [shapes.text(1, 11, "captured", size=10.5, bold=True), shapes.text(right_x, 11, "fused", size=10.5, bold=True)]
+    heads = ((1.0, "captured"), (right_x, "fused"))
+    parts = [shapes.text(x, 11, head, size=10.5, bold=True) for x, head in heads]
     y = 20.0
     for group in groups:
         colour = COLOURS[_PATTERNS[group.pattern]] if group.pattern else ""
@@ -181,8 +184,8 @@ def _layer_said(groups: Sequence[FusedGroup]) -> Words:
     listed = "; ".join(f"{', '.join(group.before)} become {group.after}" for group in fused)
     where = fusion_record()["where"]
     return Words(
-        f"The operators of {where} that start something on a chip, in the order in which they run: {before} as captured, "
-        f"on the left, and {len(groups)} after fusion, on the right. {listed}. The others stay.",
-        f"Of {where}, views left out: {value(before, f'{before} operators')} before, {value(len(groups), f'{len(groups)}')} "
-        f"after. Filled: what {value(len(fused), f'{len(fused)} fused operators')} take the place of.",
+        f"The operators of {where} that start something on a chip, in the order in which they run: {before} as "
+        f"captured, on the left, and {len(groups)} after fusion, on the right. {listed}. The others stay.",
+        f"Of {where}, views left out: {value(before, f'{before} operators')} before, "
+        f"{value(len(groups), str(len(groups)))} after. Filled: what {value(len(fused), f'{len(fused)} fused operators')} take the place of.",
     )
