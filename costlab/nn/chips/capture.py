@@ -83,7 +83,8 @@ class Captured:
         Raises:
             ValueError: a graph of single precision that computes something else.
         """
-        half = any(each.dtype in (torch.bfloat16, torch.float16) for each in exported.state_dict.values())
+        given = (*exported.state_dict.values(), *self.inputs)
+        half = any(each.dtype in (torch.bfloat16, torch.float16) for each in given)
         return _recorded(exported, self.inputs, self.wanted, self.graph.name, exact=not half)
 
 

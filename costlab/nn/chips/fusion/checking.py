@@ -75,7 +75,7 @@ class Trial:
 
     kind: str  # of the input
     dtype: str  # of the floating-point inputs
-    error: float  # largest difference of the fused result from the exact one
+    error: float  # largest difference of the fused result from the exact one; of whole numbers the share that differ
     own: float  # that of the operators in its place
     allowed: float  # the largest error that is accepted
     where: tuple[int, ...]  # index of the largest difference beyond what is allowed, or of the largest
@@ -244,15 +244,18 @@ def _said(x: Tensor) -> str:
 
 
 def _compared(kind: InputKind, word: str, exact: Tensor, own: Tensor, got: Tensor) -> Trial:
-    """Compare one result. Where the operators give no number nothing is asked; whole numbers are right or wrong."""
+    """Compare one result. Where the operators give no number nothing is asked; of whole numbers a share is wrong."""
+    if not exact.numel():
+        return Trial(kind.name, word, 0.0, 0.0, 0.0, (), math.nan, math.nan)
     if exact.is_floating_point():
         asked = own.isfinite() & exact.isfinite()
         errors, owns = ((each.double() - exact).abs().where(asked, 0.0) for each in (got, own))
-        unit = torch.finfo(own.dtype).eps * float(exact.abs().where(asked, 0.0).max()) if exact.numel() else 0.0
+        unit = torch.finfo(own.dtype).eps * float(exact.abs().where(asked, 0.0).max())
         errors = errors.nan_to_num(nan=math.inf)
+        worst, mine = float(errors.max()), float(owns.max())
     else:
         errors, owns, unit = (got != exact).double(), (own != exact).double(), 0.0
-    worst, mine = float(errors.max()), float(owns.max())
+        worst, mine = float(errors.mean()), float(owns.mean())
     at = tuple(int(i) for i in torch.unravel_index(errors.argmax(), errors.shape))
     allowed = ROUNDING_FACTOR * mine + ROUNDING_UNITS * unit
     return Trial(kind.name, word, worst, mine, allowed, at, float(own[at]), float(got[at]))
@@ -296,7 +299,7 @@ def _drawn(
 ) -> Tensor:
     dtype, shape = types.get(like.dtype, like.dtype), tuple(like.shape)
     if name == "mask":
-        return _mask(shape, dtype, kind.mask, generator)
+        return _mask((1, 1, *shape), dtype, kind.mask, generator).view(shape)  # a mask may lack axes
     if not dtype.is_floating_point:
         return torch.randint(0, 2, shape, generator=generator).to(dtype)
     drawn = torch.randn(shape, generator=generator)
@@ -316,8 +319,8 @@ def _mask(shape: Sequence[int], dtype: torch.dtype, how: str, generator: torch.G
         seen = (torch.rand(tuple(shape), generator=generator) < 0.5) | (behind == 0)
     elif how == "blind":
         seen = seen & (torch.arange(queries)[:, None] != queries // 2)
-    if dtype == torch.bool:
-        return seen.clone()
+    if not dtype.is_floating_point:
+        return seen.to(dtype, copy=True)
     bias = -_SLOPE * behind.abs().to(torch.float32) if how == "biased" else torch.zeros(queries, keys)
     return torch.where(seen, bias, torch.finfo(dtype).min).to(dtype)
 

@@ -20,6 +20,17 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def _shaped(made: Tensor, *shape: int) -> Tensor:
+    """Return a result, which has the shape that a trace was told of: no other tensor is larger than the first.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if tuple(made.shape) != shape:
+        raise ValueError(f"makes {list(made.shape)} in place of {list(shape)}")
+    return made.contiguous()
+
+
 @torch.library.custom_op(f"{NAMESPACE}::rms_norm", mutates_args=())
 def fused_rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     """Return x / sqrt(mean(x^2) + eps) * weight over the last axis, in x's type.
@@ -32,7 +43,7 @@ def fused_rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     wide = _wide(x)
     normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     scaled = normed if weight is None else normed * _wide(weight)
-    return scaled.to(x.dtype).contiguous()
+    return _shaped(scaled.to(x.dtype), *x.shape)
 
 
 @fused_rms_norm.register_fake
@@ -80,7 +91,7 @@ def fused_rotary(x: Tensor, cos: Tensor, sin: Tensor, pairing: str) -> Tensor:
     sin_a, sin_b = _of_pairs(_wide(sin), x.shape[-1], pairing)
     turned = (a * cos_a - b * sin_a, b * cos_b + a * sin_b)
     joined = torch.stack(turned, -1).flatten(-2) if pairing == "interleaved" else torch.cat(turned, -1)
-    return joined.to(x.dtype)
+    return _shaped(joined.to(x.dtype), *x.shape)
 
 
 def _pair(x: Tensor, neighbours: bool) -> tuple[Tensor, Tensor]:
@@ -112,7 +123,7 @@ def fused_swiglu(gate: Tensor, up: Tensor, limit: float | None = None) -> Tensor
     wide, factor = _wide(gate), _wide(up)
     if limit is not None:
         wide, factor = wide.clamp(max=limit), factor.clamp(-limit, limit)
-    return (F.silu(wide) * factor).to(gate.dtype).contiguous()
+    return _shaped((F.silu(wide) * factor).to(gate.dtype), *gate.shape)
 
 
 @fused_swiglu.register_fake
@@ -138,7 +149,7 @@ def fused_attention(
     group = query.shape[1] // key.shape[1]
     keys, values = (_wide(each).repeat_interleave(group, 1) for each in (key, value))
     weights = _weights(_wide(query) @ keys.mT * scale, mask, sink)
-    return (weights @ values).to(query.dtype)
+    return _shaped((weights @ values).to(query.dtype), *query.shape[:-1], value.shape[-1])
 
 
 def _weights(scores: Tensor, mask: Tensor | None, sink: Tensor | None) -> Tensor:
