@@ -204,7 +204,8 @@ def _wins_said(model: str, price: str, reached: str, found: Mapping[str, Ranking
         f"{bought}: " + ", ".join(f"{name} {share:.0%}" for name, share in ranked.wins.items())
         for bought, ranked in found.items()
     )
-    tokens = f"{model} at {tokens_text(COMPARED_CONTEXT)}, {USER_TOKENS_S:g} tokens/s for each user, {TTFT_S:g} s to the first"
+    promise = f"{USER_TOKENS_S:g} tokens/s for each user, {TTFT_S:g} s to the first"
+    tokens = f"{model} at {tokens_text(COMPARED_CONTEXT)}, {promise}"
     source = {
         "both sources": "anywhere between tender and dealers",
         "tender": "the tender's",
