@@ -58,6 +58,8 @@ _V4_LAYERS["hca"] = "heavily_compressed_attention"
 
 #: Tokens in the vocabulary of a small model.
 SMALL_VOCABULARY = 512
+#: More than any configuration has, of layers and of everything else that is counted.
+MOST_LAYERS, MOST_SIZE = 10_000, 2**31
 #: Most routed experts that a small model keeps whatever the ratio.
 _FEW_EXPERTS = 8
 
@@ -99,8 +101,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ValueError: no such file, no JSON, or one without "model_type".
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} should be a model's config.json: {error}") from error
     config = found.get("text_config", found) if isinstance(found, dict) else {}
     if not isinstance(config.get("model_type"), str):
@@ -120,6 +122,7 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     kind = _kind(config)
     given = {k: v for k, v in config.items() if k not in ("model_type", "quantization_config", "auto_map")}
+    _check_sizes(given, kind)
     try:
         made = _transformers().CONFIG_MAPPING[kind](**given)
     except Exception as error:
@@ -127,6 +130,15 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = made.to_dict()
     found.setdefault("num_hidden_layers", getattr(made, "num_hidden_layers", None))
     return {name: value for name, value in found.items() if name not in ("transformers_version", "dtype")}
+
+
+def _check_sizes(given: Mapping[str, Any], kind: str) -> None:
+    """Refuse whole numbers that no model has: transformers would list so many layers, or say something else."""
+    for name, value in given.items():
+        most = MOST_LAYERS if "layer" in name else MOST_SIZE
+        is_size = name.startswith("num_") or name.endswith(("_size", "_dim", "_rank"))
+        if isinstance(value, int) and (value > most or (is_size and value < 0)):
+            raise ValueError(f"the configuration of {kind} says {name} = {value}: should be from 0 to {most}")
 
 
 def _kind(config: Mapping[str, Any]) -> str:
@@ -336,7 +348,7 @@ def build_model(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> 
             made = transformers.CONFIG_MAPPING[kind](**given)
             return Logits(transformers.AutoModelForCausalLM.from_config(made, dtype=dtype, **options)).eval()
         except Exception as error:
-            last = last or error
+            last = error  # of the plainest way in the end: those before may only lack what they ask for
     raise ValueError(f"transformers cannot build a small model of {kind}: {first_line(last)}") from last
 
 

@@ -119,7 +119,11 @@ def _recorded(
 ) -> Captured:
     with torch.no_grad(), _mode(args) as mode:
         recorder = _Recorder(exported)
-        outputs = recorder.run(*_lifted(exported, args, mode))
+        try:
+            outputs = recorder.run(*_lifted(exported, args, mode))
+        except Exception as error:
+            where = _line(recorder.at) if recorder.at else "an unknown line"
+            raise ValueError(f"{name} cannot be captured: at {where}: {first_line(error)}; {_ADVICE}") from error
     got = [each for each, spec in zip(outputs, exported.graph_signature.output_specs, strict=True) if _given(spec)]
     error = None if wanted is None else difference(_tensors(got), wanted)
     if exact and error is not None and not error <= GRAPH_TOLERANCE * max(largest_number(wanted or ()), 1.0):
@@ -200,9 +204,11 @@ class _Recorder(fx.Interpreter):
         self.weights: list[TensorSpec] = []
         self.nodes: list[GraphNode] = []
         self.results: tuple[str, ...] = ()
+        self.at: fx.Node | None = None  # the node that runs
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a node and note it."""
+        self.at = n
         result = super().run_node(n)
         if n.op == "placeholder":
             self._placeholder(n, result)
@@ -333,5 +339,7 @@ def largest_number(outputs: Sequence[Tensor]) -> float:
 
 
 def first_line(error: object) -> str:
-    """Return what an error says in its first line, without the lists that follow."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return what an error says in its first line, without the lists that follow; with the next where it ends in ":"."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return f"unknown {said}" if isinstance(error, KeyError) else said or type(error).__name__

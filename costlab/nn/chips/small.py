@@ -50,6 +50,8 @@ _SPARSE = 256  # divisor of the entries that sparse attention reads
 _EXPERTS, _FEW_EXPERTS, _TOP_K = 16, 8, 2  # divisor of the experts, and what stays of them at least; visited at most
 _BLOCK = 16  # divisor of blocks of so many tokens and more
 _SINKHORN_STEPS = 2
+#: Most products of a query and a key, over all sequences, that a small model's example computes in each head.
+MOST_PAIRS = 2**24
 _THETA = 10000.0  # where a record has no rotary base
 
 
@@ -101,6 +103,7 @@ def small_model(
     """
     checks.pick(dict.fromkeys(("small", "real")), size, "size")
     make = checks.pick({"costlab": _of_costlab, "transformers": _of_transformers}, of, "maker")
+    _check_example(checks.count(batch, "batch"), checks.count(tokens, "tokens"), size)
     dtype = torch.float32 if size == "small" else torch.bfloat16
     form = experts or default_form(dtype)
     checks.pick(TRANSFORMERS_FORMS, form, "form of the experts")
@@ -109,9 +112,18 @@ def small_model(
         made: SmallModel = make(model, size, form, dtype)
         if size == "small":
             randomise_weights(made.module, seed)
-        example = torch.randint(SMALL_VOCABULARY, (checks.count(batch, "batch"), checks.count(tokens, "tokens")))
+        example = torch.randint(SMALL_VOCABULARY, (batch, tokens))
     made.module.requires_grad_(False)
     return dataclasses.replace(made, inputs=(example,))
+
+
+def _check_example(batch: int, tokens: int, size: Size) -> None:
+    """Refuse an example whose attention, computed, would not fit into a laptop's memory."""
+    if size == "small" and batch * tokens**2 > MOST_PAIRS:
+        raise ValueError(
+            f"{batch:,} x {tokens:,} tokens are too many to compute with weights: batch * tokens^2 should be at most "
+            f"{MOST_PAIRS:,}; at size real nothing is computed"
+        )
 
 
 @contextmanager
