@@ -27,7 +27,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "maintenance": ("per year", "share of the server's price"),
     "room": ("{} per kW-month", "space and cooling plant by rated power, in --currency"),
     "network": ("share", "switches and cables, by the server's price"),
-    "vat": ("share", "tax that the price contains: 0.13 for 13%%"),
+    "vat": ("share", "of the tax that the price contains, such as 0.13"),
 }
 
 

@@ -208,8 +208,8 @@ def _notes(made: Any, args: argparse.Namespace) -> list[str]:
     return [
         f"modules of {args.maker}, {form}; {args.batch} x {args.tokens} tokens; {widths}",
         *made.remarks,
-        "read from the repositories of Ascend's plug-in and compiler; whether it runs, and how fast, only an Ascend "
-        "machine can tell",
+        "routes are read from the repositories of Ascend's plug-in and compiler; whether the model runs there, and how "
+        "fast, only an Ascend machine can tell",
     ]
 
 

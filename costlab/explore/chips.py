@@ -9,6 +9,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,7 +64,7 @@ def machine(key: str, price: str = "both sources") -> Ownership:
         ValueError: another key or price.
     """
     found = pick(_PLACES, key, "machine")
-    chosen: dict[str, Assumption | float] = {"life": _life()}
+    chosen: dict[str, Any] = {"life": _life()}
     if key == "910b":
         chosen |= {"price": price_910b(price), "host": 0.0, "vat": 0.0}
     if key == "h20":
@@ -123,7 +124,7 @@ def price_910b(price: str = "both sources") -> Assumption:
 
 @drawn
 def owned_hour_parts(
-    machine_key: str = "h20", life: float = 4, interest: float = 3.5, utilisation: float = 70, tariff: float = 8.8
+    machine_key: str = "h20", life: float = 4, interest: float = 3.25, utilisation: float = 70, tariff: float = 8.8
 ) -> Words:
     """Draw what an hour of a chip costs who owns it, by part, for every hour and for each hour that is used.
 
@@ -210,7 +211,7 @@ def _hour_said(
 
 
 @drawn
-def bought_or_rented(rent: float = 2.35, life: float = 4, interest: float = 9) -> Words:
+def bought_or_rented(rent: float = 3.99, life: float = 4, interest: float = 10.25) -> Words:
     """Draw what a used hour of an H100 in the US costs bought and rented, against the share of hours in which it works.
 
     Args:
@@ -262,11 +263,12 @@ def _rent_said(
     setting = f"An H100 in the US, {life:g} years, {interest:g}% interest, rent ${rent:.2f}"
     costs = f"An owned hour costs ${fixed:.2f} unused, and ${per_use:.2f} more in use"
     return Words(
-        f"{setting}. The cost of a used hour of a bought chip falls with its use; a rent for used hours stays the same, "
-        f"a rent for all hours falls too. {costs}. Against a rent for used hours {cheaper}; against one for all hours "
-        f"{always}.",
+        f"{setting}. The cost of a used hour of a bought chip falls with its use. A rent for used hours stays what it "
+        f"is; a rent for all hours falls too. {costs}. Against a rent for used hours {cheaper}; against one for all "
+        f"hours {always}.",
         f"{setting}. An owned hour costs {value(fixed, f'${fixed:.2f}')} unused and "
-        f"{value(per_use, f'${per_use:.2f}')} more in use. Against a rent for used hours {noted}; against one for all hours {always}.",
+        f"{value(per_use, f'${per_use:.2f}')} more in use. Against a rent for used hours {noted}; "
+        f"against one for all hours {always}.",
     )
 
 
@@ -361,6 +363,15 @@ def _figure(found: Assumption, bound: int) -> str:
 
 
 __all__ = [
-    "CHIPS_DAY", "MACHINES",  "PRICES", "used_share", "bought_or_rented", "hour_tornado", "input_words",
-    "machine", "owned_hour_parts", "price_910b", "swings",
+    "CHIPS_DAY",
+    "MACHINES",
+    "PRICES",
+    "bought_or_rented",
+    "hour_tornado",
+    "input_words",
+    "machine",
+    "owned_hour_parts",
+    "price_910b",
+    "swings",
+    "used_share",
 ]  # fmt: skip

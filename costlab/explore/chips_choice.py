@@ -31,7 +31,7 @@ COMPARED_MODELS: Mapping[str, str] = {
     "DeepSeek-V4-Flash": "deepseek-v4-flash",
 }
 #: A prompt of the comparison, and what users are promised.
-CONTEXT, USER_TOKENS_S, TTFT_S = 32_768, 30.0, 10.0
+COMPARED_CONTEXT, USER_TOKENS_S, TTFT_S = 32_768, 30.0, 10.0
 DRAWS = 4000
 
 # --- two yields --------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ REACHED = ("equal", "unknown")
 
 
 @functools.lru_cache(maxsize=64)
-def token_yield(model: str, key: str, phase: ServingPhase) -> TokenPrice | NoPrice:
+def phase_price(model: str, key: str, phase: ServingPhase) -> TokenPrice | NoPrice:
     """Return the cheapest deployment of a chip for a model and phase at the chapter's context and promises.
 
     At the roofline for all chips: none of them has a published run of each model.
@@ -113,8 +113,8 @@ def token_yield(model: str, key: str, phase: ServingPhase) -> TokenPrice | NoPri
         phase: "prefill" or "decode".
     """
     one = ChipHour(machine(key).chip, 1.0, name=machine(key).name)
-    limits = {"user_tokens_s": USER_TOKENS_S} if phase == "decode" else {"ttft_s": TTFT_S}
-    return chips.token_price(model, one, phase, CONTEXT, basis="roofline", **limits)
+    speed, first = (USER_TOKENS_S, None) if phase == "decode" else (None, TTFT_S)
+    return chips.token_price(model, one, phase, COMPARED_CONTEXT, user_tokens_s=speed, ttft_s=first, basis="roofline")
 
 
 def contenders(
@@ -139,7 +139,7 @@ def contenders(
     if bought not in ("prefill", "decode"):
         return [Contender(machine(key, price), per_unit(key, bought).output) for key in COMPARED]
     phase: ServingPhase = "decode" if bought == "decode" else "prefill"
-    found = {key: token_yield(model, key, phase) for key in COMPARED}
+    found = {key: phase_price(model, key, phase) for key in COMPARED}
     return [
         Contender(machine(key, price), _tokens(1 / each.per_million, phase, reached))
         for key, each in found.items()
@@ -204,7 +204,8 @@ def _wins_said(model: str, price: str, reached: str, found: Mapping[str, Ranking
         f"{bought}: " + ", ".join(f"{name} {share:.0%}" for name, share in ranked.wins.items())
         for bought, ranked in found.items()
     )
-    tokens = f"{model} at {tokens_text(CONTEXT)}, {USER_TOKENS_S:g} tokens/s for each user, {TTFT_S:g} s to the first"
+    promise = f"{USER_TOKENS_S:g} tokens/s for each user, {TTFT_S:g} s to the first"
+    tokens = f"{model} at {tokens_text(COMPARED_CONTEXT)}, {promise}"
     source = {
         "both sources": "anywhere between tender and dealers",
         "tender": "the tender's",
@@ -252,7 +253,7 @@ def chip_map(
     model: str = "mimo-v2-flash",
     phase: ServingPhase = "decode",
     price: str = PRICES[0],
-    context: int = CONTEXT,
+    context: int = COMPARED_CONTEXT,
 ) -> Words:
     """Draw which chip makes a token cheapest, by the context and by what each user is promised.
 

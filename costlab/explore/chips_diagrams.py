@@ -25,7 +25,7 @@ FUSION = Path(__file__).with_name("chips_fusion.json")
 # --- routes ------------------------------------------------------------------------------------------------------
 
 #: What becomes of an operator: words, colour, and the statuses that mean it, eagerly or in a graph.
-_FATES = (
+_FATES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("a kernel of the chip", "hit", ("aclnn", "converted")),
     ("a view, a copy, memory", "other", ("native",)),
     ("made of other operators", "dram", ("decomposed",)),
@@ -44,7 +44,10 @@ def core_routes(torch_version: str = "2.13") -> Mapping[str, Mapping[str, int]]:
     """
     version = one_of(catalog.operators().torch_versions, torch_version, "torch version")
     core = [each for each in catalog.operators().aten.values() if each.core]
-    routes = {"eager": Counter(each.eager_at(version) for each in core), "graph": Counter(e.graph for e in core)}
+    routes: Mapping[str, Counter[str]] = {
+        "eager": Counter(each.eager_at(version) for each in core),
+        "graph": Counter(each.graph for each in core),
+    }
     return {
         route: {words: sum(counts[status] for status in of) for words, _, of in _FATES}
         for route, counts in routes.items()
@@ -187,5 +190,6 @@ def _layer_said(groups: Sequence[FusedGroup]) -> Words:
         f"The operators of {where} that start something on a chip, in the order in which they run: {before} as "
         f"captured, on the left, and {len(groups)} after fusion, on the right. {listed}. The others stay.",
         f"Of {where}, views left out: {value(before, f'{before} operators')} before, "
-        f"{value(len(groups), str(len(groups)))} after. Filled: what {value(len(fused), f'{len(fused)} fused operators')} take the place of.",
+        f"{value(len(groups), str(len(groups)))} after. Filled: what "
+        f"{value(len(fused), f'{len(fused)} fused operators')} take the place of.",
     )
