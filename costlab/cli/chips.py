@@ -310,7 +310,9 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _add_where(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--place", type=_place, default="China", help="country of the owner: tariff, interest, room (default China)")
+    verb.add_argument(
+        "--place", type=_place, default="China", help="country of the owner: tariff, interest, room (default China)"
+    )
     day = f"of the purchase and of exchange rates (default {catalog.LESSON_DAY})"
     verb.add_argument("--day", type=day_arg(moment_arg), metavar="DATE", help=day)
     verb.add_argument(

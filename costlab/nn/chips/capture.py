@@ -339,7 +339,7 @@ def largest_number(outputs: Sequence[Tensor]) -> float:
 
 
 def first_line(error: object) -> str:
-    """Return what an error says in its first line, without the lists that follow; with the next where it ends in ":"."""
+    """Return an error's first line, and the next where that ends in ":", without the lists that follow."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     return f"unknown {said}" if isinstance(error, KeyError) else said or type(error).__name__
