@@ -97,6 +97,10 @@ def _given(args: argparse.Namespace, way: str) -> Mapping[str, Amount]:
 
 
 def _bought(key: str, args: argparse.Namespace, name: str) -> Ownership:
+    if key not in _given(args, "buy") and not _offers(catalog.chip(key), ["buy"]):
+        raise ValueError(
+            f"the catalog has no price of {catalog.chip(key).name}: give --price {key}=AMOUNT, of a server"
+        )
     instead: dict[str, Any] = {
         option: given(getattr(args, option), unit.format(args.currency), args.currency if "{}" in unit else "", option)
         for option, (unit, _) in OPTIONS.items()
@@ -129,6 +133,10 @@ def _used(args: argparse.Namespace) -> Any:
 
 def _rented(key: str, args: argparse.Namespace, name: str) -> Rental:
     own = _given(args, "rent").get(key)
+    if own is None and not _offers(catalog.chip(key), ["rent"]):
+        raise ValueError(
+            f"the catalog has no rent of {catalog.chip(key).name}: give --rent {key}=AMOUNT, of a chip-hour"
+        )
     rent = own.assumption(args.currency, "per chip-hour") if own else None
     paid: Paid = "always" if args.always else "used"
     mean = _used(args) if args.utilisation is None else load_curve(args.utilisation)

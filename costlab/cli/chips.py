@@ -35,6 +35,8 @@ from costlab.text import columns, digits_text
 #: What chips may be ranked by, and the unit of it that a chip yields.
 WORK = {"chip-hour": "chip-hours", "pflop-hour": "PFLOP-hours", "tb-s-hour": "TB/s-hours", "gb-hour": "GB-hours"}
 OF_TOKENS = "million tokens"
+#: Of all ranges: the memory that they take grows with them.
+MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,9 @@ def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
         "tie_price: that at which it would cost as much as the cheapest other (below 0: not even as a gift); "
         "buy_above: use above which buying beats renting by the hour",
     ]
+    if args.place not in _places():
+        known = " and ".join(_places())
+        notes.append(f"no figure of {args.place} is catalogued: those of {known} and of no one place stand for it")
     said = {f"{each.candidate.name}: {note}" for each in found for note in each.candidate.priced.notes}
     unserved = [f"{each.candidate.name}: {each.served.says}" for each in found if each.served and each.served.says]
     return [*notes, *sorted(said), *unserved]
@@ -305,7 +310,9 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _add_where(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--place", default="China", help="country of the owner: tariff, interest, room (default China)")
+    verb.add_argument(
+        "--place", type=_place, default="China", help="country of the owner: tariff, interest, room (default China)"
+    )
     day = f"of the purchase and of exchange rates (default {catalog.LESSON_DAY})"
     verb.add_argument("--day", type=day_arg(moment_arg), metavar="DATE", help=day)
     verb.add_argument(
@@ -370,7 +377,7 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_answers(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--draws", type=count_arg, default=10_000, metavar="N", help="from all ranges (default 10,000)")
+    verb.add_argument("--draws", type=_draws, default=10_000, metavar="N", help="from all ranges (default 10,000)")
     verb.add_argument("--seed", type=size_arg, default=0, help="of the draws (default 0)")
     verb.add_argument("--tornado", type=str.lower, metavar="CHIP", help="say what each input does to its cost")
     verb.add_argument(
@@ -380,6 +387,26 @@ def _add_answers(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--engineer-month", type=positive_arg, metavar="AMOUNT", help="what an engineer costs a month, in --currency"
     )
+
+
+def _draws(text: str) -> int:
+    """Read how many draws: more would need more memory than there is, and say nothing new."""
+    number = count_arg(text)
+    if number > MOST_DRAWS:
+        raise argparse.ArgumentTypeError(f"{text!r} should be at most {MOST_DRAWS:,}")
+    return number
+
+
+def _place(text: str) -> str:
+    """Read a place; one that the catalog has is written as there."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} should be a country such as China")
+    return next((each for each in _places() if each.lower() == text.strip().lower()), text.strip())
+
+
+def _places() -> list[str]:
+    """Return the places that figures of cost are known of."""
+    return sorted({each.place for each in catalog.tables().costs.values() if each.place})
 
 
 def _fleet(text: str) -> tuple[str, int]:

@@ -13,6 +13,9 @@ from costlab.chips import Assumption
 #: Who says a figure that was typed.
 GIVEN = "given on the command line"
 
+#: More than any server costs, in any currency; and the least use that is one, an hour in a hundred years.
+MOST_AMOUNT, LEAST_USE = 1e15, 1e-6
+
 Range = float | tuple[float, float, float]
 
 _AMOUNT = re.compile(r"(?P<chip>[^=]+)=(?P<figure>[-+.:\deE]+)(?P<currency>[A-Za-z]{3})?(?:/(?P<chips>\d+))?")
@@ -41,7 +44,7 @@ def loads_arg(text: str) -> float | list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = [math.nan]
-    if not all(0 <= each <= 1 for each in numbers) or not any(numbers):
+    if not all(0 <= each <= 1 for each in numbers) or not sum(numbers) >= LEAST_USE * len(numbers):
         raise argparse.ArgumentTypeError(
             f"{text!r} should be above 0 and at most 1, or loads of a day's hours with commas between them"
         )
@@ -76,8 +79,11 @@ def amount_arg(text: str) -> Amount:
     if currency and currency not in currencies():
         raise argparse.ArgumentTypeError(f"{text!r}: currency {currency!r} should be one of {', '.join(currencies())}")
     figure = figure_arg(found["figure"])
-    if (figure if isinstance(figure, float) else figure[0]) <= 0:
+    low, high = (figure, figure) if isinstance(figure, float) else (figure[0], figure[2])
+    if low <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} should be an amount above 0: no placeholders")
+    if high > MOST_AMOUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} should be an amount of at most {MOST_AMOUNT:g}")
     chips = int(found["chips"]) if found["chips"] else None
     if chips == 0:
         raise argparse.ArgumentTypeError(f"{text!r} pays 0 chips: should be at least 1")

@@ -58,8 +58,8 @@ _NO_ARGUMENTS = ("model_type", "quantization_config", "auto_map", "transformers_
 _V4_LAYERS = {"shared-window": "sliding_attention", "csa": "compressed_sparse_attention"}
 _V4_LAYERS["hca"] = "heavily_compressed_attention"
 
-#: Most layers and experts of a configuration: each of them is looked at.
-MOST_LAYERS, MOST_EXPERTS = 400, 10_000
+#: Most layers and experts of a configuration, since each of them is looked at; most of every other size.
+MOST_LAYERS, MOST_EXPERTS, MOST_SIZE = 400, 10_000, 2**31
 
 
 class Logits(nn.Module):
@@ -89,7 +89,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ValueError: no such file, no JSON, or one without "model_type".
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} should be a model's config.json: {error}") from error
     config = text_part(found) if isinstance(found, dict) else {}
@@ -137,9 +137,9 @@ def _check_sizes(config: Mapping[str, Any], kind: str) -> None:
         if size is None:
             continue
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            raise ValueError(f"{name} of {kind} should be a whole number of at least 0, not {str(size)[:60]!r}")
-        if size > most.get(name, size):
-            raise ValueError(f"{name} = {size} of {kind} should be at most {most[name]}")
+            raise ValueError(f"{name} of {kind} should be a whole number of at least 0, not {repr(size)[:60]}")
+        if size > most.get(name, MOST_SIZE):
+            raise ValueError(f"{name} = {size} of {kind} should be at most {most.get(name, MOST_SIZE)}")
 
 
 def error_text(error: Exception | None) -> str:
@@ -261,7 +261,7 @@ def build_model(config: Mapping[str, Any], experts: str, dtype: torch.dtype) -> 
             made = transformers.CONFIG_MAPPING[kind](**given)
             return Logits(transformers.AutoModelForCausalLM.from_config(made, dtype=dtype, **options)).eval()
         except Exception as error:
-            last = last or error
+            last = error  # of the plainest way in the end: those before may only lack what they ask for
     raise ValueError(f"transformers cannot build a small model of {kind}: {error_text(last)}") from last
 
 
