@@ -51,7 +51,7 @@ _BLOCK = 16  # divisor of blocks of so many tokens and more
 _SINKHORN_STEPS = 2
 #: Most products of a query and a key, over all sequences, that a small model's example computes in each head.
 MOST_PAIRS = 2**24
-MOST_TOKENS = 2**17  # of an example
+MOST_EXAMPLE_TOKENS = 2**17  # of an example
 _THETA = 10000.0  # where a record has no rotary base
 
 
@@ -118,8 +118,8 @@ def small_model(
 
 def _check_example(batch: int, tokens: int, size: Size) -> None:
     """Refuse an example of more tokens than is needed, or whose attention, computed, would fill a laptop's memory."""
-    if batch * tokens > MOST_TOKENS:
-        raise ValueError(f"an example of {batch:,} x {tokens:,} tokens should have {MOST_TOKENS:,} at most")
+    if batch * tokens > MOST_EXAMPLE_TOKENS:
+        raise ValueError(f"an example of {batch:,} x {tokens:,} tokens should have {MOST_EXAMPLE_TOKENS:,} at most")
     if size == "small" and batch * tokens**2 > MOST_PAIRS:
         raise ValueError(
             f"{batch:,} x {tokens:,} tokens are too many to compute with weights: batch * tokens^2 should be at most "
