@@ -96,9 +96,9 @@ def _at_least_0(text: str, what: str) -> float:
 
 
 def positive_arg(text: str) -> float:
-    """Read a finite number above 0, so far from both ends that what is reckoned with it is finite too."""
+    """Read a finite number above 0."""
     value = _float(text)
-    if not 1 / _LARGEST <= value <= _LARGEST:
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} should be a finite number above 0")
     return value
 
@@ -138,9 +138,6 @@ def several(reader: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     """Return what reads values with commas between them."""
     return lambda text: [reader(part) for part in text.split(",")]
 
-
-#: Its products with what else is read stay far below the largest float.
-_LARGEST = 1e100
 
 #: No page is as small, no link as slow; who gives less has left out the unit, or parted digits by a comma.
 _LEAST_BYTES = 1e4

@@ -25,9 +25,9 @@ from costlab.chips import (
     unit_costs,
 )
 from costlab.chips.owning import HOURS_PER_YEAR, PARTS
-from costlab.cli.arguments import add_verb, count_arg, moment_arg, positive_arg, several, size_arg
+from costlab.cli.arguments import add_verb, count_arg, moment_arg, several, size_arg
 from costlab.cli.candidates import ASSUMED_USE, OPTIONS, ChipOption, assumed, candidates, day_arg, figure_row, may_buy
-from costlab.cli.figures import amount_arg, figure_arg, loads_arg
+from costlab.cli.figures import amount_arg, figure_arg, loads_arg, measure_arg
 from costlab.cli.output import Answer, Column, Row, sources, view
 from costlab.cli.served import TokenYield, token_yield
 from costlab.text import columns, digits_text
@@ -365,11 +365,11 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
         "--phase", choices=("prefill", "decode"), default="decode", help="prefill or decode (default decode)"
     )
     verb.add_argument(
-        "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
+        "--speed", type=measure_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
         help="that each user gets at least, of decode (default 20)",
     )  # fmt: skip
     verb.add_argument(
-        "--ttft", type=positive_arg, default=5.0, dest="ttft_s", metavar="SECONDS",
+        "--ttft", type=measure_arg, default=5.0, dest="ttft_s", metavar="SECONDS",
         help="to the first token at most, of prefill (default 5)",
     )  # fmt: skip
     bases = "equal: what published runs reach if there are some of every chip, else the roofline for all (default)"
@@ -385,7 +385,7 @@ def _add_answers(verb: argparse.ArgumentParser) -> None:
         help="chips in use now: adds the engineer-months that moving their work may cost",
     )  # fmt: skip
     verb.add_argument(
-        "--engineer-month", type=positive_arg, metavar="AMOUNT", help="what an engineer costs a month, in --currency"
+        "--engineer-month", type=measure_arg, metavar="AMOUNT", help="what an engineer costs a month, in --currency"
     )
 
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 from costlab.catalog import currencies
 from costlab.chips import Assumption
+from costlab.cli.arguments import positive_arg
 
 #: Who says a figure that was typed.
 GIVEN = "given on the command line"
 
 #: More than any server costs, in any currency; and the least use that is one, an hour in a hundred years.
 MOST_AMOUNT, LEAST_USE = 1e15, 1e-6
+#: Least speed, time or salary: divided by it, all the others stay finite.
+LEAST_MEASURE = 1e-9
 
 Range = float | tuple[float, float, float]
 
@@ -36,6 +39,14 @@ def figure_arg(text: str) -> Range:
     if not low <= value <= high:
         raise argparse.ArgumentTypeError(f"{text!r} should rise: LOW:VALUE:HIGH")
     return low, value, high
+
+
+def measure_arg(text: str) -> float:
+    """Read a speed, a time or an amount: above 0, and neither so small nor so large that answers were infinite."""
+    value = positive_arg(text)
+    if not LEAST_MEASURE <= value <= MOST_AMOUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} should be from {LEAST_MEASURE:g} to {MOST_AMOUNT:g}")
+    return value
 
 
 def loads_arg(text: str) -> float | list[float]:

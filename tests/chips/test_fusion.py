@@ -21,6 +21,7 @@ from costlab.nn.chips.fusion import (
     InputKind,
     Judgement,
     check_pattern,
+    clean_graph,
     fuse,
 )
 from costlab.nn.chips.fusion.checking import draw_tensors
@@ -432,6 +433,7 @@ class Attending(nn.Module):
     ("width", "dtype", "says"),
     [
         (64, torch.bool, None),
+        (80, torch.bool, None),  # one of two operators takes it
         (200, torch.bool, "head_width 200, but a multiple of 16"),
         (64, torch.float32, "mask_dtype float32, but no mask, or a boolean one"),
     ],
@@ -513,3 +515,34 @@ def test_wrong_patterns_leave_a_graph_as_it_was():
     assert outcomes(fusion) == ["refused by numbers"]
     assert fusion.cleaned.graph == fusion.after.graph
     assert "zero in float32: off by inf, where 0 is rounding; 0 became nan at [0, 0]" in str(fusion.refused[0])
+
+
+class Twice(nn.Module):
+    """Two norms that differ in eps alone."""
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return tuple(weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)) for eps in (0.0, 1e-3))
+
+
+def test_matches_that_differ_in_a_number_are_judged_apart():
+    captured = capture(Twice().eval(), (normal(4, 16), normal(16)))
+    assert sorted(outcomes(fuse(captured, WRONG["eps left out"]))) == ["fused", "refused by numbers"]
+
+
+class Kept(nn.Module):
+    """A copy that is asked for, and dropout that is not skipped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        copy = x.to(x.dtype, copy=True)
+        return copy.add_(1.0) * x
+
+
+def test_cleaning_leaves_what_does_something():
+    fusion = fuse(capture(Kept().eval(), (normal(3, 8),)))
+    assert fusion.removed["cast"] == 0 and fusion.fresh_error == 0
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(
+        [graph.call_function(aten.dropout.default, (x, *how)) for how in ((0.5, True), (0.5, False), (0.0, True))]
+    )
+    assert clean_graph(graph)["dropout"] == 2

@@ -126,9 +126,9 @@ def _recorded(
         recorder = _Recorder(exported)
         try:
             outputs = recorder.run(*_lifted(exported, args, mode))
-        except Exception as failure:
+        except Exception as failed:
             where = _line(recorder.at) if recorder.at else "an unknown line"
-            raise ValueError(f"{name} cannot be captured: at {where}: {first_line(failure)}; {_ADVICE}") from failure
+            raise ValueError(f"{name} cannot be captured: at {where}: {first_line(failed)}; {_ADVICE}") from failed
     got = [each for each, spec in zip(outputs, exported.graph_signature.output_specs, strict=True) if _given(spec)]
     error = None if wanted is None else difference(_tensors(got), wanted)
     if exact and error is not None and not error <= GRAPH_TOLERANCE * max(largest_number(wanted or ()), 1.0):
