@@ -19,7 +19,7 @@ from costlab.checks import one_of, pick
 from costlab.chips import Assumption, Contender, Ownership, Swing, buy_or_rent, ownership, rental, tornado
 from costlab.chips.figures import offered, server_over_chips
 from costlab.chips.owning import PARTS
-from costlab.explore.drawing import Words, drawn, value
+from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, new_figure, share_axis
 
 #: The day of the chapter's purchases, as of all its list prices.
@@ -160,7 +160,7 @@ def owned_hour_parts(
         label_inside(axes, f"${left:.2f}", left, place, weight="bold")
     marks = _published(axes, own.chip)
     most = max(used, owned, *marks.values(), 0.0) if marks else used
-    axes.set(xlim=(0, 1.15 * most), ylim=(1.5, -0.75))
+    axes.set(xlim=(0, (1.3 if is_narrow() else 1.12) * most), ylim=(1.5, -0.75))
     axes.set_yticks([0, 1], ["owned", "used"])
     axes.grid(axis="y", visible=False)
     return _hour_said(own.name, amounts, used, marks, life, interest, utilisation, tariff)
@@ -238,7 +238,7 @@ def bought_or_rented(rent: float = 3.99, life: float = 4, interest: float = 10.2
     axes.plot(uses, rent / uses, "--", color=COLOURS["interest"])
     if 0.1 <= found.buy_above <= 1:
         axes.plot(found.buy_above, rent, "o", color=COLOURS["capital"])
-    axes.set(xlim=(0.1, 1), ylim=(0, min(4 * rent, float(bought[0]))))
+    axes.set(xlim=(0.1, 1), ylim=(0, min(3 * rent, float(bought[0]))))
     share_axis(axes, "x", [0.2, 0.4, 0.6, 0.8, 1.0])
     ends = [(float(bought[-1]), "bought", COLOURS["capital"]), (rent, "rented, used hours", COLOURS["interest"])]
     label_ends(axes, 1, [*ends, (rent, "rented, all hours", COLOURS["interest"])], ["solid", "solid", "dashed"])
@@ -301,6 +301,9 @@ def input_words(name: str) -> str:
     return _WORDS.get(start, bare)
 
 
+_DRAWN = 9  # inputs, the widest first
+
+
 @functools.lru_cache(maxsize=8)
 def swings(key: str) -> tuple[Swing, ...]:
     """Return what each input of a machine does to its used hour, moved alone over its range, the widest first."""
@@ -309,19 +312,16 @@ def swings(key: str) -> tuple[Swing, ...]:
 
 
 @drawn
-def hour_tornado(machine_key: str = "910b", most: int = 9) -> Words:
+def hour_tornado(machine_key: str = "910b") -> Words:
     """Draw how far a used hour's cost moves with each input alone, from its lowest to its highest figure.
 
     Args:
         machine_key: "h20", "910b", "910c" or "h100".
-        most: inputs that are drawn, the widest first, 3 to 12.
 
     Raises:
-        ValueError: another machine, a count out of range.
+        ValueError: another machine.
     """
-    if not 3 <= most <= 12:
-        raise ValueError(f"most = {most} should be from 3 to 12")
-    own, found = machine(machine_key), swings(machine_key)[:most]
+    own, found = machine(machine_key), swings(machine_key)[:_DRAWN]
     middle = float(own.used_hour())
     axes = new_figure(
         "Which figure moves the cost most?", "US dollars per used hour", "", wide=(7.2, 3.4), narrow=(3.6, 3.4)
@@ -343,9 +343,9 @@ def hour_tornado(machine_key: str = "910b", most: int = 9) -> Words:
     first, second = (found[0], found[1])
     return Words(
         f"A bar for each figure of {own.name}, the widest on top, around ${middle:.2f} for a used hour. {listed}.",
-        f"{own.name}, {value(middle, f'${middle:.2f}')} for a used hour. "
+        f"{own.name}, {value(middle, f'${middle:.2f}')} for a used hour; by "
         + "; ".join(
-            f"{input_words(s.name)} from {_figure(s.moved, 0)} to {_figure(s.moved, 2)} moves it from "
+            f"{input_words(s.name)} from {_figure(s.moved, 0)} to {_figure(s.moved, 2)}: "
             f"{value(s.at_low, f'${s.at_low:.2f}')} to {value(s.at_high, f'${s.at_high:.2f}')}"
             for s in (first, second)
         )
