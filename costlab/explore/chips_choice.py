@@ -318,7 +318,7 @@ def _map_said(found: ChoiceMap, kinds: Ints, names: Sequence[str], context: int,
         + ", ".join(
             f"{name} {value(price, text)}" if math.isfinite(price) else f"{name} cannot" for name, price, text in shown
         )
-        + " a million tokens, at the roofline. White: no deployment of up to 64 chips keeps the promise.",
+        + " a million tokens, at the roofline. Empty: no deployment of up to 64 chips keeps the promise.",
     )
 
 
