@@ -10,6 +10,7 @@ import pytest
 import torch
 from effort import some
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 
 from costlab import arch
 from costlab.chips.porting.graph import Graph
@@ -97,7 +98,7 @@ def test_decomposing_keeps_what_is_computed() -> None:
 SMALL = [(key, of) for of in ("costlab", "transformers") for key in architectures.MODEL_TYPES if "v4" not in key]
 
 
-@pytest.mark.parametrize(("key", "of"), [*some(SMALL, 6), ("mimo-v2-flash", "transformers")])
+@pytest.mark.parametrize(("key", "of"), some(SMALL, 8))
 def test_the_graph_of_a_small_model_computes_what_it_does(key: str, of: Any) -> None:
     """Run once more as torch's own program, whose operators are those that were noted."""
     small = small_model(key, of)
@@ -219,7 +220,7 @@ def weights(config: Any) -> Counter[int]:
         module = architectures.build_model(config, "eager", torch.float32)
     found: Counter[int] = Counter()
     for name, weight in module.named_parameters():
-        at = cutting.layer_of(name)
+        at = cutting.layer_number(name)
         found[-1 if at is None else at] += weight.numel()
     return found
 
@@ -235,7 +236,7 @@ def test_layers_that_cannot_be_left_out_are_refused() -> None:
 def test_words_are_taken_in_any_case() -> None:
     small = small_model("Mixtral-8x7B", "CostLab", "Small", "Loop")  # type: ignore[arg-type]
     assert small.reduced["hidden"] == (4096, 64)
-    assert capture(small.module, small.inputs).error is not None
+    assert not any(parameter.is_meta or isinstance(parameter, FakeTensor) for parameter in small.module.parameters())
 
 
 class ByValue(nn.Module):
@@ -285,7 +286,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in SIZES.items() for value in values])
+@pytest.mark.parametrize(("name", "value"), some([(k, value) for k, values in SIZES.items() for value in values], 4))
 def test_configurations_that_make_no_model_are_refused_at_once(name: str, value: Any) -> None:
     """Before anything takes memory, with a sentence and no traceback of torch's."""
     with pytest.raises(ValueError, match=r"llama|zzz|model_type") as caught:
