@@ -344,23 +344,19 @@ def _add_amounts(verb: argparse.ArgumentParser) -> None:
             help=f"{unit.format('amount')}: {says}; a number or LOW:VALUE:HIGH (default: the catalog's)",
         )  # fmt: skip
     verb.add_argument("--keep-vat", action="store_true", help="the buyer does not get the tax back")
-    verb.add_argument(
-        "--method",
-        choices=CHARGINGS,
-        default="annuity",
-        help=f"how interest is charged: {', '.join(CHARGINGS)} (default annuity)",
-    )
+    charged = f"how interest is charged: {', '.join(CHARGINGS)} (default annuity)"
+    verb.add_argument("--method", choices=CHARGINGS, default="annuity", metavar="NAME", help=charged)
 
 
 def _add_work(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--by", choices=tuple(WORK), default="pflop-hour",
-        help=f"{', '.join(WORK)}: what is compared, at the data sheet's peak (default pflop-hour; with --model, tokens)",
-    )  # fmt: skip
+    compared = f"by the data sheet's peak: {', '.join(WORK)} (default pflop-hour; with --model, tokens)"
+    verb.add_argument("--by", choices=tuple(WORK), default="pflop-hour", metavar="WORK", help=compared)
     verb.add_argument("--precision", default="bf16", help="of a PFLOP (default bf16)")
     verb.add_argument("--model", type=str.lower, metavar="NAME", help="compare what its tokens cost at equal speed")
     verb.add_argument("--context", type=count_arg, default=8192, help="tokens of a sequence or a prompt (default 8K)")
-    verb.add_argument("--phase", choices=("prefill", "decode"), default="decode", help="(default decode)")
+    verb.add_argument(
+        "--phase", choices=("prefill", "decode"), default="decode", help="prefill or decode (default decode)"
+    )
     verb.add_argument(
         "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
         help="that each user gets at least, of decode (default 20)",
