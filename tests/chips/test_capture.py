@@ -10,6 +10,7 @@ import pytest
 import torch
 from effort import some
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 
 from costlab import arch
 from costlab.chips.porting.graph import Graph
@@ -219,7 +220,7 @@ def weights(config: Any) -> Counter[int]:
         module = architectures.build_model(config, "eager", torch.float32)
     found: Counter[int] = Counter()
     for name, weight in module.named_parameters():
-        at = cutting.layer_of(name)
+        at = cutting.layer_number(name)
         found[-1 if at is None else at] += weight.numel()
     return found
 
@@ -235,7 +236,7 @@ def test_layers_that_cannot_be_left_out_are_refused() -> None:
 def test_words_are_taken_in_any_case() -> None:
     small = small_model("Mixtral-8x7B", "CostLab", "Small", "Loop")  # type: ignore[arg-type]
     assert small.reduced["hidden"] == (4096, 64)
-    assert capture(small.module, small.inputs).error is not None
+    assert not any(parameter.is_meta or isinstance(parameter, FakeTensor) for parameter in small.module.parameters())
 
 
 class ByValue(nn.Module):

@@ -1,4 +1,7 @@
-"""What becomes of each operator of a graph on Ascend, called as it stands or in a captured graph, and what that costs.
+"""What becomes of each operator of a graph on Ascend by tables of its software, eagerly and captured, and its cost.
+
+Nothing here ran on such a machine: a route is what the plug-in's and the converter's sources say of an operator's name,
+and some kernels take only part of its types and shapes. An operator that the tables lack is "unknown", never supported.
 
 An operator has two routes. Called as it stands (eager), it is a kernel of CANN, a view of torch_npu, a composition of
 other operators, or it is copied to the host, computed there and copied back. In a captured graph, it is converted to

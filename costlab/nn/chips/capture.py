@@ -2,7 +2,9 @@
 
 `torch.export` traces the module with its example inputs. The traced graph is then run node by node: that gives shapes,
 says which values share memory, and shows that it computes what the module does. Two forms answer two questions: as
-traced, a node is a call that eager mode makes; decomposed to core ATen, it is what a graph compiler is given.
+traced, a node is a call as eager mode makes it; decomposed to core ATen, it is what a graph compiler is given. Code
+that asks whether it is traced may take another path: transformers writes out masks that its eager mode leaves away, a
+tenth more kernels in a small Llama; costlab's checks of values are not traced.
 
 >>> import torch
 >>> from costlab.nn.chips.capture import capture

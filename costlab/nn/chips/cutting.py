@@ -105,16 +105,16 @@ def _parts_of_layers(config: Mapping[str, Any]) -> dict[int, Parts]:
         module = build_model(config, "eager", torch.float32)
     found: dict[int, Parts] = {}
     for name, weight in (*module.named_parameters(), *module.named_buffers()):
-        at = layer_of(name)
+        at = layer_number(name)
         short = name.replace(f".{at}.", ".", 1)
         found.setdefault(-1 if at is None else at, []).append((short, tuple(weight.shape)))
     return found
 
 
-def layer_of(path: str) -> int | None:
+def layer_number(path: str) -> int | None:
     """Return the number of the layer that a module or weight is of, None of one outside of layers.
 
-    >>> layer_of("causal.model.layers.3.mlp"), layer_of("head")
+    >>> layer_number("causal.model.layers.3.mlp"), layer_number("head")
     (3, None)
     """
     found = re.search(r"(?:^|\.)(?:blocks|block|layers|layer|h)\.(\d+)(?:\.|$)", path)

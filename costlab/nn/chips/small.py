@@ -28,7 +28,7 @@ from costlab.arch.experts import FeedForward
 from costlab.catalog import FrozenDict, ModelRecord
 from costlab.chips.porting.graph import GraphNode
 from costlab.nn.chips.architectures import build_model, published_config, text_part
-from costlab.nn.chips.cutting import SMALL_VOCABULARY, common_divisor, cut_config, kept_layers, layer_of
+from costlab.nn.chips.cutting import SMALL_VOCABULARY, common_divisor, cut_config, kept_layers, layer_number
 from costlab.nn.chips.experts import TRANSFORMERS_FORMS, ExpertForm, default_form, use_experts
 from costlab.nn.decoder import Decoder
 
@@ -71,7 +71,7 @@ class SmallModel:
         Args:
             node: of a graph captured from `module`.
         """
-        at = layer_of(node.module)
+        at = layer_number(node.module)
         return 1 if at is None else self.stands_for[at]
 
 
