@@ -130,5 +130,5 @@ class ChipRecord:
 
     def buyable(self, place: str, day: Day) -> Supply | None:
         """Return what holds for a buyer on a day; None where the catalog says nothing of that place and time."""
-        known = [row for row in self.supply if row.place == place and row.date <= day]
+        known = [row for row in self.supply if row.place.lower() == place.lower() and row.date <= day]
         return max(known, key=lambda row: row.date, default=None)

@@ -48,7 +48,13 @@ def day_rate(base: str, quote: str, day: date) -> Assumption:
 def _counts(row: catalog.FxRate, rows: Sequence[catalog.FxRate], day: date) -> bool:
     """Whether a rate is of the market, of one of the pairs that are used, and of the year up to a day."""
     pairs = [{each.base, each.quote} for each in rows]
-    return not row.claim and not row.implied and {row.base, row.quote} in pairs and day - YEAR < row.date <= day
+    return (
+        not row.claim
+        and not row.implied
+        and {row.base, row.quote} in pairs
+        and row.date <= day
+        and day - row.date < YEAR
+    )
 
 
 def cost_figure(what: str, chip: ChipRecord, key: str, place: str, day: date) -> Assumption | None:

@@ -32,7 +32,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 
 
 #: Which offers of the catalog price a chip that is had in one way.
-OFFER_KINDS: Mapping[str, tuple[str, ...]] = {"buy": ("price", "tender"), "rent": ("rent",)}
+KINDS_OF_WAY: Mapping[str, tuple[str, ...]] = {"buy": ("price", "tender"), "rent": ("rent",)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def may_buy(chip: ChipRecord, args: argparse.Namespace) -> bool | None:
 
 def _offers(chip: ChipRecord, ways: Iterable[str]) -> bool:
     """Whether somebody sold or rented a chip in one of these ways."""
-    kinds = {kind for way in ways for kind in OFFER_KINDS[way]}
+    kinds = {kind for way in ways for kind in KINDS_OF_WAY[way]}
     return any(offer.kind in kinds and offer.per_chip is not None for offer in chip.offers)
 
 
@@ -115,7 +115,7 @@ def _candidate(chip: str, way: str, args: argparse.Namespace, both: bool) -> Chi
 
 def _is_known(record: ChipRecord, way: str, args: argparse.Namespace, key: str) -> bool:
     """Whether a price, or a rent, was typed or is in the catalog."""
-    return key in _given(args, way) or any(offer.kind in OFFER_KINDS[way] for offer in record.offers)
+    return key in _given(args, way) or any(offer.kind in KINDS_OF_WAY[way] for offer in record.offers)
 
 
 def _no_amount(key: str, way: str) -> str:
@@ -129,6 +129,10 @@ def _given(args: argparse.Namespace, way: str) -> Mapping[str, Amount]:
 
 
 def _bought(key: str, args: argparse.Namespace, name: str) -> Ownership:
+    if key not in _given(args, "buy") and not _offers(catalog.chip(key), ["buy"]):
+        raise ValueError(
+            f"the catalog has no price of {catalog.chip(key).name}: give --price {key}=AMOUNT, of a server"
+        )
     instead: dict[str, Any] = {
         option: given(getattr(args, option), unit.format(args.currency), args.currency if "{}" in unit else "", option)
         for option, (unit, _) in OPTIONS.items()

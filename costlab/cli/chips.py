@@ -24,7 +24,7 @@ from costlab.chips import (
     unit_costs,
 )
 from costlab.chips.owning import HOURS_PER_YEAR, PARTS
-from costlab.cli.arguments import add_verb, count_arg, moment_arg, positive_arg, several, size_arg
+from costlab.cli.arguments import add_verb, count_arg, moment_arg, several, size_arg
 from costlab.cli.candidates import (
     ASSUMED_USE,
     OPTIONS,
@@ -34,13 +34,15 @@ from costlab.cli.candidates import (
     figure_row,
     may_buy,
 )
-from costlab.cli.compared import ComparedChip, answer_notes, assumption_lines, shown_columns, swing_lines
-from costlab.cli.figures import amount_arg, figure_arg, loads_arg, watts_arg
+from costlab.cli.compared import ComparedChip, answer_notes, assumption_lines, known_places, shown_columns, swing_lines
+from costlab.cli.figures import amount_arg, figure_arg, loads_arg, measure_arg, watts_arg
 from costlab.cli.output import Answer, Row, sources, view
 from costlab.cli.served import TokenYield, token_yield
 
 #: What chips may be ranked by, and the unit of it that a chip yields.
 WORK = {"chip-hour": "chip-hours", "pflop-hour": "PFLOP-hours", "tb-s-hour": "TB/s-hours", "gb-hour": "GB-hours"}
+#: Of all ranges: the memory that they take grows with them.
+MOST_DRAWS = 1_000_000
 
 
 def _chips(args: argparse.Namespace) -> Answer:
@@ -231,7 +233,9 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _add_where(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--place", default="China", help="country of the owner: tariff, interest, room (default China)")
+    verb.add_argument(
+        "--place", type=_place, default="China", help="country of the owner: tariff, interest, room (default China)"
+    )
     day = f"of the purchase and of exchange rates (default {catalog.LESSON_DAY})"
     verb.add_argument("--day", type=day_arg(moment_arg), metavar="DATE", help=day)
     verb.add_argument(
@@ -288,11 +292,11 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
         "--phase", choices=("prefill", "decode"), default="decode", help="prefill or decode (default decode)"
     )
     verb.add_argument(
-        "--speed", type=positive_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
+        "--speed", type=measure_arg, default=20.0, dest="user_tokens_per_second", metavar="TOKENS/S",
         help="that each user gets at least, of decode (default 20)",
     )  # fmt: skip
     verb.add_argument(
-        "--ttft", type=positive_arg, default=5.0, dest="ttft_s", metavar="SECONDS",
+        "--ttft", type=measure_arg, default=5.0, dest="ttft_s", metavar="SECONDS",
         help="to the first token at most, of prefill (default 5)",
     )  # fmt: skip
     bases = "equal: what published runs reach if there are some of every chip, else the roofline for all (default)"
@@ -300,7 +304,7 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_answers(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--draws", type=count_arg, default=10_000, metavar="N", help="from all ranges (default 10,000)")
+    verb.add_argument("--draws", type=_draws, default=10_000, metavar="N", help="from all ranges (default 10,000)")
     verb.add_argument("--seed", type=size_arg, default=0, help="of the draws (default 0)")
     verb.add_argument("--tornado", type=str.lower, metavar="CHIP", help="say what each input does to its cost")
     verb.add_argument(
@@ -308,8 +312,23 @@ def _add_answers(verb: argparse.ArgumentParser) -> None:
         help="chips in use now: adds the engineer-months that moving their work may cost",
     )  # fmt: skip
     verb.add_argument(
-        "--engineer-month", type=positive_arg, metavar="AMOUNT", help="what an engineer costs a month, in --currency"
+        "--engineer-month", type=measure_arg, metavar="AMOUNT", help="what an engineer costs a month, in --currency"
     )
+
+
+def _draws(text: str) -> int:
+    """Read how many draws: more would need more memory than there is, and say nothing new."""
+    number = count_arg(text)
+    if number > MOST_DRAWS:
+        raise argparse.ArgumentTypeError(f"{text!r} should be at most {MOST_DRAWS:,}")
+    return number
+
+
+def _place(text: str) -> str:
+    """Read a place; one that the catalog has is written as there."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} should be a country such as China")
+    return next((each for each in known_places() if each.lower() == text.strip().lower()), text.strip())
 
 
 def _fleet(text: str) -> tuple[str, int]:

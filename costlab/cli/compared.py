@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from costlab import roofline
+from costlab import catalog, roofline
 from costlab.chips import Assumption, Contender, Ownership, Swing
 from costlab.cli.candidates import ChipOption, assumed, ways_left_out
 from costlab.cli.output import Column
@@ -91,17 +91,13 @@ def assumption_lines(found: Sequence[ComparedChip]) -> list[str]:
 
 def answer_notes(found: Sequence[ComparedChip], args: argparse.Namespace) -> list[str]:
     """Return what a reader should know: what the columns mean, what was left out, what each chip's price says."""
+    meant = [_cost_note(found, args), "; ".join(_column_notes(found, args)), *_units(found, args)]
+    if args.place not in known_places():
+        known = " and ".join(known_places())
+        meant.append(f"no figure of {args.place} is catalogued: those of {known} and of no one place stand for it")
     said = {f"{each.candidate.name}: {note}" for each in found for note in each.candidate.priced.notes}
     unserved = [f"{each.candidate.name}: {each.served.says}" for each in found if each.served and each.served.says]
-    left_out = ways_left_out(args, (each.candidate for each in found))
-    return [
-        _cost_note(found, args),
-        "; ".join(_column_notes(found, args)),
-        *_units(found, args),
-        *sorted(said),
-        *unserved,
-        *left_out,
-    ]
+    return [*meant, *sorted(said), *unserved, *ways_left_out(args, (each.candidate for each in found))]
 
 
 def _cost_note(found: Sequence[ComparedChip], args: argparse.Namespace) -> str:
@@ -113,6 +109,11 @@ def _cost_note(found: Sequence[ComparedChip], args: argparse.Namespace) -> str:
         else ""
     )
     return f"cost in {args.currency} of {ranked}{at}, in {args.place} on {args.day}{drawn}"
+
+
+def known_places() -> list[str]:
+    """Return the places that figures of cost are known of."""
+    return sorted({each.place for each in catalog.tables().costs.values() if each.place})
 
 
 def _several(found: Sequence[ComparedChip]) -> bool:

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 
 from costlab.catalog import currencies
 from costlab.chips import Assumption
+from costlab.cli.arguments import positive_arg
 
 #: Who says a figure that was typed.
 GIVEN = "given on the command line"
+
+#: More than any server costs, in any currency; and the least use that is one, an hour in a hundred years.
+MOST_AMOUNT, LEAST_USE = 1e15, 1e-6
+#: Least speed, time or salary: divided by it, all the others stay finite.
+LEAST_MEASURE = 1e-9
 
 Range = float | tuple[float, float, float]
 
@@ -36,13 +42,21 @@ def figure_arg(text: str) -> Range:
     return low, value, high
 
 
+def measure_arg(text: str) -> float:
+    """Read a speed, a time or an amount: above 0, and neither so small nor so large that answers were infinite."""
+    value = positive_arg(text)
+    if not LEAST_MEASURE <= value <= MOST_AMOUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} should be from {LEAST_MEASURE:g} to {MOST_AMOUNT:g}")
+    return value
+
+
 def loads_arg(text: str) -> float | list[float]:
     """Read a utilisation: one number above 0 and at most 1, or the loads of equally long pieces of a day."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = [math.nan]
-    if not all(0 <= each <= 1 for each in numbers) or not any(numbers):
+    if not all(0 <= each <= 1 for each in numbers) or not sum(numbers) >= LEAST_USE * len(numbers):
         raise argparse.ArgumentTypeError(
             f"{text!r} should be above 0 and at most 1, or loads of a day's hours with commas between them"
         )
@@ -77,8 +91,11 @@ def amount_arg(text: str) -> Amount:
     if currency and currency not in currencies():
         raise argparse.ArgumentTypeError(f"{text!r}: currency {currency!r} should be one of {', '.join(currencies())}")
     figure = figure_arg(found["figure"])
-    if (figure if isinstance(figure, float) else figure[0]) <= 0:
+    low, high = (figure, figure) if isinstance(figure, float) else (figure[0], figure[2])
+    if low <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} should be an amount above 0: no placeholders")
+    if high > MOST_AMOUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} should be an amount of at most {MOST_AMOUNT:g}")
     chips = int(found["chips"]) if found["chips"] else None
     if chips == 0:
         raise argparse.ArgumentTypeError(f"{text!r} pays 0 chips: should be at least 1")

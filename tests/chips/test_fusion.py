@@ -21,6 +21,7 @@ from costlab.nn.chips.fusion import (
     InputKind,
     Judgement,
     check_pattern,
+    clean_graph,
     fuse,
 )
 from costlab.nn.chips.fusion.checking import draw_tensors
@@ -286,6 +287,107 @@ def test_masks_are_drawn_as_their_kind_says(kind, dtype):
     )
 
 
+def with_(name: str, needs: str, replacement: Any) -> list[FusionPattern]:
+    """The patterns of a name that have some arguments, each with another replacement."""
+    found = [each for each in PATTERNS if each.name == name and set(needs.split()) <= set(each.slots)]
+    return [FusionPattern(name, each.form, each.matched, replacement, each.slots) for each in found]
+
+
+def attending(mask: Any = None, scale: float = 1.0, heads: Any = None, sink: Any = None) -> Any:
+    """An attention with one of its arguments changed."""
+
+    def call(query, key, value, **rest):
+        if heads:
+            key, value = heads(key), heads(value)
+        masked, sunk = rest.get("mask"), rest.get("sink")
+        masked = mask(masked) if mask else masked
+        return fused.attention.default(query, key, value, masked, sink(sunk) if sink else sunk, rest["scale"] * scale)
+
+    return call
+
+
+def of_the_sum(x, residual, weight, eps):
+    return x, fused.add_rms_norm.default(x, residual, weight, eps)[1]
+
+
+def of_the_part(x, residual, weight, eps):
+    return aten.add.Tensor(x, residual), fused.rms_norm.default(x, weight, eps)
+
+
+MISTAKES = {
+    "one key too many": with_("attention", "mask", attending(mask=lambda m: aten.roll.default(m, [1], [-1]))),
+    "a scale without its root of 2": with_("attention", "query", attending(scale=2**0.5)),
+    "heads tiled, not repeated": with_(
+        "attention", "key_spread", attending(heads=lambda x: aten.repeat.default(x, [1, H // G, 1, 1]))
+    ),
+    "another head's sink": with_("attention", "sink", attending(sink=lambda s: aten.flip.default(s, [0]))),
+    "the part in the place of the sum": with_("add_rms_norm", "x", of_the_sum),
+    "the norm of the part": with_("add_rms_norm", "x", of_the_part),
+    "turned the other way": [
+        each
+        for pairing in ("halves", "interleaved", "regrouped")
+        for each in with_(
+            "rotary", "x", lambda x, cos, sin, p=pairing: fused.rotary.default(x, cos, aten.neg.default(sin), p)
+        )
+    ],
+    "clamped behind": with_(
+        "swiglu", "high", lambda gate, up, high: aten.clamp.default(fused.swiglu.default(gate, up), -high, high)
+    ),
+    "no groups": with_(
+        "gating",
+        "shape",
+        lambda logits, bias, k, eps, scale: fused.gating.default(logits, bias, k, "sigmoid", "sum", eps, scale)[:2],
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_are_refused_with_evidence_in_each_type(what, dtype):
+    tried = [checked(each, dtype) for each in MISTAKES[what] if runs(each, dtype)]
+    assert tried and not any(judgement.accepted for judgement in tried)
+    assert all(judgement.evidence.excess > 10 for judgement in tried)
+
+
+@pytest.mark.parametrize("shape", [(6,), (), (6, 1), (1, 6), (4, 1, 1), (2, 1, 1, 6)])
+def test_masks_may_lack_axes(shape):
+    [pattern] = [each for each in PATTERNS if each.form == "written out, mask"]
+    tensors, numbers = arguments(pattern, torch.float32)
+    assert check_pattern(pattern, tensors | {"mask": torch.empty(shape)}, numbers).accepted
+
+
+@pytest.mark.parametrize(
+    ("batch", "heads", "keys", "tokens", "width"), [(1, 1, 1, 1, 200), (1, 6, 2, 3, 3), (3, 5, 1, 2, 1)]
+)
+def test_odd_shapes_are_accepted(batch, heads, keys, tokens, width):
+    for pattern in [each for each in PATTERNS if each.name == "attention" and "key_spread" in each.slots]:
+        tensors, numbers = arguments(pattern, torch.float32)
+        tensors |= {"query": torch.empty(batch, heads, tokens, width), "sink": torch.empty(heads)}
+        tensors |= {name: torch.empty(batch, keys, tokens, width) for name in ("key", "value")}
+        tensors |= {"mask": torch.empty(batch, 1, tokens, tokens)}
+        numbers |= {f"{name}_spread": [batch, keys, heads // keys, tokens, width] for name in ("key", "value")}
+        numbers |= {f"{name}_flat": [batch, heads, tokens, width] for name in ("key", "value")}
+        numbers |= {"sink_spread": [batch, -1, tokens, -1]}
+        wanted = {name: each for name, each in tensors.items() if name in pattern.slots}
+        judgement = check_pattern(pattern, wanted, numbers)
+        assert judgement.accepted, str(judgement)
+
+
+@pytest.mark.parametrize(("off", "accepted"), [(0, True), (1, False)])
+def test_of_whole_numbers_a_share_is_wrong(off, accepted):
+    """Where rounding decides one choice, others are not excused: here 1 + x/2^24 is 1 in float32, and not exactly."""
+
+    def matched(x):
+        wide = aten.add.Scalar(aten.mul.Scalar(x, 2.0**-24), 1.0)
+        return aten.to.dtype(aten.gt.Scalar(aten.cat.default([wide, x], -1), 1.0), torch.int64)
+
+    def replacement(x):
+        return aten.bitwise_xor.Scalar(matched(x), off)
+
+    judgement = check_pattern(FusionPattern("choice", "of those above 1", matched, replacement), {"x": torch.empty(99)})
+    assert judgement.accepted is accepted and 0 < judgement.trial("random").own < 0.25
+
+
 # --- graphs of small modules -------------------------------------------------------------------------------------
 
 
@@ -331,6 +433,7 @@ class Attending(nn.Module):
     ("width", "dtype", "says"),
     [
         (64, torch.bool, None),
+        (80, torch.bool, None),  # one of two operators takes it
         (200, torch.bool, "head_width 200, but a multiple of 16"),
         (64, torch.float32, "mask_dtype float32, but no mask, or a boolean one"),
     ],
@@ -342,6 +445,31 @@ def test_rules_ask_for_widths_and_masks(width, dtype, says):
     assert outcomes(fusion) == [("refused by shape rule" if says else "fused")]
     assert says is None or says in str(fusion.refused[0])
     assert fuse(captured).counts == {"attention": 1}
+
+
+class Gated(nn.Module):
+    """A gate and what it lets through, of any shapes that spread over each other."""
+
+    def forward(self, gate: Tensor, up: Tensor) -> Tensor:
+        return F.silu(gate) * up
+
+
+@pytest.mark.parametrize(
+    ("gate", "up", "fits"), [((4, 8), (1, 8), True), ((1, 8), (4, 8), False), ((0, 8), (0, 8), True)]
+)
+def test_a_fused_operator_makes_what_the_trace_was_told(gate, up, fits):
+    """Its result has the first tensor's shape; where the operators spread it over a larger one they stay."""
+    fusion = fuse(capture(Gated().eval(), (normal(*gate), normal(*up))))
+    assert outcomes(fusion) == ["fused" if fits else "refused by numbers"]
+    assert fits or "makes [4, 8] in place of [1, 8]" in str(fusion.refused[0])
+    assert fusion.stages[2].peak_bytes <= fusion.stages[1].peak_bytes
+
+
+def test_half_precision_is_seen_in_inputs_too():
+    """Attention has no weights: rounding at other places is rounding, and no other graph."""
+    heads = [normal(2, n, 6, 64, dtype=torch.bfloat16, seed=n) for n in (4, 2, 2)]
+    fusion = fuse(capture(Attending(torch.bool).eval(), heads))
+    assert fusion.counts == {"attention": 1} and 0 < fusion.after.error < 0.05
 
 
 class Changing(nn.Module):
@@ -387,3 +515,34 @@ def test_wrong_patterns_leave_a_graph_as_it_was():
     assert outcomes(fusion) == ["refused by numbers"]
     assert fusion.cleaned.graph == fusion.after.graph
     assert "zero in float32: off by inf, where 0 is rounding; 0 became nan at [0, 0]" in str(fusion.refused[0])
+
+
+class Twice(nn.Module):
+    """Two norms that differ in eps alone."""
+
+    def forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return tuple(weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)) for eps in (0.0, 1e-3))
+
+
+def test_matches_that_differ_in_a_number_are_judged_apart():
+    captured = capture(Twice().eval(), (normal(4, 16), normal(16)))
+    assert sorted(outcomes(fuse(captured, WRONG["eps left out"]))) == ["fused", "refused by numbers"]
+
+
+class Kept(nn.Module):
+    """A copy that is asked for, and dropout that is not skipped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        copy = x.to(x.dtype, copy=True)
+        return copy.add_(1.0) * x
+
+
+def test_cleaning_leaves_what_does_something():
+    fusion = fuse(capture(Kept().eval(), (normal(3, 8),)))
+    assert fusion.removed["cast"] == 0 and fusion.fresh_error == 0
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(
+        [graph.call_function(aten.dropout.default, (x, *how)) for how in ((0.5, True), (0.5, False), (0.0, True))]
+    )
+    assert clean_graph(graph)["dropout"] == 2

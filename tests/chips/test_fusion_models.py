@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from effort import is_full, some
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from costlab.nn.chips.capture import capture
+from costlab.nn.chips.capture import Captured, capture
 from costlab.nn.chips.fusion import PATTERNS, WRONG, Fusion, fuse, fusion_story
 from costlab.nn.chips.small import small_model
 
@@ -162,6 +165,7 @@ def test_a_story_is_plain_data_that_fits_together():
         fusion_story(fusion, "layers")
 
 
+@pytest.mark.skipif(not is_full(), reason="two seconds to draw inputs of real widths")
 def test_shapes_of_the_large_model_are_checked_too():
     """At real widths weights take no memory; the checks draw inputs of those widths all the same."""
     pytest.importorskip("transformers")
@@ -171,6 +175,48 @@ def test_shapes_of_the_large_model_are_checked_too():
     assert fusion.fresh_error is None and fusion.counts.keys() == {"rms_norm", "add_rms_norm"}
     assert {trial.dtype for each in fusion.fused for trial in each.judgement.trials} == {"bfloat16", "float32"}
     assert fusion.stages[2].written_bytes < 0.85 * fusion.stages[1].written_bytes
+
+
+class Held(torch.fx.Interpreter):
+    """Runs a graph, noting what its gates choose, or with choices of another in their place."""
+
+    def __init__(self, captured: Captured, choices: Sequence[Tensor] = ()) -> None:
+        super().__init__(captured.exported.module())
+        self.chosen: list[Tensor] = []
+        self.held = list(choices)
+
+    @torch.no_grad()
+    def logits(self, tokens: Tensor) -> Tensor:
+        return next(each for each in pytree.tree_leaves(self.run(tokens)) if isinstance(each, Tensor))
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        made = super().call_function(target, args, kwargs)
+        if target == torch.ops.costlab_fused.gating.default:
+            self.chosen.append(made[1])
+        if target == torch.ops.aten.topk.default and self.held:
+            chosen = self.held.pop(0)
+            return args[0].gather(-1, chosen), chosen
+        return made
+
+
+@pytest.mark.skipif(not is_full(), reason="four seconds to capture another model")
+def test_in_half_precision_a_fused_router_may_choose_other_experts_and_nothing_else_differs_by_more_than_rounding():
+    """With the choices of the fused graph held fixed in the other one, both agree to a few bfloat16 roundings."""
+    small = small_model("mixtral-8x7b", of="transformers")
+    fusion = fuse(capture(small.module.bfloat16(), small.inputs, small.name))
+    assert fusion.counts["gating"] == 2 and not fusion.refused
+    free, held = [], []
+    for seed in range(6):
+        order = torch.randperm(small.inputs[0].numel(), generator=torch.Generator().manual_seed(seed))
+        tokens = small.inputs[0].flatten()[order].view(small.inputs[0].shape)
+        after = Held(fusion.after)
+        got = after.logits(tokens)
+        wanted = [Held(fusion.cleaned, choices).logits(tokens) for choices in ((), after.chosen)]
+        free, held = (
+            [*found, float((got - each).abs().max() / each.abs().max())]
+            for found, each in zip((free, held), wanted, strict=True)
+        )
+    assert max(held) < 16 * torch.finfo(torch.bfloat16).eps / 2 < max(free)
 
 
 @pytest.mark.skipif(not is_full(), reason="five seconds of matching")

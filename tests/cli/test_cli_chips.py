@@ -1,6 +1,13 @@
 """The verb chips: its numbers are the package's, every answer prints what it rests on, bad input ends with status 2."""
 
+import json
+import warnings
+
 import pytest
+from effort import examples
+from hypothesis import HealthCheck, settings
+from hypothesis import given as each_of
+from hypothesis import strategies as st
 
 from costlab import catalog, chips
 
@@ -218,6 +225,14 @@ def test_what_cannot_serve_has_a_reason_and_no_price(run, rows):
         ("--currency XYZ", "XYZ"),
         ("--model gpt-9", "unknown model 'gpt-9'"),
         ("--day yesterday", "'yesterday' should look like"),
+        ("--price h800=1e16", "'h800=1e16' should be an amount of at most 1e+15"),
+        ("--rent h800=1:2:1e308", "'h800=1:2:1e308' should be an amount of at most 1e+15"),
+        ("--utilisation 1e-9,0", "'1e-9,0' should be above 0 and at most 1"),
+        ("--draws 1000001", "'1000001' should be at most 1,000,000"),
+        ("--place=", "'' should be a country"),
+        ("--ways rent", "no rent of Huawei Ascend 910B2 is catalogued: --rent ascend-910b=AMOUNT takes one"),
+        ("--model deepseek-v3 --speed 1e-320", "'1e-320' should be from 1e-09 to 1e+15"),
+        ("--replaces h800=8 --engineer-month 1e300", "'1e300' should be from 1e-09 to 1e+15"),
         ("--draws 0", "'0' should be a whole number from 1"),
     ],
 )
@@ -259,3 +274,62 @@ def test_prefill_and_decode_choose_different_chips(document):
     line = "chips h20 ascend-910b --place China --currency CNY --by"
     assert document(f"{line} pflop-hour")["rows"][0]["chip"] == "ascend-910b"
     assert document(f"{line} tb-s-hour")["rows"][0]["chip"] == "h20"
+
+
+# --- anything that could be typed ------------------------------------------------------------------------------
+
+NUMBERS = (
+    "",
+    "-1",
+    "0",
+    "1",
+    "0.5",
+    "1e-320",
+    "1e-9",
+    "1e15",
+    "1e308",
+    "1e400",
+    "nan",
+    "inf",
+    "é",
+    "1:2:3",
+    "3:2:1",
+    "0:0:0",
+    ":",
+)
+AMOUNTS = ("--price=h800=", "--rent=h800=")
+OF_FIGURES = ("life", "residual", "interest", "tariff", "pue", "maintenance", "room", "network", "vat", "utilisation",
+              "engineer-month", "speed", "ttft", "context", "draws", "seed", "day", "place", "currency")  # fmt: skip
+
+
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@each_of(
+    options=st.lists(st.tuples(st.sampled_from(OF_FIGURES), st.sampled_from(NUMBERS)), max_size=4),
+    amounts=st.lists(st.tuples(st.sampled_from(AMOUNTS), st.sampled_from(NUMBERS)), max_size=2),
+    rest=st.sampled_from(["", "--model=deepseek-v3", "--ways=buy,rent", "--tornado=h800", "--replaces=h800=8"]),
+)  # fmt: skip
+def test_whatever_is_typed_gives_numbers_or_one_line_that_says_what_was_wrong(run, options, amounts, rest):
+    typed = [*(f"--{name}={value}" for name, value in options), *(f"{name}{value}" for name, value in amounts)]
+    with warnings.catch_warnings(action="error"):
+        status, out, err = run(" ".join([TWO, "--draws=50", *typed, rest, "--json"]))
+    if status == 2:
+        assert out == "" and err.startswith("costlab chips: ")
+        assert "\n" not in err.strip().partition("\nusage:")[0]
+    else:
+        assert status in (0, 1) and err == ""
+        json.loads(out, parse_constant=pytest.fail)
+
+
+def test_places_are_read_as_the_catalog_writes_them(document):
+    first, second = (document(f"chips h20 ascend-910b --place {place}") for place in ("China", "cHINA"))
+    assert first["rows"] == second["rows"] and first["inputs"] == second["inputs"]
+    notes = document("chips h20 ascend-910b --place Atlantis")["notes"]
+    assert any(note.startswith("no figure of Atlantis is catalogued") for note in notes)
+    chip = catalog.chip("h20")
+    day = max(each.date for each in chip.supply)
+    assert chip.buyable("china", day) == chip.buyable("China", day) is not None
+
+
+def test_a_day_before_all_days(document):
+    notes = document("chips h20 ascend-910b --day 0001-01-01")["notes"]
+    assert sum("No offer is as old as the day" in note for note in notes) == 2

@@ -129,12 +129,51 @@ def test_a_config_is_captured_as_transformers_builds_it(document, tmp_path):
         ("port mixtral-8x7b --cards 3", "3"),
         ("port mixtral-8x7b --of transformers --experts loop --size small", "modeling_mixtral.py:"),
         ("port nothing.json", "nothing.json should be a model's config.json"),
+        ("port -", "unknown model '-'"),
+        ("port mixtral-8x7b --experts loop", "costlab/nn/moe/layer.py:"),
+        ("port llama-3.1-8b --size small --batch 1M", "1,048,576 x 32 tokens are too many"),
     ],
 )
 def test_bad_input_is_quoted(run, line, says):
     status, out, err = run(line)
     assert (status, out) == (2, "")
     assert says in err, err
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
+CONFIGS = {
+    b"": "should be a model's config.json",
+    b"\xff\xfe{": "should be a model's config.json: 'utf-8' codec",
+    b"[" * 100_000: "should be a model's config.json: maximum recursion depth",
+    b"[1, 2]": 'should name its architecture as "model_type"',
+    json.dumps(LLAMA | {"model_type": 5}).encode(): 'should name its architecture as "model_type"',
+    json.dumps({"model_type": "nosuch"}).encode(): "model_type 'nosuch' is none of",
+    json.dumps(
+        LLAMA | {"num_hidden_layers": 10**9}
+    ).encode(): "num_hidden_layers = 1000000000 of llama should be at most 400",
+    json.dumps(LLAMA | {"vocab_size": 10**12}).encode(): "vocab_size = 1000000000000 of llama should be at most",
+    json.dumps(
+        LLAMA | {"hidden_size": -64}
+    ).encode(): "hidden_size of llama should be a whole number of at least 0, not '-64'",
+    json.dumps(
+        LLAMA | {"hidden_size": "64"}
+    ).encode(): "hidden_size of llama should be a whole number of at least 0, not '64'",
+    json.dumps(
+        LLAMA | {"hidden_size": float("nan")}
+    ).encode(): "hidden_size of llama should be a whole number of at least 0, not 'nan'",
+    json.dumps(LLAMA | {"hidden_act": "nosuch"}).encode(): "KeyError: 'nosuch'",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS)
+def test_a_config_that_is_none_ends_in_one_line(run, tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_bytes(text)
+    status, out, err = run(f"port {path} --json")
+    assert (status, out) == (2, "") and err.startswith("costlab port: ") and err.count("\n") == 1
+    assert CONFIGS[text] in err
+    _, _, of_folder = run(f"port {tmp_path}/folder.json")
+    assert "folder.json should be a model's config.json" in of_folder
 
 
 def test_a_model_that_cannot_be_captured_names_the_line_and_what_helps(run):

@@ -60,6 +60,8 @@ _V4_LAYERS["hca"] = "heavily_compressed_attention"
 
 #: Most layers and experts of a configuration: each of them is looked at.
 MOST_LAYERS, MOST_EXPERTS = 400, 10_000
+#: More than any configuration has of everything else that is counted.
+MOST_SIZE = 2**31
 
 
 class Logits(nn.Module):
@@ -89,7 +91,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ValueError: no such file, no JSON, or one without "model_type".
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} should be a model's config.json: {error}") from error
     config = text_part(found) if isinstance(found, dict) else {}
@@ -138,8 +140,8 @@ def _check_sizes(config: Mapping[str, Any], kind: str) -> None:
             continue
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
             raise ValueError(f"{name} of {kind} should be a whole number of at least 0, not {str(size)[:60]!r}")
-        if size > most.get(name, size):
-            raise ValueError(f"{name} = {size} of {kind} should be at most {most[name]}")
+        if size > most.get(name, MOST_SIZE):
+            raise ValueError(f"{name} = {size} of {kind} should be at most {most.get(name, MOST_SIZE)}")
 
 
 def error_text(error: Exception | None) -> str:

@@ -124,7 +124,11 @@ def _recorded(
 ) -> Captured:
     with torch.no_grad(), _mode(args) as mode:
         recorder = _Recorder(exported)
-        outputs = recorder.run(*_lifted(exported, args, mode))
+        try:
+            outputs = recorder.run(*_lifted(exported, args, mode))
+        except Exception as failed:
+            where = _line(recorder.at) if recorder.at else "an unknown line"
+            raise ValueError(f"{name} cannot be captured: at {where}: {first_line(failed)}; {_ADVICE}") from failed
     got = [each for each, spec in zip(outputs, exported.graph_signature.output_specs, strict=True) if _given(spec)]
     error = None if wanted is None else difference(_tensors(got), wanted)
     if exact and error is not None and not error <= GRAPH_TOLERANCE * max(largest_number(wanted or ()), 1.0):
@@ -214,9 +218,11 @@ class _Recorder(fx.Interpreter):
         self.weights: list[TensorSpec] = []
         self.nodes: list[GraphNode] = []
         self.results: tuple[str, ...] = ()
+        self.at: fx.Node | None = None  # the node that runs
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a node and note it."""
+        self.at = n
         result = super().run_node(n)
         if n.op == "placeholder":
             self._placeholder(n, result)

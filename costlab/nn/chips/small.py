@@ -50,6 +50,8 @@ _EXPERTS, _FEW_EXPERTS, _TOP_K = 16, 8, 2  # divisor of the experts, and what st
 _BLOCK = 16  # divisor of blocks of so many tokens and more
 _SINKHORN_STEPS = 2
 _MOST_TOKENS = 2**17  # of an example
+#: Most products of a query and a key, over all sequences, that a small model's example computes in each head.
+MOST_PAIRS = 2**24
 _THETA = 10000.0  # where a record has no rotary base
 
 
@@ -101,6 +103,7 @@ def small_model(
     """
     size = checks.one_of(get_args(Size), size, "size")
     make = checks.pick({"costlab": _of_costlab, "transformers": _of_transformers}, of, "maker")
+    _check_example(checks.count(batch, "batch"), checks.count(tokens, "tokens"), size)
     dtype = torch.float32 if size == "small" else torch.bfloat16
     form = checks.one_of(TRANSFORMERS_FORMS, experts or default_form(dtype), "form of the experts")
     dtype = torch.bfloat16 if form == "grouped" else dtype
@@ -114,6 +117,15 @@ def small_model(
         example = torch.randint(SMALL_VOCABULARY, shape)
     made.module.requires_grad_(False)
     return dataclasses.replace(made, inputs=(example,))
+
+
+def _check_example(batch: int, tokens: int, size: Size) -> None:
+    """Refuse an example whose attention, computed, would not fit into a laptop's memory."""
+    if size == "small" and batch * tokens**2 > MOST_PAIRS:
+        raise ValueError(
+            f"{batch:,} x {tokens:,} tokens are too many to compute with weights: batch * tokens^2 should be at most "
+            f"{MOST_PAIRS:,}; at size real nothing is computed"
+        )
 
 
 @contextmanager

@@ -6,6 +6,10 @@ that stands for a large one it says nothing, so it is asked only where wanted.
 
 Saved are launches and the bytes that go to memory between operators. The peak of memory is another matter: it lies
 where the largest tensors meet, and stays where fusion does not touch those.
+
+In float32 the fused graph gives what the other one does, up to rounding. In half precision it rounds at fewer places,
+and where two experts are all but equal a router may then choose the other one: outputs of small models of experts
+differ by up to 0.6 of the largest, and by less than 0.04 with the router's choices held fixed.
 """
 
 from __future__ import annotations
