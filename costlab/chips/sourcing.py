@@ -359,7 +359,7 @@ def rental(
         asked = [each for each in record.offers if each.kind == "rent"]
         offers = offers_on(offers_to(asked, place) or asked, day)
         if not offers:
-            raise ValueError(f"no rent of {record.name} is catalogued: give rent=")
+            raise ValueError(f"no rent of {record.name} is catalogued: should be given")
         rent = offered(offers, day, "chip-hour", 1, f"rent of {key}")
     taken = assumption(rent, f"{currency} per chip-hour", currency=currency)
     return Rental(

@@ -31,6 +31,10 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 }
 
 
+#: Which offers of the catalog price a chip that is had in one way.
+KINDS_OF_WAY: Mapping[str, tuple[str, ...]] = {"buy": ("price", "tender"), "rent": ("rent",)}
+
+
 @dataclass(frozen=True)
 class ChipOption:
     """A chip, bought or rented, and its rent beside a purchase where one is known."""
@@ -55,8 +59,23 @@ def candidates(args: argparse.Namespace) -> list[ChipOption]:
     _check_amounts(args)
     ways = list(dict.fromkeys(args.ways))
     chosen = list(dict.fromkeys(args.chip)) or _known(args)
+    if not chosen:
+        raise ValueError(
+            f"no chip that a buyer in {args.place} may order is catalogued for {' or '.join(ways)}: name chips, or "
+            "give --price or --rent"
+        )
     found = [_candidate(chip, way, args, len(ways) > 1) for chip in chosen for way in ways]
     return [each for each in found if each is not None]
+
+
+def ways_left_out(args: argparse.Namespace, found: Iterable[ChipOption]) -> list[str]:
+    """Return a sentence for each chip that was asked for in two ways and that the catalog knows in one."""
+    return [
+        f"{chip}: {_no_amount(chip, way)}"
+        for chip in dict.fromkeys(each.chip for each in found)
+        for way in dict.fromkeys(args.ways)
+        if not _is_known(catalog.chip(chip), way, args, chip)
+    ]
 
 
 def _known(args: argparse.Namespace) -> list[str]:
@@ -76,7 +95,7 @@ def may_buy(chip: ChipRecord, args: argparse.Namespace) -> bool | None:
 
 def _offers(chip: ChipRecord, ways: Iterable[str]) -> bool:
     """Whether somebody sold or rented a chip in one of these ways."""
-    kinds = {kind for way in ways for kind in {"buy": ("price", "tender"), "rent": ("rent",)}[way]}
+    kinds = {kind for way in ways for kind in KINDS_OF_WAY[way]}
     return any(offer.kind in kinds and offer.per_chip is not None for offer in chip.offers)
 
 
@@ -84,11 +103,24 @@ def _candidate(chip: str, way: str, args: argparse.Namespace, both: bool) -> Chi
     """Return a chip that is had in one way; None of two ways where the catalog does not know this one."""
     record, key = catalog.chip(chip), chip.lower()
     name = f"{key} {'bought' if way == 'buy' else 'rented'}" if both else key
-    if both and not args.chip and not _offers(record, [way]) and key not in _given(args, way):
-        return None
+    if not _is_known(record, way, args, key):
+        other = "rent" if way == "buy" else "buy"
+        if both and _is_known(record, other, args, key):
+            return None
+        raise ValueError(_no_amount(key, way))
     if way == "rent":
         return ChipOption(key, record, _rented(key, args, name), None)
     return ChipOption(key, record, _bought(key, args, name), _known_rent(key, record, args))
+
+
+def _is_known(record: ChipRecord, way: str, args: argparse.Namespace, key: str) -> bool:
+    """Whether a price, or a rent, was typed or is in the catalog."""
+    return key in _given(args, way) or any(offer.kind in KINDS_OF_WAY[way] for offer in record.offers)
+
+
+def _no_amount(key: str, way: str) -> str:
+    what = {"buy": "price", "rent": "rent"}[way]
+    return f"no {what} of {catalog.chip(key).name} is catalogued: --{what} {key}=AMOUNT takes one"
 
 
 def _given(args: argparse.Namespace, way: str) -> Mapping[str, Amount]:
@@ -111,6 +143,7 @@ def _bought(key: str, args: argparse.Namespace, name: str) -> Ownership:
         instead |= {"price": own[key].assumption(args.currency, f"for {chips} chips"), "chips": chips}
         instead.setdefault("host", given(0.0, "share"))
         instead.setdefault("vat", Assumption(0.0, "share", "none is named with the price: --vat has the rate"))
+    instead |= _watts(key, args)
     return ownership(
         key,
         args.place,
@@ -124,6 +157,19 @@ def _bought(key: str, args: argparse.Namespace, name: str) -> Ownership:
     )
 
 
+def _watts(key: str, args: argparse.Namespace) -> dict[str, Assumption]:
+    """Return the watts that were typed for a chip's machine; none where the catalog's stand.
+
+    Raises:
+        ValueError: neither does.
+    """
+    typed = {each.chip: each for each in args.watts}
+    record = catalog.chip(key)
+    if key not in typed and not (record.power_w or record.node_power_w):
+        raise ValueError(f"no power of {record.name} is catalogued: --watts {key}=RATED:LOAD:IDLE takes its machine's")
+    return {name: given(each, "W") for name, each in typed[key].figures.items()} if key in typed else {}
+
+
 def _used(args: argparse.Namespace) -> Any:
     """Return the utilisation: as typed, else one that is marked as assumed."""
     if args.utilisation is None:
@@ -133,10 +179,6 @@ def _used(args: argparse.Namespace) -> Any:
 
 def _rented(key: str, args: argparse.Namespace, name: str) -> Rental:
     own = _given(args, "rent").get(key)
-    if own is None and not _offers(catalog.chip(key), ["rent"]):
-        raise ValueError(
-            f"the catalog has no rent of {catalog.chip(key).name}: give --rent {key}=AMOUNT, of a chip-hour"
-        )
     rent = own.assumption(args.currency, "per chip-hour") if own else None
     paid: Paid = "always" if args.always else "used"
     mean = _used(args) if args.utilisation is None else load_curve(args.utilisation)
@@ -158,7 +200,7 @@ def _check_amounts(args: argparse.Namespace) -> None:
                 "day; give --day, whose exchange rate is taken"
             )
         args.day = catalog.LESSON_DAY
-    for each in [*args.price, *args.rent]:
+    for each in [*args.price, *args.rent, *args.watts]:
         catalog.chip(each.chip)
 
 

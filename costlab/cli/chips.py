@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,26 +25,24 @@ from costlab.chips import (
 )
 from costlab.chips.owning import HOURS_PER_YEAR, PARTS
 from costlab.cli.arguments import add_verb, count_arg, moment_arg, several, size_arg
-from costlab.cli.candidates import ASSUMED_USE, OPTIONS, ChipOption, assumed, candidates, day_arg, figure_row, may_buy
-from costlab.cli.figures import amount_arg, figure_arg, loads_arg, measure_arg
-from costlab.cli.output import Answer, Column, Row, sources, view
+from costlab.cli.candidates import (
+    ASSUMED_USE,
+    OPTIONS,
+    ChipOption,
+    candidates,
+    day_arg,
+    figure_row,
+    may_buy,
+)
+from costlab.cli.compared import ComparedChip, answer_notes, assumption_lines, known_places, shown_columns, swing_lines
+from costlab.cli.figures import amount_arg, figure_arg, loads_arg, measure_arg, watts_arg
+from costlab.cli.output import Answer, Row, sources, view
 from costlab.cli.served import TokenYield, token_yield
-from costlab.text import columns, digits_text
 
 #: What chips may be ranked by, and the unit of it that a chip yields.
 WORK = {"chip-hour": "chip-hours", "pflop-hour": "PFLOP-hours", "tb-s-hour": "TB/s-hours", "gb-hour": "GB-hours"}
-OF_TOKENS = "million tokens"
 #: Of all ranges: the memory that they take grows with them.
 MOST_DRAWS = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """A candidate with what it yields."""
-
-    candidate: ChipOption  # the chip and its price
-    contender: Contender | None  # with its yield; None where it cannot serve the model
-    served: TokenYield | None  # how it serves the model; None where no model is asked for
 
 
 def _chips(args: argparse.Namespace) -> Answer:
@@ -56,9 +53,9 @@ def _chips(args: argparse.Namespace) -> Answer:
     ranking = rank(contenders, np.random.default_rng(args.seed), args.draws) if len(contenders) > 1 else None
     swings = _swings(found, args)
     rows = sorted((_row(each, found, ranking, swings, args) for each in found), key=_cost)
-    table = view(rows, *_columns(args))
-    lines = [*_swing_lines(swings), *_assumption_lines(found)]
-    notes = _notes(found, args)
+    table = view(rows, *shown_columns(args))
+    lines = [*swing_lines(swings), *assumption_lines(found)]
+    notes = answer_notes(found, args)
     _fill_inputs(args, found)
     used = sources(
         *(("chip", each.candidate.chip, each.candidate.record) for each in found),
@@ -72,22 +69,23 @@ def _cost(row: Row) -> float:
     return float("inf") if row["cost_amount"] is None else float(row["cost_amount"])
 
 
-def _fill_inputs(args: argparse.Namespace, found: Sequence[_Compared]) -> None:
+def _fill_inputs(args: argparse.Namespace, found: Sequence[ComparedChip]) -> None:
     """Fill in the chips that were compared, and put amounts back as they were typed."""
     args.chip = list(dict.fromkeys(each.candidate.chip for each in found))
-    args.price, args.rent = list(map(str, args.price)), list(map(str, args.rent))
+    for name in ("price", "rent", "watts"):
+        setattr(args, name, list(map(str, getattr(args, name))))
     args.replaces = args.replaces and "=".join(map(str, args.replaces))
 
 
-def _all_compared(found: Sequence[ChipOption], args: argparse.Namespace) -> list[_Compared]:
+def _all_compared(found: Sequence[ChipOption], args: argparse.Namespace) -> list[ComparedChip]:
     """Return what each candidate yields: of tokens on one basis for all, unless another one is asked for."""
     if args.model is None:
-        return [_Compared(each, Contender(each.priced, _peak(each, args)), None) for each in found]
+        return [ComparedChip(each, Contender(each.priced, _peak(each, args)), None) for each in found]
     how = [token_yield(each, args, "roofline" if args.basis == "roofline" else "published") for each in found]
     if args.basis == "equal" and any(each.row["basis"] == "roofline" for each in how):
         how = [token_yield(each, args, "roofline") for each in found]
     return [
-        _Compared(each, Contender(each.priced, one.output) if one.output else None, one)
+        ComparedChip(each, Contender(each.priced, one.output) if one.output else None, one)
         for each, one in zip(found, how, strict=True)
     ]
 
@@ -108,8 +106,8 @@ def _peak(candidate: ChipOption, args: argparse.Namespace) -> Assumption:
 
 
 def _row(
-    each: _Compared,
-    compared: Sequence[_Compared],
+    each: ComparedChip,
+    compared: Sequence[ComparedChip],
     ranking: Ranking | None,
     swings: Mapping[str, Sequence[Swing]],
     args: argparse.Namespace,
@@ -135,13 +133,9 @@ def _row(
         **_choices(each, compared, args),
         **(each.served.row if each.served else dict.fromkeys(TokenYield.KEYS)),
         "may_buy": may_buy(candidate.record, args),
-        "assumptions": [figure_row(what, figure) for what, figure in _inputs(each).items()],
+        "assumptions": [figure_row(what, figure) for what, figure in each.inputs().items()],
         "swings": [_swing_row(swing) for swing in swings[name]] if name in swings else None,
     }
-
-
-def _inputs(each: _Compared) -> dict[str, Assumption]:
-    return each.contender.inputs() if each.contender else each.candidate.priced.inputs()
 
 
 def _hours(candidate: ChipOption) -> dict[str, float | None]:
@@ -161,7 +155,7 @@ def _per_chip(owned: Ownership, amount: float) -> float:
     return amount * (1.0 if currency == owned.currency else rates[currency]) / owned.chips
 
 
-def _choices(each: _Compared, compared: Sequence[_Compared], args: argparse.Namespace) -> dict[str, float | None]:
+def _choices(each: ComparedChip, compared: Sequence[ComparedChip], args: argparse.Namespace) -> dict[str, float | None]:
     """Return the price for a tie, the use from which buying is cheaper, and the engineers that a port may cost."""
     owned, rented = each.candidate.priced, each.candidate.rented
     found: dict[str, float | None] = {"tie_price_amount": None, "rent_amount": None, "buy_above": None}
@@ -177,7 +171,7 @@ def _choices(each: _Compared, compared: Sequence[_Compared], args: argparse.Name
     return found | {"engineer_months": _engineer_months(each, compared, args)}
 
 
-def _engineer_months(each: _Compared, compared: Sequence[_Compared], args: argparse.Namespace) -> float | None:
+def _engineer_months(each: ComparedChip, compared: Sequence[ComparedChip], args: argparse.Namespace) -> float | None:
     """Return what a port from the chips in use to this one may cost; 0 where it saves nothing, None if not asked."""
     owned, now = each.candidate.priced, args.replaces
     if now is None or each.contender is None or not isinstance(owned, Ownership):
@@ -196,7 +190,7 @@ def _engineer_months(each: _Compared, compared: Sequence[_Compared], args: argpa
 # --- swings ------------------------------------------------------------------------------------------------------
 
 
-def _swings(compared: Sequence[_Compared], args: argparse.Namespace) -> dict[str, Sequence[Swing]]:
+def _swings(compared: Sequence[ComparedChip], args: argparse.Namespace) -> dict[str, Sequence[Swing]]:
     """Return what each input does to the cost of the chip that was asked for, by its name."""
     if args.tornado is None:
         return {}
@@ -207,7 +201,7 @@ def _swings(compared: Sequence[_Compared], args: argparse.Namespace) -> dict[str
     return {each.name: tornado(each) for each in found}
 
 
-def _of_chip(compared: Sequence[_Compared], chip: str) -> list[Contender]:
+def _of_chip(compared: Sequence[ComparedChip], chip: str) -> list[Contender]:
     """Return a chip's contenders: as it is bought, as it is rented."""
     return [each.contender for each in compared if each.contender and each.candidate.chip == chip]
 
@@ -221,77 +215,6 @@ def _swing_row(swing: Swing) -> dict[str, Any]:
         "at_low_amount": swing.at_low,
         "at_high_amount": swing.at_high,
     }
-
-
-def _swing_lines(swings: Mapping[str, Sequence[Swing]]) -> list[str]:
-    lines = []
-    for name, found in swings.items():
-        rows = [
-            [swing.name, *(digits_text(each) for each in (swing.moved.bounds[0], swing.moved.bounds[2])),
-             *(digits_text(each) for each in (swing.at_low, swing.at_high))]
-            for swing in found
-        ]  # fmt: skip
-        heads = [f"moved alone, of {name}", "low", "high", "cost at low", "cost at high"]
-        lines += [*columns([heads, *rows], {1, 2, 3, 4}).splitlines()]
-    return lines
-
-
-# --- what people see ---------------------------------------------------------------------------------------------
-
-
-def _columns(args: argparse.Namespace) -> list[Column]:
-    return [
-        Column("chip", "chip"),
-        Column("way", "way"),
-        Column("cost", "cost_amount"),
-        Column("low_cost", "low_cost_amount"),
-        Column("high_cost", "high_cost_amount"),
-        Column("win_share", "win_share"),
-        *(Column(f"{unit}_hour", f"{unit}_hour_amount") for unit in ("used", "pflop", "tb_s", "gb")),
-        Column("price", "price_amount"),
-        Column("tie_price", "tie_price_amount"),
-        Column("rent", "rent_amount"),
-        Column("buy_above", "buy_above"),
-        Column("engineer_months", "engineer_months"),
-        *(Column(key, key) for key in ("chips", "batch", "user_tokens_per_second", "efficiency")),
-    ]
-
-
-#: Letters of a source that are shown; all of it stands in the JSON.
-SOURCE_LETTERS = 60
-
-
-def _assumption_lines(found: Sequence[_Compared]) -> list[str]:
-    every = len(found)
-    rows = []
-    for each in assumed((one.candidate.name, _inputs(one)) for one in found):
-        figure: Assumption = each["figure"]
-        low, _, high = figure.bounds
-        spread = f"{digits_text(low)} to {digits_text(high)}" if figure.is_range else "-"
-        names = "all" if len(each["names"]) == every > 1 else ", ".join(each["names"])
-        source = figure.source if len(figure.source) <= SOURCE_LETTERS else f"{figure.source[: SOURCE_LETTERS - 1]}…"
-        rows.append([each["what"], names, digits_text(figure.value), spread, figure.unit or "-",
-                     figure.date.isoformat() if figure.date else "-", source])  # fmt: skip
-    heads = ["assumed", "of", "value", "range", "unit", "day", "source"]
-    return columns([heads, *rows], {2}).splitlines()
-
-
-def _notes(found: Sequence[_Compared], args: argparse.Namespace) -> list[str]:
-    ranked = OF_TOKENS if args.model else f"a {args.by}"
-    at = f" at {args.precision}, its data sheet's peak" if args.by == "pflop-hour" else ""
-    notes = [
-        f"cost in {args.currency} of {ranked}{at}, in {args.place} on {args.day}; low and high: 5% and 95% of "
-        f"{args.draws:,} draws from all ranges, win_share: how often it is the cheapest",
-        "used_hour: of the hours in use; price: of a chip as it is offered, alone or with its share of the machine; "
-        "tie_price: that at which it would cost as much as the cheapest other (below 0: not even as a gift); "
-        "buy_above: use above which buying beats renting by the hour",
-    ]
-    if args.place not in _places():
-        known = " and ".join(_places())
-        notes.append(f"no figure of {args.place} is catalogued: those of {known} and of no one place stand for it")
-    said = {f"{each.candidate.name}: {note}" for each in found for note in each.candidate.priced.notes}
-    unserved = [f"{each.candidate.name}: {each.served.says}" for each in found if each.served and each.served.says]
-    return [*notes, *sorted(said), *unserved]
 
 
 # --- options -----------------------------------------------------------------------------------------------------
@@ -339,6 +262,10 @@ def _add_amounts(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--rent", type=amount_arg, action="append", default=[], metavar="CHIP=AMOUNT",
         help="of a chip-hour in place of the catalog's offers; may be repeated",
+    )  # fmt: skip
+    verb.add_argument(
+        "--watts", type=watts_arg, action="append", default=[], metavar="CHIP=RATED:LOAD:IDLE",
+        help="that the machine draws in place of the catalog's figures: rated, at work, without work; may be repeated",
     )  # fmt: skip
     verb.add_argument("--always", action="store_true", help="a rent is paid for all hours, not for used ones alone")
     verb.add_argument(
@@ -401,12 +328,7 @@ def _place(text: str) -> str:
     """Read a place; one that the catalog has is written as there."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"{text!r} should be a country such as China")
-    return next((each for each in _places() if each.lower() == text.strip().lower()), text.strip())
-
-
-def _places() -> list[str]:
-    """Return the places that figures of cost are known of."""
-    return sorted({each.place for each in catalog.tables().costs.values() if each.place})
+    return next((each for each in known_places() if each.lower() == text.strip().lower()), text.strip())
 
 
 def _fleet(text: str) -> tuple[str, int]:

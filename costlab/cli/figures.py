@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from costlab.catalog import currencies
@@ -99,6 +100,32 @@ def amount_arg(text: str) -> Amount:
     if chips == 0:
         raise argparse.ArgumentTypeError(f"{text!r} pays 0 chips: should be at least 1")
     return Amount(text, found["chip"].lower(), figure, currency, chips)
+
+
+@dataclass(frozen=True)
+class Watts:
+    """What a machine draws, as it was typed."""
+
+    text: str  # as typed
+    chip: str  # key in the catalog
+    figures: Mapping[str, float]  # watts by the names of an ownership's fields: rated_w, load_w, idle_w
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def watts_arg(text: str) -> Watts:
+    """Read CHIP=RATED:LOAD:IDLE, in watts."""
+    chip, _, numbers = text.partition("=")
+    try:
+        watts = [float(each) for each in numbers.split(":")]
+    except ValueError:
+        watts = []
+    if not chip or len(watts) != 3 or not 0 <= watts[2] <= watts[1] <= watts[0] < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} should look like h20=8000:6000:600: watts rated, at work and idle, none above the one before it"
+        )
+    return Watts(text, chip.lower(), dict(zip(("rated_w", "load_w", "idle_w"), watts, strict=True)))
 
 
 def given(figure: Range, unit: str, currency: str = "", key: str = "") -> Assumption:

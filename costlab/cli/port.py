@@ -168,10 +168,19 @@ def _lines(row: Row, report: RouteReport, args: argparse.Namespace) -> list[str]
         f"kind was captured ({layers}), {row['captured_calls']:,} calls",
         f"{row['launches']:,} launches{_launch_text(row)}; operators write {bytes_text(row['written_bytes'])} for one "
         f"another; memory between those captured peaks at {bytes_text(row['peak_bytes'])}",
+        _fallback_text(report),
         *(_lacks(each, args.route) for each in lacking),
         *(row["broken_rules"] or ()),
         *report.cautions,
     ]
+
+
+def _fallback_text(report: RouteReport) -> str:
+    """Say what operators without a kernel copy to the host and back."""
+    calls = sum(row.count for row in report.rows if row.eager == "cpu")
+    if not calls:
+        return "no operator falls back to the CPU when called one by one"
+    return f"{calls:,} calls fall back to the CPU, which copies {bytes_text(report.copied_bytes)} there and back"
 
 
 def _launch_text(row: Row) -> str:

@@ -230,7 +230,7 @@ def test_rents():
     year = [o.amount for o in rents if (DAY - o.date).days < 365]
     assert found.rent.value == median(year)
     assert float(found.used_hour()) == pytest.approx(2 * found.rent.value)
-    with pytest.raises(ValueError, match="no rent of Huawei Ascend 910B2 is catalogued: give rent="):
+    with pytest.raises(ValueError, match="no rent of Huawei Ascend 910B2 is catalogued: should be given"):
         rental("ascend-910b", "China", DAY, "CNY")
     assert rental("ascend-910b", "China", DAY, "CNY", rent=6.0).rent.value == 6.0
     assert buy_or_rent(owned(), found).buy_above > 0

@@ -83,6 +83,32 @@ def test_buying_beats_renting_above_a_use(rows):
     assert rows(f"{TWO} --rent h800=2 --utilisation {at}")["h800"]["used_hour_amount"] == pytest.approx(2)
 
 
+def test_what_cannot_be_rented_is_bought(document):
+    """Asked for both ways, a chip that nobody is known to rent out stands in one, and the answer says so."""
+    found = document("chips ascend-910b --ways buy,rent")
+    assert [row["way"] for row in found["rows"]] == ["bought"]
+    assert (
+        "ascend-910b: no rent of Huawei Ascend 910B2 is catalogued: --rent ascend-910b=AMOUNT takes one"
+        in found["notes"]
+    )
+
+
+def test_watts_of_ones_own_take_the_place_of_the_catalogs(rows):
+    """A machine that draws nothing costs no electricity; one that draws twice as much costs twice as much."""
+    once, twice = (rows(f"{TWO} --watts h800={watts}")["h800"] for watts in ("5000:4000:1000", "10000:8000:2000"))
+    energy, room = once["energy_hour_amount"], once["room_hour_amount"]
+    assert energy == pytest.approx((0.7 * 4 + 0.3 * 1) * 1.3 * 0.09 / 8)
+    assert (twice["energy_hour_amount"], twice["room_hour_amount"]) == pytest.approx((2 * energy, 2 * room))
+
+
+@pytest.mark.parametrize(("precision", "unit"), [("fp8", "int8"), ("bf16", None)])
+def test_the_unit_that_serves_a_precision_is_named(document, precision, unit):
+    notes = document(f"chips ascend-910b --precision {precision}")["notes"]
+    assert [note for note in notes if "serves it" in note] == (
+        [f"ascend-910b: has no fp8: {unit} serves it"] if unit else []
+    )
+
+
 def test_rents_compete_too(document):
     found = document(f"{TWO} --rent h800=1.5 --rent ascend-910b=1 --ways buy,rent")["rows"]
     assert [row["way"] for row in found if row["chip"] == "h800"] == ["rented", "bought"]
@@ -204,7 +230,7 @@ def test_what_cannot_serve_has_a_reason_and_no_price(run, rows):
         ("--utilisation 1e-9,0", "'1e-9,0' should be above 0 and at most 1"),
         ("--draws 1000001", "'1000001' should be at most 1,000,000"),
         ("--place=", "'' should be a country"),
-        ("--ways rent", "no rent of Huawei Ascend 910B2: give --rent ascend-910b=AMOUNT"),
+        ("--ways rent", "no rent of Huawei Ascend 910B2 is catalogued: --rent ascend-910b=AMOUNT takes one"),
         ("--model deepseek-v3 --speed 1e-320", "'1e-320' should be from 1e-09 to 1e+15"),
         ("--replaces h800=8 --engineer-month 1e300", "'1e300' should be from 1e-09 to 1e+15"),
         ("--draws 0", "'0' should be a whole number from 1"),
@@ -221,7 +247,16 @@ def test_an_input_that_nobody_gives_is_named(run):
     """No source, no number: a chip without a catalogued price has none until one is given."""
     status, out, err = run("chips ascend-910b3")
     assert (status, out) == (2, "")
-    assert "the catalog has no" in err and "price" in err and "Ascend 910B3" in err
+    assert (
+        err == "costlab chips: no price of Huawei Ascend 910B3 is catalogued: --price ascend-910b3=AMOUNT takes one\n"
+    )
+    status, out, err = run("chips ascend-910b3 --price ascend-910b3=5e4")
+    assert (
+        (status, out) == (2, "")
+        and "no power of Huawei Ascend 910B3" in err
+        and "--watts ascend-910b3=RATED:LOAD:IDLE" in err
+    )
+    assert "no chip" in run("chips --ways rent")[2]
     assert "no rent of" in run("chips h20 --ways rent")[2]
 
 
