@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,11 @@ def _all_compared(found: Sequence[ChipOption], args: argparse.Namespace) -> list
     if args.model is None:
         return [ComparedChip(each, Contender(each.priced, _peak(each, args)), None) for each in found]
     how = [token_yield(each, args, "roofline" if args.basis == "roofline" else "published") for each in found]
-    if args.basis == "equal" and any(each.row["basis"] == "roofline" for each in how):
+    without = [each.name for each, one in zip(found, how, strict=True) if one.row["basis"] == "roofline"]
+    if args.basis == "equal" and without:
+        says = f"tokens by the roofline, as for all: no published run of this family on {', '.join(without)}"
         how = [token_yield(each, args, "roofline") for each in found]
+        how = [replace(one, says=says) if one.output else one for one in how]
     return [
         ComparedChip(each, Contender(each.priced, one.output) if one.output else None, one)
         for each, one in zip(found, how, strict=True)
@@ -299,7 +303,8 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
         "--ttft", type=measure_arg, default=5.0, dest="ttft_s", metavar="SECONDS",
         help="to the first token at most, of prefill (default 5)",
     )  # fmt: skip
-    bases = "equal: what published runs reach if there are some of every chip, else the roofline for all (default)"
+    bases = "published: what published runs reach, a chip without one unpriced; equal: so if each has one, else the "
+    bases += "roofline for all (default)"
     verb.add_argument("--basis", choices=("equal", "published", "roofline"), default="equal", help=bases)
 
 

@@ -42,8 +42,14 @@ def token_yield(candidate: ChipOption, args: argparse.Namespace, basis: Basis) -
         basis=basis,
     )
     if isinstance(found, NoPrice):
-        return TokenYield(None, {**dict.fromkeys(TokenYield.KEYS), "reason": found.reason}, f"no price: {found.reason}")
+        return _none(found.reason)
+    if args.basis == "published" and found.basis == "roofline":  # else all of its peak would rank beside others' share
+        return _none(f"{found.basis_text}; --basis roofline compares all chips by theirs")
     return TokenYield(_output(found, hour), _row(found), f"tokens by {found.basis_text}")
+
+
+def _none(reason: str) -> TokenYield:
+    return TokenYield(None, {**dict.fromkeys(TokenYield.KEYS), "reason": reason}, f"no price: {reason}")
 
 
 def _output(found: TokenPrice, hour: float) -> Assumption:

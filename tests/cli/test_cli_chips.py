@@ -179,8 +179,15 @@ def test_tokens_are_compared_at_equal_speed_and_on_one_basis(rows):
         assert (row["work"], row["basis"], row["reason"]) == ("tokens", "roofline", None)
     published = rows(f"{TWO} --model deepseek-v3 --context 4K --basis published")
     assert published["h800"]["basis"] == "band" and 0 < published["h800"]["efficiency"] < 1
+    other = published["ascend-910b"]
+    assert other["cost_amount"] is None and "no published run" in other["reason"], "no peak beside a measured share"
     prefill = rows(f"{TWO} --model deepseek-v3 --context 4K --phase prefill --ttft 10")
     assert all(row["cost_amount"] > 0 for row in prefill.values())
+
+
+def test_one_basis_for_all_is_said_with_whom_it_is_for(run):
+    _, out, _ = run("chips ascend-910b ascend-910c --model deepseek-v3")
+    assert out.count("tokens by the roofline, as for all: no published run of this family on ascend-910b\n") == 2
 
 
 def test_what_cannot_serve_has_a_reason_and_no_price(run, rows):
