@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from costlab.nn.moe.layer import SCORES
+from costlab.nn.moe.layer import SCORES, limit_groups
 
 #: The namespace of the operators below.
 NAMESPACE = "costlab_fused"
@@ -202,7 +202,7 @@ def fused_gating(
     scores = _wide(logits) if score == "none" else SCORES[score](_wide(logits))
     steered = scores if bias is None else scores + _wide(bias)
     if groups > 1:
-        steered = _within_groups(steered, groups, kept)
+        steered = limit_groups(steered, groups, kept)
     chosen = steered.topk(top_k, -1, True, ordered).indices
     picked = scores.gather(-1, chosen)
     if normalise == "sum":
@@ -210,15 +210,6 @@ def fused_gating(
     elif normalise == "softmax":
         picked = picked.softmax(-1)
     return (picked * scale).to(picked.dtype if wide else logits.dtype), chosen
-
-
-def _within_groups(scores: Tensor, groups: int, kept: int) -> Tensor:
-    grouped = scores.unflatten(-1, (groups, -1))  # (tokens, groups, experts of a group)
-    best_two = grouped.topk(2, -1).values.sum(-1)
-    visited = torch.zeros_like(best_two, dtype=torch.bool).scatter(
-        1, best_two.topk(kept, -1, True, False).indices, True
-    )
-    return grouped.masked_fill(~visited[..., None], -torch.inf).flatten(-2)
 
 
 @fused_gating.register_fake
