@@ -9,8 +9,10 @@ import sys
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import pytest
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,19 @@ def changed(text: str, changes: list[tuple[str, str]]) -> str:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
+
+
+def passed(cells: dict[str, str], checks: str, names: dict[str, Any]) -> None:
+    """Run checks, by the names of their cells, on what a lab's other cells define."""
+    for check in checks.split():
+        exec(cells[check], names)
+
+
+def failed(cells: dict[str, str], checks: str, names: dict[str, Any]) -> None:
+    """See that each of some checks fails, and says what would be right or what came out."""
+    for check in checks.split():
+        with pytest.raises(AssertionError, match=r"should be|\d"):
+            exec(cells[check], names)
 
 
 # --- submissions -----------------------------------------------------------------------------------------------
