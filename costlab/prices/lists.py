@@ -228,7 +228,9 @@ def service_of(row: PriceRow, name: str, when: str | date | datetime) -> Service
     if name.lower() in fitting:
         return fitting[name.lower()]
     known = f"known: {', '.join(sorted(fitting))}" if fitting else "none is"
-    raise ValueError(f"no service {name!r} of {row.provider} is known for {row.product!r} at {minute_text(at)}; {known}")
+    raise ValueError(
+        f"no service {name!r} of {row.provider} is known for {row.product!r} at {minute_text(at)}; {known}"
+    )
 
 
 # --- prices compared -------------------------------------------------------------------------------------------

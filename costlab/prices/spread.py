@@ -105,7 +105,7 @@ def _edges(product: str, start: datetime, end: datetime, published_by: Publisher
     """Return the moments of a span at which another row may begin to apply, its start included."""
     rows = history(product, None, published_by)
     if published_by == "provider":  # an ended product's calls may be billed as its follower
-        followers = {price_at_or_none(product, at) for at in (start, end - timedelta(seconds=1))} - {None}
+        followers = {_price_or_none(product, at) for at in (start, end - timedelta(seconds=1))} - {None}
         rows += tuple(each for row in followers if row for each in history(row.product))
     found = {start}
     for row in rows:
@@ -115,7 +115,7 @@ def _edges(product: str, start: datetime, end: datetime, published_by: Publisher
     return sorted(each for each in found if start <= each < end)
 
 
-def price_at_or_none(product: str, at: datetime) -> PriceRow | None:
+def _price_or_none(product: str, at: datetime) -> PriceRow | None:
     """Return the row that applies to short calls at a moment; None where there is no price."""
     try:
         return price_at(product, at)
