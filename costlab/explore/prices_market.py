@@ -13,8 +13,11 @@ from matplotlib.dates import DateFormatter, date2num
 
 from costlab import checks, prices
 from costlab.catalog import FrozenDict, PriceRow
+from costlab.catalog.price_lists import start_of
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, INK, label_ends, label_inside, log_axis, new_figure
+from costlab.prices.lists import in_tier
+from costlab.prices.validity import holds
 from costlab.text import list_text, usd_text
 
 #: The course's second day: six months after the cuts were made permanent, and the day most lists were read.
@@ -48,8 +51,9 @@ SMALL: Mapping[str, tuple[str, ...]] = FrozenDict(
 )
 CLASSES: Mapping[str, Mapping[str, tuple[str, ...]]] = FrozenDict({"flagships": FLAGSHIPS, "small models": SMALL})
 
-#: Article E's agent: ten calls, half of whose input hits.
-AGENT = prices.Workload(32_768, 8_192, 0.5, calls=10)
+#: A call of article E's agent, which makes ten: half of its input hits.
+AGENT_CALL = prices.Counts(hit=16_384, miss=16_384, output=8_192)
+AGENT_CALLS = 10
 _READ: Mapping[str, tuple[str, Callable[[PriceRow], float | None]]] = FrozenDict(
     {
         "the agent's bill": ("USD per run of the agent", lambda row: agent_usd(row)),
@@ -73,9 +77,7 @@ class Span(NamedTuple):
 
 def agent_usd(row: PriceRow) -> float:
     """Return what article E's agent pays at a row of a price list, in the row's currency."""
-    hits = AGENT.input_tokens * AGENT.hit_rate
-    input_amount = hits * prices.hit_price(row) + (AGENT.input_tokens - hits) * row.miss
-    return AGENT.calls * (input_amount + AGENT.output_tokens * row.output) / 1e6
+    return AGENT_CALLS * float(prices.charge(row, AGENT_CALL).total)
 
 
 def maker_spans(products: Sequence[str], read: Callable[[PriceRow], float | None]) -> tuple[Span, ...]:
@@ -87,14 +89,14 @@ def maker_spans(products: Sequence[str], read: Callable[[PriceRow], float | None
     """
     until = datetime.combine(MARKET_DAY, time(12), UTC)
     rows = {product: _dollar_rows(product) for product in products}
-    moments = {prices.moment_of(end) for of in rows.values() for r in of for end in (r.valid_from, r.valid_to) if end}
+    moments = {start_of(end) for of in rows.values() for r in of for end in (r.valid_from, r.valid_to) if end}
     edges = sorted(at for at in moments if at < until)
     found: list[Span] = []
     for start, end in zip(edges, [*edges[1:], until], strict=True):
-        now = next((p for p in reversed(products) if any(prices.row_holds(r, start) for r in rows[p])), None)
+        now = next((p for p in reversed(products) if any(holds(r, start) for r in rows[p])), None)
         if now is None:
             continue
-        amounts = [x for r in rows[now] if prices.row_holds(r, start) and (x := read(r)) is not None]
+        amounts = [x for r in rows[now] if holds(r, start) and (x := read(r)) is not None]
         if amounts:
             _append(found, Span(start, end, now, min(amounts), max(amounts)))
     return tuple(found)
@@ -109,7 +111,7 @@ def _append(found: list[Span], span: Span) -> None:
 
 def _dollar_rows(product: str) -> tuple[PriceRow, ...]:
     """Return the rows of a product in dollars that a prompt of the agent falls under."""
-    return tuple(r for r in prices.history(product, "USD") if prices.in_tier(r, AGENT.input_tokens))
+    return tuple(r for r in prices.history(product, "USD") if in_tier(r, AGENT_CALL.input_tokens))
 
 
 @drawn
