@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import decimal
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from costlab.catalog import FxRate, PriceRow, ServiceTier, rate_rows
 from costlab.prices.charges import charge
+from costlab.prices.hours import holidays_unknown, near_edge
 from costlab.prices.lists import in_tier, price_at, service_of, tier_text
 from costlab.prices.names import products, resolve
+from costlab.prices.notes import NEAR_EDGE
 from costlab.prices.usage.fields import UsageFault, shown
 from costlab.prices.usage.logs import UsageLog
 from costlab.prices.usage.records import UsageRecord
@@ -43,12 +45,13 @@ class UsageBill:
     notes: tuple[str, ...]  # what the amounts rest on and do not show, a sentence each
 
 
-def bill_usage(log: UsageLog, currency: str = "USD") -> UsageBill:
+def bill_usage(log: UsageLog, currency: str = "USD", records: Iterable[UsageRecord] | None = None) -> UsageBill:
     """Return what the calls of a log cost.
 
     Args:
         log: see `read_usage`.
         currency: of the result; a price list in it is preferred, others are converted at the rate of a call's day.
+        records: the log's own, where somebody watches them go by.
 
     Raises:
         TraceError: a record that cannot be read or priced, or none at all.
@@ -56,7 +59,7 @@ def bill_usage(log: UsageLog, currency: str = "USD") -> UsageBill:
     """
     rate_rows("USD", currency, datetime.now(UTC))
     account = UsageAccount(currency)
-    for record in log:
+    for record in log if records is None else records:
         try:
             account.add(record)
         except UsageFault as fault:
@@ -68,6 +71,7 @@ class _Rate(NamedTuple):
     row: PriceRow
     service: ServiceTier | None
     name: str  # the product that was called
+    notes: tuple[str, ...]  # on the moment
 
 
 class UsageAccount:
@@ -169,7 +173,7 @@ class UsageAccount:
             service = service_of(row, record.service, record.moment) if record.service else None
         except ValueError as error:
             raise UsageFault("service_tier", str(error)) from None
-        return _Rate(row, service, name)
+        return _Rate(row, service, name, tuple(_hour_notes(row, record.moment)))
 
     # --- the whole ---------------------------------------------------------------------------------------------
 
@@ -283,13 +287,26 @@ def _slug(host: str) -> str:
     return host.lower().replace(" ", "-")
 
 
+def _hour_notes(row: PriceRow, at: datetime) -> Iterator[str]:
+    if row.window is None:
+        return
+    if near_edge(row.provider, at, NEAR_EDGE):
+        minutes = NEAR_EDGE.total_seconds() / 60
+        yield f"within {minutes:g} minutes of the hours' edge; whether a request's start or end decides is not settled"
+    if holidays_unknown(row.provider, at):
+        yield f"{row.product} on a day whose holidays are not known: priced as a working day"
+
+
 def _row_notes(rate: _Rate, counts: Counts, record: UsageRecord) -> Iterator[str]:
     """Yield what a reader of amounts at a row's prices would not expect."""
     row = rate.row
+    yield from rate.notes
     if (tier := tier_text(row)) and row.min_input_tokens:
         yield f"{row.product} at the price of inputs {tier}"
     if row.hit is None and counts.hit:
         yield f"{row.product} has no hit price listed: hits billed as misses"
+    if row.storage and (counts.hit or counts.write):
+        yield f"{row.product}: keeping a cache costs {row.storage:g} {row.currency} per million and hour, not counted"
     if row.write_long is None and counts.write_long:
         yield f"{row.product} has no price listed for the longer lifetime: written tokens billed as {_write_name(row)}"
     if rate.name != row.product:

@@ -134,7 +134,7 @@ def _counts_in(value: object, path: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _counts_in(each, f"{path}.{name}")
-    elif _counts_tokens(path) and isinstance(value, int | Decimal) and value is not False and value != 0:
+    elif _counts_tokens(path) and isinstance(value, int | float | Decimal) and value not in (False, 0):
         yield f"{path} = {shown(value)}"
 
 
@@ -149,7 +149,7 @@ _LIMIT = re.compile(r"^(max|min)_?", re.IGNORECASE)  # of a request, which is no
 
 
 def _is_count(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return False
     if isinstance(value, Decimal) and not value.is_finite():
         return False

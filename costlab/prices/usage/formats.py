@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from costlab.prices.usage.fields import UsageFault, UsageFields, shown
 from costlab.prices.workload import Counts
@@ -151,7 +150,7 @@ def _deepseek(usage: UsageFields) -> UsageReading:
 
 
 def _openrouter(usage: UsageFields) -> UsageReading:
-    if any(name in usage for name in _LOG_ENTRY):
+    if any(name in usage for name in LOG_ENTRY):
         return _log_entry(usage)
     cost, byok = _amount(usage, "cost"), usage.values.get("is_byok") is True
     upstream = _amount(usage.inner("cost_details"), "upstream_inference_cost")
@@ -162,12 +161,13 @@ def _openrouter(usage: UsageFields) -> UsageReading:
     return UsageReading(read.calls, (*read.notes, *notes), None, upstream if byok and upstream is not None else cost)
 
 
-_LOG_ENTRY = ("native_tokens_prompt", "native_tokens_completion")
+#: What an entry of OpenRouter's log counts.
+LOG_ENTRY = ("native_tokens_prompt", "native_tokens_completion")
 
 
 def _log_entry(entry: UsageFields) -> UsageReading:
     """Return an entry of OpenRouter's log; billed are native tokens, the others are a common tokenizer's."""
-    prompt, output = (entry.needed(name) for name in _LOG_ENTRY)
+    prompt, output = (entry.needed(name) for name in LOG_ENTRY)
     cached, reasoning = entry.count("native_tokens_cached"), entry.count("native_tokens_reasoning")
     entry.skip("tokens_prompt", "tokens_completion")
     if cached > prompt:
@@ -184,7 +184,8 @@ def _log_entry(entry: UsageFields) -> UsageReading:
     discount = _amount(entry, "cache_discount", signed=True)
     if discount is not None and discount < 0:
         notes.append("cache_discount below 0: tokens were written to a cache, but not counted; billed as misses")
-    cost = _amount(entry, "total_cost")
+    charged = [_amount(entry, name) for name in ("total_cost", "usage")]
+    cost = next((amount for amount in charged if amount is not None), None)
     counts = Counts(hit=cached, miss=prompt - cached, output=output, thinking=reasoning)
     return UsageReading((counts,), tuple(notes), entry.text("service_tier"), cost)
 
@@ -359,10 +360,10 @@ def _amount(usage: UsageFields, name: str, signed: bool = False) -> Decimal | No
     value = usage.values.get(name)
     if value is None:
         return None
-    fits = isinstance(value, int | Decimal) and not isinstance(value, bool)
-    if not fits or not abs(Decimal(value)) < 10**9 or (value < 0 and not signed):
+    fits = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not fits or not abs(value) < 10**9 or (value < 0 and not signed):
         raise UsageFault(usage.named(name), f"{shown(value)} should be an amount of dollars")
-    return Decimal(value)
+    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
 #: How each provider's usage object is read.
@@ -390,61 +391,3 @@ def read_counts(format: str, usage: UsageFields) -> UsageReading:
     for unknown in usage.unknown_counts():
         raise UsageFault("", f"{unknown}: a count that {format}'s records do not have; it may change the bill")
     return read
-
-
-# --- which format ----------------------------------------------------------------------------------------------
-
-
-def recognised(usage: Mapping[str, Any], family: str | None) -> str:
-    """Return the format that an object's fields speak for.
-
-    Args:
-        usage: the object.
-        family: the format that the record around it speaks for, None where it speaks for none.
-
-    Raises:
-        UsageFault: fields of no known format, of two, or of either of two.
-    """
-    there = {name for name, value in usage.items() if value is not None}
-    if there & {"promptTokenCount", "prompt_token_count", "candidatesTokenCount", "candidates_token_count"}:
-        return "gemini"
-    chat, plain = there & {"prompt_tokens", "completion_tokens"}, there & {"input_tokens", "output_tokens"}
-    if there & {"prompt_cache_hit_tokens", "prompt_cache_miss_tokens"}:
-        return "deepseek"
-    if there & {"cost", "cost_details", "is_byok", *_LOG_ENTRY}:
-        return "openrouter"
-    if "cost_in_usd_ticks" in there:
-        return "xai"
-    anthropic = there & _ANTHROPIC_MARKS
-    if anthropic and chat:
-        _ambiguous(chat, "openai", anthropic, "anthropic")
-    if anthropic:
-        return "anthropic"
-    if chat or there & {"input_tokens_details"}:
-        return family if family == "xai" else "openai"
-    if plain:
-        return family or _family_of_plain(usage, plain)
-    raise UsageFault("", f"no counts of a known format; known: {', '.join(USAGE_FORMATS)} (--format)")
-
-
-def _family_of_plain(usage: Mapping[str, Any], plain: set[str]) -> str:
-    details = usage.get("output_tokens_details")
-    if isinstance(details, dict) and "reasoning_tokens" in details and "total_tokens" in usage:
-        return "openai"
-    return _ambiguous(plain, "openai", plain, "anthropic")
-
-
-_ANTHROPIC_MARKS = {
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation",
-    "server_tool_use",
-    "inference_geo",
-    "iterations",
-}
-
-
-def _ambiguous(one: set[str], first: str, other: set[str], second: str) -> str:
-    names = " and ".join(sorted(one | other))
-    problem = f"may be {first}'s, with cached tokens in the input, or {second}'s, without; say which (--format)"
-    raise UsageFault(names, problem)

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from costlab.prices.usage.fields import UsageFault, UsageFields, shown
-from costlab.prices.usage.formats import UsageReading, read_counts, recognised
+from costlab.prices.usage.formats import UsageReading, read_counts
+from costlab.prices.usage.recognition import recognised
 from costlab.prices.workload import Counts
 
 
@@ -129,7 +130,7 @@ def _usage_of(layers: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], s
     if _is_usage(last):
         return last, ""
     for name in _USAGE:
-        if last.get(name) is not None and not isinstance(last[name], Decimal | int):
+        if last.get(name) is not None and not isinstance(last[name], Decimal | int | float):
             raise UsageFault(name, f"{shown(last[name])} should be an object")
     raise UsageFault("usage", "no usage object, alone or in a response")
 
@@ -140,7 +141,10 @@ def _refuse_parts(document: Mapping[str, Any]) -> None:
         problem = f"{shown(document['type'])} is an event of a stream and counts a part; give the final message"
         raise UsageFault("type", problem)
     for name in ("num_model_requests", "results"):
-        if document.get(name) is not None and document.get("object") in ("bucket", "organization.usage.completions.result"):
+        if document.get(name) is not None and document.get("object") in (
+            "bucket",
+            "organization.usage.completions.result",
+        ):
             raise UsageFault(name, "a sum over many calls, of which the tier of each is not known; give the calls")
 
 
@@ -205,7 +209,7 @@ def _moment(layers: Sequence[Mapping[str, Any]]) -> tuple[datetime | None, tuple
 
 
 def _instant(value: object) -> tuple[datetime, tuple[str, ...]]:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise ValueError
     if isinstance(value, str) and not value.strip().isdigit():
         found = datetime.fromisoformat(value.strip())

@@ -6,7 +6,7 @@ import decimal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from costlab.prices.charges import Charge
 
@@ -88,9 +88,7 @@ class UsageSum:
         if self.currency != other.currency:
             raise ValueError(f"can't add {other.currency} to {self.currency}")
         with decimal.localcontext(SUMMED):
-            return UsageSum(
-                self.currency, *(getattr(self, name) + sign * getattr(other, name) for name in ADDED)
-            )
+            return UsageSum(self.currency, *(getattr(self, name) + sign * getattr(other, name) for name in ADDED))
 
     def converted(self, rate: Decimal, currency: str) -> UsageSum:
         """Return this sum with its amounts in another currency.
@@ -100,10 +98,11 @@ class UsageSum:
             currency: its code.
         """
         with decimal.localcontext(SUMMED):
-            values = (getattr(self, name) for name in ADDED)
+            values: list[Any] = [getattr(self, name) for name in ADDED]
             return UsageSum(currency, *(v * rate if isinstance(v, Decimal) else v for v in values))
 
 
+#: What is added up of a sum.
 ADDED = tuple(each.name for each in fields(UsageSum) if each.name != "currency")
 
 
