@@ -20,33 +20,32 @@ from costlab.prices.usage import (
     read_usage,
 )
 
-#: What describes a workload, which records have instead: option, attribute.
-_DESCRIBED = (
-    ("PRODUCT", "product"),
-    ("--input", "input_tokens_per_call"),
-    ("--output", "output_tokens_per_call"),
-    ("--hit-rate", "hit_rate"),
-    ("--hit-tokens", "hit_tokens_per_call"),
-    ("--write", "write_tokens_per_call"),
-    ("--write-long", "write_long_tokens_per_call"),
-    ("--thinking", "thinking_tokens_per_call"),
-    ("--calls", "calls"),
+#: What describes a workload, which records have instead: option, attribute, values where it was not given.
+_DESCRIBED: tuple[tuple[str, str, tuple[object, ...]], ...] = (
+    ("PRODUCT", "product", (None, [])),
+    ("--input", "input_tokens_per_call", (None,)),
+    ("--output", "output_tokens_per_call", (None,)),
+    ("--hit-rate", "hit_rate", (None,)),
+    ("--hit-tokens", "hit_tokens_per_call", (None,)),
+    ("--write", "write_tokens_per_call", (None, 0)),
+    ("--write-long", "write_long_tokens_per_call", (None, 0)),
+    ("--thinking", "thinking_tokens_per_call", (None, 0)),
+    ("--calls", "calls", (None, 1)),
 )
 
 
-def usage_answer(args: argparse.Namespace, plain: argparse.Namespace) -> Answer:
+def usage_answer(args: argparse.Namespace) -> Answer:
     """Return what the calls of a log cost: in all, and by product, day, hours, way to be served and currency.
 
     Args:
-        args: the options; `moment` is None unless a day was given.
-        plain: what they are where nothing was given.
+        args: the options of `bill`; `moment`, `service` and what describes a workload are None unless given.
 
     Raises:
         ValueError: a record that cannot be read or priced, with file, line and field; options that describe a
             workload.
     """
-    for option, name in _DESCRIBED:
-        if getattr(args, name, None) != getattr(plain, name, None):
+    for option, name, absent in _DESCRIBED:
+        if getattr(args, name, None) not in absent:
             raise ValueError(f"{option} describes a workload; with --usage the records say what was used")
     log = read_usage(
         sys.stdin.buffer if args.usage == "-" else args.usage,

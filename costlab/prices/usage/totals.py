@@ -98,8 +98,9 @@ class UsageSum:
             currency: its code.
         """
         with decimal.localcontext(SUMMED):
-            values: list[Any] = [getattr(self, name) for name in ADDED]
-            return UsageSum(currency, *(v * rate if isinstance(v, Decimal) else v for v in values))
+            values = (getattr(self, name) for name in ADDED)
+            converted: list[Any] = [v * rate if isinstance(v, Decimal) else v for v in values]
+            return UsageSum(currency, *converted)
 
 
 #: What is added up of a sum.

@@ -1,6 +1,7 @@
 """Bills of logs: public cases that others got wrong, each call at its own price, sums that are exact."""
 
-from datetime import UTC, datetime, timedelta
+import dataclasses
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -204,16 +205,12 @@ def test_price_lists_in_another_currency_are_converted_by_the_day():
 
 # --- how it was served -----------------------------------------------------------------------------------------
 
-HALF = catalog.ServiceTier(
-    "OpenAI", "batch", 0.5, datetime(2024, 1, 1, tzinfo=UTC), "test", datetime(2026, 1, 1).date()
-)
+HALF = catalog.ServiceTier("OpenAI", "batch", 0.5, date(2024, 1, 1), "test", date(2026, 1, 1))
 
 
 @pytest.fixture
 def batches(monkeypatch):
     """A catalog in which OpenAI and Anthropic sell batches at half price, whatever it holds otherwise."""
-    import dataclasses
-
     tables = catalog.tables()
     sold = tuple(dataclasses.replace(HALF, provider=provider) for provider in ("OpenAI", "Anthropic"))
     mended = dataclasses.replace(tables, services=sold)
@@ -250,10 +247,8 @@ def test_the_way_to_be_served_can_be_given_and_must_be_known():
 
 def test_a_response_written_down_while_it_streams_counts_once():
     """titeya/dms-claudecode 52, getagentseal/codeburn 201: lines of one message repeat its input; the last is whole."""
-    lines = [
-        {**message("claude-opus-4-8", f"2026-07-12T12:00:0{i}Z", 2, output, 15_030, 8655)}
-        for i, output in enumerate([1, 1, 420])
-    ]
+    outputs = enumerate([1, 1, 420])
+    lines = [message("claude-opus-4-8", f"2026-07-12T12:00:0{i}Z", 2, output, 15_030, 8655) for i, output in outputs]
     for line in lines:
         line["message"]["id"] = "msg_011CeV8JXHSwTV15by93NgCv"
     once = bill_of(lines[-1])
@@ -264,10 +259,8 @@ def test_a_response_written_down_while_it_streams_counts_once():
 
 
 def test_a_copy_stays_on_the_day_of_the_first():
-    first, last = (
-        chat("gpt-5.5", f"2026-07-{day}Z", 10, out, id="chatcmpl-1")
-        for day, out in (("04T23:59:59", 1), ("05T00:00:01", 9))
-    )
+    first = chat("gpt-5.5", "2026-07-04T23:59:59Z", 10, 1, id="chatcmpl-1")
+    last = chat("gpt-5.5", "2026-07-05T00:00:01Z", 10, 9, id="chatcmpl-1")
     bill = bill_of(first, last)
     assert {day: part.output_tokens for day, part in bill.by_day.items()} == {"2026-07-04": 9}
 
