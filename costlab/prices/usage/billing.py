@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import NamedTuple
 
+from costlab import catalog
 from costlab.catalog import FxRate, PriceRow, ServiceTier, rate_rows
 from costlab.prices.charges import charge
 from costlab.prices.hours import holidays_unknown, near_edge
@@ -74,6 +75,37 @@ class _Rate(NamedTuple):
     notes: tuple[str, ...]  # on the moment
 
 
+class _Moments:
+    """Tells which moments have one price, so that not every call's is looked up: those of an hour, or of a minute.
+
+    A minute in hours in which some price begins or ends, or an edge of the day's peak lies in or near.
+    """
+
+    def __init__(self) -> None:
+        tables = catalog.tables()
+        entries = (*tables.prices, *tables.windows, *tables.services, *tables.aliases)
+        dates = [each for entry in entries for each in (entry.valid_from, entry.valid_to)]
+        changes = [each for each in dates if isinstance(each, datetime)]
+        self._changing = {int(each.timestamp()) // 3600 for each in changes}
+        near = int(NEAR_EDGE.total_seconds()) // 60
+        edges = [60 * t.hour + t.minute for rule in tables.windows for hours in rule.hours for t in hours]
+        self._edged = {minute // 60 % 24 for edge in edges for minute in range(edge - near, edge + near + 1)}
+        self._divided = {rule.provider for rule in tables.windows}
+        self._plain: set[tuple[str, str | None]] = set()
+
+    def span(self, record: UsageRecord) -> tuple[int, int]:
+        """Return the length and number of the stretch of time within which a model's prices stay."""
+        at = int(record.moment.timestamp())
+        plain = (record.model, record.host) in self._plain or record.moment.hour not in self._edged
+        length = 3600 if plain and at // 3600 not in self._changing else 60
+        return length, at // length
+
+    def learn(self, record: UsageRecord, row: PriceRow) -> None:
+        """Note that a model's price is the same all day."""
+        if row.provider not in self._divided:
+            self._plain.add((record.model, record.host))
+
+
 class UsageAccount:
     """Adds up records; copies of a response count once, as the one that counts most.
 
@@ -86,7 +118,8 @@ class UsageAccount:
         self.cells: dict[UsageCell, UsageSum] = {}
         self._notes: Counter[str] = Counter()
         self._seen: OrderedDict[tuple[str, str], UsageRecord] = OrderedDict()
-        self._rows: dict[tuple[str, str | None, int, str | None], list[_Rate]] = {}
+        self._rows: dict[tuple[str, str | None, tuple[int, int], str | None], list[_Rate]] = {}
+        self._moments = _Moments()
         self._used: dict[PriceRow | ServiceTier, None] = {}
         self._span: tuple[datetime, datetime] | None = None
         self._copies, self._forgotten = 0, False
@@ -150,12 +183,12 @@ class UsageAccount:
             return dollars * Decimal(repr(rate_rows("USD", currency, when)[0]))
 
     def _rate(self, record: UsageRecord, counts: Counts) -> _Rate:
-        minute = int(record.moment.timestamp()) // 60
-        known = self._rows.setdefault((record.model, record.host, minute, record.service), [])
+        known = self._rows.setdefault((record.model, record.host, self._moments.span(record), record.service), [])
         found = next((rate for rate in known if in_tier(rate.row, counts.input_tokens)), None)
         if found is None:
             found = self._looked_up(record, counts)
             known.append(found)
+            self._moments.learn(record, found.row)
             if len(self._rows) > RESPONSES_REMEMBERED:
                 self._rows.clear()
         self._used.setdefault(found.row)

@@ -320,7 +320,7 @@ def test_copies_in_any_order_change_nothing(calls, data):
 
 
 def test_prices_change_on_whole_minutes():
-    """A call's price is looked up by its minute."""
+    """A call's price is looked up by its minute, or by its hour where none changes in it."""
     tables = catalog.tables()
     entries = (*tables.prices, *tables.windows, *tables.services, *tables.aliases)
     borders = [each for entry in entries for each in (entry.valid_from, entry.valid_to) if isinstance(each, datetime)]
