@@ -260,7 +260,8 @@ class UsageAccount:
             span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
             yield f"converted at the exchange rates of {span}, each call at the latest one before its day"
         if log.skipped.count:
-            yield f"{log.skipped.count:,} bad records skipped, first: {log.skipped.first}"
+            plural = "s" * (log.skipped.count > 1)
+            yield f"{log.skipped.count:,} bad record{plural} skipped, first: {log.skipped.first}"
 
 
 _NOTHING = Decimal(0)
