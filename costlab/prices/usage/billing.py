@@ -21,6 +21,7 @@ from costlab.prices.usage.fields import UsageFault, shown
 from costlab.prices.usage.logs import UsageLog
 from costlab.prices.usage.records import UsageRecord
 from costlab.prices.usage.totals import SUMMED, UsageCell, UsageSum, grouped, summed
+from costlab.prices.validity import Dated
 from costlab.prices.workload import Counts
 
 #: Copies of a response are known among so many latest ones.
@@ -83,7 +84,7 @@ class _Moments:
 
     def __init__(self) -> None:
         tables = catalog.tables()
-        entries = (*tables.prices, *tables.windows, *tables.services, *tables.aliases)
+        entries: tuple[Dated, ...] = (*tables.prices, *tables.windows, *tables.services, *tables.aliases)
         dates = [each for entry in entries for each in (entry.valid_from, entry.valid_to)]
         changes = [each for each in dates if isinstance(each, datetime)]
         self._changing = {int(each.timestamp()) // 3600 for each in changes}
@@ -117,12 +118,12 @@ class UsageAccount:
         self.currency = currency
         self.cells: dict[UsageCell, UsageSum] = {}
         self._notes: Counter[str] = Counter()
-        self._seen: OrderedDict[tuple[str, str], UsageRecord] = OrderedDict()
+        self._seen: OrderedDict[str, UsageRecord] = OrderedDict()
         self._rows: dict[tuple[str, str | None, tuple[int, int], str | None], list[_Rate]] = {}
         self._moments = _Moments()
         self._used: dict[PriceRow | ServiceTier, None] = {}
         self._span: tuple[datetime, datetime] | None = None
-        self._copies, self._forgotten = 0, False
+        self._copies, self._empty, self._forgotten = 0, 0, False
 
     def add(self, record: UsageRecord) -> None:
         """Add a record, or put it in the place of an earlier copy.
@@ -130,21 +131,26 @@ class UsageAccount:
         Raises:
             UsageFault: no price for it, or a copy that contradicts the earlier one; the account is as before.
         """
-        key = (record.format, record.id) if record.id else None
-        before = self._seen.get(key) if key else None
+        before = self._seen.get(record.id) if record.id else None
         if before:
             record = _fuller(before, record)
-        new = list(self._sums(record))  # may raise, and then nothing is changed
+        try:
+            new = list(self._sums(record))  # may raise, and then nothing is changed
+        except UsageFault:
+            if any(_kinds(record)):
+                raise
+            self._empty += 1  # agents write down answers of no model, such as "<synthetic>"
+            return
         if before:
             self._copies += 1
             self._put(before, list(self._sums(before)), -1)
         self._put(record, new, 1)
-        if key:
-            self._remember(key, record)
+        if record.id:
+            self._remember(record.id, record)
 
-    def _remember(self, key: tuple[str, str], record: UsageRecord) -> None:
-        self._seen[key] = record
-        self._seen.move_to_end(key)
+    def _remember(self, id: str, record: UsageRecord) -> None:
+        self._seen[id] = record
+        self._seen.move_to_end(id)
         if len(self._seen) > RESPONSES_REMEMBERED:
             self._seen.popitem(last=False)
             self._forgotten = True
@@ -253,6 +259,8 @@ class UsageAccount:
                 yield f"{count:,} call{'s' * (count > 1)}: {note}"
         if self._copies:
             yield f"{self._copies:,} repeated record{'s' * (self._copies > 1)} of a response not counted again"
+        if self._empty:
+            yield f"{self._empty:,} record{'s' * (self._empty > 1)} of no tokens and no known price left out"
         if self._forgotten:
             yield f"a response repeated after {RESPONSES_REMEMBERED:,} others is counted again"
         if rates:

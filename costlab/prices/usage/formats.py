@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from costlab.prices.usage.fields import UsageFault, UsageFields, shown
 from costlab.prices.workload import Counts
@@ -355,15 +355,22 @@ def _searches(usage: UsageFields, *names: str) -> list[str]:
     return [f"{usage.named(name)}: billed a piece, not in the amounts" for name in names if usage.count(name)]
 
 
+_NO_AMOUNT = Decimal("NaN")
+#: Of what records say that they cost, as far as any of them goes; what lies behind comes from binary fractions.
+_LAST_DIGIT = Decimal(1).scaleb(-30)
+_AMOUNTS = Context(prec=60)
+
+
 def _amount(usage: UsageFields, name: str, signed: bool = False) -> Decimal | None:
     usage.skip(name)
     value = usage.values.get(name)
     if value is None:
         return None
     fits = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    if not fits or not abs(value) < 10**9 or (value < 0 and not signed):
+    amount = Decimal(repr(value) if isinstance(value, float) else value) if fits else _NO_AMOUNT
+    if not amount.is_finite() or not abs(amount) < 10**9 or (amount < 0 and not signed):
         raise UsageFault(usage.named(name), f"{shown(value)} should be an amount of dollars")
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    return amount.quantize(_LAST_DIGIT, context=_AMOUNTS)
 
 
 #: How each provider's usage object is read.

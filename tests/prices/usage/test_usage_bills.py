@@ -278,6 +278,23 @@ def test_copies_far_apart_are_said_to_count_twice(monkeypatch):
     assert [note for note in bill.notes if "repeated after 2 others" in note]
 
 
+def test_an_answer_of_no_model_costs_nothing():
+    """Claude Code writes down its own messages as those of "<synthetic>", with counts of 0."""
+    synthetic = message("<synthetic>", "2026-07-12T12:00:00Z", 0, 0)
+    bill = bill_of(synthetic, message("claude-opus-4-8", "2026-07-12T12:00:00Z", 10**6, 0))
+    assert (bill.total.total, bill.total.calls) == (5, 1)
+    assert [note for note in bill.notes if note.startswith("1 record of no tokens")]
+    with pytest.raises(ValueError, match="synthetic"):
+        bill_of(message("<synthetic>", "2026-07-12T12:00:00Z", 1, 0))
+
+
+@pytest.mark.parametrize("cost", ["1e-300", "0." + "3" * 10_000, "0.0003000000000000000124"])
+def test_what_a_router_charged_may_have_many_digits(cost):
+    line = '{"model": "openai/gpt-5.5", "created": 1783152000, "usage": {"prompt_tokens": 1, "completion_tokens": 1, '
+    bill = bill_of(line + f'"cost": {cost}}}}}')
+    assert float(bill.total.reported) == pytest.approx(float(cost), abs=1e-30)
+
+
 # --- sums ------------------------------------------------------------------------------------------------------
 
 PRODUCTS = ("deepseek-v4-pro", "deepseek-v4-flash", "gpt-5.5", "claude-opus-4.8", "qwen-plus", "glm-5.1")

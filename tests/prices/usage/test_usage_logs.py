@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from logged import bill_of, chat, log_of
@@ -142,3 +143,15 @@ def test_a_long_log_is_never_in_memory():
     assert bill.total.calls == 5000
     assert bill.total.total == 5000 * Decimal("0.008")
     assert peak < 20e6
+
+
+def test_the_log_that_the_pages_show():
+    """By hand from the lists of the day: peak and off-peak, a response that was written down twice."""
+    bill = usage.bill_usage(usage.read_usage(Path(__file__).with_name("calls.jsonl")))
+    opus = Decimal("0.000105") + Decimal("0.094043") + Decimal("0.01875") + Decimal("0.009825")
+    assert {name: part.total for name, part in bill.by_product.items()} == {
+        "claude-opus-4.8": opus,
+        "deepseek-v4-pro": Decimal("0.021516") * 3 / 2,
+        "gpt-5.5": Decimal("0.072777"),
+    }
+    assert "1 repeated record of a response not counted again" in bill.notes
