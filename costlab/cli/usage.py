@@ -31,6 +31,7 @@ _DESCRIBED: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("--write-long", "write_long_tokens_per_call", (None, 0)),
     ("--thinking", "thinking_tokens_per_call", (None, 0)),
     ("--calls", "calls", (None, 1)),
+    ("--over", "over", (None,)),
 )
 
 
