@@ -32,6 +32,7 @@ from costlab.prices.lists import (
     cut,
     history,
     hit_price,
+    in_tier,
     price_at,
     rows_on,
     service_of,
@@ -39,12 +40,12 @@ from costlab.prices.lists import (
 )
 from costlab.prices.names import Publisher, products, resolve
 from costlab.prices.notes import Traits, prices_text, row_notes
-from costlab.prices.spread import Over, Portion, mean_prices, portions
+from costlab.prices.spread import Over, Portion, bounds, mean_prices, portions
 from costlab.prices.workload import Counts, Workload
 
 __all__ = [
     "LESSON_DAY", "Announced", "Bill", "Charge", "Counts", "Over", "Portion", "Publisher", "Traits", "UnitPrices",
-    "Workload", "announced_change", "bill", "blended_input", "charge", "chip_rent", "currencies", "cut",
-    "exchange_rate", "history", "hit_price", "mean_prices", "moment", "portions", "price_at", "prices_text",
+    "Workload", "announced_change", "bill", "blended_input", "bounds", "charge", "chip_rent", "currencies", "cut",
+    "exchange_rate", "history", "hit_price", "in_tier", "mean_prices", "moment", "portions", "price_at", "prices_text",
     "products", "resolve", "row_notes", "rows_on", "service_of", "tier_text", "unit_prices", "window_at",
 ]  # fmt: skip

@@ -118,6 +118,7 @@ def _notes(
         writes=bool(load.write_tokens or load.write_long_tokens),
         long_writes=bool(load.write_long_tokens),
         thinking=bool(load.thinking_tokens),
+        spread=over != "moment",
     )
     if over == "moment":
         yield from row_notes(row, at, traits)
@@ -127,7 +128,7 @@ def _notes(
     if sold < hours:
         yield f"sold during {sold:g} of the {hours:g} hours only"
     for part in parts:
-        yield from row_notes(part.row, max(at, start), traits)
+        yield from row_notes(part.row, at, traits)
 
 
 def _name_notes(product: str, row: PriceRow, at: datetime) -> Iterator[str]:

@@ -128,6 +128,11 @@ def in_tier(row: PriceRow, input_tokens: int) -> bool:
     return row.min_input_tokens <= input_tokens and input_tokens <= (row.max_input_tokens or math.inf)
 
 
+def same_tier(a: PriceRow, b: PriceRow) -> bool:
+    """Whether two rows are for the same lengths of input."""
+    return (a.min_input_tokens, a.max_input_tokens) == (b.min_input_tokens, b.max_input_tokens)
+
+
 def _in_window(row: PriceRow, at: datetime) -> bool:
     return row.window is None or row.window == window_at(row.provider, at)
 

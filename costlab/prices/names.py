@@ -19,7 +19,7 @@ from costlab.prices.validity import holds
 
 Publisher = Literal["provider", "article-e"]
 
-#: Sellers as they stand before the stroke of a name, as OpenRouter, LiteLLM, Hugging Face and the makers' SDKs write it.
+#: Sellers as they stand before the stroke of a name: as OpenRouter, LiteLLM, Hugging Face and makers' SDKs write it.
 #: Only a product of that seller is meant: "azure/gpt-5.5" is none of OpenAI's.
 VENDORS = {
     "alibaba": "Alibaba Cloud", "anthropic": "Anthropic", "bytedance": "ByteDance", "bytedance-seed": "ByteDance",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from costlab.catalog import PriceRow
-from costlab.prices.hours import holidays_unknown, near_edge, window_at, window_rule
-from costlab.prices.lists import announced_change, history, in_tier, minute_text
+from costlab.prices.hours import near_edge, window_at, window_rule
+from costlab.prices.lists import announced_change, history, in_tier, minute_text, same_tier
 from costlab.prices.validity import holds
 
 #: A request that lasts may begin in one window and end in the other; few last longer than this.
@@ -30,6 +30,7 @@ class Traits:
     writes: bool = False  # whether tokens are written to a cache
     long_writes: bool = False  # whether some of them are for the longer lifetime
     thinking: bool = False  # whether the output has thinking in it
+    spread: bool = False  # whether calls come at all hours of a day or week, not at one moment
 
 
 def row_notes(row: PriceRow, at: datetime, load: Traits) -> Iterator[str]:
@@ -43,7 +44,7 @@ def row_notes(row: PriceRow, at: datetime, load: Traits) -> Iterator[str]:
     yield from _cache_notes(row, load)
     yield from _thinking_notes(row, load)
     yield from _border_notes(row, at, load.input_tokens)
-    yield from _hour_notes(row, at)
+    yield from _hour_notes(row, at, load.spread)
     yield from _time_notes(row, at)
 
 
@@ -92,12 +93,17 @@ def _border_notes(row: PriceRow, at: datetime, input_tokens: int) -> Iterator[st
             )
 
 
-def _hour_notes(row: PriceRow, at: datetime) -> Iterator[str]:
+def _hour_notes(row: PriceRow, at: datetime, spread: bool) -> Iterator[str]:
     if row.window is None:
         return
-    if holidays_unknown(row.provider, at):
-        rule = window_rule(row.provider, at)
-        yield f"holidays after {rule and rule.holidays_known_to} unknown: priced as a working day"
+    rule = window_rule(row.provider, at)
+    if row.window == "peak" and rule and rule.holidays_known_to and at.date() > rule.holidays_known_to:
+        yield f"holidays after {rule.holidays_known_to} unknown: priced as a working day"
+    if spread:
+        return
+    others = (r for r in history(row.product, row.currency, row.published_by) if holds(r, at))
+    if other := next((r for r in others if r.window not in (None, row.window) and same_tier(r, row)), None):
+        yield f"{row.window} price; {other.window}: {prices_text(other)}"
     if edge := near_edge(row.provider, at, NEAR_EDGE):
         yield (
             f"{window_at(row.provider, edge)} hours begin at {edge:%H:%M} UTC: whether the start or the end of a"

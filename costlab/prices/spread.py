@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from typing import Literal
 
 from costlab import checks
@@ -81,7 +82,7 @@ def portions(
     lasted: dict[PriceRow, float] = {}
     failed: ValueError | None = None
     edges = [*_edges(product, start, end, published_by), end]
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         try:
             row = row_at(left)
         except ValueError as error:
