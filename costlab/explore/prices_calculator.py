@@ -16,14 +16,21 @@ from costlab.explore.style import COLOURS, colour_key, label_inside, new_figure
 from costlab.text import usd_text
 
 #: Days whose lists the calculator applies.
-DAYS: Mapping[str, date] = FrozenDict(
-    {f"{MARKET_DAY:%-d %B %Y}": MARKET_DAY, f"{prices.LESSON_DAY:%-d %B %Y}": prices.LESSON_DAY}
-)
-#: Products that the calculator compares where they are sold on the day.
-COMPARED: tuple[str, ...] = (
-    "deepseek-v4-pro", "deepseek-v4-flash", "deepseek-v4.1-flash", "mimo-v2.5-pro", "mimo-v2.5", "mimo-v2.6-pro",
-    "mimo-v2.6-flash", "glm-5.1", "glm-5.3", "kimi-k2.6", "kimi-k3.1-pro", "qwen-plus", "qwen3.8-max", "gpt-5.5",
-    "gpt-6.1-sol", "gpt-6-luna", "claude-opus-4.8", "claude-opus-5.5", "claude-haiku-5.5", "gemini-4-argon",
+DAYS: Mapping[str, date] = FrozenDict({day.isoformat(): day for day in (MARKET_DAY, prices.LESSON_DAY)})
+#: Products that the calculator compares on each of them.
+COMPARED: Mapping[date, tuple[str, ...]] = FrozenDict(
+    {
+        MARKET_DAY: (
+            "deepseek-v4-pro", "deepseek-v4.1-flash", "mimo-v2.6-pro", "mimo-v2.6-flash", "glm-5.3", "glm-5.3-flash",
+            "kimi-k3.1-pro", "qwen3.8-max", "qwen3.8-flash", "minimax-m3", "gpt-6.1-sol", "gpt-6-luna",
+            "claude-opus-5.5", "claude-sonnet-5.5", "claude-haiku-5.5", "gemini-4-argon", "grok-4.7",
+        ),
+        prices.LESSON_DAY: (
+            "deepseek-v4-pro", "deepseek-v4-flash", "mimo-v2.5-pro", "mimo-v2.5", "glm-5.1", "kimi-k2.6", "qwen-plus",
+            "qwen3.7-max", "minimax-m3", "gpt-5.5", "gpt-5.4-mini", "claude-opus-4.8", "claude-haiku-4.5",
+            "gemini-3.1-pro",
+        ),
+    }
 )  # fmt: skip
 PARTS = ("hit", "miss", "write", "output")
 DAYS_A_MONTH = 30
@@ -60,7 +67,7 @@ def price_calculator(
     hit_rate: float = 0.8,
     written: float = 1.0,
     peak_share: float = 0.2,
-    day: str = f"{MARKET_DAY:%-d %B %Y}",
+    day: str = MARKET_DAY.isoformat(),
 ) -> Words:
     """Draw what a month of so many calls a day costs by each list, split by kind of token.
 
@@ -83,12 +90,9 @@ def price_calculator(
     stored = prices.Workload(
         input_tokens, output_tokens, hit_rate, calls, write_tokens=int(input_tokens * (1 - hit_rate) * written)
     )
-    sold = [p for p in COMPARED if p in prices.products(when=at)]
-    due = {p: monthly_usd(p, stored if charges_writes(p, at) else plain, at, peak_share) for p in sold}
+    due = {p: monthly_usd(p, stored if charges_writes(p, at) else plain, at, peak_share) for p in COMPARED[at]}
     order = sorted(due, key=lambda p: sum(due[p].values()))
-    axes = new_figure(
-        "What would a month of your calls cost?", "USD a month", "", wide=(7.2, 5.0), narrow=(3.6, 5.4)
-    )
+    axes = new_figure("What would a month of your calls cost?", "USD a month", "", wide=(7.2, 5.0), narrow=(3.6, 5.4))
     colour_key((part, COLOURS["other" if part == "write" else part]) for part in PARTS)
     most = max(sum(due[p].values()) for p in order) or 1.0
     for place, product in enumerate(order):
@@ -105,10 +109,13 @@ def price_calculator(
     least, dearest = order[0], order[-1]
     return Words(
         alt=f"A month of {calls:,} calls a day, each {input_tokens:,} input tokens with {hit_rate:.0%} hits and "
-        f"{output_tokens:,} output tokens, by the lists of {day}: {usd_text(totals[least])} at {least} to "
+        f"{output_tokens:,} output tokens, by the lists of {at:%-d %B %Y}: {usd_text(totals[least])} at {least} to "
         f"{usd_text(totals[dearest])} at {dearest}.",
-        note=f"Lists of {day}, dollars, 30 days. "
-        + ", ".join(f"{p} {value(totals[p], usd_text(totals[p]))}" for p in order)
+        note=f"Lists of {at:%-d %B %Y}, dollars, 30 days. "
+        + ", ".join(
+            f"{p} {value(totals[p], usd_text(totals[p]), 'prices_month' if p == 'deepseek-v4-pro' else '')}"
+            for p in order
+        )
         + ". Where writing to the cache is charged, the written share of the misses is billed at that price. "
         "Lists compare prices, not abilities.",
     )

@@ -5,11 +5,12 @@ Chapter: prices
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from matplotlib.dates import DateFormatter, date2num
+from matplotlib.dates import DateFormatter, MonthLocator, date2num
 
 from costlab import checks, prices
 from costlab.catalog import FrozenDict, PriceRow
@@ -136,7 +137,7 @@ def price_map(what: str = "the agent's bill", products: str = "flagships") -> Wo
             axes.fill_between([left, right], span.low, span.high, color=COLOURS[maker], alpha=0.3, linewidth=0)
             for amount in {span.low, span.high}:
                 axes.plot([left, right], [amount, amount], color=COLOURS[maker], linewidth=2)
-        for before, after in zip(of, of[1:], strict=False):
+        for before, after in itertools.pairwise(of):
             if before.end == after.start:
                 at = date2num(after.start)
                 axes.plot([at, at], [before.high, after.high], color=COLOURS[maker], linewidth=0.8)
@@ -148,6 +149,7 @@ def price_map(what: str = "the agent's bill", products: str = "flagships") -> Wo
         axes.axvline(date2num(day), color=INK, linewidth=0.8, linestyle=":")
     last = date2num(MARKET_DAY)
     axes.set_xlim(min(date2num(of[0].start) for of in spans.values() if of), last)
+    axes.xaxis.set_major_locator(MonthLocator(bymonth=(1,) if is_narrow() else (1, 7)))
     axes.xaxis.set_major_formatter(DateFormatter("%b\n%Y"))
     label_ends(axes, last, ends)
     return Words(alt=_map_alt(what, products, spans), note=_map_note(what, spans))
