@@ -12,6 +12,7 @@ from costlab.explore.attention import (
     which_ratio,
 )
 from costlab.explore.attention_diagrams import attention_kinds, attention_overview, compressor
+from costlab.explore.attention_states import state_and_cache
 from costlab.explore.cache import hit_curve, prefix_tree
 from costlab.explore.chips import (
     CHIPS_DAY,
@@ -63,7 +64,7 @@ __all__ = [
     "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "prefix_tree", "price_calculator", "price_map",
     "price_steps", "published_day", "published_gains", "published_lengths", "queue_wait", "reached_shares",
     "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points", "regime_map", "request_life",
-    "request_times", "ring", "roofline_chart", "store_times", "ten_layers", "three_tiers", "token_costs",
-    "tokens_text", "transfer_times", "two_layouts", "two_models", "two_pools", "two_yields", "value", "variant_bias",
-    "watermark_shape", "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
+    "request_times", "ring", "roofline_chart", "state_and_cache", "store_times", "ten_layers", "three_tiers",
+    "token_costs", "tokens_text", "transfer_times", "two_layouts", "two_models", "two_pools", "two_yields", "value",
+    "variant_bias", "watermark_shape", "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
 ]  # fmt: skip
