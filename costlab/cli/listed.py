@@ -30,7 +30,7 @@ def _prices(args: argparse.Namespace) -> Answer:
         _write_figure(draw, args)
     at = [f"prices at {args.moment:%Y-%m-%d %H:%M} UTC"] * (not args.history)
     notes = [*at, *_hours_notes(listed, args), *_row_notes(listed, args), *_rate_notes(listed, args)]
-    return Answer(rows, _table(rows), [], notes, sources(*_used(listed, args)))
+    return Answer(rows, _table(rows), [], list(dict.fromkeys(notes)), sources(*_used(listed, args)))
 
 
 def _on_day(args: argparse.Namespace) -> Iterator[PriceRow]:
@@ -149,7 +149,7 @@ def _row_notes(listed: Sequence[PriceRow], args: argparse.Namespace) -> Iterator
 
 
 def _rate_notes(listed: Sequence[PriceRow], args: argparse.Namespace) -> Iterator[str]:
-    said = {}
+    said: dict[str, None] = {}
     for row in listed:
         fx, rates = _rate(row, args)
         if rates:

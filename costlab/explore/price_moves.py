@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -75,12 +75,14 @@ def _draw(axes: Axes, kind: str, rows: dict[str, list[PriceRow]], currency: str,
             amount = price * rate_rows(row.currency, currency, row.valid_from)[0]
             start = prices.moment(row.valid_from)
             end = prices.moment(row.valid_to) if row.valid_to else max(until, start)
-            axes.plot([start, end], [amount, amount], color=colour, label=name, solid_capstyle="butt")  # type: ignore[list-item]
+            span = [date2num(start), date2num(end)]
+            axes.plot(span, [amount, amount], color=colour, label=name, solid_capstyle="butt")
             name = "_"  # one entry of the key a product
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: f"{amount:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title(kind, loc="left")
-    locator = AutoDateLocator(maxticks=6)
+    locator = AutoDateLocator(minticks=2, maxticks=4)
+    axes.xaxis_date()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
