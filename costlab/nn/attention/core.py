@@ -217,9 +217,11 @@ class CachedLayer(nn.Module, ABC):
 
     Attributes:
         query_block: tokens that are worked on at once, at most.
+        flags: what of its dimensions that some models have and most don't it runs too.
     """
 
     query_block: int = 128
+    flags: frozenset[str] = frozenset()
 
     def __init__(self, hidden: int) -> None:
         super().__init__()

@@ -41,9 +41,8 @@ class Steps:
 
     def cut(self, start: int, stop: int) -> Steps:
         """Return tokens start … stop-1."""
-        heads = (x[:, :, start:stop] for x in (self.q, self.k))
-        values = self.v[..., start:stop, :]
-        return Steps(*heads, values, self.log_decay[..., start:stop], self.beta[..., start:stop])
+        rows, numbers = (..., slice(start, stop), slice(None)), (..., slice(start, stop))
+        return Steps(self.q[rows], self.k[rows], self.v[rows], self.log_decay[numbers], self.beta[numbers])
 
     def chunks(self, size: int) -> Iterator[Steps]:
         """Yield the tokens in chunks of a size, the last one shorter where they don't divide."""

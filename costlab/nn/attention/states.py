@@ -68,11 +68,6 @@ class StateTable(RingBuffer):
         self.length = tokens
         self._forget(max(0, tokens - 1))
 
-    def span(self, start: int, stop: int) -> list[Tensor]:
-        """Return states start … stop-1 as they are stored, the last one or none: no copy, for it is never written."""
-        pieces = super().span(start, stop)
-        return pieces if start < stop else [piece[..., :0, :] for piece in pieces]
-
     def restore(self, start: int, pieces: Sequence[Tensor]) -> None:
         """Put back, as a copy, what `span` has returned, as the states from `start` on."""
         self.stored = [piece[..., -1:, :].clone() for piece in pieces]
@@ -83,7 +78,7 @@ class StateTable(RingBuffer):
             self.aside.append((start, self.stored))
 
     def _places(self, start: int, stop: int) -> slice | Tensor:
-        return slice(0, 1)
+        return slice(0, stop - start)  # the last state, or none
 
 
 @dataclass(frozen=True)

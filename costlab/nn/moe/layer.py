@@ -27,6 +27,10 @@ from costlab.arch.experts import BIAS_SPEED
 #: How the experts multiply: a loop over blocks of rows, or torch's grouped matrix kernel.
 Multiply = Literal["loop", "kernel"]
 
+#: What `costlab.arch` counts and no running layer has, beside the plain case.
+_LACKING = ("gated", "latent", "latent_norm", "beside", "biases", "scales")
+_PLAIN = MoE(1, 1, 1)
+
 #: DeepSeek's guard against a sum of zero.
 _TINY = 1e-20
 
@@ -240,7 +244,10 @@ class MoELayer(nn.Module):
         self.hidden, self.ffn, self.vocabulary = hidden, ffn, vocabulary
         self.gate = Gate(hidden, ffn, vocabulary)
         self.experts = Experts(hidden, ffn, multiply)
-        self.shared = SwiGLU(hidden, ffn.shared * ffn.inner, ffn.clamp) if ffn.shared else None
+        if lacking := [name for name in _LACKING if getattr(ffn, name) != getattr(_PLAIN, name)]:
+            raise TypeError(f"no running experts with {', '.join(f'{n} = {getattr(ffn, n)}' for n in lacking)}")
+        self.shared = SwiGLU(hidden, ffn.shared * (ffn.shared_inner or ffn.inner), ffn.clamp) if ffn.shared else None
+        self.shared_gate = nn.Linear(hidden, 1, bias=False) if ffn.shared_gate else None
 
     def forward(self, x: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Return the layer's output, without the residual.
@@ -258,5 +265,6 @@ class MoELayer(nn.Module):
         choice = self.gate(tokens, token_ids)
         output = self.experts(tokens, choice.experts, choice.weights)
         if self.shared is not None:
-            output = output + self.shared(tokens)
+            shared = self.shared(tokens)
+            output = output + (shared if self.shared_gate is None else self.shared_gate(tokens).sigmoid() * shared)
         return output.reshape(x.shape)
