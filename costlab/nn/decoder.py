@@ -146,7 +146,7 @@ class Block(nn.Module):
         self.attention_norm = nn.RMSNorm(hidden, eps)
         self.attention = attention
         self.ffn_norm = nn.RMSNorm(hidden, eps)
-        self.ffn = MoELayer(hidden, ffn, vocabulary) if isinstance(ffn, arch.MoE) else SwiGLU(hidden, ffn.inner)
+        self.ffn = _feed_forward(hidden, ffn, vocabulary)
 
     def forward(self, x: Tensor, cache: Cache | None = None, tokens: Tensor | None = None) -> Tensor:
         """Return x, shape (batch, tokens, hidden) or (batch, tokens, streams, hidden), with what the layer adds to it.
@@ -163,6 +163,14 @@ class Block(nn.Module):
     def _feed(self, x: Tensor, tokens: Tensor | None) -> Tensor:
         fed: Tensor = self.ffn(x, tokens) if isinstance(self.ffn, MoELayer) else self.ffn(x)
         return fed
+
+
+def _feed_forward(hidden: int, ffn: FeedForward, vocabulary: int | None) -> MoELayer | SwiGLU:
+    if isinstance(ffn, arch.MoE):
+        return MoELayer(hidden, ffn, vocabulary)
+    if isinstance(ffn, arch.NoFeedForward) or arch.extras(ffn):
+        raise ValueError(f"no running layer for {ffn}: costlab runs experts and dense layers of three matrices")
+    return SwiGLU(hidden, ffn.inner)
 
 
 class DecoderStack(nn.Module):
@@ -256,7 +264,8 @@ class Decoder(nn.Module):
         model: e.g. `arch.load("mimo-v2-flash")`, which fits a large machine or the meta device, or a `scaled` one.
 
     Raises:
-        ValueError: a model whose record does not say how its positions turn, named.
+        ValueError: a model whose record does not say how its positions turn, named; one with parts that have no
+            running form here.
     """
 
     def __init__(self, model: arch.Model) -> None:
@@ -264,6 +273,9 @@ class Decoder(nn.Module):
         if silent := {attention.kind for attention, _ in model.layers} - model.record.running.rope_theta.keys():
             kinds = ", ".join(sorted(silent))
             raise ValueError(f"{model.key} can't be run: its record has no running.rope_theta for {kinds}")
+        for name in ("norms", "lookup", "prefill_layers"):
+            if getattr(model.record, name) not in (1, {}, None):
+                raise ValueError(f"{model.key} can't be run: no running form for a record with {name}")
         self.model = model
         hidden, vocab, running = model.record.hidden, model.record.vocab, model.record.running
         mixing = (model.record.residual_streams, running.sinkhorn_steps, vocab)
@@ -411,6 +423,8 @@ def _scaled_attention(dims: arch.Attention, scale: Scale) -> arch.Attention:
 
 
 def _scaled_ffn(dims: FeedForward, scale: Scale) -> FeedForward:
+    if isinstance(dims, arch.NoFeedForward):
+        return dims
     inner = _divided("inner", dims.inner, scale.inner)
     if isinstance(dims, arch.Dense):
         return dataclasses.replace(dims, inner=inner)

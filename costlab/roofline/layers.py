@@ -34,8 +34,8 @@ class LayerCost:
         if self.last_only:
             new, prefix = 1, prefix + new - 1
         total = new * self.new_s + prefix * self.cached_s
-        for each_s, *kind in self.reads:
-            total += each_s * entries_between(prefix, new, *kind)
+        for each_s, stride, cap, restarts in self.reads:
+            total += each_s * entries_between(prefix, new, stride, cap, restarts)
         return total
 
 

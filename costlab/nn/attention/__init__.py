@@ -47,6 +47,9 @@ LAYERS: Mapping[type[arch.Attention], type[AttentionLayer[Any]]] = {
     arch.CSA: CSA,
 }
 
+#: Options that the layers run, or that only say how something is stored.
+_RUN = frozenset({"sink", "state_dtype", "conv_dtype"})
+
 
 def build_layer(dims: arch.Attention, hidden: int, rope: Rope | None = None, **options: Any) -> AttentionLayer[Any]:
     """Build the running layer of an attention kind, with the dimensions that `costlab.arch` counts.
@@ -58,12 +61,14 @@ def build_layer(dims: arch.Attention, hidden: int, rope: Rope | None = None, **o
         options: what the layer's class takes besides, e.g. `form="naive"` for MLA.
 
     Raises:
-        ValueError: dimensions that do not fit together.
+        ValueError: dimensions that do not fit together; an option that no layer here runs, named.
         TypeError: a kind without a running layer.
     """
     if type(dims) not in LAYERS:
         known = ", ".join(kind.__name__ for kind in LAYERS)
         raise TypeError(f"no running layer for {type(dims).__name__}; known: {known}")
+    if left := arch.extras(dims).keys() - _RUN:
+        raise ValueError(f"no running layer for {type(dims).__name__} with {', '.join(sorted(left))}")
     make: Any = LAYERS[type(dims)]
     layer: AttentionLayer[Any] = make(dims, hidden, rope or Rope(), **options)
     return layer

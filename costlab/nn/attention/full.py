@@ -51,11 +51,8 @@ class Full(AttentionLayer[Window]):
         self.output = linear(dims.heads * dims.v_dim, hidden)
         self.query_norm = RMSNorm(dims.qk_dim) if dims.qk_norm else nn.Identity()
         self.key_norm = RMSNorm(dims.qk_dim) if dims.qk_norm else nn.Identity()
-        self.window: int | None = None
-        self.sink: nn.Parameter | None = None
-        if isinstance(dims, arch.SlidingWindow):
-            self.window = dims.window
-            self.sink = nn.Parameter(torch.zeros(dims.heads)) if dims.sink else None
+        self.window = dims.window if isinstance(dims, arch.SlidingWindow) else None
+        self.sink = nn.Parameter(torch.zeros(dims.heads)) if dims.sink else None
 
     def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         width, lead = self.dims.qk_dim + self.dims.v_dim, (batch, self.dims.kv_heads)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.arch import MoE
+from costlab.arch import MoE, extras
 from costlab.arch.experts import BIAS_SPEED
 
 #: How the experts multiply: a loop over blocks of rows, or torch's grouped matrix kernel.
@@ -237,6 +237,8 @@ class MoELayer(nn.Module):
 
     def __init__(self, hidden: int, ffn: MoE, vocabulary: int | None = None, multiply: Multiply | None = None) -> None:
         super().__init__()
+        if left := extras(ffn):
+            raise ValueError(f"no running layer for experts with {', '.join(sorted(left))}")
         self.hidden, self.ffn, self.vocabulary = hidden, ffn, vocabulary
         self.gate = Gate(hidden, ffn, vocabulary)
         self.experts = Experts(hidden, ffn, multiply)
