@@ -51,8 +51,8 @@ def noise(*shape: int, scale: float = 1.0, dtype: torch.dtype = torch.bfloat16) 
 # --- gated delta net -------------------------------------------------------------------------------------------
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def convolve(mixed, row, tail, taps, out, CHANNELS: tl.constexpr, TAPS: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def convolve(mixed, row, tail, taps, out, CHANNELS: tl.constexpr, TAPS: tl.constexpr, BLOCK: tl.constexpr):
     """Weighted sum of each channel's last tokens, through SiLU; the tail moves on by one token."""
     sequence, c = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     new = tl.load(mixed + sequence * row + c).to(tl.float32)
@@ -67,8 +67,8 @@ def convolve(mixed, row, tail, taps, out, CHANNELS: tl.constexpr, TAPS: tl.const
     tl.store(out + sequence * CHANNELS + c, total * tl.sigmoid(total))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def step_state(  # type: ignore[no-untyped-def]
+@triton.jit
+def step_state(
     mixed, projected, row, state, rate, bias, scale, out,
     CHANNELS: tl.constexpr, KEY_HEADS: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr, EPS: tl.constexpr,
 ):  # fmt: skip
@@ -160,8 +160,8 @@ class Delta:
 # --- full attention --------------------------------------------------------------------------------------------
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def place(  # type: ignore[no-untyped-def]
+@triton.jit
+def place(
     projected, row, position, angles, scales, queries, cache, slots,
     HEADS: tl.constexpr, KV: tl.constexpr, HEAD: tl.constexpr, ROTARY: tl.constexpr, EPS: tl.constexpr,
 ):  # fmt: skip
@@ -190,8 +190,8 @@ def place(  # type: ignore[no-untyped-def]
         tl.store(cache + entry + part * HEAD + i, x.to(cache.dtype.element_ty))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def attend_part(  # type: ignore[no-untyped-def]
+@triton.jit
+def attend_part(
     queries, cache, slots, tokens, per, partial, most, total, scale,
     GROUP: tl.constexpr, HEAD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -221,8 +221,8 @@ def attend_part(  # type: ignore[no-untyped-def]
     tl.store(total + place, weight)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def join(  # type: ignore[no-untyped-def]
+@triton.jit
+def join(
     partial, most, total, projected, row, out, parts,
     HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip

@@ -116,8 +116,7 @@ class Model:
         each = {**dict.fromkeys(self.params.active_by_component, rows), "head": rows if logits is None else logits}
         active = self.params.active_by_component.items()
         flops = {name: np.full_like(tokens, 2.0 * n * each[name]) for name, n in active}
-        reads = [(self.attention_counts, "decode", tokens - 1, np.full_like(tokens, rows))]
-        return self._with_attention(flops, reads)
+        return self._with_attention(flops, [(self.attention_counts, "decode", tokens - 1, np.full_like(tokens, rows))])
 
     def prefill_flops(self, new: ArrayLike, prefix: ArrayLike = 0) -> Flops:
         """Return the FLOPs of reading `new` tokens causally after `prefix` tokens that are cached already.

@@ -168,8 +168,8 @@ class Block(nn.Module):
 def _feed_forward(hidden: int, ffn: FeedForward, vocabulary: int | None) -> MoELayer | SwiGLU:
     if isinstance(ffn, arch.MoE):
         return MoELayer(hidden, ffn, vocabulary)
-    if isinstance(ffn, arch.NoFeedForward) or not ffn.gated:
-        raise TypeError(f"no running feed-forward part for {ffn}")
+    if isinstance(ffn, arch.NoFeedForward) or arch.extras(ffn):
+        raise ValueError(f"no running layer for {ffn}: costlab runs experts and dense layers of three matrices")
     return SwiGLU(hidden, ffn.inner)
 
 
@@ -264,7 +264,8 @@ class Decoder(nn.Module):
         model: e.g. `arch.load("mimo-v2-flash")`, which fits a large machine or the meta device, or a `scaled` one.
 
     Raises:
-        ValueError: a model whose record does not say how its positions turn, named.
+        ValueError: a model whose record does not say how its positions turn, named; one with parts that have no
+            running form here.
     """
 
     def __init__(self, model: arch.Model) -> None:
@@ -273,6 +274,9 @@ class Decoder(nn.Module):
         if silent := turning - model.record.running.rope_theta.keys():
             kinds = ", ".join(sorted(silent))
             raise ValueError(f"{model.key} can't be run: its record has no running.rope_theta for {kinds}")
+        for name in ("norms", "lookup", "prefill_layers"):
+            if getattr(model.record, name) not in (1, {}, None):
+                raise ValueError(f"{model.key} can't be run: no running form for a record with {name}")
         self.model = model
         hidden, vocab, running = model.record.hidden, model.record.vocab, model.record.running
         mixing = (model.record.residual_streams, running.sinkhorn_steps, vocab)

@@ -149,4 +149,4 @@ def test_bytes_and_checkpoints(pair: tuple[Any, Decoder]) -> None:
     model(tokens()[:, 30:60], cache)
     resume(cache.layers, point)
     torch.testing.assert_close(model(tokens()[:, 60:], cache), model(tokens())[:, 60:], **NEAR)
-    assert model.model.params().total == sum(p.numel() for p in model.parameters())
+    assert model.model.params.total == sum(p.numel() for p in model.parameters())

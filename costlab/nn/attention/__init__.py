@@ -15,7 +15,6 @@ Chapter: attention
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,25 +62,19 @@ def build_layer(dims: arch.Attention, hidden: int, rope: Rope | None = None, **o
         options: what the layer's class takes besides, e.g. `form="naive"` for MLA.
 
     Raises:
-        ValueError: dimensions that do not fit together, or a rotary embedding for a kind that turns nothing.
-        TypeError: a kind without a running layer, or one with something that the running layer lacks, named.
+        ValueError: dimensions that do not fit together, an option that the running layer lacks, named, or a rotary
+            embedding for a kind that turns nothing.
+        TypeError: a kind without a running layer.
     """
     if type(dims) not in LAYERS:
         known = ", ".join(kind.__name__ for kind in LAYERS)
         raise TypeError(f"no running layer for {type(dims).__name__}; known: {known}")
     make: Any = LAYERS[type(dims)]
-    if lacking := _set_flags(dims) - make.flags:
-        raise TypeError(f"the running layer for {type(dims).__name__} lacks {', '.join(sorted(lacking))}")
+    if left := arch.extras(dims).keys() - make.flags:
+        raise ValueError(f"no running layer for {type(dims).__name__} with {', '.join(sorted(left))}")
     if issubclass(make, AttentionLayer):
         options["rope"] = rope or Rope()
     elif rope is not None:
         raise ValueError(f"{type(dims).__name__} has no positions to turn: leave rope out")
     layer: CachedLayer = make(dims, hidden, **options)
     return layer
-
-
-def _set_flags(dims: arch.Attention) -> set[str]:
-    """Return the fields of dimensions that most models leave at their defaults and these do not."""
-    optional = (field for field in dataclasses.fields(dims) if field.kw_only)
-    defaults = ((field.name, field.default) for field in optional if field.default is not dataclasses.MISSING)
-    return {name for name, default in defaults if getattr(dims, name) != default}

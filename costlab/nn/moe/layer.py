@@ -21,15 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.arch import MoE
+from costlab.arch import MoE, extras
 from costlab.arch.experts import BIAS_SPEED
 
 #: How the experts multiply: a loop over blocks of rows, or torch's grouped matrix kernel.
 Multiply = Literal["loop", "kernel"]
-
-#: What `costlab.arch` counts and no running layer has, beside the plain case.
-_LACKING = ("gated", "latent", "latent_norm", "beside", "biases", "scales")
-_PLAIN = MoE(1, 1, 1)
 
 #: DeepSeek's guard against a sum of zero.
 _TINY = 1e-20
@@ -241,11 +237,11 @@ class MoELayer(nn.Module):
 
     def __init__(self, hidden: int, ffn: MoE, vocabulary: int | None = None, multiply: Multiply | None = None) -> None:
         super().__init__()
+        if left := extras(ffn).keys() - {"shared_gate", "shared_inner"}:
+            raise ValueError(f"no running layer for experts with {', '.join(sorted(left))}")
         self.hidden, self.ffn, self.vocabulary = hidden, ffn, vocabulary
         self.gate = Gate(hidden, ffn, vocabulary)
         self.experts = Experts(hidden, ffn, multiply)
-        if lacking := [name for name in _LACKING if getattr(ffn, name) != getattr(_PLAIN, name)]:
-            raise TypeError(f"no running experts with {', '.join(f'{n} = {getattr(ffn, n)}' for n in lacking)}")
         self.shared = SwiGLU(hidden, ffn.shared * (ffn.shared_inner or ffn.inner), ffn.clamp) if ffn.shared else None
         self.shared_gate = nn.Linear(hidden, 1, bias=False) if ffn.shared_gate else None
 
