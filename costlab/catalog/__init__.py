@@ -30,6 +30,7 @@ from costlab.catalog.records import (
     DraftHead,
     FxRate,
     LayerRun,
+    LookupTable,
     ModelRecord,
     Mtp,
     PrefetchRule,
@@ -71,8 +72,8 @@ from costlab.checks import pick
 __all__ = [
     "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Alias", "Article", "Catalog", "CatalogError",
     "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
-    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "MeasuredSpeedup",
-    "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
+    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable",
+    "MeasuredSpeedup", "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
     "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
     "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",
     "Scenario", "ServiceTier", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective",
