@@ -12,7 +12,7 @@ from costlab.explore.attention import (
     which_ratio,
 )
 from costlab.explore.attention_diagrams import attention_kinds, attention_overview, compressor
-from costlab.explore.attention_states import state_and_cache
+from costlab.explore.attention_states import decode_by_kind, state_and_cache
 from costlab.explore.cache import hit_curve, prefix_tree
 from costlab.explore.chips import (
     CHIPS_DAY,
@@ -58,13 +58,14 @@ __all__ = [
     "REACHED", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "attention_kinds",
     "attention_overview", "batch_curve", "bill_parts", "blended_price", "bought_or_rented", "bytes_per_token",
     "bytes_text", "cache_per_model", "capacity_waste", "chip_map", "chip_pipes", "chunk_tradeoff", "compressor",
-    "decode_flops", "draft_length", "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse", "experts_light_up",
-    "experts_touched", "first_is_not_all", "fused_layer", "gain_by_batch", "hit_curve", "hit_discounts",
-    "hour_tornado", "input_words", "interference", "keeping", "layer_stack", "length_rule", "measured_gains",
-    "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "prefix_tree", "price_calculator", "price_map",
-    "price_steps", "published_day", "published_gains", "published_lengths", "queue_wait", "reached_shares",
-    "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points", "regime_map", "request_life",
-    "request_times", "ring", "roofline_chart", "state_and_cache", "store_times", "ten_layers", "three_tiers",
-    "token_costs", "tokens_text", "transfer_times", "two_layouts", "two_models", "two_pools", "two_yields", "value",
-    "variant_bias", "watermark_shape", "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
+    "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse",
+    "experts_light_up", "experts_touched", "first_is_not_all", "fused_layer", "gain_by_batch", "hit_curve",
+    "hit_discounts", "hour_tornado", "input_words", "interference", "keeping", "layer_stack", "length_rule",
+    "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "prefix_tree",
+    "price_calculator", "price_map", "price_steps", "published_day", "published_gains", "published_lengths",
+    "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
+    "regime_map", "request_life", "request_times", "ring", "roofline_chart", "state_and_cache", "store_times",
+    "ten_layers", "three_tiers", "token_costs", "tokens_text", "transfer_times", "two_layouts", "two_models",
+    "two_pools", "two_yields", "value", "variant_bias", "watermark_shape", "weights_per_token", "which_limit",
+    "which_ratio", "who_wins", "window_saving",
 ]  # fmt: skip

@@ -5,6 +5,9 @@ Chapter: attention
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from costlab.explore.drawing import Words, drawn, is_narrow, value
@@ -67,4 +70,54 @@ def state_and_cache(
         note=f"States {value(state, bytes_text(state))}, as much as "
         f"{value(equal, f'{equal:,.0f} tokens', 'attention_equal')} of the full layers' cache; smaller than with all "
         f"layers full from {value(pays, f'{pays:,.0f} tokens', 'attention_pays')} on.",
+    )
+
+
+@drawn
+def decode_by_kind(rows: Sequence[Mapping[str, Any]], batch: int = 64) -> Words:
+    """Draw how long one layer's decode step took on a chip against the context, with a state and with a cache.
+
+    Args:
+        rows: of a measurement: kind ("gated-delta" or "full"), batch, context in tokens, step_s in seconds.
+        batch: sequences decoded together.
+
+    Raises:
+        ValueError: a batch that was not measured.
+    """
+    batches = sorted({row["batch"] for row in rows})
+    if batch not in batches:
+        raise ValueError(f"batch = {batch!r} was not measured; those are {', '.join(map(str, batches))}")
+    steps = {
+        kind: sorted((row["context"], row["step_s"]) for row in rows if (row["kind"], row["batch"]) == (kind, batch))
+        for kind in ("gated-delta", "full")
+    }
+    axes = new_figure("How long does one more token take?", "context (tokens)", "one layer's step (ms)")
+    looks = {"gated-delta": ("gated delta net", COLOURS["recurrent"]), "full": ("full attention", COLOURS["full"])}
+    ends = []
+    for kind, (name, colour) in looks.items():
+        contexts, seconds = zip(*steps[kind], strict=True)
+        axes.plot(contexts, [1e3 * s for s in seconds], "o-", color=colour, markersize=4)
+        ends.append((1e3 * seconds[-1], name, colour))
+    last = max(context for of in steps.values() for context, _ in of)
+    most = max(1e3 * s for of in steps.values() for _, s in of)
+    least = min(1e3 * s for of in steps.values() for _, s in of)
+    log_axis(axes, "x", [2**p for p in range(10, 21, 2 if not is_narrow() else 5)], tokens_text)
+    log_axis(
+        axes, "y", [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if least / 2 < t < most * 2], "{:g}".format
+    )
+    axes.set_xlim(min(context for of in steps.values() for context, _ in of), last)
+    label_ends(axes, last, ends)
+    told = [
+        f"{looks[kind][0]} {value(1e3 * of[0][1], f'{1e3 * of[0][1]:.3g} ms')} at {tokens_text(of[0][0])}, "
+        f"{value(1e3 * of[-1][1], f'{1e3 * of[-1][1]:.3g} ms')} at {tokens_text(of[-1][0])}"
+        for kind, of in steps.items()
+    ]
+    plain = [
+        f"{looks[kind][0]} {1e3 * of[0][1]:.3g} ms at {tokens_text(of[0][0])}, {1e3 * of[-1][1]:.3g} ms at "
+        f"{tokens_text(of[-1][0])}"
+        for kind, of in steps.items()
+    ]
+    return Words(
+        alt=f"Time of one layer's decode step against the context, {batch} sequences, log axes: {'; '.join(plain)}.",
+        note=f"{batch} sequences together: {'; '.join(told)}.",
     )
