@@ -182,7 +182,9 @@ def test_bad_requests_are_refused(table: ModuleType, capsys: pytest.CaptureFixtu
 # --- the benchmarks --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["attention", "cache", "chips", "engine", "moe", "rounds", "speculative", "store"])
+@pytest.mark.parametrize(
+    "name", ["attention", "cache", "chips", "delta", "engine", "moe", "rounds", "speculative", "store"]
+)
 def test_a_tiny_run_gives_the_stored_rows_peers_and_units(
     name: str, table: ModuleType, peers: ModuleType, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.catalog import Running
-from costlab.nn.attention import AttentionLayer, Cache, Rope, build_layer
+from costlab.nn.attention import Cache, CachedLayer, Rope, build_layer
 from costlab.nn.attention.kv import rewind, rewindable
 from costlab.nn.attention.rope import Yarn
 from costlab.nn.moe import MoELayer, SwiGLU
@@ -129,7 +129,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        attention: AttentionLayer[Any],
+        attention: CachedLayer,
         ffn: FeedForward,
         eps: float = 1e-6,
         streams: int = 1,
@@ -206,7 +206,7 @@ class DecoderStack(nn.Module):
         self.layers = tuple(layers)
         mixing = (eps, streams, sinkhorn_steps, vocabulary)
 
-        def attention(dims: arch.Attention) -> AttentionLayer[Any]:
+        def attention(dims: arch.Attention) -> CachedLayer:
             options = {"value_scale": value_scale} if isinstance(dims, arch.FullAttention) else {}
             return build_layer(dims, hidden, (ropes or {}).get(dims.kind), **options)
 
@@ -270,7 +270,8 @@ class Decoder(nn.Module):
 
     def __init__(self, model: arch.Model) -> None:
         super().__init__()
-        if silent := {attention.kind for attention, _ in model.layers} - model.record.running.rope_theta.keys():
+        turning = {attention.kind for attention, _ in model.layers if isinstance(attention, arch.KeyedAttention)}
+        if silent := turning - model.record.running.rope_theta.keys():
             kinds = ", ".join(sorted(silent))
             raise ValueError(f"{model.key} can't be run: its record has no running.rope_theta for {kinds}")
         for name in ("norms", "lookup", "prefill_layers"):
@@ -417,6 +418,8 @@ def _scaled_attention(dims: arch.Attention, scale: Scale) -> arch.Attention:
     divisors |= {"heads": scale.heads, "kv_heads": scale.heads}
     if isinstance(dims, arch.SlidingWindow):
         divisors["window"] = scale.window
+    if dims.gate_dim > 1:
+        divisors["gate_dim"] = scale.width
     sizes: dict[str, Any] = {name: _divided(name, getattr(dims, name), by) for name, by in divisors.items()}
     entry = tuple((_divided("entry", count, scale.width), dtype) for count, dtype in dims.entry)
     return dataclasses.replace(dims, entry=entry, **sizes)
