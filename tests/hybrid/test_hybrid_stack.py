@@ -244,9 +244,7 @@ STRETCHED = {"deepseek-v3", "deepseek-v3.2", "kimi-k2", "llama-3.1-70b", "llama-
 RUN = {key for key, model in arch.models().items() if model.record.running.rope_theta}
 
 
-@pytest.mark.parametrize(
-    "model", sorted(RUN - {*MODELS} - STRETCHED - {"deepseek-v4-pro", "deepseek-v4-flash"})
-)
+@pytest.mark.parametrize("model", sorted(RUN - {*MODELS} - STRETCHED - {"deepseek-v4-pro", "deepseek-v4-flash"}))
 def test_other_models_are_built_with_their_own_bases(model):
     original = arch.load(model)
     with torch.device("meta"):
