@@ -149,8 +149,8 @@ def dense_first(f: Fields, depth: int, default: int = 0) -> list[bool]:
         return [bool(word) for word in words]
     if isinstance(every, list):
         return [bool(each) for each in f.sizes("moe_layer_freq", most=1, length=depth, longer=True) or ()]
-    step = f.size("moe_layer_freq", default=1)
-    return [i >= first and i % step == 0 for i in range(depth)]
+    f.only("moe_layer_freq", 1, why="which layers have experts")
+    return [i >= first for i in range(depth)]
 
 
 def kinds(f: Fields, depth: int, default: list[str]) -> list[str]:
