@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from costlab import arch
-from costlab.cli.arguments import add_verb, count_arg
+from costlab.cli.arguments import MODEL_HELP, add_verb, count_arg, model_arg
 from costlab.cli.output import GB, GFLOP, MB, Answer, Column, Row, sources, view, with_ratio
 
 #: `models` gives a token's share of the cache at this context.
@@ -19,13 +19,13 @@ def add_verbs(verbs: Any) -> None:
 
     example = "kv deepseek-v3.2 deepseek-v4-pro --tokens 128K --batch 64"
     kv = add_verb(verbs, "kv", _kv, "bytes of KV cache at a context length", example)
-    kv.add_argument("model", nargs="+", type=str.lower, metavar="MODEL", help="see `costlab models`")
+    kv.add_argument("model", nargs="+", type=model_arg, metavar="MODEL", help=MODEL_HELP)
     kv.add_argument("--tokens", type=count_arg, required=True, help="context length, e.g. 131072, 128K or 1M")
     kv.add_argument("--batch", type=count_arg, default=1, help="sequences of that length together (default 1)")
 
     example = "flops mimo-v2.5-pro --tokens 8192 --phase prefill"
     flops = add_verb(verbs, "flops", _flops, "FLOPs of one decoded token or of a prompt", example)
-    flops.add_argument("model", nargs="+", type=str.lower, metavar="MODEL", help="see `costlab models`")
+    flops.add_argument("model", nargs="+", type=model_arg, metavar="MODEL", help=MODEL_HELP)
     flops.add_argument("--tokens", type=count_arg, required=True, help="context or prompt length")
     phase = "decode: one token at that context; prefill: the whole prompt (default decode)"
     flops.add_argument("--phase", choices=("prefill", "decode"), default="decode", help=phase)
@@ -58,8 +58,8 @@ def _model_row(model: arch.Model) -> dict[str, Any]:
         "attention": sorted({a.kind for a, _ in model.layers}),
         "total_params": counts.total,
         "active_params": counts.active,
-        "published_total_params": said.total_params,
-        "published_active_params": said.active_params,
+        "published_total_params": said and said.total_params,
+        "published_active_params": said and said.active_params,
         "kv_bytes_per_token": float(model.kv_bytes(_CONTEXT).growing) / _CONTEXT,
         "context_tokens": model.record.context,
     }

@@ -23,14 +23,13 @@ from costlab.arch.configs import source
 from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.families import FAMILIES, MAKERS, OUTER
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.neutral import NEUTRAL
 from costlab.arch.configs.source import is_file
 from costlab.arch.configs.storage import Storage, storage
 from costlab.arch.configs.toml import to_toml
 from costlab.arch.model import Model, build
-from costlab.catalog import DTYPE_BYTES, FrozenDict, ModelRecord, Place, decode
+from costlab.catalog import FrozenDict, ModelRecord, Place
 
-__all__ = ["DTYPE_BYTES", "Imported", "is_file", "parsed", "read", "to_toml"]
+__all__ = ["Imported", "is_file", "parsed", "read", "to_toml"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _record(blueprint: Blueprint, stored: Storage, f: Fields, name: str, model_t
     named = f.values.get("_name_or_path")
     title = named if isinstance(named, str) and named else _title(name)
     table = {
-        "name": title, "maker": next(m for begin, m in {**MAKERS, "": "unknown"}.items() if model_type.startswith(begin)),
+        "name": title, "maker": _maker(model_type),
         "hidden": blueprint.hidden, "vocab": blueprint.vocab, "context": context, "tied": blueprint.tied,
         "source": name, "date": datetime.date.today(), "norms": blueprint.norms, "residual_streams": blueprint.streams,
         "layers": blueprint.runs(), "attention": blueprint.attention, "ffn": blueprint.ffn, "mtp": blueprint.mtp,
@@ -153,6 +152,10 @@ def _record(blueprint: Blueprint, stored: Storage, f: Fields, name: str, model_t
         raise ValueError(f"{name}: {error}") from None
 
 
+def _maker(model_type: str) -> str:
+    return next((maker for begin, maker in MAKERS.items() if model_type.startswith(begin)), "unknown")
+
+
 def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return FrozenDict({key: _frozen(each) for key, each in value.items()})
@@ -162,6 +165,3 @@ def _frozen(value: Any) -> Any:
 def _title(name: str) -> str:
     path = Path(name)
     return (path.parent.name if path.name == "config.json" else path.stem) or "model"
-
-
-_ = (NEUTRAL, decode)

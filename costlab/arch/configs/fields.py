@@ -28,9 +28,7 @@ class Fields:
         self.assumed: list[str] = []  # sentences about what the file leaves open
         self._read: set[str] = set()
 
-    def size(
-        self, *names: str, default: int = _MISSING, least: int = 1, most: int = MAX_SIZE, why: str = ""
-    ) -> int:
+    def size(self, *names: str, default: int = _MISSING, least: int = 1, most: int = MAX_SIZE, why: str = "") -> int:
         """Return a whole number.
 
         Args:

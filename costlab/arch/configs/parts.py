@@ -14,6 +14,7 @@ from costlab.arch.configs.fields import MAX_LAYERS, Fields
 #: What files write for kinds of layers, by what is meant.
 LAYER_WORDS: Mapping[str, str] = {
     "full_attention": "full",
+    "deepseek_sparse_attention": "full",
     "attention": "full",
     "sliding_attention": "sliding",
     "chunked_attention": "chunked",
@@ -161,3 +162,16 @@ def kinds(f: Fields, depth: int, default: list[str]) -> list[str]:
 def every(depth: int, step: int, one: str, others: str) -> list[str]:
     """Return a pattern whose every `step`-th layer is `one`."""
     return [one if (i + 1) % step == 0 else others for i in range(depth)]
+
+
+def draft_modules(f: Fields, *names: str) -> None:
+    """Say that draft modules are left out, whose shape the file does not give."""
+    count = f.optional(*names, least=0, most=MAX_LAYERS)
+    if count:
+        f.assumed.append(f"{count} module(s) for multi-token prediction are left out: the file gives no shape of them")
+
+
+def state_dtype(f: Fields, *names: str) -> str:
+    """Return the storage of a recurrent state."""
+    words = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+    return words[f.word(*names, among=words, default="float32")]

@@ -15,7 +15,7 @@ from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.fields import Fields
 from costlab.arch.configs.source import shown
 from costlab.arch.experts import FFN_KINDS
-from costlab.catalog import FrozenDict
+from costlab.catalog import FrozenDict, Place, decode
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "auto": "bf16"}
 
@@ -111,7 +111,7 @@ def _brief(found: Mapping[str, Any]) -> dict[str, Any]:
 def _of_groups(f: Fields, found: Mapping[str, Any]) -> tuple[str, str]:
     groups = found.get("config_groups")
     kinds = [g for g in groups.values() if isinstance(g, Mapping)] if isinstance(groups, Mapping) else []
-    widest = [g.get("weights") for g in kinds if isinstance(g.get("weights"), Mapping)]
+    widest = [w for g in kinds if isinstance(w := g.get("weights"), Mapping)]
     if not widest:
         f.refuse("quantization_config", {"config_groups": groups}, "groups with the bits of their weights")
     first = min(widest, key=lambda w: w.get("num_bits") if type(w.get("num_bits")) is int else 99)
@@ -150,8 +150,6 @@ def _components(blueprint: Blueprint) -> set[str]:
 
 
 def _built(kinds: Mapping[str, Any], table: Mapping[str, Any]) -> set[str]:
-    from costlab.catalog import Place, decode
-
     fields = {name: value for name, value in table.items() if name != "kind"}
     part = decode(kinds[table["kind"]], fields, Place("config.json", (str(table["kind"]),), 1))
     return {name for name, count in part.params(64).items() if count}

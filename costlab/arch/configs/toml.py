@@ -15,8 +15,8 @@ from typing import Any
 from costlab.catalog import ModelRecord
 
 #: Fields in the catalog's order; tables stand behind them.
-_FIRST = ("name", "maker", "hidden", "vocab", "context", "residual_streams", "tied", "norms", "prefill_layers", "source",
-          "date", "note")  # fmt: skip
+_FIRST = ("name", "maker", "hidden", "vocab", "context", "residual_streams", "tied", "norms", "prefill_layers",
+          "source", "date", "note")  # fmt: skip
 _TABLES = ("published", "lookup", "attention", "ffn", "mtp", "weights", "running", "math")
 
 
@@ -40,7 +40,9 @@ def to_toml(key: str, record: ModelRecord) -> str:
 
 def _table(path: str, table: Mapping[str, Any]) -> list[str]:
     inner = {name: _as_mapping(v) for name, v in table.items() if isinstance(v, Mapping) or dataclasses.is_dataclass(v)}
-    own = [f"{_key(name)} = {_value(value)}" for name, value in table.items() if name not in inner and value is not None]
+    own = [
+        f"{_key(name)} = {_value(value)}" for name, value in table.items() if name not in inner and value is not None
+    ]
     lines = [f"[{path}]", *own] if own else []
     for name, value in inner.items():
         lines += _table(f"{path}.{_key(name)}", value)

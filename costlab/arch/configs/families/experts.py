@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from costlab.arch.configs.blueprint import CACHED, Blueprint, Table, start
+from costlab.arch.configs.blueprint import Blueprint, start
+from costlab.arch.configs.families.plain import qwen_kinds, window_of
 from costlab.arch.configs.fields import MAX_LAYERS, Fields
-from costlab.arch.configs.families.plain import _window, qwen_kinds
-from costlab.arch.configs.parts import biases, dense, dense_first, every, gqa, heads, kinds, moe, rotated, shared_experts
+from costlab.arch.configs.parts import (
+    biases,
+    dense,
+    dense_first,
+    draft_modules,
+    every,
+    gqa,
+    heads,
+    kinds,
+    moe,
+    shared_experts,
+    state_dtype,
+)
 
 
 def mixtral(f: Fields) -> Blueprint:
@@ -29,7 +41,7 @@ def qwen_moe(f: Fields) -> Blueprint:
         more = {"qkv_bias": f.flag("qkv_bias", default=True)}
     shared = _gated_shared(f) if second else {}
     for kind, has in zip(qwen_kinds(f, model.depth), sparse_layers(f, model.depth), strict=True):
-        attention = gqa(sizes, _window(f, f.optional("sliding_window", least=0), kind), **more)
+        attention = gqa(sizes, window_of(f, f.optional("sliding_window", least=0), kind), **more)
         model.add(attention, moe(f, **shared) if has else dense(f))
     f.neutral("intermediate_size")
     return model
@@ -56,7 +68,7 @@ def qwen_next(f: Fields) -> Blueprint:
     linear = {
         "kind": "gated-delta", "heads": f.size("linear_num_value_heads"), "key_heads": f.size("linear_num_key_heads"),
         "key_dim": f.size("linear_key_head_dim"), "value_dim": f.size("linear_value_head_dim"),
-        "conv_width": f.size("linear_conv_kernel_dim"), "state_dtype": _state(f, "mamba_ssm_dtype"),
+        "conv_width": f.size("linear_conv_kernel_dim"), "state_dtype": state_dtype(f, "mamba_ssm_dtype"),
     }  # fmt: skip
     step = f.size("full_attention_interval", default=4, most=MAX_LAYERS)
     has_experts = "moe" in str(f.values.get("model_type")) or f.values.get("model_type") == "qwen3_next"
@@ -67,20 +79,8 @@ def qwen_next(f: Fields) -> Blueprint:
         model.add(full if kind == "full" else linear, moe(f, **_gated_shared(f)) if has else dense(f))
     if has_experts:
         f.neutral("intermediate_size")
-    _modules(f, "mtp_num_hidden_layers")
+    draft_modules(f, "mtp_num_hidden_layers")
     return model
-
-
-def _state(f: Fields, *names: str) -> str:
-    words = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-    return words[f.word(*names, among=words, default="float32")]
-
-
-def _modules(f: Fields, *names: str) -> None:
-    """Say that draft modules are left out, whose shape the file does not give."""
-    count = f.optional(*names, least=0, most=MAX_LAYERS)
-    if count:
-        f.assumed.append(f"{count} module(s) for multi-token prediction are left out: the file gives no shape of them")
 
 
 def gpt_oss(f: Fields) -> Blueprint:
@@ -90,7 +90,7 @@ def gpt_oss(f: Fields) -> Blueprint:
     window = f.size("sliding_window", default=128)
     more = {"sink": True, **biases(f, default=True)}
     for kind in kinds(f, model.depth, every(model.depth, 2, "full", "sliding")):
-        model.add(gqa(sizes, _window(f, window, kind), **more), moe(f, inner=("intermediate_size",), biases=True))
+        model.add(gqa(sizes, window_of(f, window, kind), **more), moe(f, inner=("intermediate_size",), biases=True))
     return model
 
 
@@ -139,7 +139,7 @@ def gemma4(f: Fields) -> Blueprint:
     if f.flag("enable_moe_block"):
         ffn = moe(f, beside=ffn["inner"], scales=True)
     for kind in kinds(f, model.depth, usual):
-        cut = _window(f, window, kind)
+        cut = window_of(f, window, kind)
         table = gqa(wide if cut is None else sizes, cut, qk_norm=True, **bias)
         model.add({**table, "shares_values": True} if same and cut is None else table, ffn)
     return model
@@ -170,7 +170,7 @@ def minimax_m2(f: Fields) -> Blueprint:
     f.only("layer_types", ["full_attention"] * model.depth, why="all layers see all tokens")
     f.only("attn_type_list", [1] * model.depth, why="all layers see all tokens")
     f.neutral("use_mtp", "mtp_transformer_layers")
-    _modules(f, "num_mtp_modules")
+    draft_modules(f, "num_mtp_modules")
     return model
 
 
@@ -192,7 +192,7 @@ def mimo_v2(f: Fields) -> Blueprint:
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
     experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f))
     for kind, has in zip(kinds(f, model.depth, usual), dense_first(f, model.depth), strict=True):
-        cut = _window(f, window, kind)
+        cut = window_of(f, window, kind)
         table = gqa(sizes, **bias) if cut is None else gqa(swa, cut, sink=sink, **bias)
         model.add(table, experts if has else dense(f))
     return model
@@ -267,6 +267,3 @@ def _minimax_m3_layers(model: Blueprint, f: Fields, sizes: dict[str, Any]) -> Bl
 def step3(f: Fields) -> Blueprint:
     """Step-3.5 and 3.7."""
     raise ValueError(f"{f.where}: model_type = {f.values.get('model_type')!r} is not understood yet")
-
-
-__all__ = ["CACHED", "Table", "rotated"]

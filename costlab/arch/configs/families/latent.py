@@ -29,6 +29,8 @@ def deepseek_v3(f: Fields) -> Blueprint:
     f.only("attention_bias", False, why="vectors added in attention")
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
     table = mla(f)
+    f.only("layer_types", *([word] * model.depth for word in ("full_attention", "deepseek_sparse_attention")),
+           why="layers of other kinds")  # fmt: skip
     sparse = model_type in ("deepseek_v32", "glm_moe_dsa") or f.has("index_topk")
     shares = _indexers(f, model.depth) if sparse else [False] * model.depth
     default = {"deepseek_v3": 3, "kimi_k2": 3, "deepseek_v32": 3, "glm_moe_dsa": 3, "glm4_moe_lite": 1}

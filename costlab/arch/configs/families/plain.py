@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from costlab.arch.configs.blueprint import Blueprint, start
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.parts import biases, dense, every, gqa, heads, kinds
+from costlab.arch.configs.parts import biases, dense, draft_modules, every, gqa, heads, kinds
 
 
 def llama(f: Fields) -> Blueprint:
@@ -30,7 +33,7 @@ def mistral(f: Fields) -> Blueprint:
     sizes = heads(f, model.hidden)
     usual = "full" if window is None else "sliding"
     for kind in kinds(f, model.depth, [usual] * model.depth):
-        model.add(gqa(sizes, _window(f, window, kind)), dense(f))
+        model.add(gqa(sizes, window_of(f, window, kind)), dense(f))
     return model
 
 
@@ -38,6 +41,7 @@ def qwen2(f: Fields) -> Blueprint:
     """Qwen2 and MiMo-7B: vectors added to queries, keys and values."""
     f.only("attention_bias", True, why="queries, keys and values have a bias in this family")
     f.only("use_mrope", False, why="rotation by several positions")
+    draft_modules(f, "num_nextn_predict_layers")
     return _windowed(start(f), f, qkv_bias=True)
 
 
@@ -56,7 +60,7 @@ def olmo(f: Fields) -> Blueprint:
     if f.values.get("model_type") == "olmo3":
         window, usual = f.size("sliding_window", default=4096), every(model.depth, 4, "full", "sliding")
     for kind in kinds(f, model.depth, usual):
-        model.add(gqa(sizes, _window(f, window, kind), qk_norm_whole=True, **bias), dense(f))
+        model.add(gqa(sizes, window_of(f, window, kind), qk_norm_whole=True, **bias), dense(f))
     return model
 
 
@@ -71,7 +75,7 @@ def gemma(f: Fields) -> Blueprint:
     step = f.size("sliding_window_pattern", "_sliding_window_pattern", default=2 if model_type == "gemma2" else 6)
     window = f.size("sliding_window", default=4096, why="as in transformers' class")
     for kind in kinds(f, model.depth, every(model.depth, step, "full", "sliding")):
-        model.add(gqa(sizes, _window(f, window, kind), qk_norm=model_type != "gemma2", **bias), dense(f))
+        model.add(gqa(sizes, window_of(f, window, kind), qk_norm=model_type != "gemma2", **bias), dense(f))
     return model
 
 
@@ -112,11 +116,11 @@ def exaone(f: Fields) -> Blueprint:
         usual = every(model.depth, pattern, "full", "sliding")
         usual[-1] = "full"
     for kind in kinds(f, model.depth, usual):
-        model.add(gqa(sizes, _window(f, window, kind), qk_norm=True), dense(f))
+        model.add(gqa(sizes, window_of(f, window, kind), qk_norm=True), dense(f))
     return model
 
 
-def _even(model: Blueprint, f: Fields, sizes: dict[str, int] | None = None, **more: bool) -> Blueprint:
+def _even(model: Blueprint, f: Fields, sizes: Mapping[str, int] | None = None, **more: Any) -> Blueprint:
     """Return a model whose layers are all alike."""
     table = gqa(sizes or heads(f, model.hidden), **more)
     f.only("layer_types", ["full_attention"] * model.depth, why="all layers of this family see all tokens")
@@ -129,7 +133,7 @@ def _windowed(model: Blueprint, f: Fields, dim: int | None = None, **more: bool)
     """Return a model whose layers from `max_window_layers` on have a window, if `use_sliding_window` says so."""
     sizes = heads(f, model.hidden, dim)
     for kind in qwen_kinds(f, model.depth):
-        model.add(gqa(sizes, _window(f, f.optional("sliding_window", least=0), kind), **more), dense(f))
+        model.add(gqa(sizes, window_of(f, f.optional("sliding_window", least=0), kind), **more), dense(f))
     return model
 
 
@@ -144,7 +148,12 @@ def qwen_kinds(f: Fields, depth: int) -> list[str]:
     return kinds(f, depth, usual)
 
 
-def _window(f: Fields, window: int | None, kind: str) -> int | None:
+def window_of(f: Fields, window: int | None, kind: str) -> int | None:
+    """Return a layer's window by its kind, None for full attention.
+
+    Raises:
+        ValueError: another kind, or a window that the file does not give.
+    """
     if kind == "full":
         return None
     if kind != "sliding":

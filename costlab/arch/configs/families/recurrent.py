@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from costlab.arch.configs.blueprint import Blueprint, start
-from costlab.arch.configs.families.experts import _modules, _state
 from costlab.arch.configs.fields import MAX_LAYERS, Fields
-from costlab.arch.configs.parts import biases, gqa, heads, kinds, moe, shared_experts
+from costlab.arch.configs.parts import biases, draft_modules, gqa, heads, kinds, moe, shared_experts, state_dtype
 
 _NONE = {"kind": "none"}
 
@@ -28,7 +27,7 @@ def nemotron_h(f: Fields) -> Blueprint:
     if not order:
         raise ValueError(f"{f.where}: hybrid_override_pattern (or layers_block_type) is missing")
     if f.size("num_hidden_layers", default=len(order), most=MAX_LAYERS) != len(order):
-        raise ValueError(f"{f.where}: hybrid_override_pattern has {len(order)} layers, num_hidden_layers says otherwise")
+        raise ValueError(f"{f.where}: num_hidden_layers should be the {len(order)} of hybrid_override_pattern")
     f.values = {**f.values, "num_hidden_layers": len(order)}
     model = start(f)
     for name in ("use_bias", "mlp_bias", "mamba_proj_bias"):
@@ -37,7 +36,7 @@ def nemotron_h(f: Fields) -> Blueprint:
     parts = _parts(f, model.hidden)
     for each in order:
         model.add(*parts[each]())
-    _modules(f, "num_nextn_predict_layers")
+    draft_modules(f, "num_nextn_predict_layers")
     for name in ("intermediate_size", "moe_intermediate_size", "n_routed_experts"):
         f.neutral(name)
     return model
@@ -49,19 +48,22 @@ def _count(f: Fields) -> int:
 
 
 def _parts(f: Fields, hidden: int) -> dict[str, Any]:
-    mamba = {
+    groups = f.size("n_groups")
+    mamba: dict[str, Any] = {
         "kind": "mamba2", "heads": f.size("mamba_num_heads"), "head_dim": f.size("mamba_head_dim"),
-        "state_dim": f.size("ssm_state_size"), "groups": f.size("n_groups"), "conv_width": f.size("conv_kernel"),
-        "conv_bias": f.flag("use_conv_bias", default=True), "state_dtype": _state(f, "mamba_ssm_cache_dtype"),
+        "state_dim": f.size("ssm_state_size"), "groups": groups, "conv_width": f.size("conv_kernel"),
+        "conv_bias": f.flag("use_conv_bias", default=True), "state_dtype": state_dtype(f, "mamba_ssm_cache_dtype"),
     }  # fmt: skip
-    if mamba["heads"] % mamba["groups"]:
-        raise ValueError(f"{f.where}: mamba_num_heads = {mamba['heads']} don't divide into n_groups = {mamba['groups']}")
+    if mamba["heads"] % groups:
+        raise ValueError(f"{f.where}: mamba_num_heads = {mamba['heads']} don't divide into n_groups = {groups}")
     full = gqa(heads(f, hidden), **biases(f))
 
     def experts() -> Any:
         shared = shared_experts(f)
-        wide = {"shared": shared, "shared_inner": f.size("moe_shared_expert_intermediate_size")} if shared else {}
-        return moe(f, "sigmoid", bias=True, latent=f.optional("moe_latent_size"), **wide) | {"gated": False}
+        inner = f.size("moe_shared_expert_intermediate_size") if shared else 0
+        latent = f.optional("moe_latent_size")
+        table = moe(f, "sigmoid", bias=True, latent=latent, shared=shared, shared_inner=inner)
+        return {**table, "gated": False}
 
     return {
         "mamba": lambda: (mamba, _NONE),
