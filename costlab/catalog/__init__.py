@@ -74,7 +74,8 @@ from costlab.checks import pick
 __all__ = [
     "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Article", "Catalog", "CatalogError",
     "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
-    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable", "MeasuredSpeedup",
+    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable",
+    "MeasuredSpeedup",
     "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
     "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
     "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",

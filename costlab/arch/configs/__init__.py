@@ -164,4 +164,4 @@ def _frozen(value: Any) -> Any:
 
 def _title(name: str) -> str:
     path = Path(name)
-    return (path.parent.name if path.name == "config.json" else path.stem) or "model"
+    return (path.parent.name if path.name == "config.json" else path.name.removesuffix(".json")) or "model"

@@ -114,12 +114,17 @@ def _of_groups(f: Fields, found: Mapping[str, Any]) -> tuple[str, str]:
     widest = [w for g in kinds if isinstance(w := g.get("weights"), Mapping)]
     if not widest:
         f.refuse("quantization_config", {"config_groups": groups}, "groups with the bits of their weights")
-    first = min(widest, key=lambda w: w.get("num_bits") if type(w.get("num_bits")) is int else 99)
+    first = min(widest, key=_bits)
     group = next(g for g in kinds if g.get("weights") is first)
     packed = "mxfp4" if first.get("group_size") == 32 and first.get("type") == "float" else None
     stored, active = _of_bits(f, first.get("num_bits"), str(first.get("type")), group.get("input_activations"))
     return (packed, "bf16" if not group.get("input_activations") else "fp4") if packed and stored == "fp4" else (
         stored, active)  # fmt: skip
+
+
+def _bits(weights: Mapping[str, Any]) -> int:
+    bits = weights.get("num_bits")
+    return bits if type(bits) is int else 99
 
 
 def _of_bits(f: Fields, bits: Any, kind: str, activations: Any) -> tuple[str, str]:

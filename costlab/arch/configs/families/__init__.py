@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from costlab.arch.configs.blueprint import Blueprint
-from costlab.arch.configs.families import experts, latent, plain, recurrent
+from costlab.arch.configs.families import experts, latent, plain, recurrent, sparse
 from costlab.arch.configs.fields import Fields
 
 Family = Callable[[Fields], Blueprint]
@@ -32,12 +32,12 @@ FAMILIES: Mapping[str, Family] = {
     "llama4_text": experts.llama4,
     "gemma4_text": experts.gemma4,
     "minimax_m2": experts.minimax_m2,
-    "minimax_m3_vl_text": experts.minimax_m3,
-    "minimax_m3": experts.minimax_m3,
+    "minimax_m3_vl_text": sparse.minimax_m3,
+    "minimax_m3": sparse.minimax_m3,
     **dict.fromkeys(("mimo_v2", "mimo_v2_flash"), experts.mimo_v2),
     **dict.fromkeys(("glm4_moe", "dots1", "hy_v3"), experts.glm4_moe),
     "ernie4_5_moe": experts.ernie_moe,
-    **dict.fromkeys(("step3p5", "step3p7", "step3p7_text"), experts.step3),
+    **dict.fromkeys(("step3p5", "step3p7", "step3p7_text"), sparse.step3),
     "deepseek_v2": latent.deepseek_v2,
     **dict.fromkeys(
         ("deepseek_v3", "kimi_k2", "deepseek_v32", "glm_moe_dsa", "glm4_moe_lite"), latent.deepseek_v3

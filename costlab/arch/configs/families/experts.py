@@ -249,21 +249,3 @@ def ernie_moe(f: Fields) -> Blueprint:
         has = (i + 1) % step == 0 and first <= i <= last
         model.add(gqa(sizes), experts if has else dense(f))
     return model
-
-
-def minimax_m3(f: Fields) -> Blueprint:
-    """MiniMax-M3: blocks of keys that an indexer picks, full attention in the first layers."""
-    model = start(f)
-    sizes = heads(f, model.hidden, dim=128)
-    f.only("use_qk_norm", True, why="norms of queries and keys")
-    f.only("qk_norm_type", "per_head", why="norms of queries and keys")
-    return _minimax_m3_layers(model, f, sizes)
-
-
-def _minimax_m3_layers(model: Blueprint, f: Fields, sizes: dict[str, Any]) -> Blueprint:
-    raise ValueError(f"{f.where}: model_type = {f.values.get('model_type')!r} is not understood yet")
-
-
-def step3(f: Fields) -> Blueprint:
-    """Step-3.5 and 3.7."""
-    raise ValueError(f"{f.where}: model_type = {f.values.get('model_type')!r} is not understood yet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from costlab.arch.configs.blueprint import CACHED, Blueprint, Table, start
 from costlab.arch.configs.families.experts import _noaux
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.parts import dense, dense_first, dsa, mla, moe, shared_experts
+from costlab.arch.configs.parts import dense, dense_first, draft_modules, dsa, kinds, mla, moe, shared_experts
 
 
 def deepseek_v2(f: Fields) -> Blueprint:
@@ -29,7 +29,7 @@ def deepseek_v3(f: Fields) -> Blueprint:
     f.only("attention_bias", False, why="vectors added in attention")
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
     table = mla(f)
-    f.only("layer_types", *([word] * model.depth for word in ("full_attention", "deepseek_sparse_attention")),
+    f.only("layer_types", *([word] * model.depth for word in ("full_attention", "deepseek_sparse_attention", "indexed_attention")),
            why="layers of other kinds")  # fmt: skip
     sparse = model_type in ("deepseek_v32", "glm_moe_dsa") or f.has("index_topk")
     shares = _indexers(f, model.depth) if sparse else [False] * model.depth
@@ -101,5 +101,50 @@ def _compressed(f: Fields, ratio: int) -> Table:
 
 
 def kimi_linear(f: Fields) -> Blueprint:
-    """Kimi-Linear and Kimi-K3: Kimi delta attention, every fourth layer latents without rotation."""
-    raise ValueError(f"{f.where}: model_type = {f.values.get('model_type')!r} is not understood yet")
+    """Kimi-Linear and Kimi-K3: Kimi delta attention, every fourth layer latents that rotate nothing."""
+    f.only("attention_bias", False, why="vectors added in attention")
+    f.only("mla_use_nope", True, why="rotation in the layers of latents")
+    f.word("moe_router_activation_func", among=("sigmoid",), default="sigmoid")
+    f.neutral("activation_situ_beta", "activation_situ_linear_beta", "use_grouped_topk")
+    model = start(f)
+    if f.optional("attn_res_block_size"):
+        f.assumed.append("the vectors by which attn_res_block_size weighs earlier blocks' outputs are left out")
+    table = mla(f)
+    if f.flag("mla_use_output_gate"):
+        table = {**table, "gate_dim": table["v_dim"]}
+    linear, order = _delta(f, model.depth)
+    latent = f.optional("routed_expert_hidden_size")
+    more = {"latent": latent, "latent_norm": f.flag("latent_moe_use_norm", default=False) and latent is not None}
+    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f), **more)
+    for kind, has in zip(kinds(f, model.depth, order), dense_first(f, model.depth, 1), strict=True):
+        if kind not in ("full", "linear"):
+            raise ValueError(f"{f.where}: layer_types has a layer of kind {kind!r}, which this family has not")
+        model.add(table if kind == "full" else linear, experts if has else dense(f))
+    draft_modules(f, "num_nextn_predict_layers")
+    return model
+
+
+def _delta(f: Fields, depth: int) -> tuple[Table, list[str]]:
+    """Return the table of delta attention, and which layers have it by the lists of `linear_attn_config`."""
+    usual = ["full" if i and i % 4 == 0 else "linear" for i in range(depth)]
+    inner = f.inner("linear_attn_config")
+    if inner is None:
+        dim = f.size("linear_head_dim", default=128)
+        table = {"kind": "kda", "heads": f.size("linear_num_heads", default=32), "head_dim": dim,
+                 "conv_width": f.size("linear_conv_kernel_dim", default=4)}  # fmt: skip
+        return {**table, "decay_rank": dim, "gate_rank": dim}, usual
+    f.neutral("linear_head_dim", "linear_num_heads", "linear_conv_kernel_dim")
+    inner.neutral("gate_lower_bound")
+    dim = inner.size("head_dim", default=128)
+    whole = inner.flag("use_full_rank_gate")
+    table = {"kind": "kda", "heads": inner.size("num_heads", default=32), "head_dim": dim, "decay_rank": dim,
+             "conv_width": inner.size("short_conv_kernel_size", default=4),
+             "gate_rank": 0 if whole else dim}  # fmt: skip
+    full = inner.sizes("full_attn_layers", least=1, most=depth)
+    delta = inner.sizes("kda_layers", least=1, most=depth)
+    inner.finish()
+    if full is None or delta is None:
+        return table, usual
+    if sorted([*full, *delta]) != list(range(1, depth + 1)):
+        raise ValueError(f"{inner.where}: full_attn_layers and kda_layers should name each of {depth} layers once")
+    return table, ["full" if i + 1 in set(full) else "linear" for i in range(depth)]

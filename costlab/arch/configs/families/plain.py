@@ -19,7 +19,7 @@ def llama(f: Fields) -> Blueprint:
     bias = biases(f)
     if f.values.get("model_type") == "seed_oss":
         bias = {**biases(f, default=True), "output_bias": f.flag("attention_out_bias")}
-    return _even(model, f, **bias)
+    return _even(model, f, None, **bias)
 
 
 def mistral(f: Fields) -> Blueprint:
@@ -98,7 +98,7 @@ def ernie(f: Fields) -> Blueprint:
 def hunyuan(f: Fields) -> Blueprint:
     """HunYuan without experts: queries and keys normed by head."""
     model = start(f)
-    return _even(model, f, qk_norm=True, **biases(f))
+    return _even(model, f, None, qk_norm=True, **biases(f))
 
 
 def exaone(f: Fields) -> Blueprint:
