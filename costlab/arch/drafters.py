@@ -14,10 +14,15 @@ import dataclasses
 from dataclasses import dataclass
 
 from costlab import catalog
+from costlab.arch import configs
 from costlab.arch.attention import FullAttention
 from costlab.arch.experts import Dense, MoE
-from costlab.arch.model import Model, load
+from costlab.arch.loading import load
+from costlab.arch.model import Model
 from costlab.catalog import FrozenDict
+
+#: Words for drafters that are no model.
+DRAFT_KINDS = frozenset({"mtp", "eagle3", "lookup"})
 
 #: Dimensions of a head in a draft layer whose target has none of plain attention to go by: those of the Llama models.
 HEAD_DIM, KV_HEADS = 128, 8
@@ -76,8 +81,8 @@ def drafter(kind: str, target: Model) -> Drafter:
             return eagle3_drafter(target)
         case "lookup":
             return LOOKUP
-        case key if key in catalog.tables().models:
-            return model_drafter(target, key)
+        case key if key in catalog.tables().models or configs.is_file(kind):
+            return model_drafter(target, kind)
     raise ValueError(f"draft {kind!r} should be mtp, eagle3, lookup or a model, see `costlab models`")
 
 

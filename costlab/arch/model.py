@@ -60,6 +60,8 @@ class Model:
         every = Counter({**ends, "head": 0 if rec.tied else table, **both})
         active = Counter({"head": table, **both})
         prefill = Counter(both)
+        if rec.prefill_layers is not None:  # the streams are joined behind the last layer, which few tokens reach
+            del prefill["residual"]
         for i, layers in enumerate(self._layer_counts):
             for layer, count in layers.items():
                 all_of, used = self._layer_params(layer)
@@ -305,20 +307,6 @@ def _precision(table: Mapping[str, str], component: str) -> str:
     return table.get(component, table["default"])
 
 
-def load(model: str | Model) -> Model:
-    """Return a model of the catalog, e.g. `load("deepseek-v4-pro")`; a model is returned as it is.
-
-    Raises:
-        ValueError: an unknown key; the message lists the known ones.
-    """
-    return model if isinstance(model, Model) else _load(model.lower())
-
-
-@functools.cache
-def _load(key: str) -> Model:
-    return build(key, catalog.model(key), catalog.place_of(key))
-
-
 def build(key: str, record: ModelRecord, place: Place) -> Model:
     """Build a model from its record.
 
@@ -370,11 +358,6 @@ def _check_sources(model: Model, place: Place) -> None:
                 raise catalog.CatalogError(
                     f"{place}: layer {i} has {flag} = false, but no {attention.kind} layer before it has it true"
                 )
-
-
-def models() -> Mapping[str, Model]:
-    """Return every model of the catalog by key."""
-    return {key: load(key) for key in catalog.tables().models}
 
 
 def _decoded(kinds: Mapping[str, Any], table: Mapping[str, Any], place: Place, part: str, name: str) -> Any:

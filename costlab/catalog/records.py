@@ -156,12 +156,12 @@ class ModelRecord:
     source: str  # where the dimensions stand
     date: date  # day they were read
     layers: tuple[LayerRun, ...]  # runs of layers in order
-    published: Published  # parameter counts that the maker prints
     # table of each attention kind by its name in `layers`; `kind` picks the class in arch
     attention: Mapping[str, Mapping[str, Any]]
     ffn: Mapping[str, Mapping[str, Any]]  # table of each feed-forward kind by its name in `layers`
     weights: Mapping[str, str]  # stored precision by component; "default" for the rest
     math: Mapping[str, str]  # precision of the multiplications by component; "default" for the rest
+    published: Published | None = None  # parameter counts that the maker prints; None where it prints none
     residual_streams: int = 1  # parallel residual streams (hyper-connections); 1 is a plain residual
     tied: bool = False  # whether the output head is the embedding table
     mtp: Mtp | None = None  # multi-token-prediction modules, if there are any

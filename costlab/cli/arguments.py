@@ -10,7 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from costlab import prices
+from costlab import catalog, prices
+from costlab.arch import configs
 from costlab.cache import tiers as storage
 from costlab.checks import MAX_COUNT
 from costlab.cli.output import Answer
@@ -60,6 +61,16 @@ def size_arg(text: str, least: int = 0) -> int:
 def count_arg(text: str) -> int:
     """Read a count of at least 1."""
     return size_arg(text, 1)
+
+
+#: What an argument for a model says of itself.
+MODEL_HELP = "see `costlab models`; or a config.json, a folder with one, or - for standard input"
+
+
+def model_arg(text: str) -> str:
+    """Read a model: a key of the catalog in small letters, which wins, or the path of a config.json as it stands."""
+    known = text.lower() in catalog.tables().models
+    return text if configs.is_file(text) and not known else text.lower()
 
 
 def moment_arg(text: str) -> datetime:

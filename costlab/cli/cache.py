@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from costlab import catalog, traces
+from costlab import arch, catalog, traces
 from costlab.cache import tiers as storage
 from costlab.cache.policies import POLICIES
 from costlab.cache.prefix.pools import WRITES
@@ -19,7 +19,7 @@ from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCH_RULE, PREFETCHES, Plan
 from costlab.cache.sim.report import Report
 from costlab.cache.sim.run import ReplayTask, replay
-from costlab.cli.arguments import add_verb, capacity_arg, count_arg, several, size_arg
+from costlab.cli.arguments import MODEL_HELP, add_verb, capacity_arg, count_arg, model_arg, several, size_arg
 from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import Watched, progress_bar
 from costlab.cli.traced import add_reading, made, read_trace, refuse_reading
@@ -102,7 +102,7 @@ def _used(plans: Sequence[Plan]) -> list[tuple[str, str, Any]]:
     known, found = catalog.tables(), []
     for plan in plans:
         media = [tier.name.lower() for tier in plan.tiers[1:]]
-        found += [("model", plan.model, known.models[plan.model]), ("chip", plan.chip, known.chips[plan.chip])]
+        found += [("model", plan.model, arch.load(plan.model).record), ("chip", plan.chip, known.chips[plan.chip])]
         found += [("storage medium", medium, known.media[medium]) for medium in media]
         found += [("prefetch rule", PREFETCH_RULE, plan.prefetch_rule)] if len(media) > 1 else []
     return found
@@ -250,7 +250,7 @@ def _option(name: str) -> str:
 
 #: What a plan is made of and a sweep varies, by JSON key: its default, its reader, its help.
 _AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
-    "model": (..., str.lower, "see `costlab models`"),
+    "model": (..., model_arg, MODEL_HELP),
     "hbm_bytes": (..., capacity_arg, "cache in the chips' memory, all chips together: e.g. 80GB, 1.5TiB, unlimited"),
     "dram_bytes": (0.0, capacity_arg, "cache in host memory (default 0: none)"),
     "ssd_bytes": (0.0, capacity_arg, "cache on drives (default 0: none)"),

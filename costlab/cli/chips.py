@@ -25,7 +25,7 @@ from costlab.chips import (
     unit_costs,
 )
 from costlab.chips.owning import HOURS_PER_YEAR, PARTS
-from costlab.cli.arguments import add_verb, count_arg, moment_arg, several, size_arg
+from costlab.cli.arguments import add_verb, count_arg, model_arg, moment_arg, several, size_arg
 from costlab.cli.candidates import (
     ASSUMED_USE,
     OPTIONS,
@@ -60,7 +60,7 @@ def _chips(args: argparse.Namespace) -> Answer:
     _fill_inputs(args, found)
     used = sources(
         *(("chip", each.candidate.chip, each.candidate.record) for each in found),
-        *([("model", args.model, arch.load(args.model).record)] if args.model in catalog.tables().models else []),
+        *([("model", args.model, arch.load(args.model).record)] if args.model else []),
     )
     return Answer(rows, table, lines, notes, used, status=0 if contenders else 1)
 
@@ -290,7 +290,7 @@ def _add_work(verb: argparse.ArgumentParser) -> None:
     compared = f"by the data sheet's peak: {', '.join(WORK)} (default pflop-hour; with --model, tokens)"
     verb.add_argument("--by", choices=tuple(WORK), default="pflop-hour", metavar="WORK", help=compared)
     verb.add_argument("--precision", default="bf16", help="of a PFLOP (default bf16)")
-    verb.add_argument("--model", type=str.lower, metavar="NAME", help="compare what its tokens cost at equal speed")
+    verb.add_argument("--model", type=model_arg, metavar="NAME", help="compare what its tokens cost at equal speed")
     verb.add_argument("--context", type=count_arg, default=8192, help="tokens of a sequence or a prompt (default 8K)")
     verb.add_argument(
         "--phase", choices=("prefill", "decode"), default="decode", help="prefill or decode (default decode)"

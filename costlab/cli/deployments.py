@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from costlab import catalog, prices, roofline
+from costlab import arch, catalog, prices, roofline
 from costlab.catalog import Offer
-from costlab.cli.arguments import count_arg, seconds_arg
+from costlab.cli.arguments import MODEL_HELP, count_arg, model_arg, seconds_arg
 
 #: What an option for a rent says of itself.
 RENT = "USD per chip-hour (default: the catalog's latest offer of the chip, of one day's the lowest)"
@@ -15,7 +15,7 @@ RENT = "USD per chip-hour (default: the catalog's latest offer of the chip, of o
 
 def add_deployment(verb: argparse.ArgumentParser, tokens: str) -> None:
     """Add the options that describe a deployment and its batch; `tokens` is the help of the context."""
-    verb.add_argument("model", type=str.lower, metavar="MODEL", help="see `costlab models`")
+    verb.add_argument("model", type=model_arg, metavar="MODEL", help=MODEL_HELP)
     _add_chip(verb)
     verb.add_argument("--chips", type=count_arg, required=True, help="that share the work")
     verb.add_argument("--batch", type=count_arg, required=True, help="sequences decoded together, on all chips")
@@ -27,7 +27,7 @@ def add_deployment(verb: argparse.ArgumentParser, tokens: str) -> None:
 
 def add_service(verb: argparse.ArgumentParser) -> None:
     """Add the options that say which model runs on which chips of a service."""
-    verb.add_argument("--model", type=str.lower, required=True, metavar="NAME", help="see `costlab models`")
+    verb.add_argument("--model", type=model_arg, required=True, metavar="NAME", help=MODEL_HELP)
     _add_chip(verb)
     verb.add_argument("--prefill-chip", type=str.lower, metavar="CHIP", help="of prefill workers (default: the same)")
 
@@ -36,7 +36,7 @@ def service_used(args: argparse.Namespace) -> list[tuple[str, str, Any]]:
     """Return the entries of the catalog that a service of these options rests on: its model and its chips."""
     known = catalog.tables()
     chips = dict.fromkeys([args.chip, args.prefill_chip or args.chip])
-    return [("model", args.model, known.models[args.model]), *(("chip", chip, known.chips[chip]) for chip in chips)]
+    return [("model", args.model, arch.load(args.model).record), *(("chip", chip, known.chips[chip]) for chip in chips)]
 
 
 def add_tensor_parallel(verb: argparse.ArgumentParser) -> None:

@@ -10,7 +10,21 @@ import sys
 from collections.abc import Sequence
 
 from costlab import __version__
-from costlab.cli import cache, chips, generate, listed, models, moe, plan, port, prices, roofline, simulate, speculative
+from costlab.cli import (
+    cache,
+    chips,
+    generate,
+    imports,
+    listed,
+    models,
+    moe,
+    plan,
+    port,
+    prices,
+    roofline,
+    simulate,
+    speculative,
+)
 from costlab.cli.arguments import Parser
 from costlab.cli.output import Answer, Stopped, as_table, printed
 
@@ -49,7 +63,7 @@ def _report_stop(verb: str, stop: BaseException) -> int:
 
 #: The verbs of these modules, by subject.
 SUBJECTS = {
-    "Models and chips": (models, moe, roofline, speculative),
+    "Models and chips": (models, imports, moe, roofline, speculative),
     "Hardware": (chips, port),
     "Prices": (prices, listed),
     "Cache traffic": (cache,),

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from costlab import catalog, moe
-from costlab.cli.arguments import add_verb, count_arg, size_arg
+from costlab.cli.arguments import add_verb, count_arg, model_arg, size_arg
 from costlab.cli.output import Answer, facts, sources
 
 
@@ -15,7 +15,7 @@ def add_verbs(verbs: Any) -> None:
     """Add moe."""
     example = "moe deepseek-v3 --batch 128 --ranks 144 --redundant 32"
     experts = add_verb(verbs, "moe", _moe, "experts of a model: what a token computes, reads and sends", example)
-    experts.add_argument("model", type=str.lower, metavar="MODEL", help="a model with experts; see `costlab models`")
+    experts.add_argument("model", type=model_arg, metavar="MODEL", help="a model with experts; see `costlab models`")
     experts.add_argument("--batch", type=count_arg, default=1, help="tokens in one decode step (default 1)")
     experts.add_argument("--ranks", type=count_arg, default=1, help="ranks that share the experts (default 1)")
     copies = "further copies of experts per layer (default 0)"

@@ -13,6 +13,7 @@ from costlab.checks import one_of
 from costlab.cli.arguments import (
     add_verb,
     count_arg,
+    model_arg,
     number_arg,
     positive_arg,
     seconds_arg,
@@ -259,7 +260,7 @@ def _add_space(verb: argparse.ArgumentParser) -> None:
         help="of the room for caches that stays free at the peak (default 0.05)",
     )  # fmt: skip
     drafts = "speculation, tried beside decoding without: mtp, eagle3, lookup, or a smaller model"
-    verb.add_argument("--draft", type=str.lower, metavar="NAME", help=drafts)
+    verb.add_argument("--draft", type=model_arg, metavar="NAME", help=drafts)
     chance = "that a drafted token is accepted if those before it were; one for all positions or one for each"
     verb.add_argument("--acceptance", type=several(share_arg), metavar="SHARE,...", help=chance)
     verb.add_argument("--length", type=count_arg, default=1, help="longest draft that is tried (default 1)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from costlab import arch, catalog, speculative
 from costlab.catalog import Offer
-from costlab.cli.arguments import add_verb, several, share_arg, size_arg
+from costlab.cli.arguments import add_verb, model_arg, several, share_arg, size_arg
 from costlab.cli.deployments import add_deployment, assumed, deployed, fill_rent
 from costlab.cli.output import MS, Answer, Column, Row, sources, view
 from costlab.speculative import Speculation
@@ -84,7 +84,7 @@ def _sources(given: Speculation, args: argparse.Namespace, offer: Offer | None) 
     node, known = given.deployment, catalog.tables()
     return sources(
         ("model", args.model, node.model.record),
-        *([("model", args.draft, known.models[args.draft])] if args.draft in known.models else []),
+        *([("model", args.draft, arch.load(args.draft).record)] if args.draft not in arch.DRAFT_KINDS else []),
         *([("draft head", args.draft, known.draft_heads[args.draft])] if args.draft in known.draft_heads else []),
         ("chip", args.chip, node.chip),
         *([("rent", args.chip, offer)] if offer else []),
@@ -104,7 +104,7 @@ def add_verbs(verbs: Any) -> None:
     )
     add_deployment(plan, "context of a sequence")
     drafts = "mtp (the model's own modules), eagle3 (a head), lookup (copies text, costs nothing), or a smaller model"
-    plan.add_argument("--draft", type=str.lower, required=True, metavar="NAME", help=drafts)
+    plan.add_argument("--draft", type=model_arg, required=True, metavar="NAME", help=drafts)
     chance = "chance that a drafted token is accepted if those before it were: one for all, or one for each position"
     plan.add_argument(
         "--acceptance", type=several(share_arg), required=True, metavar="SHARE,...",

@@ -27,10 +27,11 @@ def model_sizes() -> Sourced:
 def _size(model: arch.Model) -> dict[str, Any]:
     record, printed = model.record, model.record.published
     moe = next((ffn for _, ffn in model.layers if isinstance(ffn, arch.MoE)), None)
+    active = printed and printed.active
     return {
         "model": record.name,
-        "parameters": f"{model.params.total / 1e9:,.1f}B ({printed.total})",
-        "a token multiplies": f"{model.params.active / 1e9:.1f}B" + (f" ({printed.active})" if printed.active else ""),
+        "parameters": f"{model.params.total / 1e9:,.1f}B" + (f" ({printed.total})" if printed else ""),
+        "a token multiplies": f"{model.params.active / 1e9:.1f}B" + (f" ({active})" if active else ""),
         "layers": f"{len(model.layers)}: {', '.join(dict.fromkeys(attention.label for attention, _ in model.layers))}",
         "experts visited": f"{moe.top_k} of {moe.experts}" if moe else None,
         "cache, bytes": round(float(model.kv_bytes(CONTEXT).total) / CONTEXT),
