@@ -23,7 +23,14 @@ from costlab.explore.reference.layouts import (
     traffic_lengths,
 )
 from costlab.explore.reference.listing import Sourced
-from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
+from costlab.explore.reference.money import (
+    exchange_rates,
+    margin_statements,
+    price_hours,
+    price_list,
+    price_providers,
+    price_successions,
+)
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
 from costlab.explore.reference.sheets import (
     chip_sheets,
@@ -54,6 +61,7 @@ __all__ = [
     "latency_tables",
     "layout_regimes",
     "ledger",
+    "margin_statements",
     "measured_speedups",
     "model_dimensions",
     "model_sizes",
