@@ -7,7 +7,7 @@ from typing import Any
 
 from costlab import catalog, checks
 from costlab.catalog import MarginStatement, PriceRow
-from costlab.catalog.records import Moment
+from costlab.catalog.price_lists import Moment
 from costlab.explore.reference.listing import Sourced, sourced
 from costlab.text import number_text
 
