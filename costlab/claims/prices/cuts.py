@@ -57,9 +57,9 @@ class _Cell:
 
 
 def _cells(*kinds: str) -> Iterator[_Cell]:
-    """Yield every price of a kind on Xiaomi's old list, each against the list that followed."""
+    """Yield every price of a kind on the old list of MiMo-V2.5, each against the list that followed."""
     for before in catalog.tables().prices:
-        if before.provider == "Xiaomi" and before.valid_to and _first_day(before.valid_to) <= POSTS:
+        if before.product in (MIMO_PRO, MIMO) and before.valid_to and _first_day(before.valid_to) <= POSTS:
             after = row(before.product, POSTS, before.currency)
             for kind, cut in prices.cut(before, after).items():
                 if kind in kinds:

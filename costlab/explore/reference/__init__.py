@@ -25,10 +25,13 @@ from costlab.explore.reference.layouts import (
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import (
     exchange_rates,
+    host_prices,
     margin_statements,
+    price_aliases,
     price_hours,
     price_list,
     price_providers,
+    price_services,
     price_successions,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
@@ -57,6 +60,7 @@ __all__ = [
     "entropy_fits",
     "exchange_rates",
     "fitted_steps",
+    "host_prices",
     "kv_transfers",
     "latency_tables",
     "layout_regimes",
@@ -70,9 +74,11 @@ __all__ = [
     "owning_costs",
     "phase_rates",
     "prefetch_rules",
+    "price_aliases",
     "price_hours",
     "price_list",
     "price_providers",
+    "price_services",
     "price_successions",
     "published_runs",
     "serving_days",
