@@ -9,7 +9,7 @@ import numpy as np
 
 from costlab.arrays import Floats
 
-Part = Literal["main", "index", "window", "state"]
+Part = Literal["main", "index", "window", "state", "recurrent"]
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,16 @@ class Footprint:
         wanted = math.ceil(ratio * pages * page_tokens / self.window_tokens)
         return pages, min(wanted, math.floor(left / self.window_bytes + 1e-9))
 
+    def states_in(self, capacity_bytes: float) -> float:
+        """Return how many kept states fit into so many bytes; infinity is unlimited.
+
+        Raises:
+            ValueError: a model without recurrent layers.
+        """
+        if not self.state_bytes:
+            raise ValueError("a model without recurrent layers has no state to keep")
+        return math.inf if math.isinf(capacity_bytes) else math.floor(capacity_bytes / self.state_bytes + 1e-9)
+
 
 @functools.cache
 def footprint(model: str) -> Footprint:

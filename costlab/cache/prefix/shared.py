@@ -108,7 +108,7 @@ class SharedTiers(PageTiers):
         used = self.used_bytes(level)
         if room - used >= count * page:
             return count
-        pinned = [(kind, kind.pins.keys()) for kind in self._kinds()]
+        pinned: list[tuple[SharedTiers, AbstractSet[Key]]] = [(kind, kind.pins.keys()) for kind in self._kinds()]
         if moving:
             pinned[0] = self, self.pins.keys() | moving
         while room - used < count * page:
