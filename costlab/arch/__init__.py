@@ -2,13 +2,23 @@
 
 from costlab.arch.attention import (
     CSA,
+    CSA2,
     DSA,
     HCA,
+    KDA,
     KINDS,
     MLA,
     Attention,
+    BlockSparse,
+    ChunkedAttention,
     FullAttention,
+    GatedDelta,
+    KeyedAttention,
     Layout,
+    Lightning,
+    Mamba2,
+    NoAttention,
+    Recurrent,
     SharedWindow,
     SlidingWindow,
 )
@@ -16,12 +26,14 @@ from costlab.arch.attention import layout_bytes as layout_bytes
 from costlab.arch.counts import FP8_EQUIVALENTS, Flops, KVBytes, Params
 from costlab.arch.drafters import LOOKUP, Drafter, drafter, eagle3_drafter, model_drafter, mtp_drafter
 from costlab.arch.entries import Entries
-from costlab.arch.experts import Dense, MoE
+from costlab.arch.experts import Dense, MoE, NoFeedForward
 from costlab.arch.model import Model, build, load, models
 from costlab.checks import tokens_array
 
 __all__ = [
-    "CSA", "DSA", "FP8_EQUIVALENTS", "HCA", "KINDS", "LOOKUP", "MLA", "Attention", "Dense", "Drafter", "Entries",
-    "Flops", "FullAttention", "KVBytes", "Layout", "MoE", "Model", "Params", "SharedWindow", "SlidingWindow", "build",
-    "drafter", "eagle3_drafter", "layout_bytes", "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
+    "CSA", "CSA2", "DSA", "FP8_EQUIVALENTS", "HCA", "KDA", "KINDS", "LOOKUP", "MLA", "Attention", "BlockSparse",
+    "ChunkedAttention", "Dense", "Drafter", "Entries", "Flops", "FullAttention", "GatedDelta", "KVBytes",
+    "KeyedAttention", "Layout", "Lightning", "Mamba2", "MoE", "Model", "NoAttention", "NoFeedForward", "Params",
+    "Recurrent", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "layout_bytes", "load",
+    "model_drafter", "models", "mtp_drafter", "tokens_array",
 ]  # fmt: skip

@@ -36,16 +36,31 @@ class Params:
     by_component: Mapping[str, int]  # all parameters
     active_by_component: Mapping[str, int]  # those that one token multiplies
     mtp: int = 0  # parameters of the multi-token-prediction module, in neither of the two
+    lookup: int = 0  # parameters of look-up tables beside the embedding, which multiply nothing; in neither of the two
+    # those that a prompt's tokens multiply, without the head; None: `active_by_component` without it
+    prefill_by_component: Mapping[str, int] | None = None
 
     @property
     def total(self) -> int:
-        """Parameters of the backbone: embedding, layers, head; without multi-token-prediction modules."""
+        """Parameters of the backbone: embedding, layers, head; without multi-token-prediction and look-up tables."""
         return sum(self.by_component.values())
 
     @property
     def active(self) -> int:
         """Parameters one token multiplies: everything but the embedding table and the experts it does not visit."""
         return sum(self.active_by_component.values())
+
+    @property
+    def prefill_active(self) -> int:
+        """Parameters that each token of a prompt multiplies: the layers that prefill runs, without the output head."""
+        return sum(self.prefill.values())
+
+    @property
+    def prefill(self) -> Mapping[str, int]:
+        """Parameters that each token of a prompt multiplies by component; the head runs for the last token only."""
+        if self.prefill_by_component is not None:
+            return self.prefill_by_component
+        return {name: n for name, n in self.active_by_component.items() if name != "head"}
 
     def active_counting(self, tables: str) -> int:
         """Return the active parameters as a maker counts them: "layers", "head" (= `active`) or "head+embedding".
@@ -66,6 +81,7 @@ class KVBytes:
     index: Floats  # the indexer's keys; bytes that grow with the context
     window: Floats  # raw entries of sliding windows; bytes that stop growing
     state: Floats  # FP32 tails of open blocks; bytes of a running request that no prefix cache keeps
+    recurrent: Floats  # states of recurrent layers and their convolutions; bytes that do not depend on the context
 
     @property
     def growing(self) -> Floats:
@@ -74,8 +90,8 @@ class KVBytes:
 
     @property
     def fixed(self) -> Floats:
-        """The part that stops growing: the windows."""
-        return self.window
+        """The part that stops growing: windows and recurrent states."""
+        return self.window + self.recurrent
 
     @property
     def total(self) -> Floats:

@@ -111,7 +111,7 @@ def eagle3_drafter(target: Model) -> Drafter:
     vocab = min(head.vocab, record.vocab)
     own = dataclasses.replace(
         record, name=f"{head.name} of {target.name}", vocab=vocab, weights=precision, math=precision, mtp=None,
-        residual_streams=1, tied=False,
+        residual_streams=1, tied=False, norms=1, prefill_layers=None, lookup=FrozenDict(),
     )  # fmt: skip
     model = Model(f"{target.key} eagle3", own, ((layer, _dense(target)),), projection=head.features * record.hidden**2)
     return Drafter(own.name, model, shared=frozenset({"embedding"}), reads_states=True)

@@ -1,4 +1,6 @@
-"""Feed-forward layers: dense, or a mixture of routed and shared experts. Each expert is a SwiGLU of three matrices.
+"""Feed-forward layers: dense, or a mixture of routed and shared experts, or none.
+
+Each is a SwiGLU of three matrices, or has two where nothing gates it (squared ReLU).
 
 Chapter: moe
 """
@@ -19,9 +21,10 @@ BIAS_SPEED = 0.001
 
 @dataclass(frozen=True)
 class Dense:
-    """A SwiGLU feed-forward layer `inner` wide."""
+    """A feed-forward layer `inner` wide."""
 
     inner: int  # width between the two multiplications
+    gated: bool = True  # whether a third matrix gates it, as in SwiGLU
     kind: ClassVar[str] = "dense"
 
     def __post_init__(self) -> None:
@@ -30,11 +33,31 @@ class Dense:
 
     def params(self, hidden: int) -> Mapping[str, int]:
         """Return all parameters by component."""
-        return {"dense": 3 * hidden * self.inner}
+        return {"dense": matrices(self.gated) * hidden * self.inner}
 
     def active(self, hidden: int) -> Mapping[str, int]:
         """Return the parameters that one token multiplies, by component."""
         return self.params(hidden)
+
+
+@dataclass(frozen=True)
+class NoFeedForward:
+    """A layer that is only attention, as Nemotron-3's are."""
+
+    kind: ClassVar[str] = "none"
+
+    def params(self, hidden: int) -> Mapping[str, int]:
+        """Return nothing."""
+        return {}
+
+    def active(self, hidden: int) -> Mapping[str, int]:
+        """Return nothing."""
+        return {}
+
+
+def matrices(gated: bool) -> int:
+    """Return the matrices of a feed-forward layer or an expert."""
+    return 3 if gated else 2
 
 
 def check_routing(experts: int, top_k: int, routing: Routing) -> None:
@@ -69,6 +92,14 @@ class MoE:
     shared: int = 0  # experts that every token visits
     clamp: float | None = None  # bound on the gate's and up-projection's outputs; None: no bound
     routing: Routing = field(default_factory=lambda: Routing("softmax"))  # how experts are chosen
+    gated: bool = True  # whether a third matrix gates each expert, as in SwiGLU
+    latent: int | None = None  # width that routed experts read and write, between two matrices; None: the model's
+    latent_norm: bool = False  # whether what the experts read in that width is normed
+    shared_inner: int | None = None  # width inside a shared expert; None: that of a routed one
+    shared_gate: bool = False  # whether a learned scalar gates the shared experts
+    beside: int | None = None  # width inside a dense layer that runs beside the experts; None without one
+    biases: bool = False  # whether router and experts add vectors
+    scales: bool = False  # whether router and experts have learned scales, and norms of their own (Gemma 4)
     kind: ClassVar[str] = "moe"
 
     def __post_init__(self) -> None:
@@ -77,13 +108,29 @@ class MoE:
             raise ValueError(f"inner = {self.inner} should be at least 1, shared = {self.shared} at least 0")
         if self.clamp is not None and not self.clamp > 0:
             raise ValueError(f"clamp = {self.clamp} should be above 0, or None")
+        for name in ("latent", "shared_inner", "beside"):
+            width = getattr(self, name)
+            if width is not None and width < 1:
+                raise ValueError(f"{name} = {width} should be at least 1, or None")
+        if self.latent_norm and self.latent is None:
+            raise ValueError("latent_norm without latent: give the width of the experts' latent")
+        if (self.shared_gate or self.shared_inner) and not self.shared:
+            raise ValueError("shared_gate and shared_inner describe shared experts, of which there are none")
+
+    def expert_width(self, hidden: int) -> int:
+        """Return the width of what an expert reads and writes, which is what is sent to it and back."""
+        return hidden if self.latent is None else self.latent
 
     def expert_params(self, hidden: int) -> int:
-        """Return the parameters of one expert."""
-        return 3 * hidden * self.inner
+        """Return the parameters of one routed expert."""
+        return matrices(self.gated) * self.expert_width(hidden) * self.inner
+
+    def shared_params(self, hidden: int) -> int:
+        """Return the parameters of one shared expert."""
+        return matrices(self.gated) * hidden * (self.shared_inner or self.inner)
 
     def params(self, hidden: int) -> Mapping[str, int]:
-        """Return all parameters by component; a selection bias counts as "norm" (it multiplies nothing)."""
+        """Return all parameters by component; biases, scales and norms count as "norm" (they multiply nothing)."""
         return self._with(hidden, self.experts)
 
     def active(self, hidden: int) -> Mapping[str, int]:
@@ -91,17 +138,33 @@ class MoE:
         return self._with(hidden, self.top_k)
 
     def _with(self, hidden: int, routed: int) -> Mapping[str, int]:
-        expert = self.expert_params(hidden)
-        bias = self.experts if self.routing.bias else 0
-        return {
-            "experts": routed * expert,
-            "shared": self.shared * expert,
-            "router": hidden * self.experts,
-            "norm": bias,
+        counts = {
+            "experts": routed * self.expert_params(hidden),
+            "shared": self.shared * self.shared_params(hidden),
+            "router": hidden * (self.experts + self.shared_gate),
+            "norm": self._vectors(hidden),
         }
+        if self.latent is not None:
+            counts["latent_experts"] = 2 * hidden * self.latent
+        if self.beside is not None:
+            counts["dense"] = matrices(self.gated) * hidden * self.beside
+        return counts
+
+    def _vectors(self, hidden: int) -> int:
+        count = self.experts if self.routing.bias else 0
+        if self.biases:
+            inner = (matrices(self.gated) - 1) * self.inner
+            count += self.experts * (1 + inner + self.expert_width(hidden))
+        if self.scales:  # the router's input and each expert; norms behind both parts and before the experts
+            count += self.experts + hidden + 3 * hidden
+        return count + (self.latent or 0) * self.latent_norm
 
 
-FeedForward = Dense | MoE
+FeedForward = Dense | MoE | NoFeedForward
 
 #: Feed-forward classes by the catalog's `kind`.
-FFN_KINDS: Mapping[str, type[Dense] | type[MoE]] = {"dense": Dense, "moe": MoE}
+FFN_KINDS: Mapping[str, type[Dense] | type[MoE] | type[NoFeedForward]] = {
+    "dense": Dense,
+    "moe": MoE,
+    "none": NoFeedForward,
+}

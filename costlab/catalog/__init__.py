@@ -29,6 +29,7 @@ from costlab.catalog.records import (
     DraftHead,
     FxRate,
     LayerRun,
+    LookupTable,
     ModelRecord,
     Mtp,
     PrefetchRule,
@@ -73,7 +74,7 @@ from costlab.checks import pick
 __all__ = [
     "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Article", "Catalog", "CatalogError",
     "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
-    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "MeasuredSpeedup",
+    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable", "MeasuredSpeedup",
     "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
     "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
     "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",

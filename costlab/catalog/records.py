@@ -127,6 +127,24 @@ class Running:
 
 
 @dataclass(frozen=True)
+class LookupTable:
+    """A table of which tokens or runs of tokens pick rows: stored, but no matrix that multiplies.
+
+    What joins the rows to the model is a matrix or two per layer; it counts here as `joined`.
+    """
+
+    rows: int  # entries of the table
+    width: int  # elements of an entry
+    copies: int = 1  # tables of that size
+    joined: int = 0  # parameters of the matrices that join all its entries to the model, which each token multiplies
+    norms: int = 0  # parameters of its norms
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.width, self.copies) < 1 or min(self.joined, self.norms) < 0:
+            raise ValueError(f"a table needs rows, width and copies of at least 1, got {self}")
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """The dimensions of a model, as published."""
 
@@ -148,9 +166,17 @@ class ModelRecord:
     tied: bool = False  # whether the output head is the embedding table
     mtp: Mtp | None = None  # multi-token-prediction modules, if there are any
     running: Running = field(default_factory=Running)  # what running needs and no count does
+    norms: int = 1  # norms of the model's width around each attention and each feed-forward part
+    prefill_layers: int | None = None  # first layers, which a prompt's tokens run; the rest run for its last; None: all
+    lookup: Mapping[str, LookupTable] = field(default_factory=FrozenDict)  # tables that multiply nothing, by name
     note: str = ""  # what a reader should know
 
     def __post_init__(self) -> None:
+        depth = sum(run.repeat * len(run.pairs) for run in self.layers)
+        if self.prefill_layers is not None and not 1 <= self.prefill_layers <= depth:
+            raise ValueError(f"prefill_layers = {self.prefill_layers} should be from 1 to the {depth} layers")
+        if self.norms < 0:
+            raise ValueError(f"norms = {self.norms} should be at least 0")
         kinds = {str(table.get("kind")) for table in self.attention.values()}
         if unused := self.running.rope_theta.keys() - kinds:
             raise ValueError(f"running.rope_theta names {sorted(unused)!r}, attention kinds are {sorted(kinds)}")

@@ -252,7 +252,7 @@ def count_reached(chosen: ArrayLike, experts: int, parts: int) -> float:
 class Exchange:
     """The all-to-all of expert parallelism: copies of a token leave their rank (dispatch) and come back (combine)."""
 
-    hidden: int  # elements of a token's hidden state
+    hidden: int  # elements of what a token sends to an expert: its hidden state, or the latent that experts read
     copies: float  # of each token that leave its rank
     dispatch_bytes: float  # bytes per element of what is sent
     combine_bytes: float  # bytes per element of what comes back
@@ -339,7 +339,7 @@ def exchange(
     back = pick(DTYPE_BYTES, combine, "precision")
     layers = sum(_moe_layers(loaded).values())
     copies = remote_copies(ffn.experts, ffn.top_k, ranks, copy, redundant)
-    return Exchange(loaded.record.hidden, copies, sent, back, layers)
+    return Exchange(ffn.expert_width(loaded.record.hidden), copies, sent, back, layers)
 
 
 def remote_copies(experts: int, k: int, ranks: int, copy: Copy = "expert", redundant: int = 0) -> float:

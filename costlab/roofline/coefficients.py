@@ -7,12 +7,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from costlab.roofline.layers import entries_between
+from costlab.roofline.layers import Reads, entries_between, entries_there
 
 #: A piece of a prompt: (tokens that the step reads, tokens before them that are cached or were read in earlier steps).
 Chunk = tuple[int, int]
-#: (seconds, stride, cap) per entry of which there is one in `stride` tokens, at most `cap` of them.
-Reads = tuple[tuple[float, int, int | None], ...]
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,25 @@ class Coefficients:
     # of each bend: seconds per token and per sequence, of the sequences whose context is below it
     below: tuple[tuple[float, float], ...] = ()
     everyone_s: float = 0.0  # per token, those of all replicas together: the experts'
+    skipped: float = 0.0  # share of `everyone_s` that only the last token of a prompt's piece takes, 0 to 1
     experts: ExpertReads | None = None  # that are read; None where none are
 
     def uneven_s(self, chunks: Sequence[Chunk]) -> float:
         """Return the seconds that pieces of prompts add by reads that are capped or strided."""
         total = 0.0
         for new, prefix in chunks:
-            for each_s, stride, cap in self.pairs:
+            for each_s, stride, cap, restarts in self.pairs:
                 if stride > 1 or cap is not None:
-                    total += each_s * entries_between(prefix, new, stride, cap)
-            for each_s, stride, cap in self.held:
+                    total += each_s * entries_between(prefix, new, stride, cap, restarts)
+            for each_s, stride, cap, restarts in self.held:
                 if stride > 1 or cap is not None:
-                    entries = (prefix + new) // stride
-                    total += each_s * (entries if cap is None or entries < cap else cap)
+                    total += each_s * entries_there(prefix + new, stride, cap, restarts)
         return total
 
     @property
     def even(self) -> bool:
         """Whether equal pieces of a prompt, one after the other, take evenly longer: nothing is capped or strided."""
-        return all(kind == [1, None] for _, *kind in (*self.pairs, *self.held))
+        return all(kind == [1, None, False] for _, *kind in (*self.pairs, *self.held))
 
     def over(self, replicas: int) -> Coefficients:
         """Return the same for a replica's share of what all replicas do."""
@@ -84,8 +82,8 @@ class Coefficients:
         return dataclasses.replace(
             self,
             **{name: getattr(self, name) * factor for name in names},
-            pairs=tuple((each_s * factor, stride, cap) for each_s, stride, cap in self.pairs),
-            held=tuple((each_s * factor, stride, cap) for each_s, stride, cap in self.held),
+            pairs=tuple((each_s * factor, *kind) for each_s, *kind in self.pairs),
+            held=tuple((each_s * factor, *kind) for each_s, *kind in self.held),
             below=tuple((token_s * factor, sequence_s * factor) for token_s, sequence_s in self.below),
         )
 

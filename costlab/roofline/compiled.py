@@ -27,17 +27,23 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+from costlab.arch.entries import Entries, Read
 from costlab.checks import count
 from costlab.roofline.coefficients import Coefficients, ExpertReads
 from costlab.roofline.deployments import Deployment
+from costlab.roofline.layers import Reads
 from costlab.roofline.mixed import StepCost
+
+#: Seconds of each kind of entries: tokens of one, the most there are, whether they restart.
+_Sums = defaultdict[tuple[int, int | None, bool], float]
 
 
 def step_cost(deployment: Deployment, rows: int = 1) -> StepCost:
     """Return the coefficients of a deployment's steps.
 
     Seconds are those of `Deployment.batch_step` up to rounding, but for decode reads of compressed entries: there the
-    last, open block is counted by its mean, half a block, so that reads grow steadily from step to step.
+    last, open block is counted by its mean, half a block, so that reads grow steadily from step to step. Likewise
+    attention in chunks counts half a chunk, once the first is full.
 
     Args:
         deployment: of which one replica, or several at once, takes steps.
@@ -112,19 +118,23 @@ class _Pass:
         sequence_s = term.sequence_s + self.sequence_s[name]
         return dataclasses.replace(term, sequence_s=sequence_s, context_s=self.context_s[name], below=below)
 
-    def _read(self, term: str, each_s: float, stride: int, most: int | None, ahead: float, times: int) -> None:
-        """Add `times` queries whose middle is `ahead` tokens beyond the context, each reading up to `most` entries."""
+    def _read(self, term: str, each_s: float, read: Read, ahead: float, times: int, rows: int = 1) -> None:
+        """Add `times` queries whose middle is `ahead` tokens beyond the context, each reading for `rows` at once."""
         ahead += self.first
+        stride, most = read.entries.stride, read.most(rows)
         token_s = each_s * times / stride
         start_s = token_s * (ahead - (stride - 1) / 2)  # an open block is half full in the mean
         if most is None:
             self.context_s[term] += token_s
             self.sequence_s[term] += start_s
             return
-        bend = math.ceil(most * stride - ahead)
-        full_s = each_s * times * most
-        self.bends.add(bend)
+        settled = most - (most - rows) / 2 if read.entries.restarts else most  # chunks are half full in the mean
+        full_s = each_s * times * settled
         self.sequence_s[term] += full_s
+        if read.once:  # a state is there from the first token on
+            return
+        bend = math.ceil(most * stride - ahead)
+        self.bends.add(bend)
         self.below[term, bend][0] += token_s
         self.below[term, bend][1] += start_s - full_s
 
@@ -133,39 +143,60 @@ class _Pass:
         each_s = {name: 2.0 * n * flop_s[name] for name, n in model.params.active_by_component.items()}
         experts_s = each_s.pop("experts", 0.0) / self.node.balance
         head_s = each_s.pop("head")
-        pairs: defaultdict[tuple[int, int | None], float] = defaultdict(float)
-        prefix_s = 0.0
+        prefill = model.params.prefill
+        share = {name: prefill.get(name, 0) / n for name, n in model.params.active_by_component.items()}
+        token_s = sum(each_s.values())
+        prompt_s = sum(s * share[name] for name, s in each_s.items())
+        prefix_s, pairs, held = self._attention_s()
         for attention, layers in model.attention_counts.items():
-            prefix_s += layers * attention.reexpansion_flops() * flop_s.get("latent_up", 0.0)
-            for read in attention.reads("prefill"):
-                entries = read.entries
-                pairs[entries.stride, entries.cap] += layers * read.flops_per_entry * flop_s[read.component]
             for read in attention.reads("decode"):
                 query_s = layers * read.flops_per_entry * flop_s[read.component]
-                self._read("compute", query_s, read.entries.stride, read.entries.cap, (rows - 1) / 2, rows)
-        token_s = sum(each_s.values())
+                self._read("compute", query_s, read, (rows - 1) / 2, rows)
         return Coefficients(
-            prompt_s=head_s,
-            token_s=token_s,
+            prompt_s=head_s + token_s - prompt_s,
+            token_s=prompt_s,
             prefix_s=prefix_s,
-            pairs=tuple((s, *kind) for kind, s in pairs.items()),
+            pairs=pairs,
+            held=held,
             sequence_s=rows * token_s + logits * head_s,
             everyone_s=experts_s,
+            skipped=1 - share.get("experts", 1.0),
         )
+
+    def _attention_s(self) -> tuple[float, Reads, Reads]:
+        """Of a prompt: seconds per token before a piece, per key that its tokens read, and that the last one reads."""
+        model, flop_s = self.node.model, self.node.flop_s
+        pairs: _Sums = defaultdict(float)
+        last: _Sums = defaultdict(float)
+        prefix_s = 0.0
+        for attention, layers in model.prompt_attention.items():
+            prefix_s += layers * attention.reexpansion_flops() * flop_s.get("latent_up", 0.0)
+            for read in attention.reads("prefill"):
+                pairs[_kind(read.entries)] += layers * read.flops_per_entry * flop_s[read.component]
+        for attention, layers in model.last_attention.items():
+            for read in attention.reads("decode"):
+                last[_kind(read.entries)] += layers * read.flops_per_entry * flop_s[read.component]
+        return prefix_s, _reads(pairs), _reads(last)
 
     def _memory(self) -> Coefficients:
         node = self.node
-        held: defaultdict[tuple[int, int | None], float] = defaultdict(float)
+        held: _Sums = defaultdict(float)
         for attention, layers in node.model.attention_counts.items():
             share_s = layers * attention.cache_share(node.tensor_parallel) * node.byte_s
             for store in attention.stores():
                 if store.part != "state":  # an open block's state stays on the chip's side of the cache
-                    held[store.entries.stride, store.entries.cap] += share_s * store.bytes_per_entry
+                    held[_kind(store.entries)] += share_s * store.bytes_per_entry
             for read in attention.reads("decode"):
-                most = read.most(self.rows)
-                self._read("memory", share_s * read.bytes_per_entry, read.entries.stride, most, self.rows - 1, 1)
-        kinds = tuple((s, *kind) for kind, s in held.items())
-        return Coefficients(step_s=node.dense_read_bytes * node.byte_s, held=kinds, experts=_experts(node))
+                self._read("memory", share_s * read.bytes_per_entry, read, self.rows - 1, 1, self.rows)
+        return Coefficients(step_s=node.dense_read_bytes * node.byte_s, held=_reads(held), experts=_experts(node))
+
+
+def _kind(entries: Entries) -> tuple[int, int | None, bool]:
+    return entries.stride, entries.cap, entries.restarts
+
+
+def _reads(sums: _Sums) -> Reads:
+    return tuple((s, *kind) for kind, s in sums.items())
 
 
 def _experts(node: Deployment) -> ExpertReads | None:

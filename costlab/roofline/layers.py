@@ -14,6 +14,8 @@ from costlab import arch
 from costlab.arch import Attention, Model
 from costlab.arch.experts import FeedForward
 
+#: Seconds per entry of what is read or held, and its entries: tokens of each, the most there are, whether they restart.
+Reads = tuple[tuple[float, int, int | None, bool], ...]
 #: A layer: its attention and its feed-forward part.
 LayerPair = tuple[Attention, FeedForward]
 
@@ -24,24 +26,42 @@ class LayerCost:
 
     new_s: float  # seconds per new token
     cached_s: float  # seconds per cached token
-    # (seconds per entry, tokens per entry, most entries) of what a query reads
-    reads: tuple[tuple[float, int, int | None], ...]  # (seconds per entry, stride, cap)
+    reads: Reads  # of what a query reads
+    last_only: bool = False  # whether only the last token of a prompt runs it
 
     def seconds(self, new: int, prefix: int) -> float:
         """Return the seconds of `new` tokens after `prefix` cached ones."""
+        if self.last_only:
+            new, prefix = 1, prefix + new - 1
         total = new * self.new_s + prefix * self.cached_s
-        for each_s, stride, cap in self.reads:
-            total += each_s * entries_between(prefix, new, stride, cap)
+        for each_s, *kind in self.reads:
+            total += each_s * entries_between(prefix, new, *kind)
         return total
 
 
-def entries_between(prefix: int, new: int, stride: int, cap: int | None) -> float:
+def entries_between(prefix: int, new: int, stride: int, cap: int | None, restarts: bool = False) -> float:
     """Return the entries that `new` queries after `prefix` tokens read; the two usual cases at once, for speed."""
     if stride == 1 and cap is None:
         return new * (2 * prefix + new + 1) / 2
+    if restarts and cap is not None:
+        return _in_chunks(prefix + new, cap) - _in_chunks(prefix, cap)
     if stride == 1 and cap is not None and prefix >= cap:
         return new * cap
     return _entries(prefix + new, stride, cap) - _entries(prefix, stride, cap)
+
+
+def entries_there(tokens: int, stride: int, cap: int | None, restarts: bool = False) -> int:
+    """Return the entries that exist after `tokens` tokens, at least 1; `Entries.at` in plain numbers, for speed."""
+    if restarts and cap is not None:
+        return (tokens - 1) % cap + 1
+    entries = tokens // stride
+    return entries if cap is None or entries < cap else cap
+
+
+def _in_chunks(tokens: int, chunk: int) -> float:
+    """Sum of (i - 1) % chunk + 1 for i = 1..tokens."""
+    whole, rest = divmod(tokens, chunk)
+    return (whole * chunk * (chunk + 1) + rest * (rest + 1)) / 2
 
 
 def _entries(tokens: int, stride: int, cap: int | None) -> float:
@@ -66,7 +86,7 @@ class PrefillCost:
 
     def total_s(self, new: int, prefix: int = 0) -> float:
         """Return the compute seconds of reading `new` tokens after `prefix` cached ones."""
-        return self.head_s + self._stack.seconds(new, prefix)
+        return self.head_s + sum(stack.seconds(new, prefix) for stack in self._stacks)
 
     def layer_s(self, new: int, prefix: int = 0) -> list[float]:
         """Return the same layer by layer; the head counts with the last layer."""
@@ -76,15 +96,21 @@ class PrefillCost:
         return seconds
 
     @functools.cached_property
-    def _stack(self) -> LayerCost:
-        """All layers as one."""
-        reads: Counter[tuple[int, int | None]] = Counter()
-        for layer in self.layers:
-            for each_s, stride, cap in self.kinds[layer].reads:
-                reads[stride, cap] += each_s  # type: ignore[assignment]  # a Counter adds floats too
-        new_s = sum(self.kinds[layer].new_s for layer in self.layers)
-        cached_s = sum(self.kinds[layer].cached_s for layer in self.layers)
-        return LayerCost(new_s, cached_s, tuple((s, stride, cap) for (stride, cap), s in reads.items()))
+    def _stacks(self) -> list[LayerCost]:
+        """All layers that run for the same tokens as one."""
+        sorts: dict[bool, list[LayerCost]] = {}
+        for kind in map(self.kinds.__getitem__, self.layers):
+            sorts.setdefault(kind.last_only, []).append(kind)
+        return [_stacked(layers, last) for last, layers in sorts.items()]
+
+
+def _stacked(layers: list[LayerCost], last_only: bool) -> LayerCost:
+    reads: dict[tuple[int, int | None, bool], float] = {}
+    for layer in layers:
+        for each_s, stride, cap, restarts in layer.reads:
+            reads[stride, cap, restarts] = reads.get((stride, cap, restarts), 0.0) + each_s
+    new_s, cached_s = sum(layer.new_s for layer in layers), sum(layer.cached_s for layer in layers)
+    return LayerCost(new_s, cached_s, tuple((s, *kind) for kind, s in reads.items()), last_only)
 
 
 def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> PrefillCost:
@@ -100,23 +126,32 @@ def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> Prefil
     Source: costlab.arch counts the FLOPs.
     """
     built = arch.load(model)
-    pairs = list(dict.fromkeys(built.layers))
+    first = built.record.prefill_layers or len(built.layers)
+    runs = [(pair, i >= first) for i, pair in enumerate(built.layers)]
+    sorts = list(dict.fromkeys(runs))
     spread_s = _between_layers_s(built, seconds_per_flop) / len(built.layers)
-    kinds = tuple(_layer_cost(built, pair, seconds_per_flop, spread_s) for pair in pairs)
-    order = tuple(pairs.index(pair) for pair in built.layers)
+    kinds = tuple(_layer_cost(built, pair, seconds_per_flop, spread_s, last) for pair, last in sorts)
+    order = tuple(sorts.index(run) for run in runs)
     head = 2.0 * built.params.active_by_component["head"] * seconds_per_flop(built.math_precision("head"))
     return PrefillCost(kinds, order, head)
 
 
-def _layer_cost(model: Model, pair: LayerPair, seconds_per_flop: Callable[[str], float], spread_s: float) -> LayerCost:
+def _layer_cost(
+    model: Model, pair: LayerPair, seconds_per_flop: Callable[[str], float], spread_s: float, last_only: bool
+) -> LayerCost:
     attention, _ = pair
     new_s = sum(2.0 * n * seconds_per_flop(model.math_precision(name)) for name, n in _multiplied(model, pair).items())
-    cached_s = attention.reexpansion_flops() * seconds_per_flop(model.math_precision("latent_up"))
+    cached_s = 0.0 if last_only else attention.reexpansion_flops() * seconds_per_flop(model.math_precision("latent_up"))
     reads = tuple(
-        (r.flops_per_entry * seconds_per_flop(model.math_precision(r.component)), r.entries.stride, r.entries.cap)
-        for r in attention.reads("prefill")
+        (
+            r.flops_per_entry * seconds_per_flop(model.math_precision(r.component)),
+            r.entries.stride,
+            r.entries.cap,
+            r.entries.restarts,
+        )
+        for r in attention.reads("decode" if last_only else "prefill")
     )
-    return LayerCost(new_s + spread_s, cached_s, reads)
+    return LayerCost(new_s + spread_s, cached_s, reads, last_only)
 
 
 def _multiplied(model: Model, pair: LayerPair) -> Counter[str]:

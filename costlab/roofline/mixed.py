@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from costlab.checks import count
-from costlab.roofline.coefficients import NO_TIME, Chunk, Coefficients, Reads
+from costlab.roofline.coefficients import NO_TIME, Chunk, Coefficients
 from costlab.roofline.decoding import DecodeLoad, StepLine, in_turn, lead
+from costlab.roofline.layers import Reads
 
 #: Seconds of a term in a step that decodes, per sequence, and per token of context.
 _DecodeTerm = tuple[float, float, float]
@@ -89,7 +90,7 @@ class StepCost:
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} = {value!r} should be a finite number of at least 0")
         pair = given.pop("pair_s")
-        return cls(Coefficients(**given, pairs=((pair, 1, None),) if pair else ()))
+        return cls(Coefficients(**given, pairs=((pair, 1, None, False),) if pair else ()))
 
     def over(self, replicas: int) -> StepCost:
         """Return the cost of so many replicas taken as one, on which all work lies in equal parts.
@@ -263,14 +264,17 @@ class StepCost:
         """Each replica's terms, or their sum: seconds of the next step, and by how much each later one rises."""
         tokens = [self.rows * load.sequences + sum([new for new, _ in chunks]) for load, chunks in ranks]
         everyone = sum(tokens)
+        spared = [sum([new - 1 for new, _ in chunks]) for _, chunks in ranks] if self._skips else None
         found: list[StepLine] = []
-        for (load, chunks), own in zip(ranks, tokens, strict=True):
-            lines = self._rank_lines(load, chunks, everyone - own)
+        for i, ((load, chunks), own) in enumerate(zip(ranks, tokens, strict=True)):
+            lines = self._rank_lines(load, chunks, everyone - own, sum(spared) - spared[i] if spared else 0)
             found += lines if self.overlap else [(sum([a for a, _ in lines]), sum([b for _, b in lines]))]
         return found
 
-    def _rank_lines(self, load: DecodeLoad, chunks: Sequence[Chunk], others: float = 0.0) -> list[StepLine]:
-        """Each term of a replica beside replicas that compute so many tokens together."""
+    def _rank_lines(
+        self, load: DecodeLoad, chunks: Sequence[Chunk], others: float = 0.0, spared: float = 0.0
+    ) -> list[StepLine]:
+        """Each term of a replica beside replicas that compute so many tokens together, `spared` not in every layer."""
         sequences, context, count = load.sequences, load.context_tokens, len(chunks)
         new, before, pairs, squares = _sums(chunks) if chunks else (0, 0, 0.0, 0)
         lines = [
@@ -278,16 +282,16 @@ class StepCost:
              c * sequences + f * new + g * squares)
             for a, b, c, d, e, f, g in self._rows[sequences > 0, count > 0]
         ]  # fmt: skip
-        return self._with_rest(lines, load, chunks, others) if others or self._rest else lines
+        return self._with_rest(lines, load, chunks, others, spared) if others or self._rest else lines
 
     def _with_rest(
-        self, lines: Sequence[StepLine], load: DecodeLoad, chunks: Sequence[Chunk], others: float
+        self, lines: Sequence[StepLine], load: DecodeLoad, chunks: Sequence[Chunk], others: float, spared: float
     ) -> list[StepLine]:
         """The same terms with what is no plain sum of one replica's: others' tokens, experts, uneven reads."""
         everyone = others + self.rows * load.sequences + sum([new for new, _ in chunks])
         found = []
         for (first, rise), term in zip(lines, self._terms, strict=True):
-            first += term.everyone_s * others + term.uneven_s(chunks)
+            first += term.everyone_s * (others - term.skipped * spared) + term.uneven_s(chunks)
             if term.experts is not None:
                 first += term.experts.seconds(everyone)
             for (token_s, start_s), bend in zip(term.below, load.bends, strict=False):
@@ -295,6 +299,11 @@ class StepCost:
                 rise += bend.sequences * token_s
             found.append((first, rise))
         return found
+
+    @functools.cached_property
+    def _skips(self) -> bool:
+        """Whether prompts' tokens visit the experts of some layers only."""
+        return any(term.skipped for term in self._terms)
 
     @functools.cached_property
     def _rest(self) -> bool:
@@ -313,8 +322,10 @@ class StepCost:
                 (
                     (self.fixed_s if self.overlap or not i else 0.0)  # in each term, or in the first of a sum
                     + term.step_s + decodes * term.decode_step_s + reads * term.prefill_step_s,
-                    term.sequence_s + self.rows * term.everyone_s, term.context_s, term.prompt_s,
-                    term.token_s + term.everyone_s + _uncapped(term.held), term.prefix_s + _uncapped(term.held),
+                    term.sequence_s + self.rows * term.everyone_s, term.context_s,
+                    term.prompt_s + term.skipped * term.everyone_s,
+                    term.token_s + (1 - term.skipped) * term.everyone_s + _uncapped(term.held),
+                    term.prefix_s + _uncapped(term.held),
                     _uncapped(term.pairs),
                 )
                 for i, term in enumerate(self._terms)
@@ -324,7 +335,7 @@ class StepCost:
 
 def _uncapped(reads: Reads) -> float:
     """The seconds of those reads that are neither strided nor capped."""
-    return sum([each_s for each_s, *kind in reads if kind == [1, None]])
+    return sum([each_s for each_s, *kind in reads if kind == [1, None, False]])
 
 
 def _sums(chunks: Sequence[Chunk]) -> tuple[int, int, float, int]:

@@ -26,7 +26,7 @@ class KVRoom:
 
     free_bytes: float  # of each chip beside the weights
     token_bytes: float  # on each chip, for each token of a sequence
-    sequence_bytes: float  # on each chip, for each sequence: windows and the state of open blocks, when full
+    sequence_bytes: float  # on each chip, for each sequence: windows, recurrent states, those of open blocks, when full
 
     def kept_bytes(self, tokens: int, sequences: int = 1) -> float:
         """Return the bytes on each chip of so many sequences of so many tokens, all together."""

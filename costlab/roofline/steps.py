@@ -117,15 +117,17 @@ class Work(NamedTuple):
 
 def exchange_bytes(model: Model) -> float:
     """Return the bytes that a token sends to all experts that it visits and gets back from them."""
-    visits = sum(ffn.top_k for _, ffn in model.layers if isinstance(ffn, MoE))
-    return visits * model.record.hidden * (DISPATCH_BYTES + COMBINE_BYTES)
+    hidden = model.record.hidden
+    elements = sum(ffn.top_k * ffn.expert_width(hidden) for _, ffn in model.layers if isinstance(ffn, MoE))
+    return elements * (DISPATCH_BYTES + COMBINE_BYTES)
 
 
 def reduce_bytes(model: Model, group: int) -> float:
     """Return the bytes that a chip sends in the all-reduces of one token of each chip of a tensor-parallel group.
 
-    A ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer, and after the
-    embedding, whose vocabulary is split.
+    A ring all-reduce sends 2 (T-1)/T of the data, after attention and after the feed-forward layer, where there are
+    both, and after the embedding, whose vocabulary is split.
     """
-    per_token = (2 * len(model.layers) + 1) * model.record.hidden * REDUCE_BYTES
+    parts = sum(part.kind != "none" for layer in model.layers for part in layer)
+    per_token = (parts + 1) * model.record.hidden * REDUCE_BYTES
     return per_token * 2 * (group - 1) / group * group
