@@ -1,7 +1,7 @@
 """States of recurrent layers: after which pages of a prefix one is kept.
 
 A recurrent layer keeps one state, which each token overwrites, so a prefix can be continued only from where a copy of
-the state was kept. One copy is large (189 MB for Qwen3.5-397B, as much as 6,140 tokens of its keys and values), so it
+the state was kept. One copy is large (193 MB for Qwen3.5-397B, as much as 6,290 tokens of its keys and values), so it
 matters where: every so many tokens, at the end of a sequence, or where a prompt left what others had in common.
 
 >>> from costlab.cache import StateRule

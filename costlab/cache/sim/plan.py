@@ -143,7 +143,9 @@ class Plan:
             page_tokens=self.block_tokens,
             capacities=[footprint.split(size, self.block_tokens, self.window_ratio) for size in pages],
             state_rule=self.state_rule or StateRule(),
-            state_capacities=None if share is None else [footprint.states_in(size * share) for size in sizes],
+            state_capacities=None
+            if share is None
+            else [footprint.states_in(size * share if share else 0.0) for size in sizes],
             eviction=self.eviction,
             write=self.write,
             leaves_first=self.leaves_first,

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab import catalog, roofline
-from costlab.cache.footprints import footprint, measured_multiplier
+from costlab.cache import footprints
+from costlab.cache.footprints import measured_multiplier
 from costlab.cache.policies.belady import Future
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.prefix.match import Lease, Match
@@ -299,7 +300,7 @@ class Replay:
         full, windows = self.cache.full.pools[-1].peak, self.cache.windows
         peak = windows.pools[-1].peak if windows is not None else 0
         states = self.cache.states.pools[-1].peak if self.cache.states is not None else 0
-        return measured_multiplier(footprint(self.plan.model), full, self.plan.block_tokens, peak, states)
+        return measured_multiplier(footprints.footprint(self.plan.model), full, self.plan.block_tokens, peak, states)
 
 
 def _share(part: float, whole: float) -> float:
