@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from costlab import __version__
-from costlab.cli import cache, chips, generate, models, moe, plan, port, prices, roofline, simulate, speculative
+from costlab.cli import cache, chips, generate, listed, models, moe, plan, port, prices, roofline, simulate, speculative
 from costlab.cli.arguments import Parser
 from costlab.cli.output import Answer, Stopped, as_table, printed
 
@@ -51,7 +51,7 @@ def _report_stop(verb: str, stop: BaseException) -> int:
 SUBJECTS = {
     "Models and chips": (models, moe, roofline, speculative),
     "Hardware": (chips, port),
-    "Prices": (prices,),
+    "Prices": (prices, listed),
     "Cache traffic": (cache,),
     "Serving": (simulate, plan),
     "Text": (generate,),
