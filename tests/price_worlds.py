@@ -39,13 +39,13 @@ BEYOND = {
     ("price-50-100x", "low"): (2.0, 10.0, 1e3),
     ("price-50-100x", "high"): (0.0, 1e-3, 0.5),
     ("price-prompt-reuse", "share"): (2.0, 10.0, 1e3),
-    ("price-hike-average", "high"): (0.0, 1e-3, 0.5),
+    ("price-hike-average", "high"): (0.0, 1e-3),
 }
 #: Numbers on which the verdict does not rest, and why.
 FREE = {
     ("price-follows-cost", "tokens"): "bytes a token hardly hang on the length; tested apart",
     ("price-follows-cost", "flash_bytes"): "V4-Pro's rise makes it conditional at best; tested apart",
-    ("price-hike-average", "low"): "with Anthropic's nothing as the least term, no factor of it; tested apart",
+    ("price-hike-average", "low"): "nothing times any factor is nothing; tested apart",
 }
 
 PRICE, HISTORY, RATE, BILL = prices.price_at, prices.history, prices.exchange_rate, prices.bill
@@ -133,14 +133,14 @@ WORLDS = {
         "its successors cost 80% less",
     ),
     "price-hike-average": (
-        [first_list(gpt_5_4=20.0, claude_opus_4_7=15.0)],
+        [first_list(gpt_5_4=20.0, claude_opus_4_7=15.0, gemini_3_1_pro=8.0, grok_4_20=2.0)],
         "holds",
-        "OpenAI +50%, Anthropic +67%: +58% in the mean of",
+        "OpenAI +50%, Anthropic +67%, Google +50%, xAI +25%: +58% in the mean of",
     ),
     "price-k-shape": (
-        [first_list(glm_5=10.0, claude_opus_4_7=15.0)],
+        [first_list(glm_5=10.0, kimi_k2_5=8.0, claude_opus_4_7=15.0, gemini_3_1_pro=8.0, grok_4_20=2.0)],
         "holds",
-        "Zhipu -56%, OpenAI +100%, Anthropic +67%",
+        "Zhipu -56%, Moonshot AI -50%, OpenAI +100%, Anthropic +67%",
     ),
     "price-table-fx": (
         [("costlab.prices.exchange_rate", lambda *_: 7.25)],

@@ -9,7 +9,18 @@ from datetime import date, datetime
 from costlab import arch, catalog, prices
 from costlab.catalog import PriceRow
 from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, agrees, graded, ratio, settles
-from costlab.claims.prices.days import JUNE, KINDS, NOVEMBER, NOW, NOW_PEAK, POSTS, amounts, now_of_v4_pro, row, span
+from costlab.claims.prices.days import (
+    JUNE,
+    NOVEMBER,
+    NOW,
+    NOW_PEAK,
+    POSTS,
+    TOKEN_KINDS,
+    amounts,
+    now_of_v4_pro,
+    row,
+    span,
+)
 
 MIMO, V4_FLASH, FLASH_NOW, MIMO_NOW = "mimo-v2.5", "deepseek-v4-flash", "deepseek-v4.1-flash", "mimo-v2.6-pro"
 LIST = "deepseek-v4-pro-list"  # what was struck out while the discount ran
@@ -72,7 +83,7 @@ def _first_day(moment: date | datetime) -> date:
 
 @settles("price-cut-mimo-max")
 def _price_cut_mimo_max(given: Values) -> Settled:
-    cells = list(_cells(*KINDS))
+    cells = list(_cells(*TOKEN_KINDS))
     most = max(cells, key=lambda cell: cell.cut)
     reach = [cell for cell in cells if agrees(given["share"], cell.cut, 0.005)]
     short = [cell.cut for cell in cells if cell.kind == "hit" and cell.before.max_input_tokens]

@@ -16,7 +16,7 @@ NOW_PEAK = f"{NOW}T02:00"  # the same day, at DeepSeek's peak
 NOVEMBER = date.fromisoformat(NOW)
 
 ARTICLE: prices.Publisher = "article-e"
-KINDS = "hit", "miss", "output"
+TOKEN_KINDS = "hit", "miss", "output"
 
 
 def agent() -> prices.Workload:
@@ -24,7 +24,7 @@ def agent() -> prices.Workload:
     return prices.Workload.from_scenario(catalog.tables().scenarios["agent"])
 
 
-def workloads() -> tuple[prices.Workload, ...]:
+def priced_loads() -> tuple[prices.Workload, ...]:
     """Return the workloads that article E prices."""
     return tuple(prices.Workload.from_scenario(each) for each in catalog.tables().scenarios.values())
 

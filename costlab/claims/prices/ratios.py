@@ -11,16 +11,16 @@ from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, agrees, gra
 from costlab.claims.prices.days import (
     ARTICLE,
     JUNE,
-    KINDS,
     NOVEMBER,
     NOW,
     NOW_PEAK,
     POSTS,
+    TOKEN_KINDS,
     agent,
     bills_over,
+    priced_loads,
     row,
     span,
-    workloads,
 )
 
 MIMO, V4_FLASH = "mimo-v2.5", "deepseek-v4-flash"
@@ -61,7 +61,7 @@ def _price_hit_shares(given: Values) -> Settled:
     )
     now = ", ".join(f"{1 / _spread(row(key, NOW)):.1%} at {key}" for key in (GPT_NOW, OPUS_NOW, QWEN_NOW))
     table = bills_over_article(GPT, V4_PRO)
-    lists = bills_over(GPT, V4_PRO, JUNE, workloads())
+    lists = bills_over(GPT, V4_PRO, JUNE, priced_loads())
     why = (
         f"E's workloads have many hits, so its table puts {GPT} at {span(table, '.0f')} times {V4_PRO} where the lists "
         f"give {span(lists, '.0f')}. On {NOVEMBER} it is {now}"
@@ -71,7 +71,7 @@ def _price_hit_shares(given: Values) -> Settled:
 
 def bills_over_article(product: str, base: str) -> list[float]:
     """Return what a product costs in units of another one for each of E's workloads, by E's own table in yuan."""
-    return [_article(product, load) / _article(base, load) for load in workloads()]
+    return [_article(product, load) / _article(base, load) for load in priced_loads()]
 
 
 def _article(product: str, load: prices.Workload) -> float:
@@ -147,12 +147,12 @@ def _article_row(product: str) -> PriceRow:
 
 
 def _pairs(theirs: PriceRow, ours: PriceRow) -> Iterator[tuple[float, float]]:
-    for kind in KINDS:
+    for kind in TOKEN_KINDS:
         yield getattr(theirs, kind) or 0.0, getattr(ours, kind) or 0.0
 
 
 def _words(times: list[float]) -> str:
-    return ", ".join(f"{each:.3g} ({kind})" for each, kind in zip(times, KINDS, strict=True))
+    return ", ".join(f"{each:.3g} ({kind})" for each, kind in zip(times, TOKEN_KINDS, strict=True))
 
 
 @settles("price-50-100x")
@@ -162,7 +162,7 @@ def _price_50_100x(given: Values) -> Settled:
             times
             for base in products
             for product in (GPT, OPUS)
-            for times in bills_over(product, base, JUNE, workloads())
+            for times in bills_over(product, base, JUNE, priced_loads())
         ]
         for tier, products in (("flagship", FLAGSHIPS), ("small", SMALL))
     }
@@ -174,7 +174,7 @@ def _price_50_100x(given: Values) -> Settled:
         f"of {len(inside)} comparisons are from {given['low']:g} to {given['high']:g}"
     )
     now = [
-        bills_over(product, V4_PRO, when, workloads()) for when in (NOW, NOW_PEAK) for product in (GPT_NOW, OPUS_NOW)
+        bills_over(product, V4_PRO, when, priced_loads()) for when in (NOW, NOW_PEAK) for product in (GPT_NOW, OPUS_NOW)
     ]
     why = (
         "E's factor is reached only if a flagship abroad is set against a small model at home; flagship against "
@@ -189,11 +189,11 @@ def _price_50_100x(given: Values) -> Settled:
 def _price_scenarios(given: Values) -> Settled:
     own = {product: bills_over_article(product, V4_PRO) for product in (GPT, OPUS_E)}
     every = [times for each in own.values() for times in each]
-    lists = {product: bills_over(product, V4_PRO, JUNE, workloads()) for product in (GPT, OPUS_E, OPUS)}
+    lists = {product: bills_over(product, V4_PRO, JUNE, priced_loads()) for product in (GPT, OPUS_E, OPUS)}
     computed = f"by E's own table {_each(own)} times {V4_PRO}; by the lists of {JUNE} in dollars {_each(lists)}"
-    now = {product: bills_over(product, V4_PRO, NOW, workloads()) for product in (GPT_NOW, OPUS_NOW)}
-    peak = {product: bills_over(product, V4_PRO, NOW_PEAK, workloads()) for product in (GPT_NOW, OPUS_NOW)}
-    written = [_written(OPUS_NOW, load) / prices.bill(V4_PRO, load, NOW).total for load in workloads()]
+    now = {product: bills_over(product, V4_PRO, NOW, priced_loads()) for product in (GPT_NOW, OPUS_NOW)}
+    peak = {product: bills_over(product, V4_PRO, NOW_PEAK, priced_loads()) for product in (GPT_NOW, OPUS_NOW)}
+    written = [_written(OPUS_NOW, load) / prices.bill(V4_PRO, load, NOW).total for load in priced_loads()]
     why = (
         f"The code that E prints gives neither end of its range. {OPUS} was the current Opus, the one in E's table was "
         f"about to end. On {NOVEMBER} it is {_each(now)} off-peak and {_each(peak)} at peak; with every miss written "
@@ -216,8 +216,8 @@ def _written(product: str, load: prices.Workload) -> float:
 @settles("price-qwen")
 def _price_qwen(_: Values) -> Settled:
     own = bills_over_article(QWEN, V4_PRO)
-    usd = bills_over(QWEN, V4_PRO, JUNE, workloads())
-    cny = [_yuan(QWEN, load) / _yuan(V4_PRO, load) for load in workloads()]
+    usd = bills_over(QWEN, V4_PRO, JUNE, priced_loads())
+    cny = [_yuan(QWEN, load) / _yuan(V4_PRO, load) for load in priced_loads()]
     dearer = [sum(times > 1 for times in each) for each in (own, usd, cny)]
     computed = (
         f"{QWEN} costs {span(own, '.2f')} times {V4_PRO} by E's own table (more in {dearer[0]} of {len(own)} "
