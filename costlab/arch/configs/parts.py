@@ -38,6 +38,8 @@ def heads(f: Fields, hidden: int, dim: int | None = None, prefix: str = "") -> d
         raise ValueError(f"{f.where}: num_attention_heads = {count} don't divide among num_key_value_heads = {kv}")
     width = f.optional(f"{prefix}head_dim", *(("kv_channels",) if not prefix else ()))
     if width is None:
+        if dim is not None and "head_dim" in f.values and dim * count != hidden:
+            f.refuse(f"{prefix}head_dim", None, "a whole number, or absent")
         if dim is None and hidden % count:
             raise ValueError(f"{f.where}: hidden_size = {hidden} doesn't divide among num_attention_heads = {count}")
         width = dim or hidden // count

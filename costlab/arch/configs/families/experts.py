@@ -64,7 +64,8 @@ def qwen_next(f: Fields) -> Blueprint:
     sizes = heads(f, model.hidden, dim=256)
     f.only("attn_output_gate", True, why="the output gate of full attention")
     f.only("mtp_use_dedicated_embeddings", False, why="draft modules with an embedding of their own")
-    full = gqa(sizes, qk_norm=True, gate_dim=sizes["qk_dim"], **biases(f))
+    f.only("attention_bias", False, why="vectors added in attention")
+    full = gqa(sizes, qk_norm=True, gate_dim=sizes["qk_dim"])
     linear = {
         "kind": "gated-delta", "heads": f.size("linear_num_value_heads"), "key_heads": f.size("linear_num_key_heads"),
         "key_dim": f.size("linear_key_head_dim"), "value_dim": f.size("linear_value_head_dim"),
@@ -138,7 +139,10 @@ def gemma4(f: Fields) -> Blueprint:
     ffn = dense(f)
     if f.flag("enable_moe_block"):
         ffn = moe(f, beside=ffn["inner"], scales=True)
-    for kind in kinds(f, model.depth, usual):
+    order = kinds(f, model.depth, usual)
+    if order[-1] != "full":
+        raise ValueError(f"{f.where}: the last of layer_types should be full_attention in this family")
+    for kind in order:
         cut = window_of(f, window, kind)
         table = gqa(wide if cut is None else sizes, cut, qk_norm=True, **bias)
         model.add({**table, "shares_values": True} if same and cut is None else table, ffn)

@@ -29,8 +29,8 @@ def deepseek_v3(f: Fields) -> Blueprint:
     f.only("attention_bias", False, why="vectors added in attention")
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
     table = mla(f)
-    f.only("layer_types", *([word] * model.depth for word in ("full_attention", "deepseek_sparse_attention", "indexed_attention")),
-           why="layers of other kinds")  # fmt: skip
+    words = ("full_attention", "deepseek_sparse_attention", "indexed_attention")
+    f.only("layer_types", *([word] * model.depth for word in words), why="layers of other kinds")
     sparse = model_type in ("deepseek_v32", "glm_moe_dsa") or f.has("index_topk")
     shares = _indexers(f, model.depth) if sparse else [False] * model.depth
     default = {"deepseek_v3": 3, "kimi_k2": 3, "deepseek_v32": 3, "glm_moe_dsa": 3, "glm4_moe_lite": 1}
@@ -103,6 +103,7 @@ def _compressed(f: Fields, ratio: int) -> Table:
 def kimi_linear(f: Fields) -> Blueprint:
     """Kimi-Linear and Kimi-K3: Kimi delta attention, every fourth layer latents that rotate nothing."""
     f.only("attention_bias", False, why="vectors added in attention")
+    f.only("tie_word_embeddings", False, why="the head is no embedding table in this family")
     f.only("mla_use_nope", True, why="rotation in the layers of latents")
     f.word("moe_router_activation_func", among=("sigmoid",), default="sigmoid")
     f.neutral("activation_situ_beta", "activation_situ_linear_beta", "use_grouped_topk")

@@ -6,7 +6,7 @@ from typing import Any
 
 from costlab.arch.configs.blueprint import Blueprint, start
 from costlab.arch.configs.fields import MAX_LAYERS, Fields
-from costlab.arch.configs.parts import biases, draft_modules, gqa, heads, kinds, moe, shared_experts, state_dtype
+from costlab.arch.configs.parts import draft_modules, gqa, heads, kinds, moe, shared_experts, state_dtype
 
 _NONE = {"kind": "none"}
 
@@ -30,7 +30,9 @@ def nemotron_h(f: Fields) -> Blueprint:
         raise ValueError(f"{f.where}: num_hidden_layers should be the {len(order)} of hybrid_override_pattern")
     f.values = {**f.values, "num_hidden_layers": len(order)}
     model = start(f)
-    for name in ("use_bias", "mlp_bias", "mamba_proj_bias"):
+    f.only("tie_word_embeddings", False, why="the head is no embedding table in this family")
+    f.only("n_shared_experts", 1, 0, why="several experts that every token visits")
+    for name in ("use_bias", "attention_bias", "mlp_bias", "mamba_proj_bias"):
         f.only(name, False, why="vectors added in matrices")
     f.neutral("sliding_window", "expand", "moe_shared_expert_overlap", "n_groups")
     parts = _parts(f, model.hidden)
@@ -56,7 +58,7 @@ def _parts(f: Fields, hidden: int) -> dict[str, Any]:
     }  # fmt: skip
     if mamba["heads"] % groups:
         raise ValueError(f"{f.where}: mamba_num_heads = {mamba['heads']} don't divide into n_groups = {groups}")
-    full = gqa(heads(f, hidden), **biases(f))
+    full = gqa(heads(f, hidden))
 
     def experts() -> Any:
         shared = shared_experts(f)
