@@ -119,7 +119,7 @@ def _state_pools(row: Row) -> list[Mapping[str, Any]]:
 def _state_bytes(row: Row) -> float | None:
     """Return the bytes of states in all tiers together at the end; None without recurrent layers."""
     pools = _state_pools(row)
-    return sum(pool["resident_states"] * pool["state_bytes"] for pool in pools) if pools else None
+    return sum(pool["resident_states"] * pool["kept_state_bytes"] for pool in pools) if pools else None
 
 
 def _states(counts: Sequence[str], row: Row) -> int | None:

@@ -87,11 +87,11 @@ class SentBytes:
     """Bytes that a prompt sends: what a decode worker's chips have to hold, copies of a KV head included.
 
     Where chips outnumber KV heads, or a latent lies whole on each chip, every chip gets its own copy: four KV heads on
-    eight chips are sent twice. Windows and open blocks are sent as they stand, a cached prefix is not sent again.
+    eight chips are sent twice. Windows, recurrent states and open blocks are sent as they stand, a cached prefix is not sent again.
     """
 
     growing: tuple[tuple[float, Entries], ...]  # (bytes per entry, entries) of what a prefix cache holds
-    fixed: tuple[tuple[float, Entries], ...]  # the same of windows and of the state of open blocks
+    fixed: tuple[tuple[float, Entries], ...]  # the same of windows, recurrent states and the state of open blocks
     layers: int  # of the model
 
     @classmethod
@@ -141,6 +141,8 @@ class SentBytes:
 
 def _entries(entries: Entries, tokens: int) -> int:
     """`Entries.at` of one count, without an array."""
+    if entries.restarts and entries.cap is not None:
+        return (tokens - 1) % entries.cap + 1 if tokens else 0
     there = tokens // entries.stride
     return there if entries.cap is None else min(there, entries.cap)
 

@@ -23,8 +23,8 @@ def record(hidden, vocab, layers, attention, ffn, **more):
     published = Published("1B")
     plain = {"default": "bf16"}
     return ModelRecord(
-        "test", "test", hidden, vocab, 4096, "test", date(2026, 11, 25), runs, published, attention, ffn, plain, plain,
-        **more,
+        name="test", maker="test", hidden=hidden, vocab=vocab, context=4096, source="test", date=date(2026, 11, 25),
+        layers=runs, published=published, attention=attention, ffn=ffn, weights=plain, math=plain, **more,
     )  # fmt: skip
 
 

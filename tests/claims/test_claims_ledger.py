@@ -47,7 +47,7 @@ def corrections():
         "moe-5-percent": {"low": 0.034, "high": 0.091},
         "moe-capacity-factor": {"factor": 384.0},  # then even one expert has room for all tokens
         "moe-qwen": {"compute": 0.10, "top_k": 1.0},
-        "kv-131k-tens-gb": {"low_bytes": 0.3e9},
+        "kv-131k-tens-gb": {"low_bytes": 0.1e9},
         "flops-27-percent": {"tokens": 4096, "share": 0.83},
         "csa-article-27": {"compute": 0.1 + 0.9 / 8, "kept": 1 + 1 / 8},
         "swa-1-to-7": {"sliding": 6.0},

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from costlab.cache import footprints
 from costlab.cache.sim.plan import Plan
 from costlab.cache.sim.run import replay
 from costlab.cache.tiers import standard
@@ -474,3 +475,53 @@ def test_ctrl_c_in_a_sweep():
     assert (status, out) == (130, "")
     assert "costlab sweep: stopped after 0 of 3 plans" in shown
     assert "Traceback" not in shown
+
+
+# --- states of recurrent layers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_states(monkeypatch):
+    """A catalogued model whose last layer keeps a state of 1 MB instead of keys and values."""
+    known = footprints.footprint("deepseek-v3")
+    changed = footprints.Footprint((*known.layers[:-1], footprints.LayerBytes(0.0, state_bytes=1e6)))
+    monkeypatch.setattr(footprints, "footprint", lambda model: changed)
+
+
+def test_a_rule_for_states_reaches_the_plan(document, with_states):
+    line = "replay chat:60 --model deepseek-v3 --chips 32 --hbm 20GB"
+    for options, rules in (
+        ("", {}),
+        ("--states every:4K+ends", {"states": "every:4096+ends"}),
+        ("--states BRANCHES --state-share 0.2", {"states": "branches", "state_share": 0.2}),
+        ("--states none", {"states": "none"}),
+    ):
+        plan = Plan("deepseek-v3", standard("20GB", chips=32), chips=32, **rules)
+        assert document(f"{line} {options}")["rows"] == [replay(chats(), plan).as_dict()]
+
+
+def test_a_table_tells_of_states(run, with_states):
+    status, out, _ = run("replay chat:60 --model deepseek-v3 --chips 32 --hbm 20GB --states every:2K")
+    assert status == 0 and "  states kept by the rule every:2048\n" in out and "  found but not resumable: " in out
+    line = "sweep chat:60 --model deepseek-v3 --chips 32 --hbm 20GB --states none,ends,every:1K --jobs 1"
+    status, out, _ = run(line)
+    head, *rows = out.splitlines()[:4]
+    assert status == 0
+    assert head.split()[:6] == ["states", "hit_rate", "page_hit_rate", "states_GB", "states_kept", "states_gone"]
+    assert [row.split()[0] for row in rows] == ["none", "ends", "every:1024"]
+    assert rows[0].split()[1] == "0" and float(rows[1].split()[1]) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--states every", ["--states", "'every'", "every:TOKENS"]),
+        ("--states ends+ends", ["'ends+ends'"]),
+        ("--states ends", ["states ends", "mimo-v2.5-pro has no recurrent layers"]),
+        ("--state-share 2", ["--state-share", "'2'"]),
+        ("--state-share 0.5", ["state_share = 0.5", "no recurrent layers"]),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(options, words, run):
+    status, out, err = run(f"{LINE} {options}")
+    assert (status, out) == (2, "") and all(word in err for word in words)

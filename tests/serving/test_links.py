@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from arch import kinds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,17 @@ def test_replicated_heads_are_sent_as_often_as_chips_hold_them():
     once, twice = (SentBytes.of("qwen3-235b-a22b", group)(32_768) for group in (4, 8))
     assert once == 192_512 * 32_768
     assert twice == 2 * once
+
+
+@pytest.mark.parametrize("make", [kinds.qwen3_next, kinds.llama4], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("tokens", [1, 8191, 8192, 8193, 20_000])
+def test_states_and_chunks_are_sent_as_they_stand(make, tokens):
+    """What a sequence keeps: a state whatever the prompt, and of chunks the open one; a prefix's states go anew."""
+    model = make()
+    sent = SentBytes.of(model)
+    assert sent(tokens) == float(model.kv_bytes(tokens).resident)
+    fixed, growing = float(model.kv_bytes(tokens).fixed), float(model.kv_bytes(1).growing)
+    assert sent(tokens, tokens - 1) == pytest.approx(fixed + growing)
 
 
 @pytest.mark.parametrize("model", ["deepseek-v4-pro", "deepseek-v3.2", "mimo-v2.5", "qwen3-235b-a22b"])

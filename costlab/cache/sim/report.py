@@ -62,7 +62,8 @@ class PoolReport:
         """Return everything under keys that say what is counted: pages, or states."""
         counts = [f.name for f in dataclasses.fields(self) if f.name not in ("kind", "page_bytes")]
         one = "state" if self.kind == "state" else "page"
-        return {f"{one}_bytes": self.page_bytes, **{f"{name}_{one}s": getattr(self, name) for name in counts}}
+        size = "kept_state_bytes" if self.kind == "state" else "page_bytes"
+        return {size: self.page_bytes, **{f"{name}_{one}s": getattr(self, name) for name in counts}}
 
 
 @dataclass(frozen=True)
