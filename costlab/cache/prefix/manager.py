@@ -409,7 +409,9 @@ class PrefixCache:
 
     def _keep_windows(self, windows: PageTiers, lease: Lease, start: int) -> None:
         """Keep a window at each boundary after page `start` that the prefill passes."""
-        marks = boundaries(lease.tokens, self.page_tokens, self.checkpoint_tokens)
+        marks: tuple[int, ...] = (checks.whole(lease.tokens, "tokens") // self.page_tokens,)  # as most often
+        if self.checkpoint_tokens is not None:
+            marks = boundaries(lease.tokens, self.page_tokens, self.checkpoint_tokens)
         if self.branch_points:
             marks = tuple(sorted({*marks, lease.match.found}))
         keys = [lease.pages[mark - 1] for mark in marks if start < mark <= len(lease.pages)]

@@ -127,7 +127,8 @@ class Replay:
             plan.model, roofline.seconds_per_flop_on(plan.chip, plan.chips, plan.compute_efficiency)
         )
         kinds = list(dict.fromkeys(self._footprint.layers))
-        self._kinds = [(kind.full, kind.window_bytes * kind.window, kind.state_bytes) for kind in kinds]
+        self._kinds = [(kind.full, kind.window_bytes * kind.window) for kind in kinds]
+        self._state_bytes = [kind.state_bytes for kind in kinds]
         self._kind_of = [kinds.index(layer) for layer in self._footprint.layers]
 
     # --- one request -------------------------------------------------------------------------------------------
@@ -202,10 +203,9 @@ class Replay:
         link = self.links[1]
         tokens, rate = pages * self.plan.block_tokens, link.tier.bandwidth_bytes_per_s
         delay = max(link.free_s - ready, 0.0) + link.tier.latency_s
-        by_kind = [
-            (tokens * full + window * window_bytes + state * state_bytes) / rate
-            for full, window_bytes, state_bytes in self._kinds
-        ]
+        by_kind = [(tokens * full + window * fixed) / rate for full, fixed in self._kinds]
+        if state:
+            by_kind = [load + size / rate for load, size in zip(by_kind, self._state_bytes, strict=True)]
         loads = list(map(by_kind.__getitem__, self._kind_of))
         moving = sum(loads)
         link.free_s = ready + delay + moving
