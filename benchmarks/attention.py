@@ -145,9 +145,11 @@ def scanning(layer: AttentionLayer[Any], context: int) -> Callable[[], Tensor]:
     return lambda: attention.unordered_top_k(index.scores(q, hidden, keys), k)
 
 
-def prefill(call: Callable[[Tensor, Any], Tensor], new_cache: Callable[[], Any], context: int) -> tuple[float, float]:
+def prefill(
+    call: Callable[[Tensor, Any], Tensor], new_cache: Callable[[], Any], context: int, hidden: int = HIDDEN
+) -> tuple[float, float]:
     """Return seconds and peak bytes, cache included, of reading a prompt once."""
-    prompt = noise(1, context, HIDDEN)
+    prompt = noise(1, context, hidden)
     call(prompt[:, :256], new_cache())
     with Peak() as peak:
         took, _ = timed(lambda: call(prompt, new_cache()))

@@ -21,6 +21,7 @@ from costlab.arch.attention import (
     Recurrent,
     SharedWindow,
     SlidingWindow,
+    extras,
 )
 from costlab.arch.attention import layout_bytes as layout_bytes
 from costlab.arch.counts import FP8_EQUIVALENTS, Flops, KVBytes, Params
@@ -36,6 +37,6 @@ __all__ = [
     "BlockSparse",
     "ChunkedAttention", "Dense", "Drafter", "Entries", "Flops", "FullAttention", "GatedDelta", "KVBytes",
     "KeyedAttention", "Layout", "Lightning", "Mamba2", "MoE", "Model", "NoAttention", "NoFeedForward", "Params",
-    "Recurrent", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "layout_bytes", "load",
-    "model_drafter", "models", "mtp_drafter", "tokens_array",
+    "Recurrent", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "extras", "layout_bytes",
+    "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ class Dense:
     """A feed-forward layer `inner` wide."""
 
     inner: int  # width between the two multiplications
-    gated: bool = True  # whether a third matrix gates it, as in SwiGLU
+    gated: bool = field(default=True, kw_only=True)  # whether a third matrix gates it, as in SwiGLU
     kind: ClassVar[str] = "dense"
 
     def __post_init__(self) -> None:
@@ -92,14 +92,22 @@ class MoE:
     shared: int = 0  # experts that every token visits
     clamp: float | None = None  # bound on the gate's and up-projection's outputs; None: no bound
     routing: Routing = field(default_factory=lambda: Routing("softmax"))  # how experts are chosen
-    gated: bool = True  # whether a third matrix gates each expert, as in SwiGLU
-    latent: int | None = None  # width that routed experts read and write, between two matrices; None: the model's
-    latent_norm: bool = False  # whether what the experts read in that width is normed
-    shared_inner: int | None = None  # width inside a shared expert; None: that of a routed one
-    shared_gate: bool = False  # whether a learned scalar gates the shared experts
-    beside: int | None = None  # width inside a dense layer that runs beside the experts; None without one
-    biases: bool = False  # whether router and experts add vectors
-    scales: bool = False  # whether router and experts have learned scales, and norms of their own (Gemma 4)
+    gated: bool = field(default=True, kw_only=True)  # whether a third matrix gates each expert, as in SwiGLU
+    latent: int | None = field(
+        default=None, kw_only=True
+    )  # width that routed experts read and write, between two matrices; None: the model's
+    latent_norm: bool = field(default=False, kw_only=True)  # whether what the experts read in that width is normed
+    shared_inner: int | None = field(
+        default=None, kw_only=True
+    )  # width inside a shared expert; None: that of a routed one
+    shared_gate: bool = field(default=False, kw_only=True)  # whether a learned scalar gates the shared experts
+    beside: int | None = field(
+        default=None, kw_only=True
+    )  # width inside a dense layer that runs beside the experts; None without one
+    biases: bool = field(default=False, kw_only=True)  # whether router and experts add vectors
+    scales: bool = field(
+        default=False, kw_only=True
+    )  # whether router and experts have learned scales, and norms of their own (Gemma 4)
     kind: ClassVar[str] = "moe"
 
     def __post_init__(self) -> None:

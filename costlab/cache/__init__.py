@@ -36,10 +36,12 @@ from costlab.cache.policies import (
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.prefix.match import Lease, Match
 from costlab.cache.prefix.pools import WRITES, LeavesFirst, PageTiers, Pool
+from costlab.cache.prefix.states import StateRule
 from costlab.cache.sim.costs import HitCost, hit_cost, layer_load_bytes, prefix_bytes
 from costlab.cache.sim.loading import MODES, Event, Timeline, prefill_behind, timeline
 from costlab.cache.sim.plan import KEEPS, PREFETCHES, Plan
 from costlab.cache.sim.report import LinkReport, Percentiles, PoolReport, Report, TierReport
+from costlab.cache.sim.rules import RuleRow, compare_rules
 from costlab.cache.sim.run import Replay, ReplayTask, replay
 from costlab.cache.tiers import Tier, medium, parse_bytes, standard
 
@@ -47,7 +49,8 @@ __all__ = [
     "FIFO", "KEEPS", "LFU", "LRU", "MODES", "POLICIES", "PREFETCHES", "S3FIFO", "SIEVE", "SLRU", "WRITES", "Belady",
     "Event", "Footprint", "Future", "HitCost", "LayerBytes", "Lease", "LeavesFirst", "LinkReport", "LruCurve",
     "Match", "PageTiers", "Percentiles", "Plan", "Policy", "Pool", "PoolReport", "PrefixCache", "Replay",
-    "ReplayTask", "Report", "Tier", "TierReport", "Timeline", "belady_hits", "boundaries", "count_hits",
+    "ReplayTask", "Report", "RuleRow", "StateRule", "Tier", "TierReport", "Timeline", "belady_hits", "boundaries",
+    "compare_rules", "count_hits",
     "footprint", "hit_cost", "layer_load_bytes", "lru_curve", "medium", "parse_bytes", "prefill_behind",
     "prefix_bytes", "replay", "replay_keys", "stack_distances", "standard", "timeline",
 ]  # fmt: skip

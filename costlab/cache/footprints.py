@@ -32,6 +32,7 @@ class LayerBytes:
     full: float  # bytes per token of what stays for every token
     window_bytes: float = 0.0  # bytes per token of what its window keeps
     window: int = 0  # tokens of its window; 0 without one
+    state_bytes: float = 0.0  # bytes of its recurrent state at one position; 0 without one
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ class Footprint:
     def window_bytes(self) -> float:
         """Bytes of one window page: the last tokens of every window layer."""
         return sum(layer.window_bytes * layer.window for layer in self.layers)
+
+    @property
+    def state_bytes(self) -> float:
+        """Bytes of one kept state: that of every recurrent layer at one position; 0 without such layers."""
+        return sum(layer.state_bytes for layer in self.layers)
+
+    @property
+    def state_tokens(self) -> float:
+        """Tokens whose full pages take as many bytes as one kept state; 0 without one, infinity where nothing grows."""
+        if not self.state_bytes:
+            return 0.0
+        return self.state_bytes / self.full_bytes_per_token if self.full_bytes_per_token else math.inf
 
     @property
     def window_tokens(self) -> int:
@@ -101,7 +114,9 @@ class Footprint:
 
     def everything(self) -> Footprint:
         """Return the footprint of a cache that knows no windows: every layer keeps every token."""
-        return Footprint(tuple(LayerBytes(layer.full + layer.window_bytes) for layer in self.layers))
+        return Footprint(
+            tuple(LayerBytes(layer.full + layer.window_bytes, state_bytes=layer.state_bytes) for layer in self.layers)
+        )
 
     def split(self, capacity_bytes: float, page_tokens: int, ratio: float) -> tuple[float, float]:
         """Return (full pages, window pages) that fit into a tier.
@@ -126,10 +141,20 @@ class Footprint:
         wanted = math.ceil(ratio * pages * page_tokens / self.window_tokens)
         return pages, min(wanted, math.floor(left / self.window_bytes + 1e-9))
 
+    def states_in(self, capacity_bytes: float) -> float:
+        """Return how many kept states fit into so many bytes; infinity is unlimited.
+
+        Raises:
+            ValueError: a model without recurrent layers.
+        """
+        if not self.state_bytes:
+            raise ValueError("a model without recurrent layers has no state to keep")
+        return math.inf if math.isinf(capacity_bytes) else math.floor(capacity_bytes / self.state_bytes + 1e-9)
+
 
 @functools.cache
 def footprint(model: str) -> Footprint:
-    """Return what each layer of a catalogued model caches: its growing part and its window.
+    """Return what each layer of a catalogued model caches: its growing part, its window, its recurrent state.
 
     Compressed entries and index keys count as full (they grow with the context); open blocks' state is not cached.
 
@@ -143,7 +168,7 @@ def footprint(model: str) -> Footprint:
 
 
 def _layer_bytes(attention: Attention) -> LayerBytes:
-    full = window_bytes = 0.0
+    full = window_bytes = state_bytes = 0.0
     window = 0
     for store in attention.stores():
         if store.part in ("main", "index"):
@@ -151,7 +176,9 @@ def _layer_bytes(attention: Attention) -> LayerBytes:
         elif store.part == "window":
             window_bytes += store.bytes_per_entry
             window = max(window, store.entries.cap or 0)
-    return LayerBytes(full, window_bytes, window)
+        elif store.part == "recurrent":
+            state_bytes += store.bytes_per_entry * (store.entries.cap or 1)
+    return LayerBytes(full, window_bytes, window, state_bytes)
 
 
 def boundaries(tokens: int, page_tokens: int, checkpoint_tokens: int | None = None) -> tuple[int, ...]:
@@ -178,9 +205,15 @@ def boundaries(tokens: int, page_tokens: int, checkpoint_tokens: int | None = No
     return (*marks, pages) if pages % step else tuple(marks)
 
 
-def measured_multiplier(footprint: Footprint, pages: int, page_tokens: int, window_pages: int) -> float:
-    """Return the capacity multiplier of so many full and window pages over keeping every token in every layer."""
+def measured_multiplier(
+    footprint: Footprint, pages: int, page_tokens: int, window_pages: int, states: int = 0
+) -> float:
+    """Return the capacity multiplier of so many full and window pages over keeping every token in every layer.
+
+    Recurrent layers keep no tokens, only so many states: these count as bytes, and bring the multiplier down.
+    """
     kept = pages * page_tokens * footprint.full_bytes_per_token + window_pages * footprint.window_bytes
+    kept += states * footprint.state_bytes
     return pages * page_tokens * footprint.all_bytes_per_token / kept if kept else math.nan
 
 

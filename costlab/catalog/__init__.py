@@ -19,7 +19,9 @@ from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpee
 from costlab.catalog.chips import ChipRecord, Confidence, Offer, Supply
 from costlab.catalog.decoding import CatalogError, FrozenDict, Place, TomlFile, decode, read_toml
 from costlab.catalog.exchange import LESSON_DAY, convert, currencies_of, moment
+from costlab.catalog.margins import MarginBasis, MarginCount, MarginStatement
 from costlab.catalog.ownership import COST_UNITS, CostFigure, PublishedOwning, PublishedRun
+from costlab.catalog.price_lists import Alias, PriceLists, PriceRow, PriceWindow, ServiceTier, Succession
 from costlab.catalog.records import (
     DTYPE_BYTES,
     Article,
@@ -33,8 +35,6 @@ from costlab.catalog.records import (
     ModelRecord,
     Mtp,
     PrefetchRule,
-    PriceRow,
-    PriceWindow,
     Published,
     RopeStretch,
     Routing,
@@ -42,7 +42,6 @@ from costlab.catalog.records import (
     Scenario,
     ServingDay,
     StorageMedium,
-    Succession,
     TraceStatistics,
 )
 from costlab.catalog.routes import (
@@ -72,17 +71,16 @@ from costlab.catalog.step_times import DecodeFit, FittedSteps, PrefillFit
 from costlab.checks import pick
 
 __all__ = [
-    "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Article", "Catalog", "CatalogError",
+    "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Alias", "Article", "Catalog", "CatalogError",
     "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
-    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable",
-    "MeasuredSpeedup",
-    "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
-    "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
-    "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",
-    "Scenario", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow",
-    "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply", "TorchPlugin",
-    "TraceStatistics", "TransferTable", "chip", "currencies", "decode", "exchange_rate", "model", "moment",
-    "operators", "place_of", "rate_rows", "tables",
+    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable", "MarginBasis",
+    "MarginCount", "MarginStatement", "MeasuredSpeedup", "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator",
+    "OperatorCatalog", "OperatorRoutes", "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance",
+    "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun",
+    "RopeStretch", "Routing", "Running", "Scenario", "ServiceTier", "ServingCatalog", "ServingDay", "ServingFigures",
+    "ServingGain", "ServingObjective", "ServingRow", "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium",
+    "Succession", "Supply", "TorchPlugin", "TraceStatistics", "TransferTable", "chip", "currencies", "decode",
+    "exchange_rate", "model", "moment", "operators", "place_of", "rate_rows", "tables",
 ]  # fmt: skip
 
 
@@ -109,27 +107,30 @@ def tables(folder: Path = FOLDER) -> Catalog:
     accepted = read_toml(folder / "acceptance.toml")
     fitted = read_toml(folder / "step_times.toml")
     _only(fitted, "fit")
-    _only(prices, "price", "window", "succession")
+    _only(prices, "price", "window", "succession", "service", "alias")
     _only(rates, "rate")
     _only(claims, "article", "claim")
     _only(storage, "medium", "prefetch")
     _only(accepted, "curve", "positions", "fit", "speedup")
     owned = read_toml(folder / "ownership.toml")
     _only(owned, "cost", "owning", "run")
+    lists = _price_lists(prices)
     return Catalog(
         models=_tables(ModelRecord, read_toml(folder / "models.toml")),
         claimed_models=_tables(ClaimedModel, read_toml(folder / "claimed_models.toml")),
         draft_heads=_tables(DraftHead, read_toml(folder / "drafters.toml")),
         chips=_tables(ChipRecord, read_toml(folder / "chips.toml")),
-        prices=_rows(PriceRow, prices, "price"),
+        prices=lists.prices,
         fx=_rows(FxRate, rates, "rate"),
         days=_tables(ServingDay, published, leave=("traces",)),
         traces=_tables(TraceStatistics, published, "traces"),
         scenarios=_tables(Scenario, read_toml(folder / "scenarios.toml")),
         articles=_tables(Article, claims, "article"),
         claims=_tables(ClaimRecord, claims, "claim"),
-        windows=_rows(PriceWindow, prices, "window"),
-        successions=_rows(Succession, prices, "succession"),
+        windows=lists.windows,
+        successions=lists.successions,
+        services=lists.services,
+        aliases=lists.aliases,
         media=_tables(StorageMedium, storage, "medium"),
         prefetch=_tables(PrefetchRule, storage, "prefetch"),
         curves=_tables(AcceptanceCurve, accepted, "curve"),
@@ -141,6 +142,7 @@ def tables(folder: Path = FOLDER) -> Catalog:
         costs=_tables(CostFigure, owned, "cost"),
         owning=_tables(PublishedOwning, owned, "owning"),
         runs=_tables(PublishedRun, owned, "run"),
+        margins=_tables(MarginStatement, read_toml(folder / "margins.toml")),
     )
 
 
@@ -165,6 +167,21 @@ def operators(folder: Path = FOLDER) -> OperatorCatalog:
         torch_versions=tuple(plugins),
         plugins=plugins,
     )
+
+
+def _price_lists(source: TomlFile) -> PriceLists:
+    try:
+        return PriceLists(
+            prices=_rows(PriceRow, source, "price"),
+            windows=_rows(PriceWindow, source, "window"),
+            successions=_rows(Succession, source, "succession"),
+            services=_rows(ServiceTier, source, "service"),
+            aliases=_rows(Alias, source, "alias"),
+        )
+    except CatalogError:
+        raise
+    except ValueError as error:  # between rows
+        raise CatalogError(f"{source.file}: {error}") from error
 
 
 def _serving(source: TomlFile) -> ServingCatalog:

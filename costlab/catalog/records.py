@@ -9,19 +9,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date
 from typing import Any, Literal
 
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
+from costlab.catalog.margins import MarginStatement
 from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
+from costlab.catalog.price_lists import Alias, PriceRow, PriceWindow, ServiceTier, Succession
 from costlab.catalog.serving import ServingCatalog
 from costlab.catalog.step_times import FittedSteps
 
-#: In the records a field is called `date`, so its type needs other names.
+#: In the records a field is called `date`, so its type needs another name.
 Day = date
-Moment = date | datetime
 
 #: Bytes of one stored element. A block-scaled "mxfp4" weight carries one shared scale byte per 32 elements
 #: (OCP Microscaling Formats specification 1.0, 2023-09); FP8 weights with 128x128 block scales add 0.02%, left out.
@@ -229,64 +230,6 @@ class ClaimedModel:
 
 
 @dataclass(frozen=True)
-class PriceRow:
-    """One row of a price list, per million tokens, valid from `valid_from` until before `valid_to`."""
-
-    product: str  # name that a call is billed under
-    provider: str  # who sells it
-    currency: str  # ISO code of the amounts
-    miss: float  # per million input tokens that the cache does not hold
-    output: float  # per million output tokens
-    valid_from: Moment  # first day or moment
-    source: str  # where the row stands
-    date: date  # day it was read
-    hit: float | None = None  # per million input tokens found in the cache; None: no such price
-    write: float | None = None  # per million input tokens written to a billed cache; None: no such price
-    model: str | None = None  # key of the model behind it, where known
-    valid_to: Moment | None = None  # first day or moment it holds no more; None: it still does
-    min_input_tokens: int = 0  # smallest prompt of the tier, in tokens
-    max_input_tokens: int | None = None  # largest prompt of the tier, in tokens; None: no limit
-    window: Literal["peak", "off-peak"] | None = None  # the hours it holds in; None: all day
-    promotion: bool = False  # whether it was announced as temporary
-    published_by: Literal["provider", "article-e"] = "provider"  # the provider, or the article that alone reports it
-    note: str = ""  # what a reader should know
-
-    def __post_init__(self) -> None:
-        for what in ("miss", "output", "hit", "write"):
-            amount = getattr(self, what)
-            if amount is not None and not 0 <= amount < math.inf:
-                raise ValueError(f"{what} = {amount} should be a finite price of at least 0")
-
-
-@dataclass(frozen=True)
-class PriceWindow:
-    """When a provider's peak or off-peak prices apply: [start, end) in UTC; an end before its start passes midnight."""
-
-    provider: str  # whose window
-    name: str  # its name on the price list
-    window: Literal["peak", "off-peak"]  # which of the two prices
-    hours: tuple[tuple[time, time], ...]  # (start, end) times of day, UTC
-    weekdays_only: bool  # whether weekends and holidays are left out
-    valid_from: Moment  # first day or moment
-    source: str  # where it stands
-    date: date  # day it was read
-    holidays: tuple[Day, ...] = ()  # days that count as weekends
-    valid_to: Moment | None = None  # first day or moment it holds no more; None: it still does
-
-
-@dataclass(frozen=True)
-class Succession:
-    """What took the place of a product whose prices have ended."""
-
-    product: str  # the name whose prices ended
-    superseded_by: str  # the product in its place
-    source: str  # where it stands
-    date: date  # day it was read
-    name_billed: bool = False  # whether calls under the old name are billed as the new product
-    note: str = ""  # what a reader should know
-
-
-@dataclass(frozen=True)
 class FxRate:
     """Units of `quote` for one `base` on a day; `claim` marks a rate that only an article uses."""
 
@@ -475,6 +418,8 @@ class Catalog:
     claims: Mapping[str, ClaimRecord]  # what they say, by key
     windows: tuple[PriceWindow, ...]  # peak and off-peak hours
     successions: tuple[Succession, ...]  # what took a product's place
+    services: tuple[ServiceTier, ...]  # other ways to be served, at a factor of the list price
+    aliases: tuple[Alias, ...]  # other names of products in APIs and logs
     media: Mapping[str, StorageMedium]  # storage below a chip's memory
     prefetch: Mapping[str, PrefetchRule]  # engines' prefetch rules
     curves: Mapping[str, AcceptanceCurve]  # accepted lengths of drafters, by draft length
@@ -486,3 +431,4 @@ class Catalog:
     costs: Mapping[str, CostFigure]  # what owning chips costs beside their price
     owning: Mapping[str, PublishedOwning]  # what others computed for an hour of a chip
     runs: Mapping[str, PublishedRun]  # published measurements of models on many chips
+    margins: Mapping[str, MarginStatement]  # public statements on margins, by what they count

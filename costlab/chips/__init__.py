@@ -24,7 +24,7 @@ from costlab.chips.formats import Format, as_served, format_named, format_of, fo
 from costlab.chips.inverse import PowerCap, rated_w, speed_at_price, under_power
 from costlab.chips.loads import LoadCurve, load_curve
 from costlab.chips.memory import Fit, fit, layouts, least_chips, sizes
-from costlab.chips.owning import CHARGINGS, Charging, HourlyCost, Ownership, charge
+from costlab.chips.owning import CHARGINGS, Charging, HourlyCost, Ownership, capital_charge
 from costlab.chips.quotes import ChipHour, DraftedRound, NoPrice, TokenPrice
 from costlab.chips.ranking import Contender, Priced, Ranking, Swing, break_even_price, rank, tornado, triangular
 from costlab.chips.renting import BuyOrRent, OwnedShare, Rental, buy_or_rent, own_share
@@ -37,7 +37,7 @@ __all__ = [
     "ChoiceMap", "Contender", "DraftedRound", "EfficiencyPoint", "Fit", "Format", "HourlyCost", "LeftOut",
     "LoadCurve", "NoPrice", "OwnedShare", "Ownership", "PortBudget", "PowerCap", "Priced", "Ranking", "Rental",
     "ServerSaving", "Swing", "TflopsCost", "TokenPrice", "UnitCosts", "all_bands", "as_served", "assumption",
-    "assumption_rows", "band", "break_even_price", "buy_or_rent", "charge", "choice_map", "cost_figure",
+    "assumption_rows", "band", "break_even_price", "buy_or_rent", "capital_charge", "choice_map", "cost_figure",
     "deployments_of", "efficiency_points", "family", "fit", "format_named", "format_of", "format_on", "layouts",
     "least_chips", "load_curve", "own_share", "ownership", "port_budget", "purchase", "rank", "rated_w", "rental",
     "round_s", "run_deployment", "server_saving", "sizes", "speed_at_price", "tflops_cost", "token_price",

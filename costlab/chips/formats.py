@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from costlab import arch, catalog
 from costlab.arch import Attention, Model
-from costlab.arch.attention import FullAttention, Layout
+from costlab.arch.attention import FullAttention, KeyedAttention, Layout
 from costlab.catalog import DTYPE_BYTES, ChipRecord, FrozenDict, PublishedRun
 
 #: What a quantised model keeps in few bits where its published form has none: matrices of the layers.
@@ -92,7 +92,7 @@ def format_on(chip: ChipRecord, model: Model, asked: str | Format | None = None)
     found = format_named(_usual(chip, model) if asked is None else asked)
     if found.weights is None or found.cache is not None or chip.serves.get("fp8") != "int8":
         return found
-    if not any(dtype == "fp8" for each in model.attention_counts for _, dtype in each.entry):
+    if not any(dtype == "fp8" for each in model.attention_counts for _, dtype in getattr(each, "entry", ())):
         return found
     kinds = frozenset(each.kind for each in model.attention_counts)
     bits = _cache_bits(kinds, tuple(sorted(chip.serves.items())))
@@ -163,7 +163,7 @@ def _is_narrow(precision: str) -> bool:
 
 def _cached(attention: Attention, bits: int | None) -> Attention:
     """The same attention with cached values of so many bits."""
-    if bits is None:
+    if bits is None or not isinstance(attention, KeyedAttention):
         return attention
     changes: dict[str, Layout] = {"entry": _entry(attention, bits)}
     if key := getattr(attention, "index_key", None):
@@ -171,7 +171,7 @@ def _cached(attention: Attention, bits: int | None) -> Attention:
     return dataclasses.replace(attention, **changes)  # type: ignore[arg-type]  # of the classes that have the part
 
 
-def _entry(attention: Attention, bits: int) -> Layout:
+def _entry(attention: KeyedAttention, bits: int) -> Layout:
     """A cached entry: of 16 bits without scales; of 8 bits all but the rotary part of a vector that heads share."""
     values = [(n, dtype) for n, dtype in attention.entry if dtype not in _SCALES]
     if bits == 16:

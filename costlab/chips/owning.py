@@ -14,7 +14,7 @@ Power rises from idling to full load with the share of the chips that work. So o
 alone; its shape decides what is worth renting, see `renting.own_share`.
 
 >>> from costlab.chips import owning
->>> [float(part) for part in owning.charge(100.0, 0.0, 4.0, 0.10, "straight-line")]
+>>> [float(part) for part in owning.capital_charge(100.0, 0.0, 4.0, 0.10, "straight-line")]
 [25.0, 5.0]
 
 Chapter: chips
@@ -55,7 +55,7 @@ MONTHS_PER_YEAR = 12
 NO_INTEREST = 1e-12
 
 
-def charge(
+def capital_charge(
     paid: ArrayLike, residual: ArrayLike, life: ArrayLike, interest: ArrayLike, method: Charging
 ) -> tuple[Floats, Floats]:
     """Return what capital costs a year: (its loss of value, interest), as the mean over the life.
@@ -221,7 +221,7 @@ class Ownership:
         server = in_currency(self, "price", at) / (1 + at["vat"] * self.vat_recoverable) * (1 + at["host"])
         paid = server * (1 + at["network"])
         share = at["residual"] if self.decline is None else (1 - at["decline"]) ** at["life"]
-        capital, interest = charge(paid, paid * share, at["life"], at["interest"], self.method)
+        capital, interest = capital_charge(paid, paid * share, at["life"], at["interest"], self.method)
         mean_w = at["idle_w"] + at["utilisation"] * (at["load_w"] - at["idle_w"])
         chip_hours = self.chips * HOURS_PER_YEAR
         return {

@@ -31,7 +31,8 @@ def _kv_fills_gpu(given: Values) -> Settled:
     models = [arch.load(key) for key in ("deepseek-v3", "llama-3.1-70b")]
     sizes = {model.name: _kv(model, given["tokens"]) for model in models}
     computed = ", ".join(f"{name} {size / 1e9:.0f} GB" for name, size in sizes.items())
-    formats = sorted({dtype for model in models for attention, _ in model.layers for _, dtype in attention.entry})
+    kept = (getattr(attention, "entry", ()) for model in models for attention, _ in model.layers)
+    formats = sorted({dtype for entry in kept for _, dtype in entry})
     why = f"In {', '.join(formats).upper()}; the weights need room besides."
     full = [size > 0.9 * memory for size in sizes.values()]
     return graded(full), f"{computed}, on a chip of {memory / 1e9:.0f} GB", why

@@ -15,11 +15,21 @@ from costlab import arch, catalog, traces
 from costlab.cache import tiers as storage
 from costlab.cache.policies import POLICIES
 from costlab.cache.prefix.pools import WRITES
+from costlab.cache.prefix.states import StateRule
 from costlab.cache.sim.loading import MODES
 from costlab.cache.sim.plan import PREFETCH_RULE, PREFETCHES, Plan
 from costlab.cache.sim.report import Report
 from costlab.cache.sim.run import ReplayTask, replay
-from costlab.cli.arguments import MODEL_HELP, add_verb, capacity_arg, count_arg, model_arg, several, size_arg
+from costlab.cli.arguments import (
+    MODEL_HELP,
+    add_verb,
+    capacity_arg,
+    count_arg,
+    model_arg,
+    several,
+    share_arg,
+    size_arg,
+)
 from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
 from costlab.cli.progress import Watched, progress_bar
 from costlab.cli.traced import add_reading, made, read_trace, refuse_reading
@@ -47,6 +57,7 @@ def _replay(args: argparse.Namespace) -> Answer:
 def _replayed(report: Report, trace: traces.Trace, plan: Plan) -> Answer:
     lines = [f"{row['what']}: {row['value']}" for row in report.summary()]
     lines += [f"windows kept every {plan.checkpoint_tokens:,} tokens"] if plan.checkpoint_tokens else []
+    lines += [f"states kept by the rule {plan.state_rule}"] if plan.state_rule is not None else []
     return Answer([report.as_dict()], report.rows(), lines, trace.notes(), sources(*_used([plan])))
 
 
@@ -84,11 +95,37 @@ def _report_columns(tiers: Sequence[str]) -> list[Column]:
     """Return how people see a report among others."""
     return [
         Column("hit_rate", "hit_rate"),
+        Column("page_hit_rate", _with_states("page_hit_rate")),
+        Column("states_GB", _state_bytes, GB),
+        Column("states_kept", functools.partial(_states, ("computed",))),
+        Column("states_gone", functools.partial(_states, ("evicted", "discarded"))),
         *(Column(f"in_{name}", functools.partial(_tier_hit_rate, name)) for name in tiers),
         *(Column(key, key) for key in ("ttft_p50_s", "ttft_p99_s", "service_p50_s", "stall_s")),
         Column("moved_GB", "moved_bytes", GB),
         Column("error", "error"),
     ]
+
+
+def _with_states(key: str) -> Callable[[Row], Any]:
+    """Return what reads a key of a report on a model with recurrent layers; None of all others."""
+    return lambda row: row[key] if _state_pools(row) else None
+
+
+def _state_pools(row: Row) -> list[Mapping[str, Any]]:
+    """Return the accounts of kept states in each tier of a report; none without recurrent layers."""
+    return [tier["state_pool"] for tier in row.get("tiers", {}).values() if tier.get("state_pool")]
+
+
+def _state_bytes(row: Row) -> float | None:
+    """Return the bytes of states in all tiers together at the end; None without recurrent layers."""
+    pools = _state_pools(row)
+    return sum(pool["resident_states"] * pool["state_bytes"] for pool in pools) if pools else None
+
+
+def _states(counts: Sequence[str], row: Row) -> int | None:
+    """Return how many states were counted so in all tiers together; None without recurrent layers."""
+    pools = _state_pools(row)
+    return sum(pool[f"{count}_states"] for pool in pools for count in counts) if pools else None
 
 
 def _tier_hit_rate(name: str, row: Row) -> float | None:
@@ -147,6 +184,8 @@ def _plan(args: argparse.Namespace, trace: traces.Trace, point: Mapping[str, Any
         prefetch=point["prefetch"],
         loading=point["loading"],
         checkpoint_tokens=point["checkpoint_tokens"],
+        states=point["states"],
+        state_share=point["state_share"],
         chip=args.chip,
         chips=args.chips,
     )
@@ -240,12 +279,25 @@ def _add_trace(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--drives", type=count_arg, default=8, help="SSDs that share the lowest tier (default 8)")
 
 
-_METAVARS: Mapping[Callable[[str], Any], str] = {capacity_arg: "SIZE", count_arg: "TOKENS"}
+def _rule_arg(text: str) -> str:
+    """Read a rule for kept states, and return it as it is written in full."""
+    try:
+        return str(StateRule.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_METAVARS: Mapping[Callable[[str], Any], str] = {
+    capacity_arg: "SIZE",
+    count_arg: "TOKENS",
+    _rule_arg: "RULE",
+    share_arg: "SHARE",
+}
 
 
 def _option(name: str) -> str:
-    """Return an axis's name without its unit: hbm of hbm_bytes."""
-    return name.partition("_")[0]
+    """Return an axis's name as an option, without its unit: hbm of hbm_bytes, state-share of state_share."""
+    return name.removesuffix("_bytes").removesuffix("_tokens").replace("_", "-")
 
 
 #: What a plan is made of and a sweep varies, by JSON key: its default, its reader, its help.
@@ -263,4 +315,11 @@ _AXES: Mapping[str, tuple[Any, Callable[[str], Any], str]] = {
     "prefetch": (Plan.prefetch, str, f"from drives: {', '.join(PREFETCHES)} (default {Plan.prefetch})"),
     "loading": (Plan.loading, str, f"of layers: {', '.join(MODES)} (default {Plan.loading})"),
     "checkpoint_tokens": (None, count_arg, "keep windows every so many tokens (default: at a prompt's end only)"),
+    "states": (
+        None,
+        _rule_arg,
+        "keep states of recurrent layers every so many tokens, at ends, at branches, or none: e.g. every:4K+ends "
+        "(default for models that have them: ends)",
+    ),
+    "state_share": (None, share_arg, "of each tier that only states take (default: they compete with pages)"),
 }

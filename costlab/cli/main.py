@@ -15,6 +15,7 @@ from costlab.cli import (
     chips,
     generate,
     imports,
+    listed,
     models,
     moe,
     plan,
@@ -64,7 +65,7 @@ def _report_stop(verb: str, stop: BaseException) -> int:
 SUBJECTS = {
     "Models and chips": (models, imports, moe, roofline, speculative),
     "Hardware": (chips, port),
-    "Prices": (prices,),
+    "Prices": (prices, listed),
     "Cache traffic": (cache,),
     "Serving": (simulate, plan),
     "Text": (generate,),

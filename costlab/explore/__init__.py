@@ -12,6 +12,7 @@ from costlab.explore.attention import (
     which_ratio,
 )
 from costlab.explore.attention_diagrams import attention_kinds, attention_overview, compressor
+from costlab.explore.attention_states import decode_by_kind, state_and_cache
 from costlab.explore.cache import hit_curve, prefix_tree
 from costlab.explore.chips import (
     CHIPS_DAY,
@@ -29,6 +30,8 @@ from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ra
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token, which_limit
 from costlab.explore.moe_diagrams import experts_light_up
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
+from costlab.explore.prices_calculator import DAYS, price_calculator
+from costlab.explore.prices_market import MARKET_DAY, hit_discounts, price_map
 from costlab.explore.request import request_life
 from costlab.explore.roofline import batch_curve, chip_pipes, published_day, roofline_chart
 from costlab.explore.serving import chunk_tradeoff, interference, queue_wait
@@ -51,16 +54,18 @@ from costlab.explore.tiers import keeping, more_tokens, read_overlap, store_time
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
-    "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "MACHINES", "PRICES", "REACHED", "SERVED", "Drawing",
-    "Frames", "Table", "Words", "accepted_parts", "attention_kinds", "attention_overview", "batch_curve", "bill_parts",
-    "blended_price", "bought_or_rented", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste",
-    "chip_map", "chip_pipes", "chunk_tradeoff", "compressor", "decode_flops", "draft_length", "drawn", "eagle_by_batch",
-    "engine_gantt", "expert_collapse", "experts_light_up", "experts_touched", "first_is_not_all", "fused_layer",
-    "gain_by_batch", "hit_curve", "hour_tornado", "input_words", "interference", "keeping", "layer_stack",
-    "length_rule", "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "prefix_tree",
-    "price_steps", "published_day", "published_gains", "published_lengths", "queue_wait", "reached_shares",
-    "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points", "regime_map", "request_life",
-    "request_times", "ring", "roofline_chart", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text",
-    "transfer_times", "two_layouts", "two_models", "two_pools", "two_yields", "value", "variant_bias",
-    "watermark_shape", "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
+    "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "MACHINES", "MARKET_DAY", "PRICES",
+    "REACHED", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "attention_kinds",
+    "attention_overview", "batch_curve", "bill_parts", "blended_price", "bought_or_rented", "bytes_per_token",
+    "bytes_text", "cache_per_model", "capacity_waste", "chip_map", "chip_pipes", "chunk_tradeoff", "compressor",
+    "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse",
+    "experts_light_up", "experts_touched", "first_is_not_all", "fused_layer", "gain_by_batch", "hit_curve",
+    "hit_discounts", "hour_tornado", "input_words", "interference", "keeping", "layer_stack", "length_rule",
+    "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "prefix_tree",
+    "price_calculator", "price_map", "price_steps", "published_day", "published_gains", "published_lengths",
+    "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
+    "regime_map", "request_life", "request_times", "ring", "roofline_chart", "state_and_cache", "store_times",
+    "ten_layers", "three_tiers", "token_costs", "tokens_text", "transfer_times", "two_layouts", "two_models",
+    "two_pools", "two_yields", "value", "variant_bias", "watermark_shape", "weights_per_token", "which_limit",
+    "which_ratio", "who_wins", "window_saving",
 ]  # fmt: skip

@@ -66,6 +66,7 @@ COLOURS: Mapping[str, str] = {
     "Mistral": "#C98A00",
     "Moonshot": "#5A6B7B",
     "Z.ai": "#B03A78",
+    "Google": "#6E8B12",
     # everything else
     "other": "#767676",
     "dropped": "#A33B3B",

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from costlab import arch
 from costlab.arch.experts import FeedForward
 from costlab.catalog import Running
-from costlab.nn.attention import AttentionLayer, Cache, Rope, build_layer
+from costlab.nn.attention import Cache, CachedLayer, Rope, build_layer
 from costlab.nn.attention.kv import rewind, rewindable
 from costlab.nn.attention.rope import Yarn
 from costlab.nn.moe import MoELayer, SwiGLU
@@ -129,7 +129,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        attention: AttentionLayer[Any],
+        attention: CachedLayer,
         ffn: FeedForward,
         eps: float = 1e-6,
         streams: int = 1,
@@ -146,7 +146,7 @@ class Block(nn.Module):
         self.attention_norm = nn.RMSNorm(hidden, eps)
         self.attention = attention
         self.ffn_norm = nn.RMSNorm(hidden, eps)
-        self.ffn = MoELayer(hidden, ffn, vocabulary) if isinstance(ffn, arch.MoE) else SwiGLU(hidden, ffn.inner)
+        self.ffn = _feed_forward(hidden, ffn, vocabulary)
 
     def forward(self, x: Tensor, cache: Cache | None = None, tokens: Tensor | None = None) -> Tensor:
         """Return x, shape (batch, tokens, hidden) or (batch, tokens, streams, hidden), with what the layer adds to it.
@@ -163,6 +163,14 @@ class Block(nn.Module):
     def _feed(self, x: Tensor, tokens: Tensor | None) -> Tensor:
         fed: Tensor = self.ffn(x, tokens) if isinstance(self.ffn, MoELayer) else self.ffn(x)
         return fed
+
+
+def _feed_forward(hidden: int, ffn: FeedForward, vocabulary: int | None) -> MoELayer | SwiGLU:
+    if isinstance(ffn, arch.MoE):
+        return MoELayer(hidden, ffn, vocabulary)
+    if isinstance(ffn, arch.NoFeedForward) or arch.extras(ffn):
+        raise ValueError(f"no running layer for {ffn}: costlab runs experts and dense layers of three matrices")
+    return SwiGLU(hidden, ffn.inner)
 
 
 class DecoderStack(nn.Module):
@@ -198,7 +206,7 @@ class DecoderStack(nn.Module):
         self.layers = tuple(layers)
         mixing = (eps, streams, sinkhorn_steps, vocabulary)
 
-        def attention(dims: arch.Attention) -> AttentionLayer[Any]:
+        def attention(dims: arch.Attention) -> CachedLayer:
             options = {"value_scale": value_scale} if isinstance(dims, arch.FullAttention) else {}
             return build_layer(dims, hidden, (ropes or {}).get(dims.kind), **options)
 
@@ -256,14 +264,19 @@ class Decoder(nn.Module):
         model: e.g. `arch.load("mimo-v2-flash")`, which fits a large machine or the meta device, or a `scaled` one.
 
     Raises:
-        ValueError: a model whose record does not say how its positions turn, named.
+        ValueError: a model whose record does not say how its positions turn, named; one with parts that have no
+            running form here.
     """
 
     def __init__(self, model: arch.Model) -> None:
         super().__init__()
-        if silent := {attention.kind for attention, _ in model.layers} - model.record.running.rope_theta.keys():
+        turning = {attention.kind for attention, _ in model.layers if isinstance(attention, arch.KeyedAttention)}
+        if silent := turning - model.record.running.rope_theta.keys():
             kinds = ", ".join(sorted(silent))
             raise ValueError(f"{model.key} can't be run: its record has no running.rope_theta for {kinds}")
+        for name in ("norms", "lookup", "prefill_layers"):
+            if getattr(model.record, name) not in (1, {}, None):
+                raise ValueError(f"{model.key} can't be run: no running form for a record with {name}")
         self.model = model
         hidden, vocab, running = model.record.hidden, model.record.vocab, model.record.running
         mixing = (model.record.residual_streams, running.sinkhorn_steps, vocab)
@@ -405,12 +418,16 @@ def _scaled_attention(dims: arch.Attention, scale: Scale) -> arch.Attention:
     divisors |= {"heads": scale.heads, "kv_heads": scale.heads}
     if isinstance(dims, arch.SlidingWindow):
         divisors["window"] = scale.window
+    if dims.gate_dim > 1:
+        divisors["gate_dim"] = scale.width
     sizes: dict[str, Any] = {name: _divided(name, getattr(dims, name), by) for name, by in divisors.items()}
     entry = tuple((_divided("entry", count, scale.width), dtype) for count, dtype in dims.entry)
     return dataclasses.replace(dims, entry=entry, **sizes)
 
 
 def _scaled_ffn(dims: FeedForward, scale: Scale) -> FeedForward:
+    if isinstance(dims, arch.NoFeedForward):
+        return dims
     inner = _divided("inner", dims.inner, scale.inner)
     if isinstance(dims, arch.Dense):
         return dataclasses.replace(dims, inner=inner)

@@ -82,10 +82,14 @@ class Coefficients:
         return dataclasses.replace(
             self,
             **{name: getattr(self, name) * factor for name in names},
-            pairs=tuple((each_s * factor, *kind) for each_s, *kind in self.pairs),
-            held=tuple((each_s * factor, *kind) for each_s, *kind in self.held),
+            pairs=_longer(self.pairs, factor),
+            held=_longer(self.held, factor),
             below=tuple((token_s * factor, sequence_s * factor) for token_s, sequence_s in self.below),
         )
+
+
+def _longer(reads: Reads, factor: float) -> Reads:
+    return tuple((each_s * factor, stride, cap, restarts) for each_s, stride, cap, restarts in reads)
 
 
 #: A term that takes no time.

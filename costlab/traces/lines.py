@@ -42,10 +42,16 @@ def _packing(head: bytes) -> str | None:
 
 
 class Lines:
-    """The lines of a file or stream, unpacked; those that are blank are left out but counted."""
+    """The lines of a file or stream, unpacked; those that are blank are left out but counted.
 
-    def __init__(self, source: str | IO[bytes], name: str) -> None:
-        self.name, self.number = name, 0
+    Args:
+        source: a path, or an open binary stream.
+        name: of the file, for messages.
+        row: what a line is, for messages.
+    """
+
+    def __init__(self, source: str | IO[bytes], name: str, row: str = "trace row") -> None:
+        self.name, self.number, self._row = name, 0, row
         try:
             self._bytes = _Bytes(source)
             self._text = self._unpacked(self._bytes.head(_HEAD_BYTES))
@@ -92,7 +98,7 @@ class Lines:
             raise TraceError(f"{self.name}, after line {self.number:,}: cannot be read on: {error}") from None
         if len(raw) == LONGEST_ROW_BYTES and not raw.endswith(b"\n"):
             most = f"{LONGEST_ROW_BYTES:,} bytes"
-            raise TraceError(f"{self.name}, line {self.number + 1:,}: longer than {most}, not a trace row")
+            raise TraceError(f"{self.name}, line {self.number + 1:,}: longer than {most}, not a {self._row}")
         return raw
 
     def _without_mark(self, raw: bytes) -> bytes:

@@ -12,6 +12,8 @@ from costlab import arch
 from costlab.nn import attention
 
 HIDDEN = 48
+#: How near one another two ways of reading come in FP32; a delta net's norm divides by answers that may be small.
+NEAR = {"delta": {"rtol": 0, "atol": 1e-4}}
 
 
 def fp32(count: int) -> arch.Layout:
@@ -34,6 +36,7 @@ MLA = arch.MLA(entry=fp32(40), **_MLA)
 DSA = arch.DSA(entry=fp32(40), top_k=6, **_MLA, **_INDEX)
 WINDOW = arch.SharedWindow(**_V4)
 HCA = arch.HCA(block=8, **_V4)
+DELTA = arch.GatedDelta(heads=4, key_heads=2, key_dim=16, value_dim=12, conv_width=4, conv_dtype="fp32")
 CSA = arch.CSA(block=4, top_k=3, **_V4, **_INDEX)
 
 KINDS: dict[str, arch.Attention] = {
@@ -46,6 +49,7 @@ KINDS: dict[str, arch.Attention] = {
     "window": WINDOW,
     "HCA": HCA,
     "CSA": CSA,
+    "delta": DELTA,
 }
 
 
@@ -56,7 +60,7 @@ def hidden_states(tokens: int, batch: int = 2, seed: int = 1, hidden: int = HIDD
 @torch.no_grad()
 def in_pieces(layer: Any, hidden: Tensor, sizes: Sequence[int]) -> Tensor:
     """Read hidden states in chunks of the given sizes, through one cache, and join the outputs."""
-    ours = isinstance(layer, attention.AttentionLayer)
+    ours = isinstance(layer, attention.CachedLayer)
     cache = layer.new_cache(hidden.shape[0], hidden.shape[1]) if ours else layer.new_cache()
     return torch.cat([layer(chunk, cache) for chunk in hidden.split(list(sizes), 1)], 1)
 

@@ -1,18 +1,21 @@
 """transformers' attention layers with the dimensions of `costlab.arch`, and our layers with the same weights.
 
-Oracle: transformers 5.23 (deepseek_v4, deepseek_v32, deepseek_v3, llama), eager attention.
+Oracle: transformers 5.23 (deepseek_v4, deepseek_v32, deepseek_v3, llama, qwen3_next), eager attention.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from oracles import Oracle, copy_weights, randomise
 from torch import Tensor, nn
+from transformers import DynamicCache
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
 from transformers.models.deepseek_v4 import modeling_deepseek_v4 as v4
 from transformers.models.deepseek_v32 import modeling_deepseek_v32 as v32
 from transformers.models.llama import modeling_llama as llama
+from transformers.models.qwen3_next import modeling_qwen3_next as qwen3_next
 
 from costlab import arch
 from costlab.nn import attention
@@ -148,4 +151,56 @@ def llama_pair(dims: arch.FullAttention, hidden: int, seed: int = 0) -> tuple[Or
     oracle = Oracle(layer, llama.LlamaRotaryEmbedding(config), config, False).eval()
     ours = attention.build_layer(dims, hidden, attention.Rope())
     copy_weights(oracle.layer, ours, LLAMA_NAMES)
+    return oracle, ours.eval()
+
+
+class DeltaOracle(nn.Module):
+    """transformers' gated delta net, called as ours is."""
+
+    def __init__(self, layer: nn.Module, config: Any) -> None:
+        super().__init__()
+        self.layer, self.config = layer, config
+
+    def new_cache(self) -> DynamicCache:
+        return DynamicCache(config=self.config)
+
+    def forward(self, hidden: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        return self.layer(hidden, cache_params=cache)
+
+
+def qwen3_next_config(dims: arch.GatedDelta, hidden: int, **more: Any) -> Any:
+    return qwen3_next.Qwen3NextConfig(
+        hidden_size=hidden,
+        linear_num_key_heads=dims.key_heads,
+        linear_num_value_heads=dims.heads,
+        linear_key_head_dim=dims.key_dim,
+        linear_value_head_dim=dims.value_dim,
+        linear_conv_kernel_dim=dims.conv_width,
+        attn_implementation="eager",
+        **{"num_hidden_layers": 1, "layer_types": ["linear_attention"], **more},
+    )
+
+
+def delta_weights(theirs: dict[str, Tensor], dims: arch.GatedDelta) -> dict[str, Tensor]:
+    """transformers' weights by our names: they stand key head by key head there, and side by side with the gate."""
+    group = dims.heads // dims.key_heads
+    values = group * dims.value_dim
+    joint = theirs.pop("in_proj_qkvz.weight").unflatten(0, (dims.key_heads, -1))
+    q, k, v, gate = (x.flatten(0, 1) for x in joint.split([dims.key_dim, dims.key_dim, values, values], 1))
+    rates = theirs.pop("in_proj_ba.weight").unflatten(0, (dims.key_heads, -1))
+    beta, decay = (x.flatten(0, 1) for x in rates.split(group, 1))
+    ours = {"mixed.weight": torch.cat([q, k, v]), "gate.weight": gate, "beta.weight": beta, "decay.weight": decay}
+    names = {"convolution": "conv1d.weight", "decay_bias": "dt_bias", "decay_log_rate": "A_log"}
+    names |= {"norm.weight": "norm.weight", "output.weight": "out_proj.weight"}
+    ours |= {name: theirs.pop(other) for name, other in names.items()}
+    ours["convolution"] = ours["convolution"].flatten(1)
+    assert not theirs, f"weights of the oracle that ours lack: {sorted(theirs)}"
+    return ours
+
+
+def delta_pair(dims: arch.GatedDelta, hidden: int, seed: int = 0, **options: Any) -> tuple[DeltaOracle, Any]:
+    config = qwen3_next_config(dims, hidden)
+    oracle = DeltaOracle(randomise(qwen3_next.Qwen3NextGatedDeltaNet(config, 0), seed), config).eval()
+    ours = attention.build_layer(dims, hidden, **options)
+    ours.load_state_dict(delta_weights(dict(oracle.layer.state_dict()), dims))
     return oracle, ours.eval()

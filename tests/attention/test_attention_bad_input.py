@@ -89,7 +89,8 @@ def test_wrong_shapes():
 
 
 def test_every_kind_of_arch_runs():
-    assert set(LAYERS) == set(arch.KINDS.values())
+    counted_only = {arch.KDA, arch.Mamba2, arch.Lightning, arch.ChunkedAttention, arch.BlockSparse, arch.CSA2}
+    assert set(LAYERS) == set(arch.KINDS.values()) - counted_only - {arch.NoAttention}
 
     class Linear(arch.FullAttention):
         pass

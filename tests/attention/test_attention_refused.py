@@ -210,5 +210,5 @@ def test_reading_in_pieces_is_one_call(stack):
 
 
 def test_a_cache_of_another_stack_is_refused(stack):
-    with pytest.raises(ValueError, match="a cache of 8 layers does not fit a stack of 9"):
+    with pytest.raises(ValueError, match="a cache of 9 layers does not fit a stack of 10"):
         stack(d.hidden_states(3), DecoderCache(stack.new_cache(2, 9).layers[:-1]))

@@ -10,7 +10,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab.chips import assumption_rows, charge, load_curve, purchase
+from costlab.chips import assumption_rows, capital_charge, load_curve, purchase
 from costlab.chips.owning import HOURS_PER_YEAR, PARTS
 
 MONEY = st.floats(1e4, 1e7)
@@ -44,7 +44,7 @@ def test_published_check_part_by_part():
 @settings(max_examples=examples(100))
 @given(MONEY, SHARE, st.integers(1, 10), INTEREST)
 def test_an_annuity_repays_the_loan_but_for_the_residual(paid, share, years, interest):
-    capital, interest_part = charge(paid, share * paid, years, interest, "annuity")
+    capital, interest_part = capital_charge(paid, share * paid, years, interest, "annuity")
     debt = paid
     for _ in range(years):
         debt += debt * interest - (capital + interest_part)
@@ -61,7 +61,7 @@ def test_interest_is_on_the_mean_value(paid, share, life, interest):
     """Against the mean of the value over 20,000 moments."""
     at = midpoints(life) / life
     for method, values in (("straight-line", 1 - (1 - share) * at), ("exponential", share**at)):
-        capital, on_it = charge(paid, share * paid, life, interest, method)
+        capital, on_it = capital_charge(paid, share * paid, life, interest, method)
         assert float(on_it) == pytest.approx(interest * paid * values.mean(), rel=1e-6)
         assert float(capital) == pytest.approx(paid * (1 - share) / life)
 
@@ -70,7 +70,7 @@ def test_interest_is_on_the_mean_value(paid, share, life, interest):
 @given(MONEY, st.floats(0.01, 0.99), YEARS)
 def test_without_interest_all_methods_are_a_straight_line(paid, share, life):
     for method in ("straight-line", "annuity", "exponential"):
-        capital, interest = charge(paid, share * paid, life, 0.0, method)
+        capital, interest = capital_charge(paid, share * paid, life, 0.0, method)
         assert float(capital) == pytest.approx((1 - share) * paid / life)
         assert float(interest) == pytest.approx(0, abs=1e-6 * paid / life)
 
@@ -79,23 +79,23 @@ def test_without_interest_all_methods_are_a_straight_line(paid, share, life):
 @given(MONEY, YEARS, INTEREST)
 def test_a_residual_as_large_as_the_price_leaves_interest(paid, life, interest):
     for method in ("straight-line", "annuity", "exponential"):
-        capital, on_it = charge(paid, paid, life, interest, method)
+        capital, on_it = capital_charge(paid, paid, life, interest, method)
         assert capital == 0
         assert float(on_it) == pytest.approx(interest * paid, rel=1e-7, abs=1e-9 * paid)
 
 
 def test_a_tiny_interest_is_no_division_by_zero():
-    plain, tiny = charge(1e6, 0, 4, 0, "annuity"), charge(1e6, 0, 4, 1e-13, "annuity")
+    plain, tiny = capital_charge(1e6, 0, 4, 0, "annuity"), capital_charge(1e6, 0, 4, 1e-13, "annuity")
     assert sum(map(float, tiny)) == pytest.approx(sum(map(float, plain)), rel=1e-10)
 
 
 def test_value_never_falls_to_nothing_by_shares():
     with pytest.raises(ValueError, match="residual = 0"):
-        charge(1e6, 0, 4, 0.1, "exponential")
+        capital_charge(1e6, 0, 4, 0.1, "exponential")
     with pytest.raises(ValueError, match="residual = 0"):
         published(method="exponential")
     with pytest.raises(ValueError, match="unknown method 'anuity'; did you mean 'annuity'"):
-        charge(1e6, 0, 4, 0.1, "anuity")
+        capital_charge(1e6, 0, 4, 0.1, "anuity")
 
 
 def test_a_decline_sets_the_residual():
@@ -266,13 +266,13 @@ def test_what_takes_an_inputs_place_is_held_to_its_bounds(instead, says):
 )
 def test_charges_refused(given, says):
     with pytest.raises(ValueError, match=says):
-        charge(*given, "annuity")
+        capital_charge(*given, "annuity")
 
 
 def test_interest_is_never_below_nothing():
     for interest in (5e-324, 1e-300, 1e-17, 1e-13, 1e-11):
         for life in (0.1, 0.4, 4.0, 50.0):
-            capital, on_it = charge(1e6, 3e5, life, interest, "annuity")
+            capital, on_it = capital_charge(1e6, 3e5, life, interest, "annuity")
             assert float(capital) == pytest.approx(7e5 / life) and 0 <= float(on_it) < 1e-3
 
 

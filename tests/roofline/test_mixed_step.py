@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from arch import kinds
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -16,6 +17,9 @@ from costlab.speculative.theory import expected_tokens
 
 #: Each kind of attention: full, MLA, DSA, CSA with HCA (with and without plain windows), sliding windows beside full.
 KEYS = ["llama-3.1-70b", "deepseek-v3", "deepseek-v3.2", "deepseek-v4-pro", "deepseek-v4-flash", "mimo-v2-flash"]
+KEYS.append("deepseek-v4.1-flash")  # a prompt runs 21 of 40 layers; entries made in 4 of them
+#: Other kinds, as models of transformers' classes: recurrent states, chunks, blocks; and prefill of fewer layers.
+SHAPES = {make.__name__: make() for make in (kinds.qwen3_next, kinds.nemotron, kinds.gemma4, kinds.minimax_m2)}
 LLAMA_READ = 2 * (6_738_415_616 - 32_000 * 4096)  # weights but for the embedding's table, as in test_roofline
 LLAMA_MULTIPLIED = 6_607_077_376
 LLAMA_CACHE = 524_288  # bytes per token
@@ -41,6 +45,11 @@ def pieces(contexts, chunks, rows=1):
 def largest(lines, step=0):
     """Seconds of a step, the next one being 0, by the lines that it takes the largest of."""
     return max(base + slope * step for base, slope in lines)
+
+
+def shaped(name, chip, chips, **options):
+    node = on("llama-2-7b", chip, chips)
+    return dataclasses.replace(node, model=SHAPES[name], **options)
 
 
 # --- batch_step --------------------------------------------------------------------------------------------------
@@ -159,8 +168,42 @@ def test_the_compiled_cost_is_the_step(model, ranks, rows, overlap, balance):
     assert seconds == pytest.approx(exact.seconds, rel=1e-12, abs=slack)
 
 
+@given(name=st.sampled_from(sorted(SHAPES)), ranks=RANKS, rows=st.integers(1, 4))
+def test_the_compiled_cost_of_other_kinds(name, ranks, rows):
+    """States that every pass reads and writes once, layers of one part, windows and values that keys serve as."""
+    assume(any(contexts or chunks for contexts, chunks in ranks))
+    node = shaped(name, "h200", 32, tensor_parallel=8)
+    exact = node.batch_step(*(pieces(contexts, chunks, rows) for contexts, chunks in ranks))
+    cost = step_cost(node, rows)
+    seconds = cost.seconds_of([(loaded(cost, contexts), chunks) for contexts, chunks in ranks])
+    assert seconds == pytest.approx(exact.seconds, rel=1e-12)
+
+
+def test_chunks_are_right_in_the_mean():
+    """Llama 4: each context of a chunk once is as much as the compiled cost says; below a chunk it is exact."""
+    node = dataclasses.replace(shaped("qwen3_next", "h200", 8, overlap=False), model=kinds.llama4())
+    cost = step_cost(node)
+    for context in (1, 100, 8000):
+        assert cost.seconds(loaded(cost, [context])) == pytest.approx(node.decode(1, context).seconds, rel=1e-12)
+    several = range(8193, 8193 + 8192, 64)  # from 1 to 8129 tokens in, 31.5 below the mean
+    exact = np.mean([node.decode(1, context).seconds for context in several])
+    smooth = np.mean([cost.seconds(loaded(cost, [context])) for context in several])
+    each = node.decode(1, 5001).seconds - node.decode(1, 5000).seconds
+    assert smooth - exact == pytest.approx(31.5 * each * 36 / 48, rel=1e-3)
+    assert cost.seconds(cost.load(), [(20_000, 500)]) == pytest.approx(node.prefill(20_000, 500).seconds, rel=1e-12)
+
+
+def test_room_of_states():
+    """Qwen3-Next on 8 chips: a sequence keeps 78 MB whatever it reads, and 24,576 bytes a token."""
+    room = roofline.kv_room(shaped("qwen3_next", "h200", 8))
+    assert (room.token_bytes, room.sequence_bytes) == (24_576, 36 * (32 * 128 * 128 * 4 + 4 * 8192 * 2))
+    kept = kinds.qwen3_next().kv_bytes(5000)
+    assert room.kept_bytes(5000) == float(kept.total)
+
+
 def test_no_slack_where_nothing_is_compressed():
-    assert [key for key in KEYS if half_an_entry_s(on(key, "h200", 8), 1)] == ["deepseek-v4-pro", "deepseek-v4-flash"]
+    smooth = ["deepseek-v4-pro", "deepseek-v4-flash", "deepseek-v4.1-flash"]
+    assert [key for key in KEYS if half_an_entry_s(on(key, "h200", 8), 1)] == smooth
 
 
 @pytest.mark.parametrize("model", ["deepseek-v4-pro", "deepseek-v4-flash"])

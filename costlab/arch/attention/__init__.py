@@ -9,7 +9,7 @@ Chapter: attention
 
 from collections.abc import Mapping
 
-from costlab.arch.attention.base import Attention, KeyedAttention, Layout, NoAttention, Phase, layout_bytes
+from costlab.arch.attention.base import Attention, KeyedAttention, Layout, NoAttention, Phase, extras, layout_bytes
 from costlab.arch.attention.compressed import CSA, CSA2, HCA, SharedWindow
 from costlab.arch.attention.full import BlockSparse, ChunkedAttention, FullAttention, SlidingWindow
 from costlab.arch.attention.latent import DSA, MLA
@@ -27,5 +27,5 @@ KINDS: Mapping[str, type[Attention]] = {
 __all__ = [
     "CSA", "CSA2", "DSA", "HCA", "KDA", "KINDS", "MLA", "Attention", "BlockSparse", "ChunkedAttention",
     "FullAttention", "GatedDelta", "KeyedAttention", "Layout", "Lightning", "Mamba2", "NoAttention", "Phase",
-    "Recurrent", "SharedWindow", "SlidingWindow", "layout_bytes",
+    "Recurrent", "SharedWindow", "SlidingWindow", "extras", "layout_bytes",
 ]  # fmt: skip

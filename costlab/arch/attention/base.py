@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,6 +126,20 @@ class KeyedAttention(Attention):
         super().__post_init__()
         self._at_least(0, "rope_dim")
         layout_bytes(self.entry)
+
+
+def extras(dims: object) -> dict[str, object]:
+    """Return what an attention or feed-forward kind has beyond its plain form: options that are not at their default.
+
+    Args:
+        dims: a frozen dataclass of this package, e.g. `arch.MoE(experts=8, top_k=2, inner=64, gated=False)`.
+    """
+    options = [each for each in dataclasses.fields(dims) if each.kw_only]  # type: ignore[arg-type]  # any dataclass
+    return {
+        each.name: getattr(dims, each.name)
+        for each in options
+        if each.default is not dataclasses.MISSING and getattr(dims, each.name) != each.default
+    }
 
 
 def merged(*counts: Mapping[str, int]) -> dict[str, int]:

@@ -1,9 +1,10 @@
 """The prefix cache: match a prompt, admit it with a lease on its pages, let it grow, pause and end.
 
 A prompt is a chain of pages: each page's id stands for its tokens and all before them. Full pages (of layers that see
-every token) and window pages (of layers that see the last ones) lie in tiers of their own. Everything a running
-sequence needs is in the first tier and pinned, whoever else shares it. Pairs of `can_...` and do: ask first, then do;
-what cannot be done raises. `check` asserts that every account balances.
+every token) and window pages (of layers that see the last ones) lie in tiers of their own; states of recurrent layers
+share the bytes of the full pages, or have their own. Everything a running sequence needs is in the first tier and
+pinned, whoever else shares it, but for a state: it is copied, as each token overwrites the copy. Pairs of `can_...` and
+do: ask first, then do; what cannot be done raises. `check` asserts that every account balances.
 
 >>> from costlab.cache import PrefixCache, Tier
 >>> cache = PrefixCache([Tier("HBM", 4.0), Tier("DRAM")], page_bytes=1.0)
@@ -25,8 +26,11 @@ from costlab.cache.footprints import boundaries
 from costlab.cache.policies import EVICTIONS, make
 from costlab.cache.policies.base import Key, Policy
 from costlab.cache.policies.belady import Belady, Future
+from costlab.cache.prefix.kept import KeptStates
 from costlab.cache.prefix.match import Lease, Lookup, Match, lookup
-from costlab.cache.prefix.pools import WRITES, LeavesFirst, PageTiers, Pool, WriteMode
+from costlab.cache.prefix.pools import WRITES, LeavesFirst, PageTiers, WriteMode
+from costlab.cache.prefix.stacks import Builder
+from costlab.cache.prefix.states import ENDS, StateRule
 from costlab.cache.tiers import Tier
 from costlab.checks import count
 
@@ -38,8 +42,11 @@ class PrefixCache:
         tiers: fastest first; running sequences live in the first.
         page_bytes: of a full page.
         window_bytes: of a window page; 0 for models without windows.
+        state_bytes: of a kept state, all recurrent layers together; 0 for models without them.
         page_tokens: tokens of a full page.
         capacities: (full pages, window pages) per tier; None: as many full pages as fit, for models without windows.
+        state_rule: after which pages a state is kept.
+        state_capacities: states per tier, apart from the full pages; None: both compete for what windows leave.
         eviction: one of `POLICIES`, or "belady" with a `future`.
         write: one of `WRITES`.
         leaves_first: a page goes before the pages it builds on; False: the policy alone decides.
@@ -57,9 +64,12 @@ class PrefixCache:
         tiers: Sequence[Tier],
         page_bytes: float,
         window_bytes: float = 0.0,
+        state_bytes: float = 0.0,
         *,
         page_tokens: int = 1,
         capacities: Sequence[tuple[float, float]] | None = None,
+        state_rule: StateRule = ENDS,
+        state_capacities: Sequence[float] | None = None,
         eviction: str = "lru",
         write: str = "through",
         leaves_first: bool = True,
@@ -68,18 +78,14 @@ class PrefixCache:
         selective_uses: int = 2,
         future: Future | None = None,
     ) -> None:
-        if not tiers or not page_bytes >= 0 or not window_bytes >= 0:
-            sizes = f"pages of {page_bytes} and windows of {window_bytes} bytes"
+        if not tiers or not page_bytes >= 0 or not window_bytes >= 0 or not 0 <= state_bytes < math.inf:
+            sizes = f"pages of {page_bytes}, windows of {window_bytes} and states of {state_bytes} bytes"
             raise ValueError(f"{len(tiers)} tiers, {sizes}: there should be a tier, and no size below 0")
         if checkpoint_tokens is not None:
             checkpoint_tokens = count(checkpoint_tokens, "checkpoint_tokens")
         eviction = checks.one_of(EVICTIONS, eviction, "eviction policy")
         if eviction == "belady" and future is None:
             raise ValueError("eviction 'belady' needs the future: what will be asked for")
-        if capacities is None:
-            if window_bytes:
-                raise ValueError("capacities should say how each tier is split between full and window pages")
-            capacities = [(_pages(tier.capacity_bytes, page_bytes), 0) for tier in tiers]
         self.tiers = tuple(tiers)
         self.write: WriteMode = checks.one_of(WRITES, write, "write mode")
         self.page_tokens = count(page_tokens, "page_tokens")
@@ -89,7 +95,7 @@ class PrefixCache:
         # LRU evicts leaves first by itself, as pages are touched deepest first; other policies must be told the tree.
         self._parents: dict[Key, Key | None] | None = {} if leaves_first and eviction != "lru" else None
         # One tier and nothing but LRU, as beside a simulated worker: nothing is loaded or copied, so shorter ways do.
-        self._plain = len(tiers) == 1 and not window_bytes and leaves_first and eviction == "lru"
+        self._plain = len(tiers) == 1 and not window_bytes + state_bytes and leaves_first and eviction == "lru"
         self._uses: dict[Key, int] = {}
         self._running: set[Lease] = set()
         self._latest: Lookup | None = None  # what `match` found last, as long as no page has moved since
@@ -100,12 +106,11 @@ class PrefixCache:
         def leaf_policy(capacity: float) -> Policy:
             return policy(capacity) if self._parents is None else LeavesFirst(policy(capacity), self._parents)
 
-        full, window = [], []
-        for tier, (full_pages, window_pages) in zip(tiers, capacities, strict=True):
-            full.append(Pool(f"{tier.name} full", page_bytes, full_pages, leaf_policy(max(full_pages, 1))))
-            window.append(Pool(f"{tier.name} window", window_bytes, window_pages, policy(max(window_pages, 1))))
-        self.full = PageTiers(full, self.write, leaves_first, self._forget)
-        self.windows = PageTiers(window, self.write, leaves_first) if window_bytes else None
+        built = Builder(
+            self.tiers, page_bytes, window_bytes, state_bytes, self.write, leaves_first, self._forget, future
+        ).build(capacities, state_capacities, leaf_policy, policy)
+        self.full, self.windows, self.states = built
+        self._kept = None if built.states is None else KeptStates(built.states, state_rule, self.page_tokens, self.full)
 
     @property
     def running(self) -> int:
@@ -119,12 +124,21 @@ class PrefixCache:
 
     # --- ask, then do ------------------------------------------------------------------------------------------
 
-    def match(self, pages: Sequence[Key], limit: int | None = None) -> Match:
+    def match(
+        self,
+        pages: Sequence[Key],
+        limit: int | None = None,
+        *,
+        tokens: int | None = None,
+        states_within: int | None = None,
+    ) -> Match:
         """Return how much of a prompt is cached, without touching anything.
 
         Args:
             pages: prefix-chained ids of the prompt's pages.
             limit: look at the first so many pages only.
+            tokens: length of the prompt, as a state behind its last token cannot be used; None: whole pages.
+            states_within: use states of the first so many tiers only; None: of all.
         """
         asked = pages if limit is None else pages[:limit]
         if self._plain:
@@ -133,7 +147,7 @@ class PrefixCache:
         found = lookup(self.full.has, asked)
         if limit is None and isinstance(pages, tuple):
             self._latest = found
-        return self._usable(found)
+        return self._usable(found, len(pages) * self.page_tokens if tokens is None else tokens, states_within)
 
     def can_admit(self, pages: Sequence[Key]) -> bool:
         """Say whether the first tier can hold a sequence beside all running ones."""
@@ -162,7 +176,7 @@ class PrefixCache:
         tokens = tokens if tokens is not None else len(pages) * self.page_tokens
         kept = pages if fit == len(pages) else pages[:fit]
         lease = Lease(list(kept), min(tokens, fit * self.page_tokens), uncached=len(pages) - fit)
-        self._start(lease, self._lookup(kept), match)
+        self._start(lease, self._lookup(kept), tokens, match)
         return lease
 
     def remember(self, pages: Sequence[Key]) -> None:
@@ -196,6 +210,8 @@ class PrefixCache:
         if not self.can_extend(lease, pages):
             raise ValueError(f"no room for {len(pages)} further pages beside {self.running} running sequences")
         self._note_parents(pages, lease.pages[-1] if lease.pages else None)
+        if self._kept is not None:
+            self._kept.note_pages(pages, len(lease.pages))
         self.full.pin(pages)
         found = self._lookup(pages)
         self._load(found, 0)
@@ -225,7 +241,7 @@ class PrefixCache:
         self._need(lease, "preempted")
         if not self.can_resume(lease):
             raise ValueError(f"no room to resume {len(lease.pages)} pages beside {self.running} running sequences")
-        self._start(lease, self._lookup(lease.pages))
+        self._start(lease, self._lookup(lease.pages), lease.tokens + (lease.uncached > 0))
 
     def release(self, lease: Lease) -> None:
         """End a sequence; its pages stay cached as long as nobody needs the room.
@@ -256,16 +272,23 @@ class PrefixCache:
             assert self.windows.keys() <= self.full.keys(), "a window outlived its page"
             windows = Counter(lease.window for lease in self._running if lease.window is not None)
             assert windows == self.windows.pins, "reference counts of windows differ from leases"
+        if self.states is not None:
+            self.states.check()
+            assert self.states.keys() <= self.full.keys(), "a state outlived its page"
+            assert not self.states.pins, "a state is copied, not held"
 
     # --- how: sequences ----------------------------------------------------------------------------------------
 
-    def _start(self, lease: Lease, found: Lookup, match: Match | None = None) -> None:
+    def _start(self, lease: Lease, found: Lookup, tokens: int, match: Match | None = None) -> None:
         """Pin a sequence's pages, touch those that are there, load or compute the rest into the first tier."""
         if match is None or match.pages > len(lease.pages):
-            match = self._usable(found)
+            match = self._usable(found, tokens)
         lease.match, lease.resident, lease.admitted = match, found.resident, len(lease.pages)
         self._note_parents(lease.pages, None)
         self.full.pin(lease.pages)
+        if self._kept is not None:  # before the pages: what the sequence resumes from must not go for them
+            self._kept.note_pages(lease.pages)
+            self._kept.use(lease, self._wants_copy)
         if not self.leaves_first:  # in the order of the prompt: first what was there, then what is new
             self._touch(found)
         self._load(found, match.pages - match.at[0])
@@ -275,6 +298,8 @@ class PrefixCache:
         if self.windows is not None:
             self._use_window(self.windows, lease)
             self._keep_windows(self.windows, lease, match.pages)
+        if self._kept is not None:
+            self._kept.keep(lease, match.pages, self._wants_copy)
         lease.state = "running"
         self._running.add(lease)
 
@@ -283,6 +308,9 @@ class PrefixCache:
         self._need(lease, "running")
         if lease.extended and self.windows is not None:
             self._keep_windows(self.windows, lease, lease.admitted)
+        if lease.extended and self._kept is not None:
+            self._kept.note_pages(lease.pages)
+            self._kept.keep(lease, lease.admitted, self._wants_copy)
         self._running.remove(lease)
         lease.state = state
         if self._running:
@@ -306,13 +334,19 @@ class PrefixCache:
         latest, self._latest = self._latest, None
         return latest if latest is not None and latest.pages is pages else lookup(self.full.has, pages)
 
-    def _usable(self, found: Lookup) -> Match:
-        """Return how many pages of those found can be used: with windows, up to the last one whose window is there."""
+    def _usable(self, found: Lookup, tokens: int, states_within: int | None = None) -> Match:
+        """Return how many pages of those found can be used: with windows, up to the last one whose window is there.
+
+        With recurrent layers up to the last one whose state is there, too.
+        """
         pages = there = found.found
-        window_at = None
-        if self.windows is not None and there:
+        window_at = state_at = None
+        if self._kept is not None:
+            cached = found.pages[:there]
+            pages, window_at, state_at = self._kept.resumable(cached, tokens, self.windows, states_within)
+        elif self.windows is not None and there:
             pages, window_at = self.windows.deepest(found.pages[:there])
-        return Match(pages, there, found.at(pages), window_at)
+        return Match(pages, there, found.at(pages), window_at, state_at)
 
     def _touch(self, found: Lookup) -> None:
         for level, held in enumerate(found.held):
@@ -352,9 +386,11 @@ class PrefixCache:
                 parent = key
 
     def _forget(self, keys: list[Key]) -> None:
-        """Drop what belongs to pages that no tier holds any more: their windows are worthless now."""
+        """Drop what belongs to pages that no tier holds any more: their windows and states are worthless now."""
         if self.windows is not None:
             self.windows.discard(keys)
+        if self._kept is not None:
+            self._kept.forget(keys)
         for table in (self._parents, self._uses):
             if table:
                 for key in keys:
@@ -367,15 +403,9 @@ class PrefixCache:
         match = lease.match
         if not match.pages:
             return
-        lease.window = key = lease.pages[match.pages - 1]
-        windows.pin([key])
-        source = match.window_at or 0
-        for level, has in enumerate(windows.has):
-            windows.read[level] += 0 < level <= source
-            if has(key):
-                windows.pools[level].policy.hit(key)
-            elif level < source or self._wants_copy(key):
-                windows.put(level, [key], "written", int(level < source))
+        lease.window = lease.pages[match.pages - 1]
+        windows.pin([lease.window])
+        windows.fetch(lease.window, match.window_at or 0, self._wants_copy)
 
     def _keep_windows(self, windows: PageTiers, lease: Lease, start: int) -> None:
         """Keep a window at each boundary after page `start` that the prefill passes."""
@@ -383,20 +413,10 @@ class PrefixCache:
         if self.branch_points:
             marks = tuple(sorted({*marks, lease.match.found}))
         keys = [lease.pages[mark - 1] for mark in marks if start < mark <= len(lease.pages)]
-        for level, has in enumerate(windows.has):
-            if level == 1 and self.write != "through":
-                keys = list(filter(self._wants_copy, keys))
-            lacking = list(filterfalse(has, keys))
-            if lacking:
-                windows.put(level, lacking, "written" if level else "computed")
+        windows.keep(keys, self._wants_copy)
 
 
 def _no_doubles(pages: Sequence[Key], whose: str) -> None:
     if len(set(pages)) != len(pages):
         twice = next(key for key, count in Counter(pages).items() if count > 1)
         raise ValueError(f"{whose} pages should differ: {twice!r} comes twice")
-
-
-def _pages(capacity_bytes: float, page_bytes: float) -> float:
-    pages = capacity_bytes / page_bytes if page_bytes else math.inf
-    return pages if math.isinf(pages) else math.floor(pages * (1 + 1e-12))

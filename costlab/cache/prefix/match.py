@@ -63,11 +63,13 @@ def lookup(tiers: Sequence[Callable[[Key], bool]], pages: Sequence[Key]) -> Look
 class Match(NamedTuple):
     """How far a prompt is cached."""
 
-    pages: int  # how many of the first pages can be used; with windows it may stop short of `found`
+    pages: int  # how many of the first pages can be used; with windows or states it may stop short of `found`
     found: int  # how many of the first pages some tier has
     at: tuple[int, ...]  # of the pages that can be used, how many each tier is the fastest to have
     # index of the fastest tier that has the window behind the last of them; None without windows
     window_at: int | None = None
+    # index of the fastest tier that has the state there; None without recurrent layers, or where none is kept
+    state_at: int | None = None
 
 
 #: A match of nothing.

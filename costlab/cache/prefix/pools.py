@@ -229,6 +229,28 @@ class PageTiers:
                     return count, level
         return 0, None
 
+    def fastest(self, key: Key, within: int | None = None) -> int | None:
+        """Return the fastest of all tiers, or of the first `within`, that holds a page; None if none does."""
+        return next((level for level, has in enumerate(self.has[:within]) if has(key)), None)
+
+    def fetch(self, key: Key, source: int, wants_copy: Callable[[Key], bool]) -> None:
+        """Use a page that lies in tier `source`: it passes all faster ones, and is copied where `wants_copy` says."""
+        for level, has in enumerate(self.has):
+            self.read[level] += 0 < level <= source
+            if has(key):
+                self.pools[level].policy.hit(key)
+            elif level < source or wants_copy(key):
+                self.put(level, [key], "written", int(level < source))
+
+    def keep(self, keys: Sequence[Key], wants_copy: Callable[[Key], bool]) -> None:
+        """Put pages that were computed into the first tier, and into slower ones as the write mode says."""
+        for level, has in enumerate(self.has):
+            if level == 1 and self.write != "through":
+                keys = list(filter(wants_copy, keys))
+            lacking = list(filterfalse(has, keys))
+            if lacking:
+                self.put(level, lacking, "written" if level else "computed")
+
     def check(self) -> None:
         """Raise unless each pool's account balances."""
         for pool in self.pools:
@@ -238,16 +260,21 @@ class PageTiers:
         """Evict as many pages as are over capacity, and return those of the keys that then fit."""
         pool, pins = self.pools[level], self.pins.keys()
         evicted = pool.policy.evict(over, pins | moving if pins and moving else moving or pins)
-        pool.evicted += len(evicted)
-        if evicted and self.write == "back" and level + 1 < len(self.pools):
-            self._write_down(level + 1, evicted, moving)
-        if evicted and self.on_lost is not None:
-            self._report_lost(level, evicted, self.on_lost)
+        if evicted:
+            self._went(level, evicted, moving)
         if len(evicted) == over:
             return keys
         fit = int(pool.capacity - pool.pages)
         pool.refused += len(keys) - fit
         return keys[:fit]
+
+    def _went(self, level: int, evicted: list[Key], moving: frozenset[Key]) -> None:
+        """Count pages that were evicted from a tier, write them down where the mode says so, and report lost ones."""
+        self.pools[level].evicted += len(evicted)
+        if self.write == "back" and level + 1 < len(self.pools):
+            self._write_down(level + 1, evicted, moving)
+        if self.on_lost is not None:
+            self._report_lost(level, evicted, self.on_lost)
 
     def _write_down(self, level: int, keys: list[Key], moving: frozenset[Key]) -> None:
         """Write pages that were evicted from the tier above into a tier, where it lacks them."""

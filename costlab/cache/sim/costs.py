@@ -95,10 +95,13 @@ def hit_cost(
 
 
 def prefix_bytes(footprint: Footprint, tokens: int) -> float:
-    """Return the bytes of a cached prefix: full entries of every token and the last tokens of every window."""
+    """Return the bytes of a cached prefix: full entries of every token, the last ones of windows, a recurrent state."""
     return sum(layer_load_bytes(footprint, tokens))
 
 
 def layer_load_bytes(footprint: Footprint, tokens: int) -> list[float]:
     """Return the bytes that each layer loads for a cached prefix of `tokens` tokens."""
-    return [tokens * layer.full + layer.window_bytes * min(tokens, layer.window) for layer in footprint.layers]
+    return [
+        tokens * layer.full + layer.window_bytes * min(tokens, layer.window) + layer.state_bytes
+        for layer in footprint.layers
+    ]

@@ -16,6 +16,7 @@ from costlab.cache.policies import EVICTIONS
 from costlab.cache.policies.belady import Future
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.prefix.pools import WRITES, WriteMode
+from costlab.cache.prefix.states import ENDS, StateRule
 from costlab.cache.sim.loading import MODES, LoadingMode
 from costlab.cache.tiers import Tier
 from costlab.catalog import PrefetchRule
@@ -37,7 +38,7 @@ class Plan:
 
     Raises:
         ValueError: an unknown name or a count out of range; weights, or the first tier beside them, that the chips'
-            memory does not hold.
+            memory does not hold; a rule for states of a model that has none.
     """
 
     model: str  # key in the catalog
@@ -53,6 +54,10 @@ class Plan:
     # window tokens per cached token for which tiers are split; 1/15 gives MiMo-V2.5-Pro 5x
     window_ratio: float = 1 / 15
     keep: WindowKeeping = "windows"  # "windows", or "everything": window layers keep every token
+    # after which pages a state of recurrent layers is kept, as a rule or its text, e.g. "every:4096+ends"; None: at
+    # each prompt's end, for a model that has such layers
+    states: StateRule | str | None = None
+    state_share: float | None = None  # share of each tier's bytes that only states take; None: they compete with pages
     chip: str = "h800"  # key in the catalog
     chips: int = 16  # chips of the instance: two nodes of eight, which MiMo-V2.5-Pro's weights need
     compute_efficiency: float = 0.4  # share of the chips' peak that prefill reaches: an assumption, stated
@@ -81,6 +86,7 @@ class Plan:
         roofline.seconds_per_flop_on(self.chip, self.chips, self.compute_efficiency)
         self._require_room()
         self.footprint.bytes_per_token(self.window_ratio)
+        self._require_states()
 
     def _require_room(self) -> None:
         """Refuse chips whose memory does not hold the weights, and beside them the first tier.
@@ -92,6 +98,26 @@ class Plan:
         cache = self.tiers[0].capacity_bytes
         served = roofline.deployment(self.model, self.chip, self.chips, tensor_parallel=group)
         served.require_fit(cache / self.chips if math.isfinite(cache) else 0.0)
+
+    def _require_states(self) -> None:
+        """Read the rule for states, and refuse one for a model that keeps none."""
+        if isinstance(self.states, str):
+            object.__setattr__(self, "states", StateRule.parse(self.states))
+        if self.state_share is not None:
+            checks.share(self.state_share, "state_share")
+        asked = f"states {self.states}" if self.states not in (None, StateRule()) else None
+        if self.state_share is not None:
+            asked = asked or f"state_share = {self.state_share:g}"
+        if asked and not self.footprint.state_bytes:
+            raise ValueError(f"{asked}: {self.model} has no recurrent layers, so it has no state to keep")
+
+    @property
+    def state_rule(self) -> StateRule | None:
+        """After which pages a state is kept; None for a model without recurrent layers."""
+        if not self.footprint.state_bytes:
+            return None
+        rule = self.states if self.states is not None else ENDS
+        return StateRule.parse(rule) if isinstance(rule, str) else rule
 
     @property
     def footprint(self) -> Footprint:
@@ -106,13 +132,20 @@ class Plan:
 
     def cache(self, future: Future | None = None) -> PrefixCache:
         """Return an empty cache of this configuration."""
-        footprint = self.footprint
+        footprint, share = self.footprint, self.state_share
+        sizes = [tier.capacity_bytes for tier in self.tiers]
+        pages = sizes if share is None else [size * (1 - share) for size in sizes]
         return PrefixCache(
             self.tiers,
             footprint.full_bytes_per_token * self.block_tokens,
             footprint.window_bytes,
+            footprint.state_bytes,
             page_tokens=self.block_tokens,
-            capacities=[footprint.split(t.capacity_bytes, self.block_tokens, self.window_ratio) for t in self.tiers],
+            capacities=[footprint.split(size, self.block_tokens, self.window_ratio) for size in pages],
+            state_rule=self.state_rule or StateRule(),
+            state_capacities=None
+            if share is None
+            else [footprint.states_in(size * share if share else 0.0) for size in sizes],
             eviction=self.eviction,
             write=self.write,
             leaves_first=self.leaves_first,

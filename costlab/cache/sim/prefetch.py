@@ -38,6 +38,7 @@ class Prefetcher:
         self.given_up = 0.0
         self._rule = plan.prefetch_rule
         self._page_bytes, self._window_bytes = cache.full.pools[0].page_bytes, plan.footprint.window_bytes
+        self._state_bytes = plan.footprint.state_bytes
 
     def fetch(self, request: Request, start: float) -> tuple[Match | None, float]:
         """Fetch a request's pages; return what may be used of the cache then, and when computing may start.
@@ -50,29 +51,30 @@ class Prefetcher:
         """
         if len(self.links) < 3:
             return None, start
-        match = self.cache.match(request.blocks)
-        far = sum(match.at[2:])
-        if not far:
+        match = self.cache.match(request.blocks, tokens=request.input_tokens)
+        far, far_state = sum(match.at[2:]), match.state_at is not None and match.state_at >= 2
+        if not far and not far_state:
             return match, start
         wanted = min(far, self.cache.full.pools[1].capacity * self._rule.host_share)
-        if wanted * self.plan.block_tokens < self._rule.least_tokens:
-            return self._limited(request, match, 0), start
+        if far and wanted * self.plan.block_tokens < self._rule.least_tokens:
+            return self._limited(request, match, 0, far_state), start
         begin, page_s = self._transfer(match, request.time_s)
-        done = begin + wanted * page_s + self._window_s(match)
+        done = begin + wanted * page_s + self._window_s(match) + self._state_s(match)
         ready = start if done <= start else self._ready(start, done, request.time_s, wanted)
-        came: float = wanted if done <= ready else int(max(ready - begin, 0.0) / page_s)
+        late = done > ready  # pages come first, so a state that lies below is what is late
+        came: float = min(int(max(ready - begin, 0.0) / page_s), wanted) if late and far else wanted
         self.links[2].free_s = min(done, ready)
-        self._note_busy(match, came)
-        if came == far:
+        self._note_busy(match, came, not late)
+        if came == far and not (late and far_state):
             return match, ready
         self.given_up += far - came
-        return self._limited(request, match, came), ready
+        return self._limited(request, match, came, late and far_state), ready
 
     def _transfer(self, match: Match, arrival: float) -> tuple[float, float]:
         """Return when the first byte arrives in the second tier, and seconds per page from then on."""
         page_s, latency_s = 0.0, 0.0
         for level, link in enumerate(self.links[2:], 2):
-            if sum(match.at[level:]):
+            if sum(match.at[level:]) or (match.state_at or 0) >= level:
                 page_s += self._page_bytes / link.tier.bandwidth_bytes_per_s
                 latency_s += link.tier.latency_s
         return max(arrival, self.links[2].free_s) + latency_s, page_s
@@ -81,6 +83,11 @@ class Prefetcher:
         if match.window_at is None or match.window_at < 2:
             return 0.0
         return self._window_bytes / self.plan.tiers[match.window_at].bandwidth_bytes_per_s
+
+    def _state_s(self, match: Match) -> float:
+        """Return the seconds that a state below the second tier takes, over each link on its way."""
+        links = self.plan.tiers[2 : (match.state_at or 0) + 1]
+        return sum(self._state_bytes / tier.bandwidth_bytes_per_s for tier in links)
 
     def _ready(self, start: float, done: float, arrival: float, pages: float) -> float:
         """Return when a request whose pages come at `done` starts computing."""
@@ -91,13 +98,17 @@ class Prefetcher:
         per_1024 = self._rule.timeout_s_per_1024_tokens * pages * self.plan.block_tokens / 1024
         return max(start, min(done, arrival + self._rule.timeout_s + per_1024))
 
-    def _note_busy(self, match: Match, pages: float) -> None:
+    def _note_busy(self, match: Match, pages: float, state: bool) -> None:
         for level, link in enumerate(self.links[2:], 2):
-            crossing = min(sum(match.at[level:]), pages)
-            link.busy_s += link.tier.read_s(crossing * self._page_bytes)
+            crossing = min(sum(match.at[level:]), pages) * self._page_bytes
+            crossing += self._state_bytes * (state and (match.state_at or 0) >= level)
+            link.busy_s += link.tier.read_s(crossing)
 
-    def _limited(self, request: Request, match: Match, came: float) -> Match:
-        """Return the match up to the first page that did not come from below the second tier."""
+    def _limited(self, request: Request, match: Match, came: float, no_far_state: bool) -> Match:
+        """Return the match up to the first page that did not come from below the second tier.
+
+        Where the state did not come either, an earlier one does that lies nearer.
+        """
         near, usable, left = self.cache.full.has[:2], 0, came
         for key in request.blocks[: match.pages]:
             if not any(has(key) for has in near):
@@ -105,4 +116,5 @@ class Prefetcher:
                     break
                 left -= 1
             usable += 1
-        return self.cache.match(request.blocks, usable)
+        within = 2 if no_far_state else None
+        return self.cache.match(request.blocks, usable, tokens=request.input_tokens, states_within=within)

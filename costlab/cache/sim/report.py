@@ -34,9 +34,9 @@ def percentiles(seconds: list[float]) -> Percentiles:
 
 @dataclass(frozen=True)
 class PoolReport:
-    """The account of one kind of page in one tier."""
+    """The account of one kind of page in one tier; a kept state counts as a page here."""
 
-    kind: str  # "full" or "window"
+    kind: str  # "full", "window" or "state"
     page_bytes: float  # bytes of a page
     capacity: float  # pages that fit; infinity is unlimited
     computed: int  # pages that were computed
@@ -53,10 +53,16 @@ class PoolReport:
         """The most bytes that were there at one time."""
         return self.peak * self.page_bytes
 
+    @property
+    def resident_bytes(self) -> float:
+        """Bytes that are there at the end."""
+        return self.resident * self.page_bytes
+
     def as_dict(self) -> dict[str, Any]:
-        """Return everything under keys that say what is counted: pages."""
+        """Return everything under keys that say what is counted: pages, or states."""
         counts = [f.name for f in dataclasses.fields(self) if f.name not in ("kind", "page_bytes")]
-        return {"page_bytes": self.page_bytes, **{f"{name}_pages": getattr(self, name) for name in counts}}
+        one = "state" if self.kind == "state" else "page"
+        return {f"{one}_bytes": self.page_bytes, **{f"{name}_{one}s": getattr(self, name) for name in counts}}
 
 
 @dataclass(frozen=True)
@@ -67,18 +73,26 @@ class TierReport:
     hit_tokens: int  # input tokens found there
     hit_rate: float  # the same as a share of all input tokens
     capacity_bytes: float  # bytes that fit; infinity is unlimited
-    capacity_tokens: float  # tokens whose full pages fit; infinity is unlimited
+    capacity_tokens: float  # tokens whose full pages fit, if no state takes their room; infinity is unlimited
     full: PoolReport  # its full pages
     window: PoolReport | None  # its window pages; None for a model without windows
+    state: PoolReport | None  # its kept states; None for a model without recurrent layers
     # US dollars for keeping a million tokens there for an hour; None without a price
     usd_per_million_tokens_hour: float | None
     hit: HitCost | None  # the mean hit's prefix loaded from here, against computing it again; None without a hit
 
+    @property
+    def peak_bytes(self) -> float:
+        """The most bytes that were there at one time."""
+        peaks = sum(pool.peak_bytes for pool in (self.full, self.window, self.state) if pool)
+        return min(peaks, self.capacity_bytes)  # kinds that compete for room need not have their peaks together
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the name, and what follows from the mean hit."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
-        full, window, hit = (own.pop(name) for name in ("full", "window", "hit"))
+        full, window, state, hit = (own.pop(name) for name in ("full", "window", "state", "hit"))
         pools = {"full_pool": full.as_dict(), "window_pool": window and window.as_dict()}
+        pools["state_pool"] = state and state.as_dict()
         return {**own, **pools, "mean_hit": hit and _hit(hit)}
 
 
@@ -118,6 +132,8 @@ class Report:
     lost_pages: int  # pages that left the last tier that held them
     # input tokens that were found but computed, since no window behind them was kept
     recomputed_for_windows_tokens: int
+    # the same of a model with recurrent layers: found, but behind the last position where a state was kept
+    recomputed_for_states_tokens: int
     prefetch_given_up: int  # pages below the second tier that a request did not wait for
     compute_s: float  # seconds that prefills computed
     stall_s: float  # seconds that they waited for loads, the waits for a prefetch among them
@@ -135,6 +151,12 @@ class Report:
     def token_hit_rate(self) -> float:
         """Input tokens that were not computed, as a share of all."""
         return self.hit_tokens / self.input_tokens if self.input_tokens else 0.0
+
+    @property
+    def page_hit_rate(self) -> float:
+        """Input tokens whose pages were found, as a share of all: what would be a hit without windows and states."""
+        found = self.hit_tokens + self.recomputed_for_windows_tokens + self.recomputed_for_states_tokens
+        return found / self.input_tokens if self.input_tokens else 0.0
 
     @property
     def block_hit_rate(self) -> float:
@@ -155,6 +177,7 @@ class Report:
             "input tokens": f"{self.input_tokens:,}",
             "token hit rate": f"{self.token_hit_rate:.3f}",
             "block hit rate": f"{self.block_hit_rate:.3f}",
+            **self._about_states(),
             "TTFT p50 / p90 / p99": _three(self.ttft),
             "without queueing": _three(self.service),
             "compute": f"{self.compute_s:,.1f} s",
@@ -165,6 +188,23 @@ class Report:
             f"moved {link.name}": f"{bytes_text(link.moved_bytes)}, {link.busy_share:.1%} busy" for link in self.links
         }
         return [{"what": what, "value": value} for what, value in pairs.items()]
+
+    def _about_states(self) -> dict[str, str]:
+        """Return what is told of the states of a model with recurrent layers, else nothing."""
+        pools = {tier.name: tier.state for tier in self.tiers if tier.state is not None}
+        if not pools:
+            return {}
+        lost = self.recomputed_for_states_tokens
+        share = lost / self.input_tokens if self.input_tokens else 0.0
+        told = {
+            "page hit rate": f"{self.page_hit_rate:.3f}",
+            "found but not resumable": f"{lost:,} tokens, {share:.3f} of the input",
+        }
+        for name, pool in pools.items():
+            kept = pool.computed + pool.loaded + pool.written
+            size, gone = bytes_text(pool.resident_bytes), pool.evicted + pool.discarded
+            told[f"states in {name}"] = f"{kept:,} kept, {gone:,} gone, {pool.resident:,} there: {size}"
+        return told
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON types in base units, tiers and links by name, each key with its unit.
@@ -177,6 +217,7 @@ class Report:
         own |= {
             "hit_rate": self.token_hit_rate,
             "block_hit_rate": self.block_hit_rate,
+            "page_hit_rate": self.page_hit_rate,
             "moved_bytes": sum(link.moved_bytes for link in self.links),
             "tiers": {tier.name: tier.as_dict() for tier in self.tiers},
             "links": {link.name: link.as_dict() for link in self.links},
@@ -209,7 +250,7 @@ def _row(tier: TierReport) -> dict[str, Any]:
         "hit rate": f"{tier.hit_rate:.1%}",
         "capacity": bytes_text(tier.capacity_bytes),
         "tokens": count_text(tier.capacity_tokens),
-        "peak": bytes_text(tier.full.peak_bytes + (tier.window.peak_bytes if tier.window else 0.0)),
+        "peak": bytes_text(tier.peak_bytes),
         "evicted pages": f"{tier.full.evicted:,}",
         "USD per M tokens and hour": "" if price is None else f"{price:.4f}",
         "mean hit": "" if tier.hit is None else f"{tier.hit.load_s * 1e3:,.1f} ms",

@@ -1,5 +1,6 @@
 """The replay: requests in order of arrival through one prefill instance with a tiered prefix cache.
 
+A recurrent layer's state moves as a whole, and a prompt resumes only from a position where one was kept.
 One request is served at a time, in order (a FIFO server). Its turn: match; wait for what the prefetch still brings
 from SSD; load layer by layer from DRAM while the layers compute; write new pages down in the background. Links carry
 one transfer at a time. A request is matched when its turn comes; the prefetch of its SSD pages starts at its arrival.
@@ -22,7 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from costlab import catalog, roofline
-from costlab.cache.footprints import footprint, measured_multiplier
+from costlab.cache import footprints
+from costlab.cache.footprints import measured_multiplier
 from costlab.cache.policies.belady import Future
 from costlab.cache.prefix.manager import PrefixCache
 from costlab.cache.prefix.match import Lease, Match
@@ -97,6 +99,7 @@ class Totals:
     oversize: int = 0
     uncached_pages: int = 0
     recomputed_for_windows_tokens: int = 0
+    recomputed_for_states_tokens: int = 0
     compute_s: float = 0.0
     stall_s: float = 0.0
     prefetch_wait_s: float = 0.0
@@ -124,7 +127,7 @@ class Replay:
             plan.model, roofline.seconds_per_flop_on(plan.chip, plan.chips, plan.compute_efficiency)
         )
         kinds = list(dict.fromkeys(self._footprint.layers))
-        self._kinds = [(kind.full, kind.window_bytes * kind.window) for kind in kinds]
+        self._kinds = [(kind.full, kind.window_bytes * kind.window, kind.state_bytes) for kind in kinds]
         self._kind_of = [kinds.index(layer) for layer in self._footprint.layers]
 
     # --- one request -------------------------------------------------------------------------------------------
@@ -173,7 +176,11 @@ class Replay:
             totals.wholly_cached += 1
             cached = tokens - LAST_TOKENS
         self._count_hits(match, cached)
-        totals.recomputed_for_windows_tokens += min(match.found * block_tokens, tokens) - usable
+        if self.cache.states is not None:
+            found = min(match.found * block_tokens, tokens - LAST_TOKENS)
+            totals.recomputed_for_states_tokens += max(found - usable, 0)
+        else:
+            totals.recomputed_for_windows_tokens += min(match.found * block_tokens, tokens) - usable
         return cached
 
     def _count_hits(self, match: Match, cached: int) -> None:
@@ -189,13 +196,16 @@ class Replay:
     def _load(self, match: Match, new: int, cached: int, ready: float, compute: float) -> float:
         """Load over the first link while computing; return by how much that delays the prefill's end."""
         pages = match.pages - match.at[0]
-        window = bool(match.window_at)
-        if not (pages or window) or len(self.links) < 2:
+        window, state = bool(match.window_at), bool(match.state_at)
+        if not (pages or window or state) or len(self.links) < 2:
             return 0.0
         link = self.links[1]
         tokens, rate = pages * self.plan.block_tokens, link.tier.bandwidth_bytes_per_s
         delay = max(link.free_s - ready, 0.0) + link.tier.latency_s
-        by_kind = [(tokens * full + window * window_bytes) / rate for full, window_bytes in self._kinds]
+        by_kind = [
+            (tokens * full + window * window_bytes + state * state_bytes) / rate
+            for full, window_bytes, state_bytes in self._kinds
+        ]
         loads = list(map(by_kind.__getitem__, self._kind_of))
         moving = sum(loads)
         link.free_s = ready + delay + moving
@@ -226,7 +236,10 @@ class Replay:
 
     def _tier(self, level: int) -> TierReport:
         tier, full = self.plan.tiers[level], self.cache.full.pools[level]
+        states = None if self.cache.states is None else self.cache.states.pools[level]
         per_token = self._footprint.bytes_per_token(self.plan.window_ratio)
+        if states is not None and full.pages:
+            per_token += states.resident_bytes / (full.pages * self.plan.block_tokens)
         price = tier.usd_per_gb_hour
         if price is None and not level and self.plan.usd_per_chip_hour is not None:
             # nobody rents a chip's memory by itself: the chip's whole rent, spread over its memory
@@ -240,6 +253,7 @@ class Replay:
             capacity_tokens=full.capacity * self.plan.block_tokens,
             full=_pool_report("full", full),
             window=None if windows is None else _pool_report("window", windows.pools[level]),
+            state=None if states is None else _pool_report("state", states),
             usd_per_million_tokens_hour=None if price is None else price * per_token * 1e6 / 1e9,
             hit=self._hit(level),
         )
@@ -269,6 +283,10 @@ class Replay:
         if windows is not None:
             up += windows.read[level] * self._footprint.window_bytes
             down += windows.pools[level].added["written"] * self._footprint.window_bytes
+        states = self.cache.states
+        if states is not None:
+            up += states.read[level] * self._footprint.state_bytes
+            down += states.pools[level].added["written"] * self._footprint.state_bytes
         read_s, write_s = self.links[level].busy_s, down / slow.write_rate
         return (
             LinkReport(f"{slow.name} to {fast.name}", up, read_s, _share(read_s, makespan)),
@@ -281,7 +299,8 @@ class Replay:
             return 1.0
         full, windows = self.cache.full.pools[-1].peak, self.cache.windows
         peak = windows.pools[-1].peak if windows is not None else 0
-        return measured_multiplier(footprint(self.plan.model), full, self.plan.block_tokens, peak)
+        states = self.cache.states.pools[-1].peak if self.cache.states is not None else 0
+        return measured_multiplier(footprints.footprint(self.plan.model), full, self.plan.block_tokens, peak, states)
 
 
 def _share(part: float, whole: float) -> float:

@@ -1,4 +1,4 @@
-"""What all attention kinds share: a softmax over several sets of keys, a top-k that breaks ties, a base class.
+"""What all attention kinds share: a softmax over several sets of keys, a top-k that breaks ties, two base classes.
 
 Chapter: attention
 """
@@ -209,27 +209,25 @@ def remember_window(ring: RingBuffer, new: Tensor) -> Window:
     return Window(entries, first, ring.slots)
 
 
-class AttentionLayer(nn.Module, ABC, Generic[Keys]):
-    """One attention layer: `forward` reads new tokens, all of a prompt or a single one, and remembers them.
+class CachedLayer(nn.Module, ABC):
+    """One layer that mixes tokens: `forward` reads new ones, all of a prompt or a single one, and remembers them.
 
     Args:
         hidden: width of its input and output.
-        rope: its rotary embedding.
 
     Attributes:
-        query_block: queries that are worked on at once, at most.
-        float_budget: numbers that their logits and gathered keys may take at once.
+        query_block: tokens that are worked on at once, at most.
+        flags: what of its dimensions that some models have and most don't it runs too.
     """
 
     query_block: int = 128
-    float_budget: int = 2**24
+    flags: frozenset[str] = frozenset()
 
-    def __init__(self, hidden: int, rope: Rope) -> None:
+    def __init__(self, hidden: int) -> None:
         super().__init__()
         if hidden < 1:
             raise ValueError(f"hidden = {hidden} should be at least 1")
         self.hidden = hidden
-        self.rope = rope
 
     def new_cache(self, batch: int = 1, capacity: int = 4096) -> Cache:
         """Return an empty cache on this layer's device.
@@ -266,19 +264,6 @@ class AttentionLayer(nn.Module, ABC, Generic[Keys]):
         with cache.rewindable():
             return self._read(hidden, cache)
 
-    def _read(self, hidden: Tensor, cache: Cache) -> Tensor:
-        start = cache.length
-        cache.advance(hidden.shape[1])
-        positions = Span.of(start, cache.length, hidden.device)
-        keys = self._remember(hidden, positions, cache)
-        block = max(1, min(self.query_block, self.float_budget // self._floats_per_query(cache.length)))
-        if positions.count <= block:
-            return self._attend(hidden, positions, keys)
-        firsts = range(start, cache.length, block)
-        spans = [Span(first, first + len(at), at) for first, at in zip(firsts, positions.at.split(block), strict=True)]
-        outputs = [self._attend(h, s, keys) for h, s in zip(hidden.split(block, 1), spans, strict=True)]
-        return torch.cat(outputs, 1)  # (batch, tokens, hidden)
-
     def _check(self, hidden: Tensor, cache: Cache | None) -> None:
         if not isinstance(hidden, Tensor):
             raise ValueError(
@@ -293,6 +278,41 @@ class AttentionLayer(nn.Module, ABC, Generic[Keys]):
     @abstractmethod
     def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         """Return empty storage by part."""
+
+    @abstractmethod
+    def _read(self, hidden: Tensor, cache: Cache) -> Tensor:
+        """Return the output of new tokens, shape (batch, tokens, hidden), after counting and storing them."""
+
+
+class AttentionLayer(CachedLayer, Generic[Keys]):
+    """A layer whose queries read keys and values of earlier tokens.
+
+    Args:
+        hidden: width of its input and output.
+        rope: its rotary embedding.
+
+    Attributes:
+        float_budget: numbers that the logits and gathered keys of a block of queries may take at once.
+    """
+
+    float_budget: int = 2**24
+
+    def __init__(self, hidden: int, rope: Rope) -> None:
+        super().__init__(hidden)
+        self.rope = rope
+
+    def _read(self, hidden: Tensor, cache: Cache) -> Tensor:
+        start = cache.length
+        cache.advance(hidden.shape[1])
+        positions = Span.of(start, cache.length, hidden.device)
+        keys = self._remember(hidden, positions, cache)
+        block = max(1, min(self.query_block, self.float_budget // self._floats_per_query(cache.length)))
+        if positions.count <= block:
+            return self._attend(hidden, positions, keys)
+        firsts = range(start, cache.length, block)
+        spans = [Span(first, first + len(at), at) for first, at in zip(firsts, positions.at.split(block), strict=True)]
+        outputs = [self._attend(h, s, keys) for h, s in zip(hidden.split(block, 1), spans, strict=True)]
+        return torch.cat(outputs, 1)  # (batch, tokens, hidden)
 
     @abstractmethod
     def _remember(self, hidden: Tensor, positions: Span, cache: Cache) -> Keys:

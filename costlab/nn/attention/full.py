@@ -37,6 +37,8 @@ class Full(AttentionLayer[Window]):
         fused: decode with torch's fused kernel: the same within rounding and faster, but its FLOPs cannot be counted.
     """
 
+    flags = frozenset({"gate_dim", "sink"})
+
     def __init__(
         self, dims: arch.FullAttention, hidden: int, rope: Rope, value_scale: float = 1.0, fused: bool = False
     ) -> None:
@@ -48,14 +50,12 @@ class Full(AttentionLayer[Window]):
         self.query = linear(hidden, dims.heads * dims.qk_dim)
         self.key = linear(hidden, dims.kv_heads * dims.qk_dim)
         self.value = linear(hidden, dims.kv_heads * dims.v_dim)
+        self.gate = linear(hidden, dims.heads * dims.gate_dim) if dims.gate_dim else None
         self.output = linear(dims.heads * dims.v_dim, hidden)
         self.query_norm = RMSNorm(dims.qk_dim) if dims.qk_norm else nn.Identity()
         self.key_norm = RMSNorm(dims.qk_dim) if dims.qk_norm else nn.Identity()
-        self.window: int | None = None
-        self.sink: nn.Parameter | None = None
-        if isinstance(dims, arch.SlidingWindow):
-            self.window = dims.window
-            self.sink = nn.Parameter(torch.zeros(dims.heads)) if dims.sink else None
+        self.window = dims.window if isinstance(dims, arch.SlidingWindow) else None
+        self.sink = nn.Parameter(torch.zeros(dims.heads)) if dims.sink else None
 
     def _tables(self, batch: int, capacity: int, device: torch.device) -> Mapping[str, KVTable]:
         width, lead = self.dims.qk_dim + self.dims.v_dim, (batch, self.dims.kv_heads)
@@ -87,6 +87,9 @@ class Full(AttentionLayer[Window]):
         else:
             out = attend(q, [KeySet(k, v, visible)], scale, self._sink(batch))
         out = out.unflatten(0, (batch, -1)).transpose(1, 2)  # (batch, queries, kv_heads, group, v_dim)
+        if self.gate is not None:
+            gate = self.gate(hidden).sigmoid().unflatten(-1, (dims.kv_heads, -1, dims.gate_dim))
+            out = out * gate
         return self.output(out.reshape(batch, queries, -1))  # (batch, queries, hidden)
 
     def _sink(self, batch: int) -> Tensor | None:

@@ -19,6 +19,9 @@ from costlab.arch import Layout
 from costlab.checks import whole
 from costlab.nn.attention.formats import EntryFormat
 
+#: Tables that `costlab.arch` counts in a part of another name.
+_PARTS: Mapping[str, str] = {"index_state": "state", "convolution": "recurrent"}
+
 
 class KVTable:
     """Entries in stored precision, appended one after another.
@@ -218,7 +221,7 @@ class Cache:
     """All that one attention layer keeps for a batch of sequences of equal length.
 
     Args:
-        tables: by part: "main", "index", "window", "state" or "index_state".
+        tables: by part: "main", "index", "window", "state" or "index_state", "recurrent" and "convolution".
         batch: sequences.
         capacity: tokens it has room for.
     """
@@ -247,14 +250,14 @@ class Cache:
         return table
 
     def nbytes(self, filled: bool = False) -> dict[str, int]:
-        """Return measured bytes by part, named as in `costlab.arch`: main, index, window, state.
+        """Return measured bytes by part, named as in `costlab.arch`: main, index, window, state, recurrent.
 
         Args:
             filled: count only what has been written; otherwise all that is allocated.
         """
         sizes: dict[str, int] = {}
         for name, table in self.tables.items():
-            part = "state" if name.endswith("state") else name
+            part = _PARTS.get(name, name)
             sizes[part] = sizes.get(part, 0) + (table.filled_nbytes if filled else table.nbytes)
         return sizes
 

@@ -38,6 +38,8 @@ class MLA(AttentionLayer[KeySet]):
     def __init__(self, dims: arch.MLA, hidden: int, rope: Rope, form: Form = "auto") -> None:
         super().__init__(hidden, rope)
         check_rotary(dims.rope_dim, dims.rope_dim, "rope_dim")
+        if dims.q_rank < 1:
+            raise ValueError(f"q_rank = {dims.q_rank}: no running layer for queries without a latent")
         self.dims = dims
         self.form: Form = one_of(get_args(Form), form, "form")
         self.query_down = linear(hidden, dims.q_rank)

@@ -188,13 +188,19 @@ def published_config(model: arch.Model) -> dict[str, Any]:
     said: dict[str, Any] = {"hidden_size": rec.hidden, "vocab_size": rec.vocab, "num_hidden_layers": len(model.layers)}
     said |= {"rms_norm_eps": rec.running.norm_eps, "tie_word_embeddings": rec.tied}
     said |= {k: v for a in dict.fromkeys(attention) for k, v in _attention(a).items() if k in blank}
-    said |= {k: v for k, v in _feed_forward([f for _, f in model.layers], kind).items() if k in blank}
+    said |= {
+        k: v
+        for k, v in _feed_forward([f for _, f in model.layers if not isinstance(f, arch.NoFeedForward)], kind).items()
+        if k in blank
+    }
     return {"model_type": kind, **said, **_schedule(attention, blank)}
 
 
 def _attention(dims: arch.Attention) -> dict[str, Any]:
     """Return what the layers of one kind say in a configuration."""
-    said: dict[str, Any] = {"num_attention_heads": dims.heads, "qk_rope_head_dim": dims.rope_dim}
+    said: dict[str, Any] = {"num_attention_heads": dims.heads}
+    if isinstance(dims, arch.KeyedAttention):
+        said["qk_rope_head_dim"] = dims.rope_dim
     if isinstance(dims, arch.FullAttention):
         said |= {"head_dim": dims.qk_dim, "v_head_dim": dims.v_dim}
         if isinstance(dims, arch.SlidingWindow):

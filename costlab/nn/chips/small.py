@@ -27,6 +27,7 @@ from costlab import arch, checks
 from costlab.arch.experts import FeedForward
 from costlab.catalog import FrozenDict, ModelRecord
 from costlab.chips.porting.graph import GraphNode
+from costlab.nn.attention import LAYERS
 from costlab.nn.chips.architectures import build_model, published_config, text_part
 from costlab.nn.chips.cutting import SMALL_VOCABULARY, common_divisor, cut_config, kept_layers, layer_number
 from costlab.nn.chips.experts import TRANSFORMERS_FORMS, ExpertForm, default_form, use_experts
@@ -172,6 +173,7 @@ def _of_costlab(model: str | Mapping[str, Any], size: Size, form: ExpertForm, dt
     if not isinstance(model, str):
         raise ValueError(f"costlab builds models of the catalog: {model.get('model_type')!r} needs of='transformers'")
     whole = arch.load(model)
+    _check_runs(whole)
     layers, stands_for = kept_layers(whole.layers)
     kept = tuple(whole.layers[i] for i in layers)
     narrow = tuple((small_attention(a), _small_feed_forward(f)) for a, f in kept) if size == "small" else kept
@@ -184,6 +186,15 @@ def _of_costlab(model: str | Mapping[str, Any], size: Size, form: ExpertForm, dt
     return SmallModel(f"{whole.key}, {size}, of costlab", module, (), layers, stands_for, FrozenDict(reduced), remarks)
 
 
+def _check_runs(model: arch.Model) -> None:
+    """Refuse by name what has no running layer, before its widths are divided."""
+    for dims, ffn in dict.fromkeys(model.layers):
+        if type(dims) not in LAYERS or not isinstance(dims, arch.KeyedAttention):
+            raise ValueError(f"{model.name} has {dims.label} layers, which costlab does not run: try of='transformers'")
+        if isinstance(ffn, arch.NoFeedForward):
+            raise ValueError(f"{model.name} has layers without a feed-forward part, which costlab does not run")
+
+
 def _remark_of_sinkhorn(steps: tuple[int, int] | None) -> Iterator[str]:
     if steps:
         yield f"The mixing of residual streams makes {steps[1]} Sinkhorn steps for {steps[0]}; each is a few operators."
@@ -192,7 +203,7 @@ def _remark_of_sinkhorn(steps: tuple[int, int] | None) -> Iterator[str]:
 def _remarks(whole: arch.Model, kept: tuple[tuple[arch.Attention, FeedForward], ...]) -> Iterator[str]:
     if silent := {a.kind for a, _ in kept} - whole.record.running.rope_theta.keys():
         yield f"Rotary base {_THETA:g} for {', '.join(sorted(silent))}: the record has none."
-    if any(dtype in ("fp8", "fp4") for a, _ in kept for _, dtype in a.entry):
+    if any(dtype in ("fp8", "fp4") for a, _ in kept for _, dtype in getattr(a, "entry", ())):
         yield "Cached entries have the model's own type: storing them in FP8 or FP4 is left out."
 
 
@@ -229,6 +240,8 @@ def _plain_entries(dims: arch.Attention, dtype: torch.dtype) -> arch.Attention:
 
 
 def _small_feed_forward(dims: FeedForward) -> FeedForward:
+    if isinstance(dims, arch.NoFeedForward):
+        return dims
     inner = 8 * math.ceil(dims.inner / _DIVISOR / 8)
     if isinstance(dims, arch.Dense):
         return dataclasses.replace(dims, inner=inner)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from costlab.arch import MoE
+from costlab.arch import MoE, extras
 from costlab.arch.experts import BIAS_SPEED
 
 #: How the experts multiply: a loop over blocks of rows, or torch's grouped matrix kernel.
@@ -237,10 +237,13 @@ class MoELayer(nn.Module):
 
     def __init__(self, hidden: int, ffn: MoE, vocabulary: int | None = None, multiply: Multiply | None = None) -> None:
         super().__init__()
+        if left := extras(ffn).keys() - {"shared_gate", "shared_inner"}:
+            raise ValueError(f"no running layer for experts with {', '.join(sorted(left))}")
         self.hidden, self.ffn, self.vocabulary = hidden, ffn, vocabulary
         self.gate = Gate(hidden, ffn, vocabulary)
         self.experts = Experts(hidden, ffn, multiply)
-        self.shared = SwiGLU(hidden, ffn.shared * ffn.inner, ffn.clamp) if ffn.shared else None
+        self.shared = SwiGLU(hidden, ffn.shared * (ffn.shared_inner or ffn.inner), ffn.clamp) if ffn.shared else None
+        self.shared_gate = nn.Linear(hidden, 1, bias=False) if ffn.shared_gate else None
 
     def forward(self, x: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Return the layer's output, without the residual.
@@ -258,5 +261,6 @@ class MoELayer(nn.Module):
         choice = self.gate(tokens, token_ids)
         output = self.experts(tokens, choice.experts, choice.weights)
         if self.shared is not None:
-            output = output + self.shared(tokens)
+            shared = self.shared(tokens)
+            output = output + (shared if self.shared_gate is None else self.shared_gate(tokens).sigmoid() * shared)
         return output.reshape(x.shape)

@@ -1,0 +1,122 @@
+"""Which product a name means: as lists, APIs and logs write it.
+
+>>> from costlab import prices
+>>> prices.resolve("deepseek/deepseek-v4-pro")
+'deepseek-v4-pro'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Literal
+
+from costlab import catalog, checks
+from costlab.catalog import Alias, moment
+from costlab.catalog.price_lists import start_of
+from costlab.prices.validity import holds
+
+Publisher = Literal["provider", "article-e"]
+
+#: Sellers as they stand before the stroke of a name: as OpenRouter, LiteLLM, Hugging Face and makers' SDKs write it.
+#: Only a product of that seller is meant: "azure/gpt-5.5" is none of OpenAI's.
+VENDORS = {
+    "alibaba": "Alibaba Cloud", "anthropic": "Anthropic", "bytedance": "ByteDance", "bytedance-seed": "ByteDance",
+    "dashscope": "Alibaba Cloud", "inclusionai": "Ant Group", "stepfun": "StepFun", "tencent": "Tencent",
+    "deepseek": "DeepSeek", "deepseek-ai": "DeepSeek", "gemini": "Google", "google": "Google", "meta": "Meta",
+    "meta-llama": "Meta", "minimax": "MiniMax", "minimaxai": "MiniMax", "mistral": "Mistral AI",
+    "mistralai": "Mistral AI", "models": "Google", "moonshot": "Moonshot AI", "moonshotai": "Moonshot AI",
+    "openai": "OpenAI", "qwen": "Alibaba Cloud", "volcengine": "ByteDance", "x-ai": "xAI", "xai": "xAI",
+    "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu", "zai-org": "Zhipu", "zhipu": "Zhipu",
+    "zhipuai": "Zhipu",
+}  # fmt: skip
+
+#: The day of a checkpoint behind a name: -2026-04-24, -20260424, @20260424, -0424.
+_DAY = re.compile(r"(?:-20\d\d-[01]\d-[0-3]\d|[-@]20\d\d[01]\d[0-3]\d|-[01]\d[0-3]\d)$")
+
+
+def products(published_by: Publisher = "provider", when: str | date | datetime | None = None) -> tuple[str, ...]:
+    """Return the products that have prices, in alphabetical order.
+
+    Args:
+        published_by: in the providers' own lists, or in an article's table.
+        when: only those sold at that moment, see `moment`; None for all.
+    """
+    rows = (r for r in catalog.tables().prices if r.published_by == published_by)
+    if when is not None:
+        at = moment(when)
+        rows = (r for r in rows if holds(r, at))
+    return tuple(sorted({r.product for r in rows}))
+
+
+def resolve(name: str, when: str | date | datetime | None = None) -> str:
+    """Return the product that a name means: itself, or as an API or a log writes it.
+
+    Names of APIs, a seller in front ("anthropic/"), a day behind ("-20260424"), dashes for the points of a version
+    and capitals are understood.
+
+    Args:
+        name: e.g. "deepseek-v4-pro", "anthropic/claude-opus-4-8", "deepseek-chat".
+        when: a name may have meant different products over time, see `moment`; None: the newest meaning.
+
+    Raises:
+        ValueError: a name of no product; the message has those that it may misspell.
+    """
+    text = name.strip().lower()
+    seller, stroke, bare = text.rpartition("/")
+    known = products()
+    if not stroke or text in known or any(alias.name == text for alias in catalog.tables().aliases):
+        return _meant(name, text, known, when)
+    vendor = seller.rpartition("/")[2]
+    if vendor not in VENDORS:
+        raise ValueError(
+            f"no prices of the seller {vendor!r} are known for {name!r};{_suggestions(bare, known) or _WHERE}"
+        )
+    product = _meant(name, bare, known, when)
+    sellers = {row.provider for row in catalog.tables().prices if row.product == product}
+    if VENDORS[vendor] not in sellers:
+        raise ValueError(f"{name!r}: {product!r} is sold by {', '.join(sorted(sellers))}, not by {VENDORS[vendor]}")
+    return product
+
+
+_WHERE = " `costlab prices` lists the known ones"
+
+
+def _meant(name: str, text: str, known: Sequence[str], when: str | date | datetime | None) -> str:
+    gone = None
+    for form in _forms(text):
+        if form in known:
+            return form
+        aliases = [alias for alias in catalog.tables().aliases if alias.name == form]
+        if found := _valid(aliases, when):
+            return found.product
+        gone = gone or next(iter(aliases), None)
+    if gone:
+        raise ValueError(f"{name!r} meant {gone.product!r} at another time; at {when} it is the name of no product")
+    raise ValueError(f"unknown product with a price {name!r};{_suggestions(text, known) or _WHERE}")
+
+
+def _forms(text: str) -> Iterator[str]:
+    """Yield a name as it stands, without its day, and with points in its version."""
+    for form in dict.fromkeys([text, _DAY.sub("", text)]):
+        yield from dict.fromkeys([form, re.sub(r"(?<=\d)-(?=\d)", ".", form)])
+
+
+def _valid(aliases: Sequence[Alias], when: str | date | datetime | None) -> Alias | None:
+    """Return the alias that holds then; without a moment the one that began last."""
+    if when is None:
+        return max(aliases, key=lambda a: start_of(a.valid_from or date.min), default=None)
+    return next((alias for alias in aliases if holds(alias, moment(when))), None)
+
+
+def _suggestions(text: str, known: Sequence[str]) -> str:
+    """Ask whether a product was meant whose name goes on after this one, or is spelled nearly so.
+
+    Another number is another product, no misspelling: "gpt-5.6" is not meant to be "gpt-5.5".
+    """
+    longer = [name for name in known if name.startswith(f"{text}-")]
+    numbers = re.findall(r"\d+", text)
+    misspelled = checks.near(text, [name for name in known if re.findall(r"\d+", name) == numbers])
+    found = list(dict.fromkeys([*([misspelled] if misspelled else []), *longer]))
+    return f" did you mean {' or '.join(map(repr, found[:4]))}?" if found else ""
