@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from costlab import catalog, moe
+from costlab import arch, moe
 from costlab.cli.arguments import add_verb, count_arg, model_arg, size_arg
 from costlab.cli.output import Answer, facts, sources
 
@@ -27,7 +27,7 @@ def add_verbs(verbs: Any) -> None:
 def _moe(args: argparse.Namespace) -> Answer:
     found = moe.summary(args.model, args.batch, args.ranks, args.redundant_experts)
     row = {_NAMES.get(name, name): value for name, value in dataclasses.asdict(found).items()}
-    used = sources(("model", found.model, catalog.model(found.model)))
+    used = sources(("model", found.model, arch.load(found.model).record))
     return Answer([row], facts(found.rows()), sources=used)
 
 

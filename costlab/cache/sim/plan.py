@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from costlab import catalog, checks, roofline
+from costlab import arch, catalog, checks, roofline
 from costlab.cache import footprints
 from costlab.cache.footprints import Footprint
 from costlab.cache.policies import EVICTIONS
@@ -65,8 +65,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         known_here = catalog.tables()
+        object.__setattr__(self, "model", arch.load(self.model).key)
         for field, what, known in (
-            ("model", "model", known_here.models),
             ("chip", "chip", known_here.chips),
             ("eviction", "eviction policy", EVICTIONS),
             ("write", "write mode", WRITES),
