@@ -87,7 +87,8 @@ class SentBytes:
     """Bytes that a prompt sends: what a decode worker's chips have to hold, copies of a KV head included.
 
     Where chips outnumber KV heads, or a latent lies whole on each chip, every chip gets its own copy: four KV heads on
-    eight chips are sent twice. Windows, recurrent states and open blocks are sent as they stand, a cached prefix is not sent again.
+    eight chips are sent twice. Windows, recurrent states and open blocks are sent as they stand, a cached prefix is
+    not sent again.
     """
 
     growing: tuple[tuple[float, Entries], ...]  # (bytes per entry, entries) of what a prefix cache holds

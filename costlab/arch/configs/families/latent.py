@@ -115,7 +115,7 @@ def kimi_linear(f: Fields) -> Blueprint:
         table = {**table, "gate_dim": table["v_dim"]}
     linear, order = _delta(f, model.depth)
     latent = f.optional("routed_expert_hidden_size")
-    more = {"latent": latent, "latent_norm": f.flag("latent_moe_use_norm", default=False) and latent is not None}
+    more: Table = {"latent": latent, "latent_norm": f.flag("latent_moe_use_norm", default=False) and latent is not None}
     experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f), **more)
     for kind, has in zip(kinds(f, model.depth, order), dense_first(f, model.depth, 1), strict=True):
         if kind not in ("full", "linear"):
