@@ -87,6 +87,15 @@ def test_pages_help_only_up_to_a_state() -> None:
     assert never.match("abcde")[:2] == (0, 4)
 
 
+def test_a_state_is_kept_only_of_what_was_computed() -> None:
+    """One that went from before the place of resumption cannot come back without computing that part."""
+    cache = recurrent(math.inf, rule=StateRule(1))
+    cache.release(cache.admit("ab"))
+    cache.states.discard(["a"])
+    cache.release(cache.admit("abc"))
+    assert cache.states.keys() == {"b", "c"}
+
+
 def test_a_state_is_kept_where_the_second_prompt_left_the_first() -> None:
     cache = recurrent(math.inf, rule=BRANCHES)
     cache.release(cache.admit("abcd"))
