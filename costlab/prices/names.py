@@ -23,12 +23,13 @@ Publisher = Literal["provider", "article-e"]
 #: Only a product of that seller is meant: "azure/gpt-5.5" is none of OpenAI's.
 VENDORS = {
     "alibaba": "Alibaba Cloud", "anthropic": "Anthropic", "bytedance": "ByteDance", "bytedance-seed": "ByteDance",
-    "dashscope": "Alibaba Cloud", "inclusionai": "Ant Group", "stepfun": "StepFun", "tencent": "Tencent", "deepseek": "DeepSeek", "deepseek-ai": "DeepSeek", "gemini": "Google",
-    "google": "Google", "meta": "Meta", "meta-llama": "Meta", "minimax": "MiniMax", "minimaxai": "MiniMax",
-    "mistral": "Mistral AI", "mistralai": "Mistral AI", "models": "Google", "moonshot": "Moonshot AI",
-    "moonshotai": "Moonshot AI", "openai": "OpenAI", "qwen": "Alibaba Cloud", "volcengine": "ByteDance",
-    "x-ai": "xAI", "xai": "xAI", "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu",
-    "zai-org": "Zhipu", "zhipu": "Zhipu", "zhipuai": "Zhipu",
+    "dashscope": "Alibaba Cloud", "deepseek": "DeepSeek", "deepseek-ai": "DeepSeek", "gemini": "Google",
+    "google": "Google", "inclusionai": "Ant Group", "meta": "Meta", "meta-llama": "Meta", "minimax": "MiniMax",
+    "minimaxai": "MiniMax", "mistral": "Mistral AI", "mistralai": "Mistral AI", "models": "Google",
+    "moonshot": "Moonshot AI", "moonshotai": "Moonshot AI", "openai": "OpenAI", "qwen": "Alibaba Cloud",
+    "stepfun": "StepFun", "tencent": "Tencent", "volcengine": "ByteDance", "x-ai": "xAI", "xai": "xAI",
+    "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu", "zai-org": "Zhipu", "zhipu": "Zhipu",
+    "zhipuai": "Zhipu",
 }  # fmt: skip
 
 #: The day of a checkpoint behind a name: -2026-04-24, -20260424, @20260424, -0424.
