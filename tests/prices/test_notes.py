@@ -67,8 +67,8 @@ def test_the_other_price_of_the_day():
     [
         ("2026-12-31T02:00", False),
         ("2027-01-01T02:00", False),  # New Year is a holiday each year
-        ("2027-02-08T02:00", True),  # a Monday: peak only if it is a working day
-        ("2027-02-08T12:00", False),  # off-peak either way
+        ("2027-02-09T02:00", True),  # a Tuesday after the statutory days: peak only if it is a working day
+        ("2027-02-09T12:00", False),  # off-peak either way
         ("2027-02-06T02:00", False),  # a Saturday
     ],
 )
