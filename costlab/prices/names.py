@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from costlab import catalog, checks
@@ -31,6 +31,14 @@ VENDORS = {
     "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu", "zai-org": "Zhipu", "zhipu": "Zhipu",
     "zhipuai": "Zhipu",
 }  # fmt: skip
+
+#: Who may stand before a seller and passes its prices on. All others there are hosts with prices of their own, as in
+#: "together_ai/deepseek-ai/DeepSeek-V4-Pro".
+PASSED_ON = ("openrouter",)
+
+#: A checkpoint so much older than the first price of its name was sold before it, maybe at another price, such as
+#: qwen-plus-2025-01-25. Makers date checkpoints some weeks before they sell them.
+OLDER = timedelta(days=60)
 
 #: The day of a checkpoint behind a name: -2026-04-24, -20260424, @20260424, -0424.
 _DAY = re.compile(r"(?:-20\d\d-[01]\d-[0-3]\d|[-@]20\d\d[01]\d[0-3]\d|-[01]\d[0-3]\d)$")
@@ -68,10 +76,11 @@ def resolve(name: str, when: str | date | datetime | None = None) -> str:
     known = products()
     if not stroke or text in known or any(alias.name == text for alias in catalog.tables().aliases):
         return _meant(name, text, known, when)
-    vendor = seller.rpartition("/")[2]
-    if vendor not in VENDORS:
+    *before, vendor = seller.split("/")
+    strange = [each for each in (*before, vendor) if each not in VENDORS and (each not in PASSED_ON or each == vendor)]
+    if strange:
         raise ValueError(
-            f"no prices of the seller {vendor!r} are known for {name!r};{_suggestions(bare, known) or _WHERE}"
+            f"no prices of the seller {strange[0]!r} are known for {name!r};{_suggestions(bare, known) or _WHERE}"
         )
     product = _meant(name, bare, known, when)
     sellers = {row.provider for row in catalog.tables().prices if row.product == product}
@@ -87,6 +96,7 @@ def _meant(name: str, text: str, known: Sequence[str], when: str | date | dateti
     gone = None
     for form in _forms(text):
         if form in known:
+            _refuse_older(name, text, form)
             return form
         aliases = [alias for alias in catalog.tables().aliases if alias.name == form]
         if found := _valid(aliases, when):
@@ -95,6 +105,21 @@ def _meant(name: str, text: str, known: Sequence[str], when: str | date | dateti
     if gone:
         raise ValueError(f"{name!r} meant {gone.product!r} at another time; at {when} it is the name of no product")
     raise ValueError(f"unknown product with a price {name!r};{_suggestions(text, known) or _WHERE}")
+
+
+def _refuse_older(name: str, text: str, product: str) -> None:
+    """Refuse a checkpoint that was sold before the prices of its product begin."""
+    found = _DAY.search(text)
+    digits = re.sub(r"\D", "", found[0]) if found else ""
+    if len(digits) != len("20240513"):
+        return
+    try:
+        made = datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return
+    first = min(start_of(row.valid_from) for row in catalog.tables().prices if row.product == product)
+    if made < first - OLDER:
+        raise ValueError(f"{name!r} is older than the prices of {product!r}, which begin on {first:%Y-%m-%d}")
 
 
 def _forms(text: str) -> Iterator[str]:

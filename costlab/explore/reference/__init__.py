@@ -26,6 +26,7 @@ from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import (
     exchange_rates,
     host_prices,
+    margin_statements,
     price_aliases,
     price_hours,
     price_list,
@@ -64,6 +65,7 @@ __all__ = [
     "latency_tables",
     "layout_regimes",
     "ledger",
+    "margin_statements",
     "measured_speedups",
     "model_dimensions",
     "model_sizes",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from costlab import catalog, checks
-from costlab.catalog import PriceRow
+from costlab.catalog import MarginStatement, PriceRow
 from costlab.catalog.price_lists import Moment
 from costlab.explore.reference.listing import Sourced, sourced
 from costlab.text import number_text
@@ -183,3 +183,32 @@ def exchange_rates() -> Sourced:
     )
     caption = "Exchange rates. Money is converted at market rates only"
     return sourced("rates", rows, caption, filters=("kind",), bold="rate")
+
+
+def margin_statements() -> Sourced:
+    """Return what was said in public of margins, by what it counts as cost."""
+    rows = (
+        (
+            {
+                "who": stated.who,
+                "of": stated.period,
+                "left of the revenue": _share(stated),
+                "costs counted": stated.counts,
+                "who vouches": stated.basis,
+                "evidence": stated.mark,
+                "statement": stated.says,
+            },
+            stated,
+        )
+        for stated in catalog.tables().margins.values()
+    )
+    caption = "Margins by who counts what"
+    return sourced("margins", rows, caption, filters=("costs counted", "who"), bold="left of the revenue")
+
+
+def _share(stated: MarginStatement) -> str | None:
+    """Write a margin and its range, e.g. "88% (77% to 92%)"."""
+    ends = [f"{share:.0%}" for share in (stated.low, stated.high) if share is not None]
+    if stated.margin is None:
+        return " to ".join(ends) or None
+    return f"{stated.margin:.1%}" + (f" ({' to '.join(ends)})" if ends else "")
