@@ -24,12 +24,12 @@ Publisher = Literal["provider", "article-e"]
 VENDORS = {
     "alibaba": "Alibaba Cloud", "anthropic": "Anthropic", "bytedance": "ByteDance", "bytedance-seed": "ByteDance",
     "dashscope": "Alibaba Cloud", "deepseek": "DeepSeek", "deepseek-ai": "DeepSeek", "gemini": "Google",
-    "inclusionai": "Ant Group", "stepfun": "StepFun", "tencent": "Tencent",
-    "google": "Google", "meta": "Meta", "meta-llama": "Meta", "minimax": "MiniMax", "minimaxai": "MiniMax",
-    "mistral": "Mistral AI", "mistralai": "Mistral AI", "models": "Google", "moonshot": "Moonshot AI",
-    "moonshotai": "Moonshot AI", "openai": "OpenAI", "qwen": "Alibaba Cloud", "volcengine": "ByteDance",
-    "x-ai": "xAI", "xai": "xAI", "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu",
-    "zai-org": "Zhipu", "zhipu": "Zhipu", "zhipuai": "Zhipu",
+    "google": "Google", "inclusionai": "Ant Group", "meta": "Meta", "meta-llama": "Meta", "minimax": "MiniMax",
+    "minimaxai": "MiniMax", "mistral": "Mistral AI", "mistralai": "Mistral AI", "models": "Google",
+    "moonshot": "Moonshot AI", "moonshotai": "Moonshot AI", "openai": "OpenAI", "qwen": "Alibaba Cloud",
+    "stepfun": "StepFun", "tencent": "Tencent", "volcengine": "ByteDance", "x-ai": "xAI", "xai": "xAI",
+    "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu", "zai-org": "Zhipu", "zhipu": "Zhipu",
+    "zhipuai": "Zhipu",
 }  # fmt: skip
 
 #: Who may stand before a seller and passes its prices on. All others there are hosts with prices of their own, as in
