@@ -23,13 +23,13 @@ from costlab.arch.configs import source
 from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.families import FAMILIES, MAKERS, OUTER
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.source import is_file
+from costlab.arch.configs.source import STDIN, is_file
 from costlab.arch.configs.storage import Storage, storage
 from costlab.arch.configs.toml import to_toml
 from costlab.arch.model import Model, build
 from costlab.catalog import FrozenDict, ModelRecord, Place
 
-__all__ = ["Imported", "is_file", "parsed", "read", "to_toml"]
+__all__ = ["STDIN", "Imported", "is_file", "parsed", "read", "to_toml"]
 
 
 @dataclass(frozen=True)
