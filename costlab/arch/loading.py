@@ -1,7 +1,4 @@
-"""Models by name: those of the catalog, and those that a config.json describes.
-
-Chapter: attention
-"""
+"""Models by name: those of the catalog, and those that a config.json describes."""
 
 from __future__ import annotations
 

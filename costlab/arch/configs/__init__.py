@@ -24,7 +24,7 @@ from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.families import FAMILIES, MAKERS, OUTER
 from costlab.arch.configs.fields import Fields
 from costlab.arch.configs.source import STDIN, is_file
-from costlab.arch.configs.storage import Storage, storage
+from costlab.arch.configs.storage import Storage, precisions
 from costlab.arch.configs.toml import to_toml
 from costlab.arch.model import Model, build
 from costlab.catalog import FrozenDict, ModelRecord, Place
@@ -73,7 +73,7 @@ def parsed(config: Mapping[str, Any], name: str = "config.json") -> Imported:
     fields = Fields(inner, name)
     blueprint = FAMILIES[model_type](fields)
     fields.finish(leave=("quantization_config", "compression_config", "expert_dtype", "quantization"))
-    stored = storage(fields, blueprint, config)
+    stored = precisions(fields, blueprint, config)
     assumed = (*_about_parts(config), *dict.fromkeys(fields.assumed), *stored.assumed)
     record = _record(blueprint, stored, fields, name, model_type)
     try:

@@ -1,7 +1,4 @@
-"""A model as a family's reader draws it: layer after layer, as tables of the catalog's form, equal ones under one name.
-
-Chapter: attention
-"""
+"""A model as a family's reader draws it: layer after layer, as tables of the catalog's form, equal ones under one name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The fields of a config.json, each read by its type and once understood; what nobody understood is refused by name.
-
-Chapter: attention
-"""
+"""The fields of a config.json, each read by its type and once understood; what nobody understood is refused by name."""
 
 from __future__ import annotations
 

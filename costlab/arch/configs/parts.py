@@ -1,7 +1,4 @@
-"""Readers that families share: attention with KV heads, latents, experts, and which layer has which.
-
-Chapter: attention
-"""
+"""Readers that families share: attention with KV heads, latents, experts, and which layer has which."""
 
 from __future__ import annotations
 
@@ -177,3 +174,8 @@ def state_dtype(f: Fields, *names: str) -> str:
     """Return the storage of a recurrent state."""
     words = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
     return words[f.word(*names, among=words, default="float32")]
+
+
+def selection_bias(f: Fields) -> bool:
+    """Return whether a balancing bias steers the choice of experts."""
+    return f.word("topk_method", among=("noaux_tc", "greedy", "group_limited_greedy"), default="noaux_tc") == "noaux_tc"

@@ -1,7 +1,4 @@
-"""Read a config.json: a file, a folder that holds one, or standard input; nothing of it is trusted.
-
-Chapter: attention
-"""
+"""Read a config.json: a file, a folder that holds one, or standard input; nothing of it is trusted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""In which precision a config.json's weights are stored and multiplied: `quantization_config` and the plain dtype.
-
-Chapter: attention
-"""
+"""In which precision a config.json's weights are stored and multiplied: `quantization_config` and the plain dtype."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ class Storage:
     assumed: tuple[str, ...]  # what was taken for it, a sentence each
 
 
-def storage(f: Fields, blueprint: Blueprint, config: Mapping[str, Any]) -> Storage:
+def precisions(f: Fields, blueprint: Blueprint, config: Mapping[str, Any]) -> Storage:
     """Return the precisions that a file gives.
 
     Args:

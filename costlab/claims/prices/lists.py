@@ -180,8 +180,9 @@ def _price_sub_dollar(given: Values) -> Settled:
     computed = f"on {YEAR_BEFORE} a million output tokens cost " + ", ".join(
         f"${each.output:g} ({each.product}, {'by night' if each.window == 'off-peak' else 'by day'})" for each in rows
     )
+    printed = catalog.model("deepseek-v3").published
     why = (
-        f"Both are the large model of that year ({catalog.model('deepseek-v3').published.total} parameters), and "
+        f"Both are the large model of that year ({printed.total if printed else '-'} parameters), and "
         "neither is distilled. By day the claim is right of them, at night it is not: the night discount took them "
         "below"
     )

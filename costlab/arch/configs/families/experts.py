@@ -17,6 +17,7 @@ from costlab.arch.configs.parts import (
     heads,
     kinds,
     moe,
+    selection_bias,
     shared_experts,
     state_dtype,
 )
@@ -194,7 +195,7 @@ def mimo_v2(f: Fields) -> Blueprint:
         raise ValueError(f"{f.where}: hybrid_layer_pattern (or layer_types) is missing")
     usual = ["sliding" if each else "full" for each in pattern or ()]
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
-    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f))
+    experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f))
     for kind, has in zip(kinds(f, model.depth, usual), dense_first(f, model.depth), strict=True):
         cut = window_of(f, window, kind)
         table = gqa(sizes, **bias) if cut is None else gqa(swa, cut, sink=sink, **bias)
@@ -215,10 +216,6 @@ def _value_heads(f: Fields, sizes: dict[str, Any], prefix: str) -> dict[str, Any
     return {**sizes, "v_dim": f.size(f"{prefix}v_head_dim", default=known)}
 
 
-def _noaux(f: Fields) -> bool:
-    return f.word("topk_method", among=("noaux_tc", "greedy", "group_limited_greedy"), default="noaux_tc") == "noaux_tc"
-
-
 def glm4_moe(f: Fields) -> Blueprint:
     """GLM-4.5 to 4.7, dots.llm1 and Hy3: dense layers first, then experts with one that all tokens visit."""
     model_type = f.values.get("model_type")
@@ -230,7 +227,7 @@ def glm4_moe(f: Fields) -> Blueprint:
     f.only("mlp_bias", False, why="vectors added in the feed-forward layers")
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
     table = gqa(sizes, qk_norm=norm, **bias)
-    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f))
+    experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f))
     for has in dense_first(f, model.depth, default):
         model.add(table, experts if has else dense(f))
     model.add_mtp(f.size("num_nextn_predict_layers", default=0, least=0, most=64), table, experts)
