@@ -10,7 +10,7 @@ from typing import Any
 from costlab.arch.attention import KINDS
 from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.source import shown
+from costlab.arch.configs.source import quoted
 from costlab.arch.experts import FFN_KINDS
 from costlab.catalog import FrozenDict, Place, decode
 
@@ -127,7 +127,7 @@ def _bits(weights: Mapping[str, Any]) -> int:
 def _of_bits(f: Fields, bits: Any, kind: str, activations: Any) -> tuple[str, str]:
     names = {(8, "float"): "fp8", (8, "int"): "int8", (4, "float"): "fp4", (4, "int"): "int4"}
     if type(bits) is not int or (bits, kind) not in names:
-        raise ValueError(f"{f.where}: quantization_config stores {kind} of {shown(bits)} bits; known are 4 and 8")
+        raise ValueError(f"{f.where}: quantization_config stores {kind} of {quoted(bits)} bits; known are 4 and 8")
     stored = names[bits, kind]
     return stored, (stored if activations and stored != "int4" else "bf16")
 

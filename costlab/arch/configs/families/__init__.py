@@ -11,7 +11,7 @@ from costlab.arch.configs.fields import Fields
 FamilyReader = Callable[[Fields], Blueprint]
 
 #: Readers by `model_type`, of a text part where the model has others.
-FAMILIES: Mapping[str, FamilyReader] = {
+READERS: Mapping[str, FamilyReader] = {
     **dict.fromkeys(("llama", "granite", "smollm3", "seed_oss"), plain.llama),
     **dict.fromkeys(("mistral", "ministral", "ministral3", "phi3"), plain.mistral),
     **dict.fromkeys(("qwen2", "mimo"), plain.qwen2),
