@@ -1,7 +1,4 @@
-"""Models by name: those of the catalog, and those that a config.json describes.
-
-Chapter: attention
-"""
+"""Models by name: those of the catalog, and those that a config.json describes."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ def load(model: str | Model) -> Model:
     if isinstance(model, Model):
         return model
     if model.lower() not in catalog.tables().models and configs.is_file(model):
-        return configs.read(model).model
+        return configs.read_config(model).model
     return _load(model.lower())
 
 

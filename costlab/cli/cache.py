@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from costlab import arch, catalog, traces
+from costlab.arch.configs import STDIN
 from costlab.cache import tiers as storage
 from costlab.cache.policies import POLICIES
 from costlab.cache.prefix.pools import WRITES
@@ -62,6 +63,8 @@ def _replayed(report: Report, trace: traces.Trace, plan: Plan) -> Answer:
 
 
 def _sweep(args: argparse.Namespace) -> Answer:
+    if STDIN in args.model:  # its text is read once, by one process
+        raise ValueError("a sweep runs in several processes: give the path of a config.json instead of -")
     trace = _trace(args)
     points = grid(**{name: getattr(args, name) for name in _AXES})
     plans = [_plan(args, trace, point) for point in points]

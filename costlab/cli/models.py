@@ -18,6 +18,7 @@ def add_verbs(verbs: Any) -> None:
     listed = add_verb(
         verbs, "models", _models, "the models in the catalog, with computed and published sizes", "models"
     )
+    listed.add_argument("model", nargs="*", type=model_arg, metavar="MODEL", help=f"only these; {MODEL_HELP}")
     _add_storage(listed)
 
     example = "kv deepseek-v3.2 deepseek-v4-pro --tokens 128K --batch 64"
@@ -53,7 +54,8 @@ def _storage(model: arch.Model) -> str:
 
 
 def _models(args: argparse.Namespace) -> Answer:
-    known = {key: _stored(model, args.storage) for key, model in arch.models().items()}
+    found = {key: arch.load(key) for key in args.model} or arch.models()
+    known = {key: _stored(model, args.storage) for key, model in found.items()}
     rows = [_model_row(model) for model in known.values()]
     table = view(
         rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from costlab import catalog
@@ -32,6 +33,8 @@ def _port(args: argparse.Namespace) -> Answer:
     if args.opset is not None and not args.onnx:
         raise ValueError(f"--opset {args.opset} is for --onnx")
     args.opset = check_opset(args.opset or OPSET) if args.onnx else None
+    if Path(args.model).is_dir():
+        args.model = str(Path(args.model) / "config.json")
     if not args.model.endswith(".json"):
         args.model = args.model.lower()
     made, captured = _captured(args)

@@ -21,15 +21,15 @@ from typing import Any
 
 from costlab.arch.configs import source
 from costlab.arch.configs.blueprint import Blueprint
-from costlab.arch.configs.families import FAMILIES, MAKERS, OUTER
+from costlab.arch.configs.families import MAKERS, OUTER, READERS
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.source import is_file
-from costlab.arch.configs.storage import Storage, storage
+from costlab.arch.configs.source import STDIN, is_file
+from costlab.arch.configs.storage import Storage, precisions
 from costlab.arch.configs.toml import to_toml
 from costlab.arch.model import Model, build
 from costlab.catalog import FrozenDict, ModelRecord, Place
 
-__all__ = ["Imported", "is_file", "parsed", "read", "to_toml"]
+__all__ = ["STDIN", "Imported", "is_file", "parsed", "read_config", "to_toml"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Imported:
     model_type: str  # family, as the file names it
 
 
-def read(path: str | Path) -> Imported:
+def read_config(path: str | Path) -> Imported:
     """Read a config.json.
 
     Args:
@@ -71,9 +71,9 @@ def parsed(config: Mapping[str, Any], name: str = "config.json") -> Imported:
     """
     inner, model_type = _text_part(config, name)
     fields = Fields(inner, name)
-    blueprint = FAMILIES[model_type](fields)
+    blueprint = READERS[model_type](fields)
     fields.finish(leave=("quantization_config", "compression_config", "expert_dtype", "quantization"))
-    stored = storage(fields, blueprint, config)
+    stored = precisions(fields, blueprint, config)
     assumed = (*_about_parts(config), *dict.fromkeys(fields.assumed), *stored.assumed)
     record = _record(blueprint, stored, fields, name, model_type)
     try:
@@ -96,18 +96,18 @@ def _text_part(config: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any],
     outer = Fields(config, name)
     given = config.get("model_type")
     if not isinstance(given, str):
-        raise ValueError(f"{name}: model_type = {source.shown(given)} should be a text: it says how to read the rest")
+        raise ValueError(f"{name}: model_type = {source.quoted(given)} should be a text: it says how to read the rest")
     inner = outer.inner("text_config", "llm_config", "language_config")
     if inner is None:
-        text = OUTER.get(given) if given not in FAMILIES else given
+        text = OUTER.get(given) if given not in READERS else given
         if text is None:
             raise ValueError(_unknown(name, given))
         return config, text
     word = inner.values.get("model_type", OUTER.get(given))
     text = OUTER.get(str(word), str(word))
-    if given not in OUTER and given not in FAMILIES:
+    if given not in OUTER and given not in READERS:
         raise ValueError(_unknown(name, given))
-    if text not in FAMILIES:
+    if text not in READERS:
         raise ValueError(_unknown(name, text))
     outer.neutral(*_OTHER_PARTS)
     outer.finish(leave=(*_OUTER_NEUTRAL, "quantization_config", "tie_word_embeddings"))
@@ -124,8 +124,8 @@ _OUTER_NEUTRAL = (
 
 
 def _unknown(name: str, model_type: str) -> str:
-    known = ", ".join(sorted({*FAMILIES, *OUTER}))
-    return f"{name}: model_type = {source.shown(model_type)} is not understood; known are {known}"
+    known = ", ".join(sorted({*READERS, *OUTER}))
+    return f"{name}: model_type = {source.quoted(model_type)} is not understood; known are {known}"
 
 
 def _about_parts(config: Mapping[str, Any]) -> list[str]:

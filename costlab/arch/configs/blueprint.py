@@ -1,7 +1,4 @@
-"""A model as a family's reader draws it: layer after layer, as tables of the catalog's form, equal ones under one name.
-
-Chapter: attention
-"""
+"""A model as a family's reader draws it: layer after layer, as tables of the form that the catalog has."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any
 from costlab.arch.configs.fields import MAX_LAYERS, Fields
 from costlab.catalog import LayerRun, LookupTable, Mtp
 
-Table = Mapping[str, Any]
+KindTable = Mapping[str, Any]
 
 #: Storage of a cached element: no config.json says it.
 CACHED = "bf16"
@@ -31,17 +28,19 @@ class Blueprint:
     depth: int  # layers
     norms: int = 1  # norms of the model's width around each part of a layer
     streams: int = 1  # residual streams
-    attention: dict[str, Table] = field(default_factory=dict)  # tables by name
-    ffn: dict[str, Table] = field(default_factory=dict)  # tables by name
+    attention: dict[str, KindTable] = field(default_factory=dict)  # tables by name
+    ffn: dict[str, KindTable] = field(default_factory=dict)  # tables by name
     layers: list[tuple[str, str]] = field(default_factory=list)  # names of each layer's tables, in order
     mtp: Mtp | None = None  # multi-token-prediction modules that the file describes
     lookup: dict[str, LookupTable] = field(default_factory=dict)  # tables that multiply nothing
 
-    def add(self, attention: Table, ffn: Table) -> None:
+    def add(self, attention: KindTable, ffn: KindTable) -> None:
         """Add a layer; equal tables share a name."""
         self.layers.append((_named(self.attention, attention), _named(self.ffn, ffn)))
 
-    def add_mtp(self, modules: int, attention: Table, ffn: Table, projections: int = 1, inputs: int = 2) -> None:
+    def add_mtp(
+        self, modules: int, attention: KindTable, ffn: KindTable, projections: int = 1, inputs: int = 2
+    ) -> None:
         """Describe multi-token-prediction modules, if there are any; they stand in no layer."""
         if modules:
             names = _named(self.attention, attention), _named(self.ffn, ffn)
@@ -74,7 +73,7 @@ def start(f: Fields, tied: bool = False, norms: int = 1, streams: int = 1) -> Bl
     )  # fmt: skip
 
 
-def _named(tables: dict[str, Table], table: Table) -> str:
+def _named(tables: dict[str, KindTable], table: KindTable) -> str:
     for name, known in tables.items():
         if known == table:
             return name

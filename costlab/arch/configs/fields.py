@@ -1,7 +1,4 @@
-"""The fields of a config.json, each read by its type and once understood; what nobody understood is refused by name.
-
-Chapter: attention
-"""
+"""The fields of a config.json, each read by its type and once understood; what nobody understood is refused by name."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from costlab.arch.configs.neutral import NEUTRAL, is_neutral
-from costlab.arch.configs.source import shown
+from costlab.arch.configs.source import quoted
 
 #: The largest size taken, in elements, heads or tokens, and the most layers: far above what has been built, and small
 #: enough that no answer about it takes a noticeable time.
@@ -43,7 +40,7 @@ class Fields:
         """
         name, value = self._value(names, default)
         if not any(self.has(each) for each in names) and why:
-            self.assumed.append(f"{names[0]} is absent: {shown(default)}, {why}")
+            self.assumed.append(f"{names[0]} is absent: {quoted(default)}, {why}")
         return self._whole(name, value, least, most)
 
     def optional(self, *names: str, least: int = 1, most: int = MAX_SIZE) -> int | None:
@@ -125,8 +122,8 @@ class Fields:
         self._read.add(name)
         value = self.values.get(name)
         if value is not None and not any(value == each and type(value) is type(each) for each in understood):
-            text = " or ".join(shown(each) for each in understood)
-            raise ValueError(f"{self.where}: {name} = {shown(value)} is not understood, only {text}: {why}")
+            text = " or ".join(quoted(each) for each in understood)
+            raise ValueError(f"{self.where}: {name} = {quoted(value)} is not understood, only {text}: {why}")
 
     def neutral(self, *names: str) -> None:
         """Say that fields change no count of this family."""
@@ -142,7 +139,7 @@ class Fields:
         Raises:
             ValueError: always, quoting name and value and what would be right.
         """
-        raise ValueError(f"{self.where}: {name} = {shown(value)} should be {right}")
+        raise ValueError(f"{self.where}: {name} = {quoted(value)} should be {right}")
 
     def finish(self, leave: Iterable[str] = ()) -> None:
         """Refuse what nobody read, unless it is known to change no count or says that something is not there.
@@ -157,7 +154,7 @@ class Fields:
         for name, value in self.values.items():
             if name not in known and not is_neutral(name) and not _says_nothing(value):
                 raise ValueError(
-                    f"{self.where}: {shown(name).strip(chr(34))} = {shown(value)} is not understood, and may change "
+                    f"{self.where}: {quoted(name).strip(chr(34))} = {quoted(value)} is not understood, and may change "
                     "the count"
                 )
 
@@ -167,7 +164,7 @@ class Fields:
         name, value = next(iter(found.items()), (names[0], default))
         for other, second in found.items():
             if second != value:
-                raise ValueError(f"{self.where}: {name} = {shown(value)}, but {other} = {shown(second)}")
+                raise ValueError(f"{self.where}: {name} = {quoted(value)}, but {other} = {quoted(second)}")
         if value is _MISSING:
             also = f" (or {', '.join(names[1:])})" if names[1:] else ""
             raise ValueError(f"{self.where}: {names[0]}{also} is missing")

@@ -2,8 +2,6 @@
 
 What transformers' `PretrainedConfig` holds for generation and training, token ids, scales and activations. A field that
 changes a count in one family only does not stand here: that family reads it.
-
-Chapter: attention
 """
 
 from __future__ import annotations

@@ -1,14 +1,11 @@
-"""Readers that families share: attention with KV heads, latents, experts, and which layer has which.
-
-Chapter: attention
-"""
+"""Readers that families share: attention with KV heads, latents, experts, and which layer has which."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from costlab.arch.configs.blueprint import CACHED, MAX_EXPERTS, Table
+from costlab.arch.configs.blueprint import CACHED, MAX_EXPERTS, KindTable
 from costlab.arch.configs.fields import MAX_LAYERS, Fields
 
 #: What files write for kinds of layers, by what is meant.
@@ -23,7 +20,7 @@ LAYER_WORDS: Mapping[str, str] = {
 }
 
 
-def heads(f: Fields, hidden: int, dim: int | None = None, prefix: str = "") -> dict[str, Any]:
+def head_sizes(f: Fields, hidden: int, dim: int | None = None, prefix: str = "") -> dict[str, Any]:
     """Return the sizes of attention with KV heads.
 
     Args:
@@ -59,7 +56,7 @@ def rotated(f: Fields, width: int) -> int:
     return int(width * share) // 2 * 2 if fits else width  # type: ignore[operator]
 
 
-def gqa(sizes: Mapping[str, Any], window: int | None = None, **more: Any) -> Table:
+def gqa(sizes: Mapping[str, Any], window: int | None = None, **more: Any) -> KindTable:
     """Return a table of attention with KV heads, over a window if one is given."""
     kind = {"kind": "full"} if window is None else {"kind": "sliding", "window": window}
     entry = ((sizes["qk_dim"], CACHED), (sizes["v_dim"], CACHED))
@@ -84,7 +81,7 @@ def mla(f: Fields, rank: int | None = None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def dsa(f: Fields, table: Mapping[str, Any], **more: Any) -> Table:
+def indexed(f: Fields, table: Mapping[str, Any], **more: Any) -> KindTable:
     """Return a table of latent attention as sparse attention with an indexer."""
     dim = f.size("index_head_dim")
     return {
@@ -93,20 +90,27 @@ def dsa(f: Fields, table: Mapping[str, Any], **more: Any) -> Table:
     }  # fmt: skip
 
 
-def dense(f: Fields, *names: str) -> Table:
+def dense(f: Fields, *names: str) -> KindTable:
     """Return a table of a dense feed-forward layer, its width under the first name that is there."""
     return {"kind": "dense", "inner": f.size(*(names or ("intermediate_size",)))}
 
 
 #: What files write for the experts' number, and for those that a token visits.
-EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
-TOP_K = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_k", "top_k_experts")
+EXPERT_FIELDS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
+TOP_K_FIELDS = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "experts_per_token",
+    "moe_topk",
+    "moe_k",
+    "top_k_experts",
+)
 
 
 def moe(
     f: Fields, score: str = "softmax", *, inner: tuple[str, ...] = ("moe_intermediate_size",), bias: bool = False,
     **more: Any,
-) -> Table:  # fmt: skip
+) -> KindTable:  # fmt: skip
     """Return a table of routed experts.
 
     Args:
@@ -116,8 +120,8 @@ def moe(
         bias: whether a balancing bias steers the choice.
         more: what else the layer has; nothing where it is 0, None or false.
     """
-    experts = f.size(*EXPERTS, most=MAX_EXPERTS)
-    top_k = f.size(*TOP_K, most=experts)
+    experts = f.size(*EXPERT_FIELDS, most=MAX_EXPERTS)
+    top_k = f.size(*TOP_K_FIELDS, most=experts)
     routing = {"score": score, **({"bias": True} if bias else {}), **_groups(f, experts, top_k)}
     extra = {name: value for name, value in more.items() if value}
     return {"kind": "moe", "experts": experts, "top_k": top_k, "inner": f.size(*inner), **extra, "routing": routing}
@@ -156,7 +160,7 @@ def dense_first(f: Fields, depth: int, default: int = 0) -> list[bool]:
     return [i >= first for i in range(depth)]
 
 
-def kinds(f: Fields, depth: int, default: list[str]) -> list[str]:
+def layer_kinds(f: Fields, depth: int, default: list[str]) -> list[str]:
     """Return each layer's kind by `layer_types`, or the family's pattern where the file has none."""
     return f.words("layer_types", among=LAYER_WORDS, length=depth) or default
 
@@ -177,3 +181,8 @@ def state_dtype(f: Fields, *names: str) -> str:
     """Return the storage of a recurrent state."""
     words = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
     return words[f.word(*names, among=words, default="float32")]
+
+
+def selection_bias(f: Fields) -> bool:
+    """Return whether a balancing bias steers the choice of experts."""
+    return f.word("topk_method", among=("noaux_tc", "greedy", "group_limited_greedy"), default="noaux_tc") == "noaux_tc"

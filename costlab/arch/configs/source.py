@@ -1,7 +1,4 @@
-"""Read a config.json: a file, a folder that holds one, or standard input; nothing of it is trusted.
-
-Chapter: attention
-"""
+"""Read a config.json: a file, a folder that holds one, or standard input; nothing of it is trusted."""
 
 from __future__ import annotations
 
@@ -81,7 +78,7 @@ def parse(text: str, where: str) -> Mapping[str, Any]:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{where}: {shown(twice)} stands twice in one object")
+            raise ValueError(f"{where}: {quoted(twice)} stands twice in one object")
         return found
 
     def number(digits: str) -> int:
@@ -96,7 +93,7 @@ def parse(text: str, where: str) -> Mapping[str, Any]:
     except RecursionError:
         raise ValueError(f"{where}: objects nested more than {MAX_DEPTH} deep") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{where} holds {shown(found)}; a config.json is an object with a model_type")
+        raise ValueError(f"{where} holds {quoted(found)}; a config.json is an object with a model_type")
     _check_depth(found, where)
     return found
 
@@ -115,7 +112,7 @@ def _inside(value: Any) -> list[Any]:
     return [each for each in inner if isinstance(each, (dict, list))]
 
 
-def shown(value: Any, most: int = 60) -> str:
+def quoted(value: Any, most: int = 60) -> str:
     """Return a value as a message quotes it: as JSON, cut after `most` characters."""
     if isinstance(value, (list, dict)) and len(value) > most:  # long lists need not be written out to be cut
         value = list(value)[:most]

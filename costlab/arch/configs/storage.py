@@ -1,7 +1,4 @@
-"""In which precision a config.json's weights are stored and multiplied: `quantization_config` and the plain dtype.
-
-Chapter: attention
-"""
+"""In which precision a config.json's weights are stored and multiplied: `quantization_config` and the plain dtype."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Any
 from costlab.arch.attention import KINDS
 from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.source import shown
+from costlab.arch.configs.source import quoted
 from costlab.arch.experts import FFN_KINDS
 from costlab.catalog import FrozenDict, Place, decode
 
@@ -42,7 +39,7 @@ class Storage:
     assumed: tuple[str, ...]  # what was taken for it, a sentence each
 
 
-def storage(f: Fields, blueprint: Blueprint, config: Mapping[str, Any]) -> Storage:
+def precisions(f: Fields, blueprint: Blueprint, config: Mapping[str, Any]) -> Storage:
     """Return the precisions that a file gives.
 
     Args:
@@ -130,7 +127,7 @@ def _bits(weights: Mapping[str, Any]) -> int:
 def _of_bits(f: Fields, bits: Any, kind: str, activations: Any) -> tuple[str, str]:
     names = {(8, "float"): "fp8", (8, "int"): "int8", (4, "float"): "fp4", (4, "int"): "int4"}
     if type(bits) is not int or (bits, kind) not in names:
-        raise ValueError(f"{f.where}: quantization_config stores {kind} of {shown(bits)} bits; known are 4 and 8")
+        raise ValueError(f"{f.where}: quantization_config stores {kind} of {quoted(bits)} bits; known are 4 and 8")
     stored = names[bits, kind]
     return stored, (stored if activations and stored != "int4" else "bf16")
 

@@ -1,7 +1,4 @@
-"""Write a model's record as the TOML that adds it to the catalog.
-
-Chapter: attention
-"""
+"""Write a model's record as the TOML that adds it to the catalog."""
 
 from __future__ import annotations
 

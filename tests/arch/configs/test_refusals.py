@@ -76,7 +76,7 @@ def test_text_that_is_no_configuration(text, word, tmp_path):
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=word):
-        configs.read(file)
+        configs.read_config(file)
 
 
 def test_a_file_of_50_mb_is_not_read_to_its_end(tmp_path):
@@ -84,20 +84,20 @@ def test_a_file_of_50_mb_is_not_read_to_its_end(tmp_path):
     with file.open("wb") as out:
         out.truncate(50_000_000)
     with pytest.raises(ValueError, match="8 MB"):
-        configs.read(file)
+        configs.read_config(file)
 
 
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe{}")
     with pytest.raises(ValueError, match="UTF-8"):
-        configs.read(tmp_path)
+        configs.read_config(tmp_path)
     with pytest.raises(ValueError, match="no such file"):
-        configs.read(tmp_path / "other.json")
+        configs.read_config(tmp_path / "other.json")
 
 
 def test_long_values_are_quoted_short():
-    assert len(source.shown("x" * 10_000)) < 100
-    assert len(source.shown(list(range(10**6)))) < 100
+    assert len(source.quoted("x" * 10_000)) < 100
+    assert len(source.quoted(list(range(10**6)))) < 100
 
 
 VALUES = st.one_of(

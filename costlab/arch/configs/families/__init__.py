@@ -1,7 +1,4 @@
-"""Which reader knows which `model_type`.
-
-Chapter: attention
-"""
+"""Which reader knows which `model_type`."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from costlab.arch.configs.blueprint import Blueprint
 from costlab.arch.configs.families import experts, latent, plain, recurrent, sparse
 from costlab.arch.configs.fields import Fields
 
-Family = Callable[[Fields], Blueprint]
+FamilyReader = Callable[[Fields], Blueprint]
 
 #: Readers by `model_type`, of a text part where the model has others.
-FAMILIES: Mapping[str, Family] = {
+READERS: Mapping[str, FamilyReader] = {
     **dict.fromkeys(("llama", "granite", "smollm3", "seed_oss"), plain.llama),
     **dict.fromkeys(("mistral", "ministral", "ministral3", "phi3"), plain.mistral),
     **dict.fromkeys(("qwen2", "mimo"), plain.qwen2),

@@ -14,9 +14,10 @@ from costlab.arch.configs.parts import (
     draft_modules,
     every,
     gqa,
-    heads,
-    kinds,
+    head_sizes,
+    layer_kinds,
     moe,
+    selection_bias,
     shared_experts,
     state_dtype,
 )
@@ -25,7 +26,7 @@ from costlab.arch.configs.parts import (
 def mixtral(f: Fields) -> Blueprint:
     """Mixtral: experts in every layer, as wide as `intermediate_size`."""
     model, window = start(f), f.optional("sliding_window")
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     for _ in range(model.depth):
         model.add(gqa(sizes, window), moe(f, inner=("intermediate_size",)))
     return model
@@ -35,7 +36,7 @@ def qwen_moe(f: Fields) -> Blueprint:
     """Qwen2-MoE, Qwen3-MoE and Qwen3-VL-MoE's text part: experts in the layers that no field makes dense."""
     second = f.values.get("model_type") == "qwen2_moe"
     model = start(f)
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     more: dict[str, Any] = {"qk_norm": True, **biases(f)} if not second else {}
     if second:
         more = {"qkv_bias": f.flag("qkv_bias", default=True)}
@@ -61,7 +62,7 @@ def _gated_shared(f: Fields) -> dict[str, Any]:
 def qwen_next(f: Fields) -> Blueprint:
     """Qwen3-Next and Qwen3.5: gated delta nets, every fourth layer full attention with an output gate."""
     model = start(f)
-    sizes = heads(f, model.hidden, dim=256)
+    sizes = head_sizes(f, model.hidden, dim=256)
     f.only("attn_output_gate", True, why="the output gate of full attention")
     f.only("mtp_use_dedicated_embeddings", False, why="draft modules with an embedding of their own")
     f.only("attention_bias", False, why="vectors added in attention")
@@ -74,7 +75,7 @@ def qwen_next(f: Fields) -> Blueprint:
     step = f.size("full_attention_interval", default=4, most=MAX_LAYERS)
     has_experts = "moe" in str(f.values.get("model_type")) or f.values.get("model_type") == "qwen3_next"
     sparse = sparse_layers(f, model.depth) if has_experts else [False] * model.depth
-    for kind, has in zip(kinds(f, model.depth, every(model.depth, step, "full", "linear")), sparse, strict=True):
+    for kind, has in zip(layer_kinds(f, model.depth, every(model.depth, step, "full", "linear")), sparse, strict=True):
         if kind not in ("full", "linear"):
             raise ValueError(f"{f.where}: layer_types has a layer of kind {kind!r}, which this family has not")
         model.add(full if kind == "full" else linear, moe(f, **_gated_shared(f)) if has else dense(f))
@@ -87,10 +88,10 @@ def qwen_next(f: Fields) -> Blueprint:
 def gpt_oss(f: Fields) -> Blueprint:
     """gpt-oss: windows and full attention in turn, a sink in each head, vectors added everywhere."""
     model = start(f)
-    sizes = heads(f, model.hidden, dim=64)
+    sizes = head_sizes(f, model.hidden, dim=64)
     window = f.size("sliding_window", default=128)
     more = {"sink": True, **biases(f, default=True)}
-    for kind in kinds(f, model.depth, every(model.depth, 2, "full", "sliding")):
+    for kind in layer_kinds(f, model.depth, every(model.depth, 2, "full", "sliding")):
         model.add(gqa(sizes, window_of(f, window, kind), **more), moe(f, inner=("intermediate_size",), biases=True))
     return model
 
@@ -98,7 +99,7 @@ def gpt_oss(f: Fields) -> Blueprint:
 def llama4(f: Fields) -> Blueprint:
     """Llama 4: chunks in three of four layers, the fourth sees all without rotation; experts in every n-th layer."""
     model = start(f)
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     f.neutral("use_qk_norm", "attention_chunk_size", "no_rope_layers", "no_rope_layer_interval", "moe_layers")
     chunk = f.size("attention_chunk_size", default=8192)
     rope = f.sizes("no_rope_layers", most=1, length=model.depth)
@@ -109,7 +110,7 @@ def llama4(f: Fields) -> Blueprint:
     listed = f.sizes("moe_layers", most=MAX_LAYERS)
     sparse = set(range(apart - 1, model.depth, apart) if listed is None else listed)
     experts = moe(f, "sigmoid", inner=("intermediate_size",), shared=1)
-    for i, kind in enumerate(kinds(f, model.depth, usual)):
+    for i, kind in enumerate(layer_kinds(f, model.depth, usual)):
         table = gqa({**sizes, "rope_dim": sizes["rope_dim"] if rope[i] else 0}, **biases(f))
         if kind == "chunked":
             table = {**table, "kind": "chunked", "chunk": chunk}
@@ -130,7 +131,7 @@ def gemma4(f: Fields) -> Blueprint:
     f.neutral("vocab_size_per_layer_input")
     if "hidden_size_per_layer_input" not in f.values:
         raise ValueError(f"{f.where}: hidden_size_per_layer_input is missing; the class's default of 256 is not known")
-    sizes, bias = heads(f, model.hidden, dim=256), biases(f)
+    sizes, bias = head_sizes(f, model.hidden, dim=256), biases(f)
     same = f.flag("attention_k_eq_v")
     wide = _wide_heads(f, sizes, same)
     window = f.size("sliding_window", default=512)
@@ -139,7 +140,7 @@ def gemma4(f: Fields) -> Blueprint:
     ffn = dense(f)
     if f.flag("enable_moe_block"):
         ffn = moe(f, beside=ffn["inner"], scales=True)
-    order = kinds(f, model.depth, usual)
+    order = layer_kinds(f, model.depth, usual)
     if order[-1] != "full":
         raise ValueError(f"{f.where}: the last of layer_types should be full_attention in this family")
     for kind in order:
@@ -163,7 +164,7 @@ def _wide_heads(f: Fields, sizes: dict[str, Any], same: bool) -> dict[str, Any]:
 def minimax_m2(f: Fields) -> Blueprint:
     """MiniMax-M2: one norm over all heads of queries and one over all of keys; experts everywhere."""
     model = start(f)
-    sizes = heads(f, model.hidden, dim=128)
+    sizes = head_sizes(f, model.hidden, dim=128)
     f.only("use_qk_norm", True, why="norms of queries and keys")
     f.only("qk_norm_type", "per_layer", why="norms of queries and keys")
     f.only("shared_intermediate_size", 0, why="an expert that every token visits")
@@ -182,7 +183,7 @@ def mimo_v2(f: Fields) -> Blueprint:
     """MiMo-V2: windows with sinks beside full layers, each kind with heads of its own."""
     model = start(f)
     old = f.values.get("model_type") == "mimo_v2_flash"
-    sizes = _value_heads(f, heads(f, model.hidden), "")
+    sizes = _value_heads(f, head_sizes(f, model.hidden), "")
     swa = _value_heads(f, {**sizes, **_swa(f, sizes, old)}, "swa_")
     f.only("add_full_attention_sink_bias", False, why="a sink in each head of full layers")
     sink = f.flag("add_swa_attention_sink_bias", default=True)
@@ -194,8 +195,8 @@ def mimo_v2(f: Fields) -> Blueprint:
         raise ValueError(f"{f.where}: hybrid_layer_pattern (or layer_types) is missing")
     usual = ["sliding" if each else "full" for each in pattern or ()]
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
-    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f))
-    for kind, has in zip(kinds(f, model.depth, usual), dense_first(f, model.depth), strict=True):
+    experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f))
+    for kind, has in zip(layer_kinds(f, model.depth, usual), dense_first(f, model.depth), strict=True):
         cut = window_of(f, window, kind)
         table = gqa(sizes, **bias) if cut is None else gqa(swa, cut, sink=sink, **bias)
         model.add(table, experts if has else dense(f))
@@ -215,22 +216,18 @@ def _value_heads(f: Fields, sizes: dict[str, Any], prefix: str) -> dict[str, Any
     return {**sizes, "v_dim": f.size(f"{prefix}v_head_dim", default=known)}
 
 
-def _noaux(f: Fields) -> bool:
-    return f.word("topk_method", among=("noaux_tc", "greedy", "group_limited_greedy"), default="noaux_tc") == "noaux_tc"
-
-
 def glm4_moe(f: Fields) -> Blueprint:
     """GLM-4.5 to 4.7, dots.llm1 and Hy3: dense layers first, then experts with one that all tokens visit."""
     model_type = f.values.get("model_type")
     model = start(f)
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     norm = f.flag("use_qk_norm") if model_type == "glm4_moe" else True
     bias = biases(f, output=model_type != "glm4_moe")
     default = {"glm4_moe": 1, "hy_v3": 1}.get(str(model_type), 0)
     f.only("mlp_bias", False, why="vectors added in the feed-forward layers")
     f.word("scoring_func", among=("sigmoid",), default="sigmoid")
     table = gqa(sizes, qk_norm=norm, **bias)
-    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f))
+    experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f))
     for has in dense_first(f, model.depth, default):
         model.add(table, experts if has else dense(f))
     model.add_mtp(f.size("num_nextn_predict_layers", default=0, least=0, most=64), table, experts)
@@ -241,7 +238,7 @@ def ernie_moe(f: Fields) -> Blueprint:
     """ERNIE 4.5: experts from one layer to another, every n-th; shared ones side by side."""
     f.only("use_bias", False, why="vectors added in all matrices")
     model = start(f, tied=True)
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     first = f.size("moe_layer_start_index", default=1, least=0, most=MAX_LAYERS)
     last = f.size("moe_layer_end_index", default=-1, least=-1, most=MAX_LAYERS)
     last = model.depth - 1 if last == -1 else last

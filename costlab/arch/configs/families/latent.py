@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from costlab.arch.configs.blueprint import CACHED, Blueprint, Table, start
-from costlab.arch.configs.families.experts import _noaux
+from typing import Any
+
+from costlab.arch.configs.blueprint import CACHED, Blueprint, KindTable, start
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.parts import dense, dense_first, draft_modules, dsa, kinds, mla, moe, shared_experts
+from costlab.arch.configs.parts import (
+    dense,
+    dense_first,
+    draft_modules,
+    indexed,
+    layer_kinds,
+    mla,
+    moe,
+    selection_bias,
+    shared_experts,
+)
 
 
 def deepseek_v2(f: Fields) -> Blueprint:
@@ -34,7 +45,7 @@ def deepseek_v3(f: Fields) -> Blueprint:
     sparse = model_type in ("deepseek_v32", "glm_moe_dsa") or f.has("index_topk")
     shares = _indexers(f, model.depth) if sparse else [False] * model.depth
     default = {"deepseek_v3": 3, "kimi_k2": 3, "deepseek_v32": 3, "glm_moe_dsa": 3, "glm4_moe_lite": 1}
-    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f))
+    experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f))
     for has, shared in zip(dense_first(f, model.depth, default.get(str(model_type), 0)), shares, strict=True):
         model.add(_attention(f, table, sparse, shared), experts if has else dense(f))
     modules = f.size("num_nextn_predict_layers", default=0, least=0, most=64)
@@ -42,8 +53,8 @@ def deepseek_v3(f: Fields) -> Blueprint:
     return model
 
 
-def _attention(f: Fields, table: Table, sparse: bool, shared: bool) -> Table:
-    return dsa(f, table, **({"owns_index": False} if shared else {})) if sparse else table
+def _attention(f: Fields, table: KindTable, sparse: bool, shared: bool) -> KindTable:
+    return indexed(f, table, **({"owns_index": False} if shared else {})) if sparse else table
 
 
 def _indexers(f: Fields, depth: int) -> list[bool]:
@@ -80,7 +91,7 @@ def deepseek_v4(f: Fields) -> Blueprint:
     return model
 
 
-def _compressed(f: Fields, ratio: int) -> Table:
+def _compressed(f: Fields, ratio: int) -> KindTable:
     width, count, groups = f.size("head_dim"), f.size("num_attention_heads"), f.size("o_groups")
     if count * width % groups:
         raise ValueError(f"{f.where}: {count} heads of {width} don't divide into o_groups = {groups}")
@@ -115,9 +126,12 @@ def kimi_linear(f: Fields) -> Blueprint:
         table = {**table, "gate_dim": table["v_dim"]}
     linear, order = _delta(f, model.depth)
     latent = f.optional("routed_expert_hidden_size")
-    more: Table = {"latent": latent, "latent_norm": f.flag("latent_moe_use_norm", default=False) and latent is not None}
-    experts = moe(f, "sigmoid", bias=_noaux(f), shared=shared_experts(f), **more)
-    for kind, has in zip(kinds(f, model.depth, order), dense_first(f, model.depth, 1), strict=True):
+    more: dict[str, Any] = {
+        "latent": latent,
+        "latent_norm": f.flag("latent_moe_use_norm", default=False) and latent is not None,
+    }
+    experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f), **more)
+    for kind, has in zip(layer_kinds(f, model.depth, order), dense_first(f, model.depth, 1), strict=True):
         if kind not in ("full", "linear"):
             raise ValueError(f"{f.where}: layer_types has a layer of kind {kind!r}, which this family has not")
         model.add(table if kind == "full" else linear, experts if has else dense(f))
@@ -125,7 +139,7 @@ def kimi_linear(f: Fields) -> Blueprint:
     return model
 
 
-def _delta(f: Fields, depth: int) -> tuple[Table, list[str]]:
+def _delta(f: Fields, depth: int) -> tuple[KindTable, list[str]]:
     """Return the table of delta attention, and which layers have it by the lists of `linear_attn_config`."""
     usual = ["full" if i and i % 4 == 0 else "linear" for i in range(depth)]
     inner = f.inner("linear_attn_config")

@@ -7,7 +7,7 @@ from typing import Any
 
 from costlab.arch.configs.blueprint import Blueprint, start
 from costlab.arch.configs.fields import Fields
-from costlab.arch.configs.parts import biases, dense, draft_modules, every, gqa, heads, kinds
+from costlab.arch.configs.parts import biases, dense, draft_modules, every, gqa, head_sizes, layer_kinds
 
 
 def llama(f: Fields) -> Blueprint:
@@ -30,9 +30,9 @@ def mistral(f: Fields) -> Blueprint:
     if model_type in ("mistral", "ministral") and "sliding_window" not in f.values:
         window = 4096
         f.assumed.append("sliding_window is absent: 4096, as in transformers' class")
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     usual = "full" if window is None else "sliding"
-    for kind in kinds(f, model.depth, [usual] * model.depth):
+    for kind in layer_kinds(f, model.depth, [usual] * model.depth):
         model.add(gqa(sizes, window_of(f, window, kind)), dense(f))
     return model
 
@@ -54,12 +54,12 @@ def qwen3(f: Fields) -> Blueprint:
 def olmo(f: Fields) -> Blueprint:
     """OLMo 2 and 3: one norm over all heads of queries, one over all of keys, both behind the projections."""
     model = start(f)
-    sizes, bias = heads(f, model.hidden), biases(f)
+    sizes, bias = head_sizes(f, model.hidden), biases(f)
     usual = ["full"] * model.depth
     window = None
     if f.values.get("model_type") == "olmo3":
         window, usual = f.size("sliding_window", default=4096), every(model.depth, 4, "full", "sliding")
-    for kind in kinds(f, model.depth, usual):
+    for kind in layer_kinds(f, model.depth, usual):
         model.add(gqa(sizes, window_of(f, window, kind), qk_norm_whole=True, **bias), dense(f))
     return model
 
@@ -69,12 +69,12 @@ def gemma(f: Fields) -> Blueprint:
     model_type = f.values.get("model_type")
     model = start(f, tied=True, norms=1 if model_type == "gemma" else 2)
     f.neutral("use_bidirectional_attention")
-    sizes, bias = heads(f, model.hidden, dim=256), biases(f)
+    sizes, bias = head_sizes(f, model.hidden, dim=256), biases(f)
     if model_type == "gemma":
         return _even(model, f, sizes=sizes, **bias)
     step = f.size("sliding_window_pattern", "_sliding_window_pattern", default=2 if model_type == "gemma2" else 6)
     window = f.size("sliding_window", default=4096, why="as in transformers' class")
-    for kind in kinds(f, model.depth, every(model.depth, step, "full", "sliding")):
+    for kind in layer_kinds(f, model.depth, every(model.depth, step, "full", "sliding")):
         model.add(gqa(sizes, window_of(f, window, kind), qk_norm=model_type != "gemma2", **bias), dense(f))
     return model
 
@@ -82,7 +82,7 @@ def gemma(f: Fields) -> Blueprint:
 def glm4(f: Fields) -> Blueprint:
     """GLM-4: a bias in queries, keys and values, in the 0414 release two norms around each part."""
     model = start(f, norms=2 if f.values.get("model_type") == "glm4" else 1)
-    sizes = heads(f, model.hidden, dim=128)
+    sizes = head_sizes(f, model.hidden, dim=128)
     default = f.values.get("model_type") == "glm4"
     bias = biases(f, default=default, output=False)
     return _even(model, f, sizes=sizes, **bias)
@@ -92,7 +92,7 @@ def ernie(f: Fields) -> Blueprint:
     """ERNIE 4.5 without experts: tied head."""
     f.only("use_bias", False, why="vectors added in all matrices")
     model = start(f, tied=True)
-    return _even(model, f, sizes=heads(f, model.hidden, dim=128))
+    return _even(model, f, sizes=head_sizes(f, model.hidden, dim=128))
 
 
 def hunyuan(f: Fields) -> Blueprint:
@@ -104,7 +104,7 @@ def hunyuan(f: Fields) -> Blueprint:
 def exaone(f: Fields) -> Blueprint:
     """EXAONE 4: norms behind each part only, queries and keys normed by head, windows in three of four layers."""
     model = start(f)
-    sizes, window = heads(f, model.hidden), f.optional("sliding_window")
+    sizes, window = head_sizes(f, model.hidden), f.optional("sliding_window")
     if "sliding_window" not in f.values:
         window = 4096
     pattern = f.values.get("sliding_window_pattern", 4)
@@ -115,14 +115,14 @@ def exaone(f: Fields) -> Blueprint:
             f.refuse("sliding_window_pattern", pattern, "a whole number of layers, or give layer_types")
         usual = every(model.depth, pattern, "full", "sliding")
         usual[-1] = "full"
-    for kind in kinds(f, model.depth, usual):
+    for kind in layer_kinds(f, model.depth, usual):
         model.add(gqa(sizes, window_of(f, window, kind), qk_norm=True), dense(f))
     return model
 
 
 def _even(model: Blueprint, f: Fields, sizes: Mapping[str, int] | None = None, **more: Any) -> Blueprint:
     """Return a model whose layers are all alike."""
-    table = gqa(sizes or heads(f, model.hidden), **more)
+    table = gqa(sizes or head_sizes(f, model.hidden), **more)
     f.only("layer_types", ["full_attention"] * model.depth, why="all layers of this family see all tokens")
     for _ in range(model.depth):
         model.add(table, dense(f))
@@ -131,7 +131,7 @@ def _even(model: Blueprint, f: Fields, sizes: Mapping[str, int] | None = None, *
 
 def _windowed(model: Blueprint, f: Fields, dim: int | None = None, **more: bool) -> Blueprint:
     """Return a model whose layers from `max_window_layers` on have a window, if `use_sliding_window` says so."""
-    sizes = heads(f, model.hidden, dim)
+    sizes = head_sizes(f, model.hidden, dim)
     for kind in qwen_kinds(f, model.depth):
         model.add(gqa(sizes, window_of(f, f.optional("sliding_window", least=0), kind), **more), dense(f))
     return model
@@ -145,7 +145,7 @@ def qwen_kinds(f: Fields, depth: int) -> list[str]:
     if used and window is None and "sliding_window" not in f.values:
         raise ValueError(f"{f.where}: sliding_window is missing, and use_sliding_window = true")
     usual = ["sliding" if used and window and i >= first else "full" for i in range(depth)]
-    return kinds(f, depth, usual)
+    return layer_kinds(f, depth, usual)
 
 
 def window_of(f: Fields, window: int | None, kind: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from costlab.arch.configs.blueprint import Blueprint, start
 from costlab.arch.configs.fields import MAX_LAYERS, Fields
-from costlab.arch.configs.parts import draft_modules, gqa, heads, kinds, moe, shared_experts, state_dtype
+from costlab.arch.configs.parts import draft_modules, gqa, head_sizes, layer_kinds, moe, shared_experts, state_dtype
 
 _NONE = {"kind": "none"}
 
@@ -58,7 +58,7 @@ def _parts(f: Fields, hidden: int) -> dict[str, Any]:
     }  # fmt: skip
     if mamba["heads"] % groups:
         raise ValueError(f"{f.where}: mamba_num_heads = {mamba['heads']} don't divide into n_groups = {groups}")
-    full = gqa(heads(f, hidden))
+    full = gqa(head_sizes(f, hidden))
 
     def experts() -> Any:
         shared = shared_experts(f)
@@ -78,13 +78,13 @@ def _parts(f: Fields, hidden: int) -> dict[str, Any]:
 def minimax(f: Fields) -> Blueprint:
     """MiniMax-Text-01: lightning attention, in some layers full attention; experts everywhere."""
     model = start(f)
-    sizes = heads(f, model.hidden)
+    sizes = head_sizes(f, model.hidden)
     f.neutral("block_size")
     for name in ("full_attn", "linear_attn", "mlp"):
         f.neutral(f"{name}_alpha_factor", f"{name}_beta_factor")
     usual = ["full" if (i + 1) % 2 else "linear" for i in range(model.depth)]
     linear = {"kind": "lightning", "heads": sizes["heads"], "head_dim": sizes["qk_dim"]}
-    for kind in kinds(f, model.depth, usual):
+    for kind in layer_kinds(f, model.depth, usual):
         if kind not in ("full", "linear"):
             raise ValueError(f"{f.where}: layer_types has a layer of kind {kind!r}, which this family has not")
         model.add(gqa(sizes) if kind == "full" else linear, moe(f, inner=("intermediate_size",)))

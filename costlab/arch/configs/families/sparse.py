@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from costlab.arch.configs.blueprint import CACHED, Blueprint, Table, start
+from costlab.arch.configs.blueprint import CACHED, Blueprint, KindTable, start
 from costlab.arch.configs.families.plain import window_of
 from costlab.arch.configs.fields import MAX_LAYERS, MAX_SIZE, Fields
-from costlab.arch.configs.parts import biases, draft_modules, gqa, heads, kinds, moe
+from costlab.arch.configs.parts import biases, draft_modules, gqa, head_sizes, layer_kinds, moe
 
 _M3_WORDS = {"full_attention": "", "minimax_m3_sparse": "sparse"}
 
@@ -15,7 +15,7 @@ _M3_WORDS = {"full_attention": "", "minimax_m3_sparse": "sparse"}
 def minimax_m3(f: Fields) -> Blueprint:
     """MiniMax-M3: blocks of keys that an indexer picks, full attention in the first layers."""
     model = start(f)
-    sizes = heads(f, model.hidden, dim=128)
+    sizes = head_sizes(f, model.hidden, dim=128)
     f.only("use_qk_norm", True, why="norms of queries and keys")
     f.only("qk_norm_type", "per_head", why="norms of queries and keys")
     f.only("use_gemma_norm", True, False, why="norms")
@@ -86,7 +86,7 @@ def step3(f: Fields) -> Blueprint:
     order = _step_kinds(f, model.depth)
     for i, kind in enumerate(order):
         cut = window_of(f, window, kind)
-        plain: Table = {"kind": "dense", "inner": f.size("intermediate_size")}
+        plain: KindTable = {"kind": "dense", "inner": f.size("intermediate_size")}
         model.add(gqa(sizes if cut is None else swa, cut, **more), experts if i in sparse else plain)
     return model
 
@@ -95,7 +95,7 @@ def _step_heads(f: Fields, hidden: int) -> dict[str, Any]:
     groups = f.values.get("num_attention_groups", f.values.get("num_key_value_heads"))
     f.size("num_key_value_heads", "num_attention_groups", default=8)
     f.values = {**f.values, "num_key_value_heads": 8 if groups is None else groups}
-    return heads(f, hidden, dim=128)
+    return head_sizes(f, hidden, dim=128)
 
 
 def _step_window_heads(f: Fields, sizes: dict[str, Any]) -> dict[str, Any]:
@@ -134,4 +134,4 @@ def _step_kinds(f: Fields, depth: int) -> list[str]:
     listed = f.values.get("layer_types")
     if isinstance(listed, list) and len(listed) > depth:
         f.values = {**f.values, "layer_types": listed[:depth]}
-    return kinds(f, depth, ["full"] * depth)
+    return layer_kinds(f, depth, ["full"] * depth)
