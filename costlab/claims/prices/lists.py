@@ -7,7 +7,7 @@ from datetime import date
 from costlab import catalog, prices
 from costlab.catalog import PriceRow
 from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, agrees, graded, off_by, ratio, settles
-from costlab.claims.prices.days import JUNE, KINDS, NOVEMBER, NOW, POSTS, amounts, now_of_v4_pro, row, span
+from costlab.claims.prices.days import JUNE, NOVEMBER, NOW, POSTS, TOKEN_KINDS, amounts, now_of_v4_pro, row, span
 
 MIMO, MIMO_NOW, V4_FLASH = "mimo-v2.5", "mimo-v2.6-pro", "deepseek-v4-flash"
 GPT, GPT_BEFORE, GPT_NOW = "gpt-5.5", "gpt-5.4", "gpt-6.1-sol"
@@ -20,7 +20,7 @@ YEAR_BEFORE_NIGHT = f"{YEAR_BEFORE}T20:00"  # within the night discount of that 
 
 def _matches(given: Values, found: PriceRow) -> bool:
     """Say whether the claimed prices of hit, miss and output are a row's, to a hundredth."""
-    return all(agrees(given[kind], getattr(found, kind) or 0.0, 0.01) for kind in KINDS if kind in given)
+    return all(agrees(given[kind], getattr(found, kind) or 0.0, 0.01) for kind in TOKEN_KINDS if kind in given)
 
 
 @settles("price-v4pro-output")
@@ -60,8 +60,8 @@ def _price_mimo_pro_row(given: Values) -> Settled:
     true = [each.currency for each in rows if _matches(given, each)]
     why = (
         f"The figures are those of {' and '.join(true) or 'neither list'}: E's unit is right, and C's dollars "
-        f"overstate the list {span([ratio(given[kind], getattr(rows[0], kind)) for kind in KINDS], '.1f')} times. They "
-        f"still hold for {MIMO_NOW} on {NOVEMBER}: {amounts(row(MIMO_NOW, NOW, 'CNY'))}"
+        f"overstate the list {span([ratio(given[kind], getattr(rows[0], kind)) for kind in TOKEN_KINDS], '.1f')} "
+        f"times. They still hold for {MIMO_NOW} on {NOVEMBER}: {amounts(row(MIMO_NOW, NOW, 'CNY'))}"
     )
     return graded(_matches(given, each) for each in rows), computed, f"{why}."
 
@@ -83,12 +83,12 @@ def _price_mimo_matches_deepseek(_: Values) -> Settled:
     pairs = (MIMO_PRO, V4_PRO), (MIMO, V4_FLASH)
     both = [(row(ours, POSTS, c), row(theirs, POSTS, c)) for ours, theirs in pairs for c in ("USD", "CNY")]
     computed = f"on {POSTS}: " + ", ".join(f"{amounts(a)} against {amounts(b)} ({a.product})" for a, b in both)
-    apart = [ratio(getattr(row(V4_PRO, NOW), kind), getattr(row(MIMO_NOW, NOW), kind)) for kind in KINDS]
+    apart = [ratio(getattr(row(V4_PRO, NOW), kind), getattr(row(MIMO_NOW, NOW), kind)) for kind in TOKEN_KINDS]
     why = (
         f"Hit, miss and output agree in both currencies, but for the rounding of a hit. On {NOVEMBER} V4-Pro asks "
         f"{span(apart, '.1f')} times what {MIMO_NOW} does, off-peak"
     )
-    return graded(_matches(dict(zip(KINDS, _three(a), strict=True)), b) for a, b in both), computed, f"{why}."
+    return graded(_matches(dict(zip(TOKEN_KINDS, _three(a), strict=True)), b) for a, b in both), computed, f"{why}."
 
 
 def _three(found: PriceRow) -> tuple[float, float, float]:
