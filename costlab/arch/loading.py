@@ -23,7 +23,7 @@ def load(model: str | Model) -> Model:
     if isinstance(model, Model):
         return model
     if model.lower() not in catalog.tables().models and configs.is_file(model):
-        return configs.read_config(model).model
+        return configs.imported(model).model
     return _load(model.lower())
 
 

@@ -16,7 +16,7 @@ _CONTEXT = 131_072
 
 
 def _import(args: argparse.Namespace) -> Answer:
-    found = configs.read_config(args.config)
+    found = configs.imported(args.config)
     model, counts = found.model, found.model.params
     kv = model.kv_bytes(_CONTEXT)
     row: dict[str, Any] = {

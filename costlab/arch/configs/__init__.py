@@ -29,7 +29,7 @@ from costlab.arch.configs.toml import to_toml
 from costlab.arch.model import Model, build
 from costlab.catalog import FrozenDict, ModelRecord, Place
 
-__all__ = ["STDIN", "Imported", "is_file", "parsed", "read_config", "to_toml"]
+__all__ = ["STDIN", "Imported", "is_file", "parsed", "imported", "to_toml"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Imported:
     model_type: str  # family, as the file names it
 
 
-def read_config(path: str | Path) -> Imported:
+def imported(path: str | Path) -> Imported:
     """Read a config.json.
 
     Args:

@@ -76,7 +76,7 @@ def test_text_that_is_no_configuration(text, word, tmp_path):
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=word):
-        configs.read_config(file)
+        configs.imported(file)
 
 
 def test_a_file_of_50_mb_is_not_read_to_its_end(tmp_path):
@@ -84,15 +84,15 @@ def test_a_file_of_50_mb_is_not_read_to_its_end(tmp_path):
     with file.open("wb") as out:
         out.truncate(50_000_000)
     with pytest.raises(ValueError, match="8 MB"):
-        configs.read_config(file)
+        configs.imported(file)
 
 
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe{}")
     with pytest.raises(ValueError, match="UTF-8"):
-        configs.read_config(tmp_path)
+        configs.imported(tmp_path)
     with pytest.raises(ValueError, match="no such file"):
-        configs.read_config(tmp_path / "other.json")
+        configs.imported(tmp_path / "other.json")
 
 
 def test_long_values_are_quoted_short():
