@@ -19,6 +19,7 @@ from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpee
 from costlab.catalog.chips import ChipRecord, Confidence, Offer, Supply
 from costlab.catalog.decoding import CatalogError, FrozenDict, Place, TomlFile, decode, read_toml
 from costlab.catalog.exchange import LESSON_DAY, convert, currencies_of, moment
+from costlab.catalog.margins import MarginBasis, MarginCount, MarginStatement
 from costlab.catalog.ownership import COST_UNITS, CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.price_lists import Alias, PriceLists, PriceRow, PriceWindow, ServiceTier, Succession
 from costlab.catalog.records import (
@@ -73,7 +74,8 @@ __all__ = [
     "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Alias", "Article", "Catalog", "CatalogError",
     "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
     "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LookupTable",
-    "MeasuredSpeedup", "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
+    "MarginBasis", "MarginCount", "MarginStatement", "MeasuredSpeedup",
+    "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes",
     "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit",
     "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running",
     "Scenario", "ServiceTier", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective",
@@ -141,6 +143,7 @@ def tables(folder: Path = FOLDER) -> Catalog:
         costs=_tables(CostFigure, owned, "cost"),
         owning=_tables(PublishedOwning, owned, "owning"),
         runs=_tables(PublishedRun, owned, "run"),
+        margins=_tables(MarginStatement, read_toml(folder / "margins.toml")),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
+from costlab.catalog.margins import MarginStatement
 from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.price_lists import Alias, PriceRow, PriceWindow, ServiceTier, Succession
 from costlab.catalog.serving import ServingCatalog
@@ -430,3 +431,4 @@ class Catalog:
     costs: Mapping[str, CostFigure]  # what owning chips costs beside their price
     owning: Mapping[str, PublishedOwning]  # what others computed for an hour of a chip
     runs: Mapping[str, PublishedRun]  # published measurements of models on many chips
+    margins: Mapping[str, MarginStatement]  # public statements on margins, by what they count

@@ -58,7 +58,7 @@ def settle(key: str, /, **instead: float) -> Finding:
     settler = checks.pick(_SETTLERS, key, "settled claim")
     verdict, computed, why = settler({**claim.numbers, **instead})
     why = f"{why.rstrip('.')} ({claim.source})." if claim.source else why
-    return Finding(key, claim, verdict, computed, why, settler.__module__.rpartition(".")[2])
+    return Finding(key, claim, verdict, computed, why, settler.__module__.split(".")[2])  # after costlab.claims
 
 
 def findings(prefix: str = "") -> tuple[Finding, ...]:

@@ -294,10 +294,24 @@ def _breakeven_after_cut(given: Values) -> Settled:
     cramped = f" On {given['chips'] / 2:g} it is {_span(fewer, '.2f')} times." if fewer else ""
     why = (
         f"The batch decides, and with it the room that memory has beside the weights.{cramped} Rent is the only cost "
-        "here: staff, training, free use and idle hours come on top, and Xiaomi's own figures are not published"
+        "here: staff, training, free use and idle hours come on top, and Xiaomi's own figures are not "
+        f"published{_hosts()}"
     )
     near = graded((max(loads) <= 1, min(loads) >= given["near"]))
     return "wrong" if min(loads) > 1 else near, computed, f"{why}."
+
+
+def _hosts() -> str:
+    """Say what others ask who serve the same weights: a bound from above on what that costs them."""
+    last = prices.price_at(MIMO_PRO).output
+    asked = [each for each in catalog.tables().prices if (each.host_of, each.currency) == (MIMO_PRO, "USD")]
+    if not asked:
+        return ""
+    day = max(each.date for each in asked)
+    return (
+        f". Who hosts the same weights, which Xiaomi no longer sells, need not lose on them: on {day} {len(asked)} "
+        f"hosts ask {_span([each.output / last for each in asked], '.2f')} times that price for output"
+    )
 
 
 def _served(given: Values) -> Iterator[_Traffic]:

@@ -199,7 +199,7 @@ def _write_figure(draw: Callable[..., object], args: argparse.Namespace) -> None
 
 def add_verbs(verbs: Any) -> None:
     """Add prices."""
-    example = "prices deepseek-v4-pro gpt-5.5 --history --plot moves.svg"
+    example = "prices --date 2026-11-25 deepseek-v4-pro gpt-6.1-sol"
     listed = add_verb(verbs, "prices", _prices, "price lists on a day, and how they moved", example)
     listed.add_argument("product", nargs="*", metavar="PRODUCT", help="(default: all makers' own that are sold)")
     day = "e.g. 2026-09-01 (its noon) or 2026-09-01T02:00, in UTC (default today)"

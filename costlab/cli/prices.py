@@ -215,7 +215,7 @@ def _used(bills: Bills) -> Iterator[tuple[str, str, Any]]:
 
 def add_verbs(verbs: Any) -> None:
     """Add bill."""
-    example = "bill --input 32K --output 8K --hit-rate 0.5 --calls 10 deepseek-v4-pro gpt-5.5"
+    example = "bill --input 32K --output 8K --hit-rate 0.5 --calls 10 --date 2026-11-25 deepseek-v4-pro gpt-6.1-sol"
     bill = add_verb(verbs, "bill", _bill, "what a workload costs at list prices", example)
     names = "see `costlab prices` (default: a few that were sold on that day)"
     bill.add_argument("product", nargs="*", metavar="PRODUCT", help=names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from costlab.cli.output import Answer, Column, Stopped, sources, view
@@ -36,7 +36,7 @@ _DESCRIBED: tuple[tuple[str, str, tuple[object, ...]], ...] = (
 
 
 def usage_answer(args: argparse.Namespace) -> Answer:
-    """Return what the calls of a log cost: in all, and by product, day, hours, way to be served and currency.
+    """Return what the calls of a log cost: in all, by product and day, and by what else they differ in.
 
     Args:
         args: the options of `bill`; `moment`, `service` and what describes a workload are None unless given.
@@ -71,27 +71,25 @@ def _watched(log: UsageLog) -> Iterator[UsageRecord]:
 
 
 def _answer(bill: UsageBill, log: UsageLog) -> Answer:
-    groups = {
+    groups: dict[str, Mapping[Any, UsageSum]] = {
         "product": bill.by_product,
         "day": bill.by_day,
         "window": bill.by_window,
         "service": bill.by_service,
         "list_currency": bill.by_currency,
-        "all": {"all": bill.total},
+        "all": {None: bill.total},
     }
-    rows = [_row(by, name, amount) for by, group in groups.items() for name, amount in group.items()]
+    shown = {by: group for by, group in groups.items() if _parts(by, group, bill.currency)}
+    rows = [_row(by, name, amount) for by, group in shown.items() for name, amount in group.items()]
+    longs = any(row["write_long_tokens"] for row in rows)
+    kinds = ("hit", "miss", "write", *(("write_long",) if longs else ()), "output")
     table = view(
-        [row for row in rows if _is_shown(row["by"], groups[row["by"]], bill.currency)],
+        rows,
         Column("by", "by"),
-        Column("name", "name"),
+        Column("name", lambda row: row["name"] or {"window": "all day"}.get(row["by"])),
         Column("calls", "calls"),
-        *(Column(f"{kind}_tokens", f"{kind}_tokens") for kind in ("hit", "miss")),
-        Column("write_tokens", _or_none("write_tokens", "write_long_tokens")),
-        Column("output_tokens", "output_tokens"),
-        *(Column(kind, f"{kind}_amount") for kind in ("hit", "miss")),
-        Column("write", _or_none("write_amount", "write_long_amount")),
-        Column("output", "output_amount"),
-        Column("total", "total_amount"),
+        *(Column(f"{kind}_tokens", f"{kind}_tokens") for kind in kinds),
+        *(Column(kind, f"{kind}_amount") for kind in (*kinds, "total")),
         Column("currency", "currency"),
         Column("reported", "reported_amount"),
         Column("difference", "reported_difference"),
@@ -101,11 +99,11 @@ def _answer(bill: UsageBill, log: UsageLog) -> Answer:
     return Answer(rows, table, lines, bill.notes, sources(*_used(bill)))
 
 
-def _row(by: str, name: str, amount: UsageSum) -> dict[str, Any]:
+def _row(by: str, name: str | None, amount: UsageSum) -> dict[str, Any]:
     kinds = ("hit", "miss", "write", "write_long", "output")
     return {
         "by": by,
-        "name": name,
+        "name": None if name == "all day" else name,
         "currency": amount.currency,
         "calls": amount.calls,
         **{f"{kind}_tokens": getattr(amount, f"{kind}_tokens") for kind in (*kinds, "thinking")},
@@ -117,15 +115,10 @@ def _row(by: str, name: str, amount: UsageSum) -> dict[str, Any]:
     }
 
 
-def _is_shown(by: str, group: Any, currency: str) -> bool:
-    """Whether a way to part the calls tells people more than the line of all."""
-    plain = {"day": None, "window": "all day", "service": "standard", "list_currency": currency}
-    return by not in plain or len(group) > 1 or (by != "day" and plain[by] not in group)
-
-
-def _or_none(*names: str) -> Any:
-    """Return what adds up values of a row, None where that is nothing."""
-    return lambda row: sum(row[name] for name in names) or None
+def _parts(by: str, group: Mapping[Any, UsageSum], currency: str) -> bool:
+    """Whether calls differ in hours, service or list currency, or all have another one than most have."""
+    plain = {"window": "all day", "service": "standard", "list_currency": currency}
+    return by not in plain or set(group) != {plain[by]}
 
 
 def _used(bill: UsageBill) -> list[tuple[str, str, Any]]:

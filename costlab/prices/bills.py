@@ -83,6 +83,7 @@ def bill(
     fx, rates = rate_rows(row.currency, currency, at)
     hit, miss, write, write_long, output = (float(sum(kind)) for kind in zip(*amounts, strict=True))
     notes = dict.fromkeys(_notes(product, parts, workload, at, over, published_by))
+    notes |= dict.fromkeys(_service_notes(served))
     if rates:
         notes[f"1 {row.currency} = {fx:.5g} {currency}, the rate of {min(r.date for r in rates)}"] = None
     return Bill(
@@ -129,6 +130,12 @@ def _notes(
         yield f"sold during {sold:g} of the {hours:g} hours only"
     for part in parts:
         yield from row_notes(part.row, at, traits)
+
+
+def _service_notes(service: ServiceTier | None) -> Iterator[str]:
+    if service:
+        hits = "" if service.hit_factor is None else f", of hits {service.hit_factor:g}"
+        yield f"{service.name}: {service.factor:g} of the list price{hits}{f'; {service.note}' if service.note else ''}"
 
 
 def _name_notes(product: str, row: PriceRow, at: datetime) -> Iterator[str]:

@@ -23,9 +23,9 @@ Publisher = Literal["provider", "article-e"]
 #: Only a product of that seller is meant: "azure/gpt-5.5" is none of OpenAI's.
 VENDORS = {
     "alibaba": "Alibaba Cloud", "anthropic": "Anthropic", "bytedance": "ByteDance", "bytedance-seed": "ByteDance",
-    "dashscope": "Alibaba Cloud", "deepseek": "DeepSeek", "deepseek-ai": "DeepSeek", "gemini": "Google",
+    "dashscope": "Alibaba Cloud", "inclusionai": "Ant Group", "stepfun": "StepFun", "tencent": "Tencent", "deepseek": "DeepSeek", "deepseek-ai": "DeepSeek", "gemini": "Google",
     "google": "Google", "meta": "Meta", "meta-llama": "Meta", "minimax": "MiniMax", "minimaxai": "MiniMax",
-    "mistral": "Mistral", "mistralai": "Mistral", "models": "Google", "moonshot": "Moonshot AI",
+    "mistral": "Mistral AI", "mistralai": "Mistral AI", "models": "Google", "moonshot": "Moonshot AI",
     "moonshotai": "Moonshot AI", "openai": "OpenAI", "qwen": "Alibaba Cloud", "volcengine": "ByteDance",
     "x-ai": "xAI", "xai": "xAI", "xiaomi": "Xiaomi", "xiaomimimo": "Xiaomi", "z-ai": "Zhipu", "zai": "Zhipu",
     "zai-org": "Zhipu", "zhipu": "Zhipu", "zhipuai": "Zhipu",

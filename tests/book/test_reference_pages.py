@@ -28,7 +28,10 @@ PAGES = {
     "prices": "reference/price-lists",
     "windows": "reference/price-lists",
     "successions": "reference/price-lists",
+    "services": "reference/price-lists",
+    "aliases": "reference/price-lists",
     "fx": "reference/price-lists",
+    "margins": "reference/margins",
     "days": "reference/serving",
     "traces": "reference/serving",
     "media": "reference/serving",
@@ -116,7 +119,9 @@ def test_a_page_shows_the_source_and_the_day_of_every_entry(name):
 
 def amounts(row):
     """A row's prices as its page shows them."""
-    return {f"{price:,.10g}" for price in (row.hit, row.miss, row.write, row.output) if price is not None}
+    plain = (row.hit, row.miss, row.write, row.output, row.thinking_output, row.storage)
+    long = set() if row.write_long is None else {f"{row.write_long:,.10g} for {row.write_long_hours} h"}
+    return {f"{price:,.10g}" for price in plain if price is not None} | long
 
 
 #: What stands in the row of an entry.
@@ -127,7 +132,10 @@ CELLS = {
     "prices": lambda e: {e.product, e.currency, *amounts(e)},
     "windows": lambda e: {e.provider, e.name},
     "successions": lambda e: {e.product, e.superseded_by},
+    "services": lambda e: {e.provider, e.name, f"{e.factor:,.10g}", ", ".join(e.products) or "all"},
+    "aliases": lambda e: {e.name, e.product},
     "fx": lambda e: {str(e.date), f"1 {e.base} = {e.rate:,.10g} {e.quote}"},
+    "margins": lambda e: {e.who, e.period, e.says, e.counts, e.basis, e.mark},
     "days": lambda e: {e.what, "nodes peak", f"{e.nodes_peak:g}"},
     "traces": lambda e: {e.what},
     "media": lambda e: {e.name, f"{e.read_bytes_s / 1e9:g}"},
@@ -207,7 +215,7 @@ def test_numbers_of_sources_lead_to_them():
 
 
 def test_an_unknown_provider_is_refused():
-    with pytest.raises(ValueError, match=r"unknown provider 'OpenAi'.*nown: Alibaba Cloud, Anthropic"):
+    with pytest.raises(ValueError, match=r"unknown provider 'OpenAi'.*nown: Alibaba Cloud, Ant Group, Anthropic"):
         reference.price_list("OpenAi")
 
 

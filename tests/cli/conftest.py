@@ -1,10 +1,18 @@
 """What the tests of the command line share."""
 
 import json
+from datetime import date
 
 import pytest
 
+from costlab.cli import clock
 from costlab.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def a_fixed_day(monkeypatch):
+    """The shell's default day is one on which the lists had been read, whenever the tests run."""
+    monkeypatch.setattr(clock, "today", lambda: date(2026, 11, 25))
 
 
 @pytest.fixture

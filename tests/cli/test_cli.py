@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from costlab import __version__, arch, catalog, moe, prices, roofline, speculative
+from costlab.cli.prices import LINES
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -33,7 +34,8 @@ VERBS = {
     "flops": "flops deepseek-v3.2 deepseek-v4-pro --tokens 1M",
     "prefill": "flops mimo-v2.5-pro --tokens 8192 --phase prefill",
     "roofline": "roofline deepseek-v3 --chip h800 --chips 32 --batch 2048 --tokens 4989",
-    "bill": "bill --input 32K --output 8K --hit-rate 0.5 --calls 10",
+    "bill": "bill --input 32K --output 8K --hit-rate 0.5 --calls 10 --date 2026-06-01",
+    "prices": "prices --date 2026-11-25",
 }
 MOE = "moe deepseek-v3 --batch 128 --ranks 144"
 
@@ -277,7 +279,7 @@ def test_bill(answer):
         assert row["currency"] == "USD"
     assert len(rows) > 2
     assert rows[0]["product"] == "deepseek-v4-pro"
-    assert notes == ["prices at 2026-06-01 12:00 UTC"]
+    assert notes[0] == "prices at 2026-06-01 12:00 UTC"
 
 
 def test_bill_options(answer):
@@ -289,6 +291,7 @@ def test_bill_options(answer):
     assert rows[1]["write_amount"] == pytest.approx(0.05 * 6.25 * 6.7223)  # ECB, 2026-09-01
     assert notes == [
         "prices at 2026-09-01 02:00 UTC",
+        "deepseek-v4-pro: peak price; off-peak: miss 4.5, hit 0.15, output 13.5 CNY per million",
         "claude-opus-4.8: 1 USD = 6.7223 CNY, the rate of 2026-09-01",
     ]
 
@@ -308,21 +311,23 @@ def test_bill_says_what_it_rests_on(run, document):
     assert sources[2]["date"] == "2026-10-30" and "ECB" in sources[2]["source"]
     assert notes == [
         "prices at 2026-11-17 02:00 UTC",
-        "gpt-5.5: priced as an input of at least 272,001 tokens",
         "gpt-5.5, qwen-plus: 1 USD = 0.8951 EUR, the rate of 2026-10-30",
-        "qwen-plus: priced as an input of at least 256,001 tokens",
+        "qwen-plus: output without thinking; with it 12 instead of 3.6 USD per million",
     ]
-    assert rows[1]["notes"] == [note.split(": ", 1)[1] for note in notes[3:] + notes[2:3]]
+    assert rows[1]["notes"] == [note.split(": ", 1)[1] for note in (notes[2], notes[1])]
+    assert [row["price_tier"] for row in rows] == ["> 272,000 tokens", "> 256,000 tokens"]
     _, out, _ = run(line)
-    assert [each.strip() for each in out.splitlines()[3:]] == [
-        "1 call of 300,000 input tokens and 0 output tokens",
-        *notes,
-    ]
+    assert "> 272,000  all day  2026-04-23" in out
+    below = [each.strip() for each in out.splitlines()[3:]]
+    assert below[0] == "1 call of 300,000 input tokens and 0 output tokens"
+    for row, told in zip(rows, below[1:3], strict=True):
+        assert told == f"{row['product']}: list in USD, read {row['price_read']}: {row['price_source']}"
+    assert below[3:] == notes
 
 
 def test_bill_says_that_a_hit_price_is_missing_and_who_bills_an_old_name(answer):
     _, notes = answer("bill --input 100 --output 0 --hit-rate 1 --date 2025-09-01 qwen-plus")
-    assert notes[1:] == ["qwen-plus: no hit price listed: hits billed as misses"]
+    assert notes[1] == "qwen-plus: no hit price listed: hits billed as misses"
     rows, notes = answer("bill --input 100 --output 0 --hit-rate 1 --date 2026-10-01 DeepSeek-V4-Flash")
     assert (rows[0]["product"], rows[0]["billed_as"]) == ("deepseek-v4-flash", "deepseek-v4.1-flash")
     assert notes[1] == (
@@ -333,21 +338,141 @@ def test_bill_says_that_a_hit_price_is_missing_and_who_bills_an_old_name(answer)
 @pytest.mark.parametrize(
     ("when", "names"),
     [
-        ("2026-06-01", ["deepseek-v4-pro", "mimo-v2.5-pro", "qwen-plus", "gpt-5.5"]),
-        ("2026-11-25", ["deepseek-v4-pro", "mimo-v2.6-pro", "qwen-plus", "gpt-5.5"]),
-        ("2026-01-01", ["qwen-plus"]),
+        ("2025-01-10", ["deepseek-v3"]),
+        ("2026-06-01", ["deepseek-v4-pro", "mimo-v2.5-pro", "qwen3.7-max", "gpt-5.5", "claude-opus-4.8"]),
+        ("2026-11-25", ["deepseek-v4-pro", "mimo-v2.6-pro", "qwen3.8-max", "gpt-6.1-sol", "claude-opus-5.5"]),
+        ("2026-11-25", ["gemini-4-argon", "deepseek-v4.1-flash", "gpt-6-luna", "claude-haiku-5.5"]),
     ],
 )
 def test_bill_compares_what_was_sold_that_day(when, names, answer):
     rows, _ = answer(f"bill --input 100 --output 10 --hit-rate 0.5 --date {when}")
-    assert [row["product"] for row in rows] == names
+    shown = [row["product"] for row in rows]
+    assert [name for name in shown if name in names] == names
+    assert len(shown) <= len(LINES)
 
 
-def test_bill_of_the_default_products(answer):
-    """Article E's agent: Qwen-Plus $0.177, where it was $0.229 while its hits were billed as misses."""
-    rows, _ = answer(VERBS["bill"])
-    assert rows[2]["product"] == "qwen-plus"
-    assert rows[2]["total_amount"] == pytest.approx(0.177, abs=5e-4)
+def test_bill_compares_products_that_there_are():
+    assert {name for line in LINES for name in line} <= set(prices.products())
+
+
+def test_bill_is_of_today_unless_a_day_is_given(document):
+    found = document("bill --input 100 --output 10 --hit-rate 0.5 deepseek-v4-pro")
+    assert found["inputs"]["moment"] == "2026-11-25T12:00:00+00:00"
+
+
+def test_bill_of_article_es_agent(answer):
+    """Qwen-Plus $0.177, where it was $0.229 while its hits were billed as misses."""
+    rows, _ = answer(f"{VERBS['bill']} qwen-plus")
+    assert rows[0]["total_amount"] == pytest.approx(0.177, abs=5e-4)
+
+
+def test_bill_by_counts(answer):
+    """BerriAI/litellm 11364: 98,805 in, of which 66,360 read and 32,435 written."""
+    line = "bill --input 98805 --output 5120 --hit-tokens 66360 --date 2026-07-12 claude-opus-4.7"
+    rows, _ = answer(f"{line} --write 32435")
+    assert rows[0]["total_amount"] == pytest.approx((10 * 5 + 66_360 * 0.5 + 32_435 * 6.25 + 5_120 * 25) / 1e6)
+    rows, _ = answer(f"{line} --write 30000 --write-long 2435")  # an hour's write costs twice a miss
+    assert rows[0]["write_long_amount"] == pytest.approx(2_435 * 10e-6)
+
+
+def test_bill_of_a_week(answer):
+    """V4-Pro's list over the week of 2026-11-25, 35 of 168 hours peak: 0.798 / 0.0266 / 2.393."""
+    for tokens, rate, key, right in ((10**6, 0, "miss", 0.7975), (10**6, 1, "hit", 0.0266), (0, 0, "output", 2.3925)):
+        line = f"bill --input {tokens} --output 1000000 --hit-rate {rate} --over week --date 2026-11-25 deepseek-v4-pro"
+        rows, notes = answer(line)
+        assert rows[0][f"{key}_amount"] == pytest.approx(right, rel=1e-3)
+        assert rows[0]["peak_share"] == pytest.approx(35 / 168)
+        assert notes[0] == "prices of a load spread evenly from 2026-11-23 to before 2026-11-30, UTC"
+
+
+def test_bill_says_where_272k_is_another_tier_than_272_000(answer):
+    _, notes = answer("bill --input 272K --output 0 --hit-rate 0 --date 2026-11-20 gpt-5.5 deepseek-v4-pro")
+    said = [note for note in notes if "K being 1,024" in note]
+    assert said == [
+        "gpt-5.5: 272K is 278,528 tokens here, K being 1,024; 272,000 tokens are in the tier ≤ 272,000 tokens: miss 5,"
+        " hit 0.5, output 30 USD per million"
+    ]
+    for tokens in ("278528", "260K", "1M"):
+        _, notes = answer(f"bill --input {tokens} --output 0 --hit-rate 0 --date 2026-11-20 gpt-5.5")
+        assert not any("K being 1,024" in note for note in notes)
+
+
+def test_bill_in_batches(answer):
+    """Half of the list at Anthropic."""
+    line = "bill --input 1000000 --output 1000000 --hit-rate 0.5 --date 2026-11-25 claude-opus-5.5"
+    (full,), _ = answer(line)
+    (half,), notes = answer(f"{line} --service batch")
+    assert half["total_amount"] == pytest.approx(full["total_amount"] / 2)
+    assert half["service_factor"] == 0.5
+    assert any("batch: 0.5 of the list price" in note for note in notes)
+
+
+# --- prices ----------------------------------------------------------------------------------------------------
+
+
+def test_prices_of_a_day(answer):
+    rows, notes = answer(VERBS["prices"])
+    by = {(row["product"], row["price_tier"], row["price_window"]): row for row in rows}
+    assert by["gpt-6.1-sol", "> 272,000 tokens", None]["miss_price"] == 4
+    assert by["grok-4.7", "≥ 200,000 tokens", None]["miss_price"] == 4
+    assert by["grok-4.7", "< 200,000 tokens", None]["miss_price"] == 2
+    assert by["deepseek-v4-pro", None, "peak"]["miss_over_hit"] == pytest.approx(30)
+    assert not {row["product"] for row in rows} & {"mimo-v2.5-pro", "claude-opus-4", "deepseek-v4-flash"}
+    assert not any("/" in row["product"] for row in rows)
+    assert notes[0] == "prices at 2026-11-25 12:00 UTC"
+    assert "DeepSeek: off-peak hours" in notes
+    assert "gemini-4-argon: announced for 2026-12-01: miss 4, hit 0.2, output 20 USD per million" in notes
+
+
+def test_prices_of_a_provider_and_its_hosts(answer):
+    rows, _ = answer("prices --date 2026-11-25 --provider openai")
+    assert {row["provider"] for row in rows} == {"OpenAI"}
+    rows, _ = answer("prices --date 2026-11-25 --hosts")
+    assert "deepseek-v4-pro" in {row["host_of"] for row in rows}
+
+
+def test_prices_in_another_currency(answer):
+    """Yuan where there is a list, else the dollars of the list at the day's rate."""
+    rows, notes = answer("prices --date 2026-11-25 --currency cny deepseek-v4-pro gpt-5.5")
+    assert {row["currency"] for row in rows} == {"CNY"}
+    assert [row["list_currency"] for row in rows] == ["CNY", "CNY", "USD", "USD"]
+    assert rows[2]["miss_price"] == pytest.approx(5 * rows[2]["exchange_rate"])
+    assert any("1 USD = " in note for note in notes)
+
+
+def test_prices_over_time(answer):
+    rows, _ = answer("prices --history --currency USD deepseek-v4-pro")
+    assert [row["miss_price"] for row in rows] == [1.74, 0.435, 0.435, 0.435, 1.32, 0.66]
+    assert rows[0]["price_until"] == "2026-04-25" and rows[-1]["price_until"] is None
+
+
+def test_prices_drawn(run, tmp_path):
+    path = tmp_path / "moves.svg"
+    line = f"prices deepseek-v4-pro gpt-5.5 --date 2026-11-25 --plot {path}"
+    assert run(line)[0] == 0
+    first = path.read_bytes()
+    assert b"DeepSeek-V4-Pro" in first and b"GPT-5.5" in first
+    assert run(line)[0] == 0
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("prices gpt-6", ["'gpt-6'", "did you mean 'gpt-6-astra'"]),
+        ("prices --provider opnai", ["'opnai'", "did you mean 'openai'"]),
+        ("prices gpt-5.5 --provider anthropic", ["'gpt-5.5'", "does not sell"]),
+        ("prices mimo-v2.5-pro", ["ended on 2026-10-21 02:00 UTC", "mimo-v2.6-pro"]),
+        ("prices --plot x.svg", ["--plot", "1 to 7 products"]),
+        ("prices gpt-5.5 --plot nowhere/x.svg", ["--plot", "no such folder"]),
+        ("prices gpt-5.5 --plot x.bmp", ["--plot", ".svg, .png or .pdf"]),
+        ("prices --date 1999-01-01", ["no prices", "1999-01-01"]),
+    ],
+)
+def test_prices_refused(line, words, run):
+    status, out, err = run(line)
+    assert (status, out) == (2, "")
+    assert all(word in err for word in words), err
 
 
 def test_nothing_costs_nothing(answer):
@@ -394,7 +519,7 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
     ("line", "words"),
     [
         ("", ["VERB"]),
-        ("prices", ["'prices'", "models", "kv", "flops", "roofline", "bill"]),
+        ("price", ["'price'", "models", "kv", "flops", "roofline", "bill", "prices"]),
         ("kv", ["MODEL"]),
         ("kv llama-2-7b", ["--tokens"]),
         ("kv llama-2-7b --tokens -1", ["--tokens", "'-1'", "from 1"]),
@@ -433,8 +558,15 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         (f"{ROOF} --rent inf", ["rent", "inf"]),
         (f"{ROOF} --rent much", ["--rent", "'much'"]),
         (ROOF.replace("h800", "ascend-910b").replace("16", "32"), ["no rent of 'ascend-910b'", "--rent", "USD"]),
-        (f"{BILL} gpt-5.4", ["'gpt-5.4'", "did you mean 'gpt-5.5'", "qwen-plus"]),
-        (f"{BILL} gemini-2.5-pro", ["unknown product with a price 'gemini-2.5-pro'; known: ", "mimo-v2.5-pro"]),
+        (f"{BILL} gpt-5.7", ["unknown product with a price 'gpt-5.7'", "costlab prices"]),
+        (f"{BILL} gemini-2.5-po", ["unknown product with a price 'gemini-2.5-po'; did you mean 'gemini-2.5-pro'?"]),
+        (f"{BILL} --hit-tokens 1", ["--hit-rate", "--hit-tokens", "one of"]),
+        ("bill --input 10 --output 10", ["--hit-rate", "--hit-tokens", "one of"]),
+        ("bill --input 10 --output 10 --hit-tokens 11", ["hit_tokens = 11", "10 input tokens"]),
+        ("bill --output 10 --hit-rate 0", ["--input is missing"]),
+        (f"{BILL} --thinking 11", ["thinking_tokens = 11", "10 output tokens"]),
+        (f"{BILL} --over month", ["--over", "'month'", "week"]),
+        (f"{BILL} --service bulk gpt-5.5", ["no service 'bulk'", "batch", "flex"]),
         (f"{BILL} --date 2026-11-17 mimo-v2.5-pro", ["ended on 2026-10-21 02:00 UTC", "mimo-v2.6-pro"]),
         (f"{BILL} --date 2026-11-17 claude-opus-4", ["ended on 2026-06-15 00:00 UTC", "claude-opus-4.6"]),
         (MOE, ["256 experts", "144 ranks", "32 redundant ones would make it 288"]),

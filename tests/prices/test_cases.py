@@ -98,6 +98,15 @@ BILLED = [
         Workload(38_876, 0, 1.0, calls=89),
         89 * 38_876 * 0.08 / 1e6,
     ),
+    # the tier above 200,000 tokens ignored
+    (
+        "comet-ml/opik 6982, metadist/synaplan 1319",
+        "gemini-2.5-pro",
+        "2026-06-05",
+        "USD",
+        Workload(300_000, 1_000),
+        (300_000 * 2.5 + 1_000 * 15) / 1e6,
+    ),
     # the old name, still taken, billed as V4.1-Flash; a Saturday
     ("yologdev/yoagent v0.25.6", "deepseek-v4-flash", "2026-09-12T02:00", "USD", Workload(10**6, 0), 0.15),
 ]
@@ -112,7 +121,7 @@ def test_a_case_is_billed_as_the_list_of_its_day_says(thread, product, when, cur
     ("thread", "product", "when", "words", "not_words"),
     [
         ("theopenco/llmgateway 4173", "mimo-v2.5-pro", "2026-11-17", ["2026-10-21 02:00 UTC", "mimo-v2.6-pro"], ""),
-        ("comet-ml/opik 6982", "gemini-2.5-pro", "2026-06-05", ["unknown product", "'gemini-2.5-pro'"], "did you mean"),
+        ("gone on 2026-12-01", "gemini-2.5-pro", "2026-12-02", ["ended on 2026-12-01", "gemini-2.5-pro"], "mean"),
     ],
 )
 def test_a_case_that_has_no_bill_is_refused_with_what_would_be_right(thread, product, when, words, not_words):

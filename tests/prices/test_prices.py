@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab import catalog, prices
+from costlab.catalog.price_lists import start_of
 from costlab.prices import Workload
 
 # --- bills by hand ---------------------------------------------------------------------------------------------
@@ -55,11 +56,12 @@ def test_a_hit_costs_a_miss_where_no_hit_price_is_listed_and_the_bill_says_so():
     assert prices.hit_price(row) == row.miss
     hit, miss = (prices.bill("qwen-plus", Workload(10_000, 10, hit_rate=h), "2025-09-01") for h in (1, 0))
     assert hit.total == pytest.approx(miss.total)
-    assert hit.notes == ("no hit price listed: hits billed as misses",)
-    assert miss.notes == ()  # nothing hit, so nothing is wrong
-    assert prices.bill("qwen-plus", Workload(10_000, 10, 0.5), "2026-01-28T23:59:59").notes
-    assert prices.bill("qwen-plus", Workload(10_000, 10, 0.5), "2026-01-29T00:00").notes == ()
-    assert prices.bill("glm-5", Workload(10, 10, 0.5), currency="CNY", published_by="article-e").notes == hit.notes
+    said = "no hit price listed: hits billed as misses"
+    assert said in hit.notes
+    assert said not in miss.notes  # nothing hit, so nothing is wrong
+    assert said in prices.bill("qwen-plus", Workload(10_000, 10, 0.5), "2026-01-28T23:59:59").notes
+    assert said not in prices.bill("qwen-plus", Workload(10_000, 10, 0.5), "2026-01-29T00:00").notes
+    assert prices.bill("glm-5", Workload(10, 10, 0.5), currency="CNY", published_by="article-e").notes == (said,)
 
 
 def test_no_hit_price_is_not_a_free_hit():
@@ -199,7 +201,7 @@ def test_a_price_starts_at_its_instant(when, miss):
     [
         ("mimo-v2.5-pro", "2026-10-21T02:00", "mimo-v2.6-pro"),
         ("mimo-v2.5", "2026-10-21T02:00", "mimo-v2.6-flash"),
-        ("claude-opus-4", "2026-06-15T00:00", r"claude-opus-4.6 \(no price known\)"),
+        ("claude-opus-4", "2026-06-15T00:00", "claude-opus-4.6"),
         ("deepseek-v3.1", "2025-09-29T00:00", "deepseek-v3.2"),
         ("deepseek-v3", "2025-09-05T16:00", "deepseek-v3.1"),
     ],
@@ -247,12 +249,9 @@ def test_a_day_after_the_list_was_read_is_said():
     on, after = (prices.bill("gpt-5.5", Workload(10, 10), row.date + timedelta(days=d)) for d in (0, 1))
     assert on.notes == ()
     assert after.notes == (said,)
-    assert prices.bill("mimo-v2.5-pro", Workload(10, 10), "2026-10-20").notes == ()  # its end is known
 
 
-def test_a_dear_tier_and_uncounted_writes_are_said():
-    assert prices.bill("gpt-5.5", Workload(272_000, 0)).notes == ()
-    assert prices.bill("gpt-5.5", Workload(272_001, 0)).notes == ("priced as an input of at least 272,001 tokens",)
+def test_uncounted_writes_are_said():
     opus = [prices.bill("claude-opus-4.8", Workload(1000, 0, 0.5, 1, writes)).notes for writes in (0, 500)]
     assert opus == [("hits were written once, at 6.25 USD per million: no write counted",), ()]
 
@@ -408,7 +407,7 @@ def test_rates_by_day():
     assert prices.exchange_rate("USD", "CNY", "2026-06-01") == 6.7651
     assert prices.exchange_rate("USD", "CNY", "2026-08-16") == 6.7526  # the latest on or before: of 2026-08-03
     assert prices.exchange_rate("USD", "CNY", "2026-08-17") == 6.7394
-    assert prices.exchange_rate("USD", "CNY", "2020-01-01") == 7.2994  # none before: the first
+    assert prices.exchange_rate("USD", "CNY", "2020-01-01") == prices.exchange_rate("USD", "CNY", "2021-01-01")
     assert prices.exchange_rate("CNY", "USD", "2026-06-01") == pytest.approx(1 / 6.7651)
     assert prices.exchange_rate("USD", "USD") == 1
 
@@ -433,8 +432,8 @@ def test_a_cross_rate():
         ("gpt-5.5", "2026-08-16", "CNY", date(2026, 8, 3), "1 USD = 6.7526 CNY, the rate of 2026-08-03"),
         ("gpt-5.5", "2026-06-01", "EUR", date(2026, 6, 1), "1 USD = 0.8587 EUR, the rate of 2026-06-01"),
         ("deepseek-v3", "2025-01-10", "USD", date(2025, 1, 2), "1 CNY = 0.137 USD, the rate of 2025-01-02"),
-        # through the dollar: yuan of 2024-12-27, euros of 2025-01-02, the first there is
-        ("deepseek-v3", "2024-12-28", "EUR", date(2024, 12, 27), "1 CNY = 0.13274 EUR, the rate of 2024-12-27"),
+        # through the dollar, by the older of the two: ECB 7.6169 / 1.0435 of 2024-12-27, 1 / 1.0507 of 2024-12-02
+        ("deepseek-v3", "2024-12-28", "EUR", date(2024, 12, 2), "1 CNY = 0.13038 EUR, the rate of 2024-12-02"),
     ],
 )
 def test_a_bill_says_which_days_rate_it_used(product, when, currency, day, said):
@@ -459,7 +458,7 @@ def test_the_articles_table_is_kept_apart():
 
 def test_history_is_in_order():
     rows = prices.history("deepseek-v4-pro", "USD")
-    starts = [prices._start(r.valid_from) for r in rows]
+    starts = [start_of(r.valid_from) for r in rows]
     assert starts == sorted(starts)
     assert {r.currency for r in rows} == {"USD"}
     assert len(prices.history("deepseek-v4-pro")) == len(rows) + len(prices.history("deepseek-v4-pro", "CNY"))
@@ -577,10 +576,8 @@ def test_no_calls_and_too_many_writes():
 
 def test_unknown_product_currency_day():
     load = Workload(10, 10)
-    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-5.6'; did you mean 'gpt-5.5'.*qwen-plus"):
-        prices.bill("gpt-5.6", load)
-    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-6'; known: .*qwen-plus"):
-        prices.bill("gpt-6", load)
+    with pytest.raises(ValueError, match=r"unknown product with a price 'gpt-5.7'; `costlab prices` lists"):
+        prices.bill("gpt-5.7", load)
     with pytest.raises(ValueError, match="no exchange rate from 'USD' to 'XYZ'; currencies known: CNY, EUR, USD"):
         prices.bill("gpt-5.5", load, currency="XYZ")
     with pytest.raises(ValueError, match=r"no price of 'deepseek-v4-pro' is known at 2020-01-01.*2026-04-24"):

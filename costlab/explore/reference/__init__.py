@@ -23,7 +23,17 @@ from costlab.explore.reference.layouts import (
     traffic_lengths,
 )
 from costlab.explore.reference.listing import Sourced
-from costlab.explore.reference.money import exchange_rates, price_hours, price_list, price_providers, price_successions
+from costlab.explore.reference.money import (
+    exchange_rates,
+    host_prices,
+    margin_statements,
+    price_aliases,
+    price_hours,
+    price_list,
+    price_providers,
+    price_services,
+    price_successions,
+)
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
 from costlab.explore.reference.sheets import (
     chip_sheets,
@@ -50,10 +60,12 @@ __all__ = [
     "entropy_fits",
     "exchange_rates",
     "fitted_steps",
+    "host_prices",
     "kv_transfers",
     "latency_tables",
     "layout_regimes",
     "ledger",
+    "margin_statements",
     "measured_speedups",
     "model_dimensions",
     "model_sizes",
@@ -62,9 +74,11 @@ __all__ = [
     "owning_costs",
     "phase_rates",
     "prefetch_rules",
+    "price_aliases",
     "price_hours",
     "price_list",
     "price_providers",
+    "price_services",
     "price_successions",
     "published_runs",
     "serving_days",

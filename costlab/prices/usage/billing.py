@@ -204,8 +204,7 @@ class UsageAccount:
 
     def _looked_up(self, record: UsageRecord, counts: Counts) -> _Rate:
         try:
-            name = _product(record)
-            row = price_at(name, record.moment, input_tokens=counts.input_tokens, currency=self.currency)
+            name, row = self._listed(record, counts.input_tokens)
         except ValueError as error:
             raise UsageFault("model", str(error)) from None
         try:
@@ -213,6 +212,16 @@ class UsageAccount:
         except ValueError as error:
             raise UsageFault("service_tier", str(error)) from None
         return _Rate(row, service, name, tuple(_hour_notes(row, record.moment)))
+
+    def _listed(self, record: UsageRecord, input_tokens: int) -> tuple[str, PriceRow]:
+        """Return the product of a record and the row that applies: the host's, else the maker's own."""
+        *hosted, product = _products(record)
+        for name in hosted:
+            try:
+                return name, price_at(name, record.moment, input_tokens=input_tokens, currency=self.currency)
+            except ValueError:  # of hosts the catalog has no history
+                continue
+        return product, price_at(product, record.moment, input_tokens=input_tokens, currency=self.currency)
 
     # --- the whole ---------------------------------------------------------------------------------------------
 
@@ -315,18 +324,20 @@ def _kinds(record: UsageRecord) -> tuple[int, ...]:
 _VARIANTS = ("nitro", "floor", "exacto", "extended", "thinking")
 
 
-def _product(record: UsageRecord) -> str:
-    """Return the product that a record is billed as: the host's, where the catalog has its prices."""
+def _products(record: UsageRecord) -> list[str]:
+    """Return the products that a record may be billed as: the host's, where the catalog has it, then the maker's."""
     name, _, variant = record.model.partition(":")
     if variant == "free":
         raise ValueError(f"{record.model!r} is free of charge; leave it out")
     product = resolve(name if variant in _VARIANTS else record.model, record.moment)
-    hosted = f"{_slug(record.host)}/{product}" if record.host else ""
-    return hosted if hosted in products() else product
+    return [*(each for each in products() if record.host and _is_served(product, record.host, each)), product]
 
 
-def _slug(host: str) -> str:
-    return host.lower().replace(" ", "-")
+def _is_served(product: str, host: str, hosted: str) -> bool:
+    """Whether a product of the catalog is another one as a host sells it: "DeepInfra", "GMICloud", "Google Vertex"."""
+    name, _, weights = hosted.rpartition("/")
+    words = host.lower().replace("-", " ").split()
+    return weights == product and bool(name) and (words[0].startswith(name) or name in words)
 
 
 def _hour_notes(row: PriceRow, at: datetime) -> Iterator[str]:

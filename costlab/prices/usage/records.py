@@ -158,7 +158,7 @@ def _found(layers: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Iterato
 
 
 def _text(layers: Sequence[Mapping[str, Any]], *names: str) -> str | None:
-    return next((value for _, value in _found(layers, names) if isinstance(value, str) and value), None)
+    return next((value for _, value in _found(layers, names) if isinstance(value, str) and value.strip()), None)
 
 
 def _model(layers: Sequence[Mapping[str, Any]]) -> str | None:
