@@ -17,8 +17,11 @@ from types import ModuleType
 import pytest
 import torch
 
+from costlab import arch
+
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
+KINDS = ("full", "gated-delta")
 
 
 def load(path: Path) -> ModuleType:
@@ -91,6 +94,33 @@ def test_chapters_type_no_measured_time() -> None:
         sources = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
         for source in sources:
             assert not re.search(r"\b(perf_counter|process_time|timeit|time\.time)\b", source), f"{path.name}: {source}"
+
+
+def test_a_gpus_figures_are_of_the_bytes_that_are_counted() -> None:
+    """By hand on a GPU: a delta net's step is flat, full attention's grows, and no step is faster than the memory."""
+    run = json.loads((BENCHMARKS / "gpu" / "decode.json").read_text())
+    assert date.fromisoformat(run["date"])
+    assert run["copy_bytes_per_s"] < run["hbm_bytes_per_s"]
+    delta = arch.GatedDelta(heads=64, key_heads=16, key_dim=128, value_dim=128, conv_width=4)
+    full = arch.FullAttention(32, 64, ((512, "bf16"),), kv_heads=2, qk_dim=256, v_dim=256, qk_norm=True, gate_dim=256)
+    for batch in (1, 16, 64):
+        rows = {kind: [r for r in run["rows"] if (r["kind"], r["batch"]) == (kind, batch)] for kind in KINDS}
+        steps = {kind: [row["step_s"] for row in rows[kind]] for kind in KINDS}
+        assert [row["context"] for row in rows["gated-delta"]] == [
+            n * 1024 for n in (1, 4, 16, 64, 128, 256, 512, 1024)
+        ]
+        assert max(steps["gated-delta"]) < 1.01 * min(steps["gated-delta"])
+        assert steps["full"] == sorted(steps["full"])
+        assert steps["full"][0] < steps["gated-delta"][0] < steps["full"][3]  # 1K tokens; 64K tokens
+        for row in rows["full"]:
+            assert row["kept_bytes"] == batch * row["context"] * full.stores()[0].bytes_per_entry
+        for row in rows["gated-delta"]:  # all but the oldest of four inputs, read and written
+            assert row["kept_bytes"] == 2 * batch * (delta.state_bytes - 2 * delta.conv_elements / 4)
+        for row in (*rows["full"], *rows["gated-delta"]):
+            assert 0.6 * run["hbm_bytes_per_s"] < row["bytes_per_s"] < run["hbm_bytes_per_s"]
+            assert row["step_s_low"] <= row["step_s"] <= row["step_s_high"]
+            counted = {"full": full, "gated-delta": delta}[row["kind"]].params(4096)
+            assert row["weight_bytes"] == pytest.approx(2 * (sum(counted.values()) - counted["norm"]))
 
 
 # --- rows ------------------------------------------------------------------------------------------------------

@@ -294,8 +294,8 @@ NUMBERS_AND_MODULES = {
     "softmax": {"costlab.attention", "costlab.moe"},  # both NumPy: levers do not import one another
 }
 #: The dimensions of an attention kind, which are counted, and its layer, which runs.
-KINDS_OF_ATTENTION = ("CSA", "DSA", "HCA", "MLA", "SharedWindow")
-COUNTED_AND_RUN = {name: {"costlab.arch", "costlab.nn.attention"} for name in KINDS_OF_ATTENTION}
+KINDS_OF_ATTENTION = ("CSA", "DSA", "GatedDelta", "HCA", "MLA", "SharedWindow")
+COUNTED_AND_RUN = {name: {"costlab.arch.attention", "costlab.nn.attention"} for name in KINDS_OF_ATTENTION}
 TWINS = NUMBERS_AND_MODULES | COUNTED_AND_RUN
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/gpu/decode.py [--quick] [--json FILE]
 
-By hand, on one NVIDIA GPU with PyTorch and Triton (they come together); about two minutes; no test runs it, for the
-project's machines have no GPU. `decode.json` beside it is one such run; `costlab.catalog` and the book read that.
+By hand, on one NVIDIA GPU with PyTorch and Triton (they come together); half a minute on an H100. No test runs it, for
+the project's machines have no GPU. `decode.json` beside it is one such run, which the book may read: seconds of a step
+(median, least and most of 15 samples), bytes that the step must move, and what a plain copy reached on that device.
 
 Both layers are those of Qwen3.5-397B-A17B: 4,096 wide, BF16 weights; 16 key and 64 value heads of 128 with a state in
 FP32, or 32 query heads of 256 over 2 keys and values in BF16 with an output gate. A step is a layer's own work: all

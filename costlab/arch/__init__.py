@@ -35,6 +35,6 @@ __all__ = [
     "CSA", "CSA2", "DSA", "FP8_EQUIVALENTS", "HCA", "KDA", "KINDS", "LOOKUP", "MLA", "Attention", "BlockSparse",
     "ChunkedAttention", "Dense", "Drafter", "Entries", "Flops", "FullAttention", "GatedDelta", "KVBytes",
     "KeyedAttention", "Layout", "Lightning", "Mamba2", "MoE", "Model", "NoAttention", "NoFeedForward", "Params",
-    "Recurrent", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "extras", "layout_bytes", "load",
-    "model_drafter", "models", "mtp_drafter", "tokens_array",
+    "Recurrent", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "extras", "layout_bytes",
+    "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
 ]  # fmt: skip

@@ -60,6 +60,8 @@ class Model:
         every = Counter({**ends, "head": 0 if rec.tied else table, **both})
         active = Counter({"head": table, **both})
         prefill = Counter(both)
+        if rec.prefill_layers is not None:  # the streams are joined behind the last layer, which few tokens reach
+            del prefill["residual"]
         for i, layers in enumerate(self._layer_counts):
             for layer, count in layers.items():
                 all_of, used = self._layer_params(layer)

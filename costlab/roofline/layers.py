@@ -129,8 +129,8 @@ def prefill_cost(model: str, seconds_per_flop: Callable[[str], float]) -> Prefil
     first = built.record.prefill_layers or len(built.layers)
     runs = [(pair, i >= first) for i, pair in enumerate(built.layers)]
     sorts = list(dict.fromkeys(runs))
-    spread_s = _between_layers_s(built, seconds_per_flop) / len(built.layers)
-    kinds = tuple(_layer_cost(built, pair, seconds_per_flop, spread_s, last) for pair, last in sorts)
+    spread_s = _between_layers_s(built, seconds_per_flop)
+    kinds = tuple(_layer_cost(built, pair, seconds_per_flop, spread_s[last], last) for pair, last in sorts)
     order = tuple(sorts.index(run) for run in runs)
     head = 2.0 * built.params.active_by_component["head"] * seconds_per_flop(built.math_precision("head"))
     return PrefillCost(kinds, order, head)
@@ -163,10 +163,19 @@ def _multiplied(model: Model, pair: LayerPair) -> Counter[str]:
     return counts
 
 
-def _between_layers_s(model: Model, seconds_per_flop: Callable[[str], float]) -> float:
-    """Seconds per token of what belongs to no attention or feed-forward part: the mixing of residual streams."""
-    rest = Counter(model.params.active_by_component)
-    for pair, count in Counter(model.layers).items():
-        rest.subtract({name: n * count for name, n in _multiplied(model, pair).items()})
-    del rest["head"]
-    return sum(2.0 * n * seconds_per_flop(model.math_precision(name)) for name, n in rest.items())
+def _between_layers_s(model: Model, seconds_per_flop: Callable[[str], float]) -> list[float]:
+    """Seconds per token and layer of what belongs to no attention or feed-forward part: mixing of residual streams.
+
+    Of the layers that a prompt's tokens run, and of those that only its last one does.
+    """
+    params, first = model.params, model.record.prefill_layers
+    last = Counter(params.active_by_component)
+    last.subtract(params.prefill)
+    del last["head"]
+    found = []
+    for rest, pairs in ((Counter(params.prefill), model.layers[:first]), (last, model.layers[first:] if first else ())):
+        for pair, count in Counter(pairs).items():
+            rest.subtract({name: n * count for name, n in _multiplied(model, pair).items()})
+        seconds = sum(2.0 * n * seconds_per_flop(model.math_precision(name)) for name, n in rest.items())
+        found.append(seconds / max(1, len(pairs)))
+    return found

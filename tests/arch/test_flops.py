@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from arch import kinds
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
@@ -263,10 +264,15 @@ def same_form(model):
 
 
 def test_only_mla_has_two_forms():
-    assert {k for k in KEYS if not same_form(arch.load(k))} == {"deepseek-v3", "kimi-k2"}
+    two = {k for k in KEYS if not same_form(arch.load(k))}
+    assert two == {k for k in KEYS if any(a.kind == "mla" for a, _ in arch.load(k).layers)}
 
 
-@given(key=st.sampled_from(KEYS), prefix=st.integers(0, 3000), new=st.integers(1, 3000))
+#: Models of which a prompt's tokens run every layer.
+EVEN = [k for k in KEYS if arch.load(k).record.prefill_layers is None]
+
+
+@given(key=st.sampled_from(EVEN), prefix=st.integers(0, 3000), new=st.integers(1, 3000))
 def test_decoding_a_prompt_computes_what_prefill_does(key, prefix, new):
     """Attention and index work of every token alone sum to that of the prompt; so do the matrices, but for the head."""
     model = arch.load(key)
@@ -280,16 +286,15 @@ def test_decoding_a_prompt_computes_what_prefill_does(key, prefix, new):
     assert float(prompt.by_component["head"]) == float(steps.by_component["head"][0])
 
 
-@given(key=st.sampled_from(KEYS), a=st.integers(1, 10**6), b=st.integers(1, 10**6))
+@given(key=st.sampled_from(EVEN), a=st.integers(1, 10**6), b=st.integers(1, 10**6))
 def test_a_prompt_in_two_parts(key, a, b):
     """prefill(a) + prefill(b after a) = prefill(a + b) + one more head + the re-expansion of a's latents (MLA)."""
     model = arch.load(key)
     parts = float(model.prefill_flops(a).total) + float(model.prefill_flops(b, a).total)
     whole = float(model.prefill_flops(a + b).total)
     head = 2.0 * model.record.vocab * model.record.hidden
-    again = 0.0
-    if key in ("deepseek-v3", "kimi-k2"):  # 512 latent dims up to (128 + 128) per head, in 61 layers
-        again = 61 * 2 * 512 * model.layers[0][0].heads * 256 * a
+    latent = [layer for layer, _ in model.layers if layer.kind == "mla"]  # 512 dims up to nope + value per head
+    again = sum(2 * d.kv_rank * d.heads * (d.nope_dim + d.v_dim) * a for d in latent)
     assert parts - whole - head - again == pytest.approx(0, abs=1e-9 * whole)
 
 
@@ -344,6 +349,27 @@ def test_absurd_sizes_are_finite(key):
 
 
 def test_every_kind_is_in_some_model():
-    """A kind without a model is tested by nothing above."""
-    used = {a.kind for m in arch.models().values() for layer in (*m.layers, m.mtp_layer) if layer for a in layer[:1]}
+    """A kind without a model is tested by nothing here, and by nothing in test_kinds.py."""
+    shapes = [getattr(kinds, name)() for name in ("qwen3_next", "kimi_linear", "nemotron", "minimax_text", "llama4")]
+    every = [*arch.models().values(), *shapes, kinds.minimax_m3()]
+    used = {a.kind for m in every for layer in (*m.layers, m.mtp_layer) if layer for a in layer[:1]}
     assert used == set(arch.KINDS)
+
+
+def test_a_prompt_runs_the_first_layers_and_its_last_token_all():
+    """DeepSeek-V4.1-Flash: what prefill computes is that of 21 layers, and of 19 more for one token."""
+    model = arch.load("deepseek-v4.1-flash")
+    first = dataclasses.replace(model, layers=model.layers[:21])
+    rest = dataclasses.replace(model.record, prefill_layers=None)
+    whole = dataclasses.replace(model, record=rest)
+    for new, prefix in ((1, 0), (700, 0), (5000, 20_000)):
+        prompt = model.prefill_flops(new, prefix).by_component
+        start = first.prefill_flops(new, prefix).by_component
+        last = whole.decode_flops(prefix + new).by_component
+        early = first.decode_flops(prefix + new).by_component
+        for name in prompt:
+            once = last[name] - early.get(name, 0.0)
+            ends = float(last["head"]) if name == "head" else float(start.get(name, 0.0) + once)
+            if name == "residual":  # the streams are joined once, not for each token of the shorter model
+                ends -= 2.0 * 4 * 4 * 5120 * (new - 1)
+            assert float(prompt[name]) == pytest.approx(ends, rel=1e-12), name

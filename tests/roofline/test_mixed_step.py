@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from arch import kinds
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from costlab.speculative.theory import expected_tokens
 
 #: Each kind of attention: full, MLA, DSA, CSA with HCA (with and without plain windows), sliding windows beside full.
 KEYS = ["llama-3.1-70b", "deepseek-v3", "deepseek-v3.2", "deepseek-v4-pro", "deepseek-v4-flash", "mimo-v2-flash"]
+#: Other kinds, as models of transformers' classes: recurrent states, chunks, blocks; and prefill of fewer layers.
+SHAPES = {make.__name__: make() for make in (kinds.qwen3_next, kinds.nemotron, kinds.gemma4, kinds.minimax_m2)}
 LLAMA_READ = 2 * (6_738_415_616 - 32_000 * 4096)  # weights but for the embedding's table, as in test_roofline
 LLAMA_MULTIPLIED = 6_607_077_376
 LLAMA_CACHE = 524_288  # bytes per token
@@ -41,6 +44,11 @@ def pieces(contexts, chunks, rows=1):
 def largest(lines, step=0):
     """Seconds of a step, the next one being 0, by the lines that it takes the largest of."""
     return max(base + slope * step for base, slope in lines)
+
+
+def shaped(name, chip, chips, **options):
+    node = on("llama-2-7b", chip, chips)
+    return dataclasses.replace(node, model=SHAPES[name], **options)
 
 
 # --- batch_step --------------------------------------------------------------------------------------------------

@@ -9,8 +9,6 @@ the token's key, and writes a share b of what is missing:
 once, by one triangular system, and touches the state once a chunk: a prompt becomes products of matrices.
 
 Source: arXiv 2412.06464 eq. 10 (the rule) and sec. 3.3 (chunks).
-
-Chapter: attention
 """
 
 from __future__ import annotations
