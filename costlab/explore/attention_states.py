@@ -21,7 +21,7 @@ _BYTES = (1e6, 1e7, 1e8, 1e9, 1e10, 1e11)
 
 @drawn
 def state_and_cache(
-    state_mb: float = 189.0, token_bytes: float = 30_720.0, stateful: int = 45, full: int = 15
+    state_mb: float = 188.74368, token_bytes: float = 30_720.0, stateful: int = 45, full: int = 15
 ) -> Words:
     """Draw what one sequence keeps against its context: with states in most layers, and with keys in all of them.
 
@@ -117,7 +117,8 @@ def decode_by_kind(rows: Sequence[Mapping[str, Any]], batch: int = 64) -> Words:
         f"{tokens_text(of[-1][0])}"
         for kind, of in steps.items()
     ]
+    many = "one sequence" if batch == 1 else f"{batch} sequences together"
     return Words(
-        alt=f"Time of one layer's decode step against the context, {batch} sequences, log axes: {'; '.join(plain)}.",
-        note=f"{batch} sequences together: {'; '.join(told)}.",
+        alt=f"Time of one layer's decode step against the context, {many}, log axes: {'; '.join(plain)}.",
+        note=f"{many.capitalize()}: {'; '.join(told)}.",
     )

@@ -88,7 +88,7 @@ def price_calculator(
         raise ValueError(f"written should lie between 0 and 1, got {written!r}")
     plain = prices.Workload(input_tokens, output_tokens, hit_rate, calls)
     stored = prices.Workload(
-        input_tokens, output_tokens, hit_rate, calls, write_tokens=int(input_tokens * (1 - hit_rate) * written)
+        input_tokens, output_tokens, hit_rate, calls, write_tokens=int(float(plain.misses) * written)
     )
     due = {p: monthly_usd(p, stored if charges_writes(p, at) else plain, at, peak_share) for p in COMPARED[at]}
     order = sorted(due, key=lambda p: sum(due[p].values()))
@@ -103,7 +103,7 @@ def price_calculator(
             left += due[product][part]
         label_inside(axes, usd_text(left), left, place, weight="bold")
     axes.set_yticks(range(len(order)), order)
-    axes.set(xlim=(0, most * (1.45 if is_narrow() else 1.15)), ylim=(len(order) - 0.5, -0.6))
+    axes.set(xlim=(0, most * (1.75 if is_narrow() else 1.15)), ylim=(len(order) - 0.5, -0.6))
     axes.grid(axis="y", visible=False)
     totals = {p: sum(due[p].values()) for p in order}
     least, dearest = order[0], order[-1]

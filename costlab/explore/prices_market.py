@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
-from matplotlib.dates import DateFormatter, MonthLocator, date2num
+from matplotlib.dates import DateFormatter, date2num
+from matplotlib.ticker import FixedLocator
 
 from costlab import checks, prices
 from costlab.catalog import FrozenDict, PriceRow
@@ -63,7 +64,7 @@ _READ: Mapping[str, tuple[str, Callable[[PriceRow], float | None]]] = FrozenDict
         "output": ("USD per million output tokens", lambda row: row.output),
     }
 )
-_TICKS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+_DECADES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 class Span(NamedTuple):
@@ -144,12 +145,18 @@ def price_map(what: str = "the agent's bill", products: str = "flagships") -> Wo
         if of:
             ends.append(((of[-1].low * of[-1].high) ** 0.5, maker, COLOURS[maker]))
     amounts = [amount for of in spans.values() for span in of for amount in (span.low, span.high)]
-    log_axis(axes, "y", [t for t in _TICKS if min(amounts) / 3 < t < max(amounts) * 3], list_text)
+    low, high = min(amounts), max(amounts)
+    steps = (1.0,) if high > 30 * low else (1.0, 2.0, 5.0)
+    ticks = [round(decade * step, 6) for decade in _DECADES for step in steps]
+    log_axis(axes, "y", [t for t in ticks if low / 1.5 < t < high * 1.5], list_text)
     for day in (prices.LESSON_DAY, MARKET_DAY):
         axes.axvline(date2num(day), color=INK, linewidth=0.8, linestyle=":")
     last = date2num(MARKET_DAY)
-    axes.set_xlim(min(date2num(of[0].start) for of in spans.values() if of), last)
-    axes.xaxis.set_major_locator(MonthLocator(bymonth=(1,) if is_narrow() else (1, 7)))
+    first = min(of[0].start for of in spans.values() if of)
+    axes.set_xlim(date2num(first), last)
+    months = [date(year, month, 1) for year in range(first.year, MARKET_DAY.year + 1) for month in (1, 7)]
+    shown = [day for day in months if first.date() <= day <= MARKET_DAY and not (is_narrow() and day.month == 7)]
+    axes.xaxis.set_major_locator(FixedLocator([date2num(day) for day in shown]))
     axes.xaxis.set_major_formatter(DateFormatter("%b\n%Y"))
     label_ends(axes, last, ends)
     return Words(alt=_map_alt(what, products, spans), note=_map_note(what, spans))
@@ -220,7 +227,7 @@ def hit_discounts() -> Words:
         axes.plot(november, place, "o", color=COLOURS[maker], markersize=7)
         label_inside(axes, f"{june:.3g} → {november:.3g}", max(june, november), place)
     log_axis(axes, "x", (1, 2, 5, 10, 20, 50, 100), lambda x: f"{x:g}")
-    axes.set(xlim=(3, 600 if is_narrow() else 300), ylim=(len(ratios) - 0.5, -0.5))
+    axes.set(xlim=(3, 2000 if is_narrow() else 300), ylim=(len(ratios) - 0.5, -0.5))
     axes.set_yticks(range(len(ratios)), list(ratios))
     axes.grid(axis="y", visible=False)
     told = [f"{maker} {june:.3g} and {november:.3g}" for maker, (june, november) in ratios.items()]
