@@ -32,7 +32,7 @@ COMPARED: Mapping[date, tuple[str, ...]] = FrozenDict(
         ),
     }
 )  # fmt: skip
-PARTS = ("hit", "miss", "write", "output")
+BILLED = ("hit", "miss", "write", "output")
 DAYS_A_MONTH = 30
 
 
@@ -55,7 +55,7 @@ def monthly_usd(
     off, peak = (prices.bill(product, load, at) for at in noon_and_peak(day))
     return {
         part: DAYS_A_MONTH * ((1 - peak_share) * getattr(off, part) + peak_share * getattr(peak, part))
-        for part in PARTS
+        for part in BILLED
     }
 
 
@@ -93,11 +93,11 @@ def price_calculator(
     due = {p: monthly_usd(p, stored if charges_writes(p, at) else plain, at, peak_share) for p in COMPARED[at]}
     order = sorted(due, key=lambda p: sum(due[p].values()))
     axes = new_figure("What would a month of your calls cost?", "USD a month", "", wide=(7.2, 5.0), narrow=(3.6, 5.4))
-    colour_key((part, COLOURS["other" if part == "write" else part]) for part in PARTS)
+    colour_key((part, COLOURS["other" if part == "write" else part]) for part in BILLED)
     most = max(sum(due[p].values()) for p in order) or 1.0
     for place, product in enumerate(order):
         left = 0.0
-        for part in PARTS:
+        for part in BILLED:
             colour = COLOURS["other" if part == "write" else part]
             axes.barh(place, due[product][part], left=left, color=colour, height=0.7)
             left += due[product][part]

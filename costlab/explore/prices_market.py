@@ -26,7 +26,7 @@ from costlab.text import list_text, usd_text
 MARKET_DAY = date(2026, 11, 25)
 
 #: Of each maker, its products of one class in the order in which they came; the newest one sold is the maker's price.
-FLAGSHIPS: Mapping[str, tuple[str, ...]] = FrozenDict(
+MAKER_FLAGSHIPS: Mapping[str, tuple[str, ...]] = FrozenDict(
     {
         "DeepSeek": ("deepseek-v3", "deepseek-v3.1", "deepseek-v3.2", "deepseek-v4-pro"),
         "Xiaomi": ("mimo-v2.5-pro", "mimo-v2.6-pro"),
@@ -41,7 +41,7 @@ FLAGSHIPS: Mapping[str, tuple[str, ...]] = FrozenDict(
         ),
     }
 )  # fmt: skip
-SMALL: Mapping[str, tuple[str, ...]] = FrozenDict(
+MAKER_SMALL: Mapping[str, tuple[str, ...]] = FrozenDict(
     {
         "DeepSeek": ("deepseek-v4-flash", "deepseek-v4.1-flash"),
         "Xiaomi": ("mimo-v2-flash", "mimo-v2.5", "mimo-v2.6-flash"),
@@ -51,7 +51,9 @@ SMALL: Mapping[str, tuple[str, ...]] = FrozenDict(
         "Anthropic": ("claude-haiku-4.5", "claude-haiku-5.5"),
     }
 )
-CLASSES: Mapping[str, Mapping[str, tuple[str, ...]]] = FrozenDict({"flagships": FLAGSHIPS, "small models": SMALL})
+CLASSES: Mapping[str, Mapping[str, tuple[str, ...]]] = FrozenDict(
+    {"flagships": MAKER_FLAGSHIPS, "small models": MAKER_SMALL}
+)
 
 #: A call of article E's agent, which makes ten: half of its input hits.
 AGENT_CALL = prices.Counts(hit=16_384, miss=16_384, output=8_192)
@@ -67,7 +69,7 @@ _READ: Mapping[str, tuple[str, Callable[[PriceRow], float | None]]] = FrozenDict
 _DECADES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
-class Span(NamedTuple):
+class PriceSpan(NamedTuple):
     """A time in which a maker's price did not change; the day may be split into two prices."""
 
     start: datetime  # first moment
@@ -82,7 +84,7 @@ def agent_usd(row: PriceRow) -> float:
     return AGENT_CALLS * float(prices.charge(row, AGENT_CALL).total)
 
 
-def maker_spans(products: Sequence[str], read: Callable[[PriceRow], float | None]) -> tuple[Span, ...]:
+def maker_spans(products: Sequence[str], read: Callable[[PriceRow], float | None]) -> tuple[PriceSpan, ...]:
     """Return what a maker's newest product asked, from one change to the next, up to `MARKET_DAY`.
 
     Args:
@@ -93,18 +95,18 @@ def maker_spans(products: Sequence[str], read: Callable[[PriceRow], float | None
     rows = {product: _dollar_rows(product) for product in products}
     moments = {start_of(end) for of in rows.values() for r in of for end in (r.valid_from, r.valid_to) if end}
     edges = sorted(at for at in moments if at < until)
-    found: list[Span] = []
+    found: list[PriceSpan] = []
     for start, end in zip(edges, [*edges[1:], until], strict=True):
         now = next((p for p in reversed(products) if any(holds(r, start) for r in rows[p])), None)
         if now is None:
             continue
         amounts = [x for r in rows[now] if holds(r, start) and (x := read(r)) is not None]
         if amounts:
-            _append(found, Span(start, end, now, min(amounts), max(amounts)))
+            _append(found, PriceSpan(start, end, now, min(amounts), max(amounts)))
     return tuple(found)
 
 
-def _append(found: list[Span], span: Span) -> None:
+def _append(found: list[PriceSpan], span: PriceSpan) -> None:
     """Add a span, or lengthen the last one where nothing changed."""
     if found and found[-1].end == span.start and found[-1][2:] == span[2:]:
         span = span._replace(start=found.pop().start)
@@ -162,7 +164,7 @@ def price_map(what: str = "the agent's bill", products: str = "flagships") -> Wo
     return Words(alt=_map_alt(what, products, spans), note=_map_note(what, spans))
 
 
-def spread(spans: Mapping[str, Sequence[Span]], at: date) -> tuple[Span, Span]:
+def spread(spans: Mapping[str, Sequence[PriceSpan]], at: date) -> tuple[PriceSpan, PriceSpan]:
     """Return the cheapest and the dearest maker's span on a day, by the lower price of each.
 
     Args:
@@ -174,7 +176,7 @@ def spread(spans: Mapping[str, Sequence[Span]], at: date) -> tuple[Span, Span]:
     return min(now, key=lambda span: span.low), max(now, key=lambda span: span.low)
 
 
-def _map_alt(what: str, products: str, spans: Mapping[str, Sequence[Span]]) -> str:
+def _map_alt(what: str, products: str, spans: Mapping[str, Sequence[PriceSpan]]) -> str:
     told = []
     for day in (prices.LESSON_DAY, MARKET_DAY):
         least, most = spread(spans, day)
@@ -184,7 +186,7 @@ def _map_alt(what: str, products: str, spans: Mapping[str, Sequence[Span]]) -> s
     return f"Price over time of the makers' {products}, {what}, each line one maker: {'; '.join(told)}."
 
 
-def _map_note(what: str, spans: Mapping[str, Sequence[Span]]) -> str:
+def _map_note(what: str, spans: Mapping[str, Sequence[PriceSpan]]) -> str:
     lines = []
     for day in (prices.LESSON_DAY, MARKET_DAY):
         least, most = spread(spans, day)

@@ -10,13 +10,13 @@ import pytest
 from figures import axes_of, check, lines, numbers
 
 from costlab import catalog, explore, prices
-from costlab.explore.prices_calculator import COMPARED, PARTS, charges_writes, monthly_usd
+from costlab.explore.prices_calculator import BILLED, COMPARED, charges_writes, monthly_usd
 from costlab.explore.prices_market import (
     AGENT_CALL,
     CLASSES,
     DISCOUNTS,
-    FLAGSHIPS,
-    SMALL,
+    MAKER_FLAGSHIPS,
+    MAKER_SMALL,
     agent_usd,
     maker_spans,
     miss_over_hit,
@@ -116,7 +116,7 @@ def drawn_usd(makers, maker, day):
 
 @pytest.mark.parametrize(("product", "day"), LISTED, ids=str)
 def test_the_map_draws_what_a_run_costs_by_the_lists(product, day):
-    makers = FLAGSHIPS if any(product in of for of in FLAGSHIPS.values()) else SMALL
+    makers = MAKER_FLAGSHIPS if any(product in of for of in MAKER_FLAGSHIPS.values()) else MAKER_SMALL
     maker = next(m for m, of in makers.items() if product in of)
     assert drawn_usd(makers, maker, day)[0] == pytest.approx(run(product, day))
 
@@ -131,7 +131,7 @@ def test_the_map_draws_what_a_run_costs_by_the_lists(product, day):
     ],
 )
 def test_flagships_lie_as_far_apart_as_the_fact_sheet_of_november_says(maker, day, off_peak, peak):
-    theirs, (low, high) = drawn_usd(FLAGSHIPS, maker, day)[0], drawn_usd(FLAGSHIPS, "DeepSeek", day)
+    theirs, (low, high) = drawn_usd(MAKER_FLAGSHIPS, maker, day)[0], drawn_usd(MAKER_FLAGSHIPS, "DeepSeek", day)
     assert theirs / low == pytest.approx(off_peak, abs=0.05)
     assert theirs / high == pytest.approx(peak, abs=0.05)
 
@@ -143,7 +143,7 @@ def test_the_map_says_the_cheapest_and_the_dearest_of_both_days():
     assert told[4] == pytest.approx(run("claude-opus-5.5", NOVEMBER))
     small = numbers(explore.price_map(products="small models"))
     assert small[3:5] == pytest.approx([run("mimo-v2.6-flash", NOVEMBER), run("deepseek-v4.1-flash", NOVEMBER)])
-    spans = {maker: maker_spans(of, agent_usd) for maker, of in FLAGSHIPS.items()}
+    spans = {maker: maker_spans(of, agent_usd) for maker, of in MAKER_FLAGSHIPS.items()}
     assert [s.product for s in spread(spans, NOVEMBER)] == ["mimo-v2.6-pro", "claude-opus-5.5"]
 
 
@@ -229,7 +229,7 @@ def test_half_of_the_misses_written():
     by_hand = 30 * 1000 / 1e6 * (16_000 * 0.01 + 2_000 * 0.1 + 2_000 * 0.125 + 1_000 * 0.5)
     axes = axes_of(explore.price_calculator, written=0.5)
     place = [text.get_text() for text in axes.get_yticklabels()].index("claude-haiku-5.5")
-    bars = axes.patches[place * len(PARTS) : (place + 1) * len(PARTS)]
+    bars = axes.patches[place * len(BILLED) : (place + 1) * len(BILLED)]
     assert sum(bar.get_width() for bar in bars) == pytest.approx(by_hand)
 
 
@@ -257,7 +257,7 @@ def test_the_calculator_compares_only_what_is_sold_on_its_day():
 
 def test_prompts_of_the_agent_lie_in_the_lowest_tier():
     assert AGENT_CALL.input_tokens == AGENT.input_tokens == 32_768
-    for of in FLAGSHIPS.values():
+    for of in MAKER_FLAGSHIPS.values():
         last = prices.price_at(of[-1], OFF_PEAK)
         assert agent_usd(last) == pytest.approx(prices.bill(of[-1], AGENT, OFF_PEAK).total)
 
