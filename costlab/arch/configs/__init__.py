@@ -29,7 +29,7 @@ from costlab.arch.configs.toml import to_toml
 from costlab.arch.model import Model, build
 from costlab.catalog import FrozenDict, ModelRecord, Place
 
-__all__ = ["STDIN", "Imported", "is_file", "parsed", "imported", "to_toml"]
+__all__ = ["STDIN", "Imported", "imported", "is_file", "parsed", "to_toml"]
 
 
 @dataclass(frozen=True)
