@@ -10,7 +10,7 @@ import transformers
 
 from costlab import arch, catalog
 from costlab.arch.experts import FFN_KINDS
-from costlab.catalog import LayerRun, ModelRecord, Published, Routing
+from costlab.catalog import LayerRun, ModelRecord, Routing
 
 BIASED = Routing("sigmoid", bias=True)
 PLACE = catalog.place_of("llama-2-7b")
@@ -20,11 +20,10 @@ assert FFN_KINDS  # the names of feed-forward kinds are those of the tables belo
 def record(hidden, vocab, layers, attention, ffn, **more):
     """A record of these runs of (repeat, pairs) and tables."""
     runs = tuple(LayerRun(n, tuple(pairs)) for n, pairs in layers)
-    published = Published("1B")
     plain = {"default": "bf16"}
     return ModelRecord(
         name="test", maker="test", hidden=hidden, vocab=vocab, context=4096, source="test", date=date(2026, 11, 25),
-        layers=runs, published=published, attention=attention, ffn=ffn, weights=plain, math=plain, **more,
+        layers=runs, attention=attention, ffn=ffn, weights=plain, math=plain, **more,
     )  # fmt: skip
 
 

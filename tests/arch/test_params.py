@@ -23,7 +23,10 @@ def test_printed():
     assert printed("671B") == pytest.approx((671e9, 0.5e9))
 
 
-@pytest.mark.parametrize("key", list(arch.models()))
+PUBLISHED = [key for key, model in arch.models().items() if model.record.published]
+
+
+@pytest.mark.parametrize("key", PUBLISHED)
 def test_total_is_the_published_one(key):
     """To 1%, or to the last digit that the maker prints where that is coarser."""
     model = arch.load(key)
@@ -31,7 +34,7 @@ def test_total_is_the_published_one(key):
     assert model.params.total == pytest.approx(value, abs=max(0.01 * value, half))
 
 
-@pytest.mark.parametrize("key", [k for k, m in arch.models().items() if m.record.published.active])
+@pytest.mark.parametrize("key", [k for k in PUBLISHED if arch.load(k).record.published.active])
 def test_active_is_the_published_one(key):
     """Counted the way the maker counts (`active_counts`), to 1% or the last printed digit."""
     model = arch.load(key)
@@ -40,7 +43,7 @@ def test_active_is_the_published_one(key):
     assert active == pytest.approx(value, abs=max(0.01 * value, half))
 
 
-@pytest.mark.parametrize("key", list(arch.models()))
+@pytest.mark.parametrize("key", PUBLISHED)
 def test_the_chosen_way_of_counting_is_the_nearest(key):
     """A way of counting that the catalog names must fit the print at least as well as any other (within its digit)."""
     model = arch.load(key)

@@ -67,9 +67,8 @@ def test_what_makers_publish_is_shown_as_they_write_it(run):
     _, out, _ = run("models")
     for key, record in catalog.tables().models.items():
         said = record.published
-        assert f" {said.total} / {said.active or '-'} " in next(
-            each for each in out.splitlines() if each.startswith(f"{key} ")
-        )
+        printed = f"{said.total} / {said.active or '-'}" if said else "- / -"
+        assert f" {printed} " in next(each for each in out.splitlines() if each.startswith(f"{key} "))
 
 
 def test_kv(run, answer):
