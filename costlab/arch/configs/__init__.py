@@ -110,10 +110,14 @@ def _text_part(config: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any],
     if text not in READERS:
         raise ValueError(_unknown(name, text))
     outer.neutral(*_OTHER_PARTS)
+    outer.neutral(*(each for each in config if each.startswith(_OTHER_PARTS_FIELDS)))
     outer.finish(leave=(*_OUTER_NEUTRAL, "quantization_config", "tie_word_embeddings"))
     tie = {"tie_word_embeddings": config["tie_word_embeddings"]} if "tie_word_embeddings" in config else {}
     return {**inner.values, **tie}, text
 
+
+#: How fields of other parts begin, beside those parts.
+_OTHER_PARTS_FIELDS = ("vision_", "image_", "img_", "video_", "audio_", "projector_", "mm_", "multimodal_", "vit_")
 
 _OUTER_NEUTRAL = (
     "mm_projector_type", "projector_hidden_act", "vision_feature_layer", "vision_feature_select_strategy",

@@ -102,6 +102,7 @@ TOP_K_FIELDS = (
     "num_experts_per_token",
     "experts_per_token",
     "moe_topk",
+    "moe_top_k",
     "moe_k",
     "top_k_experts",
 )

@@ -244,7 +244,7 @@ def ernie_moe(f: Fields) -> Blueprint:
     last = model.depth - 1 if last == -1 else last
     step = f.size("moe_layer_interval", default=1, most=MAX_LAYERS)
     shared = f.size("moe_num_shared_experts", default=2, least=0, most=MAX_LAYERS)
-    f.neutral("moe_use_aux_free")
+    f.neutral("moe_use_aux_free", "moe_capacity", "moe_gate", "moe_norm_gate_logits")
     experts = moe(f, bias=True, shared=shared)
     for i in range(model.depth):
         has = (i + 1) % step == 0 and first <= i <= last

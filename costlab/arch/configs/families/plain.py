@@ -67,6 +67,11 @@ def olmo(f: Fields) -> Blueprint:
 def gemma(f: Fields) -> Blueprint:
     """Gemma 1 to 3: tied head, two norms around each part from 2 on, windows in every second or in five of six."""
     model_type = f.values.get("model_type")
+    if model_type == "gemma3_text":  # files of the family leave out what its class has
+        usual = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4}
+        absent = {name: value for name, value in usual.items() if name not in f.values}
+        f.values = {**f.values, **absent}
+        f.assumed += [f"{name} is absent: {value}, as in transformers' class" for name, value in absent.items()]
     model = start(f, tied=True, norms=1 if model_type == "gemma" else 2)
     f.neutral("use_bidirectional_attention")
     sizes, bias = head_sizes(f, model.hidden, dim=256), biases(f)
