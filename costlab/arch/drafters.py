@@ -138,10 +138,9 @@ def model_drafter(target: Model, draft: str | Model) -> Drafter:
 
 
 def _llama_heads(hidden: int) -> FullAttention:
+    heads = max(hidden // HEAD_DIM // KV_HEADS, 1) * KV_HEADS
     entry = ((HEAD_DIM, "bf16"), (HEAD_DIM, "bf16"))
-    return FullAttention(
-        hidden // HEAD_DIM, rope_dim=HEAD_DIM, entry=entry, kv_heads=KV_HEADS, qk_dim=HEAD_DIM, v_dim=HEAD_DIM
-    )
+    return FullAttention(heads, rope_dim=HEAD_DIM, entry=entry, kv_heads=KV_HEADS, qk_dim=HEAD_DIM, v_dim=HEAD_DIM)
 
 
 def _dense(target: Model) -> Dense:

@@ -3,56 +3,73 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
+from datetime import date
 from typing import Any
 
 from costlab import arch
 from costlab.arch import configs
-from costlab.cli.arguments import add_verb
-from costlab.cli.output import Answer, Column, Row, sources, view
+from costlab.cli import clock
+from costlab.cli.arguments import add_verb, moment_arg
+from costlab.cli.output import GB, MB, Answer, Column, Row, sources, view
+
+_EXAMPLE = "tests/arch/configs/gpt-oss-120b.json --day 2026-11-25"
 
 #: Contexts at which the cache is shown.
 _CONTEXT = 131_072
 
 
 def _import(args: argparse.Namespace) -> Answer:
+    args.day = args.day or clock.today()
     found = configs.imported(args.config)
     model, counts = found.model, found.model.params
+    record = dataclasses.replace(model.record, date=args.day)
+    args.key = args.key or _key(model.name)
     kv = model.kv_bytes(_CONTEXT)
     row: dict[str, Any] = {
         "model": model.key,
         "name": model.name,
         "model_type": found.model_type,
-        "layers": _layers(model),
-        "params": dict(counts.by_component),
-        "active_params_by_part": dict(counts.active_by_component),
+        "layers": len(model.layers),
+        "attention": sorted({a.kind for a, _ in model.layers}),
         "total_params": counts.total,
         "active_params": counts.active,
         "mtp_params": counts.mtp,
         "lookup_params": counts.lookup,
-        "cache": _cache(model),
         "kv_bytes_per_token": float(kv.growing) / _CONTEXT,
         "fixed_bytes": float(kv.fixed),
         "weight_bytes": sum(model.weight_bytes().values()),
-        "context_tokens": model.record.context,
+        "context_tokens": record.context,
+        "parts": [_part(name, model) for name in counts.by_component],
+        "layer_kinds": _layers(model),
+        "cached": _cache(model),
         "assumed": list(found.assumed),
-        "toml": configs.to_toml(args.key or _key(model.name), model.record),
+        "toml": configs.to_toml(args.key, record),
     }
-    parts = [_part(name, n, counts, model) for name, n in counts.by_component.items()]
     table = view(
-        parts,
-        Column("part", "part"),
-        Column("params_M", "params", 1e6),
-        Column("active_M", "active", 1e6),
-        Column("stored", "stored"),
+        [row],
+        Column("layers", "layers"),
+        Column("total_B", "total_params", 1e9),
+        Column("active_B", "active_params", 1e9),
+        Column("weight_GB", "weight_bytes", GB),
+        Column("kv_B_per_token", "kv_bytes_per_token"),
+        Column("fixed_MB", "fixed_bytes", MB),
+        Column("context", "context_tokens"),
     )
-    return Answer([row], table, _lines(row, model), found.assumed, sources(("model", model.key, model.record)))
+    used = sources(("model", model.key, record))
+    return Answer([row], table, _lines(row, model), found.assumed, used)
 
 
-def _part(name: str, count: int, counts: arch.Params, model: arch.Model) -> Row:
-    active = counts.active_by_component.get(name, 0)
-    stored = model.record.weights.get(name, model.record.weights["default"])
-    return {"part": name, "params": count, "active": active, "stored": stored}
+def _part(name: str, model: arch.Model) -> Row:
+    """Return one component of the parameters, and how it is stored."""
+    counts, stored = model.params, model.record.weights
+    return {
+        "part": name,
+        "params": counts.by_component[name],
+        "active_params": counts.active_by_component.get(name, 0),
+        "stored": stored.get(name, stored["default"]),
+    }
 
 
 def _layers(model: arch.Model) -> list[Row]:
@@ -78,7 +95,7 @@ def _cache(model: arch.Model) -> list[Row]:
                     "attention": name,
                     "layers": layers,
                     "part": store.part,
-                    "bytes_per_entry": store.bytes_per_entry,
+                    "entry_bytes": store.bytes_per_entry,
                     "tokens_per_entry": store.entries.stride,
                     "most_entries": store.entries.cap,
                 }
@@ -91,25 +108,21 @@ def _names(model: arch.Model) -> list[str]:
 
 
 def _lines(row: Row, model: arch.Model) -> list[str]:
-    layers = ", ".join(f"{each['layers']} x {each['attention']} + {each['ffn']}" for each in row["layers"])
-    apart = [
-        f"{row[f'{part}_params'] / 1e9:.2f}B in {words}" for part, words in _APART.items() if row[f"{part}_params"]
+    layers = ", ".join(f"{each['layers']} x {each['attention']} + {each['ffn']}" for each in row["layer_kinds"])
+    sizes = {words: row[f"{part}_params"] for part, words in _APART.items()}
+    apart = [f"{size / 1e9:.2f}B in {words}" for words, size in sizes.items() if size]
+    parts = [
+        f"{each['part']}: {each['params'] / 1e6:,.1f}M parameters, {each['active_params'] / 1e6:,.1f}M a token, "
+        f"in {each['stored']}"
+        for each in row["parts"]
     ]
-    counts = f"{row['total_params'] / 1e9:.2f}B parameters, {row['active_params'] / 1e9:.2f}B a token"
     cache = [
-        f"{each['attention']} ({each['part']}): {each['bytes_per_entry']:,.0f} bytes "
-        f"{'of one sequence' if each['part'] == 'recurrent' else 'an entry'} in each of {each['layers']} layers"
-        for each in row["cache"]
+        f"{each['attention']} ({each['part']}): {each['entry_bytes']:,.0f} bytes "
+        f"{'of a sequence' if each['part'] == 'recurrent' else 'an entry'} in each of {each['layers']} layers"
+        for each in row["cached"]
     ]
-    return [
-        f"{model.name} ({row['model_type']}): {len(model.layers)} layers: {layers}",
-        "; ".join([counts, *apart]),
-        f"cache: {row['kv_bytes_per_token']:,.0f} bytes a token, {row['fixed_bytes'] / 1e6:,.1f} MB fixed per sequence",
-        *cache,
-        "",
-        *row["toml"].splitlines(),
-        "",
-    ]
+    about = f"{model.name} ({row['model_type']}): {layers}"
+    return ["; ".join([about, *apart]), *parts, *cache, *row["toml"].splitlines()]
 
 
 _APART = {"mtp": "modules for multi-token prediction, apart", "lookup": "look-up tables, apart"}
@@ -122,7 +135,12 @@ def _key(name: str) -> str:
 
 def add_verbs(verbs: Any) -> None:
     """Add import."""
-    about = "a config.json as a model: layers, parameters, cache, and the TOML that would add it"
-    verb = add_verb(verbs, "import", _import, about, "import Qwen3-8B/config.json")
+    about = "a config.json as a model, and the TOML that would add it"
+    verb = add_verb(verbs, "import", _import, about, f"import {_EXAMPLE}")
     verb.add_argument("config", metavar="CONFIG", help="a config.json, a folder with one, or - for standard input")
     verb.add_argument("--key", metavar="KEY", help="of the TOML table (default: made of the file's name)")
+    verb.add_argument("--day", type=_day, metavar="DATE", help="on which the file was read (default today)")
+
+
+def _day(text: str) -> date:
+    return moment_arg(text).date()

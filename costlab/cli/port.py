@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from costlab import catalog
+from costlab.arch.configs import STDIN
 from costlab.chips.porting import (
     OperatorRow,
     RouteReport,
@@ -33,6 +34,8 @@ def _port(args: argparse.Namespace) -> Answer:
     if args.opset is not None and not args.onnx:
         raise ValueError(f"--opset {args.opset} is for --onnx")
     args.opset = check_opset(args.opset or OPSET) if args.onnx else None
+    if args.model == STDIN:
+        raise ValueError(f"unknown model {STDIN!r}: give a config.json by its path")
     if Path(args.model).is_dir():
         args.model = str(Path(args.model) / "config.json")
     if not args.model.endswith(".json"):

@@ -160,4 +160,4 @@ def test_entries_are_read_once(key, context, rows):
 
 def test_what_is_chosen_is_marked():
     marked = {a.kind for m in arch.models().values() for a, _ in m.layers for r in a.reads("decode") if r.chosen}
-    assert marked == {"dsa", "csa", "csa2"}
+    assert marked == {"block-sparse", "dsa", "csa", "csa2"}

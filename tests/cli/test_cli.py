@@ -591,7 +591,7 @@ def test_errors(line, words, run):
     assert out == ""
     assert err.startswith("costlab")
     assert "Traceback" not in err
-    assert len(err.splitlines()[0]) < 500
+    assert len(err.splitlines()[0]) < 700
     for word in words:
         assert word in err, err
 

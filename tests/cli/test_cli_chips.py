@@ -247,7 +247,7 @@ def test_bad_input_is_quoted(run, line, says):
     status, out, err = run(f"{TWO} {line}")
     assert (status, out) == (2, "")
     assert says in err
-    assert len(err.splitlines()[0]) < 400
+    assert len(err.splitlines()[0]) < 700
 
 
 def test_an_input_that_nobody_gives_is_named(run):

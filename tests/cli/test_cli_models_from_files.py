@@ -61,6 +61,7 @@ def test_import_prints_toml_that_reads_back(folder, capsys):
     assert row["kv_bytes_per_token"] == 28 * 8 * 2 * 128 * 2
     assert main(["import", str(folder / SMALL)]) == 0
     assert "28 x full + dense" in capsys.readouterr().out
+    assert row["toml"].startswith("[mine]") and row["layer_kinds"][0]["layers"] == 28
 
 
 def test_standard_input(folder, capsys, monkeypatch):

@@ -22,7 +22,9 @@ MAX_DEPTH = 32
 
 def is_file(text: str) -> bool:
     """Return whether a text means a file, and no key of the catalog: it is there, or is written as a path."""
-    return text == STDIN or text.endswith(".json") or os.sep in text or "/" in text or Path(text).exists()
+    return (
+        text == STDIN or text.endswith(".json") or os.sep in text or "/" in text or (bool(text) and Path(text).exists())
+    )
 
 
 def read_text(path: str) -> str:
