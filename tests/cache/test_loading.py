@@ -122,7 +122,10 @@ def test_layers_add_up_to_the_models_cache(model: str, tokens: int) -> None:
     ours = costs.prefix_bytes(footprints.footprint(model), tokens)
     whole = arch.load(model).kv_bytes(tokens // 128 * 128 + 128)
     assert float(kept.total) <= ours * (1 + 1e-12)
-    assert ours <= float(whole.total) * (1 + 1e-12)
+    most = float(whole.total)
+    if any(isinstance(attention, arch.ChunkedAttention) for attention, _ in arch.load(model).layers):
+        most += float(arch.load(model).kv_bytes(8192).window - whole.window)  # room for a whole chunk is kept
+    assert ours <= most * (1 + 1e-12)
     if tokens % 128 == 0:
         assert ours == pytest.approx(float(kept.total), rel=1e-12)
 

@@ -21,8 +21,8 @@ from costlab.serving.simulation import WorkerSpec, simulate
 
 #: Compute, memory and link take over from one another as a batch grows; times have no common measure with arrivals.
 CROSSING = StepCost(
-    Coefficients(step_s=0.0011, token_s=1.3e-5, pairs=((1.7e-9, 1, None),), sequence_s=3.1e-5),
-    Coefficients(step_s=0.0017, held=((2.3e-8, 1, None),), context_s=1.9e-6),
+    Coefficients(step_s=0.0011, token_s=1.3e-5, pairs=((1.7e-9, 1, None, False),), sequence_s=3.1e-5),
+    Coefficients(step_s=0.0017, held=((2.3e-8, 1, None, False),), context_s=1.9e-6),
     Coefficients(step_s=0.0003, token_s=2e-6, sequence_s=2.9e-4),
 )
 COSTS = {
