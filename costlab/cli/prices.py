@@ -16,22 +16,6 @@ from costlab.cli.usage import add_usage_options, usage_answer
 
 Bills = Sequence[tuple[str, prices.Bill]]
 
-#: What `bill` compares unless told which: of each line the newest that was sold on the day. First the flagships of
-#: the makers that price per token for everybody, then the small models that are set beside each other.
-LINES = (
-    ("deepseek-v4-pro", "deepseek-v3.2", "deepseek-v3.1", "deepseek-v3"),
-    ("mimo-v2.6-pro", "mimo-v2.5-pro"),
-    ("qwen3.8-max", "qwen3.7-max", "qwen-plus"),
-    ("kimi-k3.1-pro", "kimi-k3", "kimi-k2.6"),
-    ("glm-5.3", "glm-5.2", "glm-5.1", "glm-5"),
-    ("gpt-6.1-sol", "gpt-6-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.4"),
-    ("claude-opus-5.5", "claude-opus-5", "claude-opus-4.8", "claude-opus-4.7", "claude-opus-4"),
-    ("gemini-4-argon", "gemini-3.1-pro", "gemini-2.5-pro"),
-    ("deepseek-v4.1-flash", "deepseek-v4-flash"),
-    ("gpt-6-luna", "gpt-5.6-luna", "gpt-5.4-mini"),
-    ("claude-haiku-5.5", "claude-haiku-4.5"),
-)
-
 
 class TypedSize(int):
     """A token count that remembers how it was typed."""
@@ -97,9 +81,8 @@ def _load(args: argparse.Namespace) -> prices.Workload:
 
 def compared_on(when: datetime) -> Sequence[str]:
     """Return the products that `bill` compares unless told which: of each line the newest that was sold then."""
-    sold = prices.products(when=when)
-    newest = (next((name for name in line if name in sold), None) for line in LINES)
-    return [name for name in newest if name] or LINES[0][:1]
+    newest = (line.newest(when) for line in prices.LINES)
+    return [name for name in newest if name] or prices.LINES[0].products[-1:]
 
 
 def _bill_row(name: str, due: prices.Bill) -> dict[str, Any]:

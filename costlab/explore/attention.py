@@ -23,18 +23,21 @@ _TICKS = [1024.0, 8192.0, 65536.0, 1048576.0]
 _FAMILIES = {
     "full": "key and value per head (MHA, GQA)",
     "latent": "a latent per token (MLA, DSA)",
-    "sliding": "mostly windows (hybrid)",
+    "sliding": "mostly windows or chunks (hybrid)",
     "compressed": "an entry per block (CSA, HCA)",
+    "recurrent": "a state in most layers",
 }
 
 
 def _family(model: arch.Model) -> str:
     kinds = {attention.kind for attention, _ in model.layers}
-    if kinds & {"csa", "hca"}:
+    if any(isinstance(attention, arch.Recurrent) for attention, _ in model.layers):
+        return "recurrent"
+    if kinds & {"csa", "csa2", "hca"}:
         return "compressed"
     if kinds & {"mla", "dsa"}:
         return "latent"
-    return "sliding" if "sliding" in kinds else "full"
+    return "sliding" if kinds & {"sliding", "chunked"} else "full"
 
 
 @drawn
@@ -50,12 +53,14 @@ def cache_per_model(tokens: int = 1_048_576) -> Words:
     ranked = sorted(arch.models().values(), key=lambda model: float(model.kv_bytes(tokens).total))
     sizes = [float(model.kv_bytes(tokens).total) for model in ranked]
     title = f"How much does one sequence of {tokens_text(tokens)} tokens keep?"
-    axes = new_figure(title, "KV cache", "", wide=(7.2, 4.6), narrow=(3.6, 4.6))
+    height = 0.28 * len(ranked) + 0.7  # inches: a line of text for each
+    axes = new_figure(title, "KV cache", "", wide=(7.2, height), narrow=(3.6, height))
     for row, (model, size) in enumerate(zip(ranked, sizes, strict=True)):
         beyond = tokens > model.record.context
         axes.barh(row, size, color=COLOURS[_family(model)], height=0.65, alpha=0.35 if beyond else 1)
         label_inside(axes, bytes_text(size) + ("*" if beyond else ""), size, row, fontsize=10)
     axes.set_yticks(range(len(ranked)), [model.name for model in ranked])
+    axes.set_ylim(-0.7, len(ranked) - 0.3)
     log_axis(axes, "x", 10.0 ** np.arange(4, 14, 3 if is_narrow() else 1), bytes_text)
     axes.set_xlim(min(sizes) / 2, max(sizes) * (60 if is_narrow() else 6))
     axes.grid(axis="y", visible=False)

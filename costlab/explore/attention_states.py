@@ -10,35 +10,36 @@ from typing import Any
 
 import numpy as np
 
+from costlab import arch
+from costlab.catalog import DTYPE_BYTES
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, INK, label_ends, log_axis, new_figure
 from costlab.text import bytes_text, tokens_text
 
-_CONTEXTS = 2.0 ** np.arange(8, 20.01, 0.125)
+_CONTEXTS = np.round(2.0 ** np.arange(8, 20.01, 0.125))
 _TICKS = tuple(2**power for power in range(8, 21, 4))
 _BYTES = (1e6, 1e7, 1e8, 1e9, 1e10, 1e11)
 
 
 @drawn
-def state_and_cache(
-    state_mb: float = 188.74368, token_bytes: float = 30_720.0, stateful: int = 45, full: int = 15
-) -> Words:
+def state_and_cache(model: str = "qwen3.5-397b-a17b") -> Words:
     """Draw what one sequence keeps against its context: with states in most layers, and with keys in all of them.
 
     Args:
-        state_mb: of all layers with a state together, in MB (1e6 bytes).
-        token_bytes: that the full layers together keep of a token.
-        stateful: layers with a state.
-        full: layers that keep keys and values.
+        model: key in the catalog of a model that has layers with a state.
 
     Raises:
-        ValueError: a number that is not above 0.
+        ValueError: an unknown model, or one without such layers.
     """
-    for name, number in (("state_mb", state_mb), ("token_bytes", token_bytes), ("stateful", stateful), ("full", full)):
-        if not number > 0:
-            raise ValueError(f"{name} should be above 0, got {number!r}")
-    state = state_mb * 1e6
-    growing = token_bytes * _CONTEXTS
+    built = arch.load(model)
+    states = {layer: n for layer, n in built.attention_counts.items() if isinstance(layer, arch.Recurrent)}
+    if not states:
+        raise ValueError(f"{model!r} has no layers with a state")
+    state = sum(n * layer.state_elements * DTYPE_BYTES[layer.state_dtype] for layer, n in states.items())
+    stateful = sum(states.values())
+    full = sum(n for layer, n in built.attention_counts.items() if layer not in states and layer.stores())
+    growing = np.asarray(built.kv_bytes(_CONTEXTS).growing)
+    token_bytes = float(growing[-1] / _CONTEXTS[-1])
     all_full = growing * (stateful + full) / full
     axes = new_figure("When does a state pay?", "context (tokens)", "kept of one sequence")
     axes.plot(_CONTEXTS, all_full, color=COLOURS["full"], linestyle=(0, (3, 3)))
@@ -64,10 +65,11 @@ def state_and_cache(
     ]
     label_ends(axes, float(_CONTEXTS[-1]), ends, ["dashed", "solid", "solid", "solid"])
     return Words(
-        alt=f"Bytes kept of a sequence against its context, log axes. {stateful} layers with states keep "
+        alt=f"Bytes that {built.name} keeps of a sequence against its context, log axes. "
+        f"{stateful} layers with states keep "
         f"{bytes_text(state)} at any length; {full} full layers keep as much at {equal:,.0f} tokens. All layers full "
         f"would keep as much as both together at {pays:,.0f} tokens, and more beyond.",
-        note=f"States {value(state, bytes_text(state))}, as much as "
+        note=f"{built.name}: states {value(state, bytes_text(state))}, as much as "
         f"{value(equal, f'{equal:,.0f} tokens', 'attention_equal')} of the full layers' cache; smaller than with all "
         f"layers full from {value(pays, f'{pays:,.0f} tokens', 'attention_pays')} on.",
     )

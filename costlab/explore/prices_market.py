@@ -25,31 +25,15 @@ from costlab.text import list_text, usd_text
 #: The course's second day: six months after the cuts were made permanent, and the day most lists were read.
 MARKET_DAY = date(2026, 11, 25)
 
-#: Of each maker, its products of one class in the order in which they came; the newest one sold is the maker's price.
+#: Makers whose flagships are drawn: more lines than these cannot be told apart.
+_DRAWN = ("DeepSeek", "Xiaomi", "Z.ai", "Moonshot", "OpenAI", "Anthropic")
+
+#: Of each maker that is drawn, its products of one class; the newest one sold is the maker's price.
 MAKER_FLAGSHIPS: Mapping[str, tuple[str, ...]] = FrozenDict(
-    {
-        "DeepSeek": ("deepseek-v3", "deepseek-v3.1", "deepseek-v3.2", "deepseek-v4-pro"),
-        "Xiaomi": ("mimo-v2.5-pro", "mimo-v2.6-pro"),
-        "Z.ai": ("glm-4.5", "glm-4.6", "glm-4.7", "glm-5", "glm-5.1", "glm-5.2", "glm-5.3"),
-        "Moonshot": ("kimi-k2", "kimi-k2.6", "kimi-k3", "kimi-k3.1-pro"),
-        "OpenAI": (
-            "gpt-4o", "gpt-5", "gpt-5.2", "gpt-5.4", "gpt-5.5", "gpt-5.6-sol", "gpt-6-sol", "gpt-6.1-sol",
-        ),
-        "Anthropic": (
-            "claude-opus-3", "claude-opus-4", "claude-opus-4.5", "claude-opus-4.7", "claude-opus-4.8",
-            "claude-opus-5", "claude-opus-5.5",
-        ),
-    }
-)  # fmt: skip
+    {line.maker: line.products for line in prices.LINES if not line.small and line.maker in _DRAWN}
+)
 MAKER_SMALL: Mapping[str, tuple[str, ...]] = FrozenDict(
-    {
-        "DeepSeek": ("deepseek-v4-flash", "deepseek-v4.1-flash"),
-        "Xiaomi": ("mimo-v2-flash", "mimo-v2.5", "mimo-v2.6-flash"),
-        "Z.ai": ("glm-5.3-flash",),
-        "Alibaba": ("qwen3.8-flash",),
-        "OpenAI": ("gpt-5.4-nano", "gpt-5.6-luna", "gpt-6-luna"),
-        "Anthropic": ("claude-haiku-4.5", "claude-haiku-5.5"),
-    }
+    {line.maker: line.products for line in prices.LINES if line.small}
 )
 CLASSES: Mapping[str, Mapping[str, tuple[str, ...]]] = FrozenDict(
     {"flagships": MAKER_FLAGSHIPS, "small models": MAKER_SMALL}

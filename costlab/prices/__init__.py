@@ -24,6 +24,7 @@ from costlab.catalog import LESSON_DAY, currencies, exchange_rate, moment
 from costlab.prices.bills import Bill, bill
 from costlab.prices.charges import Charge, UnitPrices, charge, unit_prices
 from costlab.prices.hours import window_at
+from costlab.prices.lines import LINES, ProductLine
 from costlab.prices.lists import (
     Announced,
     announced_change,
@@ -44,8 +45,9 @@ from costlab.prices.spread import Over, Portion, bounds, mean_prices, portions
 from costlab.prices.workload import Counts, Workload
 
 __all__ = [
-    "LESSON_DAY", "Announced", "Bill", "Charge", "Counts", "Over", "Portion", "Publisher", "Traits", "UnitPrices",
-    "Workload", "announced_change", "bill", "blended_input", "bounds", "charge", "chip_rent", "currencies", "cut",
-    "exchange_rate", "history", "hit_price", "in_tier", "mean_prices", "moment", "portions", "price_at", "prices_text",
-    "products", "resolve", "row_notes", "rows_on", "service_of", "tier_text", "unit_prices", "window_at",
+    "LESSON_DAY", "LINES", "Announced", "Bill", "Charge", "Counts", "Over", "Portion", "ProductLine", "Publisher",
+    "Traits", "UnitPrices", "Workload", "announced_change", "bill", "blended_input", "bounds", "charge", "chip_rent",
+    "currencies", "cut", "exchange_rate", "history", "hit_price", "in_tier", "mean_prices", "moment", "portions",
+    "price_at", "prices_text", "products", "resolve", "row_notes", "rows_on", "service_of", "tier_text", "unit_prices",
+    "window_at",
 ]  # fmt: skip

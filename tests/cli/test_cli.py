@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from costlab import __version__, arch, catalog, moe, prices, roofline, speculative
-from costlab.cli.prices import LINES
+from costlab.prices import LINES
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -351,7 +351,7 @@ def test_bill_compares_what_was_sold_that_day(when, names, answer):
 
 
 def test_bill_compares_products_that_there_are():
-    assert {name for line in LINES for name in line} <= set(prices.products())
+    assert {name for line in LINES for name in line.products} <= set(prices.products())
 
 
 def test_bill_is_of_today_unless_a_day_is_given(document):

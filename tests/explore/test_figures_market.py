@@ -44,8 +44,10 @@ ENDS = [
     ("price_calculator", {"hit_rate": 1.0, "written": 1.0, "peak_share": 1.0, "input_tokens": 250_000}),
     ("price_calculator", {"calls": 20_000, "input_tokens": 250_000, "output_tokens": 20_000, "day": "2026-06-01"}),
     ("state_and_cache", {}),
-    ("state_and_cache", {"state_mb": 1e-3, "token_bytes": 1e6}),
-    ("state_and_cache", {"state_mb": 434.0, "token_bytes": 6912.0, "stateful": 1, "full": 90}),
+    *(
+        ("state_and_cache", {"model": key})
+        for key in ("qwen3-next-80b", "kimi-linear-48b", "kimi-k3", "nemotron-3-super")
+    ),
     *(("decode_by_kind", {"rows": MEASURED, "batch": batch}) for batch in (1, 16, 64)),
 ]
 
@@ -65,10 +67,8 @@ def test_drawn_whole(name, arguments):
         ("price_calculator", {"written": -0.1}, "written should lie between 0 and 1, got -0.1"),
         ("price_calculator", {"peak_share": 2}, "peak_share should lie between 0 and 1, got 2"),
         ("price_calculator", {"calls": 0}, "calls should be a whole number from 1 to .*, got 0"),
-        ("state_and_cache", {"state_mb": 0}, "state_mb should be above 0, got 0"),
-        ("state_and_cache", {"token_bytes": -5.0}, "token_bytes should be above 0, got -5.0"),
-        ("state_and_cache", {"stateful": 0}, "stateful should be above 0, got 0"),
-        ("state_and_cache", {"full": float("nan")}, "full should be above 0, got nan"),
+        ("state_and_cache", {"model": "deepseek-v3"}, "'deepseek-v3' has no layers with a state"),
+        ("state_and_cache", {"model": "nope"}, "'nope'"),
         ("decode_by_kind", {"rows": MEASURED, "batch": 2}, "batch = 2 was not measured; those are 1, 16, 64"),
     ],
 )
@@ -266,23 +266,21 @@ def test_prompts_of_the_agent_lie_in_the_lowest_tier():
 
 
 @pytest.mark.parametrize(
-    ("state_mb", "token_bytes", "stateful", "full"),
+    ("model", "state", "token_bytes", "stateful", "full"),
     [
-        (45 * 64 * 128 * 128 * 4 / 1e6, 15 * 2 * 512 * 2, 45, 15),  # Qwen3.5-397B
-        (36 * 32 * 128 * 128 * 4 / 1e6, 24_576, 36, 12),  # Qwen3-Next-80B
-        (69 * 96 * 128 * 128 * 4 / 1e6, 24 * 576 * 2, 69, 24),  # Kimi-K3
+        ("qwen3.5-397b-a17b", 45 * 64 * 128 * 128 * 4, 30_720, 45, 15),
+        ("kimi-k3", 69 * 96 * 128 * 128 * 4, 27_648, 69, 24),
+        ("kimi-linear-48b", 21 * 32 * 128 * 128 * 4, 6_912, 21, 6),
+        ("qwen3-next-80b", 36 * 32 * 128 * 128 * 4, 24_576, 36, 12),
     ],
 )
-def test_where_a_state_pays(state_mb, token_bytes, stateful, full):
+def test_where_a_state_pays(model, state, token_bytes, stateful, full):
     """As much as S / t tokens of cache; both together less than all layers full beyond S / t x full / stateful."""
-    equal, pays = numbers(explore.state_and_cache(state_mb, float(token_bytes), stateful, full))[1:]
-    assert equal == pytest.approx(state_mb * 1e6 / token_bytes)
-    both = state_mb * 1e6 + token_bytes * pays
-    assert both == pytest.approx(token_bytes / full * (full + stateful) * pays)
-    all_full, growing, states, together = lines(explore.state_and_cache, state_mb, float(token_bytes), stateful, full)[
-        :4
-    ]
-    assert (states[1] == state_mb * 1e6).all()
+    kept, equal, pays = numbers(explore.state_and_cache(model))
+    assert (kept, equal) == pytest.approx((state, state / token_bytes))
+    assert state + token_bytes * pays == pytest.approx(token_bytes / full * (full + stateful) * pays)
+    all_full, growing, states, together = lines(explore.state_and_cache, model)[:4]
+    assert (states[1] == state).all()
     assert together[1] == pytest.approx(growing[1] + states[1])
     longer = all_full[0] > pays
     assert (all_full[1][longer] > together[1][longer]).all()
@@ -291,12 +289,7 @@ def test_where_a_state_pays(state_mb, token_bytes, stateful, full):
 
 def test_the_states_of_qwen_and_kimi_equal_the_tokens_that_the_fact_sheet_names():
     assert numbers(explore.state_and_cache())[1] == pytest.approx(6140, rel=1e-3)
-    assert numbers(explore.state_and_cache(434.0, 27_648.0, 69, 24))[1] == pytest.approx(15_700, rel=1e-3)
-
-
-def test_a_crossing_outside_the_drawing_is_not_marked():
-    assert len(lines(explore.state_and_cache)) == 6
-    assert len(lines(explore.state_and_cache, 1e-3, 1e6)) == 4
+    assert numbers(explore.state_and_cache("kimi-k3"))[1] == pytest.approx(15_700, rel=1e-3)
 
 
 @pytest.mark.parametrize("batch", [1, 16, 64])
