@@ -277,8 +277,6 @@ def _labelled(svg: str, width: str, alt: str) -> str:
 
 
 def _key_list(key: Sequence[Swatch], more: str) -> str:
-    items = "".join(
-        f'<li><span class="drawing-{entry.style}" style="color: {entry.colour}"></span>{escape(entry.text)}</li>'
-        for entry in key
-    )
+    shown = [(f"drawing-{entry.style}", _INK.get(entry.colour, entry.colour), escape(entry.text)) for entry in key]
+    items = "".join(f'<li><span class="{look}" style="color: {ink}"></span>{text}</li>' for look, ink, text in shown)
     return f'<ul class="drawing-key{more}">{items}</ul>' if items else ""

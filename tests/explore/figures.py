@@ -52,7 +52,7 @@ def check_svg(svg: str, widest: float) -> None:
 
 def whole(html: str) -> list[str]:
     """Return a page's elements with their attributes."""
-    html = re.sub(r'style="color: (#\w+)"', r'style="color:\1"', html)
+    html = re.sub(r'style="color: (#\w+|currentColor)"', r'style="color:\1"', html)
     return sorted(re.findall(r"<[^/][^>]*>", html.replace("&quot;", '"').replace("&#x27;", "'")))
 
 

@@ -287,6 +287,12 @@ def test_where_a_state_pays(model, state, token_bytes, stateful, full):
     assert (all_full[1][~longer] <= together[1][~longer] * (1 + 1e-12)).all()
 
 
+def test_ink_in_a_key_follows_the_page():
+    """A swatch in the ink's own black cannot be seen on a dark page."""
+    keys = explore.state_and_cache().html.split("drawing-key-narrow")[1].split("</ul>")[0]
+    assert "currentColor" in keys and "#000000" not in keys
+
+
 def test_the_states_of_qwen_and_kimi_equal_the_tokens_that_the_fact_sheet_names():
     assert numbers(explore.state_and_cache())[1] == pytest.approx(6140, rel=1e-3)
     assert numbers(explore.state_and_cache("kimi-k3"))[1] == pytest.approx(15_700, rel=1e-3)
