@@ -64,7 +64,7 @@ class Service:
     cached: bool = True  # whether prompts are kept, so that what comes again is a hit
     drafted: int = 0  # tokens that the model's own modules draft in a round; 0 for plain decoding
     separate: bool = True  # whether prefill and decode have chips of their own
-    batch: int | None = None  # most sequences that decode at once in a deployment; None for what memory and speed allow
+    batch_per_chip: float | None = None  # most sequences that decode at once for each chip; None: what memory and speed allow
     currency: str = "USD"  # of all amounts
 
     def __post_init__(self) -> None:
@@ -75,8 +75,8 @@ class Service:
             checks.pick(INPUTS, name, "input of a service")
         if self.drafted and self.model.mtp_module is None:
             raise ValueError(f"{self.model.name} has no module that drafts: drafted should be 0")
-        if self.batch is not None:
-            checks.count(self.batch, "batch")
+        if self.batch_per_chip is not None and not 0 < self.batch_per_chip < np.inf:
+            raise ValueError(f"batch_per_chip = {self.batch_per_chip!r} should be above 0 and finite")
 
     def inputs(self) -> dict[str, Assumption]:
         """Every figure by name."""
@@ -219,7 +219,7 @@ def _separate(given: _Given, nodes: Sequence[Deployment]) -> _Found:
     prompts = reading.largest(given.at["first token"])
     read = reading.chip_s(prompts, given.read)
     writing = _Side(decode_grid(nodes, given.context, given.service.drafted), given.at["decode share"], nodes)
-    each = writing.largest(given.round_s, given.service.batch)
+    each = writing.largest(given.round_s, given.service.batch_per_chip)
     write = writing.chip_s(each, given.round_tokens)
     first, second = np.argmin(read, axis=0), np.argmin(write, axis=0)
     return _Found(first, second, _picked(read, first), _picked(write, second), _picked(each, second))
@@ -236,7 +236,7 @@ def _together(given: _Given, nodes: Sequence[Deployment]) -> _Found:
     reading = prefill_grid(nodes, given.read).passes[0]
     alone = _Side(decoding, given.at["decode share"], nodes)
     both = _Side(_mixed(decoding, reading, part, given.at), np.ones_like(part), nodes)
-    each = both.largest(given.round_s, given.service.batch)
+    each = both.largest(given.round_s, given.service.batch_per_chip)
     total = both.chip_s(each, given.round_tokens)
     write, read = alone.seconds(each), _scaled(reading, 1 / given.at["prefill share"]).seconds(each * part)
     with np.errstate(invalid="ignore"):
@@ -260,17 +260,21 @@ class _Side:
     def seconds(self, each: Floats) -> Floats:
         return np.asarray(self.grid.seconds(each) / self.share)
 
-    def largest(self, limit_s: Floats, batch: int | None = None) -> Floats:
-        """Most sequences of each replica, (deployment, draw), by halving; each draw has its own limit."""
+    def largest(self, limit_s: Floats, per_chip: float | None = None) -> Floats:
+        """Most sequences of each replica, (deployment, draw), by halving; each draw has its own limit.
+
+        Where no deployment is fast enough with one sequence, all of them run one and are slower than promised.
+        """
         most = self.grid.most
-        if batch is not None:
-            most = np.minimum(most, np.maximum(1.0, np.floor(batch / self.grid.replicas))[:, None])
+        if per_chip is not None:
+            group = np.array([float(node.tensor_parallel) for node in self.nodes])
+            most = np.minimum(most, np.maximum(1.0, np.floor(per_chip * group))[:, None])
         low, high = np.zeros_like(most), most
         for _ in range(int(most.max(initial=0.0)).bit_length()):
             middle = np.ceil((low + high) / 2)
             fits: Bools = self.seconds(middle) <= limit_s * (1 + 1e-9)
             low, high = np.where(fits, middle, low), np.where(fits, high, np.maximum(middle - 1, low))
-        return low
+        return np.where(np.any(low > 0, axis=0), low, np.minimum(most, 1.0))
 
     def chip_s(self, each: Floats, tokens: Floats) -> Floats:
         """Chip-seconds of a token where each sequence gains so many in a step; infinite where none runs."""

@@ -45,7 +45,7 @@ def worths(names: Sequence[str], worth: Callable[[Found], float]) -> Worths:
     """
     if not names or len(set(names)) != len(names) or len(names) > MOST_CAUSES:
         raise ValueError(f"{list(names)!r} should be 1 to {MOST_CAUSES} different names")
-    found = {each: float(worth(each)) for each in _sets(names)}
+    found = {each: float(worth(each)) for each in sets(names)}
     for each, value in found.items():
         if not math.isfinite(value):
             raise ValueError(f"{' with '.join(sorted(each)) or 'none'} is worth {value}: should be a finite number")
@@ -58,7 +58,7 @@ def values(worth: Worths) -> Mapping[str, float]:
     size = len(names)
     found = dict.fromkeys(names, 0.0)
     for name in names:
-        for rest in _sets([other for other in names if other != name]):
+        for rest in sets([other for other in names if other != name]):
             weight = 1 / (size * math.comb(size - 1, len(rest)))
             found[name] += weight * (worth[rest | {name}] - worth[rest])
     return FrozenDict(found)
@@ -69,7 +69,7 @@ def interactions(worth: Worths) -> Mapping[tuple[str, str], float]:
     names = _names(worth)
     found = {}
     for pair in itertools.combinations(names, 2):
-        rests = list(_sets([other for other in names if other not in pair]))
+        rests = list(sets([other for other in names if other not in pair]))
         found[pair] = sum(_together(worth, pair, rest) / math.comb(len(names) - 2, len(rest)) for rest in rests)
         found[pair] /= len(names) - 1
     return FrozenDict(found)
@@ -86,10 +86,10 @@ def _names(worth: Worths) -> list[str]:
     return [next(iter(each)) for each in worth if len(each) == 1]
 
 
-def _sets(names: Sequence[str]) -> Iterator[Found]:
-    """Every set of names, small ones first."""
+def sets(names: Sequence[str]) -> Iterator[Found]:
+    """Yield every set of names, small ones first."""
     for size in range(len(names) + 1):
         yield from map(frozenset, itertools.combinations(names, size))
 
 
-__all__ = ["MOST_CAUSES", "Found", "Worths", "interactions", "values", "worths"]
+__all__ = ["MOST_CAUSES", "Found", "Worths", "interactions", "sets", "values", "worths"]

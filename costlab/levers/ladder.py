@@ -1,0 +1,99 @@
+"""The levers of a product, each off or on: from a dense model served plainly to the model as it is served.
+
+>>> from costlab import levers
+>>> pro = levers.ladder("deepseek-v4-pro")
+>>> off, on = pro.costs(()), pro.costs(levers.LEVERS)
+>>> bool(off.output > 100 * on.output)
+True
+
+Chapter: levers
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from costlab import arch, checks
+from costlab.arch import Model
+from costlab.catalog import FrozenDict
+from costlab.chips.assumptions import Assumption, Overrides
+from costlab.levers.dense import in_sixteen_bits, with_full_attention, without_sparsity
+from costlab.levers.services import Service, TokenCosts, token_costs
+
+#: The levers in the order in which they are told, and what each does.
+LEVERS: Mapping[str, str] = FrozenDict(
+    {
+        "sparsity": "each token visits few experts, in place of all parameters",
+        "attention": "the model's own attention, in place of grouped-query attention over all tokens in every layer",
+        "precision": "weights, multiplications and cache in the bits that the maker publishes, in place of sixteen",
+        "cache": "prompts are kept, in place of reading again what was sent before",
+        "speculation": "the model's own module drafts a token, in place of one token a pass",
+        "separation": "prefill and decode have chips of their own, in place of sharing each step",
+        "batch and use": "as many sequences at once as memory and speed allow, and fuller hours, in place of few",
+        "chip": "the chip that serves, in place of an older one",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A product's model, and how it is served with every lever off and on."""
+
+    model: Model  # as its maker serves it
+    chip: str  # that serves it, by its key
+    chip_before: str  # in its place where that lever is off
+    figures: Mapping[str, Assumption]  # of the service with all levers on
+    before: Mapping[str, Assumption]  # those that differ where their lever is off: utilisation, rent
+    drafted: int  # tokens that its own modules draft
+    batch_before: float  # sequences of each chip where that lever is off
+
+    @property
+    def levers(self) -> tuple[str, ...]:
+        """The levers that the product has, as they are told; without speculation where nothing drafts."""
+        return tuple(name for name in LEVERS if name != "speculation" or self.drafted)
+
+    def service(self, on: Iterable[str]) -> Service:
+        """Return how it is served with some levers.
+
+        Raises:
+            ValueError: a name that is no lever of the product.
+        """
+        used = frozenset(checks.pick({name: name for name in self.levers}, each, "lever") for each in on)
+        figures = dict(self.figures)
+        if "batch and use" not in used:
+            figures["utilisation"] = self.before["utilisation"]
+        if "chip" not in used:
+            figures["rent"] = self.before["rent"]
+        return Service(
+            self._model(used & {"sparsity", "attention", "precision"}),
+            self.chip if "chip" in used else self.chip_before,
+            FrozenDict(figures),
+            cached="cache" in used,
+            drafted=self.drafted if "speculation" in used else 0,
+            separate="separation" in used,
+            batch_per_chip=None if "batch and use" in used else self.batch_before,
+        )
+
+    def costs(self, on: Iterable[str], values: Overrides | None = None) -> TokenCosts:
+        """Return what tokens cost with some levers, see `token_costs`."""
+        return token_costs(self.service(on), values)
+
+    def _model(self, used: frozenset[str]) -> Model:
+        return self._models[used]
+
+    @functools.cached_property
+    def _models(self) -> Mapping[frozenset[str], Model]:
+        """The model with each set of its own levers, made once so that its layouts are found again."""
+        found = {}
+        for sparse in (True, False):
+            for own in (True, False):
+                for narrow in (True, False):
+                    model = self.model if sparse else without_sparsity(self.model)
+                    model = model if own else with_full_attention(model)
+                    model = model if narrow else in_sixteen_bits(model)
+                    names = zip(("sparsity", "attention", "precision"), (sparse, own, narrow), strict=True)
+                    found[frozenset(name for name, on in names if on)] = model
+        return found
