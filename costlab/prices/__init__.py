@@ -21,6 +21,7 @@ Chapter: prices
 from __future__ import annotations
 
 from costlab.catalog import LESSON_DAY, currencies, exchange_rate, moment
+from costlab.catalog.price_lists import Publisher
 from costlab.prices.bills import Bill, bill
 from costlab.prices.charges import Charge, UnitPrices, charge, unit_prices
 from costlab.prices.hours import window_at
@@ -39,7 +40,7 @@ from costlab.prices.lists import (
     service_of,
     tier_text,
 )
-from costlab.prices.names import Publisher, products, resolve
+from costlab.prices.names import products, resolve
 from costlab.prices.notes import Traits, prices_text, row_notes
 from costlab.prices.spread import Over, Portion, bounds, mean_prices, portions
 from costlab.prices.workload import Counts, Workload

@@ -8,9 +8,10 @@ from datetime import date, datetime
 from decimal import Decimal, localcontext
 
 from costlab.catalog import LESSON_DAY, FxRate, PriceRow, ServiceTier, moment, rate_rows
+from costlab.catalog.price_lists import Publisher
 from costlab.prices.charges import EXACT, UnitPrices, unit_prices
 from costlab.prices.lists import end_of, history, minute_text, service_of
-from costlab.prices.names import Publisher, resolve
+from costlab.prices.names import resolve
 from costlab.prices.notes import Traits, row_notes
 from costlab.prices.spread import Over, Portion, bounds, portions
 from costlab.prices.workload import Workload
