@@ -41,7 +41,7 @@ from costlab.prices.lists import (
     tier_text,
 )
 from costlab.prices.names import products, resolve
-from costlab.prices.notes import Traits, prices_text, row_notes
+from costlab.prices.notes import Traits, prices_text, row_notes, seller_note
 from costlab.prices.spread import Over, Portion, bounds, mean_prices, portions
 from costlab.prices.workload import Counts, Workload
 
@@ -49,6 +49,6 @@ __all__ = [
     "LESSON_DAY", "LINES", "Announced", "Bill", "Charge", "Counts", "Over", "Portion", "ProductLine", "Publisher",
     "Traits", "UnitPrices", "Workload", "announced_change", "bill", "blended_input", "bounds", "charge", "chip_rent",
     "currencies", "cut", "exchange_rate", "history", "hit_price", "in_tier", "mean_prices", "moment", "portions",
-    "price_at", "prices_text", "products", "resolve", "row_notes", "rows_on", "service_of", "tier_text", "unit_prices",
-    "window_at",
+    "price_at", "prices_text", "products", "resolve", "row_notes", "rows_on", "seller_note", "service_of",
+    "tier_text", "unit_prices", "window_at",
 ]  # fmt: skip

@@ -29,6 +29,11 @@ VENDORS = {
     "zhipuai": "Zhipu",
 }  # fmt: skip
 
+#: Organisations of Hugging Face where makers publish weights: a product so named is one that others may sell too.
+WEIGHTS_OF = frozenset({
+    "deepseek-ai", "inclusionai", "minimaxai", "mistralai", "moonshotai", "qwen", "tencent", "xiaomimimo", "zai-org",
+})  # fmt: skip
+
 #: Who may stand before a seller and passes its prices on. All others there are hosts with prices of their own, as in
 #: "together_ai/deepseek-ai/DeepSeek-V4-Pro".
 PASSED_ON = ("openrouter",)
@@ -92,6 +97,11 @@ def resolve(name: str, when: str | date | datetime | None = None) -> str:
     if VENDORS[vendor] not in sellers:
         raise ValueError(f"{name!r}: {product!r} is sold by {', '.join(sorted(sellers))}, not by {VENDORS[vendor]}")
     return product
+
+
+def names_weights(name: str) -> bool:
+    """Whether a name is written as Hugging Face has it, "Qwen/Qwen3.8-Max": of weights, not of one seller's product."""
+    return name.strip().lower().rpartition("/")[0] in WEIGHTS_OF
 
 
 _WHERE = " `costlab prices` lists the known ones"
