@@ -101,7 +101,8 @@ def resolve(name: str, when: str | date | datetime | None = None) -> str:
 
 def names_weights(name: str) -> bool:
     """Whether a name is written as Hugging Face has it, "Qwen/Qwen3.8-Max": of weights, not of one seller's product."""
-    return name.strip().lower().rpartition("/")[0] in WEIGHTS_OF
+    text = name.strip().lower()
+    return text not in listed() and text.rpartition("/")[0] in WEIGHTS_OF  # Tencent is a host, too
 
 
 _WHERE = " `costlab prices` lists the known ones"

@@ -153,7 +153,7 @@ def test_a_name_of_weights_says_whose_list_was_taken(name, provider):
     "name",
     [  # a product's own name, its seller's API, a router's name of it, a host's, and one whose weights nobody else has
         "deepseek-v4-pro", "deepseek/deepseek-v4-pro", "openrouter/moonshotai/kimi-k2.6", "together/deepseek-v4-pro",
-        "openai/gpt-5.5", "anthropic/claude-opus-5",
+        "tencent/deepseek-v4-pro", "openai/gpt-5.5", "anthropic/claude-opus-5",
     ],
 )  # fmt: skip
 def test_a_name_of_a_sellers_product_does_not(name):
