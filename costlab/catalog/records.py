@@ -5,6 +5,7 @@ Sizes are in bytes, bandwidths in bytes per second, FLOP/s dense (no sparsity), 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +18,16 @@ from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
 from costlab.catalog.margins import MarginStatement
 from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
-from costlab.catalog.price_lists import Alias, PriceRow, PriceWindow, ServiceTier, Succession
+from costlab.catalog.price_lists import (
+    Alias,
+    PriceRow,
+    PriceWindow,
+    Publisher,
+    ServiceTier,
+    Succession,
+    by_name,
+    by_product,
+)
 from costlab.catalog.serving import ServingCatalog
 from costlab.catalog.step_times import FittedSteps
 
@@ -432,3 +442,15 @@ class Catalog:
     owning: Mapping[str, PublishedOwning]  # what others computed for an hour of a chip
     runs: Mapping[str, PublishedRun]  # published measurements of models on many chips
     margins: Mapping[str, MarginStatement]  # public statements on margins, by what they count
+
+    @functools.cached_property
+    def rows_of(self) -> Mapping[Publisher, Mapping[str, tuple[PriceRow, ...]]]:
+        """Rows of the price lists by publisher and product, products in alphabetical order and rows oldest first."""
+        return FrozenDict(
+            {"provider": by_product(self.prices, "provider"), "article-e": by_product(self.prices, "article-e")}
+        )
+
+    @functools.cached_property
+    def meanings(self) -> Mapping[str, tuple[Alias, ...]]:
+        """What each other name of products means."""
+        return by_name(self.aliases)
