@@ -144,11 +144,21 @@ def one_of(names: Iterable[Name], key: str, what: str) -> Name:
 
 
 def unknown(what: str, key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others."""
+    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others.
+
+    Of very many names, those are left out that begin with another word than the one that is meant.
+    """
     names = sorted(known)
     meant = near(str(key).lower(), names)
-    hint = f"did you mean {meant!r}? Known" if meant else "known"
-    return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
+    if not meant:
+        return f"unknown {what} {key!r}; known: {', '.join(names)}"
+    shown = names if len(names) <= _MANY else [n for n in names if n.split("-")[0] == meant.split("-")[0]]
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return f"unknown {what} {key!r}; did you mean {meant!r}? Known: {', '.join(shown)}{more}"
+
+
+#: Names beyond which a message shows only those that begin like the one that is meant.
+_MANY = 40
 
 
 def near(key: str, known: Iterable[str]) -> str | None:

@@ -35,7 +35,8 @@ from costlab.catalog.step_times import FittedSteps
 Day = date
 
 #: Bytes of one stored element. A block-scaled "mxfp4" weight carries one shared scale byte per 32 elements
-#: (OCP Microscaling Formats specification 1.0, 2023-09); FP8 weights with 128x128 block scales add 0.02%, left out.
+#: (OCP Microscaling Formats specification 1.0, 2023-09), "int4-g32" one BF16 scale per 32 (compressed-tensors'
+#: pack-quantized, as in Kimi-K2.5's config.json); FP8 weights with 128x128 block scales add 0.02%, left out.
 DTYPE_BYTES: Mapping[str, float] = FrozenDict(
     {
         "fp64": 8.0,
@@ -49,6 +50,7 @@ DTYPE_BYTES: Mapping[str, float] = FrozenDict(
         "mxfp4": 0.5 + 1 / 32,
         "fp4": 0.5,
         "int4": 0.5,
+        "int4-g32": 0.5 + 2 / 32,
     }
 )
 

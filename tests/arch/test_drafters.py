@@ -63,7 +63,7 @@ def test_eagle3_head_of_llama(key, heads, inner):
 def test_every_model_can_have_an_eagle3_head(key):
     model = arch.load(key)
     drafter = arch.drafter("eagle3", model)
-    assert 0.03e9 < drafter.own_params < 1.5e9  # narrow models have narrow heads
+    assert 0.03e9 < drafter.own_params < 1.8e9  # narrow models have narrow heads, those 8,192 wide the largest
     assert drafter.model.record.vocab == 32000
     assert set(drafter.model.weight_bytes()) <= drafter.model.shares_on_chip(1).keys() | {"experts"}
     for width in (2, 4, 8):
