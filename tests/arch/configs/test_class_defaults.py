@@ -1,11 +1,15 @@
 """Families of which transformers' class defaults, not a published file, are at hand: each count against its class."""
 
+import copy
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from costlab.arch import configs
 from tests.arch.configs.test_published import selection_biases
+from tests.arch.configs.test_refusals import VALUES
 from tests.arch.configs.test_transformers import mutations, shortened
 
 torch = pytest.importorskip("torch")
@@ -19,6 +23,8 @@ CLASSES = {
     "hy_v4": ("hy_v4", "HYV4ForCausalLM", True),
     "dots3_note_text": ("dots3_note", "Dots3NoteForCausalLM", True),
     "inkling2_text": ("inkling2", "Inkling2ForCausalLM", True),
+    "granitemoehybrid": ("granitemoehybrid", "GraniteMoeHybridForCausalLM", True),
+    "bamba": ("bamba", "BambaForCausalLM", True),
 }
 
 
@@ -152,6 +158,46 @@ def test_refused_by_name(config, change, word):
         configs.parsed({**config, **change})
 
 
+#: Granite 4 and Bamba with both kinds of layers, in the words of published files.
+GRANITE = {
+    "model_type": "granitemoehybrid", "vocab_size": 1000, "hidden_size": 256, "intermediate_size": 64,
+    "shared_intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "layer_types": ["mamba", "mamba", "attention", "mamba"], "num_local_experts": 8, "num_experts_per_tok": 2,
+    "mamba_n_heads": 8, "mamba_d_head": 64, "mamba_expand": 2, "mamba_n_groups": 1, "mamba_d_state": 32,
+    "mamba_d_conv": 4, "mamba_conv_bias": True, "mamba_proj_bias": False, "position_embedding_type": "nope",
+    "tie_word_embeddings": True, "max_position_embeddings": 4096, "attention_multiplier": 0.01,
+}  # fmt: skip
+BAMBA = {
+    "model_type": "bamba", "vocab_size": 1000, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "attn_layer_indices": [2], "mamba_n_heads": 8,
+    "mamba_d_head": "auto", "mamba_expand": 2, "mamba_n_groups": 2, "mamba_d_state": 32, "mamba_d_conv": 4,
+    "mamba_conv_bias": True, "mamba_proj_bias": False, "tie_word_embeddings": False, "max_position_embeddings": 4096,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [GRANITE, {**GRANITE, "num_local_experts": 0}, BAMBA], ids=("moe", "dense", "bamba"))
+def test_mamba_layers_beside_attention(config):
+    assert counted(config) == held(config)
+    kinds = [attention.kind for attention, _ in configs.parsed(config).model.layers]
+    assert kinds == ["mamba2", "mamba2", "full", "mamba2"]
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "word"),
+    [
+        (GRANITE, {"mamba_d_head": 32}, "mamba_d_head"),
+        (GRANITE, {"mamba_proj_bias": True}, "mamba_proj_bias"),
+        (GRANITE, {"position_embedding_type": "alibi"}, "alibi"),
+        (GRANITE, {"mamba_n_groups": 3}, "mamba_n_groups"),
+        (BAMBA, {"layer_types": ["mamba"] * 4}, "attn_layer_indices"),
+        (BAMBA, {"mlp_bias": True}, "mlp_bias"),
+    ],
+)
+def test_mamba_layers_refused_by_name(config, change, word):
+    with pytest.raises(ValueError, match=word):
+        configs.parsed({**config, **change})
+
+
 def short(model_type, **change):
     return {**shortened(model_type), **change}
 
@@ -199,3 +245,30 @@ def test_a_file_with_the_text_at_the_top_level():
     assert found.model.params.total == configs.parsed(nested).model.params.total
     glm = configs.parsed({**GLM, "model_type": "glm5_next"}).model
     assert glm.params.total == configs.parsed(GLM).model.params.total
+
+
+SMALL = (
+    GLM, LING, HY4, GRANITE, BAMBA,
+    *(short(name) for name in ("mistral_large4_text", "dots3_note_text", "inkling2_text")),
+    {**short("dots3_note_text"), "per_layer_config": {"2": {"kv_lora_rank": 64}, "3": {"kv_lora_rank": 64}}},
+)  # fmt: skip
+
+
+@given(st.data())
+def test_no_value_breaks_it(data):
+    config = copy.deepcopy(data.draw(st.sampled_from(SMALL)))
+    inner = config.get("linear_attn_config", config.get("per_layer_config", config))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = config if data.draw(st.booleans()) else inner
+        name = data.draw(st.sampled_from(sorted(place)))
+        if data.draw(st.booleans()):
+            place[name] = data.draw(VALUES)
+        elif len(place) > 1:
+            del place[name]
+    try:
+        model = configs.parsed(config, "file").model
+    except ValueError as error:
+        assert 0 < len(str(error)) < 2000
+    else:
+        assert model.params.total > 0
+        assert float(model.kv_bytes(1024).total) >= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from costlab.arch.configs.blueprint import Blueprint
-from costlab.arch.configs.families import experts, hybrid, indexed, latent, plain, recurrent, relative, sparse
+from costlab.arch.configs.families import experts, hybrid, indexed, latent, mamba, plain, recurrent, relative, sparse
 from costlab.arch.configs.fields import Fields
 
 FamilyReader = Callable[[Fields], Blueprint]
@@ -48,6 +48,8 @@ READERS: Mapping[str, FamilyReader] = {
     "dots3_note_text": indexed.dots3,
     "inkling2_text": relative.inkling2,
     "nemotron_h": recurrent.nemotron_h,
+    "granitemoehybrid": mamba.granite_hybrid,
+    "bamba": mamba.bamba,
     "minimax": recurrent.minimax,
 }  # fmt: skip
 
@@ -75,7 +77,7 @@ OUTER: Mapping[str, str] = {
 
 #: Who makes the models of a `model_type`, by how it begins.
 MAKERS: Mapping[str, str] = {
-    "bailing": "Ant Group", "deepseek": "DeepSeek", "dots": "rednote", "ernie": "Baidu", "exaone": "LG",
+    "bailing": "Ant Group", "bamba": "IBM", "deepseek": "DeepSeek", "dots": "rednote", "ernie": "Baidu", "exaone": "LG",
     "gemma": "Google", "glm": "Z.ai", "gpt_oss": "OpenAI", "granite": "IBM", "hunyuan": "Tencent", "hy_": "Tencent",
     "inkling": "Thinking Machines", "kimi": "Moonshot AI", "llama": "Meta", "mimo": "Xiaomi", "minimax": "MiniMax",
     "mi": "Mistral AI", "nemotron": "NVIDIA", "olmo": "Ai2", "phi": "Microsoft", "qwen": "Alibaba",
