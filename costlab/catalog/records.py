@@ -176,6 +176,8 @@ class ModelRecord:
     math: Mapping[str, str]  # precision of the multiplications by component; "default" for the rest
     published: Published | None = None  # parameter counts that the maker prints; None where it prints none
     residual_streams: int = 1  # parallel residual streams (hyper-connections); 1 is a plain residual
+    streams_mixed: bool = True  # whether each layer mixes the streams with one another, by learned weights
+    streams_joined: bool = True  # whether learned weights join them behind the last layer, instead of their mean
     tied: bool = False  # whether the output head is the embedding table
     mtp: Mtp | None = None  # multi-token-prediction modules, if there are any
     running: Running = field(default_factory=Running)  # what running needs and no count does
