@@ -536,7 +536,7 @@ BILL = "bill --input 10 --output 10 --hit-rate 0"
         ("kv llama-2-7b --tokens K", ["--tokens", "'K'"]),
         ("kv llama-2-7b --tokens 10 --batch 0", ["--batch", "'0'", "from 1"]),
         ("kv llama-2-8b --tokens 10", ["'llama-2-8b'", "did you mean 'llama-2-7b'", "llama-3.1-8b", "more"]),
-        ("kv llama-2-7b gpt-5.5 --tokens 10", ["'gpt-5.5'", "deepseek-v4-pro"]),
+        ("kv llama-2-7b gpt-5.5 --tokens 10", ["'gpt-5.5'", "gpt-oss-120b", " more"]),
         ("flops llama-2-7b --tokens 10 --phase train", ["'train'", "prefill", "decode"]),
         ("flops nope --tokens 10", ["'nope'", "llama-2-7b"]),
         ("roofline nope --chip h800 --chips 8 --batch 1 --tokens 10", ["'nope'", "llama-2-7b"]),
