@@ -6,7 +6,7 @@ Chapter: prices
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -144,11 +144,33 @@ def one_of(names: Iterable[Name], key: str, what: str) -> Name:
 
 
 def unknown(what: str, key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others."""
+    """Return the sentence for a key that is not known: it quotes the key, the one it misspells and all others.
+
+    Of very many names those are shown that begin with the same word as the key or as the one that is meant, and where
+    there is none the first of each word.
+    """
     names = sorted(known)
     meant = near(str(key).lower(), names)
-    hint = f"did you mean {meant!r}? Known" if meant else "known"
-    return f"unknown {what} {key!r}; {hint}: {', '.join(names)}"
+    shown = names if len(names) <= _MANY else _like(meant or str(key).lower(), names)
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    listed = f"{', '.join(shown)}{more}"
+    return (
+        f"unknown {what} {key!r}; did you mean {meant!r}? Known: {listed}"
+        if meant
+        else (f"unknown {what} {key!r}; known: {listed}")
+    )
+
+
+def _like(name: str, names: Sequence[str]) -> list[str]:
+    """Return the names that begin with the same word, or else the first name of each word."""
+    by_word: dict[str, list[str]] = {}
+    for each in names:
+        by_word.setdefault(each.split("-")[0], []).append(each)
+    return by_word.get(name.split("-")[0]) or [found[0] for found in by_word.values()]
+
+
+#: Names beyond which a message shows only those that begin like the one that is meant.
+_MANY = 40
 
 
 def near(key: str, known: Iterable[str]) -> str | None:

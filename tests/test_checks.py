@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlab import arch, cache, hybrid, moe
+from costlab import arch, cache, checks, hybrid, moe
 from costlab.checks import indices, one_of, whole
 from costlab.claims import articles
 
@@ -143,3 +143,15 @@ def test_what_is_no_index_is_quoted(values):
     with pytest.raises(ValueError, match=r"experts .*should be whole numbers"):
         indices(values, "experts")
     assert indices(np.zeros((0, 2)), "experts").shape == (0, 2)
+
+
+def test_of_many_names_those_alike_are_shown():
+    known = [f"{maker}-{n}" for maker in ("one", "two", "six") for n in range(10, 25)]
+    text = checks.unknown("thing", "two-17x", known)
+    assert text.startswith("unknown thing 'two-17x'; did you mean 'two-17'?")
+    assert text.endswith("two-23, two-24 and 30 more")
+    assert "one-10" not in text
+    assert "six-10" in checks.unknown("thing", "two-17x", known[10:])
+    assert checks.unknown("thing", "else", known).endswith("known: one-10, six-10, two-10 and 42 more")
+    assert checks.unknown("thing", "six", known).endswith("six-24 and 30 more")
+    assert all(name in checks.unknown("thing", "else", known[10:]) for name in known[10:])

@@ -19,6 +19,7 @@ from costlab.arch.attention import (
     Mamba2,
     NoAttention,
     Recurrent,
+    Relative,
     SharedWindow,
     SlidingWindow,
     extras,
@@ -37,6 +38,6 @@ __all__ = [
     "BlockSparse",
     "ChunkedAttention", "Dense", "Drafter", "Entries", "Flops", "FullAttention", "GatedDelta", "KVBytes",
     "KeyedAttention", "Layout", "Lightning", "Mamba2", "MoE", "Model", "NoAttention", "NoFeedForward", "Params",
-    "Recurrent", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "extras", "layout_bytes",
-    "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
+    "Recurrent", "Relative", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "extras",
+    "layout_bytes", "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
 ]  # fmt: skip

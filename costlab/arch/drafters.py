@@ -103,7 +103,7 @@ def eagle3_drafter(target: Model) -> Drafter:
     """Return an EAGLE-3 head for a target: one layer of its width and an output head over a part of its vocabulary.
 
     The layer has the heads of the target's plain attention, or `HEAD_DIM` and `KV_HEADS`, and is as wide inside as the
-    target's dense layer, or as the experts together that a token visits.
+    target's dense layer, or as the experts together that a token visits (those of a latent space by its share).
 
     Source: catalog/drafters.toml.
     """
@@ -145,5 +145,8 @@ def _llama_heads(hidden: int) -> FullAttention:
 
 def _dense(target: Model) -> Dense:
     parts = [ffn for _, ffn in target.layers]
-    dense = next((ffn for ffn in parts if isinstance(ffn, Dense)), None)
-    return dense or next(Dense((ffn.top_k + ffn.shared) * ffn.inner) for ffn in parts if isinstance(ffn, MoE))
+    if dense := next((ffn for ffn in parts if isinstance(ffn, Dense)), None):
+        return dense
+    experts = next(ffn for ffn in parts if isinstance(ffn, MoE))
+    share = (experts.latent or target.record.hidden) / target.record.hidden
+    return Dense(round((experts.top_k * share + experts.shared) * experts.inner))

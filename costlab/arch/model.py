@@ -272,11 +272,11 @@ class Model:
     def _residual_mixer(self) -> int:
         """Hyper-connections: n streams in, n read + n write + n*n mixing weights out (arXiv 2606.19348 sec. 2.2)."""
         n = self.record.residual_streams
-        return 0 if n == 1 else n * self.record.hidden * (2 * n + n * n)
+        return 0 if n == 1 else n * self.record.hidden * (2 * n + n * n * self.record.streams_mixed)
 
     def _final_residual(self) -> int:
         n = self.record.residual_streams
-        return 0 if n == 1 else n * self.record.hidden * n
+        return n * self.record.hidden * n if n > 1 and self.record.streams_joined else 0
 
     def _mtp_params(self) -> int:
         """Parameters of all modules, without the embedding and head that they share with the model."""

@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Literal
 
+from costlab.catalog.decoding import FrozenDict
+
 #: In the records a field is called `date`, so its type needs another name.
 Day = date
 
 #: A day, from 00:00 UTC, or an instant.
 Moment = date | datetime
+
+#: Who published a row: the provider, or the article that alone reports it.
+Publisher = Literal["provider", "article-e"]
 
 _AMOUNTS = ("miss", "output", "hit", "write", "write_long", "thinking_output", "storage")
 
@@ -47,7 +52,7 @@ class PriceRow:
     max_input_tokens: int | None = None  # largest prompt of the tier, in tokens; None: no limit
     window: Literal["peak", "off-peak"] | None = None  # the hours it holds in; None: all day
     promotion: bool = False  # whether it was announced as temporary
-    published_by: Literal["provider", "article-e"] = "provider"  # the provider, or the article that alone reports it
+    published_by: Publisher = "provider"  # the provider, or the article that alone reports it
     note: str = ""  # what a reader should know
 
     def __post_init__(self) -> None:
@@ -153,6 +158,23 @@ def start_of(when: Moment) -> datetime:
     if not isinstance(when, datetime):
         return datetime.combine(when, time(0), UTC)
     return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def by_product(rows: Iterable[PriceRow], publisher: Publisher) -> Mapping[str, tuple[PriceRow, ...]]:
+    """Return a publisher's rows by product, products in alphabetical order and rows oldest first."""
+    found: dict[str, list[PriceRow]] = {}
+    for row in sorted(rows, key=lambda row: start_of(row.valid_from)):
+        if row.published_by == publisher:
+            found.setdefault(row.product, []).append(row)
+    return FrozenDict({product: tuple(found[product]) for product in sorted(found)})
+
+
+def by_name(aliases: Iterable[Alias]) -> Mapping[str, tuple[Alias, ...]]:
+    """Return what each other name means, in the order of the list."""
+    found: dict[str, list[Alias]] = {}
+    for alias in aliases:
+        found.setdefault(alias.name, []).append(alias)
+    return FrozenDict({name: tuple(meanings) for name, meanings in found.items()})
 
 
 @dataclass(frozen=True)

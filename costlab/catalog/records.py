@@ -5,6 +5,7 @@ Sizes are in bytes, bandwidths in bytes per second, FLOP/s dense (no sparsity), 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +18,16 @@ from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
 from costlab.catalog.margins import MarginStatement
 from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
-from costlab.catalog.price_lists import Alias, PriceRow, PriceWindow, ServiceTier, Succession
+from costlab.catalog.price_lists import (
+    Alias,
+    PriceRow,
+    PriceWindow,
+    Publisher,
+    ServiceTier,
+    Succession,
+    by_name,
+    by_product,
+)
 from costlab.catalog.serving import ServingCatalog
 from costlab.catalog.step_times import FittedSteps
 
@@ -25,7 +35,8 @@ from costlab.catalog.step_times import FittedSteps
 Day = date
 
 #: Bytes of one stored element. A block-scaled "mxfp4" weight carries one shared scale byte per 32 elements
-#: (OCP Microscaling Formats specification 1.0, 2023-09); FP8 weights with 128x128 block scales add 0.02%, left out.
+#: (OCP Microscaling Formats specification 1.0, 2023-09), "int4-g32" one BF16 scale per 32 (compressed-tensors'
+#: pack-quantized, as in Kimi-K2.5's config.json); FP8 weights with 128x128 block scales add 0.02%, left out.
 DTYPE_BYTES: Mapping[str, float] = FrozenDict(
     {
         "fp64": 8.0,
@@ -39,6 +50,7 @@ DTYPE_BYTES: Mapping[str, float] = FrozenDict(
         "mxfp4": 0.5 + 1 / 32,
         "fp4": 0.5,
         "int4": 0.5,
+        "int4-g32": 0.5 + 2 / 32,
     }
 )
 
@@ -164,6 +176,8 @@ class ModelRecord:
     math: Mapping[str, str]  # precision of the multiplications by component; "default" for the rest
     published: Published | None = None  # parameter counts that the maker prints; None where it prints none
     residual_streams: int = 1  # parallel residual streams (hyper-connections); 1 is a plain residual
+    streams_mixed: bool = True  # whether each layer mixes the streams with one another, by learned weights
+    streams_joined: bool = True  # whether learned weights join them behind the last layer, instead of their mean
     tied: bool = False  # whether the output head is the embedding table
     mtp: Mtp | None = None  # multi-token-prediction modules, if there are any
     running: Running = field(default_factory=Running)  # what running needs and no count does
@@ -432,3 +446,15 @@ class Catalog:
     owning: Mapping[str, PublishedOwning]  # what others computed for an hour of a chip
     runs: Mapping[str, PublishedRun]  # published measurements of models on many chips
     margins: Mapping[str, MarginStatement]  # public statements on margins, by what they count
+
+    @functools.cached_property
+    def rows_of(self) -> Mapping[Publisher, Mapping[str, tuple[PriceRow, ...]]]:
+        """Rows of the price lists by publisher and product, products in alphabetical order and rows oldest first."""
+        return FrozenDict(
+            {"provider": by_product(self.prices, "provider"), "article-e": by_product(self.prices, "article-e")}
+        )
+
+    @functools.cached_property
+    def meanings(self) -> Mapping[str, tuple[Alias, ...]]:
+        """What each other name of products means."""
+        return by_name(self.aliases)

@@ -89,7 +89,7 @@ def triangular(found: Assumption, shares: ArrayLike) -> Floats:
     at = np.asarray(shares, dtype=float)
     rising = low + np.sqrt(at * (high - low) * (mode - low))
     falling = high - np.sqrt((1 - at) * (high - low) * (high - mode))
-    return np.where(at * (high - low) < mode - low, rising, falling)
+    return np.clip(np.where(at * (high - low) < mode - low, rising, falling), low, high)  # sums of floats may be off
 
 
 @dataclass(frozen=True, eq=False)

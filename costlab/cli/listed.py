@@ -20,7 +20,8 @@ MOST_DRAWN = 7
 
 def _prices(args: argparse.Namespace) -> Answer:
     args.moment = args.moment or prices.moment(clock.today())
-    args.product = [prices.resolve(name, args.moment) for name in args.product]
+    asked = args.product
+    args.product = [prices.resolve(name, args.moment) for name in asked]
     draw = _figure_writer(args)
     listed = list(_history(args) if args.history else _on_day(args))
     if not listed:
@@ -29,7 +30,8 @@ def _prices(args: argparse.Namespace) -> Answer:
     if draw:
         _write_figure(draw, args)
     at = [f"prices at {args.moment:%Y-%m-%d %H:%M} UTC"] * (not args.history)
-    notes = [*at, *_hours_notes(listed, args), *_row_notes(listed, args), *_rate_notes(listed, args)]
+    named = _name_notes(asked, args.product)
+    notes = [*at, *named, *_hours_notes(listed, args), *_row_notes(listed, args), *_rate_notes(listed, args)]
     return Answer(rows, _table(rows), [], list(dict.fromkeys(notes)), sources(*_used(listed, args)))
 
 
@@ -120,6 +122,13 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
 
 
 # --- notes -----------------------------------------------------------------------------------------------------
+
+
+def _name_notes(asked: Sequence[str], products: Sequence[str]) -> Iterator[str]:
+    """Say whose list was taken where a name does not tell who sells its product."""
+    for name, product in zip(asked, products, strict=True):
+        if note := prices.seller_note(name, prices.history(product)[0]):
+            yield f"{product}: {note}"
 
 
 def _hours_notes(listed: Sequence[PriceRow], args: argparse.Namespace) -> Iterator[str]:

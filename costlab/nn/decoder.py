@@ -274,7 +274,7 @@ class Decoder(nn.Module):
         if silent := turning - model.record.running.rope_theta.keys():
             kinds = ", ".join(sorted(silent))
             raise ValueError(f"{model.key} can't be run: its record has no running.rope_theta for {kinds}")
-        for name in ("norms", "lookup", "prefill_layers"):
+        for name in ("norms", "lookup", "prefill_layers", "streams_mixed", "streams_joined"):
             if getattr(model.record, name) not in (1, {}, None):
                 raise ValueError(f"{model.key} can't be run: no running form for a record with {name}")
         self.model = model

@@ -21,6 +21,7 @@ Chapter: prices
 from __future__ import annotations
 
 from costlab.catalog import LESSON_DAY, currencies, exchange_rate, moment
+from costlab.catalog.price_lists import Publisher
 from costlab.prices.bills import Bill, bill
 from costlab.prices.charges import Charge, UnitPrices, charge, unit_prices
 from costlab.prices.hours import window_at
@@ -39,8 +40,8 @@ from costlab.prices.lists import (
     service_of,
     tier_text,
 )
-from costlab.prices.names import Publisher, products, resolve
-from costlab.prices.notes import Traits, prices_text, row_notes
+from costlab.prices.names import products, resolve
+from costlab.prices.notes import Traits, prices_text, row_notes, seller_note
 from costlab.prices.spread import Over, Portion, bounds, mean_prices, portions
 from costlab.prices.workload import Counts, Workload
 
@@ -48,6 +49,6 @@ __all__ = [
     "LESSON_DAY", "LINES", "Announced", "Bill", "Charge", "Counts", "Over", "Portion", "ProductLine", "Publisher",
     "Traits", "UnitPrices", "Workload", "announced_change", "bill", "blended_input", "bounds", "charge", "chip_rent",
     "currencies", "cut", "exchange_rate", "history", "hit_price", "in_tier", "mean_prices", "moment", "portions",
-    "price_at", "prices_text", "products", "resolve", "row_notes", "rows_on", "service_of", "tier_text", "unit_prices",
-    "window_at",
+    "price_at", "prices_text", "products", "resolve", "row_notes", "rows_on", "seller_note", "service_of",
+    "tier_text", "unit_prices", "window_at",
 ]  # fmt: skip

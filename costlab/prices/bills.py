@@ -8,10 +8,11 @@ from datetime import date, datetime
 from decimal import Decimal, localcontext
 
 from costlab.catalog import LESSON_DAY, FxRate, PriceRow, ServiceTier, moment, rate_rows
+from costlab.catalog.price_lists import Publisher
 from costlab.prices.charges import EXACT, UnitPrices, unit_prices
 from costlab.prices.lists import end_of, history, minute_text, service_of
-from costlab.prices.names import Publisher, resolve
-from costlab.prices.notes import Traits, row_notes
+from costlab.prices.names import resolve
+from costlab.prices.notes import Traits, row_notes, seller_note
 from costlab.prices.spread import Over, Portion, bounds, portions
 from costlab.prices.workload import Workload
 
@@ -143,5 +144,7 @@ def _name_notes(product: str, row: PriceRow, at: datetime) -> Iterator[str]:
     name = resolve(product, at)
     if name != product.strip().lower():
         yield f"the name means {name}"
+    if note := seller_note(product, row):
+        yield note
     if row.product != name and (end := end_of(history(name))):
         yield f"ended on {minute_text(end)}; the name is billed as {row.product} since"

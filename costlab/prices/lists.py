@@ -12,9 +12,9 @@ import numpy as np
 from costlab import catalog, checks
 from costlab.arrays import ArrayLike, Floats
 from costlab.catalog import LESSON_DAY, Offer, PriceRow, ServiceTier, Succession, moment
-from costlab.catalog.price_lists import start_of
+from costlab.catalog.price_lists import Publisher, start_of
 from costlab.prices.hours import window_at
-from costlab.prices.names import Publisher, products, resolve
+from costlab.prices.names import listed, resolve
 from costlab.prices.validity import holds
 
 
@@ -45,14 +45,13 @@ def history(product: str, currency: str | None = None, published_by: Publisher =
         ValueError: an unknown product.
     """
     name = _known(product, None, published_by)
-    rows = (r for r in catalog.tables().prices if r.product == name and r.published_by == published_by)
-    return tuple(sorted((r for r in rows if currency in (None, r.currency)), key=lambda r: start_of(r.valid_from)))
+    return tuple(row for row in listed(published_by)[name] if currency in (None, row.currency))
 
 
 def _known(product: str, when: datetime | None, published_by: Publisher) -> str:
     if published_by == "provider":
         return resolve(product, when)
-    known = products(published_by)
+    known = listed(published_by)
     if product.lower() not in known:
         raise ValueError(checks.unknown("product with a price", product, known))
     return product.lower()
@@ -80,8 +79,8 @@ def rows_on(
         rows = [r for r in rows if r.provider == wanted]
     at = moment(when)
     rows = [r for r in rows if holds(r, at)]
-    listed = {(r.product, r.currency) for r in rows}
-    rows = [r for r in rows if currency in (None, r.currency) or (r.product, currency) not in listed]
+    there = {(r.product, r.currency) for r in rows}
+    rows = [r for r in rows if currency in (None, r.currency) or (r.product, currency) not in there]
     return tuple(sorted(rows, key=lambda r: (r.provider, r.product, r.currency, r.min_input_tokens, r.miss)))
 
 
@@ -112,7 +111,7 @@ def price_at(
     name = _known(product, at, published_by)
     if published_by == "provider" and (billed := billed_as(name, at)):
         return price_at(billed, at, input_tokens=input_tokens, currency=currency)
-    rows = history(name, None, published_by)
+    rows = listed(published_by)[name]
     open_now = [r for r in rows if holds(r, at)]
     fitting = [r for r in open_now if in_tier(r, input_tokens) and _in_window(r, at)]
     if not fitting:
@@ -167,7 +166,7 @@ def _why_none(rows: tuple[PriceRow, ...], at: datetime) -> str:
 
 def followers_text(product: str, at: datetime) -> str:
     """Return what followed a product up to a moment, as the end of a sentence: ", followed by mimo-v2.6-pro"."""
-    names = [f"{name}{'' if name in products() else ' (no price known)'}" for name in _followers(product, at)]
+    names = [f"{name}{'' if name in listed() else ' (no price known)'}" for name in _followers(product, at)]
     return f", followed by {', then '.join(names)}" if names else ""
 
 
@@ -179,7 +178,7 @@ def end_of(rows: Sequence[PriceRow]) -> datetime | None:
 
 def _succession(product: str, at: datetime) -> Succession | None:
     """Return what took a product's place, if it has ended by that moment."""
-    end = end_of(history(product)) if product in products() else None
+    end = end_of(listed().get(product, ()))
     if end is None or at < end:
         return None
     return next((s for s in catalog.tables().successions if s.product == product), None)

@@ -8,16 +8,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
 
 from costlab import catalog, checks
-from costlab.catalog import Alias, moment
-from costlab.catalog.price_lists import start_of
+from costlab.catalog import Alias, PriceRow, moment
+from costlab.catalog.price_lists import Publisher, start_of
 from costlab.prices.validity import holds
-
-Publisher = Literal["provider", "article-e"]
 
 #: Sellers as they stand before the stroke of a name: as OpenRouter, LiteLLM, Hugging Face and makers' SDKs write it.
 #: Only a product of that seller is meant: "azure/gpt-5.5" is none of OpenAI's.
@@ -32,6 +29,11 @@ VENDORS = {
     "zhipuai": "Zhipu",
 }  # fmt: skip
 
+#: Organisations of Hugging Face where makers publish weights: a product so named is one that others may sell too.
+WEIGHTS_OF = frozenset({
+    "deepseek-ai", "inclusionai", "minimaxai", "mistralai", "moonshotai", "qwen", "tencent", "xiaomimimo", "zai-org",
+})  # fmt: skip
+
 #: Who may stand before a seller and passes its prices on. All others there are hosts with prices of their own, as in
 #: "together_ai/deepseek-ai/DeepSeek-V4-Pro".
 PASSED_ON = ("openrouter",)
@@ -40,8 +42,16 @@ PASSED_ON = ("openrouter",)
 #: qwen-plus-2025-01-25. Makers date checkpoints some weeks before they sell them.
 OLDER = timedelta(days=60)
 
+#: Rows of price lists by product.
+Listed = Mapping[str, tuple[PriceRow, ...]]
+
 #: The day of a checkpoint behind a name: -2026-04-24, -20260424, @20260424, -0424.
 _DAY = re.compile(r"(?:-20\d\d-[01]\d-[0-3]\d|[-@]20\d\d[01]\d[0-3]\d|-[01]\d[0-3]\d)$")
+
+
+def listed(published_by: Publisher = "provider") -> Listed:
+    """Return the rows of the providers' own lists, or of an article's table: oldest first, by product."""
+    return catalog.tables().rows_of.get(published_by, {})
 
 
 def products(published_by: Publisher = "provider", when: str | date | datetime | None = None) -> tuple[str, ...]:
@@ -51,11 +61,11 @@ def products(published_by: Publisher = "provider", when: str | date | datetime |
         published_by: in the providers' own lists, or in an article's table.
         when: only those sold at that moment, see `moment`; None for all.
     """
-    rows = (r for r in catalog.tables().prices if r.published_by == published_by)
-    if when is not None:
-        at = moment(when)
-        rows = (r for r in rows if holds(r, at))
-    return tuple(sorted({r.product for r in rows}))
+    known = listed(published_by)
+    if when is None:
+        return tuple(known)
+    at = moment(when)
+    return tuple(product for product, rows in known.items() if any(holds(row, at) for row in rows))
 
 
 def resolve(name: str, when: str | date | datetime | None = None) -> str:
@@ -73,8 +83,8 @@ def resolve(name: str, when: str | date | datetime | None = None) -> str:
     """
     text = name.strip().lower()
     seller, stroke, bare = text.rpartition("/")
-    known = products()
-    if not stroke or text in known or any(alias.name == text for alias in catalog.tables().aliases):
+    known = listed()
+    if not stroke or text in known or text in catalog.tables().meanings:
         return _meant(name, text, known, when)
     *before, vendor = seller.split("/")
     strange = [each for each in (*before, vendor) if each not in VENDORS and (each not in PASSED_ON or each == vendor)]
@@ -83,22 +93,28 @@ def resolve(name: str, when: str | date | datetime | None = None) -> str:
             f"no prices of the seller {strange[0]!r} are known for {name!r};{_suggestions(bare, known) or _WHERE}"
         )
     product = _meant(name, bare, known, when)
-    sellers = {row.provider for row in catalog.tables().prices if row.product == product}
+    sellers = {row.provider for row in known[product]}
     if VENDORS[vendor] not in sellers:
         raise ValueError(f"{name!r}: {product!r} is sold by {', '.join(sorted(sellers))}, not by {VENDORS[vendor]}")
     return product
 
 
+def names_weights(name: str) -> bool:
+    """Whether a name is written as Hugging Face has it, "Qwen/Qwen3.8-Max": of weights, not of one seller's product."""
+    text = name.strip().lower()
+    return text not in listed() and text.rpartition("/")[0] in WEIGHTS_OF  # Tencent is a host, too
+
+
 _WHERE = " `costlab prices` lists the known ones"
 
 
-def _meant(name: str, text: str, known: Sequence[str], when: str | date | datetime | None) -> str:
+def _meant(name: str, text: str, known: Listed, when: str | date | datetime | None) -> str:
     gone = None
     for form in _forms(text):
         if form in known:
-            _refuse_older(name, text, form)
+            _refuse_older(name, text, known[form])
             return form
-        aliases = [alias for alias in catalog.tables().aliases if alias.name == form]
+        aliases = catalog.tables().meanings.get(form, ())
         if found := _valid(aliases, when):
             return found.product
         gone = gone or next(iter(aliases), None)
@@ -107,8 +123,8 @@ def _meant(name: str, text: str, known: Sequence[str], when: str | date | dateti
     raise ValueError(f"unknown product with a price {name!r};{_suggestions(text, known) or _WHERE}")
 
 
-def _refuse_older(name: str, text: str, product: str) -> None:
-    """Refuse a checkpoint that was sold before the prices of its product begin."""
+def _refuse_older(name: str, text: str, rows: Sequence[PriceRow]) -> None:
+    """Refuse a checkpoint that was sold before the prices of its product begin; its rows are given oldest first."""
     found = _DAY.search(text)
     digits = re.sub(r"\D", "", found[0]) if found else ""
     if len(digits) != len("20240513"):
@@ -117,9 +133,9 @@ def _refuse_older(name: str, text: str, product: str) -> None:
         made = datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:
         return
-    first = min(start_of(row.valid_from) for row in catalog.tables().prices if row.product == product)
+    first = start_of(rows[0].valid_from)
     if made < first - OLDER:
-        raise ValueError(f"{name!r} is older than the prices of {product!r}, which begin on {first:%Y-%m-%d}")
+        raise ValueError(f"{name!r} is older than the prices of {rows[0].product!r}, which begin on {first:%Y-%m-%d}")
 
 
 def _forms(text: str) -> Iterator[str]:
@@ -135,7 +151,7 @@ def _valid(aliases: Sequence[Alias], when: str | date | datetime | None) -> Alia
     return next((alias for alias in aliases if holds(alias, moment(when))), None)
 
 
-def _suggestions(text: str, known: Sequence[str]) -> str:
+def _suggestions(text: str, known: Collection[str]) -> str:
     """Ask whether a product was meant whose name goes on after this one, or is spelled nearly so.
 
     Another number is another product, no misspelling: "gpt-5.6" is not meant to be "gpt-5.5".

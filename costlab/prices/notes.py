@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from costlab.catalog import PriceRow
 from costlab.prices.hours import near_edge, window_at, window_rule
 from costlab.prices.lists import announced_change, history, in_tier, minute_text, same_tier
+from costlab.prices.names import names_weights
 from costlab.prices.validity import holds
 
 #: A request that lasts may begin in one window and end in the other; few last longer than this.
@@ -46,6 +47,19 @@ def row_notes(row: PriceRow, at: datetime, load: Traits) -> Iterator[str]:
     yield from _border_notes(row, at, load.input_tokens)
     yield from _hour_notes(row, at, load.spread)
     yield from _time_notes(row, at)
+
+
+def seller_note(name: str, row: PriceRow) -> str | None:
+    """Say whose list was taken for a name of weights, which does not tell who sells them; None for other names.
+
+    Args:
+        name: as it was asked for.
+        row: of the price list that was taken.
+    """
+    if not names_weights(name):
+        return None
+    text = name.strip()
+    return f"many hosts may sell weights named {text!r}, at prices of their own: {row.provider}'s own list was taken"
 
 
 def prices_text(row: PriceRow) -> str:

@@ -11,11 +11,10 @@ from typing import Literal
 
 from costlab import checks
 from costlab.catalog import LESSON_DAY, PriceRow, ServiceTier, moment
-from costlab.catalog.price_lists import start_of
+from costlab.catalog.price_lists import Publisher, start_of
 from costlab.prices.charges import EXACT, UnitPrices, unit_prices
 from costlab.prices.hours import window_edges
 from costlab.prices.lists import history, price_at
-from costlab.prices.names import Publisher
 
 #: When the calls of a load are made: all at one moment, or evenly over its day or its week, Monday to Sunday, in UTC.
 Over = Literal["moment", "day", "week"]

@@ -86,7 +86,10 @@ class PrefillCost:
 
     def total_s(self, new: int, prefix: int = 0) -> float:
         """Return the compute seconds of reading `new` tokens after `prefix` cached ones."""
-        return self.head_s + sum(stack.seconds(new, prefix) for stack in self._stacks)
+        layers_s = 0.0
+        for stack in self._stacks:  # one, as a rule
+            layers_s += stack.seconds(new, prefix)
+        return self.head_s + layers_s
 
     def layer_s(self, new: int, prefix: int = 0) -> list[float]:
         """Return the same layer by layer; the head counts with the last layer."""

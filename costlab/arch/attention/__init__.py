@@ -14,6 +14,7 @@ from costlab.arch.attention.compressed import CSA, CSA2, HCA, SharedWindow
 from costlab.arch.attention.full import BlockSparse, ChunkedAttention, FullAttention, SlidingWindow
 from costlab.arch.attention.latent import DSA, MLA
 from costlab.arch.attention.recurrent import KDA, GatedDelta, Lightning, Mamba2, Recurrent
+from costlab.arch.attention.relative import Relative
 
 #: Attention classes by the catalog's `kind`.
 KINDS: Mapping[str, type[Attention]] = {
@@ -27,5 +28,5 @@ KINDS: Mapping[str, type[Attention]] = {
 __all__ = [
     "CSA", "CSA2", "DSA", "HCA", "KDA", "KINDS", "MLA", "Attention", "BlockSparse", "ChunkedAttention",
     "FullAttention", "GatedDelta", "KeyedAttention", "Layout", "Lightning", "Mamba2", "NoAttention", "Phase",
-    "Recurrent", "SharedWindow", "SlidingWindow", "extras", "layout_bytes",
+    "Recurrent", "Relative", "SharedWindow", "SlidingWindow", "extras", "layout_bytes",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from costlab.arch.attention.base import KeyedAttention, Layout, Phase, indexer_of, layout_bytes, merged
+from costlab.arch.attention.relative import Relative
 from costlab.arch.entries import ALL_TOKENS, CachePart, Entries, Read
 
 
@@ -27,6 +28,8 @@ class FullAttention(KeyedAttention):
     shares_values: bool = field(default=False, kw_only=True)  # whether keys serve as values: no value projection
     qkv_bias: bool = field(default=False, kw_only=True)  # whether query, key and value projections add a vector
     output_bias: bool = field(default=False, kw_only=True)  # whether the output projection adds a vector
+    # what knows of distances in rotation's stead, with short convolutions; None where nothing does
+    relative: Relative | None = field(default=None, kw_only=True)
 
     kind = "full"
     label = "full (GQA)"
@@ -46,7 +49,9 @@ class FullAttention(KeyedAttention):
         if self.qkv_bias:
             norm += self.heads * self.qk_dim + self._keys_width
         norm += hidden if self.output_bias else 0
-        return {"attention": self.inputs * each, "output": self.heads * self.v_dim * hidden, "norm": norm}
+        own = {"attention": self.inputs * each, "output": self.heads * self.v_dim * hidden, "norm": norm}
+        extra = self.relative and self.relative.params(hidden, self.heads, self.kv_heads, self.qk_dim)
+        return merged(own, extra) if extra else own
 
     def stores(self) -> tuple[CachePart, ...]:
         """Return one key and one value per KV head and token."""
@@ -54,7 +59,7 @@ class FullAttention(KeyedAttention):
 
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return QK and PV products of every head with every earlier token."""
-        return (self._read(self._seen),)
+        return (self._read(self._seen), *(self.relative.reads(self.heads, self._seen) if self.relative else ()))
 
     def stored_as(self, dtype: str) -> FullAttention:
         """Return the layer with keys and values in one storage type."""
@@ -89,9 +94,11 @@ class FullAttention(KeyedAttention):
         return (1 + self.owns_kv) * self.qk_dim if self.qk_norm else 0
 
     def _kept(self, part: str) -> tuple[CachePart, ...]:
+        tail = self.relative.stores() if self.relative else ()
         if not self.owns_kv:
-            return ()
-        return (CachePart(part, self.kv_heads * layout_bytes(self.entry), self._seen),)  # type: ignore[arg-type]
+            return tail
+        own = CachePart(part, self.kv_heads * layout_bytes(self.entry), self._seen)  # type: ignore[arg-type]
+        return (own, *tail)
 
     def _read(self, entries: Entries) -> Read:
         flops = 2.0 * self.heads * (self.qk_dim + self.v_dim)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from costlab.arch.attention.base import KeyedAttention, Layout, Phase, indexer_of, layout_bytes, merged
-from costlab.arch.entries import CachePart, Entries, Read
+from costlab.arch.entries import CachePart, Entries, Part, Read
 from costlab.catalog import DTYPE_BYTES
 
 
@@ -27,13 +27,16 @@ class MLA(KeyedAttention):
     owns_kv: bool = field(default=True, kw_only=True)
     gate_dim: int = field(default=0, kw_only=True)  # dims of each head's output gate: 0 (none), 1 or `v_dim`
     head_scale: bool = field(default=False, kw_only=True)  # whether each head learns its softmax's scale and offset
+    sink: bool = field(default=False, kw_only=True)  # whether each head has a learned logit that takes weight
+    rope_norm: bool = field(default=False, kw_only=True)  # whether the rotary key is normed
+    window: int = field(default=0, kw_only=True)  # tokens that a query sees, itself included; 0: all
 
     kind = "mla"
     label = "MLA"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least(0, "nope_dim", "q_rank", "gate_dim")
+        self._at_least(0, "nope_dim", "q_rank", "gate_dim", "window")
         self._at_least(1, "v_dim", "kv_rank")
 
     def params(self, hidden: int) -> Mapping[str, int]:
@@ -42,7 +45,8 @@ class MLA(KeyedAttention):
         query = self.q_rank * (hidden + width) if self.q_rank else hidden * width
         gate = hidden * self.heads * self.gate_dim
         latent = hidden * (self.kv_rank + self.rope_dim) if self.owns_kv else 0
-        norm = self.q_rank + (self.kv_rank if self.owns_kv else 0) + (2 * self.heads if self.head_scale else 0)
+        cached = self.kv_rank + self.rope_norm * self.rope_dim if self.owns_kv else 0
+        norm = self.q_rank + cached + (2 * self.head_scale + self.sink) * self.heads
         return {
             "attention": query + latent + gate,
             "latent_up": self.kv_rank * self.heads * (self.nope_dim + self.v_dim),
@@ -51,8 +55,9 @@ class MLA(KeyedAttention):
         }
 
     def stores(self) -> tuple[CachePart, ...]:
-        """Return one latent and one rotary key per token, shared by all heads."""
-        return (CachePart("main", layout_bytes(self.entry)),) if self.owns_kv else ()
+        """Return one latent and one rotary key per token, shared by all heads; of a window's tokens if it has one."""
+        part: Part = "window" if self.window else "main"
+        return (CachePart(part, layout_bytes(self.entry), self._seen),) if self.owns_kv else ()
 
     def whole_params(self, hidden: int) -> Mapping[str, int]:
         """Return the down-projections: to the query's latent, and to the latent and rotary key that are cached."""
@@ -62,15 +67,22 @@ class MLA(KeyedAttention):
     def reads(self, phase: Phase) -> tuple[Read, ...]:
         """Return expanded heads in prefill, absorbed heads in decode."""
         flops = self._expanded() if phase == "prefill" else self._absorbed()
-        return (Read("core", flops, layout_bytes(self.entry)),)
+        return (Read("core", flops, layout_bytes(self.entry), self._seen),)
 
     def stored_as(self, dtype: str) -> MLA:
         """Return the layer with latent and rotary key in one storage type."""
         return dataclasses.replace(self, entry=self._entry_in(dtype))
 
     def reexpansion_flops(self) -> float:
-        """Return the up-projection of one cached latent."""
+        """Return the up-projection of one cached latent; nothing with a window, which holds few of the prefix."""
+        if self.window:
+            return 0.0
         return 2.0 * self.kv_rank * self.heads * (self.nope_dim + self.v_dim)
+
+    @property
+    def _seen(self) -> Entries:
+        """The tokens that a query sees."""
+        return Entries(cap=self.window or None)
 
     def _entry_in(self, dtype: str) -> Layout:
         return ((self.kv_rank, dtype), (self.rope_dim, dtype)) if self.rope_dim else ((self.kv_rank, dtype),)
@@ -100,6 +112,8 @@ class DSA(MLA):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least(1, "index_heads", "index_dim", "top_k", "index_pool")
+        if self.window:
+            raise ValueError(f"window = {self.window} in a layer whose indexer chooses among all tokens: leave it out")
         layout_bytes(self.index_key)
 
     def params(self, hidden: int) -> Mapping[str, int]:

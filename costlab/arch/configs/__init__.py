@@ -147,6 +147,7 @@ def _record(blueprint: Blueprint, stored: Storage, f: Fields, name: str, model_t
         "name": title, "maker": _maker(model_type),
         "hidden": blueprint.hidden, "vocab": blueprint.vocab, "context": context, "tied": blueprint.tied,
         "source": name, "date": datetime.date.today(), "norms": blueprint.norms, "residual_streams": blueprint.streams,
+        "streams_mixed": blueprint.streams_mixed, "streams_joined": blueprint.streams_joined,
         "layers": blueprint.runs(), "attention": blueprint.attention, "ffn": blueprint.ffn, "mtp": blueprint.mtp,
         "weights": stored.weights, "math": stored.math, "lookup": FrozenDict(blueprint.lookup),
     }  # fmt: skip

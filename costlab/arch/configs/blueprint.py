@@ -28,6 +28,8 @@ class Blueprint:
     depth: int  # layers
     norms: int = 1  # norms of the model's width around each part of a layer
     streams: int = 1  # residual streams
+    streams_mixed: bool = True  # whether each layer mixes them with one another
+    streams_joined: bool = True  # whether learned weights join them behind the last layer
     attention: dict[str, KindTable] = field(default_factory=dict)  # tables by name
     ffn: dict[str, KindTable] = field(default_factory=dict)  # tables by name
     layers: list[tuple[str, str]] = field(default_factory=list)  # names of each layer's tables, in order

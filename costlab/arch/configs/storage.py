@@ -115,6 +115,8 @@ def _of_groups(f: Fields, found: Mapping[str, Any]) -> tuple[str, str]:
     group = next(g for g in kinds if g.get("weights") is first)
     packed = "mxfp4" if first.get("group_size") == 32 and first.get("type") == "float" else None
     stored, active = _of_bits(f, first.get("num_bits"), str(first.get("type")), group.get("input_activations"))
+    if stored == "int4" and first.get("group_size") == 32:
+        return "int4-g32", active
     return (packed, "bf16" if not group.get("input_activations") else "fp4") if packed and stored == "fp4" else (
         stored, active)  # fmt: skip
 

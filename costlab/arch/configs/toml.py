@@ -12,8 +12,8 @@ from typing import Any
 from costlab.catalog import ModelRecord
 
 #: Fields in the catalog's order; tables stand behind them.
-_FIRST = ("name", "maker", "hidden", "vocab", "context", "residual_streams", "tied", "norms", "prefill_layers",
-          "source", "date", "note")  # fmt: skip
+_FIRST = ("name", "maker", "hidden", "vocab", "context", "residual_streams", "streams_mixed", "streams_joined",
+          "tied", "norms", "prefill_layers", "source", "date", "note")  # fmt: skip
 _TABLES = ("published", "lookup", "attention", "ffn", "mtp", "weights", "running", "math")
 
 

@@ -213,7 +213,7 @@ def small_attention(dims: arch.Attention) -> arch.Attention:
     Args:
         dims: e.g. `arch.load("deepseek-v4-flash").layers[2][0]`.
     """
-    said: dict[str, Any] = {k: max(1, getattr(dims, k) // by) for k, by in _WIDTHS.items() if hasattr(dims, k)}
+    said: dict[str, Any] = {k: max(1, getattr(dims, k) // by) for k, by in _WIDTHS.items() if getattr(dims, k, 0)}
     heads = {k: getattr(dims, k) for k in _HEADS if hasattr(dims, k)}
     by = common_divisor([(size, _HEADS[k]) for k, size in heads.items()])
     said |= {k: size // by for k, size in heads.items()}

@@ -16,7 +16,7 @@ from costlab.prices.charges import charge
 from costlab.prices.hours import holidays_unknown, near_edge
 from costlab.prices.lists import in_tier, price_at, service_of, tier_text
 from costlab.prices.names import products, resolve
-from costlab.prices.notes import NEAR_EDGE
+from costlab.prices.notes import NEAR_EDGE, seller_note
 from costlab.prices.usage.fields import UsageFault, shown
 from costlab.prices.usage.logs import UsageLog
 from costlab.prices.usage.records import UsageRecord
@@ -73,7 +73,7 @@ class _Rate(NamedTuple):
     row: PriceRow
     service: ServiceTier | None
     name: str  # the product that was called
-    notes: tuple[str, ...]  # on the moment
+    notes: tuple[str, ...]  # on the moment and the seller
 
 
 class _Moments:
@@ -211,7 +211,7 @@ class UsageAccount:
             service = service_of(row, record.service, record.moment) if record.service else None
         except ValueError as error:
             raise UsageFault("service_tier", str(error)) from None
-        return _Rate(row, service, name, tuple(_hour_notes(row, record.moment)))
+        return _Rate(row, service, name, tuple(_place_notes(row, record)))
 
     def _listed(self, record: UsageRecord, input_tokens: int) -> tuple[str, PriceRow]:
         """Return the product of a record and the row that applies: the host's, else the maker's own."""
@@ -338,6 +338,13 @@ def _is_served(product: str, host: str, hosted: str) -> bool:
     name, _, weights = hosted.rpartition("/")
     words = host.lower().replace("-", " ").split()
     return weights == product and bool(name) and (words[0].startswith(name) or name in words)
+
+
+def _place_notes(row: PriceRow, record: UsageRecord) -> Iterator[str]:
+    """Yield what is to know of a record's hour and of who sold its tokens."""
+    if record.host is None and (note := seller_note(record.model, row)):
+        yield note
+    yield from _hour_notes(row, record.moment)
 
 
 def _hour_notes(row: PriceRow, at: datetime) -> Iterator[str]:

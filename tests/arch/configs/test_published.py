@@ -113,6 +113,55 @@ def test_assumptions_are_said():
     assert any("text part" in each for each in found.assumed)
 
 
+#: stepfun-ai/Step-3.7-Flash as aiconfigurator-core 0.12.0 copies it, which leaves out that windows have 96 heads.
+STEP = {
+    "model_type": "step3p7", "num_hidden_layers": 45, "hidden_size": 4096, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128_896, "intermediate_size": 11_264,
+    "sliding_window": 512, "layer_types": ["full_attention", *["sliding_attention"] * 3] * 11 + ["full_attention"],
+    "first_k_dense_replace": 3, "num_experts": 288, "num_experts_per_tok": 8, "moe_intermediate_size": 1280,
+    "share_expert_dim": 1280, "n_shared_experts": 1, "scoring_func": "sigmoid", "use_moe_router_bias": True,
+}  # fmt: skip
+SLIDING = {"attention_other_setting": {"num_attention_heads": 96, "num_attention_groups": 8, "head_dim": 128}}
+
+
+def test_steps_windows_have_heads_of_their_own():
+    """195,844,496,640 with 64 heads, 196,956,118,272 with 96: transformers 5.24.0 and the output head."""
+    short, whole = configs.parsed(STEP), configs.parsed({**STEP, **SLIDING})
+    biases = selection_biases(whole.model)
+    assert short.model.params.total - biases == 195_844_496_640
+    assert whole.model.params.total - biases == 196_956_118_272
+    assert any("attention_other_setting is absent" in each for each in short.assumed)
+    assert not any("attention_other_setting" in each for each in whole.assumed)
+    assert {a.kind: a.heads for a, _ in whole.model.layers} == {"full": 64, "sliding": 96}
+    fewer = configs.parsed({**STEP, "first_k_dense_replace": 1}).model
+    assert [f.kind for _, f in fewer.layers] == ["dense"] + ["moe"] * 44
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_shared_experts", 2), ("scoring_func", "softmax")])
+def test_step_refuses_what_its_class_does_not_have(name, value):
+    with pytest.raises(ValueError, match=f"{name} = .*is not understood, only"):
+        configs.parsed({**STEP, name: value})
+
+
+def test_what_gates_an_output_changes_no_count():
+    base = published()["Qwen/Qwen3.5-397B-A17B"]["config"]
+    text = {**base["text_config"], "output_gate_type": "swish"}
+    assert configs.parsed({**base, "text_config": text}).model.params == configs.parsed(base).model.params
+    with pytest.raises(ValueError, match=r"output_gate_type = .* should be one of"):
+        configs.parsed({**base, "text_config": {**text, "output_gate_type": "softmax"}})
+
+
+def test_int4_in_groups_carries_its_scales():
+    """Moonshot's K2.5: groups of 32, each with a scale of 16 bits."""
+    base = published()["deepseek-ai/DeepSeek-V3"]["config"]
+    weights = {"num_bits": 4, "type": "int", "group_size": 32}
+    groups = {"group_0": {"weights": weights, "input_activations": None, "targets": ["Linear"]}}
+    method = {"quant_method": "compressed-tensors", "config_groups": groups, "ignore": []}
+    record = configs.parsed({**base, "quantization_config": method}).model.record
+    assert (record.weights["default"], record.math["default"]) == ("int4-g32", "bf16")
+    assert catalog.DTYPE_BYTES["int4-g32"] * 32 == 16 + 2
+
+
 def test_catalog_errors_are_value_errors():
     assert issubclass(CatalogError, ValueError)
     assert "none" not in catalog.tables().models

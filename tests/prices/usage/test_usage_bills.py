@@ -152,6 +152,18 @@ def test_what_a_host_serves_has_the_hosts_price_where_it_is_known():
     assert [note for note in before.notes if "served by 'DeepInfra'" in note]
 
 
+def test_calls_by_a_name_of_weights_say_whose_list_was_taken():
+    """Where a record says who served it, that is said instead, or is no question."""
+    when, said = "2026-11-16T12:00:00Z", "many hosts may sell weights named"
+    named, plain = (chat(name, when, 1000, 10) for name in ("deepseek-ai/DeepSeek-V4-Pro", "deepseek-v4-pro"))
+    assert [note for note in bill_of(named, named, plain).notes if said in note] == [
+        f"2 calls: {said} 'deepseek-ai/DeepSeek-V4-Pro', at prices of their own: DeepSeek's own list was taken"
+    ]
+    for host, words in (("DeepInfra", "served by 'DeepInfra'"), ("DeepSeek", "")):
+        found = bill_of({**named, "provider": host}).notes
+        assert not [note for note in found if said in note] and (not words or any(words in note for note in found))
+
+
 def test_the_tier_counts_what_was_written():
     """openscience 121."""
     record = written("gpt-5.5", "2026-07-07T12:00:00Z", 272_001, 0, 272_001)

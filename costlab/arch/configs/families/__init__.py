@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from costlab.arch.configs.blueprint import Blueprint
-from costlab.arch.configs.families import experts, latent, plain, recurrent, sparse
+from costlab.arch.configs.families import experts, hybrid, indexed, latent, mamba, plain, recurrent, relative, sparse
 from costlab.arch.configs.fields import Fields
 
 FamilyReader = Callable[[Fields], Blueprint]
@@ -41,18 +41,30 @@ READERS: Mapping[str, FamilyReader] = {
     ),
     **dict.fromkeys(("deepseek_v4", "deepseek_ref"), latent.deepseek_v4),
     "kimi_linear": latent.kimi_linear,
+    "glm5_next_text": hybrid.glm5_next,
+    "bailing_hybrid": hybrid.bailing_hybrid,
+    "mistral_large4_text": indexed.mistral_large4,
+    "hy_v4": indexed.hy_v4,
+    "dots3_note_text": indexed.dots3,
+    "inkling2_text": relative.inkling2,
     "nemotron_h": recurrent.nemotron_h,
+    "granitemoehybrid": mamba.granite_hybrid,
+    "bamba": mamba.bamba,
     "minimax": recurrent.minimax,
 }  # fmt: skip
 
 #: Models with other parts around their text: its `model_type` where `text_config` leaves it out.
 OUTER: Mapping[str, str] = {
+    "dots3_note": "dots3_note_text",
     "gemma3": "gemma3_text",
     "gemma4": "gemma4_text",
+    "glm5_next": "glm5_next_text",
+    "inkling2": "inkling2_text",
     "kimi_k25": "deepseek_v3",
     "kimi_k3": "kimi_linear",
     "llama4": "llama4_text",
     "mistral3": "mistral",
+    "mistral_large4": "mistral_large4_text",
     "minimax_m3_vl": "minimax_m3_vl_text",
     "qwen3_5": "qwen3_5_text",
     "qwen3_5_moe": "qwen3_5_moe_text",
@@ -65,8 +77,9 @@ OUTER: Mapping[str, str] = {
 
 #: Who makes the models of a `model_type`, by how it begins.
 MAKERS: Mapping[str, str] = {
-    "deepseek": "DeepSeek", "ernie": "Baidu", "exaone": "LG", "gemma": "Google", "glm": "Z.ai", "gpt_oss": "OpenAI",
-    "granite": "IBM", "hunyuan": "Tencent", "hy_": "Tencent", "kimi": "Moonshot AI", "llama": "Meta",
-    "mimo": "Xiaomi", "minimax": "MiniMax", "mi": "Mistral AI", "nemotron": "NVIDIA", "olmo": "Ai2",
-    "phi": "Microsoft", "qwen": "Alibaba", "seed": "ByteDance", "step": "StepFun",
+    "bailing": "Ant Group", "bamba": "IBM", "deepseek": "DeepSeek", "dots": "rednote", "ernie": "Baidu", "exaone": "LG",
+    "gemma": "Google", "glm": "Z.ai", "gpt_oss": "OpenAI", "granite": "IBM", "hunyuan": "Tencent", "hy_": "Tencent",
+    "inkling": "Thinking Machines", "kimi": "Moonshot AI", "llama": "Meta", "mimo": "Xiaomi", "minimax": "MiniMax",
+    "mi": "Mistral AI", "nemotron": "NVIDIA", "olmo": "Ai2", "phi": "Microsoft", "qwen": "Alibaba",
+    "seed": "ByteDance", "step": "StepFun",
 }  # fmt: skip

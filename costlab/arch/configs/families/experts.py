@@ -64,6 +64,7 @@ def qwen_next(f: Fields) -> Blueprint:
     model = start(f)
     sizes = head_sizes(f, model.hidden, dim=256)
     f.only("attn_output_gate", True, why="the output gate of full attention")
+    f.word("output_gate_type", among=("swish", "silu", "sigmoid"), default="sigmoid")
     f.only("mtp_use_dedicated_embeddings", False, why="draft modules with an embedding of their own")
     f.only("attention_bias", False, why="vectors added in attention")
     full = gqa(sizes, qk_norm=True, gate_dim=sizes["qk_dim"])

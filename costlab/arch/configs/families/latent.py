@@ -43,7 +43,7 @@ def deepseek_v3(f: Fields) -> Blueprint:
     words = ("full_attention", "deepseek_sparse_attention", "indexed_attention")
     f.only("layer_types", *([word] * model.depth for word in words), why="layers of other kinds")
     sparse = model_type in ("deepseek_v32", "glm_moe_dsa") or f.has("index_topk")
-    shares = _indexers(f, model.depth) if sparse else [False] * model.depth
+    shares = borrowed_indexers(f, model.depth) if sparse else [False] * model.depth
     default = {"deepseek_v3": 3, "kimi_k2": 3, "deepseek_v32": 3, "glm_moe_dsa": 3, "glm4_moe_lite": 1}
     experts = moe(f, "sigmoid", bias=selection_bias(f), shared=shared_experts(f))
     for has, shared in zip(dense_first(f, model.depth, default.get(str(model_type), 0)), shares, strict=True):
@@ -57,8 +57,12 @@ def _attention(f: Fields, table: KindTable, sparse: bool, shared: bool) -> KindT
     return indexed(f, table, **({"owns_index": False} if shared else {})) if sparse else table
 
 
-def _indexers(f: Fields, depth: int) -> list[bool]:
-    """Return which layers use the indexer of an earlier one."""
+def borrowed_indexers(f: Fields, depth: int) -> list[bool]:
+    """Return which layers use the indexer of an earlier one, by `indexer_types`; none where it is absent.
+
+    Raises:
+        ValueError: a schedule in other words, or a first layer without an indexer to use.
+    """
     f.neutral("index_share_for_mtp_iteration", "index_skip_topk_offset", "index_topk_freq", "index_topk_pattern")
     words = f.words("indexer_types", among={"full": "", "shared": "shared"}, length=depth)
     if words is None:

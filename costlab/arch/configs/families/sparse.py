@@ -70,6 +70,8 @@ def step3(f: Fields) -> Blueprint:
               "need_fp32_gate", "swiglu_limits", "swiglu_limits_shared", "rope_theta", "yarn_only_types",
               "use_rope_layers", "mtp_layer_types", "mtp_mlp_layer_types", "zero_centered", "sink")  # fmt: skip
     f.only("use_moe", True, why="experts")
+    f.only("n_shared_experts", 1, why="more experts that all visit")
+    f.only("scoring_func", "sigmoid", why="how experts are scored")
     f.only("use_qk_norm", True, why="norms of queries and keys")
     f.only("mlp_bias", False, why="vectors added in the feed-forward layers")
     f.only("use_mfa", False, why="another attention")
@@ -102,6 +104,8 @@ def _step_window_heads(f: Fields, sizes: dict[str, Any]) -> dict[str, Any]:
     inner = f.inner("attention_other_setting")
     count = f.size("num_sliding_attention_heads", default=sizes["heads"])
     if inner is None:
+        if not f.has("num_sliding_attention_heads"):
+            f.assumed.append("windows with as many query heads as full layers: attention_other_setting is absent")
         return {**sizes, "heads": count}
     found = {
         "heads": inner.size("num_attention_heads", default=count),
@@ -116,11 +120,12 @@ def _step_window_heads(f: Fields, sizes: dict[str, Any]) -> dict[str, Any]:
 def _step_experts(f: Fields, depth: int) -> set[int]:
     words = f.words("mlp_layer_types", among={"dense": "", "sparse": "moe"}, length=depth, longer=True)
     listed = f.values.get("moe_layers_enum")
+    first = f.size("first_k_dense_replace", default=3, least=0)
     f.neutral("moe_layers_enum")
     if words is not None:
         return {i for i, word in enumerate(words) if word}
     if listed is None:
-        return set(range(3, depth))
+        return set(range(first, depth))
     items = listed.split(",") if isinstance(listed, str) else listed
     if not isinstance(items, list) or not all(str(each).strip().isdecimal() for each in items if str(each).strip()):
         f.refuse("moe_layers_enum", listed, "numbers of layers with commas between them")
