@@ -16,6 +16,7 @@ from typing import Any, Literal
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
+from costlab.catalog.levers import LeverFigure, TrafficKind
 from costlab.catalog.margins import MarginStatement
 from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.price_lists import (
@@ -446,6 +447,8 @@ class Catalog:
     owning: Mapping[str, PublishedOwning]  # what others computed for an hour of a chip
     runs: Mapping[str, PublishedRun]  # published measurements of models on many chips
     margins: Mapping[str, MarginStatement]  # public statements on margins, by what they count
+    lever_figures: Mapping[str, LeverFigure]  # what the levers together rest on
+    traffic: Mapping[str, TrafficKind]  # mean requests by kind of use
 
     @functools.cached_property
     def rows_of(self) -> Mapping[Publisher, Mapping[str, tuple[PriceRow, ...]]]:

@@ -1,7 +1,27 @@
-"""The levers together."""
+"""All levers together: what a token costs by how its model is served, and which lever made it cheaper by how much.
+
+- `services`: how a model is served, and what hits, misses and output then cost; `figures` from the catalog;
+- `dense`: the models before the levers; `ladder`: each lever of a product off or on; `waterfall`, `shapley`: what each does;
+- `spread`: how far the costs can be off;
+- `margins`: costs beside list prices on each day.
+
+>>> from costlab import levers
+>>> found = levers.waterfall("deepseek-v4-pro")
+>>> found.order[0], found.rungs[-1].cost("miss") < found.rungs[0].cost("miss") / 50
+('sparsity', True)
+
+Chapter: levers
+"""
 
 from costlab.levers.dense import in_sixteen_bits, spread, with_full_attention, without_sparsity
-from costlab.levers.services import KINDS, Service, TokenCosts, token_costs
+from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
+from costlab.levers.ladder import LEVERS, Ladder, ladder
+from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
+from costlab.levers.spread import CostSpread, cost_swings, spread_of
+from costlab.levers.waterfall import Rung, Waterfall, waterfall
 
-__all__ = ["KINDS", "Service", "TokenCosts", "in_sixteen_bits", "spread", "token_costs", "with_full_attention",
-           "without_sparsity"]
+__all__ = [
+    "INPUTS", "KINDS", "LEVERS", "CostSpread", "Ladder", "Rung", "Service", "TokenCosts", "TokenKind", "Waterfall",
+    "before_levers", "cost_swings", "in_sixteen_bits", "ladder", "rent", "round_tokens", "service_figures",
+    "share_reached", "spread", "spread_of", "token_costs", "waterfall", "with_full_attention", "without_sparsity",
+]  # fmt: skip

@@ -20,6 +20,7 @@ from costlab import arch, checks
 from costlab.arch import Model
 from costlab.catalog import FrozenDict
 from costlab.chips.assumptions import Assumption, Overrides
+from costlab.levers.figures import before_levers, service_figures
 from costlab.levers.dense import in_sixteen_bits, with_full_attention, without_sparsity
 from costlab.levers.services import Service, TokenCosts, token_costs
 
@@ -97,3 +98,42 @@ class Ladder:
                     names = zip(("sparsity", "attention", "precision"), (sparse, own, narrow), strict=True)
                     found[frozenset(name for name, on in names if on)] = model
         return found
+
+
+#: The chip that serves where nobody says another one, and the older one before that lever.
+CHIP, CHIP_BEFORE = "h800", "a100-80g"
+#: Sequences of each chip that decode at once where the batch is small: what one server's own users bring.
+BATCH_BEFORE = 8.0
+
+
+def ladder(
+    model: str | Model,
+    chip: str = CHIP,
+    *,
+    chip_before: str = CHIP_BEFORE,
+    traffic: str = "coding",
+    batch_before: float = BATCH_BEFORE,
+    drafted: int | None = None,
+) -> Ladder:
+    """Return the levers of a model on a chip, with figures from the catalog.
+
+    Args:
+        model: key in the catalog, the path of a config.json, or a model.
+        chip: key of the chip that serves.
+        chip_before: key of the older chip.
+        traffic: kind of use, e.g. "coding".
+        batch_before: sequences of each chip where the batch is small.
+        drafted: tokens that the model's own module drafts; None for one where it has a module.
+
+    Raises:
+        ValueError: an unknown model, chip or kind of use; more drafted tokens than there are modules for.
+    """
+    built = arch.load(model)
+    length = (1 if built.mtp_module is not None else 0) if drafted is None else drafted
+    return Ladder(
+        built, chip.lower(), chip_before.lower(), FrozenDict(service_figures(built, chip, traffic)),
+        FrozenDict(before_levers(chip_before)), length, batch_before,
+    )  # fmt: skip
+
+
+__all__ = ["BATCH_BEFORE", "CHIP", "CHIP_BEFORE", "LEVERS", "Ladder", "ladder"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from costlab.catalog import FrozenDict
 from costlab.levers import shapley
-from costlab.levers.ladder import Ladder
+from costlab.levers.ladder import Ladder, ladder
 from costlab.levers.services import KINDS, TokenCosts, TokenKind
 from costlab.text import Table
 
@@ -72,3 +72,34 @@ class Waterfall:
     def pairs(self) -> Mapping[TokenKind, Mapping[tuple[str, str], float]]:
         """How much two levers make of each other by kind of token, as logarithms."""
         return FrozenDict({kind: shapley.interactions(worth) for kind, worth in self.worths.items()})
+
+    def table(self) -> Table:
+        """Return a row for each rung: the cost of each kind of token, and the lever's Shapley factor of the output."""
+        rows = []
+        for rung in self.rungs:
+            costs = {f"USD per million {kind}": rung.cost(kind) for kind in KINDS}
+            factor = math.exp(self.shares["output"][rung.lever]) if rung.lever else None
+            rows.append({"lever": rung.lever or "none", **costs, "share of the output's fall": factor})
+        return Table(rows)
+
+
+def waterfall(model: str | Ladder, order: Sequence[str] | None = None, **choices: object) -> Waterfall:
+    """Return what each lever does to the cost of a model's tokens, in an order.
+
+    Args:
+        model: key in the catalog, or a ladder.
+        order: the levers, each once; None for the order in which they are told.
+        choices: as `ladder` takes them.
+
+    Raises:
+        ValueError: as `ladder`; an order that is not of the product's levers.
+    """
+    steps = model if isinstance(model, Ladder) else ladder(model, **choices)  # type: ignore[arg-type]
+    told = tuple(order or steps.levers)
+    if sorted(told) != sorted(steps.levers):
+        raise ValueError(f"order {list(told)} should have each lever once: {', '.join(steps.levers)}")
+    rungs = [Rung(name, steps.costs(told[:i])) for i, name in enumerate(("", *told))]
+    return Waterfall(steps, told, tuple(rungs))
+
+
+__all__ = ["Rung", "Waterfall", "waterfall"]

@@ -1,0 +1,138 @@
+"""The figures of a service, each from the catalog with the least and the most that its sources name.
+
+Efficiencies are those of published runs on chips of one maker, of all families together: the fewest and the most of them
+bound it, the geometric mean is taken. A chip's hour costs from what a hyperscaler pays for its own to what a tenant pays.
+
+Chapter: levers
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from datetime import date
+
+from costlab import arch, catalog, checks
+from costlab.arch import Model
+from costlab.catalog.serving import ServingPhase
+from costlab.chips import EfficiencyPoint, efficiency_points
+from costlab.chips.assumptions import Assumption
+from costlab.levers.services import INPUTS
+
+#: Chips whose hour nobody lists, and the one that does the same work: H800 and H20 are cut from the H100's silicon.
+RENTED_AS = {"h800": "h100-sxm", "h20": "h100-sxm", "h20-141": "h200"}
+
+
+def service_figures(
+    model: str | Model, chip: str, traffic: str = "coding", *, leave_out: Collection[str] = ()
+) -> dict[str, Assumption]:
+    """Return the figures of a service with all levers.
+
+    Args:
+        model: key in the catalog, or a model.
+        chip: key in the catalog.
+        traffic: kind of use in the catalog, e.g. "coding".
+        leave_out: keys of published runs that the efficiencies may not rest on, so that they can be predicted.
+
+    Raises:
+        ValueError: an unknown model, chip or kind of use; no published run that is left.
+    """
+    kind = checks.pick(catalog.tables().traffic, traffic, "kind of use")
+    said = f"{kind.says} ({kind.source})"
+    return {
+        "rent": rent(chip),
+        "prefill share": share_reached(chip, "prefill", leave_out),
+        "decode share": share_reached(chip, "decode", leave_out),
+        "input": Assumption(kind.input, INPUTS["input"], said, kind.date),
+        "hit rate": Assumption(kind.hit_rate, INPUTS["hit rate"], said, kind.date),
+        "output": Assumption(kind.output, INPUTS["output"], said, kind.date),
+        "round tokens": round_tokens(model),
+        **{each.input: _figure(name) for name, each in catalog.tables().lever_figures.items() if not each.off},
+    }
+
+
+def _figure(name: str) -> Assumption:
+    """A figure of levers.toml."""
+    each = checks.pick(catalog.tables().lever_figures, name, "figure")
+    return Assumption(each.value, each.unit, each.source, each.date, each.low, each.high, key=each.input)
+
+
+def before_levers(chip: str) -> dict[str, Assumption]:
+    """Return the figures that differ where their lever is off: the hours of use, and the rent of an older chip."""
+    off = {each.input: _figure(name) for name, each in catalog.tables().lever_figures.items() if each.off}
+    return {**off, "rent": rent(chip)}
+
+
+def rent(chip: str) -> Assumption:
+    """Return what a chip-hour costs: from a large owner's cost to a tenant's rent, at the middle of all figures.
+
+    Raises:
+        ValueError: an unknown chip, or one of which the catalog has no hour.
+    """
+    key = chip.lower()
+    catalog.chip(key)
+    like = RENTED_AS.get(key, key)
+    hours = [(each.amounts[like], each.source, each.date) for each in catalog.tables().owning.values() if like in each.amounts]
+    offers = [o for o in catalog.chip(like).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
+    hours += [(offer.amount, offer.source, offer.date) for offer in offers]
+    if not hours:
+        raise ValueError(f"the catalog has no dollars for an hour of {chip!r}: give the rent")
+    amounts = sorted(amount for amount, _, _ in hours)
+    as_other = f", as those of {catalog.chip(like).name}" if like != key else ""
+    source = f"median of {len(hours)} published costs and rents of an hour{as_other}"
+    return Assumption(_median(amounts), INPUTS["rent"], source, max(day for _, _, day in hours), amounts[0], _upper(amounts), key=f"rent of {key}")
+
+
+def _median(amounts: list[float]) -> float:
+    middle = len(amounts) // 2
+    return amounts[middle] if len(amounts) % 2 else (amounts[middle - 1] + amounts[middle]) / 2
+
+
+def _upper(amounts: list[float]) -> float:
+    """The upper quartile: the dearest offers are hours by the piece, which nobody serves from."""
+    return amounts[(3 * (len(amounts) - 1) + 3) // 4]
+
+
+def share_reached(chip: str, phase: ServingPhase, leave_out: Collection[str] = ()) -> Assumption:
+    """Return the share of the roofline that published runs of a phase reach on chips of a chip's maker.
+
+    Args:
+        chip: key in the catalog.
+        phase: prefill or decode.
+        leave_out: keys of runs that may not count.
+
+    Raises:
+        ValueError: an unknown chip or phase; a maker without a run that counts.
+    """
+    maker = catalog.chip(chip).maker
+    points = [p for p in efficiency_points() if p.phase == phase and catalog.chip(p.chip).maker == maker]
+    points = [p for p in points if p.key not in leave_out and p.share <= 1]
+    if not points:
+        raise ValueError(f"no published {phase} run on a chip of {maker} is left: give the share that {chip!r} reaches")
+    return _of_points(points, phase)
+
+
+def _of_points(points: Iterable[EfficiencyPoint], phase: ServingPhase) -> Assumption:
+    found = list(points)
+    shares = [point.share for point in found]
+    middle = math.exp(sum(map(math.log, shares)) / len(shares))
+    runs = ", ".join(point.key for point in found)
+    return Assumption(
+        middle, INPUTS[f"{phase} share"], f"geometric mean of published runs ({runs})", max(p.date for p in found),
+        min(shares), max(shares), key=f"{phase} share",
+    )  # fmt: skip
+
+
+def round_tokens(model: str | Model) -> Assumption:
+    """Return the tokens that a round yields with one drafted token, as measured for the model or for others.
+
+    Source: catalog/acceptance.toml; lengths of one drafted token.
+    """
+    curves = [c for c in catalog.tables().curves.values() if 1 in c.draft_lengths and c.drafter == "MTP"]
+    own = [c for c in curves if c.model == arch.load(model).key] or curves
+    lengths = sorted(c.accepted_lengths[c.draft_lengths.index(1)] for c in own)
+    source = "; ".join(dict.fromkeys(c.source for c in own))
+    return Assumption(_median(lengths), INPUTS["round tokens"], source, max(c.date for c in own), lengths[0], lengths[-1])
+
+
+__all__ = ["RENTED_AS", "before_levers", "rent", "round_tokens", "service_figures", "share_reached"]
