@@ -15,13 +15,14 @@ Chapter: levers
 
 from costlab.levers.dense import in_sixteen_bits, spread, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
-from costlab.levers.ladder import LEVERS, Ladder, ladder
+from costlab.levers.ladder import LEVERS, Ladder, ladder, served
+from costlab.levers.margins import ListMargin, margin, margins
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
 from costlab.levers.spread import CostSpread, cost_swings, spread_of
 from costlab.levers.waterfall import Rung, Waterfall, waterfall
 
 __all__ = [
-    "INPUTS", "KINDS", "LEVERS", "CostSpread", "Ladder", "Rung", "Service", "TokenCosts", "TokenKind", "Waterfall",
-    "before_levers", "cost_swings", "in_sixteen_bits", "ladder", "rent", "round_tokens", "service_figures",
+    "INPUTS", "KINDS", "LEVERS", "CostSpread", "Ladder", "ListMargin", "Rung", "Service", "TokenCosts", "TokenKind", "Waterfall",
+    "before_levers", "cost_swings", "in_sixteen_bits", "ladder", "margin", "margins", "rent", "round_tokens", "served", "service_figures",
     "share_reached", "spread", "spread_of", "token_costs", "waterfall", "with_full_attention", "without_sparsity",
 ]  # fmt: skip

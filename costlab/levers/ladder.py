@@ -136,4 +136,14 @@ def ladder(
     )  # fmt: skip
 
 
-__all__ = ["BATCH_BEFORE", "CHIP", "CHIP_BEFORE", "LEVERS", "Ladder", "ladder"]
+def served(model: str | Model, chip: str = CHIP, *, traffic: str = "coding") -> Service:
+    """Return how a model is served with all levers, with figures from the catalog.
+
+    Raises:
+        ValueError: as `ladder`.
+    """
+    steps = ladder(model, chip, traffic=traffic)
+    return steps.service(steps.levers)
+
+
+__all__ = ["BATCH_BEFORE", "CHIP", "CHIP_BEFORE", "LEVERS", "Ladder", "ladder", "served"]
