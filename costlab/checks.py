@@ -153,12 +153,8 @@ def unknown(what: str, key: str, known: Iterable[str]) -> str:
     meant = near(str(key).lower(), names)
     shown = names if len(names) <= _MANY else _like(meant or str(key).lower(), names)
     more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
-    listed = f"{', '.join(shown)}{more}"
-    return (
-        f"unknown {what} {key!r}; did you mean {meant!r}? Known: {listed}"
-        if meant
-        else (f"unknown {what} {key!r}; known: {listed}")
-    )
+    asked = f"; did you mean {meant!r}? Known" if meant else "; known"
+    return f"unknown {what} {key!r}{asked}: {', '.join(shown)}{more}"
 
 
 def _like(name: str, names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpeedup, PositionAcceptance
 from costlab.catalog.chips import ChipRecord
@@ -453,9 +453,7 @@ class Catalog:
     @functools.cached_property
     def rows_of(self) -> Mapping[Publisher, Mapping[str, tuple[PriceRow, ...]]]:
         """Rows of the price lists by publisher and product, products in alphabetical order and rows oldest first."""
-        return FrozenDict(
-            {"provider": by_product(self.prices, "provider"), "article-e": by_product(self.prices, "article-e")}
-        )
+        return FrozenDict({publisher: by_product(self.prices, publisher) for publisher in get_args(Publisher)})
 
     @functools.cached_property
     def meanings(self) -> Mapping[str, tuple[Alias, ...]]:

@@ -6,7 +6,6 @@ import argparse
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from costlab.cli.arguments import (
     size_arg,
 )
 from costlab.cli.output import GB, Answer, Column, Row, Stopped, sources, view
+from costlab.cli.plots import add_plot, plotter
 from costlab.cli.progress import Watched, progress_bar
 from costlab.cli.traced import add_reading, made, read_trace, refuse_reading
 from costlab.sweep import Outcome, grid, sweep
@@ -42,7 +42,7 @@ _Swept = Outcome[Plan, tuple[Report, tuple[str, ...]]]
 
 
 def _replay(args: argparse.Namespace) -> Answer:
-    draw = _figure_writer(args.plot)
+    draw = plotter(args.plot, "cache.replay_figure")
     watched = Watched(_trace(args))
     plan = _plan(args, watched.trace, {name: getattr(args, name) for name in _AXES})
     args.block_tokens = plan.block_tokens
@@ -51,7 +51,7 @@ def _replay(args: argparse.Namespace) -> Answer:
         answer = _replayed(report, watched.trace, plan)
         watched.raise_if_stopped(answer)
         if draw:
-            _write_figure(draw, report, args.plot)
+            draw(report)
     return answer
 
 
@@ -202,31 +202,6 @@ def _tiers(point: Mapping[str, Any], args: argparse.Namespace) -> tuple[storage.
     return storage.standard(hbm, dram or None, ssd or None, chips=args.chips, drives=args.drives)
 
 
-def _figure_writer(path: str | None) -> Callable[..., object] | None:
-    """Return what draws the figure; say before the replay, not after it, what is in the way."""
-    if path is None:
-        return None
-    if not Path(path).absolute().parent.is_dir():
-        raise ValueError(f"--plot {path!r}: there is no such folder")
-    if Path(path).suffix not in (".svg", ".png", ".pdf"):
-        raise ValueError(f"--plot {path!r} should end in .svg, .png or .pdf")
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from costlab.explore.cache import replay_figure
-    except ImportError as error:
-        raise ValueError(f"--plot needs matplotlib (pip install matplotlib): {error}") from None
-    return replay_figure
-
-
-def _write_figure(draw: Callable[..., object], report: Report, path: str) -> None:
-    try:
-        draw(report, path)
-    except OSError as error:
-        raise ValueError(f"--plot {path!r} cannot be written: {error.strerror}") from None
-
-
 _TRACE = f"""a file or pipe ({", ".join(traces.FORMATS)}; packed by gzip, zstd, bzip2 or xz too), - for standard input,
 or a generator and how many requests it makes, e.g. chat:1000 ({", ".join(generators.SHAPES)})"""
 
@@ -251,7 +226,7 @@ def _add_replay(verb: argparse.ArgumentParser) -> None:
             metavar=_METAVARS.get(reader, "NAME"),
             help=text,
         )
-    verb.add_argument("--plot", metavar="FILE", help="draw hits and waiting times, e.g. into out.svg")
+    add_plot(verb, "draw hits and waiting times, e.g. into out.svg")
 
 
 def _add_sweep(verb: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from costlab import catalog, prices
@@ -13,6 +12,7 @@ from costlab.checks import pick
 from costlab.cli import clock
 from costlab.cli.arguments import add_verb, moment_arg
 from costlab.cli.output import Answer, Column, sources, view
+from costlab.cli.plots import add_plot, plotter
 
 #: More lines than these are told apart by nobody.
 MOST_DRAWN = 7
@@ -22,13 +22,13 @@ def _prices(args: argparse.Namespace) -> Answer:
     args.moment = args.moment or prices.moment(clock.today())
     asked = args.product
     args.product = [prices.resolve(name, args.moment) for name in asked]
-    draw = _figure_writer(args)
+    draw = _plotter(args)
     listed = list(_history(args) if args.history else _on_day(args))
     if not listed:
         raise ValueError(f"no prices are known at {args.moment:%Y-%m-%d %H:%M} UTC")
     rows = [_row(row, args) for row in listed]
     if draw:
-        _write_figure(draw, args)
+        draw(args.product, currency=args.currency or "USD", until=args.moment)
     at = [f"prices at {args.moment:%Y-%m-%d %H:%M} UTC"] * (not args.history)
     named = _name_notes(asked, args.product)
     notes = [*at, *named, *_hours_notes(listed, args), *_row_notes(listed, args), *_rate_notes(listed, args)]
@@ -179,31 +179,11 @@ def _used(listed: Sequence[PriceRow], args: argparse.Namespace) -> Iterator[tupl
 # --- the figure ------------------------------------------------------------------------------------------------
 
 
-def _figure_writer(args: argparse.Namespace) -> Callable[..., object] | None:
-    """Return what draws the figure; say at once what is in the way."""
-    if args.plot is None:
-        return None
-    if not 0 < len(args.product) <= MOST_DRAWN:
+def _plotter(args: argparse.Namespace) -> Callable[..., None] | None:
+    """Return what draws the products' prices; say at once what is in the way."""
+    if args.plot is not None and not 0 < len(args.product) <= MOST_DRAWN:
         raise ValueError(f"--plot draws 1 to {MOST_DRAWN} products, name them: got {len(args.product)}")
-    if not Path(args.plot).absolute().parent.is_dir():
-        raise ValueError(f"--plot {args.plot!r}: there is no such folder")
-    if Path(args.plot).suffix not in (".svg", ".png", ".pdf"):
-        raise ValueError(f"--plot {args.plot!r} should end in .svg, .png or .pdf")
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from costlab.explore.price_moves import moves_figure
-    except ImportError as error:
-        raise ValueError(f"--plot needs matplotlib (pip install matplotlib): {error}") from None
-    return moves_figure
-
-
-def _write_figure(draw: Callable[..., object], args: argparse.Namespace) -> None:
-    try:
-        draw(args.product, args.plot, currency=args.currency or "USD", until=args.moment)
-    except OSError as error:
-        raise ValueError(f"--plot {args.plot!r} cannot be written: {error.strerror}") from None
+    return plotter(args.plot, "price_moves.moves_figure")
 
 
 def add_verbs(verbs: Any) -> None:
@@ -219,4 +199,4 @@ def add_verbs(verbs: Any) -> None:
     listed.add_argument("--provider", metavar="NAME", help="only what it sells, e.g. OpenAI")
     listed.add_argument("--hosts", action="store_true", help="with hosts of open weights, as products host/product")
     listed.add_argument("--history", action="store_true", help="every row over time, in each currency")
-    listed.add_argument("--plot", metavar="FILE", help="draw how the named products' prices moved, e.g. into out.svg")
+    add_plot(listed, "draw how the named products' prices moved, e.g. into out.svg")

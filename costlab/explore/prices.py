@@ -223,7 +223,7 @@ def bill_parts(input_tokens: int = 32_768, output_tokens: int = 8_192, hit_rate:
         for kind in TOKENS:
             share = getattr(due, kind) / due.total if due.total else 0.0
             axes.barh(place, share, left=left, color=COLOURS[kind], height=0.64)
-            if share > (0.16 if is_narrow() else 0.09):
+            if share > (0.26 if is_narrow() else 0.09):
                 middle = left + share / 2
                 axes.text(middle, place, f"{share:.0%}", ha="center", va="center", color=on(COLOURS[kind]), fontsize=10)
             left += share

@@ -4,20 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from cache.leases import Leased, chained
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from costlab.cache import PrefixCache, Tier
 from costlab.cache.policies import POLICIES
-from costlab.cache.prefix.match import Lease, lookup
+from costlab.cache.prefix.match import lookup
 from costlab.cache.prefix.pools import WRITES
-
-
-def chained(tokens: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Prefix-chained ids: each page's id is the prompt up to it."""
-    return tuple(tokens[: i + 1] for i in range(len(tokens)))
 
 
 def flat(*capacities: float, **rules) -> PrefixCache:
@@ -28,7 +24,7 @@ def flat(*capacities: float, **rules) -> PrefixCache:
 prompts = st.lists(st.integers(0, 2), max_size=7).map(tuple)
 
 
-class Serving(RuleBasedStateMachine):
+class Serving(Leased):
     """Sequences come, grow, pause, resume and go, over any policy, write mode, capacity and kind of model."""
 
     @initialize(
@@ -54,9 +50,6 @@ class Serving(RuleBasedStateMachine):
             branch_points=branch,
         )
         self.windowed = windows is not None
-        self.running: list[Lease] = []
-        self.paused: list[Lease] = []
-        self.grown = 0
 
     @rule(prompt=prompts, partial=st.booleans())
     def admit(self, prompt, partial) -> None:
@@ -76,38 +69,6 @@ class Serving(RuleBasedStateMachine):
     def ask(self, prompt) -> None:
         match = self.cache.match(chained(prompt))
         assert match.pages == self.usable(chained(prompt)) and sum(match.at) == match.pages <= match.found
-
-    @rule(count=st.integers(0, 3), which=st.integers(0, 9))
-    def extend(self, count, which) -> None:
-        if self.running:
-            lease = self.running[which % len(self.running)]
-            pages = [("grown", self.grown + i) for i in range(count)]
-            self.grown += count
-            if self.cache.can_extend(lease, pages) and not lease.uncached:
-                self.cache.extend(lease, pages)
-
-    @rule(which=st.integers(0, 9))
-    def preempt(self, which) -> None:
-        if self.running:
-            lease = self.running.pop(which % len(self.running))
-            self.cache.preempt(lease)
-            self.paused.append(lease)
-
-    @rule(which=st.integers(0, 9))
-    def resume(self, which) -> None:
-        if self.paused:
-            lease = self.paused.pop(which % len(self.paused))
-            if self.cache.can_resume(lease):
-                self.cache.resume(lease)
-                self.running.append(lease)
-            else:
-                self.paused.append(lease)
-
-    @rule(which=st.integers(0, 9), paused=st.booleans())
-    def release(self, which, paused) -> None:
-        here = self.paused if paused else self.running
-        if here:
-            self.cache.release(here.pop(which % len(here)))
 
     def usable(self, pages) -> int:
         """Brute force: the longest prefix that lies in some tier and, with windows, ends where one is kept."""

@@ -524,7 +524,7 @@ def test_every_catalogued_model_can_be_cached(model: str) -> None:
     used = full * 512 * footprint.full_bytes_per_token + kept * footprint.window_bytes
     assert 0.98 * 1e12 < used <= 1e12
     assert (kept > 0) == (footprint.window_tokens > 0)
-    report = replay([prompt(0, 1, 2), prompt(9, 1, 2, 3)], Plan(model, tiers.standard("80GB", "1TB"), chips=64))
+    report = replay([prompt(0, 1, 2), prompt(9, 1, 2, 3)], Plan(model, tiers.standard("80GB", "1TB"), chips=128))
     assert report.hit_tokens == 1024
 
 

@@ -5,23 +5,18 @@ from collections import OrderedDict
 from itertools import takewhile
 
 import pytest
+from cache.leases import Leased, chained
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from costlab.cache import PrefixCache, StateRule, Tier
 from costlab.cache.policies import POLICIES
 from costlab.cache.policies.belady import Future
-from costlab.cache.prefix.match import Lease
 from costlab.cache.prefix.pools import WRITES
 
 ENDS, BRANCHES, NONE = StateRule(ends=True), StateRule(branches=True), StateRule()
-
-
-def chained(tokens) -> tuple[tuple, ...]:
-    """Prefix-chained ids: each page's id is the prompt up to it."""
-    return tuple(tuple(tokens[: i + 1]) for i in range(len(tokens)))
 
 
 def recurrent(*capacities: float, rule=ENDS, page=1.0, state=1.0, **rules) -> PrefixCache:
@@ -210,7 +205,7 @@ def test_the_loss_of_a_distance_is_below_it_and_half_of_it_on_average(every) -> 
 # --- histories -------------------------------------------------------------------------------------------------
 
 
-class Serving(RuleBasedStateMachine):
+class Serving(Leased):
     """Sequences come, grow, pause, resume and go, with states that compete for room or have their own."""
 
     @initialize(
@@ -239,9 +234,6 @@ class Serving(RuleBasedStateMachine):
             leaves_first=leaves_first,
         )
         self.apart, self.windowed = apart is not None, windows is not None
-        self.running: list[Lease] = []
-        self.paused: list[Lease] = []
-        self.grown = 0
 
     @rule(prompt=prompts, partial=st.booleans())
     def admit(self, prompt, partial) -> None:
@@ -256,32 +248,6 @@ class Serving(RuleBasedStateMachine):
         else:
             with pytest.raises(ValueError, match="no room"):
                 self.cache.admit(pages)
-
-    @rule(count=st.integers(0, 3), which=st.integers(0, 9))
-    def extend(self, count, which) -> None:
-        if self.running:
-            lease = self.running[which % len(self.running)]
-            pages = [("grown", self.grown + i) for i in range(count)]
-            self.grown += count
-            if self.cache.can_extend(lease, pages) and not lease.uncached:
-                self.cache.extend(lease, pages)
-
-    @rule(which=st.integers(0, 9))
-    def preempt(self, which) -> None:
-        if self.running:
-            self.paused.append(self.running.pop(which % len(self.running)))
-            self.cache.preempt(self.paused[-1])
-
-    @rule(which=st.integers(0, 9))
-    def resume(self, which) -> None:
-        if self.paused and self.cache.can_resume(self.paused[which % len(self.paused)]):
-            self.running.append(self.paused.pop(which % len(self.paused)))
-            self.cache.resume(self.running[-1])
-
-    @rule(which=st.integers(0, 9))
-    def release(self, which) -> None:
-        if self.running:
-            self.cache.release(self.running.pop(which % len(self.running)))
 
     def usable(self, pages) -> int:
         """Brute force: the longest prefix, short of the last page, that lies in some tier and ends where all is."""

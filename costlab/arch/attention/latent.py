@@ -103,7 +103,7 @@ class DSA(MLA):
     top_k: int  # tokens that a query attends to
     index_key: Layout  # (count, dtype) pairs of one cached index key
     owns_index: bool = field(default=True, kw_only=True)  # whether the layer has an indexer, or uses an earlier one's
-    index_pool: int = field(default=1, kw_only=True)  # tokens that share one index key (GLM-5.3-Flash: 16)
+    index_pool: int = field(default=1, kw_only=True)  # tokens that share one index key (GLM-5.3-Flash: 4)
     index_extras: bool = field(default=False, kw_only=True)  # norm of the indexer's input, scale and offset of heads
 
     kind = "dsa"
