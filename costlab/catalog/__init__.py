@@ -74,14 +74,15 @@ from costlab.checks import pick
 __all__ = [
     "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Alias", "Article", "Catalog", "CatalogError",
     "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
-    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LeverFigure", "LookupTable", "MarginBasis",
-    "MarginCount", "MarginStatement", "MeasuredSpeedup", "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator",
-    "OperatorCatalog", "OperatorRoutes", "OperatorSource", "OutputPrice", "PhaseRates", "Place", "PositionAcceptance",
-    "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow", "Published", "PublishedOwning", "PublishedRun",
-    "RopeStretch", "Routing", "Running", "Scenario", "ServiceTier", "ServingCatalog", "ServingDay", "ServingFigures",
-    "ServingGain", "ServingObjective", "ServingRow", "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium",
-    "Succession", "Supply", "TorchPlugin", "TraceStatistics", "TrafficKind", "TransferTable", "chip", "currencies", "decode",
-    "exchange_rate", "model", "moment", "operators", "place_of", "rate_rows", "tables",
+    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LeverFigure",
+    "LookupTable", "MarginBasis", "MarginCount", "MarginStatement", "MeasuredSpeedup", "ModelRecord", "Mtp",
+    "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes", "OperatorSource", "OutputPrice",
+    "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow",
+    "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running", "Scenario", "ServiceTier",
+    "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow",
+    "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply", "TorchPlugin",
+    "TraceStatistics", "TrafficKind", "TransferTable", "chip", "currencies", "decode", "exchange_rate", "model",
+    "moment", "operators", "place_of", "rate_rows", "tables",
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """All levers together: what a token costs by how its model is served, and which lever made it cheaper by how much.
 
 - `services`: how a model is served, and what hits, misses and output then cost; `figures` from the catalog;
-- `dense`: the models before the levers; `ladder`: each lever of a product off or on; `waterfall`, `shapley`: what each does;
+- `dense`: the models before the levers; `ladder`: each lever of a product off or on;
+- `waterfall`, `shapley`: what each lever does;
 - `spread`: how far the costs can be off;
 - `margins`: costs beside list prices on each day.
 
@@ -22,7 +23,8 @@ from costlab.levers.spread import CostSpread, cost_swings, spread_of
 from costlab.levers.waterfall import Rung, Waterfall, waterfall
 
 __all__ = [
-    "INPUTS", "KINDS", "LEVERS", "CostSpread", "Ladder", "ListMargin", "Rung", "Service", "TokenCosts", "TokenKind", "Waterfall",
-    "before_levers", "cost_swings", "in_sixteen_bits", "ladder", "margin", "margins", "rent", "round_tokens", "served", "service_figures",
-    "share_reached", "spread", "spread_of", "token_costs", "waterfall", "with_full_attention", "without_sparsity",
+    "INPUTS", "KINDS", "LEVERS", "CostSpread", "Ladder", "ListMargin", "Rung", "Service", "TokenCosts", "TokenKind",
+    "Waterfall", "before_levers", "cost_swings", "in_sixteen_bits", "ladder", "margin", "margins", "rent",
+    "round_tokens", "served", "service_figures", "share_reached", "spread", "spread_of", "token_costs", "waterfall",
+    "with_full_attention", "without_sparsity",
 ]  # fmt: skip

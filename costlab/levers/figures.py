@@ -1,7 +1,8 @@
 """The figures of a service, each from the catalog with the least and the most that its sources name.
 
-Efficiencies are those of published runs on chips of one maker, of all families together: the fewest and the most of them
-bound it, the geometric mean is taken. A chip's hour costs from what a hyperscaler pays for its own to what a tenant pays.
+Efficiencies are those of published runs on chips of one maker, of all families together: the least and the most of them
+bound it, the geometric mean is taken. A chip's hour costs from what a hyperscaler pays for its own to what a tenant
+pays.
 
 Chapter: levers
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from datetime import date
 
 from costlab import arch, catalog, checks
 from costlab.arch import Model
@@ -72,7 +72,11 @@ def rent(chip: str) -> Assumption:
     key = chip.lower()
     catalog.chip(key)
     like = RENTED_AS.get(key, key)
-    hours = [(each.amounts[like], each.source, each.date) for each in catalog.tables().owning.values() if like in each.amounts]
+    hours = [
+        (each.amounts[like], each.source, each.date)
+        for each in catalog.tables().owning.values()
+        if like in each.amounts
+    ]
     offers = [o for o in catalog.chip(like).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
     hours += [(offer.amount, offer.source, offer.date) for offer in offers]
     if not hours:
@@ -80,7 +84,15 @@ def rent(chip: str) -> Assumption:
     amounts = sorted(amount for amount, _, _ in hours)
     as_other = f", as those of {catalog.chip(like).name}" if like != key else ""
     source = f"median of {len(hours)} published costs and rents of an hour{as_other}"
-    return Assumption(_median(amounts), INPUTS["rent"], source, max(day for _, _, day in hours), amounts[0], _upper(amounts), key=f"rent of {key}")
+    return Assumption(
+        _median(amounts),
+        INPUTS["rent"],
+        source,
+        max(day for _, _, day in hours),
+        amounts[0],
+        _upper(amounts),
+        key=f"rent of {key}",
+    )
 
 
 def _median(amounts: list[float]) -> float:
@@ -132,7 +144,9 @@ def round_tokens(model: str | Model) -> Assumption:
     own = [c for c in curves if c.model == arch.load(model).key] or curves
     lengths = sorted(c.accepted_lengths[c.draft_lengths.index(1)] for c in own)
     source = "; ".join(dict.fromkeys(c.source for c in own))
-    return Assumption(_median(lengths), INPUTS["round tokens"], source, max(c.date for c in own), lengths[0], lengths[-1])
+    return Assumption(
+        _median(lengths), INPUTS["round tokens"], source, max(c.date for c in own), lengths[0], lengths[-1]
+    )
 
 
 __all__ = ["RENTED_AS", "before_levers", "rent", "round_tokens", "service_figures", "share_reached"]

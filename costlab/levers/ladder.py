@@ -11,7 +11,6 @@ Chapter: levers
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from costlab import arch, checks
 from costlab.arch import Model
 from costlab.catalog import FrozenDict
 from costlab.chips.assumptions import Assumption, Overrides
-from costlab.levers.figures import before_levers, service_figures
 from costlab.levers.dense import in_sixteen_bits, with_full_attention, without_sparsity
+from costlab.levers.figures import before_levers, service_figures
 from costlab.levers.services import Service, TokenCosts, token_costs
 
 #: The levers in the order in which they are told, and what each does.

@@ -1,8 +1,8 @@
 """How a model is served, and what a million tokens of each kind then cost: hits, misses, output.
 
-All levers meet here. The structure of a service is fixed: the model as it is stored, the chip, whether prompts are kept,
-whether tokens are drafted, whether prefill and decode have chips of their own. Its figures are ranges with sources, and
-every one of them may be an array, so that thousands of draws are one computation.
+All levers meet here. The structure of a service is fixed: the model as it is stored, the chip, whether prompts are
+kept, whether tokens are drafted, whether prefill and decode have chips of their own. Its figures are ranges with
+sources, and every one of them may be an array, so that thousands of draws are one computation.
 
 - A miss is a prompt's token that is read: arithmetic and memory of prefill, as if nothing lay before the prompt.
 - A hit is one that is kept: what queries pay to look at it, the part of its loading that arithmetic does not hide, and
@@ -17,14 +17,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
 
 from costlab import catalog, checks
 from costlab.arch import Model
-from costlab.arrays import Bools, Floats
+from costlab.arrays import Bools, Floats, Ints
 from costlab.catalog import FrozenDict
 from costlab.chips import ChipHour, DraftedRound
 from costlab.chips.assumptions import Assumption, Overrides, check_values, values_of
@@ -64,7 +64,9 @@ class Service:
     cached: bool = True  # whether prompts are kept, so that what comes again is a hit
     drafted: int = 0  # tokens that the model's own modules draft in a round; 0 for plain decoding
     separate: bool = True  # whether prefill and decode have chips of their own
-    batch_per_chip: float | None = None  # most sequences that decode at once for each chip; None: what memory and speed allow
+    batch_per_chip: float | None = (
+        None  # most sequences that decode at once for each chip; None: what memory and speed allow
+    )
     currency: str = "USD"  # of all amounts
 
     def __post_init__(self) -> None:
@@ -88,7 +90,9 @@ class Service:
         for name, given in instead.items():
             key = checks.pick({each.replace(" ", "_"): each for each in INPUTS}, name, "input of a service")
             unit = found[key].unit
-            found[key] = given if isinstance(given, Assumption) else Assumption(float(given), unit, "given by the reader")
+            found[key] = (
+                given if isinstance(given, Assumption) else Assumption(float(given), unit, "given by the reader")
+            )
         return dataclasses.replace(self, inputs_by_name=FrozenDict(found))
 
 
@@ -119,7 +123,9 @@ class TokenCosts:
     hit: Floats  # a token that is kept
     miss: Floats  # a token that is read
     output: Floats  # a token that is written
-    hit_parts: Mapping[str, Floats]  # of a hit: "looking at it", "loading", "keeping"; "reading it again" without a cache
+    hit_parts: Mapping[
+        str, Floats
+    ]  # of a hit: "looking at it", "loading", "keeping"; "reading it again" without a cache
     chips: Mapping[str, Floats]  # of the deployment that is cheapest, by phase
     batch: Floats  # sequences that decode at once in it
     request: Mapping[TokenKind, Floats]  # tokens of a mean request, by kind
@@ -206,11 +212,16 @@ class _Given:
 class _Found:
     """The cheapest deployments: indices into the nodes and chip-seconds of a token, (draw,)."""
 
-    prefill: Floats  # index of the deployment that reads
-    decode: Floats  # index of the one that writes
+    prefill: Ints  # index of the deployment that reads
+    decode: Ints  # index of the one that writes
     read_s: Floats  # chip-seconds of a token that is read
     write_s: Floats  # chip-seconds of a token that is written
     each: Floats  # sequences of each replica
+
+    @property
+    def index_by_phase(self) -> dict[str, Ints]:
+        """The deployments by what they do."""
+        return {"prefill": self.prefill, "decode": self.decode}
 
 
 def _separate(given: _Given, nodes: Sequence[Deployment]) -> _Found:
@@ -302,8 +313,8 @@ def _scaled(each: PassGrid, factor: Floats) -> PassGrid:
     return dataclasses.replace(each, **seconds)
 
 
-def _picked(table: Floats, index: Floats) -> Floats:
-    return np.take_along_axis(table, index[None], axis=0)[0]
+def _picked(table: Floats, index: Ints) -> Floats:
+    return np.asarray(np.take_along_axis(table, index[None], axis=0)[0])
 
 
 def _priced(given: _Given, nodes: Sequence[Deployment], found: _Found, shape: tuple[int, ...]) -> TokenCosts:
@@ -312,15 +323,15 @@ def _priced(given: _Given, nodes: Sequence[Deployment], found: _Found, shape: tu
     miss, output = chip_s * found.read_s, chip_s * found.write_s
     parts = _hit_parts(given, nodes, found, chip_s) if given.service.cached else {"reading it again": miss}
     hit = np.asarray(sum(parts.values()))
-    fresh = given.read if given.service.cached else given.prompt - given.repeated
+    tokens = given.repeated, given.prompt - given.repeated, given.written
     chips = np.array([float(node.chips) for node in nodes])
     replicas = np.array([float(node.replicas) for node in nodes])
     return TokenCosts(
         hit=_shaped(shape, hit), miss=_shaped(shape, miss), output=_shaped(shape, output),
         hit_parts=FrozenDict({name: _shaped(shape, each) for name, each in parts.items()}),
-        chips=FrozenDict({"prefill": _shaped(shape, chips[found.prefill]), "decode": _shaped(shape, chips[found.decode])}),
+        chips=FrozenDict({name: _shaped(shape, chips[index]) for name, index in found.index_by_phase.items()}),
         batch=_shaped(shape, found.each * replicas[found.decode]),
-        request=FrozenDict({"hit": _shaped(shape, given.repeated), "miss": _shaped(shape, fresh), "output": _shaped(shape, given.written)}),
+        request=FrozenDict({kind: _shaped(shape, each) for kind, each in zip(KINDS, tokens, strict=True)}),
     )  # fmt: skip
 
 

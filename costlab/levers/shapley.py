@@ -1,8 +1,8 @@
 """Shares of a change that several causes make together, whatever the order in which they are told.
 
-A cause's Shapley value is the mean, over all orders, of what it adds when its turn comes; the values add up to the whole
-change. How two causes interact is the mean, over what else is already there, of what both add together beyond what each
-adds alone: above 0 each makes the other worth more.
+A cause's Shapley value is the mean, over all orders, of what it adds when its turn comes; the values add up to the
+whole change. How two causes interact is the mean, over what else is already there, of what both add together beyond
+what each adds alone: above 0 each makes the other worth more.
 
 >>> from costlab.levers import shapley
 >>> both = shapley.worths(["wings", "engine"], lambda found: 10.0 * ({"wings", "engine"} <= found))
@@ -11,8 +11,8 @@ adds alone: above 0 each makes the other worth more.
 >>> float(shapley.interactions(both)["wings", "engine"])
 10.0
 
-Source: L. S. Shapley, A Value for n-Person Games (1953); interaction index of M. Grabisch and M. Roubens, Int. J. of Game
-    Theory 28 (1999), which at two causes is Owen's.
+Source: L. S. Shapley, A Value for n-Person Games (1953); interaction index of M. Grabisch and M. Roubens, Int. J. of
+    Game Theory 28 (1999), which at two causes is Owen's.
 
 Chapter: levers
 """

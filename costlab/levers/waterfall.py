@@ -43,7 +43,7 @@ class Waterfall:
     rungs: tuple[Rung, ...]  # the baseline, and one for each lever
 
     def factor(self, kind: TokenKind, lever: str) -> float:
-        """Return by which factor a lever makes a kind of token cheaper when its turn comes; below 1 it makes it dearer."""
+        """Return how many times cheaper a lever makes a kind of token when its turn comes; below 1 it is dearer."""
         at = self.order.index(lever)
         return self.rungs[at].cost(kind) / self.rungs[at + 1].cost(kind)
 
