@@ -15,7 +15,7 @@
 Chapter: levers
 """
 
-from costlab.levers.dense import in_sixteen_bits, spread, with_full_attention, without_sparsity
+from costlab.levers.dense import in_sixteen_bits, spread_over, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
 from costlab.levers.ladder import LEVERS, Ladder, ladder, served
 from costlab.levers.margins import ListMargin, margin, margins, margins_on
@@ -26,6 +26,6 @@ from costlab.levers.waterfall import Rung, Waterfall, waterfall
 __all__ = [
     "INPUTS", "KINDS", "LEVERS", "CostSpread", "Ladder", "ListMargin", "Rung", "Service", "TokenCosts", "TokenKind",
     "Waterfall", "before_levers", "cost_swings", "in_sixteen_bits", "ladder", "margin", "margins", "margins_on", "rent",
-    "round_tokens", "served", "service_figures", "share_reached", "spread", "spread_of", "token_costs", "waterfall",
-    "with_full_attention", "without_sparsity",
+    "round_tokens", "served", "service_figures", "share_reached", "spread_of", "spread_over", "token_costs",
+    "waterfall", "with_full_attention", "without_sparsity",
 ]  # fmt: skip
