@@ -109,6 +109,25 @@ def test_swings_are_what_the_figures_ends_cost():
     assert found["rent"].width >= found["utilisation"].width
 
 
+def test_wide_figures_are_drawn_by_their_logarithm():
+    """Ends a hundredfold apart: the logarithm has the triangular law, so half of the draws lie below its median."""
+    asked = service(storage=(1e-6, 1e-5, 1e-4), kept=(1.0, 5.0, 10.0))
+    figures = spread_of(asked, np.random.default_rng(3), DRAWS).figures
+    logs = np.log10(figures["storage"])
+    for share, at in ((0.125, -5.5), (0.5, -5.0), (0.875, -4.5)):  # an even triangle from -6 to -4
+        assert abs(np.mean(logs < at) - share) < 4 * math.sqrt(share * (1 - share) / DRAWS)
+    assert np.mean(figures["kept"]) == pytest.approx(16 / 3, abs=4 * 1.84 / math.sqrt(DRAWS))  # the mean of the three
+
+
+@pytest.mark.parametrize("model", ["deepseek-v4-pro", "mimo-v2.5-pro", "glm-5.2", "kimi-k3"])
+@pytest.mark.parametrize("traffic", ["chat", "coding"])
+def test_what_is_taken_lies_within_the_interval(model, traffic):
+    found = spread_of(levers.served(model, traffic=traffic), np.random.default_rng(0), 400)
+    for kind in KINDS:
+        low, high = found.interval(kind)
+        assert low < float(found.at_values.of(kind)) < high
+
+
 def test_bad_questions_are_refused():
     asked = service(rent=(1.0, 2.0, 5.0))
     found = spread_of(asked, np.random.default_rng(0), 10)
