@@ -192,7 +192,7 @@ def draw_falls(axes: Axes, costs: Floats, colour: str) -> list[str]:
         axes.barh(place, after - before, left=before, height=0.62, **look)
         said.append(factor_text(before, after))
     tops = np.arange(last) + 0.31
-    bottoms = tops + [*(1.0 if _same(before, after) else 0.38 for before, after in pairwise(costs)), 0.38]
+    bottoms = tops + np.array([*(1.0 if _same(before, after) else 0.38 for before, after in pairwise(costs)), 0.38])
     axes.vlines(costs, tops, bottoms, color=INK, linewidth=0.8)
     return [*said, usd_text(costs[-1])]
 
