@@ -61,13 +61,13 @@ def _predicted_said(found: Predictions) -> Words:
         )
         for each in found.predicted
     )
-    whole = len(found.all_within)
+    whole = value(len(found.all_within), str(len(found.all_within)), "levers_all_within")
     return Words(
         f"Predicted against listed prices of {total} products, dollars of a million tokens; the band reaches from half "
         f"to twice the list. {told}.",
         f"{found.says}. Within twice and half of the list: "
         + ", ".join(f"{kind} {value(share, f'{share:.0%}', f'levers_within_{kind}')}" for kind, share in shares.items())
-        + f" of {value(total, f'{total} products')}; all three prices: {value(whole, str(whole), 'levers_all_within')}. "
+        + f" of {value(total, f'{total} products')}; all three prices: {whole}. "
         f"Ringed, by predicted over list: {missed or 'none'}.",
     )
 
