@@ -21,6 +21,7 @@ from costlab.cli import (
     plan,
     port,
     prices,
+    prompts,
     roofline,
     simulate,
     speculative,
@@ -66,7 +67,7 @@ SUBJECTS = {
     "Models and chips": (models, imports, moe, roofline, speculative),
     "Hardware": (chips, port),
     "Prices": (prices, listed),
-    "Cache traffic": (cache,),
+    "Cache traffic": (cache, prompts),
     "Serving": (simulate, plan),
     "Text": (generate,),
 }

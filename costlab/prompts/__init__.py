@@ -2,7 +2,7 @@
 
 `requests` reads a log of requests, `rendering` puts each into the bytes that a cache sees, `prefixes` replays a
 provider's cache over them, `breaks` finds the bytes at which it stops and `causes` says why, `orders` has the requests
-rewritten (`rewriting`) and replayed, `accounts` puts all into money. `router` is about which model a task goes to at all.
+rewritten (`rewriting`) and replayed, `accounts` puts all into money. `router` is about which model a task goes to.
 
 >>> from costlab import prompts
 >>> system = "You answer questions about orders. " * 40

@@ -78,7 +78,7 @@ def breaks(requests: Sequence[PromptRequest], prompts: Sequence[Rendered], run: 
     for index, here in enumerate(run.found):
         others = _candidates(index, prompts, run, times)
         found.extend(_rule_breaks(index, prompts, run))
-        best = max(others, key=lambda other: (chunked[index].common(chunked[other]), other), default=None)
+        best = _closest(index, others, chunked)
         if best is not None:
             one = _byte_break(index, best, requests, chunked, run)
             found.extend([one] if one and here.tokens >= run.rule.minimum_tokens else [])
@@ -161,6 +161,15 @@ def _candidates(index: int, prompts: Sequence[Rendered], run: Replay, times: Seq
         (mine if same else others).append(other)
     closest = run.found[index].relative
     return list({*mine[:_COMPARED], *others[: _COMPARED // 2], *([] if closest is None else [closest])})
+
+
+def _closest(index: int, others: Sequence[int], chunked: Sequence[_Chunks]) -> int | None:
+    """Return the request with most in common; of several the one that agrees furthest, and of those the latest."""
+    mine = chunked[index]
+    common = {other: mine.common(chunked[other]) for other in others}
+    most = [other for other in others if common[other] == max(common.values())]
+    data = mine.prompt.data
+    return max(most, key=lambda o: (common_length(data, 0, chunked[o].prompt.data, 0, len(data)), o), default=None)
 
 
 def _rule_breaks(index: int, prompts: Sequence[Rendered], run: Replay) -> Iterator[Break]:

@@ -71,7 +71,7 @@ def byte_cause(before: Side, after: Side, offset: int) -> tuple[ByteCause, str, 
     earlier_path, _, earlier = before.place(offset)
     if path.startswith("tools[") or earlier_path.startswith("tools["):
         if (kind := _tools_cause(before, after)) is not None:
-            return kind, "tools" if kind == "tool order" else path, local
+            return (kind, "tools", offset) if kind == "tool order" else (kind, path, local)
         path = path if path.startswith("tools[") else "tools"
     if earlier_path == path:
         if (volatile := volatile_kind(earlier, text, local)) is not None:

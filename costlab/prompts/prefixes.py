@@ -229,7 +229,7 @@ class SharedPrefix:
     size: int  # of the whole beginning, bytes
     tokens: int  # of it, estimated
     requests: int  # that begin so
-    first: int  # position of one of them
+    last: int  # position of the latest of them
     path: str  # place in the request where it ends
     saved_tokens: int  # what the last run of it spares all but the first of them
 

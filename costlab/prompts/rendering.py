@@ -90,6 +90,7 @@ def rendered(request: PromptRequest) -> Rendered:
     for name in ("system", "instructions"):
         if body.get(name) is not None:
             out.put(name, "\n<system>\n")
+            out.apart = True
             out.content(body[name], name)
     if request.form == "messages":  # changing them keeps the cache of tools and system
         for name in ("tool_choice", "thinking"):
@@ -112,11 +113,13 @@ class _Writer:
     marks: list[int] = field(default_factory=list)
     size: int = 0
     opaque: int = 0
+    apart: bool = False  # whether what comes next is a segment of its own in any case
 
     def put(self, path: str, text: str, mark: Any = None) -> None:
         """Add text at a place; with `mark` an object that may have a mark at its end."""
         raw = text.encode("utf-8", "surrogatepass")
-        if raw and (not self.paths or self.paths[-1] != path):
+        if raw and (self.apart or not self.paths or self.paths[-1] != path):
+            self.apart = False
             self.starts.append(self.size)
             self.paths.append(path)
         self.parts.append(raw)

@@ -246,7 +246,7 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def marked(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
-    """Return the requests with marks at the ends of tools and system, of documents in front, and of the last message."""
+    """Return the requests with marks at the ends of tools and system, of leading documents and of the last message."""
     return [_marked(request) for request in requests]
 
 
