@@ -11,7 +11,7 @@ from costlab import prices
 from costlab.cli import clock
 from costlab.cli.arguments import add_verb, moment_arg, positive_arg
 from costlab.cli.output import Answer, Row, sources
-from costlab.prompts import BreakGroup, Outcome, PromptAccount, SharedPrefix, prompt_account, read_requests
+from costlab.prompts import BreakGroup, PromptAccount, ReplaySums, SharedPrefix, prompt_account, read_requests
 from costlab.text import cell, columns
 
 _FINDS = {
@@ -23,14 +23,14 @@ _FINDS = {
 
 def add_verbs(verbs: Any) -> None:
     """Add prompts."""
-    about = "which bytes of your own requests break a prompt cache, and which order mends it"
+    about = "which bytes of your own requests break a prompt cache, and the cost"
     verb = add_verb(verbs, "prompts", _prompts, about, f"prompts {_EXAMPLE} --when 2026-11-27")
     what = (
         "requests as OpenAI's or Anthropic's interfaces take them, one a line; - reads stdin; nothing is sent anywhere"
     )
     verb.add_argument("log", metavar="FILE", help=what)
     name = "whose prices, and whose cache (default deepseek-v4-pro)"
-    verb.add_argument("--product", default="deepseek-v4-pro", metavar="NAME", help=name)
+    verb.add_argument("--product", type=str.lower, default="deepseek-v4-pro", metavar="NAME", help=name)
     day = "of the prices, e.g. 2026-09-01 or 2026-09-01T02:00, in UTC (default today)"
     verb.add_argument("--when", type=moment_arg, dest="moment", metavar="DATE", help=day)
     kept = "how long something unused stays in the cache (default: as the provider says)"
@@ -128,8 +128,8 @@ def _break_row(found: PromptAccount, group: BreakGroup, show_text: bool) -> dict
 def _shared_row(found: PromptAccount, each: SharedPrefix) -> dict[str, Any]:
     return {
         "field": each.path,
-        "prefix_bytes": each.size,
-        "prefix_tokens": each.tokens,
+        "beginning_bytes": each.size,
+        "beginning_tokens": each.tokens,
         "sharing_requests": each.requests,
         "last_line": found.requests[each.last].line,
         "spared_tokens": each.saved_tokens,
@@ -140,7 +140,7 @@ def _monthly(found: PromptAccount, amount: float) -> float | None:
     return None if found.monthly is None else amount * found.monthly
 
 
-def _hit_rate(outcome: Outcome) -> float:
+def _hit_rate(outcome: ReplaySums) -> float:
     return outcome.hits / outcome.tokens
 
 
@@ -159,7 +159,7 @@ def _orders(found: PromptAccount) -> Iterator[Row]:
         yield _order(found, "proposed changes together", plan.after, count)
 
 
-def _order(found: PromptAccount, name: str, outcome: Outcome, changed: int | None) -> Row:
+def _order(found: PromptAccount, name: str, outcome: ReplaySums, changed: int | None) -> Row:
     saved = found.proposal.before.cost - outcome.cost
     money = found.row.currency
     return {
@@ -197,7 +197,7 @@ def _shared_lines(row: Row) -> Iterator[str]:
         yield "no two requests begin alike"
         return
     heads = ["what requests share", "ends at", "by requests", "last line"]
-    keys = ("prefix_tokens", "field", "sharing_requests", "last_line")
+    keys = ("beginning_tokens", "field", "sharing_requests", "last_line")
     lines = [[f"{cell(each[keys[0]])} tokens", *(cell(each[key]) for key in keys[1:])] for each in row["shared"][:5]]
     yield ""
     yield from columns([heads, *lines], (2, 3)).split("\n")

@@ -156,7 +156,7 @@ class _Writer:
             self.put(path, text, part)
         elif part.get("type") in OPAQUE:
             self.opaque += 1
-            self.put(path, f"<{digest(part)}>", part)
+            self.put(path, f"<{content_hash(part)}>", part)
         else:
             self.json({key: each for key, each in part.items() if key not in MARKS}, path)
             self.put(path, "", part)
@@ -217,14 +217,14 @@ def json_text(value: Any) -> str:
     return "".join(text for _, text in _pieces(value, ""))
 
 
-def canonical(value: Any) -> Any:
+def key_sorted(value: Any) -> Any:
     """Return a value with the keys of all its objects in alphabetical order, marks left out."""
     if isinstance(value, dict):
-        return {key: canonical(value[key]) for key in sorted(value) if key not in MARKS}
-    return [canonical(each) for each in value] if isinstance(value, list) else value
+        return {key: key_sorted(value[key]) for key in sorted(value) if key not in MARKS}
+    return [key_sorted(each) for each in value] if isinstance(value, list) else value
 
 
-def digest(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """Return a hash of a value, whatever the order of its keys."""
-    text = json_text(canonical(value))
+    text = json_text(key_sorted(value))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -17,7 +17,7 @@ from costlab.prices.usage.records import moment_within
 from costlab.traces.lines import Lines
 
 #: More requests, or deeper nesting, are refused rather than waited for.
-MOST_REQUESTS = 100_000
+MOST_LOGGED = 100_000
 DEEPEST = 64
 
 #: How a request is written: OpenAI's chat completions and responses, Anthropic's messages.
@@ -89,8 +89,8 @@ def _requests(lines: Lines, name: str) -> Iterator[PromptRequest]:
         try:
             if document.fault:
                 raise document.fault
-            if count == MOST_REQUESTS:
-                raise UsageFault("", f"more than {MOST_REQUESTS:,} requests; give a part of the log (head -n)")
+            if count == MOST_LOGGED:
+                raise UsageFault("", f"more than {MOST_LOGGED:,} requests; give a part of the log (head -n)")
             yield request_of(document.values, document.line)
         except UsageFault as fault:
             raise ValueError(f"{name}, line {document.line:,}: {fault.unquoted}") from None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from costlab.prompts.patterns import volatile_values, without_volatile
-from costlab.prompts.rendering import MARKS, OPAQUE, SCHEMAS, digest
+from costlab.prompts.rendering import MARKS, OPAQUE, SCHEMAS, content_hash
 from costlab.prompts.requests import PromptRequest
 
 #: Parts shorter than this are no documents.
@@ -30,7 +30,7 @@ def tools_sorted(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
 
 def _tool_key(tool: Mapping[str, Any]) -> tuple[str, str]:
     inner = tool.get("function")
-    return str((inner if isinstance(inner, dict) else tool).get("name")), digest(tool)
+    return str((inner if isinstance(inner, dict) else tool).get("name")), content_hash(tool)
 
 
 def keys_sorted(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
@@ -169,7 +169,7 @@ def documents_first(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
         for turn in request.turns:
             for key in map(_document_key, _user_parts(turn)):
                 if key:
-                    seen.setdefault(key, set()).add(digest(turn))
+                    seen.setdefault(key, set()).add(content_hash(turn))
     counts = Counter({key: len(turns) for key, turns in seen.items() if len(turns) > 1})
     return [_documents_ordered(request, counts) for request in requests]
 
@@ -206,10 +206,10 @@ def _blocks(text: str) -> list[str]:
 def _document_key(part: Any) -> str | None:
     text = part if isinstance(part, str) else part.get("text")
     if not isinstance(text, str):
-        return digest(part)
+        return content_hash(part)
     if isinstance(part, Trailing) or (isinstance(part, str) and not _DOCUMENT.fullmatch(part)):
         return None
-    return digest(text.strip()) if len(text) >= _DOCUMENT_BYTES else None
+    return content_hash(text.strip()) if len(text) >= _DOCUMENT_BYTES else None
 
 
 def _documents_ordered(request: PromptRequest, counts: Counter[str]) -> PromptRequest:

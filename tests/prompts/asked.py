@@ -49,9 +49,11 @@ def broken(*bodies, rule=BARE, gap_s=10):
     """The breaks of a log under a rule, one token a byte."""
     requests = log_of(*bodies, gap_s=gap_s)
     shown = [prompts.rendered(request) for request in requests]
-    run = prompts.replay(shown, [request.time_s for request in requests], rule, 1.0)
+    run = prompts.replay_prompts(shown, [request.time_s for request in requests], rule, 1.0)
     return prompts.breaks(requests, shown, run)
 
 
 def run_of(requests, rule=BARE, ratio=1.0):
-    return prompts.replay([prompts.rendered(r) for r in requests], [r.time_s or 0.0 for r in requests], rule, ratio)
+    return prompts.replay_prompts(
+        [prompts.rendered(r) for r in requests], [r.time_s or 0.0 for r in requests], rule, ratio
+    )

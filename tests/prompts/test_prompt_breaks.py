@@ -245,4 +245,4 @@ def test_what_varies_can_be_taken_out(a, b):
 def test_all_causes_are_covered_here():
     """Each cause that there is stands in a test of this file."""
     text = Path(__file__).read_text()
-    assert all(f'"{cause}"' in text for cause in prompts.CAUSES)
+    assert all(f'"{cause}"' in text for cause in prompts.BREAK_CAUSES)

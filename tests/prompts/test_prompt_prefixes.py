@@ -65,14 +65,14 @@ def brute_force(shown, times, rule, ratio):
 @given(logs(), st.sampled_from([1.0, 2.0, 3.4]))
 def test_hits_are_those_of_brute_force(log, ratio):
     shown, times, rule = log
-    run = prompts.replay(shown, times, rule, ratio)
+    run = prompts.replay_prompts(shown, times, rule, ratio)
     assert [(each.hits, each.shared_bytes) for each in run.found] == list(brute_force(shown, times, rule, ratio))
 
 
 @given(logs(), st.sampled_from([1.0, 2.0, 3.4]))
 def test_every_token_is_a_hit_or_a_miss(log, ratio):
     shown, times, rule = log
-    run = prompts.replay(shown, times, rule, ratio)
+    run = prompts.replay_prompts(shown, times, rule, ratio)
     for each, one in zip(run.found, shown, strict=True):
         assert each.hits + each.misses == each.tokens == max(1, int(len(one.data) / ratio))
         assert 0 <= each.writes <= each.misses and each.hits >= 0
@@ -158,7 +158,9 @@ def test_shared_beginnings_say_who_shares_what():
 def test_bad_numbers_are_refused(numbers, says):
     shown = [prompts.rendered(request) for request in log_of(chat("a"), chat("b"))]
     with pytest.raises(ValueError, match=says):
-        prompts.replay(**{"prompts": shown, "times_s": [0.0, 1.0], "rule": BARE, "bytes_per_token": 3.0} | numbers)
+        prompts.replay_prompts(
+            **{"prompts": shown, "times_s": [0.0, 1.0], "rule": BARE, "bytes_per_token": 3.0} | numbers
+        )
 
 
 @pytest.mark.parametrize(

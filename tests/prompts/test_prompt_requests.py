@@ -142,7 +142,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 def test_a_row_without_end_and_a_log_without_end_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="line 1: longer than 16,777,216 bytes, not a request"):
         prompts.read_requests(io.BytesIO(b" " * (1 << 24) + b"{}"))
-    monkeypatch.setattr(reading, "MOST_REQUESTS", 2)
+    monkeypatch.setattr(reading, "MOST_LOGGED", 2)
     with pytest.raises(ValueError, match="line 3: more than 2 requests"):
         read(*[json.dumps(chat("a"))] * 3)
 

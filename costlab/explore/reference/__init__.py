@@ -33,6 +33,8 @@ from costlab.explore.reference.money import (
     price_providers,
     price_services,
     price_successions,
+    prompt_cache_rules,
+    token_ratios,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
 from costlab.explore.reference.sheets import (
@@ -80,6 +82,7 @@ __all__ = [
     "price_providers",
     "price_services",
     "price_successions",
+    "prompt_cache_rules",
     "published_runs",
     "serving_days",
     "serving_gains",
@@ -87,6 +90,7 @@ __all__ = [
     "single_figures",
     "split_clusters",
     "storage_media",
+    "token_ratios",
     "trace_figures",
     "traffic_lengths",
 ]

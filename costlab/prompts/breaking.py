@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from costlab.prompts.causes import ByteCause, Side, byte_cause
-from costlab.prompts.prefixes import Replay, common_length, tokens_of
+from costlab.prompts.prefixes import PromptReplay, common_length, tokens_of
 from costlab.prompts.rendering import Rendered
 from costlab.prompts.requests import PromptRequest
 
 #: Why a request is not found as far as it could be: by its bytes, or by the cache's rule.
 Cause = Literal[ByteCause, "model or cache key", "expired", "unmarked", "not kept yet"]
-CAUSES: tuple[str, ...] = (*get_args(ByteCause), "model or cache key", "expired", "unmarked", "not kept yet")
+BREAK_CAUSES: tuple[str, ...] = (*get_args(ByteCause), "model or cache key", "expired", "unmarked", "not kept yet")
 
 #: Fewer lost tokens than these are no break: roles and the like that every request has.
 LEAST_LOST_TOKENS = 32
@@ -64,7 +64,7 @@ class BreakGroup:
         return self.lost_tokens / self.requests
 
 
-def breaks(requests: Sequence[PromptRequest], prompts: Sequence[Rendered], run: Replay) -> list[Break]:
+def breaks(requests: Sequence[PromptRequest], prompts: Sequence[Rendered], run: PromptReplay) -> list[Break]:
     """Return where each request stops being found though an earlier one goes on alike, in order.
 
     Args:
@@ -149,7 +149,7 @@ class _Chunks:
 # --- breaks of one request -------------------------------------------------------------------------------------
 
 
-def _candidates(index: int, prompts: Sequence[Rendered], run: Replay, times: Sequence[float]) -> list[int]:
+def _candidates(index: int, prompts: Sequence[Rendered], run: PromptReplay, times: Sequence[float]) -> list[int]:
     """Return earlier requests within the lifetime: the closest by its beginning, and the latest ones."""
     since = times[index] - run.lifetime_s
     mine: list[int] = []
@@ -172,7 +172,7 @@ def _closest(index: int, others: Sequence[int], chunked: Sequence[_Chunks]) -> i
     return max(most, key=lambda o: (common_length(data, 0, chunked[o].prompt.data, 0, len(data)), o), default=None)
 
 
-def _rule_breaks(index: int, prompts: Sequence[Rendered], run: Replay) -> Iterator[Break]:
+def _rule_breaks(index: int, prompts: Sequence[Rendered], run: PromptReplay) -> Iterator[Break]:
     """Yield what the rule, not the bytes, keeps from being found."""
     here = run.found[index]
     shared = tokens_of(here.shared_bytes, run.bytes_per_token)
@@ -187,12 +187,12 @@ def _rule_breaks(index: int, prompts: Sequence[Rendered], run: Replay) -> Iterat
         yield _placed("expired", index, here.ever_relative, prompts, here.shared_bytes, gone)
 
 
-def _least_lost(run: Replay) -> int:
+def _least_lost(run: PromptReplay) -> int:
     return max(LEAST_LOST_TOKENS, run.rule.block_tokens)
 
 
 def _byte_break(
-    index: int, best: int, requests: Sequence[PromptRequest], chunked: Sequence[_Chunks], run: Replay
+    index: int, best: int, requests: Sequence[PromptRequest], chunked: Sequence[_Chunks], run: PromptReplay
 ) -> Break | None:
     mine, other = chunked[index], chunked[best]
     here = run.found[index]
