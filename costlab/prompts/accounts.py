@@ -83,8 +83,10 @@ def prompt_account(
     per_token = bytes_per_token if bytes_per_token is not None else ratio.bytes_per_token if ratio else 1.0
     times = [request.time_s or 0.0 for request in requests]
 
+    own = {id(each): rendered(each) for each in requests}
+
     def run_of(some: Requests) -> tuple[tuple[Rendered, ...], PromptReplay]:
-        prompts = tuple(map(rendered, some))
+        prompts = tuple(own.get(id(each)) or rendered(each) for each in some)
         return prompts, replay_prompts(prompts, times, rule, per_token, lifetime_s)
 
     rates = _Rates(row.product, at)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from costlab.prompts.rendering import rendered
 from costlab.prompts.requests import PromptRequest
 from costlab.prompts.rewriting import (
     documents_first,
@@ -120,9 +119,8 @@ def _needed(changes: Sequence[Change], found: Callable[[Sequence[Change]], Repla
 
 
 def _changed(before: Requests, after: Requests) -> int:
-    """Return how many requests are other bytes, or are marked otherwise."""
-    pairs = ((rendered(a), rendered(b)) for a, b in zip(before, after, strict=True) if a is not b)
-    return sum((a.data, a.marks) != (b.data, b.marks) for a, b in pairs)
+    """Return how many requests were written anew: a change leaves those that it does not concern as they are."""
+    return sum(a is not b for a, b in zip(before, after, strict=True))
 
 
 def _better(one: ReplaySums, other: ReplaySums) -> bool:

@@ -186,7 +186,9 @@ class _Writer:
 
 def _pieces(value: Any, path: str, deeper: bool = True) -> Iterator[tuple[str, str]]:
     """Yield a value as JSON in pieces, each with its place."""
-    if isinstance(value, dict):
+    if not deeper and (text := _whole(value)) is not None:
+        yield path, text
+    elif isinstance(value, dict):
         yield path, "{"
         for i, (key, each) in enumerate((k, v) for k, v in value.items() if k not in MARKS):
             named = deeper and key in _FIELDS
@@ -204,6 +206,15 @@ def _pieces(value: Any, path: str, deeper: bool = True) -> Iterator[tuple[str, s
         yield path, _scalar(value)
 
 
+def _whole(value: Any) -> str | None:
+    """Return a value as JSON at once; None where it has numbers with their digits, or marks to be left out."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except TypeError:  # a Decimal
+        return None
+    return None if any(mark in text for mark in MARKS) else text
+
+
 def _scalar(value: Any) -> str:
     return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
 
@@ -214,7 +225,7 @@ def _text(value: Any) -> str:
 
 def json_text(value: Any) -> str:
     """Return a value as JSON with its keys in their order, marks left out."""
-    return "".join(text for _, text in _pieces(value, ""))
+    return "".join(text for _, text in _pieces(value, "", deeper=False))
 
 
 def key_sorted(value: Any) -> Any:

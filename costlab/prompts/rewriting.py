@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from costlab.prompts.patterns import volatile_values, without_volatile
-from costlab.prompts.rendering import MARKS, OPAQUE, SCHEMAS, content_hash
+from costlab.prompts.rendering import MARKS, OPAQUE, SCHEMAS, content_hash, json_text, rendered
 from costlab.prompts.requests import PromptRequest
 
 #: Parts shorter than this are no documents.
@@ -24,8 +24,14 @@ class Trailing(dict[str, Any]):
 
 
 def tools_sorted(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
-    """Return the requests with their tools sorted by name."""
-    return [_with(r, tools=sorted(r.body["tools"], key=_tool_key)) if r.body.get("tools") else r for r in requests]
+    """Return the requests with their tools sorted by name; those that are sorted stay what they are."""
+    return [_tools_sorted(request) for request in requests]
+
+
+def _tools_sorted(request: PromptRequest) -> PromptRequest:
+    tools = request.body.get("tools") or []
+    found = sorted(tools, key=_tool_key)
+    return request if found == tools else _with(request, tools=found)
 
 
 def _tool_key(tool: Mapping[str, Any]) -> tuple[str, str]:
@@ -35,8 +41,13 @@ def _tool_key(tool: Mapping[str, Any]) -> tuple[str, str]:
 
 def keys_sorted(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
     """Return the requests with the keys of tools and of the answer's schema in alphabetical order."""
-    names = ("tools", *SCHEMAS)
-    return [_with(r, **{name: _sorted_keys(r.body[name]) for name in names if name in r.body}) for r in requests]
+    return [_keys_sorted(request) for request in requests]
+
+
+def _keys_sorted(request: PromptRequest) -> PromptRequest:
+    given = {name: request.body[name] for name in ("tools", *SCHEMAS) if name in request.body}
+    found = {name: _sorted_keys(value) for name, value in given.items()}
+    return request if json_text(found) == json_text(given) else _with(request, **found)
 
 
 def _sorted_keys(value: Any) -> Any:
@@ -56,10 +67,9 @@ def _with(request: PromptRequest, **fields: Any) -> PromptRequest:
 def volatile_last(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
     """Return the requests with those sentences of their system texts at the end in which only times or ids vary."""
     versions: dict[bytes, set[str]] = {}
-    for request in requests:
-        for sentence in _sentences(request):
-            if volatile_values(raw := sentence.strip().encode("utf-8", "surrogatepass")):
-                versions.setdefault(without_volatile(raw), set()).add(sentence.strip())
+    for sentence in {each.strip() for request in requests for each in _sentences(request)}:
+        if volatile_values(raw := sentence.encode("utf-8", "surrogatepass")):
+            versions.setdefault(without_volatile(raw), set()).add(sentence)
     varying = {sentence for found in versions.values() if len(found) > 1 for sentence in found}
     return [_moved_last(request, varying) for request in requests]
 
@@ -265,7 +275,8 @@ def _marked(request: PromptRequest) -> PromptRequest:
         body = _with_mark(body, "system", kind, name, value)
     elif body.get("tools") and not instructing:
         body["tools"] = [*body["tools"][:-1], {**body["tools"][-1], name: value}]
-    return request.with_body({**body, request.turns_name: turns})
+    found = request.with_body({**body, request.turns_name: turns})
+    return request if rendered(found).marks == rendered(request).marks else found
 
 
 def _documents_marked(turn: Any, kind: str, name: str, value: Any) -> Any:
