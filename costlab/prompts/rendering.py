@@ -13,6 +13,7 @@ A place names the fields of the interface and positions in lists (`tools[2].para
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,8 +135,8 @@ class _Writer:
 
     def json(self, value: Any, path: str) -> None:
         """Add a value as JSON, keys in their order."""
-        for place, text in _pieces(value, path):
-            self.put(place, text)
+        for place, text in _placed(value):
+            self.put(path + place, text)
 
     def content(self, value: Any, path: str) -> None:
         """Add text, or a list of parts."""
@@ -182,6 +183,25 @@ class _Writer:
         """Return what was written."""
         data = b"".join(self.parts)
         return Rendered(data, tuple(self.starts), tuple(self.paths), tuple(self.marks), tuple(partition), self.opaque)
+
+
+#: Pieces of values that were written before: a log has the same tools again and again.
+_WRITTEN: dict[str, tuple[tuple[str, str], ...]] = {}
+_MOST_WRITTEN = 4096
+
+
+def _placed(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return a value as JSON in pieces, neighbours of one place together, each with its place below the value's."""
+    try:
+        key = json.dumps(value, ensure_ascii=False)
+    except TypeError:  # a Decimal
+        return tuple(_pieces(value, ""))
+    if key not in _WRITTEN:
+        if len(_WRITTEN) >= _MOST_WRITTEN:
+            _WRITTEN.clear()
+        neighbours = itertools.groupby(_pieces(value, ""), key=lambda piece: piece[0])
+        _WRITTEN[key] = tuple((place, "".join(text for _, text in pieces)) for place, pieces in neighbours)
+    return _WRITTEN[key]
 
 
 def _pieces(value: Any, path: str, deeper: bool = True) -> Iterator[tuple[str, str]]:

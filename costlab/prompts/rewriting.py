@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections import Counter
@@ -79,7 +80,8 @@ def _sentences(request: PromptRequest) -> Iterator[str]:
         yield from _split(text)
 
 
-def _split(text: str) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _split(text: str) -> tuple[str, ...]:
     """Return the sentences and lines of a text, each with the white space behind it: joined they are the text."""
     parts = [part for part in _SENTENCE.split(text) if part]
     found: list[str] = []
@@ -88,7 +90,7 @@ def _split(text: str) -> list[str]:
             found[-1] += part
         else:
             found.append(part)
-    return found
+    return tuple(found)
 
 
 def _system_texts(request: PromptRequest) -> Iterator[str]:
