@@ -209,7 +209,10 @@ def _shared_lines(row: Row) -> Iterator[str]:
 
 def _notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:
     yield "read on this machine and sent nowhere" + ("" if args.show_text else "; no text is shown without --show-text")
-    yield f"prices of {found.product} at {args.moment:%Y-%m-%d %H:%M} UTC"
+    hours = f", {found.row.window}" if found.row.window else ""
+    at = f"{args.moment:%Y-%m-%d %H:%M} UTC{hours}"
+    written = "" if found.row.write is None else f"; written to the cache {found.row.write:g}"
+    yield f"prices of {found.product} at {at}: {prices.prices_text(found.row)}{written}"
     rule = found.run.rule
     yield (
         f"the cache finds {_FINDS[rule.finds]}, from {rule.minimum_tokens:,} tokens on, in steps of"

@@ -24,7 +24,7 @@ DEEPEST = 64
 RequestForm = Literal["chat", "responses", "messages"]
 
 #: What holds a request in logs and batches, the outermost first looked into.
-_HOLDERS = ("request", "body", "params", "data")
+_HOLDERS = ("request", "body", "params", "request_body", "data")
 _OUTERMOST = 4
 
 

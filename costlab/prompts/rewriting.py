@@ -16,6 +16,9 @@ from costlab.prompts.requests import PromptRequest
 #: Parts shorter than this are no documents.
 _DOCUMENT_BYTES = 256
 
+#: Marks that a request may have, with Anthropic and OpenAI alike.
+_MOST_MARKS = 4
+
 _SENTENCE = re.compile(r"(?<=[.!?])(\s+)|(\n+)")
 _DOCUMENT = re.compile(r"<(documents?|doc|context|file|source)\b[^>]*>.*?</\1>\s*", re.S)
 
@@ -110,6 +113,8 @@ def _instructs(turn: Mapping[str, Any]) -> bool:
 
 
 def _moved_last(request: PromptRequest, varying: set[str]) -> PromptRequest:
+    if request.turns[-1].get("role") == "assistant":  # the answer was begun: nothing may stand behind it
+        return request
     taken: list[str] = []
 
     def kept(text: str) -> str:
@@ -259,7 +264,22 @@ def _joined(parts: list[Any]) -> Any:
 
 def marked(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
     """Return the requests with marks at the ends of tools and system, of leading documents and of the last message."""
-    return [_marked(request) for request in requests]
+    return [_marked_within_limit(request) for request in requests]
+
+
+def _marked_within_limit(request: PromptRequest) -> PromptRequest:
+    """Return a request with new marks beside its own; in their place where they would be too many."""
+    found = _marked(request)
+    if len(rendered(found).marks) > _MOST_MARKS:
+        found = _marked(request.with_body(_unmarked(request.body)))
+    return request if rendered(found).marks == rendered(request).marks else found
+
+
+def _unmarked(value: Any) -> Any:
+    """Return a value without marks, wherever they stand."""
+    if isinstance(value, dict):
+        return type(value)((key, _unmarked(each)) for key, each in value.items() if key not in MARKS)
+    return [_unmarked(each) for each in value] if isinstance(value, list) else value
 
 
 def _marked(request: PromptRequest) -> PromptRequest:
@@ -277,8 +297,7 @@ def _marked(request: PromptRequest) -> PromptRequest:
         body = _with_mark(body, "system", kind, name, value)
     elif body.get("tools") and not instructing:
         body["tools"] = [*body["tools"][:-1], {**body["tools"][-1], name: value}]
-    found = request.with_body({**body, request.turns_name: turns})
-    return request if rendered(found).marks == rendered(request).marks else found
+    return request.with_body({**body, request.turns_name: turns})
 
 
 def _documents_marked(turn: Any, kind: str, name: str, value: Any) -> Any:

@@ -106,6 +106,26 @@ def test_marks_that_cost_more_than_they_save_are_not_proposed():
     assert taken(plan) == [] and plan.after == plan.before and plan.requests == tuple(requests)
 
 
+def test_at_most_four_marks_are_made():
+    """Anthropic takes no more than four."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    turns = [[{"type": "text", "text": f"Turn {i}", **mark}] for i in range(4)]
+    (written,) = next(c for c in prompts.CHANGES if c.name == "marks").rewrite(
+        log_of(claude(*turns, "Hi", tools=TOOLS))
+    )
+    ends = prompts.rendered(written).marks
+    assert len(ends) == 2 and ends[-1] == len(prompts.rendered(written).data)
+    (kept,) = next(c for c in prompts.CHANGES if c.name == "marks").rewrite(
+        log_of(claude(*turns[:2], "Hi", tools=TOOLS))
+    )
+    assert len(prompts.rendered(kept).marks) == 4
+
+
+def test_nothing_is_put_behind_an_answer_that_was_begun():
+    bodies = [chat("Hi", "So", system=f"It is 10:{i}5.\n{POLICY}") for i in range(4)]
+    assert taken(plan_of(*bodies)) == []
+
+
 @pytest.mark.parametrize("bodies", [[chat("Hi")], [chat("Hi")] * 3, [chat("Hi"), chat("Hi", "Hello.", "More?")]])
 def test_nothing_is_proposed_where_nothing_is_broken(bodies):
     plan = plan_of(*bodies)
