@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal, cast
 
 from costlab.prices.usage.documents import documents
@@ -33,7 +33,7 @@ class PromptRequest:
     """One request of a log."""
 
     line: int  # where it begins
-    body: Mapping[str, Any]  # as the interface takes it
+    body: Mapping[str, Any] = field(repr=False)  # as the interface takes it
     form: RequestForm  # how it is written
     time_s: float | None = None  # when, in seconds after 1970; None: the log does not say
 

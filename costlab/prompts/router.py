@@ -82,7 +82,7 @@ class RoutedTasks:
     @property
     def cost_per_solved(self) -> float:
         """Cost of a solved task; infinite where none is."""
-        return self.cost / self.quality if self.quality else math.inf
+        return float(self.cost) / float(self.quality) if self.quality else math.inf
 
 
 def always(kinds: Sequence[TaskKind], attempt: Attempt, model: ModelRole) -> RoutedTasks:

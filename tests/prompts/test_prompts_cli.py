@@ -201,6 +201,15 @@ def test_no_text_is_printed_unless_asked(place, product, log):
         assert CANARY not in out + err
 
 
+@pytest.mark.parametrize("place", PLACES[:9])
+def test_no_object_shows_text_either(place, log):
+    """What a notebook prints of an account, and of all that it holds."""
+    account = prompts.prompt_account(prompts.read_requests(log(*with_canary(place))), requests_per_month=9)
+    assert CANARY not in repr(account)
+    assert CANARY not in repr([*account.requests, *account.prompts, *account.groups, account.proposal])
+    assert any(CANARY.encode() in prompt.data for prompt in account.prompts) or place in ("an image", "around", "a key")
+
+
 def test_text_is_shown_when_asked(log):
     path = log(*with_canary("system"))
     assert CANARY in run(f"{path} {WHEN} --show-text")[1]
