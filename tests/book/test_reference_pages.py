@@ -11,6 +11,7 @@ import pytest
 
 from costlab import arch, catalog, claims
 from costlab.catalog import workloads
+from costlab.catalog.cache_rules import cache_rules
 from costlab.explore import reference
 from costlab.explore.reference.hardware import OFFER_KINDS
 
@@ -198,6 +199,18 @@ def test_every_public_trace_has_a_row():
     rows = [set(row) for row in SHOWN["reference/serving"].rows]
     for each in (*stored.workloads.values(), *stored.mixtures.values()):
         assert any({each.what, f"{each.requests:,}", each.licence} <= row for row in rows), each.what
+
+
+def test_every_rule_of_a_prompt_cache_has_a_row():
+    page = SHOWN["reference/price-lists"]
+    rows = [set(row) for row in page.rows]
+    for rule in cache_rules().rules.values():
+        cells = {rule.provider or "all others", f"{rule.minimum_tokens:,} tokens", f"{rule.lifetime_s:,.0f} s"}
+        assert any(cells <= row for row in rows), rule
+        assert any(rule.source in text for text in page.items), rule.source
+        assert any(rule.note in text for text in page.items), rule.note
+    for ratio in cache_rules().ratios.values():
+        assert any({ratio.says, f"{ratio.bytes_per_token:,.10g}"} <= row for row in rows)
 
 
 def test_every_setting_and_every_transfer_has_a_row():

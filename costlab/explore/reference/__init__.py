@@ -34,6 +34,8 @@ from costlab.explore.reference.money import (
     price_providers,
     price_services,
     price_successions,
+    prompt_cache_rules,
+    token_ratios,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
 from costlab.explore.reference.sheets import (
@@ -82,6 +84,7 @@ __all__ = [
     "price_providers",
     "price_services",
     "price_successions",
+    "prompt_cache_rules",
     "published_runs",
     "serving_days",
     "serving_gains",
@@ -89,6 +92,7 @@ __all__ = [
     "single_figures",
     "split_clusters",
     "storage_media",
+    "token_ratios",
     "trace_figures",
     "traffic_kinds",
     "traffic_lengths",
