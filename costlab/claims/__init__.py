@@ -24,9 +24,10 @@ from costlab.claims import (  # each registers its settlers
     speculative,
     tiers,
 )
-from costlab.claims.ledger import Finding, Verdict, findings, settle
+from costlab.claims.ledger import Finding, findings, settle
+from costlab.claims.parts import Part, Reading, Verdict, part, reading, verdict_of
 
 __all__ = [
-    "Finding", "Verdict", "articles", "attention", "chips", "findings", "hybrid", "moe", "prices", "serving", "settle",
-    "speculative", "tiers",
+    "Finding", "Part", "Reading", "Verdict", "articles", "attention", "chips", "findings", "hybrid", "moe", "part",
+    "prices", "reading", "serving", "settle", "speculative", "tiers", "verdict_of",
 ]  # fmt: skip
