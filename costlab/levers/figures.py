@@ -9,14 +9,15 @@ Chapter: levers
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from costlab import arch, catalog, checks
 from costlab.arch import Model
 from costlab.catalog.serving import ServingPhase
 from costlab.chips import EfficiencyPoint, efficiency_points
-from costlab.chips.assumptions import Assumption
+from costlab.chips.assumptions import Assumption, assumption
 from costlab.levers.services import INPUTS
 
 #: Chips whose hour nobody lists, and the one that does the same work: H800 and H20 are cut from the H100's silicon.
@@ -24,7 +25,13 @@ RENTED_AS = {"h800": "h100-sxm", "h20": "h100-sxm", "h20-141": "h200"}
 
 
 def service_figures(
-    model: str | Model, chip: str, traffic: str = "coding", *, leave_out: Collection[str] = ()
+    model: str | Model,
+    chip: str,
+    traffic: str = "coding",
+    *,
+    leave_out: Collection[str] = (),
+    drafted: int = 1,
+    given: Mapping[str, float | Assumption] | None = None,
 ) -> dict[str, Assumption]:
     """Return the figures of a service with all levers.
 
@@ -33,22 +40,31 @@ def service_figures(
         chip: key in the catalog.
         traffic: kind of use in the catalog, e.g. "coding".
         leave_out: keys of published runs that the efficiencies may not rest on, so that they can be predicted.
+        drafted: tokens that are drafted in a round; of 0 a round yields one.
+        given: figures by name in the place of the catalog's, which need not have them then.
 
     Raises:
-        ValueError: an unknown model, chip or kind of use; no published run that is left.
+        ValueError: an unknown model, chip, kind of use or figure; no published run that is left; as `rent`,
+            `round_tokens`.
     """
+    catalog.chip(chip)
     kind = checks.pick(catalog.tables().traffic, traffic, "kind of use")
     said = f"{kind.says} ({kind.source})"
-    return {
-        "rent": rent(chip),
-        "prefill share": share_reached(chip, "prefill", leave_out),
-        "decode share": share_reached(chip, "decode", leave_out),
-        "input": Assumption(kind.input, INPUTS["input"], said, kind.date),
-        "hit rate": Assumption(kind.hit_rate, INPUTS["hit rate"], said, kind.date),
-        "output": Assumption(kind.output, INPUTS["output"], said, kind.date),
-        "round tokens": round_tokens(model),
-        **{each.input: _figure(name) for name, each in catalog.tables().lever_figures.items() if not each.off},
+    known: dict[str, Callable[[], Assumption]] = {
+        "rent": lambda: rent(chip),
+        "prefill share": lambda: share_reached(chip, "prefill", leave_out),
+        "decode share": lambda: share_reached(chip, "decode", leave_out),
+        "input": lambda: Assumption(kind.input, INPUTS["input"], said, kind.date),
+        "hit rate": lambda: Assumption(kind.hit_rate, INPUTS["hit rate"], said, kind.date),
+        "output": lambda: Assumption(kind.output, INPUTS["output"], said, kind.date),
+        "round tokens": lambda: round_tokens(model, drafted),
     }
+    stored = {each.input: name for name, each in catalog.tables().lever_figures.items() if not each.off}
+    known |= {name: functools.partial(_figure, key) for name, key in stored.items()}
+    own = {
+        name: assumption(each, checks.pick(INPUTS, name, "input of a service")) for name, each in (given or {}).items()
+    }
+    return {name: own[name] if name in own else look() for name, look in known.items()}
 
 
 def _figure(name: str) -> Assumption:
@@ -75,7 +91,7 @@ def rent(chip: str) -> Assumption:
     hours = [
         (each.amounts[like], each.source, each.date)
         for each in catalog.tables().owning.values()
-        if like in each.amounts
+        if like in each.amounts and each.currency == "USD"
     ]
     offers = [o for o in catalog.chip(like).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
     hours += [(offer.amount, offer.source, offer.date) for offer in offers]
@@ -135,18 +151,30 @@ def _of_points(points: Iterable[EfficiencyPoint], phase: ServingPhase) -> Assump
     )  # fmt: skip
 
 
-def round_tokens(model: str | Model) -> Assumption:
-    """Return the tokens that a round yields with one drafted token, as measured for the model or for others.
+def round_tokens(model: str | Model, drafted: int = 1) -> Assumption:
+    """Return the tokens that a round of drafted tokens yields, as measured for the model or for others.
 
-    Source: catalog/acceptance.toml; lengths of one drafted token.
+    Args:
+        model: key in the catalog, or a model.
+        drafted: tokens that the model's own modules draft in a round; without any it yields one.
+
+    Raises:
+        ValueError: an unknown model; a number of drafted tokens that nobody measured.
+
+    Source: catalog/acceptance.toml; lengths of modules for multi-token prediction.
     """
-    curves = [c for c in catalog.tables().curves.values() if 1 in c.draft_lengths and c.drafter == "MTP"]
-    own = [c for c in curves if c.model == arch.load(model).key] or curves
-    lengths = sorted(c.accepted_lengths[c.draft_lengths.index(1)] for c in own)
+    key, unit = arch.load(model).key, INPUTS["round tokens"]
+    if checks.whole(drafted, "drafted") == 0:
+        return Assumption(1.0, unit, "a plain step yields one token")
+    curves = [c for c in catalog.tables().curves.values() if c.drafter == "MTP"]
+    measured = [c for c in curves if drafted in c.draft_lengths]
+    if not measured:
+        known = sorted({length for c in curves for length in c.draft_lengths})
+        raise ValueError(f"drafted = {drafted}: accepted lengths are known of {', '.join(map(str, known))}, or 0")
+    own = [c for c in measured if c.model == key] or measured
+    lengths = sorted(c.accepted_lengths[c.draft_lengths.index(drafted)] for c in own)
     source = "; ".join(dict.fromkeys(c.source for c in own))
-    return Assumption(
-        _median(lengths), INPUTS["round tokens"], source, max(c.date for c in own), lengths[0], lengths[-1]
-    )
+    return Assumption(_median(lengths), unit, source, max(c.date for c in own), lengths[0], lengths[-1])
 
 
 __all__ = ["RENTED_AS", "before_levers", "rent", "round_tokens", "service_figures", "share_reached"]
