@@ -65,7 +65,7 @@ def is_full(model: arch.Model) -> bool:
 
 
 def least_cache(tokens: float, *, full: bool) -> float:
-    """Return the least bytes that any model of the catalog keeps of so many tokens, of those with full attention or not.
+    """Return the least bytes that a model of the catalog keeps of so many tokens, of those with full attention or not.
 
     Raises:
         ValueError: no such model, or fewer than one token.
@@ -80,8 +80,8 @@ def _kv(model: arch.Model, tokens: float) -> float:
 @settles("kv-10-percent", "attention#is-it-10")
 def _kv_10_percent(given: Values) -> Settled:
     tokens = literal(given["tokens"])
-    found = part("cache of V4-Pro over that of V3.2", "share", given["share"],
-                 f"{_PRO}.kv_bytes({tokens}).total / {_OLD}.kv_bytes({tokens}).total", 0.05, number="share")  # fmt: skip
+    kept = f"{_PRO}.kv_bytes({tokens}).total / {_OLD}.kv_bytes({tokens}).total"
+    found = part("cache of V4-Pro over that of V3.2", "share", given["share"], kept, 0.05, number="share")
     old, new = (_kv(arch.load(key), given["tokens"]) for key in ("deepseek-v3.2", V4_PRO))
     why = (
         f"V4-Pro keeps {new / 1e9:.2f} GB of {tokens_text(given['tokens'])} tokens and V3.2 {old / 1e9:.1f} GB, which "
@@ -165,7 +165,7 @@ def share_read(model: str, kind: type[arch.CSA] | type[arch.HCA], tokens: int) -
     layer = layer_of(model, kind)
     caps = [read.entries.cap for read in layer.reads("decode") if read.entries.stride == layer.block]
     kept = tokens // layer.block
-    return max(1.0 if cap is None else min(1.0, cap / kept) for cap in caps)
+    return min(1.0 if cap is None else min(1.0, cap / kept) for cap in caps)
 
 
 # --- the article's own compression -----------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def _chip_40_60(given: Values) -> Settled:
 
 
 def savings_of_910b() -> Iterator[tuple[str, float]]:
-    """Yield what a 910B server saves: against those of E by the server and by its TFLOPS, against an H20's by what it has."""
+    """Yield what a 910B server saves, by name: against E's servers by price, against an H20's by what it has too."""
     own, claims = catalog.chip(ASCEND), catalog.tables().claims["chip-cost-per-tflops"].numbers
     for key, name in (("a100", "the A100"), ("h100", "the H100")):
         yield f"{name}'s server", 1 - ratio(claims["ascend_server"], claims[f"{key}_server"])
@@ -220,7 +220,7 @@ def _chip_saving(given: Values) -> Settled:
              reading=reading("yi, a hundred million each, printed as billions", f"{whole} * 1e9 / 1e8")),
         *(
             part(f"price of electricity {name}, beside the highest tariff in {PLACE}", "CNY per kWh",
-                 ratio(given[f"{where}electricity"], _kwh(given[f"{where}power_w"])), highest, 0.0, relation="at most",
+                 ratio(given[f"{where}electricity"], _kwh(given[f"{where}power_w"])), highest, 0.0, relation="at least",
                  beyond=True, number=f"{where}electricity,{where}power_w")
             for where, name in (("abroad_", "abroad"), ("", "at home"))
         ),

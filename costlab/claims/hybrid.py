@@ -35,7 +35,7 @@ def _swa_60_layers(given: Values) -> Settled:
     order, window = hybrid.pattern(MIMO_PRO), layer_of(MIMO_PRO, arch.SlidingWindow).window
     why = (
         f"The published configuration has {order.sliding} of {len(order.kinds)} layers with a window of {window} "
-        f"tokens. The others, number {', '.join(map(str, order.full_at))} in the order of the stack, see the whole context."
+        f"tokens. The others, number {', '.join(map(str, order.full_at))} see the whole context."
     )
     return Settled(parts, why)
 

@@ -110,10 +110,10 @@ def findings(prefix: str = "", *, article: str | None = None, verdict: str | Non
     if not keys:
         raise ValueError(checks.unknown("prefix of claims", prefix, known.claims))
     if article is not None:
-        checks.pick(known.articles, article, "article")
-        keys = [key for key in keys if article in known.claims[key].articles]
+        letter = checks.pick({each.lower(): each for each in known.articles}, article, "article")
+        keys = [key for key in keys if letter in known.claims[key].articles]
     if verdict is not None:
-        checks.one_of(VERDICTS, verdict, "verdict")
+        verdict = checks.one_of(VERDICTS, verdict, "verdict")
     found = map(settle, keys)
     return tuple(each for each in found if verdict in (None, each.verdict))
 

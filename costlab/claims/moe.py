@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from costlab import arch, catalog, moe
-from costlab.arrays import ArrayLike, Floats, Ints
+from costlab.arrays import Floats, Ints
 from costlab.checks import one_of
 from costlab.claims import articles
 from costlab.claims.ledger import LONG, LONGEST, SHORT, V4_PRO, Settled, Values, off_by, ratio, settles

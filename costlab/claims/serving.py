@@ -50,7 +50,7 @@ def _pd_2_3x(given: Values) -> Settled:
         for each, (one, other) in zip((parts[0], parts[2]), SPLITS, strict=True)
     )
     why = (
-        f"{sum(inside)} of {len(factors)} published factors at equal chips, both ends of each range, are from "
+        f"At equal chips {sum(inside)} of {len(factors)} published factors, both ends of each range, are from "
         f"{said[0]:g} to {said[1]:g}; all are from {min(factors):.2f} to {max(factors):.2f}, and "
         f"{sum(factor <= 1 for factor in factors)} are no gain. The gain is in requests that meet objectives for both "
         "latencies, and it hangs on the chips that prefill to those that decode: DistServe's rates of either phase "
@@ -161,9 +161,11 @@ def traffic() -> Iterator[PromptLengths]:
 @settles("pd-scheduler-code", "claims#article-scheduler")
 def _pd_scheduler_code(given: Values) -> Settled:
     stated = catalog.tables().claims["pd-scheduler-code"].numbers
-    sizes = [int(given[name]) for name in ("prefill_nodes", "decode_nodes", "threshold", "channel")]
+    prefill, decode, threshold, channel = (
+        int(given[name]) for name in ("prefill_nodes", "decode_nodes", "threshold", "channel")
+    )
     asked, short, long = int(stated["requests"]), int(given["short"]), int(given["long"])
-    made = f"claims.articles.ArticleScheduler({', '.join(map(str, sizes))})"
+    made = f"claims.articles.ArticleScheduler({prefill}, {decode}, {threshold}, {channel})"
     run = f"claims.articles.run_scheduler({made}, {asked}, {short}, {long})"
     parts = (
         part(f"requests that get their nodes, of {asked:,}", "requests", given["requests"], f"{run}.scheduled", 0.0,
@@ -173,7 +175,7 @@ def _pd_scheduler_code(given: Values) -> Settled:
         part("names that the listing uses and nothing declares", "names", given["undefined"], f"len({run}.undefined)",
              0.0, relation="at most", number="undefined"),
     )  # fmt: skip
-    found = articles.run_scheduler(articles.ArticleScheduler(*sizes), asked, short, long)
+    found = articles.run_scheduler(articles.ArticleScheduler(prefill, decode, threshold, channel), asked, short, long)
     missing = f"Nothing declares or imports {', '.join(found.undefined)}, so it does not compile. " if (
         found.undefined) else ""  # fmt: skip
     why = (

@@ -33,7 +33,7 @@ def _spec_2_3x(given: Values) -> Settled:
     inside, gains = [said[0] <= gain <= said[1] for _, gain in rows], [gain for _, gain in rows]
     elsewhere = [gain for batch, gain in others if batch and batch > 1]
     why = (
-        f"{sum(inside)} of {len(rows)} published speed-ups are from {said[0]:g} to {said[1]:g}, and "
+        f"Of the published speed-ups {sum(inside)} of {len(rows)} are from {said[0]:g} to {said[1]:g}, and "
         f"{len(rows) - len(others)} of all are cells of one table, MiMo-V2-Flash's; all are from {min(gains):.2f} to "
         f"{max(gains):.2f}. The middle is {_middle(parts[0].computed)} for a single sequence and "
         f"{_middle(parts[1].computed)} for a batch, {_middle(_median(elsewhere))} without that table. In "
@@ -43,7 +43,7 @@ def _spec_2_3x(given: Values) -> Settled:
 
 
 def middle_speedup(least: int, most: int) -> float:
-    """Return the median of the catalog's published speed-ups at batches of so many sequences; infinite where none is."""
+    """Return the median of the published speed-ups at batches of so many sequences; infinite where there is none."""
     rows = [row for record in catalog.tables().speedups.values() for row in _rows(record)]
     return _median([gain for batch, gain in rows if batch and least <= batch <= most])
 
@@ -143,7 +143,7 @@ def _spec_lossless(given: Values) -> Settled:
     right = mean_bias("as published", int(given["vocabulary"]), given["acceptance"], len(pairs))
     needed = given["wanted"] / expected_tokens(given["acceptance"], sizes[0])
     why = (
-        f"{parts[0].computed:.0f} of {len(pairs)} runs of its code do not finish in {given['passes']:,.0f} passes "
+        f"Of the runs of its code {parts[0].computed:.0f} of {len(pairs)} do not finish in {given['passes']:,.0f} passes "
         f"where about {needed:.0f} are enough for the published rule; {idle:.0%} of the passes emit nothing. It tests "
         "the draft's likeliest token as if it had been drawn, emits nothing at a refusal, and tries the same token "
         f"again. With its row and its probabilities mended {still:.0f} of {len(pairs)} do not finish, and the mean "

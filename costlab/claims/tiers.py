@@ -101,13 +101,15 @@ def _cache_tiers(given: Values) -> Settled:
     for tier, rate in rates.items():
         parts.append(part(f"rate of {names[tier]}", "bytes per second", given[f"{tier}_bytes_s"], rate, share,
                           number=f"{tier}_bytes_s"))  # fmt: skip
-        parts.append(part(f"time to read a prefix of {tokens_text(PREFIX)} from {names[tier]}", "seconds",
-                          given[f"{tier}_answer_s"], f"{moved} / {rate}", share, number=f"{tier}_answer_s"))  # fmt: skip
+        time = f"time to read a prefix of {tokens_text(PREFIX)} from {names[tier]}"
+        parts.append(part(time, "seconds", given[f"{tier}_answer_s"], f"{moved} / {rate}", share,
+                          number=f"{tier}_answer_s"))  # fmt: skip
     parts.append(part("latency of an SSD", "seconds", given["ssd_latency_s"],
                       'catalog.tables().media["ssd"].latency_s', share, number="ssd_latency_s"))  # fmt: skip
     parts += [part(f"price of {names[tier]}", "USD per GB", given[f"{tier}_usd_gb"], None, share,
                    number=f"{tier}_usd_gb") for tier in TIERS]  # fmt: skip
     known = [each.agrees for each in parts if each.agrees is not None]
+    dollars = ", ".join(f"{given[tier + '_usd_gb']:g}" for tier in TIERS)
     speeds = {each.number: each.computed or 0.0 for each in parts}
     why = (
         f"Of {len(known)} figures {sum(known)} agree to {share:.0%}: the A100 reads "
@@ -115,7 +117,7 @@ def _cache_tiers(given: Values) -> Settled:
         f"{speeds['ssd_bytes_s'] / 1e9:g} GB/s after {speeds['ssd_latency_s'] * 1e6:.0f} us. E's code charges "
         f"{given['dram_answer_s'] * 1e6:g} us for any DRAM hit, where a {tokens_text(PREFIX)} prefix takes "
         f"{speeds['dram_answer_s'] * 1e3:.0f} ms. Its dollars per GB "
-        f"({', '.join(f'{given[f"{tier}_usd_gb"]:g}' for tier in TIERS)}) have no source."
+        f"({dollars}) have no source."
     )
     return Settled(parts, why)
 
@@ -183,7 +185,7 @@ def article_tokens(row: str) -> float:
 
 
 def article_usd_gb(row: str) -> float:
-    """Return the dollars per GB of the tiers on which a row of E's table rests, by E's own prices, see `article_tokens`.
+    """Return E's dollars per GB of the tiers on which a row of its table rests, see `article_tokens`.
 
     Raises:
         ValueError: another row.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 from costlab import catalog, prices
-from costlab.catalog import PriceRow
 from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, off_by, ratio, settles
 from costlab.claims.parts import Part, literal, part, reading
 from costlab.claims.prices.days import (

@@ -80,7 +80,7 @@ def vendor_line(vendor: str) -> VendorLine:
     Raises:
         ValueError: a vendor without a row on each of the days.
     """
-    return checks.pick({line.vendor: line for line in VENDOR_LINES}, vendor, "vendor")
+    return checks.pick({line.vendor.lower(): line for line in VENDOR_LINES}, vendor, "vendor")
 
 
 def mean_rise(*vendors: str) -> float:

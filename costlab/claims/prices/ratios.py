@@ -9,7 +9,7 @@ from costlab import catalog, prices
 from costlab.catalog import PriceRow
 from costlab.checks import pick
 from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, ratio, settles
-from costlab.claims.parts import literal, part, reading
+from costlab.claims.parts import part, reading
 from costlab.claims.prices.days import (
     ARTICLE,
     JUNE,
@@ -288,7 +288,7 @@ def _price_qwen(given: Values) -> Settled:
     dearer = [sum(times > 1 for times in each) for each in (own, usd, cny)]
     now = {key: bills_over(key, V4_PRO, NOW, [agent()])[0] for key in (QWEN, QWEN_NOW)}
     why = (
-        f"{QWEN} costs {span(own, '.2f')} times {V4_PRO} by E's own table (more in {dearer[0]} of {len(own)} "
+        f"In bills {QWEN} costs {span(own, '.2f')} times {V4_PRO} by E's own table (more in {dearer[0]} of {len(own)} "
         f"workloads), {span(usd, '.2f')} by the lists of {JUNE} in dollars (more in {dearer[1]}), {span(cny, '.2f')} "
         f"by those in yuan (more in {dearer[2]}). E ranks by its row of misses and output and puts the model with the "
         f"lower row above. On {NOVEMBER}, for E's agent, "
