@@ -6,7 +6,7 @@ costlab as text, and the formula that a reader sees is the one that was run.
 >>> from costlab import claims
 >>> active = claims.part("active parameters", "parameters", 49e9, 'arch.load("deepseek-v4-pro").params.active', 0.02)
 >>> round(active.computed / 1e9, 2), claims.verdict_of([active])
-(48.94, 'reproduced')
+(48.85, 'reproduced')
 
 Chapter: claims
 """
@@ -133,7 +133,7 @@ def part(
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance = {tolerance} should be a share from 0 to below 1")
     if meant not in get_args(Relation) or (meant == "between") != (high is not None):
-        raise ValueError(f"relation = {relation!r} should be 'between' for a range, else 'equal', 'at least', 'at most'")
+        raise ValueError(f"relation = {relation!r} should be 'between' for a range, else equal, at least or at most")
     if math.isnan(low) or (high is not None and math.isnan(high)):
         raise ValueError(f"claimed = {claimed} should be a number")
     formula = computed if isinstance(computed, str) else ""
