@@ -285,10 +285,10 @@ RIGHT = {
         "verdict",
         """
         def verdict(claimed, computed, tolerance, other=None, assumption=False):
-            ends = np.atleast_1d(claimed)
+            ends = claimed if isinstance(claimed, tuple) else (claimed,)
 
             def missed(value):
-                return max(ends.min() - value, value - ends.max(), 0.0) > tolerance * abs(value)
+                return max(min(ends) - value, value - max(ends), 0.0) > tolerance * abs(value)
 
             if computed is None:
                 return UNKNOWN
