@@ -243,6 +243,7 @@ RIGHT = {
     "decimals": (
         "tolerance",
         """
+        import re
         from decimal import Decimal
 
         def tolerance(text):

@@ -4,8 +4,6 @@ Each cell below replaces the answer of that name in the solved notebook. POINTS 
 then give; a check that is not named there gives all its points.
 """
 
-import re
-
 from costlab import arch, catalog, prices
 
 POINTS = {
@@ -26,6 +24,8 @@ POINTS = {
 # %% amount-answer
 def amount(text):
     """Take a unit that is not known for none."""
+    import re
+
     above, _, below = text.partition("/")
     found = re.fullmatch(r"([\d.,]+)\s*(\D*)", above.strip())
     value = float(found[1].replace(",", "")) * UNITS.get(found[2], 1)  # noqa: F821 (the lab's)
@@ -35,6 +35,8 @@ def amount(text):
 # %% tolerance-answer
 def tolerance(text):
     """Count all zeros as digits."""
+    import re
+
     digits = re.match(r"[\d.,]+", text.split("/")[-1])[0].replace(",", "")
     last = 10.0 ** -len(digits.partition(".")[2])
     return min(0.10, last / 2 / float(digits))
