@@ -4,7 +4,7 @@ Written anew from the article. Two functions of the manager are called but not p
 as giving its bytes back, and to lift one from SSD to DRAM, taken as the one it prints for HBM, one tier below. The
 scheduler's load balancer isn't printed either; it is called with the nodes alone and can take no more than turns.
 
-Chapter: moe
+Chapter: claims
 """
 
 from __future__ import annotations
@@ -77,6 +77,39 @@ class ArticleManager:
         return [labels.count(tier) for tier in (L1, L2, L3)]
 
 
+@dataclass(frozen=True)
+class ManagerRun:
+    """What the article's manager has done after a run, and after one eviction more."""
+
+    in_ssd: int  # blocks in SSD
+    over: int  # of these, beyond its places
+    evicted: int  # evictions of its own accord
+    held: int  # blocks in HBM after one eviction by hand
+    counted: int  # blocks that it counts there then
+
+    @property
+    def uncounted(self) -> int:
+        """Blocks in HBM that it does not count."""
+        return abs(self.held - self.counted)
+
+
+def run_manager(hbm: int, dram: int, ssd: int, blocks: int) -> ManagerRun:
+    """Ask the article's manager for blocks, one after another, and then for the same again.
+
+    Args:
+        hbm: blocks that HBM takes.
+        dram: blocks that DRAM takes.
+        ssd: blocks that SSD takes.
+        blocks: how many different ones are asked for.
+    """
+    manager = ArticleManager((hbm, dram, ssd))
+    for block in [*range(blocks), *range(blocks)]:
+        manager.access(block)
+    in_ssd, evicted = manager.used[L3], manager.evicted
+    manager.evict()
+    return ManagerRun(in_ssd, max(0, in_ssd - ssd), evicted, manager.held()[L1], manager.used[L1])
+
+
 @dataclass
 class ArticleScheduler:
     """Requests given to nodes that prefill and nodes that decode, as the article's listing gives them."""
@@ -114,6 +147,32 @@ class ArticleScheduler:
         self.turns[pool] += 1
         turn = self.turns[pool] - 1
         return self.prefill_nodes + turn % self.decode_nodes if pool else turn % self.prefill_nodes
+
+
+@dataclass(frozen=True)
+class SchedulerRun:
+    """What the article's scheduler has done after a run."""
+
+    scheduled: int  # requests that got their nodes before it stopped
+    beside: float  # share of their prompts' tokens read on nodes that decode
+    moved_bytes: int  # of keys and values
+    undefined: tuple[str, ...]  # names that it uses and nothing declares
+
+
+def run_scheduler(scheduler: ArticleScheduler, requests: int, *lengths: int) -> SchedulerRun:
+    """Give the article's scheduler requests until it waits for ever.
+
+    Args:
+        scheduler: that is given them.
+        requests: how many there are.
+        lengths: tokens of the prompts, by turns.
+    """
+    served = 0
+    while served < requests and scheduler.schedule(lengths[served % len(lengths)]) is not None:
+        served += 1
+    read = scheduler.read_apart + scheduler.read_beside
+    beside = scheduler.read_beside / read if read else 0.0
+    return SchedulerRun(served, beside, scheduler.moved_bytes, scheduler.undefined)
 
 
 @dataclass(frozen=True)

@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 from costlab import arch, hybrid
-from costlab.claims.ledger import LONGEST, MIMO_PRO, Settled, Values, Verdict, agrees, graded, layer_of, ratio, settles
+from costlab.claims.ledger import LONGEST, MIMO_PRO, Settled, Values, layer_of, ratio, settles
+from costlab.claims.parts import literal, part, reading
 from costlab.text import tokens_text
 
+_ORDER = 'hybrid.pattern("mimo-v2.5-pro")'
 
-@settles("swa-1-to-7")
+
+@settles("swa-1-to-7", "hybrid#the-stack")
 def _swa_1_to_7(given: Values) -> Settled:
     order, claimed = hybrid.pattern(MIMO_PRO), ratio(given["sliding"], given["full"])
-    whole, among_all = order.sliding / order.full, len(order.kinds) / order.full
-    usual = sum(gap == claimed for gap in order.gaps)
-    counts = f"{order.full} full and {order.sliding} sliding layers are 1:{whole:g}; full to all is 1:{among_all:g}"
-    computed = f"{counts}; {claimed:g} sliding layers stand in {usual} of the {len(order.gaps)} gaps between full ones"
-    claim = f"full to sliding 1:{claimed:g} would make it {claimed + 1:g}"
-    why = f"In the long run the cache falls {among_all:g}-fold; {claim}."
-    verdict: Verdict = "holds with a condition" if usual > 0 or among_all == claimed else "wrong"
-    return "holds" if whole == claimed else verdict, computed, why
+    all_layers = reading("full layers to all layers", f"len({_ORDER}.kinds) / {_ORDER}.full")
+    found = part("sliding-window layers for each full one", "times", claimed, f"{_ORDER}.sliding / {_ORDER}.full", 0.01,
+                 reading=all_layers, number="sliding,full")  # fmt: skip
+    usual, among_all = sum(gap == claimed for gap in order.gaps), len(order.kinds) / order.full
+    why = (
+        f"The {order.full} full and {order.sliding} sliding layers are 1:{order.sliding / order.full:g}; full layers "
+        f"to all layers are 1:{among_all:g}. A count of {claimed:g} sliding layers stands in {usual} of the "
+        f"{len(order.gaps)} gaps between full ones. In the long run the cache falls {among_all:g}-fold, where full to "
+        f"sliding 1:{claimed:g} would make it {claimed + 1:g}."
+    )
+    return Settled([found], why)
 
 
-@settles("swa-60-layers")
+@settles("swa-60-layers", "hybrid#the-stack")
 def _swa_60_layers(given: Values) -> Settled:
-    order = hybrid.pattern(MIMO_PRO)
-    window = layer_of(MIMO_PRO, arch.SlidingWindow).window
-    same = (order.sliding, len(order.kinds)) == (given["sliding"], given["layers"])
-    computed = f"{order.sliding} of {len(order.kinds)} layers, each with a window of {window} tokens"
-    where = ", ".join(map(str, order.full_at))
-    return "holds" if same else "wrong", computed, f"The others, number {where}, see the whole context."
+    parts = (
+        part("layers with a sliding window", "layers", given["sliding"], f"{_ORDER}.sliding", 0.0, number="sliding"),
+        part("layers", "layers", given["layers"], f"len({_ORDER}.kinds)", 0.0, number="layers"),
+    )
+    order, window = hybrid.pattern(MIMO_PRO), layer_of(MIMO_PRO, arch.SlidingWindow).window
+    why = (
+        f"The published configuration has {order.sliding} of {len(order.kinds)} layers with a window of {window} "
+        f"tokens. The others, number {', '.join(map(str, order.full_at))} see the whole context."
+    )
+    return Settled(parts, why)
 
 
-@settles("swa-10-layer-prefill")
+@settles("swa-10-layer-prefill", "hybrid#compute-a-10-layer-model")
 def _swa_10_layer_prefill(given: Values) -> Settled:
     contexts, share = (8192, 65_536, LONGEST), 0.2
+
+    def layers(what: str, tokens: int) -> str:
+        return f'{_ORDER}.full * hybrid.prefill_ratio("mimo-v2.5-pro", {literal(tokens)}).{what}'
+
+    attention, everything = (
+        [
+            part(f"layers of full attention that cost as much {name} at {tokens_text(n)}", "layers", given["like"],
+                 layers(what, n), share, beyond=beyond, number="like")
+            for n in contexts
+        ]
+        for what, name, beyond in (("attention_only", "in attention", False), ("with_matrices", "in all", True))
+    )  # fmt: skip
+    count = part("layers", "layers", given["layers"], f"len({_ORDER}.kinds)", 0.0, number="layers")
     ratios = [hybrid.prefill_ratio(MIMO_PRO, tokens) for tokens in contexts]
-    attention, everything = [float(r.attention_only) for r in ratios], [float(r.with_matrices) for r in ratios]
-    order = hybrid.pattern(MIMO_PRO)
-    near = [[agrees(1.0, times, share) for times in side] for side in (attention, everything)]
-    lengths = ", ".join(map(tokens_text, contexts))
-    times = f"{', '.join(f'{t:.2f}' for t in attention)} times the attention of {order.full} layers at {lengths}"
-    computed = f"{times}; with the matrix work {', '.join(f'{t:.2f}' for t in everything)} times"
-    found = [f"{sum(side)} of {len(side)}" for side in near]
+    listed = [", ".join(f"{float(value):.2f}" for value in side) for side in
+              ([r.attention_only for r in ratios], [r.with_matrices for r in ratios])]  # fmt: skip
+    lengths, full = ", ".join(map(tokens_text, contexts)), hybrid.pattern(MIMO_PRO).full
     why = (
-        f"Within {share:.0%} at {found[0]} lengths for attention, {found[1]} with the matrices of all layers, which "
+        f"Attention costs {listed[0]} times the attention of {full} layers at {lengths}, within {share:.0%} of what D "
+        f"says. With the matrix work of all layers, which B's words include, it is {listed[1]} times. The matrices "
         f"weigh more until a query reads {hybrid.equal_keys(MIMO_PRO) / 1e3:.1f}K keys."
     )
-    counts = (len(order.kinds), order.full) == (given["layers"], given["like"])
-    return graded([*near[0], *near[1]]) if counts else "wrong", computed, why
+    return Settled([*attention, count, *everything], why, "attention alone is counted, or the prompt is very long")

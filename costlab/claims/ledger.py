@@ -1,24 +1,22 @@
 """The ledger: every number that the source articles give, recomputed from the catalog, with a verdict.
 
 What an article says stands in catalog/claims.toml; how it is settled stands here, one short function per claim. A
-settler gets every number of the claim's entry by name; its verdict and its text follow from these and from costlab.
+settler gets every number of the claim's entry by name and returns the claim's parts, each with the formula that was
+run; the verdict follows from the parts.
 
-Chapter: moe
+Chapter: claims
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 from costlab import arch, catalog, checks
 from costlab.catalog import ClaimRecord
-
-Verdict = Literal["holds", "holds with a condition", "does not follow", "wrong", "cannot be checked"]
-
-Settled = tuple[Verdict, str, str]
+from costlab.claims.parts import Part, Verdict, verdict_of
 
 Values = Mapping[str, float]
 L = TypeVar("L", bound=arch.Attention)
@@ -28,18 +26,52 @@ SHORT, LONG, LONGEST = 4096, 131_072, 1_048_576  # contexts at which claims that
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What a settler finds."""
+
+    parts: Sequence[Part]  # the claim's numbers beside the computed ones
+    why: str  # two to four sentences
+    assumption: str | None = None  # under which the needed parts are computed
+
+
+@dataclass(frozen=True)
 class Finding:
-    """A claim with what costlab computes for it, the verdict, and why in a sentence."""
+    """A claim with its numbers recomputed, the verdict, and why."""
 
     key: str  # of the claim
     claim: ClaimRecord  # its entry in the catalog
+    parts: tuple[Part, ...]  # its numbers beside the computed ones
     verdict: Verdict  # one of five
-    computed: str  # what costlab computes for it, in words
-    why: str  # the reason in a sentence
-    chapter: str  # slug of the chapter that computes it
+    why: str  # two to four sentences
+    assumption: str | None  # what it is reproduced under; None where nothing is assumed
+    section: str  # page and place of the book that derive it: "chips#sec-chips-article"
+
+    @property
+    def chapter(self) -> str:
+        """Slug of the chapter that derives it."""
+        return self.section.partition("#")[0]
+
+    @property
+    def address(self) -> str:
+        """Where the book derives it, from one of its pages: "chips.html#sec-chips-article"."""
+        return self.section.replace("#", ".html#")
+
+    @property
+    def off(self) -> float:
+        """By which factor the needed number that is farthest off is off, at least 1; not a number where none is."""
+        factors = [each.off for each in self.parts if not each.beyond]
+        return max((max(each, 1 / each) for each in factors if not math.isnan(each)), default=math.nan)
 
 
-_SETTLERS: dict[str, Callable[[Values], Settled]] = {}
+@dataclass(frozen=True)
+class _Entry:
+    """A settler, and where the book derives what it computes."""
+
+    settler: Callable[[Values], Settled]
+    section: str
+
+
+_SETTLERS: dict[str, _Entry] = {}
 
 
 def settle(key: str, /, **instead: float) -> Finding:
@@ -55,43 +87,104 @@ def settle(key: str, /, **instead: float) -> Finding:
     claim = checks.pick(catalog.tables().claims, key, "claim")
     for name in instead:
         checks.pick(claim.numbers, name, f"number of {key}")
-    settler = checks.pick(_SETTLERS, key, "settled claim")
-    verdict, computed, why = settler({**claim.numbers, **instead})
-    why = f"{why.rstrip('.')} ({claim.source})." if claim.source else why
-    return Finding(key, claim, verdict, computed, why, settler.__module__.split(".")[2])  # after costlab.claims
+    entry = checks.pick(_SETTLERS, key, "settled claim")
+    found = entry.settler({**claim.numbers, **instead})
+    parts = tuple(found.parts)
+    why = f"{found.why.rstrip('.')} ({claim.source})." if claim.source else found.why
+    return Finding(key, claim, parts, verdict_of(parts, found.assumption), why, found.assumption, entry.section)
 
 
-def findings(prefix: str = "") -> tuple[Finding, ...]:
+def findings(prefix: str = "", *, article: str | None = None, verdict: str | None = None) -> tuple[Finding, ...]:
     """Recompute every claim whose key starts with a prefix, in the catalog's order.
 
+    Args:
+        prefix: of the keys.
+        article: letter of an article that makes the claim; None for all.
+        verdict: one of the five; None for all.
+
     Raises:
-        ValueError: a prefix that no claim has.
+        ValueError: a prefix that no claim has, an unknown article or verdict.
     """
-    keys = [key for key in catalog.tables().claims if key.startswith(prefix)]
+    known = catalog.tables()
+    keys = [key for key in known.claims if key.startswith(prefix)]
     if not keys:
-        raise ValueError(checks.unknown("prefix of claims", prefix, catalog.tables().claims))
-    return tuple(settle(key) for key in keys)
+        raise ValueError(checks.unknown("prefix of claims", prefix, known.claims))
+    if article is not None:
+        letter = checks.pick({each.lower(): each for each in known.articles}, article, "article")
+        keys = [key for key in keys if letter in known.claims[key].articles]
+    if verdict is not None:
+        verdict = checks.one_of(VERDICTS, verdict, "verdict")
+    found = map(settle, keys)
+    return tuple(each for each in found if verdict in (None, each.verdict))
 
 
-def settles(key: str) -> Callable[[Callable[[Values], Settled]], Callable[[Values], Settled]]:
-    """Register the decorated function as what settles a claim."""
+#: The verdicts, best first, and what each says.
+VERDICTS: Mapping[Verdict, str] = {
+    "reproduced": "what comes out agrees with every number of the claim, within the tolerance that stands beside it",
+    "reproduced under a stated assumption": "it agrees if one assumes what the row states, and not without",
+    "contradicted": "published facts, or the article's own numbers or code, give something else",
+    "unit or label error": "the number is right in another unit or of another thing than the article names",
+    "not checkable from public facts": "what it would take is not published",
+}
+
+
+def most_surprising(count: int = 5) -> tuple[Finding, ...]:
+    """Return the refuted claims whose numbers are farthest off: by the factor between claimed and computed.
+
+    Refuted are those that are contradicted or that err in the unit or the label. Of each chapter the farthest alone
+    counts, so that one table of one article does not fill the list.
+
+    Args:
+        count: how many at most, at least 1.
+
+    Raises:
+        ValueError: a count below 1.
+    """
+    checks.count(count, "count")
+    refuted = [each for each in findings() if each.verdict in ("contradicted", "unit or label error")]
+    farthest = sorted((each for each in refuted if not math.isnan(each.off)), key=lambda each: -each.off)
+    first = {each.chapter: each for each in reversed(farthest)}
+    return tuple(sorted(first.values(), key=lambda each: -each.off)[:count])
+
+
+def as_record(found: Finding) -> dict[str, Any]:
+    """Return a finding as JSON holds it: texts, lists and numbers in base units."""
+    return {
+        "id": found.key,
+        "statement": found.claim.says,
+        "articles": list(found.claim.articles),
+        "verdict": found.verdict,
+        "assumption": found.assumption,
+        "why": found.why,
+        "section": found.address,
+        "parts": [_part_record(each) for each in found.parts],
+    }
+
+
+def _part_record(each: Part) -> dict[str, Any]:
+    other = each.reading
+    return {
+        "quantity": each.quantity,
+        "unit": each.unit,
+        "relation": each.relation,
+        "claimed": each.claimed if each.upto is None else [each.claimed, each.upto],
+        "computed": each.computed,
+        "tolerance": each.tolerance,
+        "agrees": each.agrees,
+        "beyond_assumption": each.beyond,
+        "formula": each.formula,
+        "other_reading": other and {"label": other.label, "computed": other.computed, "formula": other.formula},
+    }
+
+
+def settles(key: str, section: str) -> Callable[[Callable[[Values], Settled]], Callable[[Values], Settled]]:
+    """Register the decorated function as what settles a claim, and where the book derives it."""
 
     def register(settler: Callable[[Values], Settled]) -> Callable[[Values], Settled]:
-        _SETTLERS[key] = settler
+        _SETTLERS[key] = _Entry(settler, section)
         return settler
 
     return register
-
-
-def agrees(claimed: float, computed: float, share: float) -> bool:
-    """Say whether two figures agree to a share of the computed one, which is finite."""
-    return abs(claimed - computed) <= share * abs(computed) < math.inf
-
-
-def graded(parts: Iterable[bool], none: Verdict = "wrong") -> Verdict:
-    """Return the verdict on a claim of several parts: all, some or none of them true."""
-    found = list(parts)
-    return "holds" if all(found) else "holds with a condition" if any(found) else none
 
 
 def ratio(above: float, below: float) -> float:

@@ -1,60 +1,77 @@
-"""Claims about serving, settled: prefill and decode apart, what the split costs and gains, margins at a load."""
+"""Claims about serving, settled: prefill and decode apart, what the split costs and gains."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from costlab import catalog, prices, roofline
+from costlab import catalog, roofline
 from costlab.arrays import Floats
-from costlab.catalog import PriceRow, workloads
+from costlab.catalog import workloads
+from costlab.checks import pick
 from costlab.claims import articles
-from costlab.claims.ledger import MIMO_PRO, Settled, Values, graded, settles
+from costlab.claims.ledger import Settled, Values, settles
+from costlab.claims.parts import literal, part
+from costlab.roofline import Step
 from costlab.traces import arrivals
 
-CHIP = "h800"  # what DeepSeek's day was served on; the efficiencies come from there
-OLD_DAY = "2026-05-20"  # before Xiaomi's cut
 DENSE = "llama-3.1-70b"  # a model without experts, for the phases as such
-BOUNDS = "compute", "memory"  # what E says that limits prefill and decode
 SPLITS = (2, 1), (1, 1)  # chips that prefill to chips that decode
-PACKED = 1.0  # tokens computed for each token of a prompt where nothing is filled up
+
+_RATES = 'catalog.tables().serving.rates["distserve-13b"]'
 
 
 # --- prefill and decode apart ----------------------------------------------------------------------------------
 
 
-@settles("pd-2-3x")
+@settles("pd-2-3x", "serving#sec-serving-claims")
 def _pd_2_3x(given: Values) -> Settled:
-    factors = list(_separations())
-    inside = [given["low"] <= factor <= given["high"] for factor in factors]
-    halved = 0 < given["low"] <= given["high"] and 1 / given["high"] <= given["cost"] <= 1 / given["low"]
-    computed = (
-        f"{sum(inside)} of {len(factors)} published factors at equal chips, both ends of each range, are from "
-        f"{given['low']:g} to {given['high']:g}; all are from {min(factors):.2f} to {max(factors):.2f}, and "
-        f"{sum(factor <= 1 for factor in factors)} are no gain"
-    )
-    rates = catalog.tables().serving.rates["distserve-13b"]
-    splits = " and ".join(
-        f"{rates.separated_requests_s(prefill, decode) / rates.both_requests_s:.2f} with {prefill} to {decode}"
-        for prefill, decode in SPLITS
+    said = given["low"], given["high"]
+    splits = [f"{_RATES}.separated_requests_s({one}, {other}) / {_RATES}.both_requests_s" for one, other in SPLITS]
+    parts = (
+        part("requests in time of each chip, apart over together, with more chips that prefill (DistServe)", "times",
+             said, splits[0], 0.02, number="low,high"),
+        part("cost of a request in time, apart over together, with more chips that prefill (DistServe)", "share",
+             given["cost"], f"1 / ({splits[0]})", 0.05, number="cost"),
+        part("requests in time of each chip, apart over together, with as many of each (DistServe)", "times", said,
+             splits[1], 0.02, beyond=True, number="low,high"),
+        part("middle of all published gains at equal chips", "times", said,
+             "claims.serving.middle_gain()", 0.02, beyond=True, number="low,high"),
+        part("tokens per second, apart over together (Mooncake's test)", "times", said,
+             'catalog.tables().serving.gains["mooncake-a10-2048"].low', 0.02, beyond=True, number="low,high"),
+    )  # fmt: skip
+    factors = list(separations())
+    inside = [said[0] <= factor <= said[1] for factor in factors]
+    split = " and ".join(
+        f"{each.computed:.2f} with {one} to {other}"
+        for each, (one, other) in zip((parts[0], parts[2]), SPLITS, strict=True)
     )
     why = (
-        "The gain is in requests that meet objectives for both latencies, and it hangs on the chips that prefill to "
-        f"those that decode: DistServe's rates of either phase alone give {splits}. Tokens per second hardly change "
-        f"(Mooncake's test: {catalog.tables().serving.gains['mooncake-a10-2048'].low:.2f}). {_half_counted()}"
+        f"At equal chips {sum(inside)} of {len(factors)} published factors, both ends of each range, are from "
+        f"{said[0]:g} to {said[1]:g}; all are from {min(factors):.2f} to {max(factors):.2f}, and "
+        f"{sum(factor <= 1 for factor in factors)} are no gain. The gain is in requests that meet objectives for both "
+        "latencies, and it hangs on the chips that prefill to those that decode: DistServe's rates of either phase "
+        f"alone give {split}. Tokens per second hardly change (Mooncake's test: {parts[4].computed:.2f}). "
+        f"{_half_counted()}."
     )
-    return graded((*inside, halved)), computed, f"{why}."
+    return Settled(parts, why, "only requests that meet both latencies count, and the chips are split as they need it")
 
 
-def _separations() -> Iterator[float]:
-    """What separation gained for each chip, by every source of the catalog."""
+def separations() -> Iterator[float]:
+    """Yield what separation gained for each chip, by every source of the catalog."""
     serving = catalog.tables().serving
     for gain in serving.gains.values():
         if gain.lever == "separation" and gain.equal_chips:
             yield from gain.factors
     yield from (cluster.gain for cluster in serving.clusters.values() if cluster.gain is not None)
+
+
+def middle_gain() -> float:
+    """Return the median of what separation gained for each chip, by every source of the catalog."""
+    return statistics.median(separations())
 
 
 def _half_counted() -> str:
@@ -70,24 +87,40 @@ def _half_counted() -> str:
     )
 
 
-@settles("pd-4096-rule")
+@settles("pd-4096-rule", "serving#sec-serving-rule")
 def _pd_4096_rule(given: Values) -> Settled:
-    sent = [(lengths.name, *lengths.above(given["tokens"])) for lengths in _lengths()]
-    computed = "sent to the prefill nodes, by the lengths of public traces: " + ", ".join(
-        f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})" for name, prompts, tokens in sent
-    )
+    sent = [(lengths.name, *lengths.above(given["tokens"])) for lengths in traffic()]
+    long = ("mooncake-conversation", "deepseek-r1")
+    parts = [
+        part(f"share of the prompts' tokens that is read apart ({name})", "share", given["most"],
+             f'claims.serving.share_above("{name}", {literal(given["tokens"])})', 0.0, relation="at least",
+             beyond=name not in long, number="most")
+        for name, *_ in sorted(sent, key=lambda row: row[0] not in long)
+    ]  # fmt: skip
+    listed = ", ".join(f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})"
+                       for name, prompts, tokens in sent)  # fmt: skip
     apart = [tokens > given["most"] for *_, tokens in sent]
     why = (
-        f"All else is read on nodes that decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of "
-        f"traffic more than {given['most']:.0%} of the tokens are read apart. A prompt of exactly "
-        f"{given['tokens']:,.0f} counts as short, and a longer one as long even if all of it is cached. Engines that "
-        "have such a rule count what is not cached"
+        f"By the lengths of public traces the rule sends to the prefill nodes {listed}. All else is read on nodes that "
+        f"decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of traffic more than "
+        f"{given['most']:.0%} of the tokens are read apart. A prompt of exactly {given['tokens']:,.0f} counts as "
+        "short, and a longer one as long even if all of it is cached, where engines that have such a rule count what "
+        "is not cached."
     )
-    return graded(apart), computed, f"{why}."
+    return Settled(parts, why, "most tokens belong to long prompts, as in long conversations and in reasoning")
+
+
+def share_above(name: str, tokens: float) -> float:
+    """Return which share of a public trace's prompt tokens belong to prompts longer than so many, to the bin.
+
+    Raises:
+        ValueError: an unknown trace.
+    """
+    return pick({lengths.name: lengths for lengths in traffic()}, name, "kind of traffic").above(tokens)[1]
 
 
 @dataclass(frozen=True)
-class _Lengths:
+class PromptLengths:
     """The prompts of a kind of traffic by bins of length, by the counts of public traces."""
 
     name: str  # its key in the catalog
@@ -115,46 +148,49 @@ class _Lengths:
         return float(self.shares @ 2 ** np.ceil(np.log2(self.upto)))
 
 
-def _lengths() -> Iterator[_Lengths]:
+def traffic() -> Iterator[PromptLengths]:
+    """Yield the prompts' lengths of every kind of traffic in the catalog."""
     stored = workloads.workloads()
     for key in (*stored.workloads, *stored.mixtures):
         table, trace = arrivals.lengths_of(key), stored.workloads.get(key)
         upto, means = np.array(table.inputs.upto, dtype=np.float64), np.array(table.inputs.means)
         prompts, rate = table.counts.sum(1), trace.requests / trace.span_s if trace else None
-        yield _Lengths(key, upto, means, prompts / prompts.sum(), rate)
+        yield PromptLengths(key, upto, means, prompts / prompts.sum(), rate)
 
 
-@settles("pd-scheduler-code")
+@settles("pd-scheduler-code", "claims#article-scheduler")
 def _pd_scheduler_code(given: Values) -> Settled:
-    scheduler = articles.ArticleScheduler(
-        int(given["prefill_nodes"]), int(given["decode_nodes"]), int(given["threshold"]), int(given["channel"])
+    stated = catalog.tables().claims["pd-scheduler-code"].numbers
+    prefill, decode, threshold, channel = (
+        int(given[name]) for name in ("prefill_nodes", "decode_nodes", "threshold", "channel")
     )
-    lengths = int(given["short"]), int(given["long"])
-    requests = int(given["requests"])
-    served = 0
-    while served < requests and scheduler.schedule(lengths[served % 2]) is not None:
-        served += 1
-    read = scheduler.read_apart + scheduler.read_beside
-    beside = scheduler.read_beside / read if read else 0.0
-    computed = (
-        f"of {requests:,} prompts, by turns {lengths[0]:,} and {lengths[1]:,} tokens long, {served:,} are scheduled; "
-        f"{beside:.0%} of their tokens are read on nodes that decode, and {scheduler.moved_bytes} bytes of keys and "
-        "values are moved"
-    )
-    unknown = ", ".join(scheduler.undefined)
-    missing = f"Nothing declares or imports {unknown}, so it does not compile. " if unknown else ""
+    asked, short, long = int(stated["requests"]), int(given["short"]), int(given["long"])
+    made = f"claims.articles.ArticleScheduler({prefill}, {decode}, {threshold}, {channel})"
+    run = f"claims.articles.run_scheduler({made}, {asked}, {short}, {long})"
+    parts = (
+        part(f"requests that get their nodes, of {asked:,}", "requests", given["requests"], f"{run}.scheduled", 0.0,
+             number="requests"),
+        part("share of the prompts' tokens read on nodes that decode", "share", given["beside"], f"{run}.beside", 0.0,
+             relation="at most", number="beside"),
+        part("names that the listing uses and nothing declares", "names", given["undefined"], f"len({run}.undefined)",
+             0.0, relation="at most", number="undefined"),
+    )  # fmt: skip
+    found = articles.run_scheduler(articles.ArticleScheduler(prefill, decode, threshold, channel), asked, short, long)
+    missing = f"Nothing declares or imports {', '.join(found.undefined)}, so it does not compile. " if (
+        found.undefined) else ""  # fmt: skip
     why = (
-        f"{missing}Nothing takes transfers out of its channel of {given['channel']:,.0f}, so the next long prompt "
-        f"waits for ever{_until_full(given)}. A transfer is noted before the prompt is read, with no data and no "
-        "size. No node's memory, load or failure is looked at, and both pools are the same chip"
+        f"{missing}Of {asked:,} prompts, by turns {short:,} and {long:,} tokens long, {found.scheduled:,} are "
+        f"scheduled; {found.beside:.0%} of their tokens are read on nodes that decode, and {found.moved_bytes} bytes "
+        f"of keys and values are moved. Nothing takes transfers out of its channel of {given['channel']:,.0f}, so the "
+        f"next long prompt waits for ever{_until_full(given)}. No node's memory, load or failure is looked at, and "
+        "both pools are the same chip."
     )
-    parts = (not scheduler.undefined, not beside, served == requests)
-    return graded(parts), computed, f"{why}."
+    return Settled(parts, why)
 
 
 def _until_full(given: Values) -> str:
     """Say how long a channel lasts that nobody empties, at the rates of public traces."""
-    known = [(each.above(given["threshold"])[0], each.requests_s) for each in _lengths() if each.requests_s]
+    known = [(each.above(given["threshold"])[0], each.requests_s) for each in traffic() if each.requests_s]
     lasts = [given["channel"] / share / rate for share, rate in known if share and rate]
     return f", at the rates of public traces after {_clock(min(lasts))} to {_clock(max(lasts))}" if lasts else ""
 
@@ -163,45 +199,102 @@ def _clock(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-@settles("pd-phases")
+@settles("pd-phases", "serving#sec-serving-step")
 def _pd_phases(given: Values) -> Settled:
-    day, checked = catalog.tables().days["deepseek-day"], roofline.check_day()
-    alone = roofline.deployment(DENSE, "a100-80g", day.chips_per_node, tensor_parallel=day.chips_per_node)
-    spread = roofline.deployment(day.model, day.chip, day.prefill_chips)
-    dense = alone.prefill(int(given["input"])).bound, alone.decode(int(given["batch"]), int(given["input"])).bound
-    moe = spread.prefill(day.mean_context, batch=spread.replicas).bound, checked.decode_ideal.bound
-    nodes = catalog.tables().serving.nodes
-    tokens, sequences = (
-        nodes["deepseek-profile-prefill"].tokens_per_chip or 0,
-        nodes["deepseek-profile-decode"].batch_per_chip or 0,
-    )
-    prompts = tokens / (nodes["deepseek-profile-prefill"].input_tokens or 1)
-    computed = (
-        f"{alone.model.name} on {alone.chips} {alone.chip.name}: prefill of {given['input']:,.0f} tokens "
-        f"{dense[0]}-bound, decode of {given['batch']:,.0f} sequences {dense[1]}-bound. {spread.model.name} as "
-        f"DeepSeek's day was served: prefill {moe[0]}-bound on {day.prefill_chips} chips, decode {moe[1]}-bound on "
-        f"{day.decode_chips}"
-    )
+    day, checked, nodes = catalog.tables().days["deepseek-day"], roofline.check_day(), catalog.tables().serving.nodes
+    shape, over = f"{literal(given['input'])}, {literal(given['batch'])}", given["over"]
+    tokens = 'catalog.tables().serving.nodes["deepseek-profile-prefill"].tokens_per_chip'
+    batch = 'catalog.tables().serving.nodes["deepseek-profile-decode"].batch_per_chip'
+    prompt = 'catalog.tables().serving.nodes["deepseek-profile-prefill"].input_tokens'
+    chips = 'catalog.tables().days["deepseek-day"]'
+    rows = (
+        ("prefill of a dense model: time of arithmetic over the slowest other", f"dense_phases({shape})[0]", False),
+        ("decode of a dense model: time of memory over the slowest other", f"dense_phases({shape})[1]", False),
+        ("tokens of a pass on DeepSeek's chips, prefill over decode", f"{tokens} / {batch}", False),
+        ("prefill on DeepSeek's day: time of arithmetic over the slowest other", "day_phases()[0]", True),
+        ("decode on DeepSeek's day: time of memory over the slowest other", "day_phases()[1]", True),
+        ("requests of a pass on DeepSeek's chips, prefill over decode", f"{tokens} / {prompt} / {batch}", True),
+        ("chips over which DeepSeek spreads a phase, prefill over decode",
+         f"{chips}.prefill_chips / {chips}.decode_chips", True),
+    )  # fmt: skip
+    parts = [
+        part(name, "times", over, formula if formula.startswith("catalog") else f"claims.serving.{formula}", 0.0,
+             relation="at least", beyond=beyond, number="over")
+        for name, formula, beyond in rows
+    ]  # fmt: skip
+    dense, spread = _dense_steps(int(given["input"]), int(given["batch"])), _day_steps()
+    profile = nodes["deepseek-profile-prefill"], nodes["deepseek-profile-decode"]
+    prompts = (profile[0].tokens_per_chip or 0) / (profile[0].input_tokens or 1)
     why = (
-        f"Where experts are spread over nodes the network is a limit too. Counted in tokens, a pass of prefill is the "
-        f"larger ({tokens:,} on a chip of DeepSeek's profile, {sequences} in decode); counted in requests it is the "
-        f"smaller ({prompts:.0f} prompts, {sequences} sequences). DeepSeek's service spreads prefill over "
-        f"{day.prefill_chips} chips, decode over {day.decode_chips}"
+        f"{catalog.model(DENSE).name} on {day.chips_per_node} {catalog.chip('a100-80g').name}: prefill of "
+        f"{given['input']:,.0f} tokens {dense[0].bound}-bound, decode of {given['batch']:,.0f} sequences "
+        f"{dense[1].bound}-bound. {catalog.model(day.model).name} as DeepSeek's day was served: prefill "
+        f"{spread[0].bound}-bound on {day.prefill_chips} chips, decode {checked.decode_ideal.bound}-bound on "
+        f"{day.decode_chips}, since experts that are spread over nodes make the network a limit too. Counted in "
+        f"tokens, a pass of prefill is the larger ({profile[0].tokens_per_chip or 0:,} on a chip of DeepSeek's "
+        f"profile, {profile[1].batch_per_chip or 0} in decode); counted in requests it is the smaller ({prompts:.0f} "
+        f"prompts, {profile[1].batch_per_chip or 0} sequences)."
     )
-    phases = [found == claimed for each in (dense, moe) for found, claimed in zip(each, BOUNDS, strict=True)]
-    return graded((*phases, prompts > sequences, day.prefill_chips > day.decode_chips)), computed, f"{why}."
+    return Settled(parts, why, "the model lies on one node, and a batch is counted in tokens")
 
 
-@settles("pd-first")
+def dense_phases(tokens: int, batch: int) -> tuple[float, float]:
+    """Return by how much arithmetic limits the prefill of a dense model on one node, and memory its decode.
+
+    Args:
+        tokens: of a prompt, and of context in decode.
+        batch: sequences that decode at once.
+
+    Returns:
+        the time of arithmetic over the longest other time in prefill, that of memory over the longest other in decode.
+    """
+    return _limits(*_dense_steps(tokens, batch))
+
+
+def day_phases() -> tuple[float, float]:
+    """Return the same for DeepSeek-V3 as DeepSeek's published day was served, see `dense_phases`."""
+    return _limits(*_day_steps())
+
+
+def _limits(prefill: Step, decode: Step) -> tuple[float, float]:
+    return (
+        prefill.compute_s / max(prefill.memory_s, prefill.link_s),
+        decode.memory_s / max(decode.compute_s, decode.link_s),
+    )
+
+
+def _dense_steps(tokens: int, batch: int) -> tuple[Step, Step]:
+    chips = catalog.tables().days["deepseek-day"].chips_per_node
+    alone = roofline.deployment(DENSE, "a100-80g", chips, tensor_parallel=chips)
+    return alone.prefill(tokens), alone.decode(batch, tokens)
+
+
+def _day_steps() -> tuple[Step, Step]:
+    day = catalog.tables().days["deepseek-day"]
+    spread = roofline.deployment(day.model, day.chip, day.prefill_chips)
+    return spread.prefill(day.mean_context, batch=spread.replicas), roofline.check_day().decode_ideal
+
+
+@settles("pd-first", "serving#sec-serving-pools")
 def _pd_first(given: Values) -> Settled:
     others = {"Splitwise": given["splitwise"], "DistServe": given["distserve"]}
+    numbers = ", ".join(literal(number) for number in others.values())
+    found = part("months by which DeepSeek's report came before all others", "months", given["ahead"],
+                 f"claims.serving.months_ahead({literal(given['deepseek'])}, [{numbers}])", 0.0, relation="at least",
+                 number="ahead")  # fmt: skip
     listed = ", ".join(f"{name} in {_month(number)}" for name, number in others.items())
-    computed = f"on arXiv: {listed}, DeepSeek's first report of it in {_month(given['deepseek'])}"
-    first = given["deepseek"] < min(others.values())
-    ahead = _months(given["deepseek"]) - _months(min(others.values()))
-    others_first = f"Others published it up to {ahead} months before. Whether DeepSeek found it for itself is not known"
-    why = "Nobody published it before" if first else others_first
-    return "holds" if first else "wrong", computed, f"{why}."
+    months = found.computed or 0.0
+    order = f"Others published it up to {-months:.0f} months before" if months < 0 else "Nobody published it before"
+    why = (
+        f"On arXiv stand {listed}, DeepSeek's first report of it in {_month(given['deepseek'])}. {order}; whether "
+        "DeepSeek found it for itself as well is not known."
+    )
+    return Settled([found], why)
+
+
+def months_ahead(number: float, others: Sequence[float]) -> float:
+    """Return by how many months an arXiv number such as 2412 comes before the first of others; below 0 if after."""
+    return float(min(map(_months, others)) - _months(number))
 
 
 def _month(number: float) -> str:
@@ -216,140 +309,45 @@ def _months(number: float) -> int:
     return 12 * year + month
 
 
-@settles("serving-ep-buckets")
+@settles("serving-ep-buckets", "serving#routers-buckets-and-dead-workers")
 def _serving_ep_buckets(given: Values) -> Settled:
-    together, traffic = int(given["together"]), list(_lengths())
-    padded = [lengths.longest(together) / lengths.mean for lengths in traffic]
-    bucketed = [lengths.rounded_up() / lengths.mean for lengths in traffic]
-    spread = catalog.tables().serving.gains["sglang-ep-decode"]
-    computed = (
-        f"by the lengths of {len(traffic)} kinds of traffic, {together} prompts filled up to the longest of them "
-        f"compute {_span(padded, '.1f')} times their tokens, in buckets that double in length "
-        f"{_span(bucketed, '.1f')}; experts spread over nodes wrote {spread.low:g} times as many tokens per chip as "
-        f"tensor parallelism did ({spread.model}, decode alone)"
-    )
-    why = (
-        "Engines of today pack prompts of unlike lengths and fill up nothing, so there is nothing to save. What "
-        f"buckets still buy is that {together} ranks that read a prompt each wait less for the longest, which without "
-        f"them is {_span(padded, '.1f')} times as long as the mean, and that short prompts don't queue behind long "
-        "ones. Xiaomi names no factor for either"
-    )
-    return graded((spread.low > 1, max(bucketed) < PACKED)), computed, f"{why}."
-
-
-# --- money at a load -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Traffic:
-    """A kind of traffic on a deployment that runs as full as its memory allows, for each million output tokens."""
-
-    name: str  # whose lengths it has
-    batch_per_chip: float  # sequences that decode at once
-    cost_usd: float  # rent of the chips
-    before_usd: float  # at the list before the cut
-    after_usd: float  # at the list after it
-
-    @property
-    def margins(self) -> tuple[float, float]:
-        """What is paid over the rent, before and after."""
-        return self.before_usd / self.cost_usd, self.after_usd / self.cost_usd
-
-
-@settles("margin-before-cut")
-def _margin_before_cut(given: Values) -> Settled:
-    traffic = list(_served(given))
-    if not traffic:
-        return _no_room(given)
-    before = [each.margins[0] for each in traffic]
-    loads = [(given["low"] / margin, given["high"] / margin) for margin in before]
-    computed = (
-        f"at the old list full engines take in {_span(before, '.1f')} times the rent of their {given['chips']:g} "
-        f"{_chip()}, at {given['hit_rate']:.0%} hits and the efficiencies of DeepSeek's day; {given['low']:g} to "
-        f"{given['high']:g} times at {min(loads)[0]:.0%} to {max(loads)[1]:.0%} of that load"
-    )
-    fell = _span([each.before_usd / each.after_usd for each in traffic], ".1f")
-    why = (
-        "Xiaomi publishes neither its costs nor its load. By its old list the same traffic paid "
-        f"{fell} times as much as by the new one, so a margin of {given['low']:g} to {given['high']:g} then and none "
-        "now would need costs that fell too, or engines that now run fuller"
-    )
-    possible = any(low <= 1 and given["low"] <= given["high"] for low, _ in loads)
-    return "holds with a condition" if possible else "wrong", computed, f"{why}."
-
-
-@settles("breakeven-after-cut")
-def _breakeven_after_cut(given: Values) -> Settled:
-    traffic = list(_served(given))
-    if not traffic:
-        return _no_room(given)
-    loads = [1 / each.margins[1] for each in traffic]
-    computed = (
-        f"at the new list full engines take in {_span([each.margins[1] for each in traffic], '.2f')} times the rent of "
-        f"their {given['chips']:g} {_chip()} ({_span([each.batch_per_chip for each in traffic], '.0f')} sequences on "
-        f"each), at {given['hit_rate']:.0%} hits and the efficiencies of DeepSeek's day; the rent is earned from "
-        f"{_span(loads, '.0%')} of that load on"
-    )
-    fewer = [each.margins[1] for each in _served({**given, "chips": given["chips"] / 2})]
-    cramped = f" On {given['chips'] / 2:g} it is {_span(fewer, '.2f')} times." if fewer else ""
-    why = (
-        f"The batch decides, and with it the room that memory has beside the weights.{cramped} Rent is the only cost "
-        "here: staff, training, free use and idle hours come on top, and Xiaomi's own figures are not "
-        f"published{_hosts()}"
-    )
-    near = graded((max(loads) <= 1, min(loads) >= given["near"]))
-    return "wrong" if min(loads) > 1 else near, computed, f"{why}."
-
-
-def _hosts() -> str:
-    """Say what others ask who serve the same weights: a bound from above on what that costs them."""
-    last = prices.price_at(MIMO_PRO).output
-    asked = [each for each in catalog.tables().prices if (each.host_of, each.currency) == (MIMO_PRO, "USD")]
-    if not asked:
-        return ""
-    day = max(each.date for each in asked)
-    return (
-        f". Who hosts the same weights, which Xiaomi no longer sells, need not lose on them: on {day} {len(asked)} "
-        f"hosts ask {_span([each.output / last for each in asked], '.2f')} times that price for output"
-    )
-
-
-def _served(given: Values) -> Iterator[_Traffic]:
-    """MiMo-V2.5-Pro on `chips` chips with traffic of published lengths, where memory holds it."""
-    day, tables = roofline.check_day(), catalog.tables()
-    unit = roofline.deployment(MIMO_PRO, CHIP, max(1, int(given["chips"])))
-    rent = prices.chip_rent(CHIP).amount
-    old, new = prices.price_at(MIMO_PRO, OLD_DAY), prices.price_at(MIMO_PRO)
-    lengths = [("DeepSeek's day", day.day.input_tokens / day.day.output_tokens, day.day.mean_context)]
-    lengths += [
-        (key, trace.input_tokens / trace.output_tokens, round(trace.input_tokens + trace.output_tokens / 2))
-        for key, trace in tables.traces.items()
-        if trace.input_tokens and trace.output_tokens
+    together, gain = int(given["together"]), given["gain"]
+    rows = (
+        ("tokens per chip, experts spread over nodes over tensor parallelism",
+         'catalog.tables().serving.gains["sglang-ep-decode"].low', False),
+        ("tokens computed without buckets over those with them, where prompts are filled up",
+         f"claims.serving.saved_by_buckets({together})", False),
+        ("tokens computed without buckets over those with them, where prompts are packed",
+         "claims.serving.saved_by_buckets(1)", True),
+    )  # fmt: skip
+    parts = [
+        part(name, "times", gain, formula, 0.0, relation="at least", beyond=beyond, number="gain")
+        for name, formula, beyond in rows
     ]
-    for name, inputs, context in lengths:
-        if batch := unit.max_batch(context):
-            reading = unit.prefill(context, batch=unit.replicas)
-            read_usd = reading.compute_s * unit.usd_per_s(rent) / reading.tokens / day.prefill_mfu * 1e6
-            written_usd = unit.usd_per_million(unit.decode(batch, context), rent) / day.decode_efficiency
-            cost = inputs * (1 - given["hit_rate"]) * read_usd + written_usd
-            paid = (_paid(row, inputs, given["hit_rate"]) for row in (old, new))
-            yield _Traffic(name, batch / unit.chips, cost, *paid)
+    kinds = list(traffic())
+    padded = [lengths.longest(together) / lengths.mean for lengths in kinds]
+    bucketed = [lengths.rounded_up() / lengths.mean for lengths in kinds]
+    spread = catalog.tables().serving.gains["sglang-ep-decode"]
+    why = (
+        f"Experts spread over nodes wrote {spread.low:g} times as many tokens per chip as tensor parallelism did "
+        f"({spread.model}, decode alone). By the lengths of {len(kinds)} kinds of traffic, {together} prompts filled "
+        f"up to the longest of them compute {_span(padded, '.1f')} times their tokens, in buckets that double in "
+        f"length {_span(bucketed, '.1f')}. Engines of today pack prompts of unlike lengths and fill up nothing, so "
+        "that buckets save no arithmetic there; what they still buy is shorter waits. Xiaomi names no factor for "
+        "either."
+    )
+    return Settled(parts, why, "prompts of a batch are filled up to the longest of them, as few engines still do")
 
 
-def _paid(row: PriceRow, inputs: float, hit_rate: float) -> float:
-    """Return what a million output tokens and the input before them bring."""
-    return inputs * float(prices.blended_input(row, hit_rate)) + row.output
+def saved_by_buckets(together: int) -> float:
+    """Return tokens computed without buckets over those with buckets that double in length, the least of all traffic.
+
+    Args:
+        together: prompts that are filled up to the longest of them; 1 where prompts are packed and nothing is filled.
+    """
+    return min(lengths.longest(together) / lengths.rounded_up() for lengths in traffic())
 
 
-def _no_room(given: Values) -> Settled:
-    return "wrong", f"{given['chips']:g} {_chip()} hold no sequence beside the weights", "There is nothing to earn."
-
-
-def _chip() -> str:
-    return catalog.chip(CHIP).name
-
-
-def _span(values: Iterable[float], form: str) -> str:
-    found = list(values)
-    low, high = format(min(found), form), format(max(found), form)
+def _span(values: Sequence[float], form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
     return low if low == high else f"{low} to {high}"

@@ -41,6 +41,13 @@ def row(product: str, when: str | date, currency: str = "USD", input_tokens: int
     return found
 
 
+def row_call(product: str, when: str | date, currency: str = "USD", input_tokens: int = 0, by: str = "") -> str:
+    """Return the formula of a product's row on a day, see `row`; of the article's own table where `by` names it."""
+    tokens = f", input_tokens={input_tokens}" if input_tokens else ""
+    publisher = f', published_by="{by}"' if by else ""
+    return f'prices.price_at("{product}", "{when}", currency="{currency}"{tokens}{publisher})'
+
+
 def amounts(found: PriceRow) -> str:
     """Write the prices of hit, miss and output, e.g. "CNY 0.025 / 3 / 6"."""
     prefix = "$" if found.currency == "USD" else f"{found.currency} "

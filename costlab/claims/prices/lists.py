@@ -5,9 +5,20 @@ from __future__ import annotations
 from datetime import date
 
 from costlab import catalog, prices
-from costlab.catalog import PriceRow
-from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, agrees, graded, off_by, ratio, settles
-from costlab.claims.prices.days import JUNE, NOVEMBER, NOW, POSTS, TOKEN_KINDS, amounts, now_of_v4_pro, row, span
+from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, off_by, ratio, settles
+from costlab.claims.parts import Part, literal, part, reading
+from costlab.claims.prices.days import (
+    JUNE,
+    NOVEMBER,
+    NOW,
+    POSTS,
+    TOKEN_KINDS,
+    amounts,
+    now_of_v4_pro,
+    row,
+    row_call,
+    span,
+)
 
 MIMO, MIMO_NOW, V4_FLASH = "mimo-v2.5", "mimo-v2.6-pro", "deepseek-v4-flash"
 GPT, GPT_BEFORE, GPT_NOW = "gpt-5.5", "gpt-5.4", "gpt-6.1-sol"
@@ -18,172 +29,223 @@ YEAR_BEFORE = "2025-05-27"  # a year before article A; a day alone is its noon, 
 YEAR_BEFORE_NIGHT = f"{YEAR_BEFORE}T20:00"  # within the night discount of that year
 
 
-def _matches(given: Values, found: PriceRow) -> bool:
-    """Say whether the claimed prices of hit, miss and output are a row's, to a hundredth."""
-    return all(agrees(given[kind], getattr(found, kind) or 0.0, 0.01) for kind in TOKEN_KINDS if kind in given)
+LIST_OF_MAY = "prices#what-was-cut-and-by-how-much"
+CHECKED = "prices#sec-prices-checked"
 
 
-@settles("price-v4pro-output")
+def _prices(given: Values, call: str, unit: str, of: str = "", other: tuple[str, str] | None = None) -> list[Part]:
+    """The claimed prices of hit, miss and output beside a row's; `other` is a label and the row that it means."""
+    return [
+        part(f"price of {kind}{of}", f"{unit} per million tokens", given[kind], f"{call}.{kind}", 0.01,
+             reading=other and reading(other[0], f"{other[1]}.{kind}"), number=kind)
+        for kind in TOKEN_KINDS
+        if kind in given
+    ]  # fmt: skip
+
+
+def _raised(given: Values, what: str, formula: str) -> Part:
+    """A rise of a price that should be at least the claim's threshold."""
+    return part(what, "share", given["raised"], formula, 0.0, relation="at least", number="raised")
+
+
+@settles("price-v4pro-output", LIST_OF_MAY)
 def _price_v4pro_output(given: Values) -> Settled:
-    found = row(V4_PRO, POSTS)
-    computed = f"${found.output:g} a million on {POSTS}"
-    why = f"So it stood on DeepSeek's list. On {NOVEMBER} output costs {now_of_v4_pro('output')}"
-    return "holds" if agrees(given["usd"], found.output, 0.01) else "wrong", computed, f"{why}."
+    found = part("price of output", "USD per million tokens", given["usd"], f"{row_call(V4_PRO, POSTS)}.output", 0.01,
+                 number="usd")  # fmt: skip
+    why = (
+        f"DeepSeek's list has ${found.computed:g} a million on {POSTS}. On {NOVEMBER} output costs "
+        f"{now_of_v4_pro('output')}."
+    )
+    return Settled([found], why)
 
 
-@settles("price-v4pro-row")
+@settles("price-v4pro-row", LIST_OF_MAY)
 def _price_v4pro_row(given: Values) -> Settled:
-    found = row(V4_PRO, JUNE, "CNY")
-    computed = f"on {JUNE} hit, miss and output cost {amounts(found)}"
-    why = f"So DeepSeek's list in yuan has it. On {NOVEMBER} it has {amounts(row(V4_PRO, NOW, 'CNY'))} off-peak"
-    return "holds" if _matches(given, found) else "wrong", computed, f"{why}."
+    why = (
+        f"On {JUNE} hit, miss and output cost {amounts(row(V4_PRO, JUNE, 'CNY'))} by DeepSeek's list in yuan. On "
+        f"{NOVEMBER} it has {amounts(row(V4_PRO, NOW, 'CNY'))} off-peak."
+    )
+    return Settled(_prices(given, row_call(V4_PRO, JUNE, "CNY"), "CNY"), why)
 
 
-@settles("price-mimo-pro-output")
+@settles("price-mimo-pro-output", LIST_OF_MAY)
 def _price_mimo_pro_output(given: Values) -> Settled:
-    usd, cny = row(MIMO_PRO, POSTS), row(MIMO_PRO, POSTS, "CNY")
-    old, long = row(MIMO_PRO, DAY_BEFORE), row(MIMO_PRO, DAY_BEFORE, input_tokens=300_000)
-    computed = f"on {POSTS} ${usd.output:g} and CNY {cny.output:g} a million"
-    why = (
-        f"A's figure is the old list's (${old.output:g}, and ${long.output:g} for long prompts), which ended the day "
-        f"before; C's is the new one in yuan with a dollar sign. {MIMO_NOW} asks ${row(MIMO_NOW, NOW).output:g} on "
-        f"{NOVEMBER}"
+    usd, cny = row_call(MIMO_PRO, POSTS), row_call(MIMO_PRO, POSTS, "CNY")
+    old = row_call(MIMO_PRO, DAY_BEFORE)
+    rows = (
+        ("usd_a", "USD", usd, reading(f"of the list that ended on {DAY_BEFORE}", f"{old}.output")),
+        ("usd_c", "USD", usd, reading("in yuan", f"{cny}.output")),
+        ("cny_e", "CNY", cny, None),
     )
-    right = agrees(given["usd_a"], usd.output, 0.01), agrees(given["usd_c"], usd.output, 0.01)
-    return graded((*right, agrees(given["cny_e"], cny.output, 0.01))), computed, f"{why}."
+    parts = [
+        part(f"price of output, as {number[-1].upper()} says", f"{unit} per million tokens", given[number],
+             f"{call}.output", 0.01, reading=other, number=number)
+        for number, unit, call, other in rows
+    ]  # fmt: skip
+    before, long = row(MIMO_PRO, DAY_BEFORE), row(MIMO_PRO, DAY_BEFORE, input_tokens=300_000)
+    why = (
+        f"On {POSTS} it cost ${row(MIMO_PRO, POSTS).output:g} and CNY {row(MIMO_PRO, POSTS, 'CNY').output:g} a "
+        f"million. A's figure is the old list's (${before.output:g}, and ${long.output:g} for long prompts), which "
+        "ended just before; C's is the new one in yuan with a dollar sign; E's is right. "
+        f"{MIMO_NOW} asks ${row(MIMO_NOW, NOW).output:g} on {NOVEMBER}."
+    )
+    return Settled(parts, why)
 
 
-@settles("price-mimo-pro-row")
+@settles("price-mimo-pro-row", LIST_OF_MAY)
 def _price_mimo_pro_row(given: Values) -> Settled:
+    usd, cny = row_call(MIMO_PRO, POSTS), row_call(MIMO_PRO, POSTS, "CNY")
+    parts = [*_prices(given, usd, "USD", ", as C says", ("in yuan", cny)), *_prices(given, cny, "CNY", ", as E says")]
     rows = [row(MIMO_PRO, POSTS, currency) for currency in ("USD", "CNY")]
-    computed = f"on {POSTS} hit, miss and output cost {' and '.join(amounts(each) for each in rows)}"
-    true = [each.currency for each in rows if _matches(given, each)]
+    times = [ratio(given[kind], getattr(rows[0], kind)) for kind in TOKEN_KINDS]
     why = (
-        f"The figures are those of {' and '.join(true) or 'neither list'}: E's unit is right, and C's dollars "
-        f"overstate the list {span([ratio(given[kind], getattr(rows[0], kind)) for kind in TOKEN_KINDS], '.1f')} "
-        f"times. They still hold for {MIMO_NOW} on {NOVEMBER}: {amounts(row(MIMO_NOW, NOW, 'CNY'))}"
+        f"On {POSTS} hit, miss and output cost {' and '.join(amounts(each) for each in rows)}. E's unit is right, and "
+        f"C's dollars overstate the list {span(times, '.1f')} times. The figures still hold for {MIMO_NOW} on "
+        f"{NOVEMBER}: {amounts(row(MIMO_NOW, NOW, 'CNY'))}."
     )
-    return graded(_matches(given, each) for each in rows), computed, f"{why}."
+    return Settled(parts, why)
 
 
-@settles("price-mimo-row")
+@settles("price-mimo-row", LIST_OF_MAY)
 def _price_mimo_row(given: Values) -> Settled:
+    parts = _prices(given, row_call(MIMO, POSTS), "USD", "", ("in yuan", row_call(MIMO, POSTS, "CNY")))
     usd, cny = row(MIMO, POSTS), row(MIMO, POSTS, "CNY")
-    computed = f"on {POSTS} hit, miss and output cost {amounts(usd)}, or {amounts(cny)}"
+    slip = "C prints the list in yuan with a dollar sign" if all(each.misread for each in parts) else "C's is neither"
     why = (
-        "The list in yuan with a dollar sign"
-        if _matches(given, cny)
-        else f"As a miss in dollars it is off by {off_by(given['miss'], usd.miss)}"
+        f"On {POSTS} hit, miss and output cost {amounts(usd)}, or {amounts(cny)}. {slip}, so that a miss is off by "
+        f"{off_by(given['miss'], usd.miss)}."
     )
-    return "holds" if _matches(given, usd) else "wrong", computed, f"{why}."
+    return Settled(parts, why)
 
 
-@settles("price-mimo-matches-deepseek")
-def _price_mimo_matches_deepseek(_: Values) -> Settled:
-    pairs = (MIMO_PRO, V4_PRO), (MIMO, V4_FLASH)
-    both = [(row(ours, POSTS, c), row(theirs, POSTS, c)) for ours, theirs in pairs for c in ("USD", "CNY")]
-    computed = f"on {POSTS}: " + ", ".join(f"{amounts(a)} against {amounts(b)} ({a.product})" for a, b in both)
+@settles("price-mimo-matches-deepseek", LIST_OF_MAY)
+def _price_mimo_matches_deepseek(given: Values) -> Settled:
+    parts = [
+        part(f"price of {kind} in {currency}, {ours} over {theirs}", "times", given["times"],
+             f"{row_call(ours, POSTS, currency)}.{kind} / {row_call(theirs, POSTS, currency)}.{kind}", 0.01,
+             number="times")
+        for ours, theirs in PAIRS for currency in ("USD", "CNY") for kind in TOKEN_KINDS
+    ]  # fmt: skip
+    both = [(row(ours, POSTS, c), row(theirs, POSTS, c)) for ours, theirs in PAIRS for c in ("USD", "CNY")]
+    listed = ", ".join(f"{amounts(a)} against {amounts(b)} ({a.product})" for a, b in both)
     apart = [ratio(getattr(row(V4_PRO, NOW), kind), getattr(row(MIMO_NOW, NOW), kind)) for kind in TOKEN_KINDS]
     why = (
-        f"Hit, miss and output agree in both currencies, but for the rounding of a hit. On {NOVEMBER} V4-Pro asks "
-        f"{span(apart, '.1f')} times what {MIMO_NOW} does, off-peak"
+        f"On {POSTS} hit, miss and output agree in both currencies, but for the rounding of a hit: {listed}. On "
+        f"{NOVEMBER} V4-Pro asks {span(apart, '.1f')} times what {MIMO_NOW} does, off-peak."
     )
-    return graded(_matches(dict(zip(TOKEN_KINDS, _three(a), strict=True)), b) for a, b in both), computed, f"{why}."
+    return Settled(parts, why)
 
 
-def _three(found: PriceRow) -> tuple[float, float, float]:
-    return found.hit or 0.0, found.miss, found.output
+PAIRS = (MIMO_PRO, V4_PRO), (MIMO, V4_FLASH)
 
 
-@settles("price-qwen-row")
+@settles("price-qwen-row", CHECKED)
 def _price_qwen_row(given: Values) -> Settled:
     tiers = [row(QWEN, JUNE, "CNY", tokens) for tokens in (1, 128_001, 256_001)]
-    computed = f"on {JUNE} hit, miss and output cost {', '.join(amounts(each) for each in tiers)}, by length of prompt"
     steady = {amounts(row(QWEN, when, "CNY")) for when in (JUNE, NOW)}
     why = (
-        f"E's row is on none of the list's tiers. {'Stable it is' if len(steady) == 1 else 'It moved'}: {QWEN} asks "
-        f"{amounts(row(QWEN, NOW, 'CNY'))} for a short prompt on {NOVEMBER}"
+        f"On {JUNE} hit, miss and output cost {', '.join(amounts(each) for each in tiers)}, by length of prompt; E's "
+        f"row is on none of these tiers. {'Stable it is' if len(steady) == 1 else 'It moved'}: {QWEN} asks "
+        f"{amounts(row(QWEN, NOW, 'CNY'))} for a short prompt on {NOVEMBER}."
     )
-    return "holds" if any(_matches(given, each) for each in tiers) else "wrong", computed, f"{why}."
+    return Settled(_prices(given, row_call(QWEN, JUNE, "CNY"), "CNY", " for a short prompt"), why)
 
 
-@settles("price-glm-row")
+@settles("price-glm-row", CHECKED)
 def _price_glm_row(given: Values) -> Settled:
+    usd, call = row(GLM, JUNE), row_call(GLM, JUNE)
+    before = [literal(given[f"{kind}_before"]) for kind in ("miss", "output")]
+    parts = [
+        *_prices(given, row_call(GLM, JUNE, "CNY"), "CNY", " for a short prompt"),
+        part("rise of a miss over the model before, in dollars", "share", given["rise"],
+             f"{call}.miss / {before[0]} - 1", 0.15, number="rise"),
+    ]  # fmt: skip
     tiers = [row(GLM, JUNE, "CNY", tokens) for tokens in (1, 32_001)]
-    usd = row(GLM, JUNE)
     rises = [ratio(usd.miss, given["miss_before"]) - 1, ratio(usd.output, given["output_before"]) - 1]
-    computed = (
-        f"on {JUNE} hit, miss and output cost {' or '.join(amounts(each) for each in tiers)}, by length of prompt, and "
-        f"{amounts(usd)}; against the model before, misses +{rises[0]:.0%} and output +{rises[1]:.0%}"
-    )
     why = (
-        f"E's prices are {span([ratio(given['miss'], each.miss) for each in tiers], '.1f')} times the list's for "
-        f"misses and {span([ratio(given['output'], each.output) for each in tiers], '.1f')} times for output; the size "
-        f"of the rise is about right. On {NOVEMBER} {GLM_NOW} asks {amounts(row(GLM_NOW, NOW))}"
+        f"On {JUNE} hit, miss and output cost {' or '.join(amounts(each) for each in tiers)}, by length of prompt, and "
+        f"{amounts(usd)}. E's prices are {span([ratio(given['miss'], each.miss) for each in tiers], '.1f')} times the "
+        f"list's for misses and {span([ratio(given['output'], each.output) for each in tiers], '.1f')} times for "
+        f"output; the size of the rise is about right, misses +{rises[0]:.0%} and output +{rises[1]:.0%} against the "
+        f"model before. On {NOVEMBER} {GLM_NOW} asks {amounts(row(GLM_NOW, NOW))}."
     )
-    listed = any(_matches(given, each) for each in tiers)
-    return graded((listed, min(rises) <= given["rise"] <= max(rises))), computed, f"{why}."
+    return Settled(parts, why)
 
 
-@settles("price-gpt-hike")
+@settles("price-gpt-hike", LIST_OF_MAY)
 def _price_gpt_hike(given: Values) -> Settled:
     found, before, now = row(GPT, JUNE), row(GPT_BEFORE, JUNE), row(GPT_NOW, NOW)
-    computed = f"on {JUNE} {GPT} costs {amounts(found)} (hit, miss, output); {GPT_BEFORE}, before it, {amounts(before)}"
+    rise = f"{row_call(GPT, JUNE)}.miss / {row_call(GPT_BEFORE, JUNE)}.miss - 1"
+    parts = [*_prices(given, row_call(GPT, JUNE), "USD"), _raised(given, f"rise of a miss over {GPT_BEFORE}", rise)]
     why = (
-        f"A new product at {ratio(found.output, before.output):g} times the price of the one before, which stayed on "
-        f"sale. On {NOVEMBER} {GPT_NOW} asks {amounts(now)}, {'less' if now.miss < before.miss else 'more'} than "
-        f"{GPT_BEFORE}"
+        f"On {JUNE} {GPT} costs {amounts(found)} (hit, miss, output); {GPT_BEFORE}, before it, {amounts(before)}. It "
+        f"is a new product at {ratio(found.output, before.output):g} times the price of the one before, which stayed "
+        f"on sale. On {NOVEMBER} {GPT_NOW} asks {amounts(now)}, {'less' if now.miss < before.miss else 'more'} than "
+        f"{GPT_BEFORE}."
     )
-    return "holds" if _matches(given, found) and found.miss > before.miss else "wrong", computed, f"{why}."
+    return Settled(parts, why)
 
 
-@settles("price-opus-hike")
+@settles("price-opus-hike", LIST_OF_MAY)
 def _price_opus_hike(given: Values) -> Settled:
     found, current = row(OPUS_E, JUNE), row(OPUS, JUNE)
     known = prices.history(OPUS_E)
-    raised = any(each.miss < found.miss for each in known)
-    computed = (
-        f"on {JUNE} {OPUS_E} costs {amounts(found)} (hit, miss, output), as on its first day {known[0].valid_from}; "
-        f"{OPUS}, the current one, {amounts(current)}"
-    )
+    first = f'min(each.miss for each in prices.history("{OPUS_E}"))'
+    parts = [
+        *_prices(given, row_call(OPUS_E, JUNE), "USD"),
+        _raised(given, "rise of a miss over its own first price", f"{row_call(OPUS_E, JUNE)}.miss / {first} - 1"),
+    ]
+    lowered = 1 - ratio(current.miss, found.miss)
     why = (
-        f"The row is on the list, and it was not raised: it ended on {known[-1].valid_to}, and its successors cost "
-        f"{1 - ratio(current.miss, found.miss):.0%} less. On {NOVEMBER} {OPUS_NOW} asks {amounts(row(OPUS_NOW, NOW))}"
+        f"On {JUNE} {OPUS_E} costs {amounts(found)} (hit, miss, output), as on its first day {known[0].valid_from}; "
+        f"the row is on the list, and it was not raised. It ended on {known[-1].valid_to}, and {OPUS}, the current "
+        f"one, asks {amounts(current)}, so that its successors cost {lowered:.0%} less. On {NOVEMBER} {OPUS_NOW} asks "
+        f"{amounts(row(OPUS_NOW, NOW))}."
     )
-    return graded((_matches(given, found), raised)), computed, f"{why}."
+    return Settled(parts, why)
 
 
-@settles("price-table-fx")
+@settles("price-table-fx", CHECKED)
 def _price_table_fx(given: Values) -> Settled:
-    pairs = [(given[f"{what}_usd"], given[f"{what}_cny"]) for what in ("miss", "output", "opus_miss", "opus_output")]
+    what = ("miss", "output", "opus_miss", "opus_output")
+    rate_call = f'prices.exchange_rate("USD", "CNY", "{JUNE}")'
+    parts = [
+        part(f"${given[f'{each}_usd']:g} in yuan", "CNY", given[f"{each}_cny"],
+             f"{literal(given[f'{each}_usd'])} * {rate_call}", 0.02, number=f"{each}_cny")
+        for each in what
+    ]  # fmt: skip
     rate, now = (prices.exchange_rate("USD", "CNY", when) for when in (JUNE, NOVEMBER))
-    used = [ratio(cny, usd) for usd, cny in pairs]
-    computed = (
-        f"E divides by {span(used, '.2f')} yuan a dollar; the market's rate of {JUNE} is {rate:.4f}, so that "
-        + ", ".join(f"${usd:g} are CNY {usd * rate:.0f}" for usd, _ in pairs)
-    )
+    used = [ratio(given[f"{each}_cny"], given[f"{each}_usd"]) for each in what]
     market = [each for each in catalog.tables().fx if (each.base, each.quote) == ("USD", "CNY")]
     last = max((each.date for each in market if each.rate >= min(used) and not each.claim), default=None)
+    turned = ", ".join(f"${given[f'{each}_usd']:g} are CNY {given[f'{each}_usd'] * rate:.0f}" for each in what)
     why = (
-        f"Its rate is {off_by(max(used), rate)} too high at most"
-        f"{f', last seen on {last}' if last else ''}, which makes every comparison of a dollar list with a yuan list "
-        f"look larger by as much. On {NOVEMBER} the dollar is at {now:.4f}, by the last rate known"
+        f"E divides by {span(used, '.2f')} yuan a dollar; the market's rate of {JUNE} is {rate:.4f}, so that {turned}. "
+        f"Its rate is {off_by(max(used), rate)} too high at most{f', last seen on {last}' if last else ''}, which "
+        "makes every comparison of a dollar list with a yuan list look larger by as much. On "
+        f"{NOVEMBER} the dollar is at {now:.4f}, by the last rate known."
     )
-    return graded(agrees(found, rate, 0.02) for found in used), computed, f"{why}."
+    return Settled(parts, why)
 
 
-@settles("price-sub-dollar")
+@settles("price-sub-dollar", LIST_OF_MAY)
 def _price_sub_dollar(given: Values) -> Settled:
     rows = [
-        row(product, when) for product in ("deepseek-v3", "deepseek-r1") for when in (YEAR_BEFORE, YEAR_BEFORE_NIGHT)
-    ]
-    computed = f"on {YEAR_BEFORE} a million output tokens cost " + ", ".join(
-        f"${each.output:g} ({each.product}, {'by night' if each.window == 'off-peak' else 'by day'})" for each in rows
+        (product, when, "by night" if when == YEAR_BEFORE_NIGHT else "by day")
+        for when in (YEAR_BEFORE, YEAR_BEFORE_NIGHT) for product in ("deepseek-v3", "deepseek-r1")
+    ]  # fmt: skip
+    parts = [
+        part(f"price of output of {product} {name}, a year before", "USD per million tokens", given["usd"],
+             f"{row_call(product, when)}.output", 0.0, relation="at least", beyond=name == "by night", number="usd")
+        for product, when, name in rows
+    ]  # fmt: skip
+    listed = ", ".join(
+        f"${each.computed:g} ({product}, {name})" for each, (product, _, name) in zip(parts, rows, strict=True)
     )
     printed = catalog.model("deepseek-v3").published
     why = (
-        f"Both are the large model of that year ({printed.total if printed else '-'} parameters), and "
-        "neither is distilled. By day the claim is right of them, at night it is not: the night discount took them "
-        "below"
+        f"On {YEAR_BEFORE} a million output tokens cost {listed}. Both are the large model of that year "
+        f"({printed.total if printed else '-'} parameters), and neither is distilled. By day the claim is right of "
+        "them, at night it is not: the night discount took them below."
     )
-    return graded(each.output >= given["usd"] for each in rows), computed, f"{why}."
+    return Settled(parts, why, "the price of a day hour is meant; a discount by night went below it")

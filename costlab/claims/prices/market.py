@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from costlab import catalog, prices
+from costlab import catalog, checks, prices
 from costlab.catalog import MarginStatement
-from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, graded, settles
+from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, settles
+from costlab.claims.parts import part
 from costlab.claims.prices.days import JUNE, NOVEMBER, NOW, NOW_PEAK, agent, bills_over, row, span
 
 GPT, GPT_NOW = "gpt-5.5", "gpt-6.1-sol"
@@ -50,66 +51,94 @@ VENDOR_LINES = (
 )
 
 
-@settles("price-k-shape")
-def _price_k_shape(_: Values) -> Settled:
-    as_said = [line.to_june > 0 if line.abroad else line.to_june < 0 for line in VENDOR_LINES]
+@settles("price-k-shape", "prices#sec-prices-november")
+def _price_k_shape(given: Values) -> Settled:
+    parts = [
+        part(f"{vendor.vendor}'s output, dearer from spring to June by", "share",
+             given["moved"] if vendor.abroad else -given["moved"],
+             f'claims.prices.market.vendor_line("{vendor.vendor}").to_june', 0.0,
+             relation="at least" if vendor.abroad else "at most", number="moved")
+        for vendor in VENDOR_LINES
+    ]  # fmt: skip
     apart = bills_over(GPT, V4_PRO, JUNE, [agent()]), bills_over(GPT_NOW, V4_PRO, NOW, [agent()])
     peak = bills_over(GPT_NOW, V4_PRO, NOW_PEAK, [agent()])
-    computed = (
-        f"a million output tokens of each vendor's best model, from its list of spring to {JUNE}: "
-        f"{_moves((line.vendor, line.to_june) for line in VENDOR_LINES)}; from then to {NOVEMBER}: "
-        f"{_moves((line.vendor, line.to_now) for line in VENDOR_LINES)}"
-    )
-    before = prices.history(V3_2, "USD")[-1]
+    before, as_said = prices.history(V3_2, "USD")[-1], sum(each.agrees is True for each in parts)
     why = (
-        f"In June {sum(as_said)} of {len(as_said)} vendors moved as E says, and DeepSeek only against V4-Pro's own "
-        f"launch: {V3_2} had cost ${before.output:g}. By November the ends have drawn together: E's agent costs "
-        f"{span(apart[0], '.1f')} times as much on {GPT} as on {V4_PRO} on {JUNE}, and on {NOVEMBER} "
-        f"{span(apart[1], '.1f')} times on {GPT_NOW} off-peak, {span(peak, '.1f')} at peak"
+        f"A million output tokens of each vendor's best model moved from its list of spring to {JUNE} by "
+        f"{_moves((line.vendor, line.to_june) for line in VENDOR_LINES)}: {as_said} of {len(parts)} as E says, and "
+        f"DeepSeek only against V4-Pro's own launch, since {V3_2} had cost ${before.output:g}. From then to "
+        f"{NOVEMBER} they moved by {_moves((line.vendor, line.to_now) for line in VENDOR_LINES)}. The ends have drawn "
+        f"together: E's agent costs {span(apart[0], '.1f')} times as much on {GPT} as on {V4_PRO} on {JUNE}, and on "
+        f"{NOVEMBER} {span(apart[1], '.1f')} times on {GPT_NOW} off-peak, {span(peak, '.1f')} at peak."
     )
-    return graded(as_said), computed, f"{why}."
+    return Settled(parts, why)
+
+
+def vendor_line(vendor: str) -> VendorLine:
+    """Return how the price of a vendor's best model moved.
+
+    Raises:
+        ValueError: a vendor without a row on each of the days.
+    """
+    return checks.pick({line.vendor.lower(): line for line in VENDOR_LINES}, vendor, "vendor")
+
+
+def mean_rise(*vendors: str) -> float:
+    """Return the mean rise of output from spring to June, of some vendors abroad or of all that there are."""
+    rises = [line.to_june for line in VENDOR_LINES if line.abroad and (not vendors or line.vendor in vendors)]
+    return sum(rises) / len(rises)
 
 
 def _moves(moves: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{vendor} {move:+.0%}" for vendor, move in moves)
 
 
-@settles("price-hike-average")
+@settles("price-hike-average", "prices#sec-prices-november")
 def _price_hike_average(given: Values) -> Settled:
-    rises = {line.vendor: line.to_june for line in VENDOR_LINES if line.abroad}
-    named = [rises[vendor] for vendor in NAMED]
-    means = [sum(each) / len(each) for each in (named, list(rises.values()))]
-    computed = (
-        f"from the list of spring to {JUNE} output moved by {_moves(rises.items())}: {means[0]:+.0%} in the mean of "
-        f"the {len(NAMED)} that E names, {means[1]:+.0%} in that of all {len(rises)}"
-    )
-    fell = {line.vendor: line.to_now for line in VENDOR_LINES if line.abroad}
-    inside = [given["low"] <= rise <= given["high"] for rise in rises.values()]
+    said = given["low"], given["high"]
+    named = ", ".join(f'"{vendor}"' for vendor in NAMED)
+    parts = (
+        part("mean rise of output at the vendors that E names", "share", said,
+             f"claims.prices.market.mean_rise({named})", 0.0, number="low,high"),
+        part("mean rise of output at all vendors abroad", "share", said, "claims.prices.market.mean_rise()", 0.0,
+             beyond=True, number="low,high"),
+    )  # fmt: skip
+    abroad = [line for line in VENDOR_LINES if line.abroad]
+    means = [each.computed or 0.0 for each in parts]
+    inside = [said[0] <= line.to_june <= said[1] for line in abroad]
     why = (
+        f"From the list of spring to {JUNE} output moved by {_moves((line.vendor, line.to_june) for line in abroad)}: "
+        f"{means[0]:+.0%} in the mean of the {len(NAMED)} that E names, {means[1]:+.0%} in that of all {len(abroad)}. "
         f"{sum(inside)} of {len(inside)} vendors moved by so much, and a mean of so few says little. From {JUNE} to "
-        f"{NOVEMBER} output moved by {_moves(fell.items())}"
+        f"{NOVEMBER} output moved by {_moves((line.vendor, line.to_now) for line in abroad)}."
     )
-    return graded(given["low"] <= mean <= given["high"] for mean in means), computed, f"{why}."
+    return Settled(parts, why, "overseas means the vendors alone that E names, one of which moved")
 
 
-@settles("margin-while-cheap")
-def _margin_while_cheap(_: Values) -> Settled:
-    stated = [each for each in catalog.tables().margins.values() if each.who in ("DeepSeek", "Xiaomi")]
-    books = [each for each in stated if each.basis in AUDITED and each.margin is not None]
-    others = [m for m in catalog.tables().margins.values() if m.basis in AUDITED and m.who in ("Zhipu", "MiniMax")]
+@settles("margin-while-cheap", "prices#margins-by-who-counts-what")
+def _margin_while_cheap(given: Values) -> Settled:
+    margins = catalog.tables().margins
+    books = {
+        key: each
+        for key, each in margins.items()
+        if each.who in ("DeepSeek", "Xiaomi") and each.basis in AUDITED and each.margin is not None
+    }
+    parts = [
+        part(f"margin of {each.who} by its books", "share", given["profit"],
+             f'catalog.tables().margins["{key}"].margin', 0.0, relation="at least", number="profit")
+        for key, each in books.items()
+    ] or [part("margin of the companies that cut, by their books", "share", given["profit"], None, 0.0,
+               relation="at least", number="profit")]  # fmt: skip
+    others = [m for m in margins.values() if m.basis in AUDITED and m.who in ("Zhipu", "MiniMax")]
     day = catalog.tables().days["deepseek-day"]
-    computed = (
-        f"no accounts of the companies that cut are published ({len(books)} in the catalog); of other Chinese makers "
-        f"{_books(others)}"
-    )
     why = (
-        f"Xiaomi says that it breaks even near full load, which is no profit. DeepSeek's {day.margin:.0%} of "
-        f"{day.date:%B %Y} is over the rent of its chips, at a list price that most of its tokens did not pay, by its "
-        "own words, and for older prices. The books count free users, training and idle hours too and leave far less "
-        "than models of list price over rent"
+        f"No accounts of the companies that cut are published ({len(books)} in the catalog); of other Chinese makers "
+        f"{_books(others)}. Xiaomi says that it breaks even near full load, which is no profit. DeepSeek's "
+        f"{day.margin:.0%} of {day.date:%B %Y} is over the rent of its chips, at a list price that most of its tokens "
+        "did not pay, by its own words, and for older prices. The books count free users, training and idle hours too "
+        "and leave far less than models of list price over rent."
     )
-    verdict = graded((each.margin or 0) > 0 for each in books) if books else "cannot be checked"
-    return verdict, computed, f"{why}."
+    return Settled(parts, why)
 
 
 def _books(found: list[MarginStatement]) -> str:
