@@ -13,7 +13,7 @@ Chapter: limits
 
 from costlab.limits.activation import (
     SparseStep,
-    activation,
+    activated_share,
     activation_table,
     compute_binds_at,
     experts_at,
@@ -48,7 +48,7 @@ from costlab.limits.prices import BETWEEN, Standing, hit_floor, miss_floor, outp
 
 __all__ = [
     "BETWEEN", "MEMORY_SHARE", "PHASES", "ROOM_K", "ChipPower", "SparseStep", "Standing", "TokenEnergy",
-    "TokenFloor", "activation", "activation_table", "always_multiplied", "bits_erased", "chip_power",
+    "TokenFloor", "activated_share", "activation_table", "always_multiplied", "bits_erased", "chip_power",
     "compute_binds_at", "experts_at", "family", "fewer", "finer", "floor_energy", "floor_table", "floors_on_chips",
     "hit_floor", "landauer_j", "least_activation", "miss_floor", "operation_table", "orders_above", "output_floor",
     "power_table", "published_joules", "sparse_step", "standing", "token_energy", "token_floor", "visits_at", "wider",

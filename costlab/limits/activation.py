@@ -8,7 +8,7 @@ arithmetic. Nothing here says how good such a model would be.
 
 >>> from costlab import limits
 >>> half = limits.fewer("deepseek-v4-pro", 3)
->>> round(limits.activation("deepseek-v4-pro"), 4), round(limits.activation(half), 4)
+>>> round(limits.activated_share("deepseek-v4-pro"), 4), round(limits.activated_share(half), 4)
 (0.0311, 0.0234)
 
 Chapter: limits
@@ -30,7 +30,7 @@ from costlab.roofline import Deployment
 from costlab.text import Table
 
 
-def activation(model: str | Model) -> float:
+def activated_share(model: str | Model) -> float:
     """Return the share of a model's parameters that a token multiplies.
 
     Raises:
@@ -67,7 +67,7 @@ def visits_at(model: str | Model, share: float) -> float:
 
 
 def experts_at(model: str | Model, share: float) -> float:
-    """Return how many experts a layer must have for an activation, a token visiting as many as before.
+    """Return how many experts a layer must have for an activation, a token visiting as many as before; inf if none do.
 
     Raises:
         ValueError: as `visits_at`.
@@ -75,8 +75,12 @@ def experts_at(model: str | Model, share: float) -> float:
     if not 0 < share <= 1:
         raise ValueError(f"share = {share!r} should be above 0 and at most 1")
     built, layer = arch.load(model), _layer(model)
-    held = built.params.by_component["experts"]
-    return (built.params.active / share - (built.params.total - held)) / (held / layer.experts)
+    held, chosen = (built.params.by_component[name] for name in ("experts", "router"))  # both grow with experts
+    each, line = held / layer.experts, chosen / layer.experts
+    if share * (each + line) <= line:
+        return math.inf  # each further expert's line of the router is a larger share than that
+    rest = built.params.total - held - chosen
+    return (built.params.active - chosen - share * rest) / (share * (each + line) - line)
 
 
 def _layer(model: str | Model) -> MoE:
@@ -245,7 +249,7 @@ def activation_table(deployment: Deployment, context: int, batches: Sequence[int
             {
                 "experts": name,
                 "parameters": f"{model.params.total / 1e12:.2f} T",
-                "activation": f"{activation(model):.2%}",
+                "activation": f"{activated_share(model):.2%}",
                 "compute binds at": f"{binds:,}" if binds else "–",
                 "most": f"{room:,}",
                 **costs,
@@ -255,6 +259,6 @@ def activation_table(deployment: Deployment, context: int, batches: Sequence[int
 
 
 __all__ = [
-    "SparseStep", "activation", "activation_table", "compute_binds_at", "experts_at", "family", "fewer", "finer",
+    "SparseStep", "activated_share", "activation_table", "compute_binds_at", "experts_at", "family", "fewer", "finer",
     "least_activation", "sparse_step", "visits_at", "wider",
 ]  # fmt: skip

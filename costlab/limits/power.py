@@ -23,12 +23,11 @@ from costlab import catalog, prices
 from costlab.catalog import FrozenDict, PublishedEnergy
 from costlab.chips.assumptions import Assumption
 from costlab.chips.figures import cost_figure, idle_power, machine_power
+from costlab.chips.owning import HOURS_PER_YEAR
 from costlab.levers import KINDS, Service, TokenCosts, TokenKind, rent, token_costs
 from costlab.limits.floors import TokenFloor
 from costlab.text import Table
 
-#: Hours of a year.
-HOURS_PER_YEAR = 8760
 JOULES_PER_KWH = 3.6e6
 
 
@@ -221,6 +220,6 @@ def power_table(place: str = "US", day: date | None = None) -> Table:
 
 
 __all__ = [
-    "HOURS_PER_YEAR", "JOULES_PER_KWH", "ChipPower", "TokenEnergy", "chip_power", "floor_energy", "power_table",
+    "JOULES_PER_KWH", "ChipPower", "TokenEnergy", "chip_power", "floor_energy", "power_table",
     "published_joules", "token_energy",
 ]  # fmt: skip
