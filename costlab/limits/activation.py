@@ -204,7 +204,7 @@ def compute_binds_at(deployment: Deployment, context: int) -> int | None:
     return low * deployment.replicas
 
 
-def family(model: str | Model) -> Mapping[str, Model]:
+def relatives(model: str | Model) -> Mapping[str, Model]:
     """Return a model and its sparser relatives by name: half and a third of the visits, finer and more experts.
 
     Raises:
@@ -234,10 +234,10 @@ def activation_table(deployment: Deployment, context: int, batches: Sequence[int
         batches: sequences in the whole deployment.
 
     Raises:
-        ValueError: as `family`; a batch below 1.
+        ValueError: as `relatives`; a batch below 1.
     """
     rows = []
-    for name, model in family(deployment.model).items():
+    for name, model in relatives(deployment.model).items():
         node = dataclasses.replace(deployment, model=model)
         room = node.max_batch(context) if node.fits() else 0
         binds = compute_binds_at(node, context) if node.fits() else None
@@ -259,6 +259,16 @@ def activation_table(deployment: Deployment, context: int, batches: Sequence[int
 
 
 __all__ = [
-    "SparseStep", "activated_share", "activation_table", "compute_binds_at", "experts_at", "family", "fewer", "finer",
-    "least_activation", "sparse_step", "visits_at", "wider",
+    "SparseStep",
+    "activated_share",
+    "activation_table",
+    "compute_binds_at",
+    "experts_at",
+    "fewer",
+    "finer",
+    "least_activation",
+    "relatives",
+    "sparse_step",
+    "visits_at",
+    "wider",
 ]  # fmt: skip

@@ -29,7 +29,7 @@ from costlab.arch import Model, MoE
 from costlab.catalog import ChipRecord
 from costlab.catalog.serving import ServingPhase
 from costlab.chips import as_served, format_on, sizes
-from costlab.levers.services import MOST_CHIPS
+from costlab.levers.deployed import MOST_CHIPS
 from costlab.roofline import Deployment, Term, rate, share_of_experts_touched
 from costlab.roofline.steps import REDUCE_BYTES
 from costlab.text import Table
