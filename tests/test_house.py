@@ -92,7 +92,7 @@ FLOORS = [
     {"roofline", "traces", "sweep"},  # what hardware does in a second, what traffic looks like, many runs
     {"moe", "attention", "hybrid", "cache", "speculative", "chips", "nn"},  # the levers
     {"prices", "serving"},
-    {"claims", "levers", "limits"},
+    {"claims", "levers", "limits", "prompts"},
     {"cli", "explore"},
 ]
 LEVERS = FLOORS[3] - {"nn"}  # nn runs what the levers compute, and may use them; torch keeps them from using it

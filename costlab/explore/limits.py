@@ -15,26 +15,19 @@ from costlab import arch, catalog, checks, levers, limits, prices, roofline
 from costlab.arrays import Floats
 from costlab.catalog import FrozenDict
 from costlab.explore.drawing import Words, drawn, is_narrow, value
-from costlab.explore.style import COLOURS, INK, colour_key, label_ends, label_inside, log_axis, new_figure
+from costlab.explore.style import COLOURS, INK, colour_key, label_inside, log_axis, new_figure
 from costlab.levers import KINDS, TokenKind
 from costlab.limits import Standing, TokenFloor
 from costlab.roofline import Deployment, Term
 from costlab.text import digits_text, tokens_text, usd_text
 
-#: Models of the figures by the names that readers see; their keys are those of their price lists too.
-FLOOR_MODELS: Mapping[str, str] = FrozenDict(
+#: Price lists of the figures, by the words that readers see: (product and model, a moment at which the list holds).
+PRICE_LISTS: Mapping[str, tuple[str, str]] = FrozenDict(
     {
-        "DeepSeek-V4-Pro": "deepseek-v4-pro",
-        "DeepSeek-V4.1-Flash": "deepseek-v4.1-flash",
-        "MiMo-V2.5-Pro": "mimo-v2.5-pro",
-    }
-)
-#: Days of the price lists by the words that readers see; the hour is off-peak.
-FLOOR_DAYS: Mapping[str, str] = FrozenDict(
-    {
-        "1 June 2026": "2026-06-01T16:00",
-        "1 September 2026": "2026-09-01T16:00",
-        "24 November 2026": "2026-11-24T16:00",
+        "V4-Pro, June": ("deepseek-v4-pro", "2026-06-01"),
+        "V4-Pro, November": ("deepseek-v4-pro", "2026-11-24T16:00"),
+        "V4.1-Flash, November": ("deepseek-v4.1-flash", "2026-11-24T16:00"),
+        "MiMo-V2.5-Pro, June": ("mimo-v2.5-pro", "2026-06-01"),
     }
 )
 #: The chip and the contexts of these figures.
@@ -75,38 +68,46 @@ def rented_floors(model: str, context: int) -> Mapping[str, tuple[float, TokenFl
     return FrozenDict(dict(sorted(found.items(), key=lambda item: item[1][0] * item[1][2].seconds)))
 
 
-def listed(model: str, day: str, kind: TokenKind, context: int) -> float | None:
-    """Return the dollars of a million tokens by a product's list; None where it is not listed on the day."""
-    try:
-        row = prices.price_at(model, day, input_tokens=context)
-    except ValueError:
-        return None
-    rate = prices.exchange_rate(row.currency, "USD", day)
+def list_of(name: str) -> tuple[str, str]:
+    """Return product and moment of a price list of the figures.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in PRICE_LISTS:
+        raise ValueError(f"listed = {name!r} should be one of {', '.join(PRICE_LISTS)}")
+    return PRICE_LISTS[name]
+
+
+def paid(name: str, kind: TokenKind, context: int) -> float:
+    """Return the dollars of a million tokens by a price list of the figures.
+
+    Raises:
+        ValueError: another name.
+    """
+    product, when = list_of(name)
+    row = prices.price_at(product, when, input_tokens=context)
+    rate = prices.exchange_rate(row.currency, "USD", when)
     return {"hit": prices.hit_price(row), "miss": row.miss, "output": row.output}[kind] * rate
 
 
 @drawn
-def floors_and_prices(
-    model: str = "deepseek-v4-pro", kind: str = "output", context: int = 131_072, day: str = "2026-11-24T16:00"
-) -> Words:
+def floors_and_prices(listed: str = "V4-Pro, November", kind: str = "output", context: int = 131_072) -> Words:
     """Draw the three floors of a token on each chip whose hour has a price, and the product's list price.
 
     Args:
-        model: key of one of `FLOOR_MODELS`.
+        listed: one of `PRICE_LISTS`.
         kind: "output" for a token that is written, "miss" for one that is read.
         context: one of `FLOOR_CONTEXTS`.
-        day: of the list, one of `FLOOR_DAYS`.
 
     Raises:
-        ValueError: another model, kind, context or day.
+        ValueError: another list, kind or context.
     """
-    name = _named(model)
-    checks.pick({"output": 0, "miss": 0}, kind, "kind of token")
+    product, _ = list_of(listed)
+    which: TokenKind = checks.pick({"output": "output", "miss": "miss"}, kind, "kind of token")  # type: ignore[assignment]
     if context not in FLOOR_CONTEXTS:
         raise ValueError(f"context = {context!r} should be one of {FLOOR_CONTEXTS}")
-    said_day = _day_words(day)
-    found = rented_floors(model, context)
-    paid = listed(model, day, "output" if kind == "output" else "miss", context)
+    found, price = rented_floors(product, context), paid(listed, which, context)
     axes = new_figure(
         "How far is a token's price above its floors?", "US dollars of a million tokens", "",
         wide=(7.2, 4.0), narrow=(3.6, 4.0),
@@ -114,61 +115,37 @@ def floors_and_prices(
     colour_key([(word, COLOURS[term]) for term, word in zip(_TERMS, ("arithmetic", "memory", "sending"), strict=True)])
     rows, lowest = [], float("inf")
     for place, (key, (hourly, read, written)) in enumerate(found.items()):
-        floor = written if kind == "output" else read
-        usd = {term: seconds / 3600 * hourly * 1e6 for term, seconds in floor.terms.items()}
-        axes.plot([usd[floor.bound], paid or usd[floor.bound]], [place, place], color=INK, linewidth=0.8, alpha=0.4)
-        for term in _TERMS:
-            axes.plot(usd[term], place, _SHAPES[term], color=COLOURS[term], markersize=7)
-        lowest = min(lowest, *(each for each in usd.values() if each > 0))
+        floor = written if which == "output" else read
+        usd = {term: seconds / 3600 * hourly * 1e6 for term, seconds in floor.terms.items() if seconds}
+        axes.plot([usd[floor.bound], price], [place, place], color=INK, linewidth=0.8, alpha=0.4)
+        for term, amount in usd.items():
+            axes.plot(amount, place, _SHAPES[term], color=COLOURS[term], markersize=7)
+        lowest = min(lowest, *usd.values())
         rows.append((key, usd[floor.bound], floor.bound))
-    _price_line(axes, paid, len(rows))
-    log_axis(axes, "x", [1e-4, 1e-3, 1e-2, 0.1, 1, 10], lambda each: f"${each:g}")
-    most = max([paid or 0.0, *(each for _, each, _ in rows)])
-    axes.set(xlim=(lowest / 2, most * 3), ylim=(len(rows) - 0.4, -1.1))
+    axes.plot([price, price], [-0.5, len(rows) - 0.5], color=INK, linewidth=1.4)
+    axes.text(price, -0.6, f"list {usd_text(price)}", ha="right", va="bottom", in_layout=False)
+    ticks = [1e-4, 1e-2, 1] if is_narrow() else [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10]
+    log_axis(axes, "x", ticks, lambda each: f"${each:g}" if each >= 1e-4 else "$0.00001")
+    axes.set(xlim=(lowest / 2, max(price, *(each for _, each, _ in rows)) * 2), ylim=(len(rows) - 0.4, -1.4))
     axes.set_yticks(range(len(rows)), [chip_name(key) for key, _, _ in rows])
     axes.grid(axis="y", visible=False)
-    return _floors_said(name, kind, context, said_day, rows, paid)
-
-
-def _day_words(day: str) -> str:
-    """How readers see a day of the figures."""
-    words = next((said for said, each in FLOOR_DAYS.items() if each == day), None)
-    if words is None:
-        raise ValueError(f"day = {day!r} should be one of {', '.join(FLOOR_DAYS.values())}")
-    return words
-
-
-def _named(model: str) -> str:
-    return checks.pick({key: name for name, key in FLOOR_MODELS.items()}, model, "model")
-
-
-def _price_line(axes: object, paid: float | None, rows: int) -> None:
-    """The list price as a line down the whole figure."""
-    if paid is None:
-        return
-    axes.plot([paid, paid], [-0.5, rows - 0.5], color=INK, linewidth=1.4)  # type: ignore[attr-defined]
-    axes.text(paid, -0.6, f"list {usd_text(paid)}", ha="center", va="bottom", in_layout=False)  # type: ignore[attr-defined]
+    return _floors_said(listed, which, context, rows, price)
 
 
 def _floors_said(
-    name: str, kind: str, context: int, day: str, rows: Sequence[tuple[str, float, Term]], paid: float | None
+    listed: str, kind: TokenKind, context: int, rows: Sequence[tuple[str, float, Term]], price: float
 ) -> Words:
     done = "written" if kind == "output" else "read"
-    where = f"{name}, a token that is {done}, {tokens_text(context)} tokens"
+    where = f"{listed}: a token that is {done}, {tokens_text(context)} tokens"
     bounds = ", ".join(f"{chip_name(key)} {usd_text(usd)} ({bound})" for key, usd, bound in rows)
-    price = f"The list price on {day} is {usd_text(paid)}." if paid else f"It has no list price on {day}."
-    above = ""
-    if paid:
-        factors = [paid / usd for _, usd, _ in rows]
-        above = (
-            f" The price is {value(max(factors), f'{max(factors):.0f} times', 'limits_most')} the lowest floor and "
-            f"{value(min(factors), f'{min(factors):.1f} times', 'limits_least')} the highest."
-        )
+    most, least = max(price / usd for _, usd, _ in rows), min(price / usd for _, usd, _ in rows)
     noted = ", ".join(f"{chip_name(key)} {value(usd, usd_text(usd))} ({bound})" for key, usd, bound in rows)
     return Words(
         f"{where}. A row for each chip, with three floors in dollars of a million tokens; the highest of each chip: "
-        f"{bounds}. {price}",
-        f"{where}. Highest floor of each chip: {noted}. {price}{above}",
+        f"{bounds}. A line at the list price, {usd_text(price)}.",
+        f"{where}. Highest floor of each chip: {noted}. The list price, {value(price, usd_text(price))}, is "
+        f"{value(most, f'{most:.0f} times', 'limits_most')} the lowest of them and "
+        f"{value(least, f'{least:.1f} times', 'limits_least')} the highest.",
     )
 
 
@@ -178,26 +155,28 @@ _BETWEEN_COLOURS = {"layout": "link", "share of peaks": "compute", "hours of use
 
 
 @functools.lru_cache(maxsize=32)
-def stands(model: str, chip: str, day: str) -> Standing:
-    """Return where a product's price stands, kept."""
-    return limits.standing(model, chip, when=day)
+def stands(listed: str, chip: str) -> Standing:
+    """Return where a price list of the figures stands above the floors on a chip.
+
+    Raises:
+        ValueError: another list, a chip without rent or published runs.
+    """
+    product, when = list_of(listed)
+    return limits.standing(product, chip, when=when)
 
 
 @drawn
-def from_floor_to_price(model: str = "deepseek-v4-pro", chip: str = FLOOR_CHIP, day: str = "2026-11-24T16:00") -> Words:
+def from_floor_to_price(listed: str = "V4-Pro, November", chip: str = FLOOR_CHIP) -> Words:
     """Draw, for each kind of token, the factors that lie between its floor and its list price.
 
     Args:
-        model: key of one of `FLOOR_MODELS`.
+        listed: one of `PRICE_LISTS`.
         chip: key of a chip with a rent and with published runs of its maker.
-        day: of the list, one of `FLOOR_DAYS`.
 
     Raises:
-        ValueError: another model or day, a chip without rent.
+        ValueError: another list, a chip without rent.
     """
-    name = _named(model)
-    said_day = _day_words(day)
-    found = stands(model, chip, day)
+    found = stands(listed, chip)
     axes = new_figure(
         "What lies between the floor and the price?", "US dollars of a million tokens", "",
         wide=(7.2, 2.8), narrow=(3.6, 3.2),
@@ -225,7 +204,7 @@ def from_floor_to_price(model: str = "deepseek-v4-pro", chip: str = FLOOR_CHIP, 
     axes.set(xlim=(least / 1.6, most * 2), ylim=(len(KINDS) - 0.4, -0.6))
     axes.set_yticks(range(len(KINDS)), KINDS)
     axes.grid(axis="y", visible=False)
-    where = f"{name} on {chip_name(chip)}, coding traffic, {said_day}"
+    where = f"{listed} on {chip_name(chip)}, coding traffic"
     return Words(
         f"{where}. For each kind of token a bar from its floor to its cost, in three parts, and a line at its list "
         f"price. {'; '.join(said)}.",
@@ -248,9 +227,23 @@ def _sparse_node(visits: int, experts: int) -> Deployment:
     return dataclasses.replace(node, model=model)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class SparseCurve:
+    """What an output token of a model takes by batch, in chip-microseconds."""
+
+    share: float  # of the parameters that a token multiplies
+    batches: Floats  # sequences on all chips
+    costs: Floats  # chip-microseconds of a token
+    binds: int | None  # the batch from which arithmetic binds; None where memory holds none
+
+    def at(self, batch: float) -> float:
+        """Chip-microseconds at a batch between those that were computed, as straight lines on logarithms."""
+        return float(np.exp(np.interp(np.log(batch), np.log(self.batches), np.log(self.costs))))
+
+
 @functools.lru_cache(maxsize=64)
-def sparse_curve(visits: int, experts: int, context: int) -> tuple[Floats, Floats, int | None]:
-    """Return batches, chip-microseconds of a token at each, and the batch from which arithmetic binds.
+def sparse_curve(visits: int, experts: int, context: int) -> SparseCurve:
+    """Return what an output token of a relative of V4-Pro takes by batch, arithmetic and memory alone.
 
     Args:
         visits: experts that a token visits.
@@ -259,10 +252,11 @@ def sparse_curve(visits: int, experts: int, context: int) -> tuple[Floats, Float
     """
     node = _sparse_node(visits, experts)
     most = node.max_batch(context) // node.replicas
-    each = np.unique(np.geomspace(1, max(1, most), 40).astype(int)) if most else np.array([], dtype=int)
+    each = np.unique(np.geomspace(1, max(1, most), 64).astype(int))
     batches = each * node.replicas
     costs = [limits.sparse_step(node, int(batch), context).chip_s * 1e6 for batch in batches]
-    return batches.astype(float), np.array(costs), limits.compute_binds_at(node, context)
+    share = limits.activated_share(node.model)
+    return SparseCurve(share, batches.astype(float), np.array(costs), limits.compute_binds_at(node, context))
 
 
 @drawn
@@ -283,37 +277,43 @@ def sparser_models(visits: int = 3, experts: int = 384, context: int = 8192) -> 
         raise ValueError(f"experts = {experts} should be one of {EXPERTS}")
     if context not in FLOOR_CONTEXTS:
         raise ValueError(f"context = {context!r} should be one of {FLOOR_CONTEXTS}")
-    shown = {"6 of 384": (6, 384, "other"), f"{visits} of {experts}": (visits, experts, "compute")}
+    own, other = sparse_curve(6, 384, context), sparse_curve(visits, experts, context)
     axes = new_figure(
-        "At which batch does a sparser model pay?", "sequences on 128 H800s", "chip-microseconds per output token"
+        "At which batch does a sparser model pay?", "sequences on 128 H800s", "seconds of a chip, by those of V4-Pro"
     )
-    ends, noted, lowest = [], [], float("inf")
-    for name, (k, held, colour) in shown.items():
-        batches, costs, binds = sparse_curve(k, held, context)
-        share = limits.activated_share(_sparse_node(k, held).model)
-        if not len(batches):
-            noted.append(f"{name}: activation {value(share, f'{share:.2%}')}, memory holds {value(0, '0 sequences')}")
-            continue
-        axes.plot(batches, costs, color=COLOURS[colour])
-        if binds:
-            axes.plot(binds, np.interp(binds, batches, costs), "o", color=COLOURS[colour], markersize=8)
-        ends.append((float(costs[-1]), name, COLOURS[colour]))
-        lowest = min(lowest, float(costs[-1]))
-        from_batch = f"from {value(binds, f'{binds:,} sequences')}" if binds else f"at no batch ({value(0, 'never')})"
-        noted.append(
-            f"{name}: activation {value(share, f'{share:.2%}')}, bound by arithmetic {from_batch}, at the largest "
-            f"batch {value(batches[-1], f'{batches[-1]:,.0f}')} a token takes {value(costs[-1], f'{costs[-1]:.1f} µs')}"
-        )
+    both = min(own.batches[-1], other.batches[-1])
+    batches = other.batches[other.batches <= both]
+    ratios = np.array([other.at(each) / own.at(each) for each in batches])
+    axes.axhline(1, color=INK, linewidth=1)
+    axes.plot(batches, ratios, color=COLOURS["compute"])
+    for curve, colour in ((own, "other"), (other, "compute")):
+        if curve.binds and curve.binds <= both:
+            axes.axvline(curve.binds, color=COLOURS[colour], linestyle="--", linewidth=1.4)
+    largest = other.costs[-1] / own.costs[-1]
+    axes.plot(other.batches[-1], largest, "D", color=COLOURS["compute"], markersize=8, clip_on=False)
     log_axis(axes, "x", [128, 1024, 8192, 65_536], lambda each: f"{each:,.0f}")
-    log_axis(axes, "y", [30, 100, 300, 1000, 3000, 10_000], lambda each: f"{each:,.0f}")
-    axes.set(xlim=(100, 100_000), ylim=(lowest / 1.4, 30_000))
-    label_ends(axes, 100_000, ends)
-    plain = "; ".join(noted)
+    axes.set(xlim=(120, 80_000), ylim=(0.5, max(1.5, 1.08 * largest, 1.05 * float(ratios.max()))))
+    colour_key([("arithmetic binds V4-Pro from here", COLOURS["other"]), ("the other", COLOURS["compute"])], "dashed")
+    return _sparser_said(f"{visits} of {experts}", context, own, other, ratios)
+
+
+def _sparser_said(name: str, context: int, own: SparseCurve, other: SparseCurve, ratios: Floats) -> Words:
+    said = [
+        f"{label}: activation {value(curve.share, f'{curve.share:.2%}')}, "
+        + (f"bound by arithmetic from {value(curve.binds, f'{curve.binds:,} sequences')}" if curve.binds
+           else f"bound by memory at every batch that fits ({value(0, 'never')} by arithmetic)")
+        + f", at most {value(curve.batches[-1], f'{curve.batches[-1]:,.0f} sequences')}"
+        for label, curve in (("V4-Pro, 6 of 384", own), (name, other))
+    ]  # fmt: skip
+    first, last = float(ratios[0]), float(other.costs[-1] / own.costs[-1])
+    middle = float(ratios[len(ratios) // 2])
     return Words(
-        f"Chip-microseconds of an output token by batch, {tokens_text(context)} tokens of context: V4-Pro and a "
-        f"relative whose tokens visit {visits} of {experts} experts. Both fall with the batch; points mark where "
-        "arithmetic begins to bind.",
-        f"{tokens_text(context)} tokens. {plain}. Points: from here on arithmetic binds. Sending is left out.",
+        f"Seconds of a chip for an output token of a relative of V4-Pro whose tokens visit {name} experts, over "
+        f"V4-Pro's own, by batch at {tokens_text(context)} tokens: {first:.2f} at 128 sequences, {middle:.2f} in the "
+        f"middle, and {last:.2f} with each at its largest batch.",
+        f"{tokens_text(context)} tokens. {'; '.join(said)}. Times V4-Pro's seconds: {value(first, f'{first:.2f}')} at "
+        f"128 sequences, {value(middle, f'{middle:.2f}')} in the middle of the axis, "
+        f"{value(last, f'{last:.2f}', 'limits_sparse')} with each at its largest batch (diamond). Sending is left out.",
     )
 
 
@@ -324,7 +324,7 @@ def sparser_models(visits: int = 3, experts: int = 384, context: int = 8192) -> 
 def joule_marks() -> Mapping[str, float]:
     """Return joules from a lost bit to a request: the chapter's scale."""
     operations = catalog.tables().operation_energies
-    service = stands("deepseek-v4-pro", FLOOR_CHIP, "2026-11-24T16:00").service
+    service = stands("V4-Pro, November", FLOOR_CHIP).service
     energy = limits.token_energy(service)
     return FrozenDict(
         {
@@ -358,11 +358,14 @@ def joule_scale() -> Words:
         colour = COLOURS["energy" if name.startswith(("a token", "a request")) else "memory"]
         axes.plot([1e-22, joules], [place, place], color=colour, linewidth=1)
         axes.plot(joules, place, "o", color=colour, markersize=8)
-        label_inside(axes, f" {_joules_text(joules)}", joules, place)
+        if is_narrow():
+            axes.text(2e-22, place - 0.18, f"{name}: {_joules_text(joules)}", va="bottom", in_layout=False)
+        else:
+            label_inside(axes, f" {_joules_text(joules)}", joules, place)
     ticks = [1e-21, 1e-15, 1e-9, 1e-3, 1e3] if is_narrow() else [1e-21, 1e-18, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1, 1e3]
     log_axis(axes, "x", ticks, lambda each: f"$10^{{{round(np.log10(each))}}}$")
-    axes.set(xlim=(1e-22, 1e11 if is_narrow() else 1e8), ylim=(len(found) - 0.4, -0.6))
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set(xlim=(1e-22, 1e6 if is_narrow() else 1e9), ylim=(len(found) - 0.4, -0.9))
+    axes.set_yticks([] if is_narrow() else range(len(found)), [] if is_narrow() else list(found))
     axes.grid(axis="y", visible=False)
     listed_marks = "; ".join(f"{name} {_joules_text(joules)}" for name, joules in found.items())
     noted = "; ".join(f"{name} {value(joules, _joules_text(joules))}" for name, joules in found.items())
@@ -371,15 +374,36 @@ def joule_scale() -> Words:
     )
 
 
+_JOULES = (
+    ("kJ", 1e3),
+    ("J", 1.0),
+    ("mJ", 1e-3),
+    ("µJ", 1e-6),
+    ("nJ", 1e-9),
+    ("pJ", 1e-12),
+    ("fJ", 1e-15),
+    ("zJ", 1e-21),
+)
+
+
 def _joules_text(joules: float) -> str:
-    for unit, scale in (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12), ("fJ", 1e-15), ("zJ", 1e-21)):
+    for unit, scale in (
+        ("kJ", 1e3),
+        ("J", 1.0),
+        ("mJ", 1e-3),
+        ("µJ", 1e-6),
+        ("nJ", 1e-9),
+        ("pJ", 1e-12),
+        ("fJ", 1e-15),
+        ("zJ", 1e-21),
+    ):
         if joules >= scale:
             return f"{digits_text(joules / scale)} {unit}"
     return f"{joules:.2g} J"
 
 
 __all__ = [
-    "EXPERTS", "FLOOR_CHIP", "FLOOR_CONTEXTS", "FLOOR_DAYS", "FLOOR_MODELS", "SPARSE_CHIPS", "chip_name",
-    "floors_and_prices", "from_floor_to_price", "joule_marks", "joule_scale", "listed", "rented_floors",
+    "EXPERTS", "FLOOR_CHIP", "FLOOR_CONTEXTS", "PRICE_LISTS", "SPARSE_CHIPS", "SparseCurve", "chip_name",
+    "floors_and_prices", "from_floor_to_price", "joule_marks", "joule_scale", "list_of", "paid", "rented_floors",
     "sparse_curve", "sparser_models", "stands",
 ]  # fmt: skip

@@ -64,7 +64,8 @@ class _Unfinished(Exception):
 def _document(line: int, text: str, value: object, end: int) -> Document:
     rest = text[end:].strip(_SPACE)
     if rest:
-        raise UsageFault("", f"{shown(rest)} stands behind the object; a record is an object on a line of its own")
+        behind = "stands behind the object; a record is an object on a line of its own"
+        raise UsageFault("", f"{shown(rest)} {behind}", f"something {behind}")
     if not isinstance(value, dict):
         hint = "; write each of its objects on a line of its own (jq -c '.[]')" if isinstance(value, list) else ""
         raise UsageFault("", f"{_kind(value)}, should be an object{hint}")
@@ -112,9 +113,9 @@ def _parsed(text: str, start: int) -> tuple[Any, int]:
     except UsageFault:
         raise
     except RecursionError:
-        raise UsageFault("", "not a usage record: nested too deep") from None
+        raise UsageFault("", "not a usage record: nested too deep", "nested too deep") from None
     except ValueError as error:  # a whole number of thousands of digits
-        raise UsageFault("", f"not a usage record: {error}") from None
+        raise UsageFault("", f"not a usage record: {error}", str(error)) from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,7 +123,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageFault(twice, "the key comes twice in one object")
+        problem = "comes twice in one object"
+        raise UsageFault(twice, f"the key {problem}", f"a key {problem}")
     return found
 
 

@@ -11,11 +11,18 @@ from costlab.checks import MAX_COUNT
 
 
 class UsageFault(ValueError):
-    """What is wrong with a record, and which field."""
+    """What is wrong with a record, and which field.
 
-    def __init__(self, name: str, message: str) -> None:
+    Args:
+        name: of the field; "" where it is about the whole.
+        message: what is wrong.
+        unquoted: the same without any text of the file, field names included; None where nothing is quoted.
+    """
+
+    def __init__(self, name: str, message: str, unquoted: str | None = None) -> None:
         super().__init__(f"{name}: {message}" if name else message)
         self.name, self.message = name, message
+        self.unquoted = str(self) if unquoted is None else unquoted
 
 
 class UsageFields:

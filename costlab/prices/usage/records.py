@@ -62,7 +62,7 @@ def usage_record(document: Mapping[str, Any], defaults: UsageDefaults, line: int
         format = recognised(usage, _family(layers, model))
     fields = UsageFields(usage, path)
     read = read_counts(format, fields)
-    moment, time_notes = _moment(layers)
+    moment, time_notes = moment_within(layers)
     moment = moment or defaults.moment
     if moment is None:
         raise UsageFault("created", "no time; give one (--date)")
@@ -198,13 +198,21 @@ NAIVE_TIME = "times without a zone: taken as UTC"
 DAY_ALONE = "days without a time: taken as their noon"
 
 
-def _moment(layers: Sequence[Mapping[str, Any]]) -> tuple[datetime | None, tuple[str, ...]]:
+def moment_within(layers: Sequence[Mapping[str, Any]]) -> tuple[datetime | None, tuple[str, ...]]:
+    """Return when a record of a log is of, and what was taken as something; None where it has no time.
+
+    Args:
+        layers: the record and the objects within it, the outermost first; the innermost time counts.
+
+    Raises:
+        UsageFault: something that is no time.
+    """
     for name, value in _found(layers, _TIMES):
         try:
             return _instant(value)
         except (ValueError, OverflowError, ArithmeticError):
             should = "seconds or milliseconds after 1970, or a time such as 2026-09-15T03:00:00Z"
-            raise UsageFault(name, f"{shown(value)} should be {should}") from None
+            raise UsageFault(name, f"{shown(value)} should be {should}", f"{name}: should be {should}") from None
     return None, ()
 
 
