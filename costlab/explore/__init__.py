@@ -28,7 +28,7 @@ from costlab.explore.chips_diagrams import fused_layer, operator_fates
 from costlab.explore.drawing import Drawing, Frames, Words, drawn, value
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ring, ten_layers, window_saving
 from costlab.explore.limits import (
-    EXPERTS,
+    EXPERT_COUNTS,
     FLOOR_CONTEXTS,
     PRICE_LISTS,
     floors_and_prices,
@@ -68,7 +68,7 @@ __all__ = [
     "COLOURS",
     "COMPARED_MODELS",
     "DAYS",
-    "EXPERTS",
+    "EXPERT_COUNTS",
     "FLOOR_CONTEXTS",
     "MACHINES",
     "MARKET_DAY",

@@ -104,7 +104,7 @@ def floors_and_prices(listed: str = "V4-Pro, November", kind: str = "output", co
         ValueError: another list, kind or context.
     """
     product, _ = list_of(listed)
-    which: TokenKind = checks.pick({"output": "output", "miss": "miss"}, kind, "kind of token")  # type: ignore[assignment]
+    which: TokenKind = checks.pick({"output": "output", "miss": "miss"}, kind, "kind of token")
     if context not in FLOOR_CONTEXTS:
         raise ValueError(f"context = {context!r} should be one of {FLOOR_CONTEXTS}")
     found, price = rented_floors(product, context), paid(listed, which, context)
@@ -215,7 +215,7 @@ def from_floor_to_price(listed: str = "V4-Pro, November", chip: str = FLOOR_CHIP
 # --- sparser models ----------------------------------------------------------------------------------------------
 
 #: Chips, and how many experts a layer of the sparser model may have.
-SPARSE_CHIPS, EXPERTS = 128, (384, 512, 768, 1152)
+SPARSE_CHIPS, EXPERT_COUNTS = 128, (384, 512, 768, 1152)
 
 
 @functools.lru_cache(maxsize=64)
@@ -265,7 +265,7 @@ def sparser_models(visits: int = 3, experts: int = 384, context: int = 8192) -> 
 
     Args:
         visits: experts that a token of the relative visits, 1 to 6.
-        experts: that a layer of it has, one of `EXPERTS`.
+        experts: that a layer of it has, one of `EXPERT_COUNTS`.
         context: one of `FLOOR_CONTEXTS`.
 
     Raises:
@@ -273,8 +273,8 @@ def sparser_models(visits: int = 3, experts: int = 384, context: int = 8192) -> 
     """
     if not 1 <= visits <= 6:
         raise ValueError(f"visits = {visits} should be from 1 to 6")
-    if experts not in EXPERTS:
-        raise ValueError(f"experts = {experts} should be one of {EXPERTS}")
+    if experts not in EXPERT_COUNTS:
+        raise ValueError(f"experts = {experts} should be one of {EXPERT_COUNTS}")
     if context not in FLOOR_CONTEXTS:
         raise ValueError(f"context = {context!r} should be one of {FLOOR_CONTEXTS}")
     own, other = sparse_curve(6, 384, context), sparse_curve(visits, experts, context)
@@ -406,7 +406,7 @@ def _joules_text(joules: float) -> str:
 
 
 __all__ = [
-    "EXPERTS", "FLOOR_CHIP", "FLOOR_CONTEXTS", "PRICE_LISTS", "SPARSE_CHIPS", "SparseCurve", "chip_name",
+    "EXPERT_COUNTS", "FLOOR_CHIP", "FLOOR_CONTEXTS", "PRICE_LISTS", "SPARSE_CHIPS", "SparseCurve", "chip_name",
     "floors_and_prices", "from_floor_to_price", "joule_marks", "joule_scale", "list_of", "paid", "rented_floors",
     "sparse_curve", "sparser_models", "stands",
 ]  # fmt: skip
