@@ -37,11 +37,8 @@ _SHAPES: Mapping[Term, str] = {"compute": "o", "memory": "s", "link": "^"}
 
 
 def chip_name(key: str) -> str:
-    """Return a chip's name without maker and form: H800."""
-    name = catalog.chip(key).name.split(" (")[0]
-    for maker in ("NVIDIA ", "Huawei ", "AMD Instinct "):
-        name = name.removeprefix(maker)
-    return name.split(" SXM")[0]
+    """Return how readers call a chip: H800."""
+    return limits.short_name(catalog.chip(key))
 
 
 # --- floors and prices -------------------------------------------------------------------------------------------

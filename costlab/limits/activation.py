@@ -27,7 +27,7 @@ from costlab.arch.experts import FeedForward
 from costlab.catalog import FrozenDict
 from costlab.limits.floors import always_multiplied
 from costlab.roofline import Deployment
-from costlab.text import Table
+from costlab.text import Table, digits_text
 
 
 def activated_share(model: str | Model) -> float:
@@ -241,10 +241,7 @@ def activation_table(deployment: Deployment, context: int, batches: Sequence[int
         node = dataclasses.replace(deployment, model=model)
         room = node.max_batch(context) if node.fits() else 0
         binds = compute_binds_at(node, context) if node.fits() else None
-        costs = {
-            f"batch {batch:,}": sparse_step(node, batch, context).chip_s * 1e6 if batch <= room else math.nan
-            for batch in batches
-        }
+        costs = {f"batch {batch:,}": _microseconds(node, batch, context) if batch <= room else "–" for batch in batches}
         rows.append(
             {
                 "experts": name,
@@ -255,7 +252,11 @@ def activation_table(deployment: Deployment, context: int, batches: Sequence[int
                 **costs,
             }
         )
-    return Table(rows, "activation", f"Chip-microseconds of an output token at {context:,} tokens", stacked=True)
+    return Table(rows, "activation", stacked=True)
+
+
+def _microseconds(node: Deployment, batch: int, context: int) -> str:
+    return digits_text(sparse_step(node, batch, context).chip_s * 1e6)
 
 
 __all__ = [

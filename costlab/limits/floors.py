@@ -32,7 +32,7 @@ from costlab.chips import as_served, format_on, sizes
 from costlab.levers.deployed import MOST_CHIPS
 from costlab.roofline import Deployment, Term, rate, share_of_experts_touched
 from costlab.roofline.steps import REDUCE_BYTES
-from costlab.text import Table
+from costlab.text import Table, digits_text
 
 PHASES: tuple[ServingPhase, ...] = ("prefill", "decode")
 #: Share of a chip's memory that weights and caches may use, as `roofline.Deployment` has it.
@@ -183,9 +183,9 @@ def floors_on_chips(model: str | Model, context: int, *, drafted: int = 0) -> di
 
 
 def floor_table(model: str | Model, context: int, *, drafted: int = 0) -> Table:
-    """Return the floors of a token that is written and of one that is read, on every chip that holds the model.
+    """Return the floors of a token that is written, and the highest of one that is read, on every chip that can.
 
-    Microseconds of one chip.
+    Microseconds of one chip; a chip on which the model does not fit is left out.
 
     Raises:
         ValueError: as `floors_on_chips`; a model that no chip holds.
@@ -194,18 +194,26 @@ def floor_table(model: str | Model, context: int, *, drafted: int = 0) -> Table:
     if not found:
         raise ValueError(f"no chip of the catalog holds {arch.load(model).name} with {context:,} tokens")
     rows = [_row(both["decode"], both["prefill"]) for both in found.values()]
-    return Table(rows, "written: floor", f"Chip-microseconds of a token at {context:,} tokens")
+    return Table(rows, "floor")
 
 
 def _row(written: TokenFloor, read: TokenFloor) -> dict[str, object]:
-    terms = {f"written: {term}": seconds * 1e6 for term, seconds in written.terms.items()}
+    words: dict[Term, str] = {"compute": "arithmetic", "memory": "memory", "link": "sending"}
+    terms = {words[term]: digits_text(seconds * 1e6) for term, seconds in written.terms.items()}
+    floors = {"floor": written.seconds, "of one that is read": read.seconds}
     return {
-        "chip": written.chip.name,
+        "chip": short_name(written.chip),
         **terms,
-        "written: floor": written.seconds * 1e6,
-        "bound": written.bound,
-        "read: floor": read.seconds * 1e6,
+        **{name: digits_text(each * 1e6) for name, each in floors.items()},
     }
+
+
+def short_name(chip: ChipRecord) -> str:
+    """Return a chip's name without maker and form: H800."""
+    name = chip.name.split(" (")[0]
+    for maker in ("NVIDIA ", "Huawei ", "AMD Instinct "):
+        name = name.removeprefix(maker)
+    return name.split(" SXM")[0]
 
 
 def always_multiplied(model: str | Model) -> dict[str, float]:
@@ -221,5 +229,6 @@ def always_multiplied(model: str | Model) -> dict[str, float]:
 
 
 __all__ = [
-    "MEMORY_SHARE", "PHASES", "TokenFloor", "always_multiplied", "floor_table", "floors_on_chips", "token_floor",
+    "MEMORY_SHARE", "PHASES", "TokenFloor", "always_multiplied", "floor_table", "floors_on_chips", "short_name",
+    "token_floor",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from costlab import arch, catalog
 from costlab.arch import Model
 from costlab.catalog import FrozenDict
-from costlab.text import Table
+from costlab.text import Table, digits_text
 
 #: Temperature at which the bound is quoted.
 ROOM_K = 300.0
@@ -75,7 +75,7 @@ def bits_erased(model: str | Model, context: int) -> Mapping[str, float]:
 
 
 def operation_table(kelvin: float = ROOM_K) -> Table:
-    """Return the catalog's operations: joules, joules of a bit, and how many times the bound of one bit that is.
+    """Return the catalog's operations: their energy, that of a bit, and how many million times the bound.
 
     Raises:
         ValueError: as `landauer_j`.
@@ -85,13 +85,13 @@ def operation_table(kelvin: float = ROOM_K) -> Table:
         {
             "operation": each.says,
             "process": f"{each.process_nm} nm" if each.process_nm else "–",
-            "pJ": each.joules * 1e12,
-            "pJ a bit": each.joules / each.bits * 1e12,
-            "times k T ln 2 a bit": each.joules / each.bits / bound,
+            "pJ": digits_text(each.joules * 1e12),
+            "pJ a bit": digits_text(each.joules / each.bits * 1e12),
+            "millions of bounds a bit": digits_text(each.joules / each.bits / bound / 1e6),
         }
         for each in catalog.tables().operation_energies.values()
     ]
-    return Table(rows, "pJ", "What an operation takes")
+    return Table(rows, "pJ")
 
 
 __all__ = ["ACCUMULATOR_BITS", "ROOM_K", "bits_erased", "landauer_j", "operation_table", "orders_above"]

@@ -25,7 +25,7 @@ from costlab.chips.assumptions import Assumption
 from costlab.chips.figures import cost_figure, idle_power, machine_power
 from costlab.chips.owning import HOURS_PER_YEAR
 from costlab.levers import KINDS, Service, TokenCosts, TokenKind, rent, token_costs
-from costlab.limits.floors import TokenFloor
+from costlab.limits.floors import TokenFloor, short_name
 from costlab.text import Table
 
 JOULES_PER_KWH = 3.6e6
@@ -208,15 +208,15 @@ def power_table(place: str = "US", day: date | None = None) -> Table:
             hourly = None
         rows.append(
             {
-                "chip": record.name,
-                "chip, W": record.power_w,
+                "chip": short_name(record),
+                "rated, W": record.power_w,
                 "at the meter, W": round(found.wall_w),
-                "USD an hour": found.usd_per_hour,
-                "rent, USD an hour": hourly,
+                "cents an hour": f"{100 * found.usd_per_hour:.1f}",
+                "rent, USD": None if hourly is None else f"{hourly:.2f}",
                 "share": None if hourly is None else f"{found.share_of(hourly):.1%}",
             }
         )
-    return Table(rows, "share", f"Electricity of a chip at work, {place}")
+    return Table(rows, "share")
 
 
 __all__ = [

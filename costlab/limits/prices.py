@@ -19,7 +19,7 @@ from costlab.catalog import FrozenDict
 from costlab.levers import KINDS, Service, TokenKind, margin, served, token_costs
 from costlab.levers.ladder import CHIP
 from costlab.limits.floors import TokenFloor, token_floor
-from costlab.text import Table
+from costlab.text import Table, digits_text
 
 #: What lies between a floor and a list price, from below.
 BETWEEN = ("layout", "share of peaks", "hours of use", "list over cost")
@@ -64,15 +64,15 @@ class Standing:
         rows = [
             {
                 "token": kind,
-                "floor, USD per million": self.floors[kind],
-                "cost": self.costs[kind],
-                "list": self.paid[kind],
-                "cost by floor": self.cost_factor(kind),
-                "list by floor": self.factor(kind),
+                "floor, USD": digits_text(self.floors[kind]),
+                "cost, USD": digits_text(self.costs[kind]),
+                "list, USD": digits_text(self.paid[kind]),
+                "cost by floor": digits_text(self.cost_factor(kind)),
+                "list by floor": digits_text(self.factor(kind)),
             }
             for kind in KINDS
         ]
-        return Table(rows, "list by floor", f"{self.service.model.name} on {self.service.chip}, above its floors")
+        return Table(rows, "list by floor")
 
 
 def standing(
