@@ -291,6 +291,8 @@ NUMBERS_AND_MODULES = {
     "load_entropy": {"costlab.moe", "costlab.nn.experiments"},  # measured; watched in training
     "switch_loss": {"costlab.moe", "costlab.nn.experiments"},  # computed; trained on
     "top_k": {"costlab.attention", "costlab.moe", "costlab.nn.moe"},  # best first, the lower index first in a tie
+    "KINDS": {"costlab.arch.attention", "costlab.levers"},  # of attention; of tokens
+    "token_costs": {"costlab.levers", "costlab.explore"},  # computed; drawn
     "softmax": {"costlab.attention", "costlab.moe"},  # both NumPy: levers do not import one another
 }
 #: The dimensions of an attention kind, which are counted, and its layer, which runs.

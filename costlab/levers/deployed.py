@@ -2,8 +2,6 @@
 
 Every number of chips and every split of attention is looked at, for thousands of draws at once. Steps are those of
 `roofline`, at the share of it that a phase reaches; a test holds each beside `Deployment`, one draw at a time.
-
-Chapter: levers
 """
 
 from __future__ import annotations
@@ -20,12 +18,12 @@ from costlab.arrays import Bools, Floats, Ints
 from costlab.chips import ChipHour, DraftedRound
 from costlab.chips.memory import sizes
 from costlab.chips.tokens import deployments_of
-from costlab.levers.dense import spread
+from costlab.levers.dense import spread_over
 from costlab.roofline import Deployment, StepGrid, decode_grid, prefill_grid
 from costlab.roofline.grids import PassGrid
 
 #: Most chips of a deployment that is looked at.
-MOST_CHIPS = 256
+LARGEST_DEPLOYMENT = 256
 #: Most contexts of steps that are kept for the next question, and most of these steps.
 _KEPT_CONTEXTS, _KEPT_STEPS = 64, 32
 
@@ -85,8 +83,8 @@ class ChipSeconds:
 
     prefill: Ints  # index of the deployment that reads
     decode: Ints  # index of the one that writes
-    reading: Floats  # chip-seconds of prefill
-    looking: Floats  # share of them for looking at tokens that are kept, by arithmetic
+    misses: Floats  # chip-seconds of prefill, by arithmetic: of the tokens that it reads
+    hits: Floats  # the same of looking at tokens that are kept
     writing: Floats  # chip-seconds of decoding
     each: Floats  # sequences that decode on each replica
     round_s: Floats  # seconds of a round of decoding
@@ -140,7 +138,7 @@ def _changed(each: PassGrid, change: Callable[[Floats], Floats], ending: str = "
     return dataclasses.replace(each, **{name: change(getattr(each, name)) for name in names})
 
 
-def apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
+def phases_apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
     """Return what a request takes where prefill and decode each have the deployment that is cheapest for it."""
     prompts = layouts.reading(request, request.prefix)
     reading = _Side(prompts, request.at["prefill share"], layouts)
@@ -150,13 +148,13 @@ def apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) 
     read, write = reading.chip_s(many), writing.chip_s(each) / request.round_tokens * request.written
     first, second = np.argmin(read, axis=0), np.argmin(write, axis=0)
     return ChipSeconds(
-        first, second, _picked(read, first), _picked(_looking(request, layouts, prompts), first),
+        first, second, *_shared(_picked(read, first), _picked(_looking(request, layouts, prompts), first)),
         _picked(write, second), _picked(each, second), _picked(writing.seconds(each), second),
         _picked(reading.seconds(many), first),
     )  # fmt: skip
 
 
-def together(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
+def phases_together(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
     """Return what a request takes where a replica does both phases and must keep both promises.
 
     A sequence's decoding waits for the prompts of the others beside it: in the mean of its answer it keeps the speed. A
@@ -176,10 +174,16 @@ def together(request: MeanRequest, layouts: Layouts, batch_per_chip: float | Non
     best = np.argmin(total, axis=0)
     whole, share = _picked(total, best), _picked(write_s / (write_s + read_s), best)
     return ChipSeconds(
-        best, best, whole * (1 - share), _picked(_looking(request, layouts, prompts), best), whole * share,
+        best, best, *_shared(whole * (1 - share), _picked(_looking(request, layouts, prompts), best)), whole * share,
         _picked(each, best), _picked(_mixed_s(writing, reading, each, (each - 1) * part), best),
         _picked(first_s, best),
     )  # fmt: skip
+
+
+def _shared(prefill: Floats, looking: Floats) -> tuple[Floats, Floats]:
+    """Chip-seconds of misses and of hits, of which the second are a share; both infinite where nothing runs."""
+    with np.errstate(invalid="ignore"):
+        return prefill * (1 - looking), np.where(np.isfinite(prefill), prefill * looking, np.inf)
 
 
 def _looking(request: MeanRequest, layouts: Layouts, prompts: StepGrid) -> Floats:
@@ -280,13 +284,21 @@ def layouts_of(model: Model, chip: str, drafts: bool) -> Layouts:
 def _laid_out(model: Model, chip: str, draft: DraftedRound | None) -> Layouts:
     nodes = tuple(_each(model, chip, draft))
     if not nodes:
-        raise ValueError(f"{model.name}: no deployment of up to {MOST_CHIPS} {chip} holds its weights")
+        raise ValueError(f"{model.name}: no deployment of up to {LARGEST_DEPLOYMENT} {chip} holds its weights")
     return Layouts(nodes)
 
 
 def _each(model: Model, chip: str, draft: DraftedRound | None) -> Iterator[Deployment]:
-    for chips in sizes(chip, MOST_CHIPS):
-        yield from deployments_of(spread(model, chips), ChipHour(chip, 1.0, chips=(chips,)), draft)
+    for chips in sizes(chip, LARGEST_DEPLOYMENT):
+        yield from deployments_of(spread_over(model, chips), ChipHour(chip, 1.0, chips=(chips,)), draft)
 
 
-__all__ = ["MOST_CHIPS", "ChipSeconds", "Layouts", "MeanRequest", "apart", "layouts_of", "together"]
+__all__ = [
+    "LARGEST_DEPLOYMENT",
+    "ChipSeconds",
+    "Layouts",
+    "MeanRequest",
+    "layouts_of",
+    "phases_apart",
+    "phases_together",
+]

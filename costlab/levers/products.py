@@ -122,19 +122,20 @@ def _made(model: Model) -> Iterator[tuple[frozenset[str], Model]]:
 
 
 #: The chip that serves where nobody says another one, and the older one before that lever.
-CHIP, CHIP_BEFORE = "h800", "a100-80g"
+SERVING_CHIP, CHIP_BEFORE = "h800", "a100-80g"
 #: Sequences of each chip that decode at once where the batch is small: what one server's own users bring.
 BATCH_BEFORE = 8.0
 
 
 def ladder(
     model: str | Model,
-    chip: str = CHIP,
+    chip: str = SERVING_CHIP,
     *,
     chip_before: str = CHIP_BEFORE,
     traffic: str = "coding",
     batch_before: float = BATCH_BEFORE,
     drafted: int | None = None,
+    given: Mapping[str, float | Assumption] | None = None,
 ) -> Ladder:
     """Return the levers of a model on a chip, with figures from the catalog.
 
@@ -145,6 +146,8 @@ def ladder(
         traffic: kind of use, e.g. "coding".
         batch_before: sequences of each chip where the batch is small.
         drafted: tokens that the model's own modules draft; None for one where it has any.
+        given: figures of the service by name in the place of the catalog's, e.g. {"hit rate": 0.9}; use and rent where
+            their levers are off stay.
 
     Raises:
         ValueError: an unknown model, chip or kind of use; drafted tokens without a module, or of a length that nobody
@@ -154,16 +157,17 @@ def ladder(
     length = (1 if built.mtp_module is not None else 0) if drafted is None else drafted
     for each in (chip, chip_before):
         catalog.chip(each)
+    figures = service_figures(built, chip, traffic, drafted=length, given=given)
     found = Ladder(
-        built, chip.lower(), chip_before.lower(), FrozenDict(service_figures(built, chip, traffic, drafted=length)),
-        FrozenDict(before_levers(chip_before)), length, batch_before,
+        built, chip.lower(), chip_before.lower(), FrozenDict(figures), FrozenDict(before_levers(chip_before)), length,
+        batch_before,
     )  # fmt: skip
     found.service(())  # refuses what no rung can have: a batch of nothing, a drafter that is not there
     found.service(found.levers)
     return found
 
 
-def served(model: str | Model, chip: str = CHIP, *, traffic: str = "coding") -> Service:
+def served(model: str | Model, chip: str = SERVING_CHIP, *, traffic: str = "coding") -> Service:
     """Return how a model is served with all levers, with figures from the catalog.
 
     Raises:
@@ -173,4 +177,4 @@ def served(model: str | Model, chip: str = CHIP, *, traffic: str = "coding") -> 
     return steps.service(steps.levers)
 
 
-__all__ = ["BATCH_BEFORE", "CHIP", "CHIP_BEFORE", "LEVERS", "Ladder", "ladder", "served"]
+__all__ = ["BATCH_BEFORE", "CHIP_BEFORE", "LEVERS", "SERVING_CHIP", "Ladder", "ladder", "served"]
