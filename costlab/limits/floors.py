@@ -7,8 +7,8 @@ step, and a token goes from chip to chip as one residual state. Experts that are
 send more: `all_to_all_s`, which `roofline` counts with each visit by itself, is a choice of layout and no floor.
 
 - arithmetic: FLOPs at the peak of their precision. Nothing but fewer or narrower multiplications lowers it.
-- memory: weights, shared by as many sequences as the memory of up to `MOST_CHIPS` chips holds, and a token's own cache.
-  More chips and drafted tokens lower the first, shorter or narrower entries the second.
+- memory: weights, shared by as many sequences as the memory of many chips holds (`LARGEST_DEPLOYMENT`), and a
+  token's own cache. More chips and drafted tokens lower the first, shorter or narrower entries the second.
 - sending: between the fewest chips that hold the model; one that fits on a chip sends nothing.
 
 >>> from costlab import limits
@@ -29,7 +29,7 @@ from costlab.arch import Model, MoE
 from costlab.catalog import ChipRecord
 from costlab.catalog.serving import ServingPhase
 from costlab.chips import as_served, format_on, sizes
-from costlab.levers.deployed import MOST_CHIPS
+from costlab.levers.deployed import LARGEST_DEPLOYMENT
 from costlab.roofline import Deployment, Term, rate, share_of_experts_touched
 from costlab.roofline.steps import REDUCE_BYTES
 from costlab.text import Table, digits_text
@@ -94,7 +94,13 @@ class TokenFloor:
 
 
 def token_floor(
-    model: str | Model, chip: str, phase: ServingPhase, context: int, *, drafted: int = 0, most_chips: int = MOST_CHIPS
+    model: str | Model,
+    chip: str,
+    phase: ServingPhase,
+    context: int,
+    *,
+    drafted: int = 0,
+    most_chips: int = LARGEST_DEPLOYMENT,
 ) -> TokenFloor:
     """Return the floors of one token of a model on a chip.
 
@@ -173,7 +179,7 @@ def floors_on_chips(model: str | Model, context: int, *, drafted: int = 0) -> di
     found: dict[str, dict[ServingPhase, TokenFloor]] = {}
     for key, chip in catalog.tables().chips.items():
         served = as_served(built, format_on(chip, built))
-        if _batch(served, chip, sizes(chip, MOST_CHIPS)[-1], tokens) < 1:
+        if _batch(served, chip, sizes(chip, LARGEST_DEPLOYMENT)[-1], tokens) < 1:
             continue
         found[key] = {
             "prefill": token_floor(built, key, "prefill", tokens),

@@ -17,7 +17,7 @@ from datetime import date, datetime
 from costlab import prices
 from costlab.catalog import FrozenDict
 from costlab.levers import KINDS, Service, TokenKind, margin, served, token_costs
-from costlab.levers.ladder import CHIP
+from costlab.levers.products import SERVING_CHIP
 from costlab.limits.floors import TokenFloor, token_floor
 from costlab.text import Table, digits_text
 
@@ -77,7 +77,7 @@ class Standing:
 
 def standing(
     product: str,
-    chip: str = CHIP,
+    chip: str = SERVING_CHIP,
     *,
     traffic: str = "coding",
     when: str | date | datetime = prices.LESSON_DAY,
