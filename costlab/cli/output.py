@@ -147,5 +147,5 @@ def as_table(answer: Answer) -> str:
     heads = _heads(answer.table)
     texts = [[cell(row.get(h), "-") for h in heads] for row in answer.table]
     right = {i for i, h in enumerate(heads) if not any(isinstance(row.get(h), str) for row in answer.table)}
-    below = [f"  {note}" for note in (*answer.lines, *answer.notes)]
+    below = [f"  {note}".rstrip() for note in (*answer.lines, *answer.notes)]
     return "\n".join([columns([heads, *texts], right), *below])

@@ -10,9 +10,9 @@ from datetime import date, datetime
 from costlab import prices
 from costlab.catalog import PriceRow
 from costlab.catalog.cache_rules import CacheRule, TokenRatio, cache_rule, cache_rules
-from costlab.prompts.breaks import BreakGroup, breaks, grouped_breaks
-from costlab.prompts.orders import CHANGES, Outcome, Proposal, Requests, proposal
-from costlab.prompts.prefixes import Replay, SharedPrefix, replay, shared_prefixes
+from costlab.prompts.breaking import BreakGroup, breaks, grouped_breaks
+from costlab.prompts.orders import CHANGES, OrderProposal, ReplaySums, Requests, proposal
+from costlab.prompts.prefixes import PromptReplay, SharedPrefix, replay_prompts, shared_prefixes
 from costlab.prompts.rendering import Rendered, rendered
 from costlab.prompts.requests import PromptRequest
 
@@ -30,10 +30,10 @@ class PromptAccount:
     row: PriceRow  # of its price list, for a request of mean length
     rule: CacheRule  # of its cache
     ratio: TokenRatio | None  # bytes of a token as catalogued; None: given
-    run: Replay  # what the cache finds as logged
+    run: PromptReplay  # what the cache finds as logged
     groups: tuple[BreakGroup, ...]  # what breaks it, the worst first
     shared: tuple[SharedPrefix, ...]  # what requests have in common
-    proposal: Proposal  # another order, replayed
+    proposal: OrderProposal  # another order, replayed
     span_s: float | None  # from the first request to the last, s; None: the log has no times
     requests_per_month: float | None  # as given, or at the log's pace; None: neither
 
@@ -83,9 +83,11 @@ def prompt_account(
     per_token = bytes_per_token if bytes_per_token is not None else ratio.bytes_per_token if ratio else 1.0
     times = [request.time_s or 0.0 for request in requests]
 
-    def run_of(some: Requests) -> tuple[tuple[Rendered, ...], Replay]:
-        prompts = tuple(map(rendered, some))
-        return prompts, replay(prompts, times, rule, per_token, lifetime_s)
+    own = {id(each): rendered(each) for each in requests}
+
+    def run_of(some: Requests) -> tuple[tuple[Rendered, ...], PromptReplay]:
+        prompts = tuple(own.get(id(each)) or rendered(each) for each in some)
+        return prompts, replay_prompts(prompts, times, rule, per_token, lifetime_s)
 
     rates = _Rates(row.product, at)
     prompts, run = run_of(requests)
@@ -127,11 +129,11 @@ class _Rates:
             self._rows.append(found)
         return found
 
-    def outcome(self, run: Replay) -> Outcome:
+    def outcome(self, run: PromptReplay) -> ReplaySums:
         """Return a replay's sums and what its input costs."""
         cost = 0.0
         for each in run.found:
             unit = prices.unit_prices(self._row(each.tokens))
             plain = each.misses - each.writes
             cost += each.hits * float(unit.hit) + each.writes * float(unit.write) + plain * float(unit.miss)
-        return Outcome(run.tokens, run.hits, run.misses, cost / 1e6)
+        return ReplaySums(run.tokens, run.hits, run.misses, cost / 1e6)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from costlab.prompts.patterns import volatile_kind
-from costlab.prompts.rendering import SCHEMAS, Rendered, digest, json_text
+from costlab.prompts.rendering import SCHEMAS, Rendered, content_hash, json_text
 from costlab.prompts.requests import PromptRequest
 
 #: What the bytes say: a time or an id, tools or keys in another order, another definition of a tool, other white space,
@@ -40,7 +40,7 @@ class Side:
     @cached_property
     def turns(self) -> list[str]:
         """A hash of each message."""
-        return [digest(turn) for turn in self.request.turns]
+        return [content_hash(turn) for turn in self.request.turns]
 
     def place(self, offset: int) -> tuple[str, int, bytes]:
         """Return the place of a byte, how far it lies from its beginning, and the whole text there."""
@@ -71,7 +71,7 @@ def byte_cause(before: Side, after: Side, offset: int) -> tuple[ByteCause, str, 
     earlier_path, _, earlier = before.place(offset)
     if path.startswith("tools[") or earlier_path.startswith("tools["):
         if (kind := _tools_cause(before, after)) is not None:
-            return kind, "tools" if kind == "tool order" else path, local
+            return (kind, "tools", offset) if kind == "tool order" else (kind, path, local)
         path = path if path.startswith("tools[") else "tools"
     if earlier_path == path:
         if (volatile := volatile_kind(earlier, text, local)) is not None:
@@ -81,13 +81,13 @@ def byte_cause(before: Side, after: Side, offset: int) -> tuple[ByteCause, str, 
     name = path.split("[")[0].split(".")[0]
     if name in ("tools", *SCHEMAS):
         values = [side.request.body.get(name) for side in (before, after)]
-        return "key order" if digest(values[0]) == digest(values[1]) else "tool definition", path, local
+        return "key order" if content_hash(values[0]) == content_hash(values[1]) else "tool definition", path, local
     return _text_cause(before, after, offset, path), path, local
 
 
 def _tools_cause(before: Side, after: Side) -> ByteCause | None:
     """Return what of the tools' order or keys differs; None where a definition does."""
-    old, new = ([digest(tool) for tool in side.tools] for side in (before, after))
+    old, new = ([content_hash(tool) for tool in side.tools] for side in (before, after))
     if old != new and sorted(old) == sorted(new):
         return "tool order"
     if old == new:
@@ -107,7 +107,7 @@ def _same_text(a: bytes, b: bytes) -> ByteCause | None:
     if a.split() == b.split() or b"".join(a.split()) == b"".join(b.split()):
         return "white space"
     values = _parsed(a), _parsed(b)
-    if all(isinstance(value, dict | list) for value in values) and digest(values[0]) == digest(values[1]):
+    if all(isinstance(value, dict | list) for value in values) and content_hash(values[0]) == content_hash(values[1]):
         return "key order"
     return None
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from costlab.prompts.rendering import rendered
 from costlab.prompts.requests import PromptRequest
 from costlab.prompts.rewriting import (
     documents_first,
@@ -23,7 +22,7 @@ from costlab.prompts.rewriting import (
 Requests = Sequence[PromptRequest]
 
 
-class Outcome(NamedTuple):
+class ReplaySums(NamedTuple):
     """What a replay of requests gives."""
 
     tokens: int  # of all requests, estimated
@@ -59,18 +58,18 @@ class ProposedChange:
     name: str  # in a few words
     says: str  # what a developer does
     requests: int  # that it changes
-    alone: Outcome  # with this change only
-    without: Outcome  # with all changes of the proposal but this one
+    alone: ReplaySums  # with this change only
+    without: ReplaySums  # with all changes of the proposal but this one
     taken: bool  # whether it is part of the proposal
 
 
 @dataclass(frozen=True)
-class Proposal:
+class OrderProposal:
     """A way of writing requests that a cache finds more of."""
 
     changes: tuple[ProposedChange, ...]  # those that change any request, taken or not
-    before: Outcome  # as logged
-    after: Outcome  # with all changes that are taken
+    before: ReplaySums  # as logged
+    after: ReplaySums  # with all changes that are taken
     requests: tuple[PromptRequest, ...]  # the requests written so
 
     @property
@@ -80,8 +79,8 @@ class Proposal:
 
 
 def proposal(
-    requests: Requests, outcome: Callable[[Requests], Outcome], changes: Sequence[Change] = CHANGES
-) -> Proposal:
+    requests: Requests, outcome: Callable[[Requests], ReplaySums], changes: Sequence[Change] = CHANGES
+) -> OrderProposal:
     """Return the changes that together make misses fewer and the bill smaller, each of them needed for it.
 
     Args:
@@ -92,9 +91,9 @@ def proposal(
     requests = tuple(requests)
     counts = {change.name: _changed(requests, _written(requests, [change])) for change in changes}
     helps = [change for change in changes if counts[change.name]]
-    known: dict[tuple[str, ...], Outcome] = {(): outcome(requests)}
+    known: dict[tuple[str, ...], ReplaySums] = {(): outcome(requests)}
 
-    def found(some: Sequence[Change]) -> Outcome:
+    def found(some: Sequence[Change]) -> ReplaySums:
         key = tuple(change.name for change in some)
         if key not in known:
             known[key] = outcome(_written(requests, some))
@@ -106,10 +105,10 @@ def proposal(
         others = [each for each in taken if each is not change]
         alone, without = found([change]), found(others)
         rows.append(ProposedChange(change.name, change.says, counts[change.name], alone, without, change in taken))
-    return Proposal(tuple(rows), found([]), found(taken), _written(requests, taken))
+    return OrderProposal(tuple(rows), found([]), found(taken), _written(requests, taken))
 
 
-def _needed(changes: Sequence[Change], found: Callable[[Sequence[Change]], Outcome]) -> list[Change]:
+def _needed(changes: Sequence[Change], found: Callable[[Sequence[Change]], ReplaySums]) -> list[Change]:
     """Return the changes without those that do not help the others; none where all together do not help."""
     taken = list(changes)
     for change in reversed(changes):
@@ -120,12 +119,11 @@ def _needed(changes: Sequence[Change], found: Callable[[Sequence[Change]], Outco
 
 
 def _changed(before: Requests, after: Requests) -> int:
-    """Return how many requests are other bytes, or are marked otherwise."""
-    pairs = ((rendered(a), rendered(b)) for a, b in zip(before, after, strict=True) if a is not b)
-    return sum((a.data, a.marks) != (b.data, b.marks) for a, b in pairs)
+    """Return how many requests were written anew: a change leaves those that it does not concern as they are."""
+    return sum(a is not b for a, b in zip(before, after, strict=True))
 
 
-def _better(one: Outcome, other: Outcome) -> bool:
+def _better(one: ReplaySums, other: ReplaySums) -> bool:
     return one.misses <= other.misses and one.cost < other.cost
 
 

@@ -21,7 +21,7 @@ def tokens_of(size: int, bytes_per_token: float) -> int:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPrefix:
     """What the cache found of one request, and with whom it shares."""
 
     tokens: int  # of the whole request, estimated
@@ -39,10 +39,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Replay:
+class PromptReplay:
     """A log of requests run through a prompt cache."""
 
-    found: tuple[Found, ...]  # of each request, in order
+    found: tuple[FoundPrefix, ...]  # of each request, in order
     rule: CacheRule  # of the cache
     lifetime_s: float  # how long something unused stayed, s
     bytes_per_token: float  # taken for every text
@@ -157,13 +157,13 @@ def common_length(a: bytes, start_a: int, b: bytes, start_b: int, most: int) -> 
     return low
 
 
-def replay(
+def replay_prompts(
     prompts: Sequence[Rendered],
     times_s: Sequence[float],
     rule: CacheRule,
     bytes_per_token: float,
     lifetime_s: float | None = None,
-) -> Replay:
+) -> PromptReplay:
     """Run requests through a prompt cache of unlimited size, in their order.
 
     A request finds what was kept of those before it within the lifetime, each use of which lets it live on. What it
@@ -193,12 +193,12 @@ def replay(
         one, kept = _looked_up(tree, prompt, now - lifetime, rule, bytes_per_token)
         tree.insert(prompt.data, now, index, kept, lifetime)
         found.append(one)
-    return Replay(tuple(found), rule, lifetime, bytes_per_token)
+    return PromptReplay(tuple(found), rule, lifetime, bytes_per_token)
 
 
 def _looked_up(
     tree: PrefixTree, prompt: Rendered, since_s: float, rule: CacheRule, ratio: float
-) -> tuple[Found, list[int]]:
+) -> tuple[FoundPrefix, list[int]]:
     """Return what is found of a request, and the lengths of the beginnings that are kept of it."""
     live, relative, kept = 0, None, 0
     for node, depth in tree.walk(prompt.data, since_s):
@@ -219,7 +219,7 @@ def _looked_up(
     }[rule.finds]
     keep = [end for end in ends if tokens_of(end, ratio) >= rule.minimum_tokens]
     written = max((tokens_of(end, ratio) for end in keep), default=0) if rule.finds == "marks" else 0
-    return Found(tokens, hits, max(0, written - hits), live, relative, ever, ever_relative), keep
+    return FoundPrefix(tokens, hits, max(0, written - hits), live, relative, ever, ever_relative), keep
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class SharedPrefix:
     size: int  # of the whole beginning, bytes
     tokens: int  # of it, estimated
     requests: int  # that begin so
-    first: int  # position of one of them
+    last: int  # position of the latest of them
     path: str  # place in the request where it ends
     saved_tokens: int  # what the last run of it spares all but the first of them
 

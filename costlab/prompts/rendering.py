@@ -13,6 +13,7 @@ A place names the fields of the interface and positions in lists (`tools[2].para
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,6 +91,7 @@ def rendered(request: PromptRequest) -> Rendered:
     for name in ("system", "instructions"):
         if body.get(name) is not None:
             out.put(name, "\n<system>\n")
+            out.apart = True
             out.content(body[name], name)
     if request.form == "messages":  # changing them keeps the cache of tools and system
         for name in ("tool_choice", "thinking"):
@@ -112,11 +114,13 @@ class _Writer:
     marks: list[int] = field(default_factory=list)
     size: int = 0
     opaque: int = 0
+    apart: bool = False  # whether what comes next is a segment of its own in any case
 
     def put(self, path: str, text: str, mark: Any = None) -> None:
         """Add text at a place; with `mark` an object that may have a mark at its end."""
         raw = text.encode("utf-8", "surrogatepass")
-        if raw and (not self.paths or self.paths[-1] != path):
+        if raw and (self.apart or not self.paths or self.paths[-1] != path):
+            self.apart = False
             self.starts.append(self.size)
             self.paths.append(path)
         self.parts.append(raw)
@@ -131,8 +135,8 @@ class _Writer:
 
     def json(self, value: Any, path: str) -> None:
         """Add a value as JSON, keys in their order."""
-        for place, text in _pieces(value, path):
-            self.put(place, text)
+        for place, text in _placed(value):
+            self.put(path + place, text)
 
     def content(self, value: Any, path: str) -> None:
         """Add text, or a list of parts."""
@@ -153,7 +157,7 @@ class _Writer:
             self.put(path, text, part)
         elif part.get("type") in OPAQUE:
             self.opaque += 1
-            self.put(path, f"<{digest(part)}>", part)
+            self.put(path, f"<{content_hash(part)}>", part)
         else:
             self.json({key: each for key, each in part.items() if key not in MARKS}, path)
             self.put(path, "", part)
@@ -181,9 +185,30 @@ class _Writer:
         return Rendered(data, tuple(self.starts), tuple(self.paths), tuple(self.marks), tuple(partition), self.opaque)
 
 
+#: Pieces of values that were written before: a log has the same tools again and again.
+_WRITTEN: dict[str, tuple[tuple[str, str], ...]] = {}
+_MOST_WRITTEN = 4096
+
+
+def _placed(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return a value as JSON in pieces, neighbours of one place together, each with its place below the value's."""
+    try:
+        key = json.dumps(value, ensure_ascii=False)
+    except TypeError:  # a Decimal
+        return tuple(_pieces(value, ""))
+    if key not in _WRITTEN:
+        if len(_WRITTEN) >= _MOST_WRITTEN:
+            _WRITTEN.clear()
+        neighbours = itertools.groupby(_pieces(value, ""), key=lambda piece: piece[0])
+        _WRITTEN[key] = tuple((place, "".join(text for _, text in pieces)) for place, pieces in neighbours)
+    return _WRITTEN[key]
+
+
 def _pieces(value: Any, path: str, deeper: bool = True) -> Iterator[tuple[str, str]]:
     """Yield a value as JSON in pieces, each with its place."""
-    if isinstance(value, dict):
+    if not deeper and (text := _whole(value)) is not None:
+        yield path, text
+    elif isinstance(value, dict):
         yield path, "{"
         for i, (key, each) in enumerate((k, v) for k, v in value.items() if k not in MARKS):
             named = deeper and key in _FIELDS
@@ -201,6 +226,15 @@ def _pieces(value: Any, path: str, deeper: bool = True) -> Iterator[tuple[str, s
         yield path, _scalar(value)
 
 
+def _whole(value: Any) -> str | None:
+    """Return a value as JSON at once; None where it has numbers with their digits, or marks to be left out."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except TypeError:  # a Decimal
+        return None
+    return None if any(mark in text for mark in MARKS) else text
+
+
 def _scalar(value: Any) -> str:
     return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
 
@@ -211,17 +245,17 @@ def _text(value: Any) -> str:
 
 def json_text(value: Any) -> str:
     """Return a value as JSON with its keys in their order, marks left out."""
-    return "".join(text for _, text in _pieces(value, ""))
+    return "".join(text for _, text in _pieces(value, "", deeper=False))
 
 
-def canonical(value: Any) -> Any:
+def key_sorted(value: Any) -> Any:
     """Return a value with the keys of all its objects in alphabetical order, marks left out."""
     if isinstance(value, dict):
-        return {key: canonical(value[key]) for key in sorted(value) if key not in MARKS}
-    return [canonical(each) for each in value] if isinstance(value, list) else value
+        return {key: key_sorted(value[key]) for key in sorted(value) if key not in MARKS}
+    return [key_sorted(each) for each in value] if isinstance(value, list) else value
 
 
-def digest(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """Return a hash of a value, whatever the order of its keys."""
-    text = json_text(canonical(value))
+    text = json_text(key_sorted(value))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

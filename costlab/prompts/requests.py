@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal, cast
 
 from costlab.prices.usage.documents import documents
@@ -17,14 +17,14 @@ from costlab.prices.usage.records import moment_within
 from costlab.traces.lines import Lines
 
 #: More requests, or deeper nesting, are refused rather than waited for.
-MOST_REQUESTS = 100_000
+MOST_LOGGED = 100_000
 DEEPEST = 64
 
 #: How a request is written: OpenAI's chat completions and responses, Anthropic's messages.
 RequestForm = Literal["chat", "responses", "messages"]
 
 #: What holds a request in logs and batches, the outermost first looked into.
-_HOLDERS = ("request", "body", "params", "data")
+_HOLDERS = ("request", "body", "params", "request_body", "data")
 _OUTERMOST = 4
 
 
@@ -33,7 +33,7 @@ class PromptRequest:
     """One request of a log."""
 
     line: int  # where it begins
-    body: Mapping[str, Any]  # as the interface takes it
+    body: Mapping[str, Any] = field(repr=False)  # as the interface takes it
     form: RequestForm  # how it is written
     time_s: float | None = None  # when, in seconds after 1970; None: the log does not say
 
@@ -89,8 +89,8 @@ def _requests(lines: Lines, name: str) -> Iterator[PromptRequest]:
         try:
             if document.fault:
                 raise document.fault
-            if count == MOST_REQUESTS:
-                raise UsageFault("", f"more than {MOST_REQUESTS:,} requests; give a part of the log (head -n)")
+            if count == MOST_LOGGED:
+                raise UsageFault("", f"more than {MOST_LOGGED:,} requests; give a part of the log (head -n)")
             yield request_of(document.values, document.line)
         except UsageFault as fault:
             raise ValueError(f"{name}, line {document.line:,}: {fault.unquoted}") from None

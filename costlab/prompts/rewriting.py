@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections import Counter
@@ -9,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from costlab.prompts.patterns import volatile_values, without_volatile
-from costlab.prompts.rendering import MARKS, OPAQUE, SCHEMAS, digest
+from costlab.prompts.rendering import MARKS, OPAQUE, SCHEMAS, content_hash, json_text, rendered
 from costlab.prompts.requests import PromptRequest
 
 #: Parts shorter than this are no documents.
 _DOCUMENT_BYTES = 256
+
+#: Marks that a request may have, with Anthropic and OpenAI alike.
+_MOST_MARKS = 4
 
 _SENTENCE = re.compile(r"(?<=[.!?])(\s+)|(\n+)")
 _DOCUMENT = re.compile(r"<(documents?|doc|context|file|source)\b[^>]*>.*?</\1>\s*", re.S)
@@ -24,19 +28,30 @@ class Trailing(dict[str, Any]):
 
 
 def tools_sorted(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
-    """Return the requests with their tools sorted by name."""
-    return [_with(r, tools=sorted(r.body["tools"], key=_tool_key)) if r.body.get("tools") else r for r in requests]
+    """Return the requests with their tools sorted by name; those that are sorted stay what they are."""
+    return [_tools_sorted(request) for request in requests]
+
+
+def _tools_sorted(request: PromptRequest) -> PromptRequest:
+    tools = request.body.get("tools") or []
+    found = sorted(tools, key=_tool_key)
+    return request if found == tools else _with(request, tools=found)
 
 
 def _tool_key(tool: Mapping[str, Any]) -> tuple[str, str]:
     inner = tool.get("function")
-    return str((inner if isinstance(inner, dict) else tool).get("name")), digest(tool)
+    return str((inner if isinstance(inner, dict) else tool).get("name")), content_hash(tool)
 
 
 def keys_sorted(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
     """Return the requests with the keys of tools and of the answer's schema in alphabetical order."""
-    names = ("tools", *SCHEMAS)
-    return [_with(r, **{name: _sorted_keys(r.body[name]) for name in names if name in r.body}) for r in requests]
+    return [_keys_sorted(request) for request in requests]
+
+
+def _keys_sorted(request: PromptRequest) -> PromptRequest:
+    given = {name: request.body[name] for name in ("tools", *SCHEMAS) if name in request.body}
+    found = {name: _sorted_keys(value) for name, value in given.items()}
+    return request if json_text(found) == json_text(given) else _with(request, **found)
 
 
 def _sorted_keys(value: Any) -> Any:
@@ -56,10 +71,9 @@ def _with(request: PromptRequest, **fields: Any) -> PromptRequest:
 def volatile_last(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
     """Return the requests with those sentences of their system texts at the end in which only times or ids vary."""
     versions: dict[bytes, set[str]] = {}
-    for request in requests:
-        for sentence in _sentences(request):
-            if volatile_values(raw := sentence.strip().encode("utf-8", "surrogatepass")):
-                versions.setdefault(without_volatile(raw), set()).add(sentence.strip())
+    for sentence in {each.strip() for request in requests for each in _sentences(request)}:
+        if volatile_values(raw := sentence.encode("utf-8", "surrogatepass")):
+            versions.setdefault(without_volatile(raw), set()).add(sentence)
     varying = {sentence for found in versions.values() if len(found) > 1 for sentence in found}
     return [_moved_last(request, varying) for request in requests]
 
@@ -69,7 +83,8 @@ def _sentences(request: PromptRequest) -> Iterator[str]:
         yield from _split(text)
 
 
-def _split(text: str) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _split(text: str) -> tuple[str, ...]:
     """Return the sentences and lines of a text, each with the white space behind it: joined they are the text."""
     parts = [part for part in _SENTENCE.split(text) if part]
     found: list[str] = []
@@ -78,7 +93,7 @@ def _split(text: str) -> list[str]:
             found[-1] += part
         else:
             found.append(part)
-    return found
+    return tuple(found)
 
 
 def _system_texts(request: PromptRequest) -> Iterator[str]:
@@ -98,6 +113,8 @@ def _instructs(turn: Mapping[str, Any]) -> bool:
 
 
 def _moved_last(request: PromptRequest, varying: set[str]) -> PromptRequest:
+    if request.turns[-1].get("role") == "assistant":  # the answer was begun: nothing may stand behind it
+        return request
     taken: list[str] = []
 
     def kept(text: str) -> str:
@@ -169,7 +186,7 @@ def documents_first(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
         for turn in request.turns:
             for key in map(_document_key, _user_parts(turn)):
                 if key:
-                    seen.setdefault(key, set()).add(digest(turn))
+                    seen.setdefault(key, set()).add(content_hash(turn))
     counts = Counter({key: len(turns) for key, turns in seen.items() if len(turns) > 1})
     return [_documents_ordered(request, counts) for request in requests]
 
@@ -206,10 +223,10 @@ def _blocks(text: str) -> list[str]:
 def _document_key(part: Any) -> str | None:
     text = part if isinstance(part, str) else part.get("text")
     if not isinstance(text, str):
-        return digest(part)
+        return content_hash(part)
     if isinstance(part, Trailing) or (isinstance(part, str) and not _DOCUMENT.fullmatch(part)):
         return None
-    return digest(text.strip()) if len(text) >= _DOCUMENT_BYTES else None
+    return content_hash(text.strip()) if len(text) >= _DOCUMENT_BYTES else None
 
 
 def _documents_ordered(request: PromptRequest, counts: Counter[str]) -> PromptRequest:
@@ -246,8 +263,23 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def marked(requests: Sequence[PromptRequest]) -> list[PromptRequest]:
-    """Return the requests with marks at the ends of tools and system, of documents in front, and of the last message."""
-    return [_marked(request) for request in requests]
+    """Return the requests with marks at the ends of tools and system, of leading documents and of the last message."""
+    return [_marked_within_limit(request) for request in requests]
+
+
+def _marked_within_limit(request: PromptRequest) -> PromptRequest:
+    """Return a request with new marks beside its own; in their place where they would be too many."""
+    found = _marked(request)
+    if len(rendered(found).marks) > _MOST_MARKS:
+        found = _marked(request.with_body(_unmarked(request.body)))
+    return request if rendered(found).marks == rendered(request).marks else found
+
+
+def _unmarked(value: Any) -> Any:
+    """Return a value without marks, wherever they stand."""
+    if isinstance(value, dict):
+        return type(value)((key, _unmarked(each)) for key, each in value.items() if key not in MARKS)
+    return [_unmarked(each) for each in value] if isinstance(value, list) else value
 
 
 def _marked(request: PromptRequest) -> PromptRequest:

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-Model = Literal["cheap", "dear"]
+ModelRole = Literal["cheap", "dear"]
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class RoutedTasks:
     @property
     def cost_per_solved(self) -> float:
         """Cost of a solved task; infinite where none is."""
-        return self.cost / self.quality if self.quality else math.inf
+        return float(self.cost) / float(self.quality) if self.quality else math.inf
 
 
-def always(kinds: Sequence[TaskKind], attempt: Attempt, model: Model) -> RoutedTasks:
+def always(kinds: Sequence[TaskKind], attempt: Attempt, model: ModelRole) -> RoutedTasks:
     """Return what it is to give every task to one model.
 
     Args:
@@ -159,7 +159,7 @@ def break_even_accuracy(
     lines in its accuracy s, so C(s) q - d Q(s) = 0, with the dear model's cost d and quality q, has one root.
 
     Returns:
-        0 where any check pays, None where none does up to certainty.
+        0 where any check pays, None where even one that never errs does not.
     """
     alone = always(kinds, dear, "dear")
 
@@ -174,7 +174,7 @@ def equal_quality_accuracy(kinds: Sequence[TaskKind], cheap: Attempt, dear: Atte
     """Return the accuracy of a check from which on a cascade solves at least as many tasks as the dear model alone.
 
     Returns:
-        0 where any check does, None where none does up to certainty.
+        0 where any check does, None where even one that never errs does not.
     """
     alone = always(kinds, dear, "dear")
     return _first_root(lambda accuracy: alone.quality - cascade(kinds, cheap, dear, Verifier.of(accuracy)).quality)
@@ -220,11 +220,11 @@ def simulate_cascade(
 
 
 def _first_root(excess: Callable[[float], float]) -> float | None:
-    """Return where a straight line over 0 to 1 falls to 0; 0 if it starts there, None if it stays above."""
-    at = [excess(0.0), excess(1.0)]
-    if at[0] <= 0:
-        return 0.0
-    return None if at[1] > 0 else float(at[0] / (at[0] - at[1]))
+    """Return from where on a straight line over 0 to 1 is at most 0 up to 1; None if it ends above."""
+    at = excess(0.0), excess(1.0)
+    if at[1] > 0:
+        return None
+    return float(at[0] / (at[0] - at[1])) if at[0] > 0 else 0.0
 
 
 def _check_kinds(kinds: Sequence[TaskKind]) -> None:

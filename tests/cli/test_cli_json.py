@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab import catalog
+from costlab.catalog.cache_rules import cache_rules
 from costlab.catalog.workloads import workloads
 from costlab.cli.arguments import capacity_arg, count_arg, size_arg
 from costlab.cli.main import SUBJECTS, build_parser, main
@@ -61,6 +62,7 @@ BASE = {  # the shortest line of each verb
     "prices": "prices deepseek-v4-pro",
     "replay": "replay chat:10 --model deepseek-v3 --hbm 1GB",
     "sweep": "sweep chat:10 --model deepseek-v3 --hbm 1GB",
+    "prompts": "prompts tests/prompts/support.jsonl --product deepseek-v4-pro",
     "simulate": "simulate fixed:10 --input 64 --output 4 --rate 1 --model deepseek-v3 --chip h800 --chips 32",
     "plan": "plan --model llama-3.1-8b --chip h800 --rate 1 --input 64 --output 4 --ttft 1 --tpot 1 "
     "--layouts co-located --tensor-parallel 1 --requests 50 --runs 0",
@@ -191,6 +193,7 @@ def test_sources_are_the_catalogs(documents):
     entries = [*known.models.values(), *known.chips.values(), *known.prices, *known.fx, *known.services]
     made = workloads()
     entries += [*made.workloads.values(), *made.mixtures.values()]
+    entries += [*cache_rules().rules.values(), *cache_rules().ratios.values()]
     entries += [*known.media.values(), *known.prefetch.values(), *(o for c in known.chips.values() for o in c.offers)]
     told = {(entry.source, entry.date.isoformat()) for entry in entries}
     for document in documents.values():
@@ -199,7 +202,8 @@ def test_sources_are_the_catalogs(documents):
             assert list(each) == ["kind", "what", "source", "date"]
             assert (each["source"], each["date"]) in told or document["verb"] == "import"
     kinds = {each["kind"] for document in documents.values() for each in document["sources"]}
-    assert kinds == {"model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule", "workload"}
+    known_kinds = {"model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule", "workload"}
+    assert kinds == known_kinds | {"cache rule", "token ratio"}
 
 
 # --- tables show the rows --------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ from costlab.explore.reference.money import (
     price_providers,
     price_services,
     price_successions,
+    prompt_cache_rules,
+    token_ratios,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
 from costlab.explore.reference.sheets import (
@@ -86,6 +88,7 @@ __all__ = [
     "price_services",
     "price_successions",
     "published_energies",
+    "prompt_cache_rules",
     "published_runs",
     "serving_days",
     "serving_gains",
@@ -93,6 +96,7 @@ __all__ = [
     "single_figures",
     "split_clusters",
     "storage_media",
+    "token_ratios",
     "trace_figures",
     "traffic_kinds",
     "traffic_lengths",

@@ -7,6 +7,7 @@ from typing import Any
 
 from costlab import catalog, checks
 from costlab.catalog import MarginStatement, PriceRow
+from costlab.catalog.cache_rules import cache_rules
 from costlab.catalog.price_lists import Moment
 from costlab.explore.reference.listing import Sourced, sourced
 from costlab.text import number_text
@@ -183,6 +184,35 @@ def exchange_rates() -> Sourced:
     )
     caption = "Exchange rates. Money is converted at market rates only"
     return sourced("rates", rows, caption, filters=("kind",), bold="rate")
+
+
+def prompt_cache_rules() -> Sourced:
+    """Return what providers' prompt caches keep and find again, as `costlab prompts` replays them."""
+    found = {"blocks": "any beginning", "units": "whole beginnings", "marks": "marked beginnings"}
+    rows = (
+        (
+            {
+                "provider": rule.provider or "all others",
+                "products": ", ".join(rule.products) or None,
+                "finds": found[rule.finds] + (", and whole requests" if rule.marks_end else ""),
+                "from": f"{rule.minimum_tokens:,} tokens",
+                "in steps of": f"{rule.block_tokens:,}",
+                "unused for": f"{rule.lifetime_s:,.0f} s",
+            },
+            rule,
+        )
+        for rule in cache_rules().rules.values()
+    )
+    return sourced("caches", rows, "What prompt caches find again", filters=("provider", "finds"), bold="finds")
+
+
+def token_ratios() -> Sourced:
+    """Return how many bytes of text are taken for a token where no tokenizer is asked."""
+    rows = (
+        ({"statement": ratio.says, "bytes of a token": number_text(ratio.bytes_per_token)}, ratio)
+        for ratio in cache_rules().ratios.values()
+    )
+    return sourced("ratios", rows, "Bytes of text that are taken for a token", bold="bytes of a token")
 
 
 def margin_statements() -> Sourced:

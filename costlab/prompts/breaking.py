@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from costlab.prompts.causes import ByteCause, Side, byte_cause
-from costlab.prompts.prefixes import Replay, common_length, tokens_of
+from costlab.prompts.prefixes import PromptReplay, common_length, tokens_of
 from costlab.prompts.rendering import Rendered
 from costlab.prompts.requests import PromptRequest
 
 #: Why a request is not found as far as it could be: by its bytes, or by the cache's rule.
 Cause = Literal[ByteCause, "model or cache key", "expired", "unmarked", "not kept yet"]
-CAUSES: tuple[str, ...] = (*get_args(ByteCause), "model or cache key", "expired", "unmarked", "not kept yet")
+BREAK_CAUSES: tuple[str, ...] = (*get_args(ByteCause), "model or cache key", "expired", "unmarked", "not kept yet")
 
 #: Fewer lost tokens than these are no break: roles and the like that every request has.
 LEAST_LOST_TOKENS = 32
@@ -64,7 +64,7 @@ class BreakGroup:
         return self.lost_tokens / self.requests
 
 
-def breaks(requests: Sequence[PromptRequest], prompts: Sequence[Rendered], run: Replay) -> list[Break]:
+def breaks(requests: Sequence[PromptRequest], prompts: Sequence[Rendered], run: PromptReplay) -> list[Break]:
     """Return where each request stops being found though an earlier one goes on alike, in order.
 
     Args:
@@ -78,7 +78,7 @@ def breaks(requests: Sequence[PromptRequest], prompts: Sequence[Rendered], run: 
     for index, here in enumerate(run.found):
         others = _candidates(index, prompts, run, times)
         found.extend(_rule_breaks(index, prompts, run))
-        best = max(others, key=lambda other: (chunked[index].common(chunked[other]), other), default=None)
+        best = _closest(index, others, chunked)
         if best is not None:
             one = _byte_break(index, best, requests, chunked, run)
             found.extend([one] if one and here.tokens >= run.rule.minimum_tokens else [])
@@ -149,7 +149,7 @@ class _Chunks:
 # --- breaks of one request -------------------------------------------------------------------------------------
 
 
-def _candidates(index: int, prompts: Sequence[Rendered], run: Replay, times: Sequence[float]) -> list[int]:
+def _candidates(index: int, prompts: Sequence[Rendered], run: PromptReplay, times: Sequence[float]) -> list[int]:
     """Return earlier requests within the lifetime: the closest by its beginning, and the latest ones."""
     since = times[index] - run.lifetime_s
     mine: list[int] = []
@@ -163,7 +163,16 @@ def _candidates(index: int, prompts: Sequence[Rendered], run: Replay, times: Seq
     return list({*mine[:_COMPARED], *others[: _COMPARED // 2], *([] if closest is None else [closest])})
 
 
-def _rule_breaks(index: int, prompts: Sequence[Rendered], run: Replay) -> Iterator[Break]:
+def _closest(index: int, others: Sequence[int], chunked: Sequence[_Chunks]) -> int | None:
+    """Return the request with most in common; of several the one that agrees furthest, and of those the latest."""
+    mine = chunked[index]
+    common = {other: mine.common(chunked[other]) for other in others}
+    most = [other for other in others if common[other] == max(common.values())]
+    data = mine.prompt.data
+    return max(most, key=lambda o: (common_length(data, 0, chunked[o].prompt.data, 0, len(data)), o), default=None)
+
+
+def _rule_breaks(index: int, prompts: Sequence[Rendered], run: PromptReplay) -> Iterator[Break]:
     """Yield what the rule, not the bytes, keeps from being found."""
     here = run.found[index]
     shared = tokens_of(here.shared_bytes, run.bytes_per_token)
@@ -178,12 +187,12 @@ def _rule_breaks(index: int, prompts: Sequence[Rendered], run: Replay) -> Iterat
         yield _placed("expired", index, here.ever_relative, prompts, here.shared_bytes, gone)
 
 
-def _least_lost(run: Replay) -> int:
+def _least_lost(run: PromptReplay) -> int:
     return max(LEAST_LOST_TOKENS, run.rule.block_tokens)
 
 
 def _byte_break(
-    index: int, best: int, requests: Sequence[PromptRequest], chunked: Sequence[_Chunks], run: Replay
+    index: int, best: int, requests: Sequence[PromptRequest], chunked: Sequence[_Chunks], run: PromptReplay
 ) -> Break | None:
     mine, other = chunked[index], chunked[best]
     here = run.found[index]
