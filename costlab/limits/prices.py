@@ -10,13 +10,14 @@ Chapter: limits
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from costlab import prices
 from costlab.catalog import FrozenDict
-from costlab.levers import KINDS, Service, TokenKind, margin, served, token_costs
+from costlab.levers import KINDS, Service, TokenCosts, TokenKind, margin, served, token_costs
 from costlab.levers.products import SERVING_CHIP
 from costlab.limits.floors import TokenFloor, token_floor
 from costlab.text import Table, digits_text
@@ -45,6 +46,12 @@ class Standing:
         """Return how many times the cost of a kind is its floor."""
         return self.costs[kind] / self.floors[kind]
 
+    @functools.cached_property
+    def _without_losses(self) -> tuple[TokenCosts, TokenCosts]:
+        """Costs at all peaks in all hours, and at the peaks' shares in all hours."""
+        all_peaks = {"prefill share": 1.0, "decode share": 1.0, "utilisation": 1.0}
+        return token_costs(self.service, all_peaks), token_costs(self.service, {"utilisation": 1.0})
+
     def between(self, kind: TokenKind) -> dict[str, float]:
         """Return the factors that lie between the floor and the list price of a kind, which multiply to `factor`.
 
@@ -52,10 +59,7 @@ class Standing:
         "share of peaks": what published runs reach of the roofline; "hours of use": those that are paid and not worked;
         "list over cost": what the price leaves.
         """
-        all_peaks = {"prefill share": 1.0, "decode share": 1.0, "utilisation": 1.0}
-        ideal, full = (
-            float(token_costs(self.service, values).of(kind)) for values in (all_peaks, {"utilisation": 1.0})
-        )
+        ideal, full = (float(costs.of(kind)) for costs in self._without_losses)
         steps = [self.floors[kind], ideal, full, self.costs[kind], self.paid[kind]]
         return {name: after / before for name, before, after in zip(BETWEEN, steps, steps[1:], strict=False)}
 
