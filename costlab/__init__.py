@@ -4,7 +4,7 @@ A token's price is a second of hardware divided by the tokens it yields. The roo
 answer one part of that sentence; a room imports only from rooms below it::
 
     cli  explore                                        ask from the shell (a file a subject), turn a slider
-    claims  levers  prompts                             what the articles say, settled; levers multiplied; own prompts
+    claims  levers  limits  prompts                     claims settled; all levers together; floors; one's own prompts
     prices  serving                                     money; requests, queues and pools, simulated and planned
     moe  attention  hybrid  cache  speculative  chips   the levers; none imports another
     nn                                                  the same parts as running torch modules, by the same names

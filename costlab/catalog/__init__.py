@@ -20,6 +20,7 @@ from costlab.catalog.chips import ChipRecord, Confidence, Offer, Supply
 from costlab.catalog.decoding import CatalogError, FrozenDict, Place, TomlFile, decode, read_toml
 from costlab.catalog.exchange import LESSON_DAY, convert, currencies_of, moment
 from costlab.catalog.levers import LeverFigure, TrafficKind
+from costlab.catalog.limits import OperationEnergy, PhysicalConstant, PublishedEnergy
 from costlab.catalog.margins import MarginBasis, MarginCount, MarginStatement
 from costlab.catalog.ownership import COST_UNITS, CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.price_lists import Alias, PriceLists, PriceRow, PriceWindow, ServiceTier, Succession
@@ -73,16 +74,17 @@ from costlab.checks import pick
 
 __all__ = [
     "COST_UNITS", "DTYPE_BYTES", "LESSON_DAY", "AcceptanceCurve", "Alias", "Article", "Catalog", "CatalogError",
-    "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead", "EntropyFit",
-    "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime", "LeverFigure",
-    "LookupTable", "MarginBasis", "MarginCount", "MarginStatement", "MeasuredSpeedup", "ModelRecord", "Mtp",
-    "NodeRate", "Offer", "OnnxOperator", "OperatorCatalog", "OperatorRoutes", "OperatorSource", "OutputPrice",
-    "PhaseRates", "Place", "PositionAcceptance", "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow",
-    "Published", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running", "Scenario", "ServiceTier",
-    "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective", "ServingRow",
-    "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply", "TorchPlugin",
-    "TraceStatistics", "TrafficKind", "TransferTable", "chip", "currencies", "decode", "exchange_rate", "model",
-    "moment", "operators", "place_of", "rate_rows", "tables",
+    "ChipRecord", "ClaimRecord", "ClaimedModel", "Confidence", "CostFigure", "DecodeFit", "DraftHead",
+    "EntropyFit", "FittedSteps", "FrozenDict", "FusedOperator", "FxRate", "LayerRun", "LayoutRegime",
+    "LeverFigure", "LookupTable", "MarginBasis", "MarginCount", "MarginStatement", "MeasuredSpeedup",
+    "ModelRecord", "Mtp", "NodeRate", "Offer", "OnnxOperator", "OperationEnergy", "OperatorCatalog",
+    "OperatorRoutes", "OperatorSource", "OutputPrice", "PhaseRates", "PhysicalConstant", "Place",
+    "PositionAcceptance", "PrefetchRule", "PrefillFit", "PriceRow", "PriceWindow", "Published",
+    "PublishedEnergy", "PublishedOwning", "PublishedRun", "RopeStretch", "Routing", "Running", "Scenario",
+    "ServiceTier", "ServingCatalog", "ServingDay", "ServingFigures", "ServingGain", "ServingObjective",
+    "ServingRow", "ServingTable", "ShapeRule", "SplitCluster", "StorageMedium", "Succession", "Supply",
+    "TorchPlugin", "TraceStatistics", "TrafficKind", "TransferTable", "chip", "currencies", "decode",
+    "exchange_rate", "model", "moment", "operators", "place_of", "rate_rows", "tables",
 ]  # fmt: skip
 
 
@@ -118,6 +120,8 @@ def tables(folder: Path = FOLDER) -> Catalog:
     _only(owned, "cost", "owning", "run")
     together = read_toml(folder / "levers.toml")
     _only(together, "figure", "traffic")
+    limits = read_toml(folder / "limits.toml")
+    _only(limits, "constant", "operation", "energy")
     lists = _price_lists(prices)
     return Catalog(
         models=_tables(ModelRecord, read_toml(folder / "models.toml")),
@@ -149,6 +153,9 @@ def tables(folder: Path = FOLDER) -> Catalog:
         margins=_tables(MarginStatement, read_toml(folder / "margins.toml")),
         lever_figures=_tables(LeverFigure, together, "figure"),
         traffic=_tables(TrafficKind, together, "traffic"),
+        constants=_tables(PhysicalConstant, limits, "constant"),
+        operation_energies=_tables(OperationEnergy, limits, "operation"),
+        energies=_tables(PublishedEnergy, limits, "energy"),
     )
 
 

@@ -17,6 +17,7 @@ from costlab.catalog.acceptance import AcceptanceCurve, EntropyFit, MeasuredSpee
 from costlab.catalog.chips import ChipRecord
 from costlab.catalog.decoding import FrozenDict
 from costlab.catalog.levers import LeverFigure, TrafficKind
+from costlab.catalog.limits import OperationEnergy, PhysicalConstant, PublishedEnergy
 from costlab.catalog.margins import MarginStatement
 from costlab.catalog.ownership import CostFigure, PublishedOwning, PublishedRun
 from costlab.catalog.price_lists import (
@@ -449,6 +450,9 @@ class Catalog:
     margins: Mapping[str, MarginStatement]  # public statements on margins, by what they count
     lever_figures: Mapping[str, LeverFigure]  # what the levers together rest on
     traffic: Mapping[str, TrafficKind]  # mean requests by kind of use
+    constants: Mapping[str, PhysicalConstant]  # of physics
+    operation_energies: Mapping[str, OperationEnergy]  # what operations of circuits take
+    energies: Mapping[str, PublishedEnergy]  # what was published for the energy of requests
 
     @functools.cached_property
     def rows_of(self) -> Mapping[Publisher, Mapping[str, tuple[PriceRow, ...]]]:

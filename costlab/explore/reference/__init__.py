@@ -8,6 +8,7 @@
 from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
 from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
 from costlab.explore.reference.hardware import chip_offers, chip_supply, cost_figures, owning_costs, published_runs
+from costlab.explore.reference.joules import operation_energies, physical_constants, published_energies
 from costlab.explore.reference.layouts import (
     fitted_steps,
     kv_transfers,
@@ -74,9 +75,11 @@ __all__ = [
     "model_dimensions",
     "model_sizes",
     "node_rates",
+    "operation_energies",
     "output_prices",
     "owning_costs",
     "phase_rates",
+    "physical_constants",
     "prefetch_rules",
     "price_aliases",
     "price_hours",
@@ -85,6 +88,7 @@ __all__ = [
     "price_services",
     "price_successions",
     "prompt_cache_rules",
+    "published_energies",
     "published_runs",
     "serving_days",
     "serving_gains",
