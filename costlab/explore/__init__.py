@@ -27,6 +27,13 @@ from costlab.explore.chips_choice import COMPARED_MODELS, REACHED, chip_map, rea
 from costlab.explore.chips_diagrams import fused_layer, operator_fates
 from costlab.explore.drawing import Drawing, Frames, Words, drawn, value
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ring, ten_layers, window_saving
+from costlab.explore.levers import LEVER_MODELS, lever_waterfall
+from costlab.explore.levers_landing import HIT_RATES, LANDING_DAYS, landing
+from costlab.explore.levers_map import chapters_table, factors_map
+from costlab.explore.levers_margins import break_even_use, margin_timeline
+from costlab.explore.levers_predicted import predicted_prices
+from costlab.explore.levers_shares import lever_pairs, shapley_shares
+from costlab.explore.levers_spread import cost_tornado
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token, which_limit
 from costlab.explore.moe_diagrams import experts_light_up
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
@@ -54,18 +61,20 @@ from costlab.explore.tiers import keeping, more_tokens, read_overlap, store_time
 from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
-    "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "MACHINES", "MARKET_DAY", "PRICES",
-    "REACHED", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "attention_kinds",
-    "attention_overview", "batch_curve", "bill_parts", "blended_price", "bought_or_rented", "bytes_per_token",
-    "bytes_text", "cache_per_model", "capacity_waste", "chip_map", "chip_pipes", "chunk_tradeoff", "compressor",
-    "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse",
-    "experts_light_up", "experts_touched", "first_is_not_all", "fused_layer", "gain_by_batch", "hit_curve",
-    "hit_discounts", "hour_tornado", "input_words", "interference", "keeping", "layer_stack", "length_rule",
-    "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "prefix_tree",
-    "price_calculator", "price_map", "price_steps", "published_day", "published_gains", "published_lengths",
-    "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
-    "regime_map", "request_life", "request_times", "ring", "roofline_chart", "state_and_cache", "store_times",
-    "ten_layers", "three_tiers", "token_costs", "tokens_text", "transfer_times", "two_layouts", "two_models",
-    "two_pools", "two_yields", "value", "variant_bias", "watermark_shape", "weights_per_token", "which_limit",
-    "which_ratio", "who_wins", "window_saving",
+    "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "HIT_RATES", "LANDING_DAYS",
+    "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICES", "REACHED", "SERVED", "Drawing", "Frames", "Table",
+    "Words", "accepted_parts", "attention_kinds", "attention_overview", "batch_curve", "bill_parts",
+    "blended_price", "bought_or_rented", "break_even_use", "bytes_per_token", "bytes_text", "cache_per_model",
+    "capacity_waste", "chapters_table", "chip_map", "chip_pipes", "chunk_tradeoff", "compressor", "cost_tornado",
+    "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch", "engine_gantt",
+    "expert_collapse", "experts_light_up", "experts_touched", "factors_map", "first_is_not_all", "fused_layer",
+    "gain_by_batch", "hit_curve", "hit_discounts", "hour_tornado", "input_words", "interference", "keeping",
+    "landing", "layer_stack", "length_rule", "lever_pairs", "lever_waterfall", "margin_timeline",
+    "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "predicted_prices",
+    "prefix_tree", "price_calculator", "price_map", "price_steps", "published_day", "published_gains",
+    "published_lengths", "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio",
+    "recall_points", "regime_map", "request_life", "request_times", "ring", "roofline_chart", "shapley_shares",
+    "state_and_cache", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text", "transfer_times",
+    "two_layouts", "two_models", "two_pools", "two_yields", "value", "variant_bias", "watermark_shape",
+    "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
 ]  # fmt: skip
