@@ -24,7 +24,7 @@ RENTED_AS = {"h800": "h100-sxm", "h20": "h100-sxm", "h20-141": "h200"}
 
 
 def service_figures(
-    model: str | Model, chip: str, traffic: str = "coding", *, leave_out: Collection[str] = ()
+    model: str | Model, chip: str, traffic: str = "coding", *, leave_out: Collection[str] = (), drafted: int = 1
 ) -> dict[str, Assumption]:
     """Return the figures of a service with all levers.
 
@@ -33,9 +33,10 @@ def service_figures(
         chip: key in the catalog.
         traffic: kind of use in the catalog, e.g. "coding".
         leave_out: keys of published runs that the efficiencies may not rest on, so that they can be predicted.
+        drafted: tokens that are drafted in a round; of 0 a round yields one.
 
     Raises:
-        ValueError: an unknown model, chip or kind of use; no published run that is left.
+        ValueError: an unknown model, chip or kind of use; no published run that is left; as `rent`, `round_tokens`.
     """
     kind = checks.pick(catalog.tables().traffic, traffic, "kind of use")
     said = f"{kind.says} ({kind.source})"
@@ -46,7 +47,7 @@ def service_figures(
         "input": Assumption(kind.input, INPUTS["input"], said, kind.date),
         "hit rate": Assumption(kind.hit_rate, INPUTS["hit rate"], said, kind.date),
         "output": Assumption(kind.output, INPUTS["output"], said, kind.date),
-        "round tokens": round_tokens(model),
+        "round tokens": round_tokens(model, drafted),
         **{each.input: _figure(name) for name, each in catalog.tables().lever_figures.items() if not each.off},
     }
 
@@ -75,7 +76,7 @@ def rent(chip: str) -> Assumption:
     hours = [
         (each.amounts[like], each.source, each.date)
         for each in catalog.tables().owning.values()
-        if like in each.amounts
+        if like in each.amounts and each.currency == "USD"
     ]
     offers = [o for o in catalog.chip(like).offers if (o.kind, o.unit, o.currency) == ("rent", "chip-hour", "USD")]
     hours += [(offer.amount, offer.source, offer.date) for offer in offers]
@@ -135,18 +136,30 @@ def _of_points(points: Iterable[EfficiencyPoint], phase: ServingPhase) -> Assump
     )  # fmt: skip
 
 
-def round_tokens(model: str | Model) -> Assumption:
-    """Return the tokens that a round yields with one drafted token, as measured for the model or for others.
+def round_tokens(model: str | Model, drafted: int = 1) -> Assumption:
+    """Return the tokens that a round of drafted tokens yields, as measured for the model or for others.
 
-    Source: catalog/acceptance.toml; lengths of one drafted token.
+    Args:
+        model: key in the catalog, or a model.
+        drafted: tokens that the model's own modules draft in a round; without any it yields one.
+
+    Raises:
+        ValueError: an unknown model; a number of drafted tokens that nobody measured.
+
+    Source: catalog/acceptance.toml; lengths of modules for multi-token prediction.
     """
-    curves = [c for c in catalog.tables().curves.values() if 1 in c.draft_lengths and c.drafter == "MTP"]
-    own = [c for c in curves if c.model == arch.load(model).key] or curves
-    lengths = sorted(c.accepted_lengths[c.draft_lengths.index(1)] for c in own)
+    key, unit = arch.load(model).key, INPUTS["round tokens"]
+    if checks.whole(drafted, "drafted") == 0:
+        return Assumption(1.0, unit, "a plain step yields one token")
+    curves = [c for c in catalog.tables().curves.values() if c.drafter == "MTP"]
+    measured = [c for c in curves if drafted in c.draft_lengths]
+    if not measured:
+        known = sorted({length for c in curves for length in c.draft_lengths})
+        raise ValueError(f"drafted = {drafted}: accepted lengths are known of {', '.join(map(str, known))}, or 0")
+    own = [c for c in measured if c.model == key] or measured
+    lengths = sorted(c.accepted_lengths[c.draft_lengths.index(drafted)] for c in own)
     source = "; ".join(dict.fromkeys(c.source for c in own))
-    return Assumption(
-        _median(lengths), INPUTS["round tokens"], source, max(c.date for c in own), lengths[0], lengths[-1]
-    )
+    return Assumption(_median(lengths), unit, source, max(c.date for c in own), lengths[0], lengths[-1])
 
 
 __all__ = ["RENTED_AS", "before_levers", "rent", "round_tokens", "service_figures", "share_reached"]

@@ -11,11 +11,12 @@ Chapter: levers
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from costlab import arch, checks
+from costlab import arch, catalog, checks
 from costlab.arch import Model
 from costlab.catalog import FrozenDict
 from costlab.chips.assumptions import Assumption, Overrides
@@ -81,22 +82,43 @@ class Ladder:
         """Return what tokens cost with some levers, see `token_costs`."""
         return token_costs(self.service(on), values)
 
-    def _model(self, used: frozenset[str]) -> Model:
-        return self._models[used]
+    def with_inputs(self, **instead: float | Assumption) -> Ladder:
+        """Return the same levers with other figures, by their names with underscores, e.g. `hit_rate=0.9`.
 
-    @functools.cached_property
-    def _models(self) -> Mapping[frozenset[str], Model]:
-        """The model with each set of its own levers, made once so that its layouts are found again."""
-        found = {}
-        for sparse in (True, False):
-            for own in (True, False):
-                for narrow in (True, False):
-                    model = self.model if sparse else without_sparsity(self.model)
-                    model = model if own else with_full_attention(model)
-                    model = model if narrow else in_sixteen_bits(model)
-                    names = zip(("sparsity", "attention", "precision"), (sparse, own, narrow), strict=True)
-                    found[frozenset(name for name, on in names if on)] = model
-        return found
+        Use and rent where their levers are off stay: they are those `before`.
+
+        Raises:
+            ValueError: a name that is no input of a service; a number that it may not be.
+        """
+        figures = self.service(self.levers).with_inputs(**instead).inputs_by_name
+        return dataclasses.replace(self, figures=figures)
+
+    def _model(self, used: frozenset[str]) -> Model:
+        return _forms(self.model)[used]
+
+
+#: The forms of a model by its identity, which keeps it alive; the newest stand last.
+_FORMS: dict[int, tuple[Model, Mapping[frozenset[str], Model]]] = {}
+#: Most models of which they are kept.
+_MOST_FORMS = 8
+
+
+def _forms(model: Model) -> Mapping[frozenset[str], Model]:
+    """A model with each set of its own levers, made once so that its layouts are found again."""
+    found = _FORMS.pop(id(model), None) or (model, FrozenDict(_made(model)))
+    _FORMS[id(model)] = found
+    if len(_FORMS) > _MOST_FORMS:
+        del _FORMS[next(iter(_FORMS))]
+    return found[1]
+
+
+def _made(model: Model) -> Iterator[tuple[frozenset[str], Model]]:
+    for sparse, own, narrow in itertools.product((True, False), repeat=3):
+        form = model if sparse else without_sparsity(model)
+        form = form if own else with_full_attention(form)
+        form = form if narrow else in_sixteen_bits(form)
+        names = zip(("sparsity", "attention", "precision"), (sparse, own, narrow), strict=True)
+        yield frozenset(name for name, on in names if on), form
 
 
 #: The chip that serves where nobody says another one, and the older one before that lever.
@@ -122,17 +144,23 @@ def ladder(
         chip_before: key of the older chip.
         traffic: kind of use, e.g. "coding".
         batch_before: sequences of each chip where the batch is small.
-        drafted: tokens that the model's own module drafts; None for one where it has a module.
+        drafted: tokens that the model's own modules draft; None for one where it has any.
 
     Raises:
-        ValueError: an unknown model, chip or kind of use; more drafted tokens than there are modules for.
+        ValueError: an unknown model, chip or kind of use; drafted tokens without a module, or of a length that nobody
+            measured; a chip without a rent in dollars, or without a published run on a chip of its maker.
     """
     built = arch.load(model)
     length = (1 if built.mtp_module is not None else 0) if drafted is None else drafted
-    return Ladder(
-        built, chip.lower(), chip_before.lower(), FrozenDict(service_figures(built, chip, traffic)),
+    for each in (chip, chip_before):
+        catalog.chip(each)
+    found = Ladder(
+        built, chip.lower(), chip_before.lower(), FrozenDict(service_figures(built, chip, traffic, drafted=length)),
         FrozenDict(before_levers(chip_before)), length, batch_before,
     )  # fmt: skip
+    found.service(())  # refuses what no rung can have: a batch of nothing, a drafter that is not there
+    found.service(found.levers)
+    return found
 
 
 def served(model: str | Model, chip: str = CHIP, *, traffic: str = "coding") -> Service:

@@ -4,9 +4,9 @@ All levers meet here. The structure of a service is fixed: the model as it is st
 kept, whether tokens are drafted, whether prefill and decode have chips of their own. Its figures are ranges with
 sources, and every one of them may be an array, so that thousands of draws are one computation.
 
-- A miss is a prompt's token that is read: arithmetic and memory of prefill, as if nothing lay before the prompt.
-- A hit is one that is kept: what queries pay to look at it, the part of its loading that arithmetic does not hide, and
-  the rent of the storage where it waits. Without a cache it is read again and costs what a miss costs.
+- A miss is a prompt's token that is read: its share of prefill, by arithmetic.
+- A hit is one that is kept: its share of prefill, as new tokens look at it; the part of its loading that prefill does
+  not hide; the rent of the storage where it waits. Without a cache it is read again and costs what a miss costs.
 - An output token is a decode step, in the largest batch that memory holds and that keeps the promised speed.
 
 Chapter: levers
@@ -15,30 +15,22 @@ Chapter: levers
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from costlab import catalog, checks
 from costlab.arch import Model
-from costlab.arrays import Bools, Floats, Ints
+from costlab.arrays import Floats
 from costlab.catalog import FrozenDict
-from costlab.chips import ChipHour, DraftedRound
 from costlab.chips.assumptions import Assumption, Overrides, check_values, values_of
-from costlab.chips.memory import sizes
-from costlab.chips.tokens import deployments_of
-from costlab.levers.dense import spread
-from costlab.roofline import Deployment, StepGrid, decode_grid, prefill_grid
-from costlab.roofline.grids import PassGrid
+from costlab.levers.deployed import ChipSeconds, Layouts, MeanRequest, apart, layouts_of, together
 
 #: Kinds of tokens that price lists tell apart.
 TokenKind = Literal["hit", "miss", "output"]
 KINDS: tuple[TokenKind, ...] = ("hit", "miss", "output")
-#: Most chips of a deployment that is looked at.
-MOST_CHIPS = 256
 
 #: What each figure of a service may be: least and most.
 LIMITS: Mapping[str, tuple[float, float]] = FrozenDict(
@@ -64,21 +56,25 @@ class Service:
     cached: bool = True  # whether prompts are kept, so that what comes again is a hit
     drafted: int = 0  # tokens that the model's own modules draft in a round; 0 for plain decoding
     separate: bool = True  # whether prefill and decode have chips of their own
-    batch_per_chip: float | None = (
-        None  # most sequences that decode at once for each chip; None: what memory and speed allow
-    )
-    currency: str = "USD"  # of all amounts
+    batch_per_chip: float | None = None  # most sequences that decode for each chip; None: what memory and speed allow
 
     def __post_init__(self) -> None:
         catalog.chip(self.chip)
         if missing := [name for name in INPUTS if name not in self.inputs_by_name]:
             raise ValueError(f"a service needs {', '.join(missing)}: should be given")
-        for name in self.inputs_by_name:
-            checks.pick(INPUTS, name, "input of a service")
+        for name, each in self.inputs_by_name.items():
+            _check_input(name, each)
+        if checks.whole(self.drafted, "drafted") < 0:
+            raise ValueError(f"drafted = {self.drafted} should be at least 0")
         if self.drafted and self.model.mtp_module is None:
             raise ValueError(f"{self.model.name} has no module that drafts: drafted should be 0")
         if self.batch_per_chip is not None and not 0 < self.batch_per_chip < np.inf:
             raise ValueError(f"batch_per_chip = {self.batch_per_chip!r} should be above 0 and finite")
+
+    @property
+    def currency(self) -> str:
+        """Of all amounts: dollars."""
+        return "USD"
 
     def inputs(self) -> dict[str, Assumption]:
         """Every figure by name."""
@@ -116,6 +112,16 @@ INPUTS: Mapping[str, str] = FrozenDict(
 )
 
 
+def _check_input(name: str, each: Assumption) -> None:
+    """Refuse a figure of another name, unit or currency, or that leaves what it may be."""
+    unit = checks.pick(INPUTS, name, "input of a service")
+    if each.unit != unit:
+        raise ValueError(f"{name} in {each.unit!r} should be in {unit!r}")
+    if each.currency not in ("", "USD"):
+        raise ValueError(f"{name} in {each.currency} should be in USD, converted at the rate of its day")
+    check_values({name: each.bounds}, LIMITS)
+
+
 @dataclass(frozen=True)
 class TokenCosts:
     """What a million tokens of each kind cost, in dollars: numbers, or arrays of one shape."""
@@ -123,11 +129,11 @@ class TokenCosts:
     hit: Floats  # a token that is kept
     miss: Floats  # a token that is read
     output: Floats  # a token that is written
-    hit_parts: Mapping[
-        str, Floats
-    ]  # of a hit: "looking at it", "loading", "keeping"; "reading it again" without a cache
+    hit_parts: Mapping[str, Floats]  # of a hit: "looking at it", "loading", "keeping", "reading it again"
     chips: Mapping[str, Floats]  # of the deployment that is cheapest, by phase
     batch: Floats  # sequences that decode at once in it
+    user_speed: Floats  # tokens/s that each user gets; below what is promised where no deployment is as fast
+    first_token: Floats  # seconds in which a prompt is read; above what is promised where no deployment is as fast
     request: Mapping[TokenKind, Floats]  # tokens of a mean request, by kind
 
     def of(self, kind: TokenKind) -> Floats:
@@ -149,239 +155,76 @@ def token_costs(service: Service, values: Overrides | None = None) -> TokenCosts
         values: numbers or arrays of one length in the place of its figures.
 
     Returns:
-        Costs, each of the arrays' length, or of one number; infinite where no deployment is fast enough.
+        Costs, each of the arrays' shape, or of one number; infinite where no deployment holds a sequence.
 
     Raises:
-        ValueError: a name that is no input, a number out of its range, a model that no deployment holds.
+        ValueError: a name that is no input, a number out of its range, arrays of unlike lengths, a model that no
+            deployment holds.
     """
-    check_values(values or {}, LIMITS)
     at = values_of(service, values)
-    draws = np.broadcast_shapes(*(each.shape for each in at.values()))
-    given = _Given({name: np.broadcast_to(each, draws).reshape(-1).astype(float) for name, each in at.items()}, service)
-    nodes = _nodes(service.model, service.chip, bool(service.drafted))
-    if not nodes:
-        raise ValueError(f"{service.model.name}: no deployment of up to {MOST_CHIPS} {service.chip} holds its weights")
-    found = _separate(given, nodes) if service.separate else _together(given, nodes)
-    return _priced(given, nodes, found, draws)
+    check_values(values or {}, LIMITS)
+    try:
+        draws = np.broadcast_shapes(*(each.shape for each in at.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {each.shape}" for name, each in at.items() if each.shape)
+        raise ValueError(f"arrays of unlike shapes: {shapes}; should be of one length") from None
+    flat = {name: np.broadcast_to(each, draws).reshape(-1).astype(float) for name, each in at.items()}
+    request = MeanRequest(flat, service.cached, service.drafted)
+    layouts = layouts_of(service.model, service.chip, bool(service.drafted))
+    found = (apart if service.separate else together)(request, layouts, service.batch_per_chip)
+    return _priced(request, layouts, found, draws)
 
 
-@dataclass(frozen=True)
-class _Given:
-    """The figures of all draws, and the tokens of a mean request that follow."""
-
-    at: Mapping[str, Floats]  # (draw,)
-    service: Service
-
-    @functools.cached_property
-    def prompt(self) -> Floats:
-        """Tokens of the whole prompt."""
-        return np.maximum(1.0, np.rint(self.at["input"]))
-
-    @functools.cached_property
-    def repeated(self) -> Floats:
-        """Tokens of it that were sent before; one at least is new."""
-        return np.minimum(self.prompt - 1, np.rint(self.prompt * self.at["hit rate"]))
-
-    @functools.cached_property
-    def read(self) -> Floats:
-        """Tokens that prefill reads."""
-        return self.prompt - self.repeated if self.service.cached else self.prompt
-
-    @functools.cached_property
-    def written(self) -> Floats:
-        """Tokens of the answer."""
-        return np.maximum(1.0, np.rint(self.at["output"]))
-
-    @functools.cached_property
-    def context(self) -> Floats:
-        """Tokens of a sequence that decodes, in the mean."""
-        return np.rint(self.prompt + self.written / 2)
-
-    @functools.cached_property
-    def round_tokens(self) -> Floats:
-        """Tokens of a round of decoding."""
-        return self.at["round tokens"] if self.service.drafted else np.ones_like(self.prompt)
-
-    @functools.cached_property
-    def round_s(self) -> Floats:
-        """Seconds that a round may take."""
-        return np.asarray(self.round_tokens / self.at["user speed"])
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The cheapest deployments: indices into the nodes and chip-seconds of a token, (draw,)."""
-
-    prefill: Ints  # index of the deployment that reads
-    decode: Ints  # index of the one that writes
-    read_s: Floats  # chip-seconds of a token that is read
-    write_s: Floats  # chip-seconds of a token that is written
-    each: Floats  # sequences of each replica
-
-    @property
-    def index_by_phase(self) -> dict[str, Ints]:
-        """The deployments by what they do."""
-        return {"prefill": self.prefill, "decode": self.decode}
-
-
-def _separate(given: _Given, nodes: Sequence[Deployment]) -> _Found:
-    """Prefill and decode each on the deployment that is cheapest for it."""
-    reading = _Side(prefill_grid(nodes, given.read), given.at["prefill share"], nodes)
-    prompts = reading.largest(given.at["first token"])
-    read = reading.chip_s(prompts, given.read)
-    writing = _Side(decode_grid(nodes, given.context, given.service.drafted), given.at["decode share"], nodes)
-    each = writing.largest(given.round_s, given.service.batch_per_chip)
-    write = writing.chip_s(each, given.round_tokens)
-    first, second = np.argmin(read, axis=0), np.argmin(write, axis=0)
-    return _Found(first, second, _picked(read, first), _picked(write, second), _picked(each, second))
-
-
-def _together(given: _Given, nodes: Sequence[Deployment]) -> _Found:
-    """Prefill and decode in the same steps, which must all keep the promised speed.
-
-    A round writes a sequence's tokens and reads the part of a prompt that belongs to them. Each phase bears the share
-    of the round that it would take alone.
-    """
-    decoding = decode_grid(nodes, given.context, given.service.drafted)
-    part = given.round_tokens / given.written  # prompts read for each round of a sequence
-    reading = prefill_grid(nodes, given.read).passes[0]
-    alone = _Side(decoding, given.at["decode share"], nodes)
-    both = _Side(_mixed(decoding, reading, part, given.at), np.ones_like(part), nodes)
-    each = both.largest(given.round_s, given.service.batch_per_chip)
-    total = both.chip_s(each, given.round_tokens)
-    write, read = alone.seconds(each), _scaled(reading, 1 / given.at["prefill share"]).seconds(each * part)
-    with np.errstate(invalid="ignore"):
-        share = np.where(each > 0, write / (write + read), 1.0)
-        per_request = total * given.written  # chip-seconds of a request
-    bill = np.where(np.isfinite(total), per_request, np.inf)
-    best = np.argmin(bill, axis=0)
-    mine = _picked(share, best)
-    whole = _picked(total, best)
-    return _Found(best, best, whole * (1 - mine) * given.written / given.read, whole * mine, _picked(each, best))
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The steps of a phase of all deployments at a share of the roofline."""
-
-    grid: StepGrid
-    share: Floats  # (draw,)
-    nodes: Sequence[Deployment]
-
-    def seconds(self, each: Floats) -> Floats:
-        return np.asarray(self.grid.seconds(each) / self.share)
-
-    def largest(self, limit_s: Floats, per_chip: float | None = None) -> Floats:
-        """Most sequences of each replica, (deployment, draw), by halving; each draw has its own limit.
-
-        Where no deployment is fast enough with one sequence, all of them run one and are slower than promised.
-        """
-        most = self.grid.most
-        if per_chip is not None:
-            group = np.array([float(node.tensor_parallel) for node in self.nodes])
-            most = np.minimum(most, np.maximum(1.0, np.floor(per_chip * group))[:, None])
-        low, high = np.zeros_like(most), most
-        for _ in range(int(most.max(initial=0.0)).bit_length()):
-            middle = np.ceil((low + high) / 2)
-            fits: Bools = self.seconds(middle) <= limit_s * (1 + 1e-9)
-            low, high = np.where(fits, middle, low), np.where(fits, high, np.maximum(middle - 1, low))
-        return np.where(np.any(low > 0, axis=0), low, np.minimum(most, 1.0))
-
-    def chip_s(self, each: Floats, tokens: Floats) -> Floats:
-        """Chip-seconds of a token where each sequence gains so many in a step; infinite where none runs."""
-        split = np.array([float(node.chips) for node in self.nodes]) / self.grid.replicas
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(each > 0, self.seconds(each) * split[:, None] / (each * tokens), np.inf)
-
-
-def _mixed(decoding: StepGrid, reading: PassGrid, part: Floats, at: Mapping[str, Floats]) -> StepGrid:
-    """Rounds of decoding, each with a part of a prompt for every sequence; at the shares of the roofline of both."""
-    write = [_scaled(each, 1 / at["decode share"]) for each in decoding.passes]
-    first, read = write[0], _scaled(reading, 1 / at["prefill share"])
-    joined = dataclasses.replace(
-        first,
-        compute_s=first.compute_s + part * read.compute_s,
-        read_s=first.read_s + part * read.read_s,
-        log_missed=first.log_missed + part * read.log_missed,
-    )
-    return dataclasses.replace(decoding, passes=(joined, *write[1:]))
-
-
-def _scaled(each: PassGrid, factor: Floats) -> PassGrid:
-    """A pass whose seconds are multiplied."""
-    seconds = {part.name: getattr(each, part.name) * factor for part in fields(each) if part.name.endswith("_s")}
-    return dataclasses.replace(each, **seconds)
-
-
-def _picked(table: Floats, index: Ints) -> Floats:
-    return np.asarray(np.take_along_axis(table, index[None], axis=0)[0])
-
-
-def _priced(given: _Given, nodes: Sequence[Deployment], found: _Found, shape: tuple[int, ...]) -> TokenCosts:
+def _priced(request: MeanRequest, layouts: Layouts, found: ChipSeconds, shape: tuple[int, ...]) -> TokenCosts:
     """Dollars of the chip-seconds, and of what a hit takes beside them."""
-    chip_s = given.at["rent"] / 3600 / given.at["utilisation"] * 1e6  # dollars of a million chip-seconds
-    miss, output = chip_s * found.read_s, chip_s * found.write_s
-    parts = _hit_parts(given, nodes, found, chip_s) if given.service.cached else {"reading it again": miss}
-    hit = np.asarray(sum(parts.values()))
-    tokens = given.repeated, given.prompt - given.repeated, given.written
-    chips = np.array([float(node.chips) for node in nodes])
-    replicas = np.array([float(node.replicas) for node in nodes])
+    chip_s = request.at["rent"] / 3600 / request.at["utilisation"] * 1e6  # dollars of a million chip-seconds
+    miss, output = chip_s * found.reading * (1 - found.looking) / request.read, chip_s * found.writing / request.written
+    parts = _hit_parts(request, layouts, found, chip_s)
+    again = request.prefix < 1  # nothing is kept, or nothing was sent before: what came again would be read again
+    if again.any():
+        parts = {name: np.where(again, 0.0, each) for name, each in parts.items() if not again.all()}
+        parts["reading it again"] = np.where(again, miss, 0.0)
+    chips, replicas = (layouts.of(name)[:, 0] for name in ("chips", "replicas"))
+    by_kind = {"hit": np.asarray(sum(parts.values())), "miss": miss, "output": output}
+    by_phase = {"prefill": chips[found.prefill], "decode": chips[found.decode]}
+    tokens = request.repeated, request.prompt - request.repeated, request.written
+
+    def shaped(each: Floats) -> Floats:
+        return np.reshape(each, shape)
+
     return TokenCosts(
-        hit=_shaped(shape, hit), miss=_shaped(shape, miss), output=_shaped(shape, output),
-        hit_parts=FrozenDict({name: _shaped(shape, each) for name, each in parts.items()}),
-        chips=FrozenDict({name: _shaped(shape, chips[index]) for name, index in found.index_by_phase.items()}),
-        batch=_shaped(shape, found.each * replicas[found.decode]),
-        request=FrozenDict({kind: _shaped(shape, each) for kind, each in zip(KINDS, tokens, strict=True)}),
-    )  # fmt: skip
+        **{kind: shaped(each) for kind, each in by_kind.items()},
+        hit_parts=FrozenDict({name: shaped(each) for name, each in parts.items()}),
+        chips=FrozenDict({name: shaped(each) for name, each in by_phase.items()}),
+        batch=shaped(found.each * replicas[found.decode]),
+        user_speed=shaped(request.round_tokens / found.round_s),
+        first_token=shaped(found.first_s),
+        request=FrozenDict({kind: shaped(each) for kind, each in zip(KINDS, tokens, strict=True)}),
+    )
 
 
-def _shaped(shape: tuple[int, ...], each: Floats) -> Floats:
-    return np.reshape(each, shape)
-
-
-def _hit_parts(given: _Given, nodes: Sequence[Deployment], found: _Found, chip_s: Floats) -> dict[str, Floats]:
+def _hit_parts(request: MeanRequest, layouts: Layouts, found: ChipSeconds, chip_s: Floats) -> dict[str, Floats]:
     """What a million hits cost: chips that look at them, chips that wait for them, and what they lie in."""
-    model, kept = nodes[0].model, np.maximum(given.repeated, 1.0)
-    with_prefix, alone = (model.prefill_flops(given.read, prefix).by_component for prefix in (given.repeated, 0))
-    looking, computing, loaded = (np.zeros_like(kept) for _ in range(3))
+    kept, model = np.maximum(request.prefix, 1.0), layouts.nodes[0].model
+    loading = np.zeros_like(kept)
     for index in np.unique(found.prefill):
-        node, mine = nodes[int(index)], found.prefill == index
-        more = sum(((with_prefix[name] - alone[name]) * node.flop_s[name] for name in alone), np.zeros_like(kept))
-        reads = sum((with_prefix[n] * node.flop_s[n] for n in alone), np.zeros_like(kept))
-        group = node.tensor_parallel / given.at["prefill share"]
-        looking[mine] = (more * group)[mine]
-        computing[mine] = (reads * group)[mine]
-        moved = model.kv_bytes(kept, node.tensor_parallel).total * node.tensor_parallel
-        loaded[mine] = (moved / given.at["load"])[mine]  # each chip of the replica loads its part
-    waiting = np.maximum(0.0, loaded - computing)
-    held = _stored_bytes(model, given) * given.at["kept"] / 1e9 * given.at["storage"]
-    some = given.repeated > 0
+        mine, split = found.prefill == index, layouts.nodes[int(index)].tensor_parallel
+        moved = model.kv_bytes(kept, split).total * split  # each chip of the replica loads its part
+        loading[mine] = (moved / request.at["load"])[mine]
+    waiting = np.maximum(0.0, loading - found.reading)
+    held = _stored_bytes(model, request) * request.at["kept"] / 1e9 * request.at["storage"]
     return {
-        "looking at it": np.where(some, looking / kept * chip_s, 0.0),
-        "loading": np.where(some, waiting / kept * chip_s, 0.0),
-        "keeping": np.where(some, held / kept * 1e6, 0.0),
+        "looking at it": found.reading * found.looking / kept * chip_s,
+        "loading": waiting / kept * chip_s,
+        "keeping": held / kept * 1e6,
     }
 
 
-def _stored_bytes(model: Model, given: _Given) -> Floats:
+def _stored_bytes(model: Model, request: MeanRequest) -> Floats:
     """Bytes that a request adds to the cache: of what it reads and writes, and of one window or state at its end."""
-    whole = np.rint(given.prompt + given.written)
+    whole = np.rint(request.prompt + request.written)
     kept = model.kv_bytes(whole)
-    return np.asarray(kept.growing * (given.read + given.written) / whole + kept.fixed)
+    return np.asarray(kept.growing * (request.read + request.written) / whole + kept.fixed)
 
 
-#: Layouts by the model's identity, which keeps the model alive: it is a mapping's owner and has no hash.
-_LAID_OUT: dict[tuple[int, str, bool], tuple[Model, tuple[Deployment, ...]]] = {}
-
-
-def _nodes(model: Model, chip: str, drafts: bool) -> tuple[Deployment, ...]:
-    """The deployments that hold a model, each size with a dense model spread over it; laid out once."""
-    key = (id(model), chip, drafts)
-    if key not in _LAID_OUT:
-        _LAID_OUT[key] = (model, tuple(_layouts(model, chip, DraftedRound(1, 0.0) if drafts else None)))
-    return _LAID_OUT[key][1]
-
-
-def _layouts(model: Model, chip: str, draft: DraftedRound | None) -> Iterator[Deployment]:
-    for chips in sizes(chip, MOST_CHIPS):
-        yield from deployments_of(spread(model, chips), ChipHour(chip, 1.0, chips=(chips,)), draft)
+__all__ = ["INPUTS", "KINDS", "LIMITS", "Service", "TokenCosts", "TokenKind", "token_costs"]

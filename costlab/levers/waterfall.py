@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from costlab import checks
+from costlab.arch import Model
 from costlab.catalog import FrozenDict
 from costlab.levers import shapley
 from costlab.levers.ladder import Ladder, ladder
@@ -43,8 +45,12 @@ class Waterfall:
     rungs: tuple[Rung, ...]  # the baseline, and one for each lever
 
     def factor(self, kind: TokenKind, lever: str) -> float:
-        """Return how many times cheaper a lever makes a kind of token when its turn comes; below 1 it is dearer."""
-        at = self.order.index(lever)
+        """Return how many times cheaper a lever makes a kind of token when its turn comes; below 1 it is dearer.
+
+        Raises:
+            ValueError: a name that is no lever of the product.
+        """
+        at = self.order.index(checks.one_of(self.order, lever, "lever"))
         return self.rungs[at].cost(kind) / self.rungs[at + 1].cost(kind)
 
     def log_factor(self, kind: TokenKind) -> float:
@@ -53,13 +59,17 @@ class Waterfall:
 
     @functools.cached_property
     def worths(self) -> Mapping[TokenKind, shapley.Worths]:
-        """The logarithm of how many times cheaper each set of levers makes a token, by kind."""
+        """The logarithm of how many times cheaper each set of levers makes a token, by kind.
+
+        Raises:
+            ValueError: a set of levers with which no deployment holds a sequence.
+        """
         costs = {found: self.ladder.costs(found) for found in shapley.sets(self.order)}
-        base = costs[frozenset()]
+        logs = {kind: {found: _log_cost(each, kind, found) for found, each in costs.items()} for kind in KINDS}
         return FrozenDict(
             {
-                kind: FrozenDict({s: math.log(float(base.of(kind)) / float(c.of(kind))) for s, c in costs.items()})
-                for kind in KINDS
+                kind: shapley.worths(self.order, lambda found, of=of: of[frozenset()] - of[found])  # type: ignore[misc]
+                for kind, of in logs.items()
             }
         )
 
@@ -83,19 +93,31 @@ class Waterfall:
         return Table(rows)
 
 
-def waterfall(model: str | Ladder, order: Sequence[str] | None = None, **choices: object) -> Waterfall:
+def _log_cost(costs: TokenCosts, kind: TokenKind, found: Iterable[str]) -> float:
+    cost = float(costs.of(kind))
+    if not 0 < cost < math.inf:
+        levers = ", ".join(sorted(found)) or "none"
+        raise ValueError(
+            f"with levers {levers} a {kind} costs {cost:g}: no deployment holds a sequence of this traffic"
+        )
+    return math.log(cost)
+
+
+def waterfall(model: str | Model | Ladder, order: Sequence[str] | None = None, **choices: object) -> Waterfall:
     """Return what each lever does to the cost of a model's tokens, in an order.
 
     Args:
-        model: key in the catalog, or a ladder.
+        model: key in the catalog, the path of a config.json, a model, or a ladder.
         order: the levers, each once; None for the order in which they are told.
-        choices: as `ladder` takes them.
+        choices: as `ladder` takes them, where no ladder is given.
 
     Raises:
-        ValueError: as `ladder`; an order that is not of the product's levers.
+        ValueError: as `ladder`; an order that is not of the product's levers; choices beside a ladder.
     """
+    if choices and isinstance(model, Ladder):
+        raise ValueError(f"{', '.join(choices)} should be given to `ladder`, not beside one")
     steps = model if isinstance(model, Ladder) else ladder(model, **choices)  # type: ignore[arg-type]
-    told = tuple(order or steps.levers)
+    told = tuple(steps.levers if order is None else order)
     if sorted(told) != sorted(steps.levers):
         raise ValueError(f"order {list(told)} should have each lever once: {', '.join(steps.levers)}")
     rungs = [Rung(name, steps.costs(told[:i])) for i, name in enumerate(("", *told))]

@@ -83,7 +83,7 @@ class Deployment:
         """
         return -(-count(batch, "batch") // self.replicas)
 
-    @property
+    @functools.cached_property
     def weight_bytes_per_chip(self) -> float:
         """Bytes of weights on each chip, those of the drafter's own included."""
         return sum(self._held.values()) + self._draft_weight_bytes

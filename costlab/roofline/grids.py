@@ -115,23 +115,25 @@ def decode_grid(deployments: Sequence[Deployment], contexts: ArrayLike, length: 
     return StepGrid(passes, *_room(deployments, tokens + length))
 
 
-def prefill_grid(deployments: Sequence[Deployment], contexts: ArrayLike) -> StepGrid:
-    """Return the steps in which deployments read whole prompts: compute and memory, sending left out.
+def prefill_grid(deployments: Sequence[Deployment], contexts: ArrayLike, prefixes: ArrayLike = 0) -> StepGrid:
+    """Return the steps in which deployments read prompts: compute and memory, sending left out.
 
     The roofline's link sends each visit to an expert by itself, which alone takes longer than prefill was measured to
     take; a prompt's time is therefore a bound by arithmetic and memory (see `predict_rate`).
 
     Args:
         deployments: any.
-        contexts: tokens of each prompt, (context,).
+        contexts: tokens to read of each prompt, (context,).
+        prefixes: cached tokens before them; a number, or (context,).
 
     Raises:
-        ValueError: no deployment, contexts below 1.
+        ValueError: no deployment, contexts below 1, prefixes below 0.
     """
     tokens = _contexts(deployments, contexts)
+    cached = np.broadcast_to(tokens_array(prefixes, "prefix", 0), tokens.shape)
     counts = _Counts()
-    passes = _stacked([counts.reading(node, tokens) for node in deployments])
-    return StepGrid((passes,), *_room(deployments, tokens))
+    passes = _stacked([counts.reading(node, tokens, cached) for node in deployments])
+    return StepGrid((passes,), *_room(deployments, tokens + cached))
 
 
 def _contexts(deployments: Sequence[Deployment], contexts: ArrayLike) -> Floats:
@@ -186,14 +188,14 @@ class _Counts:
         sent_s = np.full_like(tokens, rows * node.sent_s)
         return _parts(node, self.flops[key], self.bytes[*key, split], sent_s, np.full_like(tokens, rows))
 
-    def reading(self, node: Deployment, tokens: Floats) -> list[Floats]:
-        """The pass over a whole prompt."""
+    def reading(self, node: Deployment, tokens: Floats, prefix: Floats) -> list[Floats]:
+        """The pass over a prompt's tokens after others that are cached: both are read or written once."""
         model, split = node.model, node.tensor_parallel
         key = (id(model), 0, b"")
         if key not in self.flops:
-            self.flops[key] = model.prefill_flops(tokens).by_component
+            self.flops[key] = model.prefill_flops(tokens, prefix).by_component
         if (*key, split) not in self.bytes:
-            self.bytes[*key, split] = model.kv_bytes(tokens, split).total
+            self.bytes[*key, split] = model.kv_bytes(prefix + tokens, split).total
         return _parts(node, self.flops[key], self.bytes[*key, split], np.zeros_like(tokens), tokens)
 
 
