@@ -16,6 +16,8 @@
 Chapter: levers
 """
 
+from costlab.levers.checked import Check, Validation
+from costlab.levers.day import day_checks, day_service
 from costlab.levers.dense import in_sixteen_bits, spread, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
 from costlab.levers.ladder import LEVERS, Ladder, ladder, served
@@ -26,29 +28,23 @@ from costlab.levers.predictions import (
     Prediction,
     Predictions,
     cross_validation,
+    forecasts,
     listed_costs,
     markup,
     predictions,
 )
-from costlab.levers.questions import Answer, Step, august_rise, may_above_cost, november_hits, questions
+from costlab.levers.questions import AnswerStep, Question, august_rise, may_above_cost, november_hits, questions
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
 from costlab.levers.spread import CostSpread, cost_swings, spread_of
-from costlab.levers.validation import (
-    Check,
-    Validation,
-    day_checks,
-    host_checks,
-    margin_checks,
-    owning_checks,
-    validation,
-)
+from costlab.levers.validation import host_checks, hosted, margin_checks, owning_checks, validation
 from costlab.levers.waterfall import Rung, Waterfall, waterfall
 
 __all__ = [
-    "INPUTS", "KINDS", "LEVERS", "Answer", "Check", "CostSpread", "Ladder", "ListMargin", "ListedCost", "Markup",
-    "Prediction", "Predictions", "Rung", "Service", "Step", "TokenCosts", "TokenKind", "Validation", "Waterfall",
-    "august_rise", "before_levers", "cost_swings", "cross_validation", "day_checks", "host_checks", "in_sixteen_bits",
-    "ladder", "listed_costs", "margin", "margin_checks", "margins", "markup", "may_above_cost", "november_hits",
-    "owning_checks", "predictions", "questions", "rent", "round_tokens", "served", "service_figures", "share_reached",
-    "spread", "spread_of", "token_costs", "validation", "waterfall", "with_full_attention", "without_sparsity",
+    "INPUTS", "KINDS", "LEVERS", "AnswerStep", "Check", "CostSpread", "Ladder", "ListMargin", "ListedCost", "Markup",
+    "Prediction", "Predictions", "Question", "Rung", "Service", "TokenCosts", "TokenKind", "Validation", "Waterfall",
+    "august_rise", "before_levers", "cost_swings", "cross_validation", "day_checks", "day_service", "forecasts",
+    "host_checks", "hosted", "in_sixteen_bits", "ladder", "listed_costs", "margin", "margin_checks", "margins",
+    "markup", "may_above_cost", "november_hits", "owning_checks", "predictions", "questions", "rent", "round_tokens",
+    "served", "service_figures", "share_reached", "spread", "spread_of", "token_costs", "validation", "waterfall",
+    "with_full_attention", "without_sparsity",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from costlab.text import Table
 
 
 @dataclass(frozen=True)
-class Step:
+class AnswerStep:
     """A step of an answer."""
 
     kind: Literal["fact", "inference"]  # read or computed from what was read; or concluded with an assumption
@@ -21,12 +21,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Question:
     """A question, the steps to its answer, and the answer."""
 
     question: str  # as a reader asks it
     answer: str  # in a sentence or two
-    steps: tuple[Step, ...]  # that lead there
+    steps: tuple[AnswerStep, ...]  # that lead there
     numbers: dict[str, float]  # every number of the steps by name, for figures and prose
 
     def table(self) -> Table:
@@ -34,24 +34,24 @@ class Answer:
         raise NotImplementedError
 
 
-def may_above_cost() -> Answer:
+def may_above_cost() -> Question:
     """Answer whether May's prices could be above cost."""
     raise NotImplementedError
 
 
-def august_rise() -> Answer:
+def august_rise() -> Question:
     """Answer why DeepSeek's price rose in August when its cost did not."""
     raise NotImplementedError
 
 
-def november_hits() -> Answer:
+def november_hits() -> Question:
     """Answer why everyone's price of hits fell by November."""
     raise NotImplementedError
 
 
-def questions() -> tuple[Answer, ...]:
+def questions() -> tuple[Question, ...]:
     """Return the three answers."""
     return may_above_cost(), august_rise(), november_hits()
 
 
-__all__ = ["Answer", "Step", "august_rise", "may_above_cost", "november_hits", "questions"]
+__all__ = ["AnswerStep", "Question", "august_rise", "may_above_cost", "november_hits", "questions"]
