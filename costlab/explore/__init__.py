@@ -27,8 +27,8 @@ from costlab.explore.chips_choice import COMPARED_MODELS, REACHED, chip_map, rea
 from costlab.explore.chips_diagrams import fused_layer, operator_fates
 from costlab.explore.drawing import Drawing, Frames, Words, drawn, value
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ring, ten_layers, window_saving
-from costlab.explore.levers import LEVER_MODELS, lever_waterfall
-from costlab.explore.levers_landing import HIT_RATES, LANDING_DAYS, landing
+from costlab.explore.levers import HIT_RATES, LEVER_MODELS, PRICED, lever_waterfall
+from costlab.explore.levers_landing import LANDING_DAYS, landing
 from costlab.explore.levers_map import chapters_table, factors_map
 from costlab.explore.levers_margins import break_even_use, margin_timeline
 from costlab.explore.levers_predicted import predicted_prices
@@ -62,7 +62,7 @@ from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
     "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "HIT_RATES", "LANDING_DAYS",
-    "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICES", "REACHED", "SERVED", "Drawing", "Frames", "Table",
+    "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICED", "PRICES", "REACHED", "SERVED", "Drawing", "Frames", "Table",
     "Words", "accepted_parts", "attention_kinds", "attention_overview", "batch_curve", "bill_parts",
     "blended_price", "bought_or_rented", "break_even_use", "bytes_per_token", "bytes_text", "cache_per_model",
     "capacity_waste", "chapters_table", "chip_map", "chip_pipes", "chunk_tradeoff", "compressor", "cost_tornado",

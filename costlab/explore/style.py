@@ -56,6 +56,8 @@ COLOURS: Mapping[str, str] = {
     "ascend-910c": "#932A75",
     "ascend-950dt": "#4C39C6",
     "h100-sxm": "#47A8E9",
+    # what all levers together make of a price
+    "lever": "#2E7D5B",
     # makers
     "DeepSeek": "#3D5AFE",
     "Xiaomi": "#E4572E",
