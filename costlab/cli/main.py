@@ -15,6 +15,7 @@ from costlab.cli import (
     chips,
     generate,
     imports,
+    levers,
     listed,
     models,
     moe,
@@ -69,6 +70,7 @@ SUBJECTS = {
     "Cache traffic": (cache,),
     "Serving": (simulate, plan),
     "Text": (generate,),
+    "All levers": (levers,),
 }
 
 _COUNTS = """\

@@ -1,6 +1,7 @@
 """All levers together: what a token costs by how its model is served, and which lever made it cheaper by how much.
 
-- `services`: how a model is served, and what hits, misses and output then cost; `figures` from the catalog;
+- `services`: how a model is served, and what hits, misses and output then cost; `deployed`: on which chips; `figures`
+  from the catalog;
 - `dense`: the models before the levers; `ladder`: each lever of a product off or on;
 - `waterfall`, `shapley`: what each lever does;
 - `spread`: how far the costs can be off;
@@ -21,7 +22,7 @@ from costlab.levers.day import day_checks, day_service
 from costlab.levers.dense import in_sixteen_bits, spread, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
 from costlab.levers.ladder import LEVERS, Ladder, ladder, served
-from costlab.levers.margins import ListMargin, margin, margins
+from costlab.levers.margins import ListMargin, margin, margins, margins_on
 from costlab.levers.predictions import (
     ListedCost,
     Markup,
@@ -44,6 +45,7 @@ __all__ = [
     "Prediction", "Predictions", "Question", "Rung", "Service", "TokenCosts", "TokenKind", "Validation", "Waterfall",
     "august_rise", "before_levers", "cost_swings", "cross_validation", "day_checks", "day_service", "forecasts",
     "host_checks", "hosted", "in_sixteen_bits", "ladder", "listed_costs", "margin", "margin_checks", "margins",
+    "margins_on",
     "markup", "may_above_cost", "november_hits", "owning_checks", "predictions", "questions", "rent", "round_tokens",
     "served", "service_figures", "share_reached", "spread", "spread_of", "token_costs", "validation", "waterfall",
     "with_full_attention", "without_sparsity",

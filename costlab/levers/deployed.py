@@ -85,8 +85,8 @@ class ChipSeconds:
 
     prefill: Ints  # index of the deployment that reads
     decode: Ints  # index of the one that writes
-    reading: Floats  # chip-seconds of prefill
-    looking: Floats  # share of them for looking at tokens that are kept, by arithmetic
+    misses: Floats  # chip-seconds of prefill, by arithmetic: of the tokens that it reads
+    hits: Floats  # the same of looking at tokens that are kept
     writing: Floats  # chip-seconds of decoding
     each: Floats  # sequences that decode on each replica
     round_s: Floats  # seconds of a round of decoding
@@ -150,7 +150,7 @@ def apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) 
     read, write = reading.chip_s(many), writing.chip_s(each) / request.round_tokens * request.written
     first, second = np.argmin(read, axis=0), np.argmin(write, axis=0)
     return ChipSeconds(
-        first, second, _picked(read, first), _picked(_looking(request, layouts, prompts), first),
+        first, second, *_shared(_picked(read, first), _picked(_looking(request, layouts, prompts), first)),
         _picked(write, second), _picked(each, second), _picked(writing.seconds(each), second),
         _picked(reading.seconds(many), first),
     )  # fmt: skip
@@ -176,10 +176,16 @@ def together(request: MeanRequest, layouts: Layouts, batch_per_chip: float | Non
     best = np.argmin(total, axis=0)
     whole, share = _picked(total, best), _picked(write_s / (write_s + read_s), best)
     return ChipSeconds(
-        best, best, whole * (1 - share), _picked(_looking(request, layouts, prompts), best), whole * share,
+        best, best, *_shared(whole * (1 - share), _picked(_looking(request, layouts, prompts), best)), whole * share,
         _picked(each, best), _picked(_mixed_s(writing, reading, each, (each - 1) * part), best),
         _picked(first_s, best),
     )  # fmt: skip
+
+
+def _shared(prefill: Floats, looking: Floats) -> tuple[Floats, Floats]:
+    """Chip-seconds of misses and of hits, of which the second are a share; both infinite where nothing runs."""
+    with np.errstate(invalid="ignore"):
+        return prefill * (1 - looking), np.where(np.isfinite(prefill), prefill * looking, np.inf)
 
 
 def _looking(request: MeanRequest, layouts: Layouts, prompts: StepGrid) -> Floats:

@@ -9,14 +9,15 @@ Chapter: levers
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from costlab import arch, catalog, checks
 from costlab.arch import Model
 from costlab.catalog.serving import ServingPhase
 from costlab.chips import EfficiencyPoint, efficiency_points
-from costlab.chips.assumptions import Assumption
+from costlab.chips.assumptions import Assumption, assumption
 from costlab.levers.services import INPUTS
 
 #: Chips whose hour nobody lists, and the one that does the same work: H800 and H20 are cut from the H100's silicon.
@@ -24,7 +25,13 @@ RENTED_AS = {"h800": "h100-sxm", "h20": "h100-sxm", "h20-141": "h200"}
 
 
 def service_figures(
-    model: str | Model, chip: str, traffic: str = "coding", *, leave_out: Collection[str] = (), drafted: int = 1
+    model: str | Model,
+    chip: str,
+    traffic: str = "coding",
+    *,
+    leave_out: Collection[str] = (),
+    drafted: int = 1,
+    given: Mapping[str, float | Assumption] | None = None,
 ) -> dict[str, Assumption]:
     """Return the figures of a service with all levers.
 
@@ -34,22 +41,30 @@ def service_figures(
         traffic: kind of use in the catalog, e.g. "coding".
         leave_out: keys of published runs that the efficiencies may not rest on, so that they can be predicted.
         drafted: tokens that are drafted in a round; of 0 a round yields one.
+        given: figures by name in the place of the catalog's, which need not have them then.
 
     Raises:
-        ValueError: an unknown model, chip or kind of use; no published run that is left; as `rent`, `round_tokens`.
+        ValueError: an unknown model, chip, kind of use or figure; no published run that is left; as `rent`,
+            `round_tokens`.
     """
+    catalog.chip(chip)
     kind = checks.pick(catalog.tables().traffic, traffic, "kind of use")
     said = f"{kind.says} ({kind.source})"
-    return {
-        "rent": rent(chip),
-        "prefill share": share_reached(chip, "prefill", leave_out),
-        "decode share": share_reached(chip, "decode", leave_out),
-        "input": Assumption(kind.input, INPUTS["input"], said, kind.date),
-        "hit rate": Assumption(kind.hit_rate, INPUTS["hit rate"], said, kind.date),
-        "output": Assumption(kind.output, INPUTS["output"], said, kind.date),
-        "round tokens": round_tokens(model, drafted),
-        **{each.input: _figure(name) for name, each in catalog.tables().lever_figures.items() if not each.off},
+    known: dict[str, Callable[[], Assumption]] = {
+        "rent": lambda: rent(chip),
+        "prefill share": lambda: share_reached(chip, "prefill", leave_out),
+        "decode share": lambda: share_reached(chip, "decode", leave_out),
+        "input": lambda: Assumption(kind.input, INPUTS["input"], said, kind.date),
+        "hit rate": lambda: Assumption(kind.hit_rate, INPUTS["hit rate"], said, kind.date),
+        "output": lambda: Assumption(kind.output, INPUTS["output"], said, kind.date),
+        "round tokens": lambda: round_tokens(model, drafted),
     }
+    stored = {each.input: name for name, each in catalog.tables().lever_figures.items() if not each.off}
+    known |= {name: functools.partial(_figure, key) for name, key in stored.items()}
+    own = {
+        name: assumption(each, checks.pick(INPUTS, name, "input of a service")) for name, each in (given or {}).items()
+    }
+    return {name: own[name] if name in own else look() for name, look in known.items()}
 
 
 def _figure(name: str) -> Assumption:

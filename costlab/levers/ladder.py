@@ -135,6 +135,7 @@ def ladder(
     traffic: str = "coding",
     batch_before: float = BATCH_BEFORE,
     drafted: int | None = None,
+    given: Mapping[str, float | Assumption] | None = None,
 ) -> Ladder:
     """Return the levers of a model on a chip, with figures from the catalog.
 
@@ -145,6 +146,8 @@ def ladder(
         traffic: kind of use, e.g. "coding".
         batch_before: sequences of each chip where the batch is small.
         drafted: tokens that the model's own modules draft; None for one where it has any.
+        given: figures of the service by name in the place of the catalog's, e.g. {"hit rate": 0.9}; use and rent where
+            their levers are off stay.
 
     Raises:
         ValueError: an unknown model, chip or kind of use; drafted tokens without a module, or of a length that nobody
@@ -154,9 +157,10 @@ def ladder(
     length = (1 if built.mtp_module is not None else 0) if drafted is None else drafted
     for each in (chip, chip_before):
         catalog.chip(each)
+    figures = service_figures(built, chip, traffic, drafted=length, given=given)
     found = Ladder(
-        built, chip.lower(), chip_before.lower(), FrozenDict(service_figures(built, chip, traffic, drafted=length)),
-        FrozenDict(before_levers(chip_before)), length, batch_before,
+        built, chip.lower(), chip_before.lower(), FrozenDict(figures), FrozenDict(before_levers(chip_before)), length,
+        batch_before,
     )  # fmt: skip
     found.service(())  # refuses what no rung can have: a batch of nothing, a drafter that is not there
     found.service(found.levers)

@@ -13,6 +13,7 @@ Chapter: levers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -33,7 +34,7 @@ class ListMargin:
 
     def of(self, kind: TokenKind) -> float:
         """Return the share of a kind's price that is left; negative where it costs more than it brings."""
-        return 1 - float(self.costs.of(kind)) / self.paid[kind]
+        return _left(float(self.costs.of(kind)), self.paid[kind])
 
     @property
     def revenue(self) -> float:
@@ -43,7 +44,7 @@ class ListMargin:
     @property
     def share_left(self) -> float:
         """Share of a mean request's revenue that is left."""
-        return 1 - float(self.costs.bill) / self.revenue
+        return _left(float(self.costs.bill), self.revenue)
 
     @property
     def break_even(self) -> float:
@@ -55,6 +56,11 @@ class ListMargin:
         left = self.revenue - keeping
         rented = float(self.costs.bill) - keeping
         return rented * self.utilisation / left if left > 0 else float("inf")
+
+
+def _left(cost: float, price: float) -> float:
+    """The share of a price that is left; of what is given away less than nothing."""
+    return 1 - cost / price if price > 0 else -math.inf
 
 
 def margin(
@@ -69,24 +75,50 @@ def margin(
         row: a row of the list in its place.
 
     Raises:
-        ValueError: an unknown product, a day without price.
+        ValueError: an unknown product, a day without price, a currency without an exchange rate.
     """
+    listed = row or prices.price_at(product, when, input_tokens=_tokens(service))
+    return _beside(listed, service, token_costs(service), when)
+
+
+def margins_on(
+    product: str, service: Service, when: str | date | datetime = prices.LESSON_DAY
+) -> tuple[ListMargin, ...]:
+    """Return what a product's price leaves on a day: both of its daily prices where it has two, the lower one first.
+
+    Raises:
+        ValueError: as `margin`.
+    """
+    now = prices.price_at(product, when, input_tokens=_tokens(service))
+    alike = (row for row in prices.rows_on(when, currency=now.currency) if row.product == now.product)
+    rows: dict[str | None, PriceRow] = {
+        row.window: row for row in alike if row.window and prices.in_tier(row, _tokens(service))
+    }
+    rows[now.window] = now
     costs = token_costs(service)
-    listed = row or prices.price_at(product, when, input_tokens=int(service.inputs()["input"].value))
-    rate = prices.exchange_rate(listed.currency, "USD", when)
-    paid = {"hit": prices.hit_price(listed) * rate, "miss": listed.miss * rate, "output": listed.output * rate}
-    return ListMargin(listed, costs, FrozenDict(paid), service.inputs()["utilisation"].value)
+    return tuple(_beside(row, service, costs, when) for row in sorted(rows.values(), key=lambda row: row.miss))
 
 
 def margins(product: str, service: Service) -> tuple[ListMargin, ...]:
-    """Return what every row of a product's price list left, the oldest first.
+    """Return what every row of a product's price list left, the oldest first, each at the exchange rate of its day.
 
     Raises:
-        ValueError: an unknown product.
+        ValueError: as `margin`.
     """
     rows = prices.history(product, "USD") or prices.history(product)
-    tokens = int(service.inputs()["input"].value)
-    return tuple(margin(product, service, row.valid_from, row) for row in rows if prices.in_tier(row, tokens))
+    tokens, costs = _tokens(service), token_costs(service)
+    return tuple(_beside(row, service, costs, row.valid_from) for row in rows if prices.in_tier(row, tokens))
 
 
-__all__ = ["ListMargin", "margin", "margins"]
+def _tokens(service: Service) -> int:
+    """Tokens of a prompt, which decide the tier of a list."""
+    return round(service.inputs()["input"].value)
+
+
+def _beside(row: PriceRow, service: Service, costs: TokenCosts, when: str | date | datetime) -> ListMargin:
+    rate = prices.exchange_rate(row.currency, "USD", when)
+    paid = {"hit": prices.hit_price(row) * rate, "miss": row.miss * rate, "output": row.output * rate}
+    return ListMargin(row, costs, FrozenDict(paid), service.inputs()["utilisation"].value)
+
+
+__all__ = ["ListMargin", "margin", "margins", "margins_on"]

@@ -178,7 +178,7 @@ def token_costs(service: Service, values: Overrides | None = None) -> TokenCosts
 def _priced(request: MeanRequest, layouts: Layouts, found: ChipSeconds, shape: tuple[int, ...]) -> TokenCosts:
     """Dollars of the chip-seconds, and of what a hit takes beside them."""
     chip_s = request.at["rent"] / 3600 / request.at["utilisation"] * 1e6  # dollars of a million chip-seconds
-    miss, output = chip_s * found.reading * (1 - found.looking) / request.read, chip_s * found.writing / request.written
+    miss, output = chip_s * found.misses / request.read, chip_s * found.writing / request.written
     parts = _hit_parts(request, layouts, found, chip_s)
     again = request.prefix < 1  # nothing is kept, or nothing was sent before: what came again would be read again
     if again.any():
@@ -211,10 +211,10 @@ def _hit_parts(request: MeanRequest, layouts: Layouts, found: ChipSeconds, chip_
         mine, split = found.prefill == index, layouts.nodes[int(index)].tensor_parallel
         moved = model.kv_bytes(kept, split).total * split  # each chip of the replica loads its part
         loading[mine] = (moved / request.at["load"])[mine]
-    waiting = np.maximum(0.0, loading - found.reading)
+    waiting = np.maximum(0.0, loading - found.hits - found.misses)
     held = _stored_bytes(model, request) * request.at["kept"] / 1e9 * request.at["storage"]
     return {
-        "looking at it": found.reading * found.looking / kept * chip_s,
+        "looking at it": found.hits / kept * chip_s,
         "loading": waiting / kept * chip_s,
         "keeping": held / kept * 1e6,
     }

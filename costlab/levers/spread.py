@@ -36,7 +36,9 @@ class CostSpread:
         """
         if not 0 < share < 1:
             raise ValueError(f"share = {share} should be above 0 and below 1")
-        low, high = np.quantile(self.drawn.of(kind), ((1 - share) / 2, (1 + share) / 2))
+        ends = ((1 - share) / 2, (1 + share) / 2)
+        # a draw itself: there is nothing between a number and the infinite cost of a draw that nothing serves
+        low, high = np.quantile(self.drawn.of(kind), ends, method="nearest")
         return float(low), float(high)
 
 

@@ -118,6 +118,8 @@ def waterfall(model: str | Model | Ladder, order: Sequence[str] | None = None, *
         raise ValueError(f"{', '.join(choices)} should be given to `ladder`, not beside one")
     steps = model if isinstance(model, Ladder) else ladder(model, **choices)  # type: ignore[arg-type]
     told = tuple(steps.levers if order is None else order)
+    for each in told:
+        checks.one_of(steps.levers, each, "lever")
     if sorted(told) != sorted(steps.levers):
         raise ValueError(f"order {list(told)} should have each lever once: {', '.join(steps.levers)}")
     rungs = [Rung(name, steps.costs(told[:i])) for i, name in enumerate(("", *told))]
