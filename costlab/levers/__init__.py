@@ -17,10 +17,12 @@
 Chapter: levers
 """
 
+from costlab.levers.answers import AnswerStep, Question
 from costlab.levers.checked import Check, Validation
 from costlab.levers.day import day_checks, day_service
 from costlab.levers.dense import in_sixteen_bits, spread, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
+from costlab.levers.hits import hit_shares, line_changes, line_table, november_hits, shares_by_arrival
 from costlab.levers.ladder import LEVERS, Ladder, ladder, served
 from costlab.levers.margins import ListMargin, margin, margins, margins_on
 from costlab.levers.predictions import (
@@ -34,7 +36,7 @@ from costlab.levers.predictions import (
     markup,
     predictions,
 )
-from costlab.levers.questions import AnswerStep, Question, august_rise, may_above_cost, november_hits, questions
+from costlab.levers.questions import august_rise, may_above_cost, questions, shares_left
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
 from costlab.levers.spread import CostSpread, cost_swings, spread_of
 from costlab.levers.validation import host_checks, hosted, margin_checks, owning_checks, validation
@@ -44,9 +46,9 @@ __all__ = [
     "INPUTS", "KINDS", "LEVERS", "AnswerStep", "Check", "CostSpread", "Ladder", "ListMargin", "ListedCost", "Markup",
     "Prediction", "Predictions", "Question", "Rung", "Service", "TokenCosts", "TokenKind", "Validation", "Waterfall",
     "august_rise", "before_levers", "cost_swings", "cross_validation", "day_checks", "day_service", "forecasts",
-    "host_checks", "hosted", "in_sixteen_bits", "ladder", "listed_costs", "margin", "margin_checks", "margins",
-    "margins_on",
-    "markup", "may_above_cost", "november_hits", "owning_checks", "predictions", "questions", "rent", "round_tokens",
-    "served", "service_figures", "share_reached", "spread", "spread_of", "token_costs", "validation", "waterfall",
+    "hit_shares", "host_checks", "hosted", "in_sixteen_bits", "ladder", "line_changes", "line_table", "listed_costs",
+    "margin", "margin_checks", "margins", "margins_on", "markup", "may_above_cost", "november_hits", "owning_checks",
+    "predictions", "questions", "rent", "round_tokens", "served", "service_figures", "share_reached",
+    "shares_by_arrival", "shares_left", "spread", "spread_of", "token_costs", "validation", "waterfall",
     "with_full_attention", "without_sparsity",
 ]  # fmt: skip
