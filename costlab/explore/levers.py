@@ -18,7 +18,7 @@ from costlab.arrays import Floats
 from costlab.catalog import FrozenDict, PriceRow
 from costlab.explore.drawing import Words, drawn, is_narrow, value
 from costlab.explore.style import COLOURS, INK, colour_key, label_inside, log_axis, new_figure
-from costlab.levers import KINDS, Ladder, TokenCosts, TokenKind, ladder
+from costlab.levers import KINDS, Ladder, TokenCosts, TokenKind, ladder, spread_of
 from costlab.prices.lists import in_tier
 from costlab.prices.validity import holds
 from costlab.text import digits_text, list_text, usd_text
@@ -37,6 +37,7 @@ PRICED: tuple[str, ...] = (*KINDS, "request")
 TRAFFIC = "coding"
 HIT_RATES: tuple[float, ...] = tuple(round(0.02 * place, 2) for place in range(50))
 _NO_MIX: Mapping[TokenKind, float] = FrozenDict({})
+_DRAWS = 1000  # 20 ms on a desk
 _TICKS = tuple(float(f"1e{power}") for power in range(-5, 4))
 
 
@@ -99,6 +100,21 @@ def per_million(costs: TokenCosts, priced: str) -> Floats:
     return np.asarray(costs.bill * 1e6 / sum(costs.request.values()))
 
 
+@functools.lru_cache(maxsize=512)
+def cost_bands(model: str, hit_rate: float) -> Mapping[str, tuple[float, float]]:
+    """Return the range of nine draws in ten of the service with all levers: dollars of a million tokens by `PRICED`.
+
+    Args:
+        model: key of one of `LEVER_MODELS`.
+        hit_rate: share of the input that was sent before.
+    """
+    steps = levers_of(model)
+    service = steps.service(steps.levers).with_inputs(hit_rate=hit_rate)
+    drawn_costs = spread_of(service, np.random.default_rng(0), _DRAWS).drawn
+    found = {each: np.quantile(per_million(drawn_costs, each), (0.05, 0.95)) for each in PRICED}
+    return FrozenDict({each: (float(low), float(high)) for each, (low, high) in found.items()})
+
+
 def request_mix(model: str, hit_rate: float) -> Mapping[TokenKind, float]:
     """Return the share of each kind in the tokens of a mean request; arguments as of `rung_costs`."""
     steps = levers_of(model).figures
@@ -132,7 +148,10 @@ def listed_usd(row: PriceRow, priced: str, mix: Mapping[TokenKind, float] = _NO_
 
 # --- one kind of token, lever by lever ---------------------------------------------------------------------------
 
-_ARTICLE = {"hit": "a hit", "miss": "a miss", "output": "an output token", "request": "a token"}
+#: A kind of token with its article.
+TOKEN_WORDS: Mapping[str, str] = FrozenDict(
+    {"hit": "a hit", "miss": "a miss", "output": "an output token", "request": "a token"}
+)
 
 
 @drawn
@@ -155,7 +174,7 @@ def lever_waterfall(
     costs = {each: rung_costs(model, each, hit_rate) for each in KINDS}
     listed = [(row, listed_usd(row, kind)) for row in listed_rows(model, day)]
     axes = new_figure(
-        f"What does each lever do to the cost of {_ARTICLE[kind]}?", "USD per million tokens", "",
+        f"What does each lever do to the cost of {TOKEN_WORDS[kind]}?", "USD per million tokens", "",
         wide=(7.2, 4.2), narrow=(3.6, 4.4),
     )  # fmt: skip
     colour_key([(each, COLOURS[each]) for each in KINDS])
@@ -242,6 +261,18 @@ def finish_rows(
         label_inside(axes, words, high, place, weight="bold" if name in bold else "normal")
 
 
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write the rows' names beside the axes, on a phone above each bar."""
+    if not is_narrow():
+        axes.set_yticks(range(len(names)), names)
+        return
+    axes.set_yticks([])
+    for place, name in enumerate(names):
+        axes.text(
+            0.02, place - 0.28, name, transform=axes.get_yaxis_transform(), va="center", fontsize=10, in_layout=False
+        )
+
+
 def list_name(row: PriceRow, day: str | date) -> str:
     """Return what a row of a price list is called beside a figure: list, 1 Jun, or list, peak."""
     return f"list, {row.window or f'{prices.moment(day):%-d %b}'}"
@@ -271,7 +302,7 @@ def _waterfall_said(
     windows = [(f"{row.window} " if row.window else "", price) for row, price in listed]
     plain = ", ".join(f"{window}{list_text(price)}" for window, price in windows) or "none"
     marked = ", ".join(f"{window}{value(price, list_text(price))}" for window, price in windows) or "none"
-    beside = f"List price of {_ARTICLE[kind]} on {day_text(day)}: "
+    beside = f"List price of {TOKEN_WORDS[kind]} on {day_text(day)}: "
     told = ". ".join(f"{each.capitalize()}, {turns_text(levers_of(model).levers, of)}" for each, of in costs.items())
     return Words(
         f"Bars from the cost before each lever to the cost after it, dollars of a million tokens. {where}. {told}. "

@@ -15,6 +15,7 @@ from costlab.catalog import FrozenDict, PriceRow
 from costlab.explore.drawing import Words, drawn, value
 from costlab.explore.levers import (
     TRAFFIC,
+    cost_bands,
     day_text,
     draw_falls,
     finish_rows,
@@ -65,6 +66,8 @@ def landing(model: str = "deepseek-v4-pro", hit_rate: float = 0.94, day: str = "
         "USD per million tokens", "", wide=(7.2, 4.2), narrow=(3.6, 4.6),
     )  # fmt: skip
     said = draw_falls(axes, costs, COLOURS["lever"])
+    band = cost_bands(model, hit_rate)["request"]
+    axes.plot(band, [len(costs)] * 2, color=COLOURS["lever"], linewidth=6, alpha=0.35, solid_capstyle="round")
     rows = [*zip(("dense model", *levers_of(model).levers, "cost"), said, strict=True)]
     for row, price in listed:
         colour = COLOURS[row.provider]
@@ -75,8 +78,8 @@ def landing(model: str = "deepseek-v4-pro", hit_rate: float = 0.94, day: str = "
         rows += [(list_name(row, day), usd_text(price)), ("left of it" if gain else "lost", _left(costs, price))]
     if not listed:
         rows.append((f"list, {prices.moment(day):%-d %b}", "not listed"))
-    finish_rows(axes, rows, [costs, [price for _, price in listed]], ("dense model", "cost"))
-    return _landing_said(model, hit_rate, day, costs, listed)
+    finish_rows(axes, rows, [costs, band, [price for _, price in listed]], ("dense model", "cost"))
+    return _landing_said(model, hit_rate, day, costs, band, listed)
 
 
 def share_left(costs: Floats, price: float) -> float:
@@ -89,29 +92,32 @@ def _left(costs: Floats, price: float) -> str:
 
 
 def _landing_said(
-    model: str, hit_rate: float, day: str, costs: Floats, listed: Sequence[tuple[PriceRow, float]]
-) -> Words:
+    model: str, hit_rate: float, day: str, costs: Floats, band: tuple[float, float],
+    listed: Sequence[tuple[PriceRow, float]],
+) -> Words:  # fmt: skip
     kind = catalog.tables().traffic[TRAFFIC]
     tokens = f"{kind.input:,} tokens in, {kind.output:,} out"
+    where, turns = where_text(model, hit_rate), turns_text(levers_of(model).levers, costs)
+    low, high = (usd_text(end) for end in band)
     times = math.floor(costs[0] / costs[-1])
     plain, marked = [], []
     for row, price in listed:
         window, left = f" ({row.window})" if row.window else "", share_left(costs, price)
         word = "is left" if left >= 0 else "is lost"
-        plain.append(f"{usd_text(price)}{window}, of which {_left(costs, price)} {word}")
+        ends = " to ".join(f"{1 - end / price:.0%}" for end in reversed(band)).replace("-", "−")
+        plain.append(f"{usd_text(price)}{window}, of which {_left(costs, price)} {word} ({ends} left)")
         marked.append(
             f"{value(price, usd_text(price), 'landing_list')}{window}, of which "
-            f"{value(left, _left(costs, price), 'landing_left')} {word}"
+            f"{value(left, _left(costs, price), 'landing_left')} {word} ({ends} left)"
         )
-    listing = f"By the list of {day_text(day)} they cost " if listed else f"{_unlisted(model, day)}"
-    where, turns = where_text(model, hit_rate), turns_text(levers_of(model).levers, costs)
+    listing = f"By the list of {day_text(day)} they cost " if listed else _unlisted(model, day)
     return Words(
-        f"What a million tokens of a mean request of a coding agent cost, {where}, {turns}. "
-        f"{listing}{'; '.join(plain)}{'.' * bool(listed)}",
-        f"{where}, {tokens}: {value(costs[0], usd_text(costs[0]), 'landing_dense')} → "
-        f"{value(costs[-1], usd_text(costs[-1]), 'landing_cost')}, "
-        f"{value(times, f'{times:,} times less', 'landing_times')}. {listing}{'; '.join(marked)}{'.' * bool(listed)} "
-        "Hollow: dearer.",
+        f"What a million tokens of a mean request of a coding agent cost, {where}, {turns}; nine draws in ten of its "
+        f"figures lie from {low} to {high}. {listing}{'; '.join(plain)}{'.' * bool(listed)}",
+        f"{where}, {tokens}: {value(costs[0], usd_text(costs[0]), 'landing_dense')} "
+        f"→ {value(costs[-1], usd_text(costs[-1]), 'landing_cost')}, "
+        f"{value(times, f'{times:,} times less', 'landing_times')}; nine draws in ten: {low} to {high}. "
+        f"{listing}{'; '.join(marked)}{'.' * bool(listed)} Hollow: dearer.",
     )
 
 
