@@ -30,6 +30,7 @@ from costlab.levers.predictions import (
     Markup,
     Prediction,
     Predictions,
+    choices_compared,
     cross_validation,
     forecasts,
     listed_costs,
@@ -45,10 +46,10 @@ from costlab.levers.waterfall import Rung, Waterfall, waterfall
 __all__ = [
     "INPUTS", "KINDS", "LEVERS", "AnswerStep", "Check", "CostSpread", "Ladder", "ListMargin", "ListedCost", "Markup",
     "Prediction", "Predictions", "Question", "Rung", "Service", "TokenCosts", "TokenKind", "Validation", "Waterfall",
-    "august_rise", "before_levers", "cost_swings", "cross_validation", "day_checks", "day_service", "forecasts",
-    "hit_shares", "host_checks", "hosted", "in_sixteen_bits", "ladder", "line_changes", "line_table", "listed_costs",
-    "margin", "margin_checks", "margins", "margins_on", "markup", "may_above_cost", "november_hits", "owning_checks",
-    "predictions", "questions", "rent", "round_tokens", "served", "service_figures", "share_reached",
+    "august_rise", "before_levers", "choices_compared", "cost_swings", "cross_validation", "day_checks", "day_service",
+    "forecasts", "hit_shares", "host_checks", "hosted", "in_sixteen_bits", "ladder", "line_changes", "line_table",
+    "listed_costs", "margin", "margin_checks", "margins", "margins_on", "markup", "may_above_cost", "november_hits",
+    "owning_checks", "predictions", "questions", "rent", "round_tokens", "served", "service_figures", "share_reached",
     "shares_by_arrival", "shares_left", "spread", "spread_of", "token_costs", "validation", "waterfall",
     "with_full_attention", "without_sparsity",
 ]  # fmt: skip

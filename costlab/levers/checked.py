@@ -118,12 +118,12 @@ class Figure:
     @property
     def low(self) -> float:
         """What a twentieth of the draws lies below."""
-        return float(np.quantile(self.drawn, 0.05))
+        return float(np.quantile(self.drawn, 0.05, method="nearest"))  # a draw itself, as in `CostSpread`
 
     @property
     def high(self) -> float:
         """What a twentieth of the draws lies above."""
-        return float(np.quantile(self.drawn, 0.95))
+        return float(np.quantile(self.drawn, 0.95, method="nearest"))
 
 
 @dataclass(frozen=True, eq=False)

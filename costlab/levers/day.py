@@ -53,7 +53,7 @@ def day_service(key: str = "deepseek-day", *, drafted: int = 0, use: Assumption 
     ratio = day.input_tokens / day.output_tokens
     written = day.mean_context / (ratio + 0.5)
     slow, fast = day.user_tokens_s
-    given = service_figures(day.model, day.chip, leave_out=runs_of(day))
+    given = service_figures(day.model, day.chip, leave_out=runs_of(day), drafted=drafted)
     said = {
         "rent": day.usd_per_chip_hour,
         "utilisation": 1.0,

@@ -7,8 +7,8 @@ stands for all that chips do not cost: staff, training, free use, taxes, profit.
 - predicted: every product of every other company whose model's build is known, at its newest list. No price of these
   companies, or of a model of these families, was looked at.
 
-Two more fits say how far the answer hangs on that choice: `forecasts`, each product from what others' lists said the
-day before it, and `cross_validation`, every list from those of all other companies.
+Other fits say how far the answer hangs on that choice (`choices_compared`): `forecasts`, each product from what others'
+lists said the day before it; `cross_validation`, every list from those of all other companies.
 
 The cost is that of a mean request of each kind of use, averaged: nobody publishes what a provider's users do.
 
@@ -27,7 +27,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from statistics import fmean, median
 from typing import Any
 
@@ -42,6 +42,8 @@ from costlab.text import Table
 FITTED_ON = ("DeepSeek", "Xiaomi")
 #: A list that nobody was billed by: the price that a promotion was a discount of.
 NOT_BILLED = frozenset({"deepseek-v4-pro-list"})
+#: The day on which DeepSeek's price of hits fell to a tenth: the first of the cuts that the articles tell.
+HIT_CUT = date(2026, 4, 26)
 #: What is called a good prediction: within this factor of the list.
 TIMES = 2.0
 
@@ -290,24 +292,44 @@ GUESSES: Mapping[str, Callable[[Predictions], list[Prediction]]] = FrozenDict(
 
 
 @functools.cache
-def predictions(traffic: str | None = None) -> Predictions:
-    """Fit the markups on two companies' lists before the lesson's day, and predict every other company's products.
-
-    The lesson's day is that of the prices that the source articles tell. Of a product the newest list is predicted.
+def predictions(traffic: str | None = None, before: date | None = None) -> Predictions:
+    """Fit the markups on two companies' lists before a day, and predict the newest list of every other company.
 
     Args:
         traffic: kind of use that the costs are of; None for all kinds together.
+        before: first day whose lists are not fitted; None for the lesson's day, that of the prices that the source
+            articles tell: this was set before anything was predicted.
 
     Raises:
-        ValueError: an unknown kind of use.
+        ValueError: an unknown kind of use; a day before the first list.
     """
-    day, rows = start_of(prices.moment(prices.LESSON_DAY)), listed_costs(traffic)
+    day, rows = start_of(prices.moment(before or prices.LESSON_DAY)), listed_costs(traffic)
     known = [each for each in rows if each.company in FITTED_ON and start_of(each.row.valid_from) < day]
     others = [each for each in rows if each.company not in FITTED_ON and not each.row.promotion]
     newest = [of[-1] for of in _by_product(others).values()]
     fitted = markup(known)
     says = f"Fitted on {' and '.join(FITTED_ON)} before {day.date()}; predicted: the newest list of all others"
     return Predictions(tuple(Prediction(each, fitted.price(each.costs)) for each in newest), fitted.rows, says)
+
+
+def choices_compared() -> Table:
+    """Return how many products each fit predicts within the factor: what the answer owes to the choice of a fit.
+
+    Only the first was set before its result was known. That without the cuts of hits tells why the first misses them.
+    """
+    cuts = {"before the hit cut": HIT_CUT, "all lists": None}
+    found = {"as set at first": predictions()}
+    found |= {f"first, costs of {traffic}": predictions(traffic) for traffic in catalog.tables().traffic}
+    found |= {name: predictions(before=day or date.max) for name, day in cuts.items()}
+    found |= {"others' lists of the day": forecasts(), "all other companies": cross_validation()}
+    return Table([_counts(name, each) for name, each in found.items()])
+
+
+def _counts(name: str, found: Predictions) -> dict[str, Any]:
+    within = {f"{kind}, within": sum(each.within(kind) for each in found.predicted) for kind in KINDS}
+    products = {"products": len(_by_product(each.found for each in found.predicted))}
+    counts = {"lists": len(found.predicted), **within, **products, "products with all three": len(found.all_within)}
+    return {"fit": name, **counts}
 
 
 @functools.cache
@@ -342,6 +364,6 @@ def cross_validation() -> Predictions:
 
 
 __all__ = [
-    "FITTED_ON", "GUESSES", "NOT_BILLED", "TIMES", "ListedCost", "Markup", "Prediction", "Predictions",
-    "cross_validation", "forecasts", "listed_costs", "markup", "model_costs", "predictions",
+    "FITTED_ON", "GUESSES", "HIT_CUT", "NOT_BILLED", "TIMES", "ListedCost", "Markup", "Prediction", "Predictions",
+    "choices_compared", "cross_validation", "forecasts", "listed_costs", "markup", "model_costs", "predictions",
 ]  # fmt: skip

@@ -103,7 +103,7 @@ def shares_left(product: str, row: PriceRow, traffic: str) -> Mapping[str, float
     shares["request"] = at.share_left, 1 - costs.bill / revenue
     found: dict[str, float] = {}
     for name, (value, of) in shares.items():
-        low, high = np.quantile(of, (0.05, 0.95))
+        low, high = np.quantile(of, (0.05, 0.95), method="nearest")
         found |= {name: value, f"{name}, least": float(low), f"{name}, most": float(high)}
     return FrozenDict({**found, "break-even use": at.break_even, "use": at.utilisation})
 

@@ -200,7 +200,7 @@ def _written(key: str) -> tuple[Service, Figure]:
     price = catalog.tables().serving.output_prices[key]
     run = catalog.tables().serving.nodes[price.decode]
     own = [point.key for point in efficiency_points() if (point.model, point.chip) == (run.model, run.chip)]
-    given = service_figures(run.model, run.chip, leave_out=own)
+    given = service_figures(run.model, run.chip, leave_out=own, drafted=0)
     said = {
         "rent": price.usd_per_chip_hour,
         "utilisation": 1.0,
