@@ -115,7 +115,7 @@ def _row(found: Waterfall, rung: int, spread: CostSpread, lists: Sequence[ListMa
         ],
         "pairs": list(_pairs(found)) if last else None,
         "swings": list(_swings(found)) if last else None,
-        "lists": [_list_row(one) for one in lists] if last else None,
+        "list_prices": [_list_row(one) for one in lists] if last else None,
         "assumptions": [figure_row(name, figure) for name, figure in service.inputs().items()],
     }  # fmt: skip
 
@@ -163,7 +163,7 @@ def _list_row(each: ListMargin) -> dict[str, Any]:
         "miss_price": row.miss,
         "output_price": row.output,
         "price_window": row.window,
-        "price_since": str(row.valid_from),
+        "price_since": f"{row.valid_from:%Y-%m-%d}",
         "price_source": row.source,
         **_by_kind("{}_margin", [_finite(each.of(kind)) for kind in KINDS]),
         "request_margin": _finite(each.share_left),
@@ -300,7 +300,7 @@ def add_verbs(verbs: Any) -> None:
     verb.add_argument(
         "--traffic", type=str.lower, default="coding", metavar="KIND", help=f"mean request: {kinds} (default coding)"
     )
-    order = f"in which the levers are told, each once: {','.join(levers.LEVERS)} (default)"
+    order = f"in which the levers are told, each once: {','.join(levers.LEVERS).replace(' ', '-')} (default)"
     verb.add_argument("--order", type=_order, metavar="LEVER,...", help=order)
     rate = "share of the input that was sent before, below 1 (default: that of the traffic)"
     verb.add_argument("--hit-rate", type=_rate, metavar="SHARE", help=rate)
@@ -318,7 +318,8 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _order(text: str) -> list[str]:
-    return [part.strip().lower() for part in text.split(",")]
+    """Read levers with commas between them; dashes stand for the spaces of a name."""
+    return [part.strip().lower().replace("-", " ") for part in text.split(",")]
 
 
 def _rate(text: str) -> float:

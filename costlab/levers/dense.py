@@ -40,7 +40,7 @@ def _dense(ffn: FeedForward) -> FeedForward:
     return dataclasses.replace(ffn, top_k=ffn.experts, routing=Routing("softmax"))
 
 
-def spread(model: Model, chips: int) -> Model:
+def spread_over(model: Model, chips: int) -> Model:
     """Return a dense model with each feed-forward layer cut into as many parts as there are chips.
 
     A part does the work of an expert that every token visits, so that a token is sent to each chip once and not once
@@ -83,8 +83,11 @@ def with_full_attention(model: Model) -> Model:
 
 
 def in_sixteen_bits(model: Model) -> Model:
-    """Return a model whose weights, multiplications and cached values all have sixteen bits."""
+    """Return a model whose weights, multiplications and cached entries have sixteen bits.
+
+    An indexer's keys keep eight, as published runs keep them beside such entries; recurrent states stay as they are.
+    """
     return chips.as_served(arch.load(model), "W16A16C16")
 
 
-__all__ = ["HEAD_DIM", "KV_HEADS", "in_sixteen_bits", "spread", "with_full_attention", "without_sparsity"]
+__all__ = ["HEAD_DIM", "KV_HEADS", "in_sixteen_bits", "spread_over", "with_full_attention", "without_sparsity"]

@@ -20,7 +20,7 @@ from costlab.arrays import Bools, Floats, Ints
 from costlab.chips import ChipHour, DraftedRound
 from costlab.chips.memory import sizes
 from costlab.chips.tokens import deployments_of
-from costlab.levers.dense import spread
+from costlab.levers.dense import spread_over
 from costlab.roofline import Deployment, StepGrid, decode_grid, prefill_grid
 from costlab.roofline.grids import PassGrid
 
@@ -292,7 +292,7 @@ def _laid_out(model: Model, chip: str, draft: DraftedRound | None) -> Layouts:
 
 def _each(model: Model, chip: str, draft: DraftedRound | None) -> Iterator[Deployment]:
     for chips in sizes(chip, MOST_CHIPS):
-        yield from deployments_of(spread(model, chips), ChipHour(chip, 1.0, chips=(chips,)), draft)
+        yield from deployments_of(spread_over(model, chips), ChipHour(chip, 1.0, chips=(chips,)), draft)
 
 
 __all__ = ["MOST_CHIPS", "ChipSeconds", "Layouts", "MeanRequest", "apart", "layouts_of", "together"]

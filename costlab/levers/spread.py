@@ -1,13 +1,16 @@
 """How far a cost can be off: draws of all figures at once, and each figure moved alone.
 
 Figures are drawn from triangular distributions between their least and most, highest at their value, as
-`chips.ranking` draws them; no source says more of them than these three numbers.
+`chips.ranking` draws them; no source says more of them than these three numbers. Where least and most lie more than
+`TENFOLD` apart it is their logarithm that is drawn so: else nearly all draws would lie above the value.
 
 Chapter: levers
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +19,11 @@ import numpy as np
 from costlab import checks
 from costlab.arrays import Floats
 from costlab.catalog import FrozenDict
-from costlab.chips import Swing, triangular
+from costlab.chips import Assumption, Swing, triangular
 from costlab.levers.services import KINDS, Service, TokenCosts, TokenKind, token_costs
+
+#: From how far apart the ends of a figure are its logarithm is drawn.
+TENFOLD = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +58,17 @@ def spread_of(service: Service, rng: np.random.Generator, draws: int = 2000) -> 
     """
     size = checks.count(draws, "draws")
     ranges = {name: each for name, each in sorted(service.inputs().items()) if each.is_range}
-    figures = {name: triangular(each, rng.random(size)) for name, each in ranges.items()}
+    figures = {name: _drawn(each, rng.random(size)) for name, each in ranges.items()}
     return CostSpread(token_costs(service), token_costs(service, figures), FrozenDict(figures))
+
+
+def _drawn(figure: Assumption, shares: Floats) -> Floats:
+    """A figure at these shares of its distribution."""
+    low, value, high = figure.bounds
+    if not high > TENFOLD * low > 0:
+        return triangular(figure, shares)
+    logs = dataclasses.replace(figure, low=math.log(low), value=math.log(value), high=math.log(high))
+    return np.clip(np.exp(triangular(logs, shares)), low, high)
 
 
 def cost_swings(service: Service, kind: TokenKind) -> tuple[Swing, ...]:

@@ -22,6 +22,7 @@ from costlab.explore.reference.layouts import (
     split_clusters,
     traffic_lengths,
 )
+from costlab.explore.reference.levers import lever_figures, traffic_kinds
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import (
     exchange_rates,
@@ -65,6 +66,7 @@ __all__ = [
     "latency_tables",
     "layout_regimes",
     "ledger",
+    "lever_figures",
     "margin_statements",
     "measured_speedups",
     "model_dimensions",
@@ -88,5 +90,6 @@ __all__ = [
     "split_clusters",
     "storage_media",
     "trace_figures",
+    "traffic_kinds",
     "traffic_lengths",
 ]
