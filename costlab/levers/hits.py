@@ -31,7 +31,7 @@ CAME: Mapping[str, tuple[date, date]] = FrozenDict(
 CHEAP = 0.05
 #: A small model and the one that took its place, whose lists and caches are both known.
 SMALL_BEFORE, SMALL_AFTER, SMALL_DAY = "deepseek-v4-flash", "deepseek-v4.1-flash", date(2026, 8, 17)
-_LISTS = "lists in dollars of makers in the catalog, first tier (prices.toml)"
+_LISTS = "lists of makers in the catalog, first tier; in yuan where a product has no price in dollars (prices.toml)"
 
 
 @functools.cache
