@@ -30,7 +30,7 @@ from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ra
 from costlab.explore.levers import HIT_RATES, LEVER_MODELS, PRICED, lever_waterfall
 from costlab.explore.levers_landing import LANDING_DAYS, landing
 from costlab.explore.levers_map import chapters_table, factors_map
-from costlab.explore.levers_margins import break_even_use, margin_timeline
+from costlab.explore.levers_margins import RENTED_CHIPS, break_even_use, margin_timeline
 from costlab.explore.levers_predicted import predicted_prices
 from costlab.explore.levers_shares import lever_pairs, shapley_shares
 from costlab.explore.levers_spread import cost_tornado
@@ -62,14 +62,14 @@ from costlab.text import Table, bytes_text, tokens_text
 
 __all__ = [
     "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "HIT_RATES", "LANDING_DAYS",
-    "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICED", "PRICES", "REACHED", "SERVED", "Drawing", "Frames", "Table",
-    "Words", "accepted_parts", "attention_kinds", "attention_overview", "batch_curve", "bill_parts",
-    "blended_price", "bought_or_rented", "break_even_use", "bytes_per_token", "bytes_text", "cache_per_model",
-    "capacity_waste", "chapters_table", "chip_map", "chip_pipes", "chunk_tradeoff", "compressor", "cost_tornado",
-    "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch", "engine_gantt",
-    "expert_collapse", "experts_light_up", "experts_touched", "factors_map", "first_is_not_all", "fused_layer",
-    "gain_by_batch", "hit_curve", "hit_discounts", "hour_tornado", "input_words", "interference", "keeping",
-    "landing", "layer_stack", "length_rule", "lever_pairs", "lever_waterfall", "margin_timeline",
+    "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICED", "PRICES", "REACHED", "RENTED_CHIPS", "SERVED", "Drawing",
+    "Frames", "Table", "Words", "accepted_parts", "attention_kinds", "attention_overview", "batch_curve",
+    "bill_parts", "blended_price", "bought_or_rented", "break_even_use", "bytes_per_token", "bytes_text",
+    "cache_per_model", "capacity_waste", "chapters_table", "chip_map", "chip_pipes", "chunk_tradeoff",
+    "compressor", "cost_tornado", "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch",
+    "engine_gantt", "expert_collapse", "experts_light_up", "experts_touched", "factors_map", "first_is_not_all",
+    "fused_layer", "gain_by_batch", "hit_curve", "hit_discounts", "hour_tornado", "input_words", "interference",
+    "keeping", "landing", "layer_stack", "length_rule", "lever_pairs", "lever_waterfall", "margin_timeline",
     "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "predicted_prices",
     "prefix_tree", "price_calculator", "price_map", "price_steps", "published_day", "published_gains",
     "published_lengths", "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio",

@@ -228,6 +228,8 @@ def _same(before: float, after: float) -> bool:
 
 
 def _times(factor: float) -> str:
+    if factor >= 100:
+        return f"{factor:,.0f}"
     return digits_text(float(f"{factor:.2g}")) if factor >= 1.1 else f"{factor:.2f}"
 
 

@@ -68,6 +68,20 @@ def lever_factors(model: str, priced: str = "request") -> Mapping[str, float]:
     return FrozenDict({name: math.exp(log) for name, log in shapley.values(set_worths(model)[priced]).items()})
 
 
+def pair_factors(model: str, priced: str = "request") -> Mapping[tuple[str, str], float]:
+    """Return by what factor both levers of a pair do more than each alone, in the mean over all orders.
+
+    Args:
+        model: key of one of `LEVER_MODELS`.
+        priced: one of `PRICED`.
+
+    Raises:
+        ValueError: another model or kind.
+    """
+    checks.one_of(PRICED, priced, "kind of token")
+    return FrozenDict({pair: math.exp(log) for pair, log in shapley.interactions(set_worths(model)[priced]).items()})
+
+
 @drawn
 def shapley_shares(model: str = "deepseek-v4-pro", kind: str = "output") -> Words:
     """Draw each lever's factor in the order that is told beside its Shapley factor, which no order changes.
@@ -89,12 +103,9 @@ def shapley_shares(model: str = "deepseek-v4-pro", kind: str = "output") -> Word
     colour_key([("whatever the order", COLOURS["lever"]), ("in the order told", COLOURS["other"])])
     for place, name in enumerate(fair):
         for factors, colour, shift in ((fair, "lever", -0.19), (told, "other", 0.19)):
-            look = (
-                {"color": COLOURS[colour]}
-                if factors[name] >= 1
-                else {"facecolor": "none", "edgecolor": COLOURS[colour]}
-            )
-            axes.barh(place + shift, factors[name] - 1, left=1, height=0.34, linewidth=1.2, **look)
+            fill, edge = COLOURS[colour] if factors[name] >= 1 else "none", COLOURS[colour]
+            width = factors[name] - 1
+            axes.barh(place + shift, width, left=1, height=0.34, linewidth=1.2, facecolor=fill, edgecolor=edge)
     axes.axvline(1, color=INK, linewidth=1)
     low, high = (end(*fair.values(), *told.values()) for end in (min, max))
     low, high = min(low, 1.0) / 1.2, high * 1.2
@@ -134,10 +145,8 @@ def lever_pairs(model: str = "deepseek-v4-pro", kind: str = "output") -> Words:
     Raises:
         ValueError: another model or kind.
     """
-    checks.one_of(PRICED, kind, "kind of token")
-    every = shapley.interactions(set_worths(model)[kind])
-    strongest = sorted(every, key=lambda pair: -abs(every[pair]))[:_PAIRS]
-    found = {pair: math.exp(every[pair]) for pair in strongest}
+    every = pair_factors(model, kind)
+    found = {pair: every[pair] for pair in sorted(every, key=lambda pair: -abs(math.log(every[pair])))[:_PAIRS]}
     names = [" and ".join(pair) for pair in found]
     axes = new_figure(
         "Which levers make each other worth more, which less?", "factor beyond what each has alone", "",
