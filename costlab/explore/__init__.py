@@ -34,6 +34,7 @@ from costlab.explore.levers_margins import RENTED_CHIPS, break_even_use, margin_
 from costlab.explore.levers_predicted import predicted_prices
 from costlab.explore.levers_shares import lever_pairs, shapley_shares
 from costlab.explore.levers_spread import cost_tornado
+from costlab.explore.levers_steps import answer_steps
 from costlab.explore.moe import capacity_waste, expert_collapse, experts_touched, weights_per_token, which_limit
 from costlab.explore.moe_diagrams import experts_light_up
 from costlab.explore.prices import bill_parts, blended_price, price_steps, token_costs
@@ -63,7 +64,7 @@ from costlab.text import Table, bytes_text, tokens_text
 __all__ = [
     "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "HIT_RATES", "LANDING_DAYS",
     "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICED", "PRICES", "REACHED", "RENTED_CHIPS", "SERVED", "Drawing",
-    "Frames", "Table", "Words", "accepted_parts", "attention_kinds", "attention_overview", "batch_curve",
+    "Frames", "Table", "Words", "accepted_parts", "answer_steps", "attention_kinds", "attention_overview", "batch_curve",
     "bill_parts", "blended_price", "bought_or_rented", "break_even_use", "bytes_per_token", "bytes_text",
     "cache_per_model", "capacity_waste", "chapters_table", "chip_map", "chip_pipes", "chunk_tradeoff",
     "compressor", "cost_tornado", "decode_by_kind", "decode_flops", "draft_length", "drawn", "eagle_by_batch",

@@ -20,7 +20,7 @@ Chapter: levers
 from costlab.levers.answers import AnswerStep, Question
 from costlab.levers.checked import Check, Validation
 from costlab.levers.day import day_checks, day_service
-from costlab.levers.dense import in_sixteen_bits, spread, spread_over, with_full_attention, without_sparsity
+from costlab.levers.dense import in_sixteen_bits, spread_over, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
 from costlab.levers.hits import hit_shares, line_changes, line_table, november_hits, shares_by_arrival
 from costlab.levers.ladder import LEVERS, Ladder, ladder, served
@@ -50,6 +50,6 @@ __all__ = [
     "forecasts", "hit_shares", "host_checks", "hosted", "in_sixteen_bits", "ladder", "line_changes", "line_table",
     "listed_costs", "margin", "margin_checks", "margins", "margins_on", "markup", "may_above_cost", "november_hits",
     "owning_checks", "predictions", "questions", "rent", "round_tokens", "served", "service_figures", "share_reached",
-    "shares_by_arrival", "shares_left", "spread", "spread_of", "spread_over", "token_costs", "validation", "waterfall",
+    "shares_by_arrival", "shares_left", "spread_of", "spread_over", "token_costs", "validation", "waterfall",
     "with_full_attention", "without_sparsity",
 ]  # fmt: skip
