@@ -21,7 +21,8 @@ class MarkedSteps:
 
     def __repr__(self) -> str:
         lines = [f"{each.kind}: {each.says} [{each.source}]" for each in self.question.steps]
-        return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
+        wrap = textwrap.TextWrapper(100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        return "\n".join(map(wrap.fill, lines))
 
     def _repr_html_(self) -> str:
         steps = "".join(
