@@ -213,7 +213,7 @@ def test_bad_requests_are_refused(table: ModuleType, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "name", ["attention", "cache", "chips", "delta", "engine", "moe", "rounds", "speculative", "store"]
+    "name", ["attention", "cache", "chips", "delta", "engine", "levers", "moe", "rounds", "speculative", "store"]
 )
 def test_a_tiny_run_gives_the_stored_rows_peers_and_units(
     name: str, table: ModuleType, peers: ModuleType, tmp_path: Path

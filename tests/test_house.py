@@ -92,7 +92,7 @@ FLOORS = [
     {"roofline", "traces", "sweep"},  # what hardware does in a second, what traffic looks like, many runs
     {"moe", "attention", "hybrid", "cache", "speculative", "chips", "nn"},  # the levers
     {"prices", "serving"},
-    {"claims"},
+    {"claims", "levers", "limits", "prompts"},
     {"cli", "explore"},
 ]
 LEVERS = FLOORS[3] - {"nn"}  # nn runs what the levers compute, and may use them; torch keeps them from using it
@@ -291,6 +291,8 @@ NUMBERS_AND_MODULES = {
     "load_entropy": {"costlab.moe", "costlab.nn.experiments"},  # measured; watched in training
     "switch_loss": {"costlab.moe", "costlab.nn.experiments"},  # computed; trained on
     "top_k": {"costlab.attention", "costlab.moe", "costlab.nn.moe"},  # best first, the lower index first in a tie
+    "KINDS": {"costlab.arch.attention", "costlab.levers"},  # of attention; of tokens
+    "token_costs": {"costlab.levers", "costlab.explore"},  # computed; drawn
     "softmax": {"costlab.attention", "costlab.moe"},  # both NumPy: levers do not import one another
 }
 #: The dimensions of an attention kind, which are counted, and its layer, which runs.

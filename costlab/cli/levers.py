@@ -19,14 +19,14 @@ from costlab.cli.candidates import figure_row
 from costlab.cli.figures import Range, figure_arg, given
 from costlab.cli.output import Answer, Column, sources, view
 from costlab.levers import KINDS, CostSpread, Ladder, ListMargin, TokenKind, Waterfall
-from costlab.levers.ladder import BATCH_BEFORE, CHIP, CHIP_BEFORE
-from costlab.levers.services import LIMITS
+from costlab.levers.products import BATCH_BEFORE, CHIP_BEFORE, SERVING_CHIP
+from costlab.levers.services import INPUT_LIMITS
 from costlab.text import columns, digits_text
 
 #: Draws of one answer take memory, and more of them say nothing new.
 MOST_DRAWS = 100_000
 #: How many of the figures that decide, and of the pairs that interact, are said.
-SHOWN = 5
+MOST_SHOWN = 5
 #: Letters of a source that are shown; all of it stands in the JSON.
 SOURCE_LETTERS = 60
 
@@ -128,7 +128,7 @@ def _pairs(found: Waterfall) -> Iterator[dict[str, Any]]:
     """The pairs that make most of each other for a kind of token, or take most from each other."""
     for kind in KINDS:
         strongest = sorted(found.pairs[kind].items(), key=lambda each: -abs(each[1]))
-        for pair, value in strongest[:SHOWN]:
+        for pair, value in strongest[:MOST_SHOWN]:
             yield {"token_kind": kind, "levers": list(pair), "factor": math.exp(value)}
 
 
@@ -201,7 +201,7 @@ def _lines(
     for kind, pairs in itertools.groupby(last["pairs"], key=lambda pair: pair["token_kind"]):
         told = ", ".join(f"{' and '.join(each['levers'])} ×{each['factor']:.3g}" for each in itertools.islice(pairs, 3))
         yield f"pairs that change what the other is worth, {kind}: {told}"
-    yield from _swing_lines(last["swings"][:SHOWN])
+    yield from _swing_lines(last["swings"][:MOST_SHOWN])
     if lists:
         yield from _list_lines(lists)
     yield from _assumption_lines(found)
@@ -289,13 +289,13 @@ def _limit(found: Waterfall, name: str, sign: int = 1) -> float:
 
 def add_verbs(verbs: Any) -> None:
     """Add waterfall."""
-    about = "what a token costs lever by lever, from a dense model to the service of today"
+    about = "what a token costs lever by lever, from a dense model on"
     verb = add_verb(verbs, "waterfall", _waterfall, about, "waterfall deepseek-v4-pro --when 2026-06-01")
     verb.add_argument("model", type=model_arg, metavar="MODEL", help=MODEL_HELP)
-    chip = f"that serves (default {CHIP}); see `costlab chips`"
-    verb.add_argument("--chip", type=str.lower, default=CHIP, help=chip)
+    chip = f"that serves (default {SERVING_CHIP}); see `costlab chips`"
+    verb.add_argument("--chip", type=str.lower, default=SERVING_CHIP, help=chip)
     before = f"that served before the lever chip (default {CHIP_BEFORE})"
-    verb.add_argument("--chip-before", type=str.lower, default=CHIP_BEFORE, metavar="CHIP", help=before)
+    verb.add_argument("--chip-before", type=str.lower, default=CHIP_BEFORE, metavar="SERVING_CHIP", help=before)
     kinds = ", ".join(catalog.tables().traffic)
     verb.add_argument(
         "--traffic", type=str.lower, default="coding", metavar="KIND", help=f"mean request: {kinds} (default coding)"
@@ -323,7 +323,7 @@ def _order(text: str) -> list[str]:
 
 
 def _rate(text: str) -> float:
-    low, high = LIMITS["hit rate"]
+    low, high = INPUT_LIMITS["hit rate"]
     try:
         value = float(text)
     except ValueError:

@@ -42,7 +42,7 @@ LOAD = 12.0  # requests a second for all workers
 
 
 @functools.cache
-def served() -> Deployment:
+def served_node() -> Deployment:
     """Return one worker's deployment."""
     return roofline.deployment(MODEL, SERVED_CHIP, CHIPS, tensor_parallel=CHIPS, efficiency=EFFICIENCY)
 
@@ -50,7 +50,7 @@ def served() -> Deployment:
 @functools.cache
 def served_cost() -> StepCost:
     """Return the seconds of its steps."""
-    return step_cost(served())
+    return step_cost(served_node())
 
 
 def worker(scheduler: Scheduler | int = STEP_TOKENS) -> WorkerSpec:
@@ -60,7 +60,7 @@ def worker(scheduler: Scheduler | int = STEP_TOKENS) -> WorkerSpec:
         scheduler: who is in a step; a number is the token budget of vLLM's rule, which reads prompts in chunks.
     """
     rule = VllmV1(scheduler) if isinstance(scheduler, int) else scheduler
-    return WorkerSpec(served_cost(), rule, kv_room(served()).tokens(), chips=CHIPS)
+    return WorkerSpec(served_cost(), rule, kv_room(served_node()).tokens(), chips=CHIPS)
 
 
 def together(scheduler: Scheduler | int = STEP_TOKENS) -> PooledLayout:
@@ -127,7 +127,7 @@ def interference(prompt_tokens: int = 4096, users: int = 64) -> Words:
         ValueError: counts below 1, or more than the worker's memory holds.
     """
     decoding = Piece.decode(PROMPT + ANSWER // 2, count(users, "users"))
-    node = served()
+    node = served_node()
     node.check_room(users, PROMPT + ANSWER)
     reading = Piece(count(prompt_tokens, "prompt_tokens"))
     alone, mixed = node.batch_step([decoding]), node.batch_step([decoding, reading])

@@ -33,8 +33,8 @@ from costlab.explore.serving import (
     WORKERS,
     apart,
     load_of,
-    served,
     served_cost,
+    served_node,
     time_text,
     together,
 )
@@ -188,7 +188,7 @@ def _time_within(wait: Waiting) -> float:
 
 
 def _kind(step_tokens: int) -> WorkerKind:
-    return WorkerKind(SERVED_CHIP, served(), step_tokens)
+    return WorkerKind(SERVED_CHIP, served_node(), step_tokens)
 
 
 def _together_at(load: Demand, step_tokens: int) -> tuple[float, float] | None:
@@ -209,7 +209,7 @@ def _apart_at(load: Demand, prefill_workers: int) -> tuple[float, float] | None:
     mix = load.mixes[0]
     moved = SentBytes.of(MODEL, CHIPS)(mix.input_tokens)
     link = Link(LINK_BYTES_S, LINK_S, 0.0)
-    late = link.visible_s(moved, len(served().model.layers), prompts.alone_s[0])
+    late = link.visible_s(moved, len(served_node().model.layers), prompts.alone_s[0])
     return prompts.alone_s[0] + _time_within(wait), answers.tpot(state, 0, late)[0]
 
 

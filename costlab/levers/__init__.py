@@ -2,8 +2,8 @@
 
 - `services`: how a model is served, and what hits, misses and output then cost; `deployed`: on which chips; `figures`
   from the catalog;
-- `dense`: the models before the levers; `ladder`: each lever of a product off or on;
-- `waterfall`, `shapley`: what each lever does;
+- `dense`: the models before the levers; `products`: each lever of a product off or on, its ladder;
+- `rungs`, `shapley`: the waterfall, what each lever does;
 - `spread`: how far the costs can be off;
 - `margins`: costs beside list prices on each day;
 - `validation`, `predictions`: costs beside what others published, and prices of products that nothing was fitted on;
@@ -18,6 +18,7 @@ Chapter: levers
 """
 
 from costlab.levers.answers import AnswerStep, Question
+from costlab.levers.beside import ListMargin, margin, margins, margins_on
 from costlab.levers.checked import Check, Validation
 from costlab.levers.day import day_checks, day_service
 from costlab.levers.dense import in_sixteen_bits, spread_over, with_full_attention, without_sparsity
@@ -37,7 +38,9 @@ from costlab.levers.predictions import (
     markup,
     predictions,
 )
+from costlab.levers.products import LEVERS, Ladder, ladder, served
 from costlab.levers.questions import august_rise, may_above_cost, questions, shares_left
+from costlab.levers.rungs import Rung, Waterfall, waterfall
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
 from costlab.levers.spread import CostSpread, cost_swings, spread_of
 from costlab.levers.validation import host_checks, hosted, margin_checks, owning_checks, validation

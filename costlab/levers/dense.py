@@ -16,11 +16,9 @@ from collections.abc import Callable
 
 from costlab import arch, chips
 from costlab.arch import Attention, FullAttention, Model, MoE
+from costlab.arch.drafters import HEAD_DIM, KV_HEADS
 from costlab.arch.experts import FeedForward
 from costlab.catalog import FrozenDict, Routing
-
-#: A head of the attention before the lever, and how many heads share one key and value: Llama 3.1's, in every layer.
-HEAD_DIM, KV_HEADS = 128, 8
 
 
 def without_sparsity(model: Model) -> Model:
@@ -65,8 +63,8 @@ def _with_ffn(model: Model, change: Callable[[FeedForward], FeedForward]) -> Mod
 def with_full_attention(model: Model) -> Model:
     """Return a model with grouped-query attention over all tokens in every layer that has attention.
 
-    Heads of `HEAD_DIM` dimensions, as many as make up the model's width, and `KV_HEADS` of keys and values in sixteen
-    bits: the form of Llama 3.1. All layers run for a prompt's tokens.
+    Heads of 128 dimensions, as many as make up the model's width, and eight of keys and values in sixteen bits: the
+    form of Llama 3.1. All layers run for a prompt's tokens.
     """
     heads = max(1, model.record.hidden // HEAD_DIM // KV_HEADS) * KV_HEADS
     entry = ((HEAD_DIM, "bf16"), (HEAD_DIM, "bf16"))
@@ -90,4 +88,4 @@ def in_sixteen_bits(model: Model) -> Model:
     return chips.as_served(arch.load(model), "W16A16C16")
 
 
-__all__ = ["HEAD_DIM", "KV_HEADS", "in_sixteen_bits", "spread_over", "with_full_attention", "without_sparsity"]
+__all__ = ["in_sixteen_bits", "spread_over", "with_full_attention", "without_sparsity"]

@@ -2,8 +2,6 @@
 
 Every number of chips and every split of attention is looked at, for thousands of draws at once. Steps are those of
 `roofline`, at the share of it that a phase reaches; a test holds each beside `Deployment`, one draw at a time.
-
-Chapter: levers
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from costlab.roofline import Deployment, StepGrid, decode_grid, prefill_grid
 from costlab.roofline.grids import PassGrid
 
 #: Most chips of a deployment that is looked at.
-MOST_CHIPS = 256
+LARGEST_DEPLOYMENT = 256
 #: Most contexts of steps that are kept for the next question, and most of these steps.
 _KEPT_CONTEXTS, _KEPT_STEPS = 64, 32
 
@@ -140,7 +138,7 @@ def _changed(each: PassGrid, change: Callable[[Floats], Floats], ending: str = "
     return dataclasses.replace(each, **{name: change(getattr(each, name)) for name in names})
 
 
-def apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
+def phases_apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
     """Return what a request takes where prefill and decode each have the deployment that is cheapest for it."""
     prompts = layouts.reading(request, request.prefix)
     reading = _Side(prompts, request.at["prefill share"], layouts)
@@ -156,7 +154,7 @@ def apart(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) 
     )  # fmt: skip
 
 
-def together(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
+def phases_together(request: MeanRequest, layouts: Layouts, batch_per_chip: float | None) -> ChipSeconds:
     """Return what a request takes where a replica does both phases and must keep both promises.
 
     A sequence's decoding waits for the prompts of the others beside it: in the mean of its answer it keeps the speed. A
@@ -286,13 +284,21 @@ def layouts_of(model: Model, chip: str, drafts: bool) -> Layouts:
 def _laid_out(model: Model, chip: str, draft: DraftedRound | None) -> Layouts:
     nodes = tuple(_each(model, chip, draft))
     if not nodes:
-        raise ValueError(f"{model.name}: no deployment of up to {MOST_CHIPS} {chip} holds its weights")
+        raise ValueError(f"{model.name}: no deployment of up to {LARGEST_DEPLOYMENT} {chip} holds its weights")
     return Layouts(nodes)
 
 
 def _each(model: Model, chip: str, draft: DraftedRound | None) -> Iterator[Deployment]:
-    for chips in sizes(chip, MOST_CHIPS):
+    for chips in sizes(chip, LARGEST_DEPLOYMENT):
         yield from deployments_of(spread_over(model, chips), ChipHour(chip, 1.0, chips=(chips,)), draft)
 
 
-__all__ = ["MOST_CHIPS", "ChipSeconds", "Layouts", "MeanRequest", "apart", "layouts_of", "together"]
+__all__ = [
+    "LARGEST_DEPLOYMENT",
+    "ChipSeconds",
+    "Layouts",
+    "MeanRequest",
+    "layouts_of",
+    "phases_apart",
+    "phases_together",
+]

@@ -26,14 +26,14 @@ from costlab.arch import Model
 from costlab.arrays import Floats
 from costlab.catalog import FrozenDict
 from costlab.chips.assumptions import Assumption, Overrides, check_values, values_of
-from costlab.levers.deployed import ChipSeconds, Layouts, MeanRequest, apart, layouts_of, together
+from costlab.levers.deployed import ChipSeconds, Layouts, MeanRequest, layouts_of, phases_apart, phases_together
 
 #: Kinds of tokens that price lists tell apart.
 TokenKind = Literal["hit", "miss", "output"]
 KINDS: tuple[TokenKind, ...] = ("hit", "miss", "output")
 
 #: What each figure of a service may be: least and most.
-LIMITS: Mapping[str, tuple[float, float]] = FrozenDict(
+INPUT_LIMITS: Mapping[str, tuple[float, float]] = FrozenDict(
     {
         "utilisation": (1e-3, 1.0),
         "prefill share": (1e-3, 1.0),
@@ -119,7 +119,7 @@ def _check_input(name: str, each: Assumption) -> None:
         raise ValueError(f"{name} in {each.unit!r} should be in {unit!r}")
     if each.currency not in ("", "USD"):
         raise ValueError(f"{name} in {each.currency} should be in USD, converted at the rate of its day")
-    check_values({name: each.bounds}, LIMITS)
+    check_values({name: each.bounds}, INPUT_LIMITS)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def token_costs(service: Service, values: Overrides | None = None) -> TokenCosts
             deployment holds.
     """
     at = values_of(service, values)
-    check_values(values or {}, LIMITS)
+    check_values(values or {}, INPUT_LIMITS)
     try:
         draws = np.broadcast_shapes(*(each.shape for each in at.values()))
     except ValueError:
@@ -171,7 +171,7 @@ def token_costs(service: Service, values: Overrides | None = None) -> TokenCosts
     flat = {name: np.broadcast_to(each, draws).reshape(-1).astype(float) for name, each in at.items()}
     request = MeanRequest(flat, service.cached, service.drafted)
     layouts = layouts_of(service.model, service.chip, bool(service.drafted))
-    found = (apart if service.separate else together)(request, layouts, service.batch_per_chip)
+    found = (phases_apart if service.separate else phases_together)(request, layouts, service.batch_per_chip)
     return _priced(request, layouts, found, draws)
 
 
@@ -227,4 +227,4 @@ def _stored_bytes(model: Model, request: MeanRequest) -> Floats:
     return np.asarray(kept.growing * (request.read + request.written) / whole + kept.fixed)
 
 
-__all__ = ["INPUTS", "KINDS", "LIMITS", "Service", "TokenCosts", "TokenKind", "token_costs"]
+__all__ = ["INPUTS", "INPUT_LIMITS", "KINDS", "Service", "TokenCosts", "TokenKind", "token_costs"]

@@ -25,15 +25,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from costlab.catalog import FrozenDict
 
-Found = frozenset[str]
+Causes = frozenset[str]
 #: What each set of causes is worth.
-Worths = Mapping[Found, float]
+Worths = Mapping[Causes, float]
 
 #: Most causes: sets double with each.
 MOST_CAUSES = 12
 
 
-def worths(names: Sequence[str], worth: Callable[[Found], float]) -> Worths:
+def worths(names: Sequence[str], worth: Callable[[Causes], float]) -> Worths:
     """Return what every set of causes is worth.
 
     Args:
@@ -75,7 +75,7 @@ def interactions(worth: Worths) -> Mapping[tuple[str, str], float]:
     return FrozenDict(found)
 
 
-def _together(worth: Worths, pair: tuple[str, str], rest: Found) -> float:
+def _together(worth: Worths, pair: tuple[str, str], rest: Causes) -> float:
     """What two causes add to others beyond what each adds alone."""
     one, two = pair
     return worth[rest | {one, two}] - worth[rest | {one}] - worth[rest | {two}] + worth[rest]
@@ -86,10 +86,10 @@ def _names(worth: Worths) -> list[str]:
     return [next(iter(each)) for each in worth if len(each) == 1]
 
 
-def sets(names: Sequence[str]) -> Iterator[Found]:
+def sets(names: Sequence[str]) -> Iterator[Causes]:
     """Yield every set of names, small ones first."""
     for size in range(len(names) + 1):
         yield from map(frozenset, itertools.combinations(names, size))
 
 
-__all__ = ["MOST_CAUSES", "Found", "Worths", "interactions", "sets", "values", "worths"]
+__all__ = ["MOST_CAUSES", "Causes", "Worths", "interactions", "sets", "values", "worths"]

@@ -99,7 +99,7 @@ class WorkerSpec:
         )
 
 
-class Service(Protocol):
+class RunningService(Protocol):
     """A layout that runs: its workers, and what it does with a request that arrives."""
 
     @property
@@ -124,7 +124,7 @@ class ServiceLayout(Protocol):
     def name(self) -> str:
         """What serves, in words."""
 
-    def open(self, run: Run) -> Service:
+    def open(self, run: Run) -> RunningService:
         """Return the service of a run."""
 
 
@@ -183,7 +183,7 @@ def simulate(
     return _report(run, layout, service)
 
 
-def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Request]:
+def _started(users: WaitingUsers, run: Run, service: RunningService) -> Iterable[Request]:
     """Return the users' first requests, and let each later one come when its user asks."""
 
     def follow(job: Job) -> None:
@@ -195,7 +195,7 @@ def _started(users: WaitingUsers, run: Run, service: Service) -> Iterable[Reques
     return users.starts()
 
 
-def _report(run: Run, layout: ServiceLayout, service: Service) -> ServingReport:
+def _report(run: Run, layout: ServiceLayout, service: RunningService) -> ServingReport:
     """Return the report of a run as it stands."""
     if run.now > LONGEST_S:
         raise ValueError(f"the run lasts {run.now:.3g} s, and should last {LONGEST_S:g} s at most: what is so slow?")

@@ -65,7 +65,7 @@ BASE = {  # the shortest line of each verb
     "plan": "plan --model llama-3.1-8b --chip h800 --rate 1 --input 64 --output 4 --ttft 1 --tpot 1 "
     "--layouts co-located --tensor-parallel 1 --requests 50 --runs 0",
     "generate": "generate x --method plain --tokens 1 --untimed",
-    "waterfall": "waterfall gpt-oss-20b --draws 10",
+    "waterfall": "waterfall deepseek-v3 --chip h800 --draws 10",
 }
 
 

@@ -39,6 +39,7 @@ VERBS = [
     "simulate chat:20 --rate 4 --model {small} --chip h100-sxm --prefill 1 --decode 1 --ttft 1 --tpot 0.05",
     "plan --model {small} --chip h100-sxm --rate 2 --input 512 --output 16 --ttft 2 --tpot 0.1 --requests 40 --runs 1",
     "chips h20 --model {small}",
+    "waterfall {small} --draws 10",
 ]
 
 

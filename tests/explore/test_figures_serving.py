@@ -83,7 +83,7 @@ def test_a_request_s_times_follow_from_its_moments():
 
 
 def test_a_prompt_of_4096_tokens_makes_a_step_of_64_users_compute_bound():
-    node = serving.served()
+    node = serving.served_node()
     context = serving.PROMPT + serving.ANSWER // 2
     alone, mixed = (node.batch_step([Piece.decode(context, 64), *more]) for more in ([], [Piece(4096)]))
     users, alone_s, tokens, mixed_s, times = figures.numbers(explore.interference())
@@ -287,5 +287,5 @@ def test_the_gantt_shows_each_prefill():
 
 
 def test_the_deployment_fits_and_its_room_is_the_worker_s():
-    assert serving.worker().kv_tokens == roofline.kv_room(serving.served()).tokens() > 400_000
+    assert serving.worker().kv_tokens == roofline.kv_room(serving.served_node()).tokens() > 400_000
     assert [serving.apart(n).chips for n in (1, 2, 3)] == [serving.together().chips] * 3 == [16] * 3

@@ -7,7 +7,7 @@ import pytest
 
 from costlab import catalog, chips, levers
 from costlab.levers import INPUTS
-from costlab.levers.services import LIMITS
+from costlab.levers.services import INPUT_LIMITS
 
 TABLES = catalog.tables()
 RENTED = [key for key, chip in TABLES.chips.items() if chip.maker == "NVIDIA"]
@@ -20,7 +20,7 @@ def test_every_figure_has_its_unit_and_a_source(chip, traffic):
     assert list(found) and found.keys() == INPUTS.keys()
     for name, each in found.items():
         assert each.unit == INPUTS[name] and each.source and each.date
-        least, most = LIMITS.get(name, (0.0, math.inf))
+        least, most = INPUT_LIMITS.get(name, (0.0, math.inf))
         assert least <= each.bounds[0] and each.bounds[2] <= most
 
 

@@ -122,14 +122,14 @@ def _made(model: Model) -> Iterator[tuple[frozenset[str], Model]]:
 
 
 #: The chip that serves where nobody says another one, and the older one before that lever.
-CHIP, CHIP_BEFORE = "h800", "a100-80g"
+SERVING_CHIP, CHIP_BEFORE = "h800", "a100-80g"
 #: Sequences of each chip that decode at once where the batch is small: what one server's own users bring.
 BATCH_BEFORE = 8.0
 
 
 def ladder(
     model: str | Model,
-    chip: str = CHIP,
+    chip: str = SERVING_CHIP,
     *,
     chip_before: str = CHIP_BEFORE,
     traffic: str = "coding",
@@ -167,7 +167,7 @@ def ladder(
     return found
 
 
-def served(model: str | Model, chip: str = CHIP, *, traffic: str = "coding") -> Service:
+def served(model: str | Model, chip: str = SERVING_CHIP, *, traffic: str = "coding") -> Service:
     """Return how a model is served with all levers, with figures from the catalog.
 
     Raises:
@@ -177,4 +177,4 @@ def served(model: str | Model, chip: str = CHIP, *, traffic: str = "coding") -> 
     return steps.service(steps.levers)
 
 
-__all__ = ["BATCH_BEFORE", "CHIP", "CHIP_BEFORE", "LEVERS", "Ladder", "ladder", "served"]
+__all__ = ["BATCH_BEFORE", "CHIP_BEFORE", "LEVERS", "SERVING_CHIP", "Ladder", "ladder", "served"]

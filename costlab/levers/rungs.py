@@ -19,7 +19,7 @@ from costlab import checks
 from costlab.arch import Model
 from costlab.catalog import FrozenDict
 from costlab.levers import shapley
-from costlab.levers.ladder import Ladder, ladder
+from costlab.levers.products import Ladder, ladder
 from costlab.levers.services import KINDS, TokenCosts, TokenKind
 from costlab.text import Table
 
