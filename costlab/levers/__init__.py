@@ -6,8 +6,8 @@
 - `rungs`, `shapley`: the waterfall, what each lever does;
 - `spread`: how far the costs can be off;
 - `margins`: costs beside list prices on each day;
-- `validation`, `predictions`: costs beside what others published, and prices of products that nothing was fitted on;
-- `questions`: what follows for the prices of 2026.
+- `validating`, `predicting`: costs beside what others published, and prices of products that nothing was fitted on;
+- `asking`: what follows for the prices of 2026.
 
 >>> from costlab import levers
 >>> found = levers.waterfall("deepseek-v4-pro")
@@ -18,6 +18,7 @@ Chapter: levers
 """
 
 from costlab.levers.answers import AnswerStep, Question
+from costlab.levers.asking import august_rise, may_above_cost, questions, shares_left
 from costlab.levers.beside import ListMargin, margin, margins, margins_on
 from costlab.levers.checked import Check, Validation
 from costlab.levers.day import day_checks, day_service
@@ -26,7 +27,7 @@ from costlab.levers.figures import before_levers, rent, round_tokens, service_fi
 from costlab.levers.hits import hit_shares, line_changes, line_table, november_hits, shares_by_arrival
 from costlab.levers.ladder import LEVERS, Ladder, ladder, served
 from costlab.levers.margins import ListMargin, margin, margins, margins_on
-from costlab.levers.predictions import (
+from costlab.levers.predicting import (
     ListedCost,
     Markup,
     Prediction,
@@ -43,7 +44,7 @@ from costlab.levers.questions import august_rise, may_above_cost, questions, sha
 from costlab.levers.rungs import Rung, Waterfall, waterfall
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
 from costlab.levers.spread import CostSpread, cost_swings, spread_of
-from costlab.levers.validation import host_checks, hosted, margin_checks, owning_checks, validation
+from costlab.levers.validating import host_checks, hosted, margin_checks, owning_checks, validation
 from costlab.levers.waterfall import Rung, Waterfall, waterfall
 
 __all__ = [

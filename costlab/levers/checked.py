@@ -25,10 +25,10 @@ Mark = Literal["fact", "inference"]
 #: What is checked: DeepSeek's published day, margins of companies' books, hosts' prices, the cost of owning.
 Topic = Literal["day", "margin", "host", "owning"]
 #: How ours and theirs should stand: theirs within our interval, ours at most theirs, ours at least theirs.
-Rule = Literal["inside", "at most", "at least"]
+Bound = Literal["inside", "at most", "at least"]
 
 #: Draws of each interval, and the seed of each.
-DRAWS, SEED = 1000, 16
+CHECK_DRAWS, CHECK_SEED = 1000, 16
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Check:
     low: float  # least of the middle nine tenths of draws
     high: float  # most of them
     theirs: float  # as published
-    rule: Rule  # how the two should stand
+    rule: Bound  # how the two should stand
     fitted: str  # on what ours rests
     left_out: str  # what it may not rest on
     source: str  # where theirs stands
@@ -109,7 +109,7 @@ def _row(each: Check) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class Figure:
+class OurFigure:
     """A figure of ours: at the values of all inputs, and drawn."""
 
     value: float  # with each input at its value
@@ -133,14 +133,14 @@ class DrawnCosts:
     at_values: TokenCosts  # with each figure at its value
     drawn: TokenCosts  # of each draw
 
-    def figure(self, of: Callable[[TokenCosts], Floats]) -> Figure:
+    def figure(self, of: Callable[[TokenCosts], Floats]) -> OurFigure:
         """Return what follows from the costs."""
-        return Figure(float(of(self.at_values)), np.asarray(of(self.drawn)))
+        return OurFigure(float(of(self.at_values)), np.asarray(of(self.drawn)))
 
 
 def drawn_costs(service: Service) -> DrawnCosts:
     """Return the costs of a service with the draws of all checks."""
-    found = spread_of(service, np.random.default_rng(SEED), DRAWS)
+    found = spread_of(service, np.random.default_rng(CHECK_SEED), CHECK_DRAWS)
     return DrawnCosts(found.at_values, found.drawn)
 
 
@@ -155,6 +155,15 @@ def drawn_costs_of(model: str, traffic: str) -> DrawnCosts:
 
 
 __all__ = [
-    "DRAWS", "SEED", "Check", "DrawnCosts", "Figure", "Mark", "Rule", "Topic", "Validation", "drawn_costs",
+    "CHECK_DRAWS",
+    "CHECK_SEED",
+    "Bound",
+    "Check",
+    "DrawnCosts",
+    "Mark",
+    "OurFigure",
+    "Topic",
+    "Validation",
+    "drawn_costs",
     "drawn_costs_of",
 ]  # fmt: skip

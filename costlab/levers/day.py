@@ -32,7 +32,7 @@ from costlab.levers.figures import service_figures
 from costlab.levers.services import INPUTS, Service, TokenCosts
 
 #: What may not be fitted on: runs of the day's model on its chip, or the day's model on any chip.
-LeftOut = Literal["on that chip", "on any chip"]
+RunsLeftOut = Literal["on that chip", "on any chip"]
 
 
 def day_service(key: str = "deepseek-day", *, drafted: int = 0, use: Assumption | None = None) -> Service:
@@ -69,7 +69,7 @@ def day_service(key: str = "deepseek-day", *, drafted: int = 0, use: Assumption 
     return Service(load(day.model), day.chip, FrozenDict(given), drafted=drafted)
 
 
-def runs_of(day: ServingDay, left_out: LeftOut = "on that chip") -> tuple[str, ...]:
+def runs_of(day: ServingDay, left_out: RunsLeftOut = "on that chip") -> tuple[str, ...]:
     """Return the keys of the published runs of a day's model, on its chip or on any chip that decodes."""
     points = [point for point in efficiency_points() if point.model == day.model]
     if left_out == "on any chip":
@@ -183,4 +183,4 @@ def _check(
     )  # fmt: skip
 
 
-__all__ = ["LeftOut", "day_checks", "day_service", "runs_of", "usual_use"]
+__all__ = ["RunsLeftOut", "day_checks", "day_service", "runs_of", "usual_use"]

@@ -14,11 +14,11 @@ from costlab import arch, prices
 from costlab.catalog import FrozenDict, PriceRow
 from costlab.catalog.price_lists import start_of
 from costlab.levers.answers import AnswerStep, Question, fact, fold, inferred, joined, percent
-from costlab.levers.predictions import FITTED_ON, listed_costs
+from costlab.levers.predicting import FITTED_ON, listed_costs
 from costlab.text import Table, digits_text, list_text
 
 #: Days that are compared: after the cuts of May, and the newest lists.
-MAY, NOVEMBER = date(2026, 6, 1), date(2026, 11, 25)
+IN_MAY, IN_NOVEMBER = date(2026, 6, 1), date(2026, 11, 25)
 #: When products came, by the day of their first list: before the cuts, in summer, since September.
 CAME: Mapping[str, tuple[date, date]] = FrozenDict(
     {
@@ -44,7 +44,7 @@ def hit_shares(day: date) -> Mapping[str, float]:
     return FrozenDict(found)
 
 
-def shares_by_arrival(day: date = NOVEMBER) -> Mapping[str, Mapping[str, float]]:
+def shares_by_arrival(day: date = IN_NOVEMBER) -> Mapping[str, Mapping[str, float]]:
     """Return `hit_shares` of a day by when each product's first list began."""
     first = {product: start_of(prices.history(product)[0].valid_from).date() for product in hit_shares(day)}
     return FrozenDict(
@@ -62,7 +62,7 @@ def line_changes() -> Mapping[str, Mapping[str, float]]:
     """
     found = {}
     for line in prices.LINES:
-        rows = {name: _cheapest(line.newest(day), day) for name, day in (("May", MAY), ("November", NOVEMBER))}
+        rows = {name: _cheapest(line.newest(day), day) for name, day in (("May", IN_MAY), ("November", IN_NOVEMBER))}
         there = {name: row for name, row in rows.items() if row is not None}
         if len(there) == len(rows):
             cells = {f"hit in {name}": prices.hit_price(row) for name, row in there.items()}
@@ -99,12 +99,12 @@ def november_hits() -> Question:
     return Question("Why did everyone's price of a hit fall by November?", _answer(numbers), steps, FrozenDict(numbers))
 
 
-_DAYS: Mapping[str, date] = FrozenDict({"May": MAY, "November": NOVEMBER})
+_DAYS: Mapping[str, date] = FrozenDict({"May": IN_MAY, "November": IN_NOVEMBER})
 
 
 def _cost_numbers() -> dict[str, float]:
     kept = {name: float(arch.load(name).kv_bytes(2**20).total) / 2**20 for name in (SMALL_BEFORE, SMALL_AFTER)}
-    rows = [_cheapest(SMALL_BEFORE, SMALL_DAY), _cheapest(SMALL_AFTER, NOVEMBER)]
+    rows = [_cheapest(SMALL_BEFORE, SMALL_DAY), _cheapest(SMALL_AFTER, IN_NOVEMBER)]
     hits = [prices.hit_price(row) for row in rows if row is not None]
     found = {f"bytes of {name}": size for name, size in kept.items()}
     found |= {"bytes fall to": kept[SMALL_AFTER] / kept[SMALL_BEFORE], "its hit falls to": hits[1] / hits[0]}
@@ -188,6 +188,6 @@ def _answer(numbers: Mapping[str, float]) -> str:
 
 
 __all__ = [
-    "CAME", "CHEAP", "MAY", "NOVEMBER", "SMALL_AFTER", "SMALL_BEFORE", "SMALL_DAY", "hit_shares", "line_changes",
+    "CAME", "CHEAP", "IN_MAY", "IN_NOVEMBER", "SMALL_AFTER", "SMALL_BEFORE", "SMALL_DAY", "hit_shares", "line_changes",
     "line_table", "november_hits", "shares_by_arrival",
 ]  # fmt: skip

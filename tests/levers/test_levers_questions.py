@@ -8,7 +8,7 @@ import pytest
 from costlab import catalog, levers, prices
 from costlab.catalog.price_lists import start_of
 from costlab.levers.answers import COSTS_ASSUME, joined, percent
-from costlab.levers.hits import CHEAP, MAY, NOVEMBER
+from costlab.levers.hits import CHEAP, IN_MAY, IN_NOVEMBER
 
 ASKED = levers.questions()
 MAY_ABOVE, AUGUST, HITS = ASKED
@@ -29,12 +29,12 @@ def test_costs_are_never_facts():
 @pytest.mark.parametrize("traffic", catalog.tables().traffic)
 @pytest.mark.parametrize("product", ["deepseek-v4-pro", "mimo-v2.5-pro"])
 def test_at_the_break_even_use_nothing_is_left(product, traffic):
-    row = prices.price_at(product, MAY)
+    row = prices.price_at(product, IN_MAY)
     found = levers.shares_left(product, row, traffic)
     use = found["break-even use"]
     assert 0 < use < 1
     service = levers.served(product, traffic=traffic).with_inputs(utilisation=use)
-    assert levers.margin(product, service, MAY, row).share_left == pytest.approx(0, abs=1e-9)
+    assert levers.margin(product, service, IN_MAY, row).share_left == pytest.approx(0, abs=1e-9)
     assert (found["request"] > 0) == (use < found["use"])
     assert MAY_ABOVE.numbers[f"{product}, {traffic}: request"] == found["request"]
 
@@ -59,7 +59,7 @@ def test_the_rise_of_august():
 
 def test_the_cost_is_the_same_on_both_days_and_the_margin_is_not():
     at, service = AUGUST.numbers, levers.served("deepseek-v4-pro")
-    for day in (MAY, date(2026, 8, 17)):
+    for day in (IN_MAY, date(2026, 8, 17)):
         costs = levers.margin("deepseek-v4-pro", service, day).costs
         assert [float(costs.of(kind)) for kind in levers.KINDS] == [at[f"cost, {kind}"] for kind in levers.KINDS]
     assert at["left in May"] < at["left in August, off-peak"] < at["left in August, peak"]
@@ -82,7 +82,7 @@ def test_rents_that_rose():
 def test_hits_over_misses_by_hand():
     """From the rows themselves: makers' lists, first tier, in force on the day; yuan where a product has no dollars."""
     dollars = {row.product for row in catalog.tables().prices if row.currency == "USD"}
-    for name, day in (("May", MAY), ("November", NOVEMBER)):
+    for name, day in (("May", IN_MAY), ("November", IN_NOVEMBER)):
         at = start_of(day)
         shares = {
             row.product: row.hit / row.miss
@@ -98,7 +98,7 @@ def test_hits_over_misses_by_hand():
 
 def test_products_are_grouped_by_their_first_list():
     groups = levers.shares_by_arrival()
-    assert sum(map(len, groups.values())) == len(levers.hit_shares(NOVEMBER))
+    assert sum(map(len, groups.values())) == len(levers.hit_shares(IN_NOVEMBER))
     assert "gpt-6.1-sol" in groups["since September"] and "deepseek-v4-pro" in groups["before June"]
     since = groups["since September"].values()
     assert HITS.numbers["cheap since September"] == sum(share <= CHEAP + 1e-9 for share in since)

@@ -38,18 +38,18 @@ from costlab.levers.answers import (
 )
 from costlab.levers.checked import drawn_costs_of
 from costlab.levers.day import day_checks
-from costlab.levers.hits import MAY, NOVEMBER, november_hits
+from costlab.levers.hits import IN_MAY, IN_NOVEMBER, november_hits
 from costlab.levers.ladder import served
 from costlab.levers.margins import margin
 from costlab.levers.services import KINDS
 from costlab.text import usd_text
 
 #: A day after the rise of August.
-AUGUST = date(2026, 8, 17)
+IN_AUGUST = date(2026, 8, 17)
 #: The products whose cuts the articles tell.
 CUT_IN_MAY = ("deepseek-v4-pro", "mimo-v2.5-pro")
 #: The product whose price rose, and the maker's small one of that time.
-RISEN, SMALL = "deepseek-v4-pro", "deepseek-v4-flash"
+RISEN, SMALL_OF_APRIL = "deepseek-v4-pro", "deepseek-v4-flash"
 
 
 # --- could May's prices be above cost?
@@ -61,7 +61,7 @@ def may_above_cost() -> Question:
     numbers: dict[str, float] = {}
     steps = []
     for product in CUT_IN_MAY:
-        row = prices.price_at(product, MAY)
+        row = prices.price_at(product, IN_MAY)
         steps.append(fact(f"{product} is listed at {list_of(row)}.", where(row)))
         for traffic in catalog.tables().traffic:
             found = shares_left(product, row, traffic)
@@ -95,7 +95,7 @@ def shares_left(product: str, row: PriceRow, traffic: str) -> Mapping[str, float
         ValueError: a kind of use that the catalog does not have.
     """
     model = row.model or product
-    at, costs = margin(product, served(model, traffic=traffic), MAY, row), drawn_costs_of(model, traffic).drawn
+    at, costs = margin(product, served(model, traffic=traffic), IN_MAY, row), drawn_costs_of(model, traffic).drawn
     revenue = sum(at.paid[kind] * costs.request[kind] for kind in KINDS) / 1e6
     shares: dict[str, tuple[float, Floats]] = {
         kind: (at.of(kind), 1 - costs.of(kind) / at.paid[kind]) for kind in KINDS
@@ -140,8 +140,8 @@ def _may_answer(numbers: Mapping[str, float]) -> str:
 @functools.cache
 def august_rise() -> Question:
     """Answer why V4-Pro's price rose in August when its cost did not."""
-    before = prices.price_at(RISEN, MAY)
-    after = {str(r.window): r for r in prices.rows_on(AUGUST, currency="USD") if r.product == RISEN}
+    before = prices.price_at(RISEN, IN_MAY)
+    after = {str(r.window): r for r in prices.rows_on(IN_AUGUST, currency="USD") if r.product == RISEN}
     numbers = {f"{name}, {kind}": rise for name, row in after.items() for kind, rise in over(row, before).items()}
     rises = "; ".join(f"{name} {by_kind(over(row, before))} ({list_of(row)})" for name, row in after.items())
     steps = [fact(f"{RISEN}, the list of August over that of May: {rises}.", where(after["peak"]))]
@@ -155,7 +155,7 @@ def _same_cost(before: PriceRow, after: Mapping[str, PriceRow], numbers: dict[st
     models = {str(row.model) for row in (before, *after.values())}
     service = served(str(before.model))
     rows = {"May": before, **{f"August, {name}": row for name, row in after.items()}}
-    left = {name: margin(RISEN, service, MAY, row) for name, row in rows.items()}
+    left = {name: margin(RISEN, service, IN_MAY, row) for name, row in rows.items()}
     numbers |= {f"left in {name}": each.share_left for name, each in left.items()}
     numbers |= {f"break-even use in {name}": each.break_even for name, each in left.items()}
     costs = left["May"].costs
@@ -185,21 +185,26 @@ def _scarce(numbers: dict[str, float]) -> list[AnswerStep]:
     """What is known of supply, and what one may conclude."""
     figures = catalog.tables().serving.figures
     scarce, limits, plan = (figures[f"deepseek-{name}"] for name in ("v4-scarce", "v4-limits", "peak-plan"))
-    first = {name: prices.history(name, "USD")[0] for name in (RISEN, SMALL)}
-    launch, later = over(first[RISEN], first[SMALL]), over(*(prices.price_at(n, AUGUST) for n in (RISEN, SMALL)))
+    first = {name: prices.history(name, "USD")[0] for name in (RISEN, SMALL_OF_APRIL)}
+    launch, later = (
+        over(first[RISEN], first[SMALL_OF_APRIL]),
+        over(*(prices.price_at(n, IN_AUGUST) for n in (RISEN, SMALL_OF_APRIL))),
+    )
     cost = [margin(name, served(name), start_of(row.valid_from), row).costs for name, row in first.items()]
     costs = {kind: float(cost[0].of(kind)) / float(cost[1].of(kind)) for kind in KINDS}
     for name, of in (("at launch", launch), ("in cost", costs), ("in August", later)):
-        numbers |= {f"over {SMALL} {name}, {kind}": factor for kind, factor in of.items()}
+        numbers |= {f"over {SMALL_OF_APRIL} {name}, {kind}": factor for kind, factor in of.items()}
     return [
         fact(
-            f"At launch {RISEN} was listed at up to {fold(scarce.values['pro_over_flash'])} {SMALL}'s price:"
+            f"At launch {RISEN} was listed at up to {fold(scarce.values['pro_over_flash'])} {SMALL_OF_APRIL}'s price:"
             f" {by_kind(launch)}."
             " DeepSeek named too little high-end compute as the reason, and announced a much lower price for when"
             " Ascend 950 supernodes come in numbers, in the second half of 2026.",
             f"{scarce.source} ({scarce.date})",
         ),
-        inferred(f"In cost it is over {SMALL}, in coding: {by_kind(costs)}; in August's lists: {by_kind(later)}."),
+        inferred(
+            f"In cost it is over {SMALL_OF_APRIL}, in coding: {by_kind(costs)}; in August's lists: {by_kind(later)}."
+        ),
         fact(
             f"An account may run {limits.values['pro']:,.0f} requests of V4-Pro at once and"
             f" {limits.values['flash']:,.0f} of V4-Flash; more are refused.",
@@ -220,10 +225,10 @@ def _scarce(numbers: dict[str, float]) -> list[AnswerStep]:
 
 def _since(before: PriceRow, numbers: dict[str, float]) -> list[AnswerStep]:
     """What came of the lower price that was announced."""
-    rows = [r for r in prices.history(RISEN, "USD") if start_of(r.valid_from) >= start_of(AUGUST).replace(day=16)]
+    rows = [r for r in prices.history(RISEN, "USD") if start_of(r.valid_from) >= start_of(IN_AUGUST).replace(day=16)]
     least = min((over(row, before) for row in rows), key=lambda of: of["output"])
     numbers |= {f"least since, {kind}": factor for kind, factor in least.items()}
-    says = f"Of all its lists from August to {NOVEMBER:%B} the lowest is over May's: {by_kind(least)}."
+    says = f"Of all its lists from August to {IN_NOVEMBER:%B} the lowest is over May's: {by_kind(least)}."
     return [fact(says, where(rows[-1]))]
 
 
@@ -246,4 +251,13 @@ def questions() -> tuple[Question, ...]:
     return may_above_cost(), august_rise(), november_hits()
 
 
-__all__ = ["AUGUST", "CUT_IN_MAY", "RISEN", "SMALL", "august_rise", "may_above_cost", "questions", "shares_left"]
+__all__ = [
+    "CUT_IN_MAY",
+    "IN_AUGUST",
+    "RISEN",
+    "SMALL_OF_APRIL",
+    "august_rise",
+    "may_above_cost",
+    "questions",
+    "shares_left",
+]

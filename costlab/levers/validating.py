@@ -30,7 +30,7 @@ from costlab.arrays import Floats
 from costlab.catalog import FrozenDict, MarginStatement, OutputPrice, PriceRow, PublishedOwning
 from costlab.chips import Ownership, efficiency_points, ownership, triangular
 from costlab.chips.assumptions import Assumption
-from costlab.levers.checked import DRAWS, SEED, Check, Figure, Validation, drawn_costs, drawn_costs_of
+from costlab.levers.checked import CHECK_DRAWS, CHECK_SEED, Check, OurFigure, Validation, drawn_costs, drawn_costs_of
 from costlab.levers.day import day_checks
 from costlab.levers.figures import service_figures
 from costlab.levers.ladder import CHIP
@@ -95,8 +95,8 @@ def _book_check(said: MarginStatement, product: str, times: float) -> Check:
         return np.asarray(times * costs.bill / _revenue(row, costs))
 
     of_use = [drawn_costs_of(row.model or product, traffic).figure(spent) for traffic in catalog.tables().traffic]
-    drawn = np.mean([np.broadcast_to(each.drawn, DRAWS) for each in of_use], axis=0)
-    ours = Figure(float(np.mean([each.value for each in of_use])), np.asarray(drawn))
+    drawn = np.mean([np.broadcast_to(each.drawn, CHECK_DRAWS) for each in of_use], axis=0)
+    ours = OurFigure(float(np.mean([each.value for each in of_use])), np.asarray(drawn))
     what = f"{said.who}, {said.period}: cost over revenue by {said.counts}, {said.basis}; ours of {product}"
     left = digits_text(100 * (said.margin or 0.0))
     return Check(
@@ -141,11 +141,11 @@ def _hosted(product: str, rows: tuple[PriceRow, ...], times: float) -> Iterator[
     for kind in KINDS:
         means = [np.mean([np.log(each.of(kind)) for each in of], axis=0)
                  for of in ([c.at_values for c in every.values()], [c.drawn for c in every.values()])]  # fmt: skip
-        ours = Figure(times * float(np.exp(means[0])), np.asarray(times * np.exp(means[1])))
+        ours = OurFigure(times * float(np.exp(means[0])), np.asarray(times * np.exp(means[1])))
         yield _host_check(product, f"a million tokens, {kind}", {row: _price(row, kind) for row in rows}, ours)
 
 
-def _host_check(product: str, what: str, asked: Mapping[PriceRow, float], ours: Figure) -> Check:
+def _host_check(product: str, what: str, asked: Mapping[PriceRow, float], ours: OurFigure) -> Check:
     row = min(asked, key=lambda each: asked[each])
     of_kind = what.startswith("a million")
     return Check(
@@ -178,14 +178,14 @@ def _bought(chip: str, buyer: str) -> tuple[Ownership, Floats]:
         bought = ownership(chip, "US", SURVEY_DAY, "USD", utilisation=SURVEY_USE, room=0.0)
     else:
         bought = ownership(chip, "US", SURVEY_DAY, "USD", utilisation=SURVEY_USE)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(CHECK_SEED)
     ranges = {name: each for name, each in sorted(bought.inputs().items()) if each.is_range}
-    return bought, bought.owned_hour({name: triangular(each, rng.random(DRAWS)) for name, each in ranges.items()})
+    return bought, bought.owned_hour({name: triangular(each, rng.random(CHECK_DRAWS)) for name, each in ranges.items()})
 
 
 def _hour_check(survey: PublishedOwning, chip: str, times: float) -> Check:
     bought, drawn = _bought(chip, survey.buyer)
-    ours = Figure(times * float(bought.owned_hour()), times * drawn)
+    ours = OurFigure(times * float(bought.owned_hour()), times * drawn)
     return Check(
         "owning", f"an hour of {catalog.chip(chip).name}, {survey.says}", "USD per chip-hour", ours.value, ours.low,
         ours.high, survey.amounts[chip], "inside", fitted="lists of machines, loans, electricity and rooms",
@@ -195,7 +195,7 @@ def _hour_check(survey: PublishedOwning, chip: str, times: float) -> Check:
 
 
 @functools.cache
-def _written(key: str) -> tuple[Service, Figure]:
+def _written(key: str) -> tuple[Service, OurFigure]:
     """The output of a published deployment, by efficiencies of runs of other models or chips."""
     price = catalog.tables().serving.output_prices[key]
     run = catalog.tables().serving.nodes[price.decode]

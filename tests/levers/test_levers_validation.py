@@ -1,4 +1,4 @@
-"""Costs beside published ones: closed forms of the day, nothing fitted to what it is compared with, checks that fail."""
+"""Costs beside published ones: closed forms of the day, nothing fitted to what it is compared with, and failures."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from costlab import catalog, chips, levers
 from costlab.levers.checked import Check
 from costlab.levers.day import runs_of, usual_use
-from costlab.levers.validation import SOLD_IN, SURVEYED, SURVEYS
+from costlab.levers.validating import SOLD_IN, SURVEYED, SURVEYS
 
 DAY = catalog.tables().days["deepseek-day"]
 FOUND = levers.validation()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from costlab import catalog, levers
 from costlab.catalog import PriceRow
 from costlab.catalog.price_lists import start_of
-from costlab.levers.predictions import FITTED_ON, GUESSES, HIT_CUT, ListedCost, Prediction, Predictions, model_costs
+from costlab.levers.predicting import FITTED_ON, GUESSES, HIT_CUT, ListedCost, Prediction, Predictions, model_costs
 
 KINDS = levers.KINDS
 FITS = {"as set at first": levers.predictions, "before the cuts": lambda: levers.predictions(before=HIT_CUT)}
