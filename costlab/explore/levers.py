@@ -252,15 +252,16 @@ def finish_rows(
     """
     amounts = [float(amount) for each in costs for amount in each if amount > 0]
     low, high = min(amounts) / 1.5, max(amounts) * 1.5
-    share = 0.42 if is_narrow() else 0.17  # of the axes' width, for the words
+    share = 0.45 if is_narrow() else 0.2  # of the axes' width, for the words
     right = float(low * (high / low) ** (1 / (1 - share)))
     ticks = [tick for tick in _TICKS if low < tick < high]
     log_axis(axes, "x", ticks[-1::-2] if len(ticks) > 3 and is_narrow() else ticks, list_text)
     axes.set(xlim=(low, right), ylim=(len(rows) - 0.5, -0.6))
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.grid(axis="y", visible=False)
+    size = 10 if is_narrow() else 11
     for place, (name, words) in enumerate(rows):
-        label_inside(axes, words, high, place, weight="bold" if name in bold else "normal")
+        label_inside(axes, words, high, place, weight="bold" if name in bold else "normal", fontsize=size)
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:

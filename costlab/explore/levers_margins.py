@@ -206,7 +206,7 @@ def break_even_use(product: str = "deepseek-v4-pro", traffic: str = "coding", ch
     use = rows[0].utilisation
     axes.axvline(use, color=INK, linewidth=1, linestyle=":")
     log_axis(axes, "x", _USES[:-1:2] if is_narrow() else _USES[:-1], "{:.0%}".format)
-    axes.set(xlim=(0.01, 120 if is_narrow() else 45), ylim=(len(rows) - 0.5, -0.6))
+    axes.set(xlim=(0.01, 250 if is_narrow() else 45), ylim=(len(rows) - 0.5, -0.6))
     axes.set_yticks(range(len(rows)), [_list_words(each) for each in rows])
     axes.grid(axis="y", visible=False)
     return _use_said(product, traffic, chip, rows, [ends[id(each)] for each in rows])

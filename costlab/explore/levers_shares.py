@@ -109,7 +109,7 @@ def shapley_shares(model: str = "deepseek-v4-pro", kind: str = "output") -> Word
     axes.axvline(1, color=INK, linewidth=1)
     low, high = (end(*fair.values(), *told.values()) for end in (min, max))
     low, high = min(low, 1.0) / 1.2, high * 1.2
-    right = float(low * (high / low) ** (1.85 if is_narrow() else 1.3))
+    right = float(low * (high / low) ** (2.1 if is_narrow() else 1.3))
     for place, name in enumerate(fair):
         label_inside(axes, factor_text(fair[name], 1), high, place - 0.2, weight="bold")
         label_inside(axes, factor_text(told[name], 1), high, place + 0.2)
