@@ -5,7 +5,7 @@
 - `dense`: the models before the levers; `products`: each lever of a product off or on, its ladder;
 - `rungs`, `shapley`: the waterfall, what each lever does;
 - `spread`: how far the costs can be off;
-- `margins`: costs beside list prices on each day;
+- `beside`: costs beside list prices on each day, and the margins left;
 - `validating`, `predicting`: costs beside what others published, and prices of products that nothing was fitted on;
 - `asking`: what follows for the prices of 2026.
 
@@ -25,8 +25,6 @@ from costlab.levers.day import day_checks, day_service
 from costlab.levers.dense import in_sixteen_bits, spread_over, with_full_attention, without_sparsity
 from costlab.levers.figures import before_levers, rent, round_tokens, service_figures, share_reached
 from costlab.levers.hits import hit_shares, line_changes, line_table, november_hits, shares_by_arrival
-from costlab.levers.ladder import LEVERS, Ladder, ladder, served
-from costlab.levers.margins import ListMargin, margin, margins, margins_on
 from costlab.levers.predicting import (
     ListedCost,
     Markup,
@@ -40,12 +38,10 @@ from costlab.levers.predicting import (
     predictions,
 )
 from costlab.levers.products import LEVERS, Ladder, ladder, served
-from costlab.levers.questions import august_rise, may_above_cost, questions, shares_left
 from costlab.levers.rungs import Rung, Waterfall, waterfall
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind, token_costs
 from costlab.levers.spread import CostSpread, cost_swings, spread_of
 from costlab.levers.validating import host_checks, hosted, margin_checks, owning_checks, validation
-from costlab.levers.waterfall import Rung, Waterfall, waterfall
 
 __all__ = [
     "INPUTS", "KINDS", "LEVERS", "AnswerStep", "Check", "CostSpread", "Ladder", "ListMargin", "ListedCost", "Markup",

@@ -36,11 +36,11 @@ from costlab.levers.answers import (
     percent,
     where,
 )
+from costlab.levers.beside import margin
 from costlab.levers.checked import drawn_costs_of
 from costlab.levers.day import day_checks
 from costlab.levers.hits import IN_MAY, IN_NOVEMBER, november_hits
-from costlab.levers.ladder import served
-from costlab.levers.margins import margin
+from costlab.levers.products import served
 from costlab.levers.services import KINDS
 from costlab.text import usd_text
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from costlab import checks
 from costlab.arrays import Floats
-from costlab.levers.ladder import served
+from costlab.levers.products import served
 from costlab.levers.services import Service, TokenCosts
 from costlab.levers.spread import spread_of
 from costlab.text import Table

@@ -34,7 +34,7 @@ from typing import Any
 from costlab import arch, catalog, prices
 from costlab.catalog import FrozenDict, PriceRow
 from costlab.catalog.price_lists import start_of
-from costlab.levers.ladder import served
+from costlab.levers.products import served
 from costlab.levers.services import KINDS, TokenKind, token_costs
 from costlab.text import Table
 

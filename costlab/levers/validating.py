@@ -33,7 +33,7 @@ from costlab.chips.assumptions import Assumption
 from costlab.levers.checked import CHECK_DRAWS, CHECK_SEED, Check, OurFigure, Validation, drawn_costs, drawn_costs_of
 from costlab.levers.day import day_checks
 from costlab.levers.figures import service_figures
-from costlab.levers.ladder import CHIP
+from costlab.levers.products import SERVING_CHIP
 from costlab.levers.services import INPUTS, KINDS, Service, TokenCosts, TokenKind
 from costlab.text import digits_text
 
@@ -151,7 +151,7 @@ def _host_check(product: str, what: str, asked: Mapping[PriceRow, float], ours: 
     return Check(
         "host", f"{product}: {what}; cheapest of {len(asked)} hosts: {row.provider}", "USD", ours.value, ours.low,
         ours.high, asked[row], "at most",
-        fitted=f"costs with all levers on {catalog.chip(CHIP).name}; rents, shares and use as catalogued",
+        fitted=f"costs with all levers on {catalog.chip(SERVING_CHIP).name}; rents, shares and use as catalogued",
         left_out="every price", source=row.source, date=row.date, kind="inference" if of_kind else "fact",
         note="a host may sell one kind of token below cost" if of_kind else "the host's own chips are not known",
     )  # fmt: skip
