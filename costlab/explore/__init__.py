@@ -34,6 +34,7 @@ from costlab.explore.levers_margins import RENTED_CHIPS, break_even_use, margin_
 from costlab.explore.levers_predicted import predicted_prices
 from costlab.explore.levers_shares import lever_pairs, shapley_shares
 from costlab.explore.levers_spread import cost_tornado
+from costlab.explore.levers_steps import answer_steps
 from costlab.explore.limits import (
     EXPERT_COUNTS,
     FLOOR_CONTEXTS,
@@ -72,19 +73,19 @@ from costlab.text import Table, bytes_text, tokens_text
 __all__ = [
     "ACCEPTED_CURVES", "CHIPS_DAY", "COLOURS", "COMPARED_MODELS", "DAYS", "EXPERT_COUNTS", "FLOOR_CONTEXTS",
     "HIT_RATES", "LANDING_DAYS", "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICED", "PRICES", "PRICE_LISTS",
-    "REACHED", "RENTED_CHIPS", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "attention_kinds",
-    "attention_overview", "batch_curve", "bill_parts", "blended_price", "bought_or_rented", "break_even_use",
-    "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste", "chapters_table", "chip_map",
-    "chip_pipes", "chunk_tradeoff", "compressor", "cost_tornado", "decode_by_kind", "decode_flops", "draft_length",
-    "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse", "experts_light_up", "experts_touched",
-    "factors_map", "first_is_not_all", "floors_and_prices", "from_floor_to_price", "fused_layer", "gain_by_batch",
-    "hit_curve", "hit_discounts", "hour_tornado", "input_words", "interference", "joule_scale", "keeping",
-    "landing", "layer_stack", "length_rule", "lever_pairs", "lever_waterfall", "margin_timeline", "measured_gains",
-    "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "predicted_prices", "prefix_tree",
-    "price_calculator", "price_map", "price_steps", "published_day", "published_gains", "published_lengths",
-    "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio", "recall_points",
-    "regime_map", "request_life", "request_times", "ring", "roofline_chart", "shapley_shares", "sparser_models",
-    "state_and_cache", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text", "transfer_times",
-    "two_layouts", "two_models", "two_pools", "two_yields", "value", "variant_bias", "watermark_shape",
-    "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
+    "REACHED", "RENTED_CHIPS", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "answer_steps",
+    "attention_kinds", "attention_overview", "batch_curve", "bill_parts", "blended_price", "bought_or_rented",
+    "break_even_use", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste", "chapters_table",
+    "chip_map", "chip_pipes", "chunk_tradeoff", "compressor", "cost_tornado", "decode_by_kind", "decode_flops",
+    "draft_length", "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse", "experts_light_up",
+    "experts_touched", "factors_map", "first_is_not_all", "floors_and_prices", "from_floor_to_price", "fused_layer",
+    "gain_by_batch", "hit_curve", "hit_discounts", "hour_tornado", "input_words", "interference", "joule_scale",
+    "keeping", "landing", "layer_stack", "length_rule", "lever_pairs", "lever_waterfall", "margin_timeline",
+    "measured_gains", "more_tokens", "one_round", "operator_fates", "owned_hour_parts", "predicted_prices",
+    "prefix_tree", "price_calculator", "price_map", "price_steps", "published_day", "published_gains",
+    "published_lengths", "queue_wait", "reached_shares", "read_overlap", "recall_by_distance", "recall_by_ratio",
+    "recall_points", "regime_map", "request_life", "request_times", "ring", "roofline_chart", "shapley_shares",
+    "sparser_models", "state_and_cache", "store_times", "ten_layers", "three_tiers", "token_costs", "tokens_text",
+    "transfer_times", "two_layouts", "two_models", "two_pools", "two_yields", "value", "variant_bias",
+    "watermark_shape", "weights_per_token", "which_limit", "which_ratio", "who_wins", "window_saving",
 ]  # fmt: skip

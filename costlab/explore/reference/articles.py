@@ -20,6 +20,7 @@ CHAPTERS: Mapping[str, str] = {
     "speculative": "Speculative decoding",
     "serving": "Serving",
     "chips": "Chips",
+    "levers": "All levers",
     "limits": "Limits",
 }
 
