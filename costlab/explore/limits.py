@@ -65,7 +65,7 @@ def rented_floors(model: str, context: int) -> Mapping[str, tuple[float, TokenFl
     return FrozenDict(dict(sorted(found.items(), key=lambda item: item[1][0] * item[1][2].seconds)))
 
 
-def list_of(name: str) -> tuple[str, str]:
+def product_and_day(name: str) -> tuple[str, str]:
     """Return product and moment of a price list of the figures.
 
     Raises:
@@ -76,13 +76,13 @@ def list_of(name: str) -> tuple[str, str]:
     return PRICE_LISTS[name]
 
 
-def paid(name: str, kind: TokenKind, context: int) -> float:
+def list_usd(name: str, kind: TokenKind, context: int) -> float:
     """Return the dollars of a million tokens by a price list of the figures.
 
     Raises:
         ValueError: another name.
     """
-    product, when = list_of(name)
+    product, when = product_and_day(name)
     row = prices.price_at(product, when, input_tokens=context)
     rate = prices.exchange_rate(row.currency, "USD", when)
     return {"hit": prices.hit_price(row), "miss": row.miss, "output": row.output}[kind] * rate
@@ -100,11 +100,11 @@ def floors_and_prices(listed: str = "V4-Pro, November", kind: str = "output", co
     Raises:
         ValueError: another list, kind or context.
     """
-    product, _ = list_of(listed)
+    product, _ = product_and_day(listed)
     which: TokenKind = checks.pick({"output": "output", "miss": "miss"}, kind, "kind of token")
     if context not in FLOOR_CONTEXTS:
         raise ValueError(f"context = {context!r} should be one of {FLOOR_CONTEXTS}")
-    found, price = rented_floors(product, context), paid(listed, which, context)
+    found, price = rented_floors(product, context), list_usd(listed, which, context)
     axes = new_figure(
         "How far is a token's price above its floors?", "US dollars of a million tokens", "",
         wide=(7.2, 4.0), narrow=(3.6, 4.0),
@@ -158,7 +158,7 @@ def stands(listed: str, chip: str) -> Standing:
     Raises:
         ValueError: another list, a chip without rent or published runs.
     """
-    product, when = list_of(listed)
+    product, when = product_and_day(listed)
     return limits.standing(product, chip, when=when)
 
 
@@ -403,7 +403,21 @@ def _joules_text(joules: float) -> str:
 
 
 __all__ = [
-    "EXPERT_COUNTS", "FLOOR_CHIP", "FLOOR_CONTEXTS", "PRICE_LISTS", "SPARSE_CHIPS", "SparseCurve", "chip_name",
-    "floors_and_prices", "from_floor_to_price", "joule_marks", "joule_scale", "list_of", "paid", "rented_floors",
-    "sparse_curve", "sparser_models", "stands",
+    "EXPERT_COUNTS",
+    "FLOOR_CHIP",
+    "FLOOR_CONTEXTS",
+    "PRICE_LISTS",
+    "SPARSE_CHIPS",
+    "SparseCurve",
+    "chip_name",
+    "floors_and_prices",
+    "from_floor_to_price",
+    "joule_marks",
+    "joule_scale",
+    "list_usd",
+    "product_and_day",
+    "rented_floors",
+    "sparse_curve",
+    "sparser_models",
+    "stands",
 ]  # fmt: skip
