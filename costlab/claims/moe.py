@@ -37,7 +37,7 @@ def _moe_params(given: Values) -> Settled:
     why = (
         f"The published dimensions give {(counts.total + counts.mtp) / 1e9:,.1f}B parameters with the prediction "
         f"module, {counts.total / 1e9:,.1f}B without it, and {counts.active / 1e9:.2f}B that a token visits. The total "
-        f"is {off[0]} off, A's active count {off[1]} and E's {off[2]}, which is what rounding does."
+        f"is {off[0]} off, A's active count {off[1]} and E's {off[2]}."
     )
     return Settled(parts, why)
 
