@@ -40,12 +40,13 @@ from costlab.claims.ledger import (
     findings,
     layer_of,
     most_surprising,
+    number_records,
     settle,
 )
 from costlab.claims.parts import ROOMS, Part, Reading, Verdict, imports_of, part, reading, value_of, verdict_of
 
 __all__ = [
     "ROOMS", "VERDICTS", "Finding", "Part", "Reading", "Verdict", "articles", "as_record", "attention", "chips",
-    "findings", "hybrid", "imports_of", "layer_of", "levers", "margins", "moe", "most_surprising", "part", "prices",
-    "reading", "serving", "settle", "speculative", "tiers", "value_of", "verdict_of",
+    "findings", "hybrid", "imports_of", "layer_of", "levers", "margins", "moe", "most_surprising", "number_records",
+    "part", "prices", "reading", "serving", "settle", "speculative", "tiers", "value_of", "verdict_of",
 ]  # fmt: skip

@@ -110,7 +110,9 @@ def findings(prefix: str = "", *, article: str | None = None, verdict: str | Non
     if not keys:
         raise ValueError(checks.unknown("prefix of claims", prefix, known.claims))
     if article is not None:
-        letter = checks.pick({each.lower(): each for each in known.articles}, article, "article")
+        letter = article.upper()
+        if letter not in known.articles:
+            raise ValueError(checks.unknown("article", article, known.articles))
         keys = [key for key in keys if letter in known.claims[key].articles]
     if verdict is not None:
         verdict = checks.one_of(VERDICTS, verdict, "verdict")
@@ -159,6 +161,21 @@ def as_record(found: Finding) -> dict[str, Any]:
         "section": found.address,
         "parts": [_part_record(each) for each in found.parts],
     }
+
+
+def number_records(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the numbers of findings, one a row as in a CSV file, each with what holds for its whole claim."""
+    rows = []
+    for each in found:
+        whole = as_record(each)
+        for part in whole.pop("parts"):
+            other = part.pop("other_reading") or {"label": None, "computed": None}
+            low, high = part["claimed"] if isinstance(part["claimed"], list) else (part["claimed"], None)
+            rows.append({
+                **whole, "articles": " ".join(each.claim.articles), **part, "claimed": low, "claimed_upto": high,
+                "other_label": other["label"], "other_computed": other["computed"],
+            })  # fmt: skip
+    return rows
 
 
 def _part_record(each: Part) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from costlab.text import cell, count_text
+
 Verdict = Literal[
     "reproduced",
     "reproduced under a stated assumption",
@@ -74,14 +76,14 @@ class Part:
 
     @property
     def off(self) -> float:
-        """Claimed number over the computed one, by the nearer end of a range; 1 where a bound is kept.
+        """Claimed number over the computed one, by the nearer end of a range, and 1 within it.
 
-        Not a number where nothing was computed or one of both is not above 0, so that no factor stands between them.
+        Not a number for a bound, which a number may keep by any factor, and where one of both is not above 0.
         """
         ours = self.computed
-        if ours is None:
+        if ours is None or self.relation not in ("equal", "between"):
             return math.nan
-        if self.agrees and self.relation != "equal":
+        if self.agrees and self.relation == "between":
             return 1.0
         nearer = self.upto if self.upto is not None and ours > self.upto else self.claimed
         return nearer / ours if ours > 0 and nearer > 0 and math.isfinite(ours) else math.nan
@@ -90,6 +92,18 @@ class Part:
     def imports(self) -> str:
         """The line of Python that the formula needs before it."""
         return imports_of(self.formula)
+
+    @property
+    def claimed_text(self) -> str:
+        """The claimed number as it is meant, for people: "at most 0", "10 to 20"."""
+        if self.upto is not None:
+            return f"{_figure(self.claimed)} to {_figure(self.upto)}"
+        return _figure(self.claimed) if self.relation == "equal" else f"{self.relation} {_figure(self.claimed)}"
+
+    @property
+    def computed_text(self) -> str:
+        """The computed number for people, and a dash where there is none."""
+        return "–" if self.computed is None else _figure(self.computed)
 
     def _agrees(self, computed: float) -> bool:
         slack = self.tolerance * abs(computed)
@@ -208,6 +222,10 @@ def imports_of(formula: str) -> str:
     """Return the line of Python that a formula needs before it; empty where it needs none."""
     rooms = _rooms(formula)
     return f"from costlab import {', '.join(rooms)}" if rooms else ""
+
+
+def _figure(value: float) -> str:
+    return count_text(value) if abs(value) >= 1e6 else cell(float(value))
 
 
 def _rooms(formula: str) -> list[str]:

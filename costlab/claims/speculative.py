@@ -146,8 +146,8 @@ def _spec_lossless(given: Values) -> Settled:
         f"Of the runs of its code {parts[0].computed:.0f} of {len(pairs)} do not finish in {given['passes']:,.0f} "
         f"passes where about {needed:.0f} are enough for the published rule; {idle:.0%} of the passes emit nothing. It "
         "tests the draft's likeliest token as if it had been drawn, emits nothing at a refusal, and tries the same "
-        f"token again. With its row and its probabilities mended {still:.0f} of {len(pairs)} do not finish, and the mean "
-        f"distance of what it emits to the target's law is {parts[1].computed:.2f}, where the published rule's is "
+        f"token again. With its row and its probabilities mended {still:.0f} of {len(pairs)} do not finish, and the "
+        f"mean distance of what it emits to the target's law is {parts[1].computed:.2f}, where the published rule's is "
         f"{right:.2f}."
     )
     return Settled(parts, why)

@@ -13,6 +13,7 @@ from costlab import __version__
 from costlab.cli import (
     cache,
     chips,
+    claims,
     generate,
     imports,
     listed,
@@ -69,6 +70,7 @@ SUBJECTS = {
     "Cache traffic": (cache,),
     "Serving": (simulate, plan),
     "Text": (generate,),
+    "Articles": (claims,),
 }
 
 _COUNTS = """\

@@ -274,8 +274,8 @@ def test_a_factor_stands_between_claimed_and_computed():
     assert stated(20, 10).off == 2
     assert stated((1, 3), 10, 0.0).off == pytest.approx(0.3)
     assert stated((2, 4), 1, 0.0).off == 2
-    assert stated(1, 10, relation="at least").off == 1
-    assert str(stated(1, None).off) == str(stated(1, 0).off) == "nan"
+    assert stated((1, 3), 2).off == 1
+    assert str(stated(1, 10, relation="at least").off) == str(stated(1, None).off) == str(stated(1, 0).off) == "nan"
 
 
 def test_the_most_surprising_are_refuted_and_far_off():

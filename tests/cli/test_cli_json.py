@@ -64,6 +64,7 @@ BASE = {  # the shortest line of each verb
     "simulate": "simulate fixed:10 --input 64 --output 4 --rate 1 --model deepseek-v3 --chip h800 --chips 32",
     "plan": "plan --model llama-3.1-8b --chip h800 --rate 1 --input 64 --output 4 --ttft 1 --tpot 1 "
     "--layouts co-located --tensor-parallel 1 --requests 50 --runs 0",
+    "claims": "claims moe-params",
     "generate": "generate x --method plain --tokens 1 --untimed",
 }
 

@@ -5,7 +5,7 @@
 'NVIDIA A100 80 GB SXM4'
 """
 
-from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
+from costlab.explore.reference.articles import article_list, article_models, article_workloads
 from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
 from costlab.explore.reference.hardware import chip_offers, chip_supply, cost_figures, owning_costs, published_runs
 from costlab.explore.reference.layouts import (
@@ -22,6 +22,7 @@ from costlab.explore.reference.layouts import (
     split_clusters,
     traffic_lengths,
 )
+from costlab.explore.reference.ledger import Ledger, ledger
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import (
     exchange_rates,
@@ -44,7 +45,7 @@ from costlab.explore.reference.sheets import (
 )
 
 __all__ = [
-    "CHAPTERS",
+    "Ledger",
     "Sourced",
     "accepted_lengths",
     "accepted_positions",
