@@ -75,7 +75,7 @@ def claimed_against_computed() -> Words:
                       narrow=(3.6, 5.2))  # fmt: skip
     colour_key(list(_LOOKS.items()))
     log_axis(axes, "x", (1e-4, 1e-2, 1, 1e2) if narrow else (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100), _times)
-    axes.axvspan(1 / 1.1, 1.1, color=COLOURS["other"], alpha=0.18, linewidth=0)
+    axes.axvspan(1 / 1.1, 1.1, color=COLOURS["other"], alpha=0.35, linewidth=0)
     axes.axvline(1, color=INK, linewidth=0.8)
     for row, slug in enumerate(chapters):
         _row(axes, row, [dot for dot in dots if dot.chapter == slug])
@@ -121,10 +121,12 @@ def _times(factor: float) -> str:
 
 def _said(dots: Sequence[ClaimDot]) -> Words:
     counts = {look: sum(dot.look == look for dot in dots) for look in _LOOKS}
-    listed = ", ".join(f"{count} {look}" for look, count in counts.items())
+    names = {"agrees": "agree", "does not agree": "do not"}
+    listed = ", ".join(f"{count} {names.get(look, look)}" for look, count in counts.items())
     wrong = max((dot for dot in dots if dot.look != "agrees"), key=lambda dot: abs(math.log(dot.factor)))
     return Words(
         f"A dot for each of {len(dots)} claimed numbers, at claimed over computed, a row for each lever: {listed}. The "
         f"farthest off is of {wrong.key}, {_times(wrong.factor)}.",
-        f"{len(dots)} numbers: {listed}. The grey band is within a tenth; each number has a tolerance of its own.",
+        f"{len(dots)} numbers: {listed}. The grey band is within a tenth; each number has a tolerance of its own. Bounds "
+        "(at least, at most) are left out, since any factor may keep them.",
     )
