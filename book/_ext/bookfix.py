@@ -81,7 +81,7 @@ def links_to_pages(context: dict[str, Any]) -> None:
 
 def filters(app: Sphinx, context: dict[str, Any]) -> None:
     """Add the script that filters tables to a page that has one to filter."""
-    if "<th " in context.get("body", "") and " data-filter>" in context["body"]:
+    if "<th " in context.get("body", "") and " data-filter" in context["body"]:
         app.add_js_file("filter.js", loading_method="defer")
 
 

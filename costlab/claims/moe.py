@@ -12,7 +12,7 @@ from costlab.arrays import Floats, Ints
 from costlab.checks import one_of
 from costlab.claims import articles
 from costlab.claims.ledger import LONG, LONGEST, SHORT, V4_PRO, Settled, Values, off_by, ratio, settles
-from costlab.claims.parts import Part, literal, part, reading
+from costlab.claims.parts import ClaimPart, literal, part, reading
 from costlab.text import tokens_text
 
 #: Losses that are to keep experts balanced: the article's in both forms, and one that does.
@@ -187,7 +187,7 @@ def _moe_balance_kl(given: Values) -> Settled:
     return Settled(parts, why)
 
 
-def _balance_parts(loss: Loss, given: Values) -> tuple[Part, ...]:
+def _balance_parts(loss: Loss, given: Values) -> tuple[ClaimPart, ...]:
     experts, top_k = literal(given["experts"]), literal(given["top_k"])
     return (
         part("rise of the loss from an even load to a collapsed one", "loss", given["rise"],

@@ -49,7 +49,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Part:
+class ClaimPart:
     """One number of a claim beside what costlab computes for it."""
 
     quantity: str  # what is counted, in words
@@ -125,7 +125,7 @@ def part(
     beyond: bool = False,
     reading: Reading | None = None,
     number: str = "",
-) -> Part:
+) -> ClaimPart:
     """Return a claimed number beside the computed one.
 
     Args:
@@ -152,7 +152,7 @@ def part(
         raise ValueError(f"claimed = {claimed} should be a number")
     formula = computed if isinstance(computed, str) else ""
     value = value_of(computed) if isinstance(computed, str) else computed
-    return Part(quantity, unit, float(low), None if value is None else float(value), tolerance, meant,
+    return ClaimPart(quantity, unit, float(low), None if value is None else float(value), tolerance, meant,
                 None if high is None else float(high), formula, beyond, reading, number)  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def reading(label: str, computed: float | str) -> Reading:
     return Reading(label, float(computed), "")
 
 
-def verdict_of(parts: Iterable[Part], assumption: str | None = None) -> Verdict:
+def verdict_of(parts: Iterable[ClaimPart], assumption: str | None = None) -> Verdict:
     """Return the verdict that a claim's parts give.
 
     All parts are needed but those beyond the stated assumption. A needed part that is wrong makes the claim

@@ -123,7 +123,7 @@ def _spec_draft_size(given: Values) -> Settled:
 
 # --- the article's loop ----------------------------------------------------------------------------------------
 
-Law = Literal["as written", "as published"]
+EmissionRule = Literal["as written", "as published"]
 
 
 @settles("spec-lossless", "speculative#sec-speculative-article")
@@ -171,7 +171,7 @@ def unfinished_runs(
     return float(sum(not _loop(pair, [drafted, wanted, passes], repaired, seed).finished for seed, pair in found))
 
 
-def mean_bias(law: Law, vocabulary: int, acceptance: float, pairs: int) -> float:
+def mean_bias(law: EmissionRule, vocabulary: int, acceptance: float, pairs: int) -> float:
     """Return the mean distance (total variation) of what a rule emits at a position to the target's law.
 
     Args:

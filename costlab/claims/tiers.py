@@ -6,7 +6,7 @@ from costlab import arch, cache, catalog, hybrid
 from costlab.checks import pick
 from costlab.claims import articles
 from costlab.claims.ledger import LONG, MIMO_PRO, Settled, Values, layer_of, ratio, settles
-from costlab.claims.parts import Part, literal, part
+from costlab.claims.parts import ClaimPart, literal, part
 from costlab.text import tokens_text
 
 _FOOT = 'cache.footprint("mimo-v2.5-pro")'
@@ -205,7 +205,7 @@ def _tiers_of_article() -> Values:
 def _cache_eviction_code(given: Values) -> Settled:
     hbm, dram, ssd, blocks = (int(given[name]) for name in ("hbm", "dram", "ssd", "blocks"))
     run = f"claims.articles.run_manager({hbm}, {dram}, {ssd}, {blocks})"
-    parts: list[Part] = [
+    parts: list[ClaimPart] = [
         part("blocks in SSD beyond its places", "blocks", given["over"], f"{run}.over", 0.0, relation="at most",
              number="over"),
         part("blocks that HBM holds uncounted after an eviction", "blocks", given["uncounted"], f"{run}.uncounted",

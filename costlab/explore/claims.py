@@ -17,7 +17,7 @@ from costlab.explore.drawing import Words, drawn, is_narrow
 from costlab.explore.style import COLOURS, INK, colour_key, log_axis, new_figure
 
 #: Chapters that settle claims, by slug, as people name them.
-LEVERS: Mapping[str, str] = {
+CHAPTER_NAMES: Mapping[str, str] = {
     "prices": "Prices",
     "roofline": "Roofline",
     "moe": "Mixture of experts",
@@ -59,7 +59,7 @@ def claim_dots() -> tuple[ClaimDot, ...]:
     )
 
 
-def _look(part: claims.Part) -> str:
+def _look(part: claims.ClaimPart) -> str:
     if part.beyond:
         return "beyond the stated assumption"
     return "agrees" if part.agrees else "unit or label error" if part.misread else "does not agree"
@@ -69,7 +69,7 @@ def _look(part: claims.Part) -> str:
 def claimed_against_computed() -> Words:
     """Draw each claimed number over the computed one, a row for each lever."""
     dots = claim_dots()
-    chapters = [slug for slug in LEVERS if any(dot.chapter == slug for dot in dots)]
+    chapters = [slug for slug in CHAPTER_NAMES if any(dot.chapter == slug for dot in dots)]
     narrow = is_narrow()
     axes = new_figure("How far off are the claimed numbers?", "claimed over computed", "", wide=(7.2, 5.0),
                       narrow=(3.6, 5.2))  # fmt: skip
@@ -80,8 +80,8 @@ def claimed_against_computed() -> Words:
     for row, slug in enumerate(chapters):
         _row(axes, row, [dot for dot in dots if dot.chapter == slug])
     _name(axes, dots, chapters, narrow)
-    axes.set_yticks(range(len(chapters)), [LEVERS[slug].replace(" ", "\n", 1) if narrow else LEVERS[slug] for slug in
-                                           chapters])  # fmt: skip
+    names = [CHAPTER_NAMES[slug].replace(" ", "\n", 1) if narrow else CHAPTER_NAMES[slug] for slug in chapters]
+    axes.set_yticks(range(len(chapters)), names)
     axes.set(ylim=(len(chapters) - 0.4, -0.6))
     axes.grid(axis="y", visible=False)
     return _said(dots)
@@ -127,6 +127,6 @@ def _said(dots: Sequence[ClaimDot]) -> Words:
     return Words(
         f"A dot for each of {len(dots)} claimed numbers, at claimed over computed, a row for each lever: {listed}. The "
         f"farthest off is of {wrong.key}, {_times(wrong.factor)}.",
-        f"{len(dots)} numbers: {listed}. The grey band is within a tenth; each number has a tolerance of its own. Bounds "
-        "(at least, at most) are left out, since any factor may keep them.",
+        f"{len(dots)} numbers: {listed}. The grey band is within a tenth; each number has a tolerance of its own. "
+        "Bounds (at least, at most) are left out, since any factor may keep them.",
     )

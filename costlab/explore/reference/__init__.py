@@ -22,7 +22,6 @@ from costlab.explore.reference.layouts import (
     split_clusters,
     traffic_lengths,
 )
-from costlab.explore.reference.ledger import Ledger, ledger
 from costlab.explore.reference.listing import Sourced
 from costlab.explore.reference.money import (
     exchange_rates,
@@ -36,6 +35,7 @@ from costlab.explore.reference.money import (
     price_successions,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
+from costlab.explore.reference.settled import Ledger, ledger
 from costlab.explore.reference.sheets import (
     chip_sheets,
     chip_speeds,

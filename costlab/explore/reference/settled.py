@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from html import escape
 
 from costlab import claims
-from costlab.claims import Finding, Part
-from costlab.explore.claims import LEVERS
+from costlab.claims import ClaimPart, Finding
+from costlab.explore.claims import CHAPTER_NAMES
 from costlab.text import cell, columns
 
-HEADS = ("claim", "article", "lever", "quantity", "verdict", "off by", "numbers and why")
-FILTERS = ("article", "verdict", "lever", "quantity")
-SORTS = ("claim", "lever", "verdict", "off by")
+_HEADS = ("claim", "article", "lever", "quantity", "verdict", "off by", "numbers and why")
+_FILTERS = ("article", "verdict", "lever", "quantity")
+_SORTS = ("claim", "lever", "verdict", "off by")
 
 #: What is counted, by the units of a claim's numbers.
 QUANTITIES = {
@@ -36,19 +36,16 @@ class Ledger:
     @property
     def rows(self) -> list[dict[str, str]]:
         """Cells as text, by column."""
-        return [dict(zip(HEADS, _texts(each), strict=True)) for each in self.findings]
+        return [dict(zip(_HEADS, _texts(each), strict=True)) for each in self.findings]
 
     def __repr__(self) -> str:
-        lines = [[row[head] for head in HEADS[1:-1]] for row in self.rows]
-        return columns([["id", *HEADS[1:-1]], *([each.key, *line] for each, line in
+        lines = [[row[head] for head in _HEADS[1:-1]] for row in self.rows]
+        return columns([["id", *_HEADS[1:-1]], *([each.key, *line] for each, line in
                                                 zip(self.findings, lines, strict=True))])  # fmt: skip
 
     def _repr_html_(self) -> str:
-        heads = "".join(
-            f'<th scope="col" role="columnheader"{" data-filter" * (head in FILTERS)}{" data-sort" * (head in SORTS)}>'
-            f"{escape(head)}</th>"
-            for head in HEADS
-        )
+        uses = {head: " data-filter" * (head in _FILTERS) + " data-sort" * (head in _SORTS) for head in _HEADS}
+        heads = "".join(f'<th scope="col" role="columnheader"{uses[head]}>{escape(head)}</th>' for head in _HEADS)
         body = "".join(map(_row, self.findings))
         files = " and ".join(f'<a href="claims.{kind}" download>{kind.upper()}</a>' for kind in ("csv", "json"))
         return (
@@ -78,8 +75,8 @@ def quantities_of(found: Finding) -> list[str]:
 def _texts(found: Finding) -> tuple[str, ...]:
     off = "–" if math.isnan(found.off) else f"{cell(float(found.off))}×"
     return (
-        found.claim.says, ", ".join(found.claim.articles), LEVERS[found.chapter], ", ".join(quantities_of(found)),
-        found.verdict, off, found.why,
+        found.claim.says, ", ".join(found.claim.articles), CHAPTER_NAMES[found.chapter],
+        ", ".join(quantities_of(found)), found.verdict, off, found.why,
     )  # fmt: skip
 
 
@@ -115,7 +112,7 @@ def _details(found: Finding) -> str:
     )
 
 
-def _lines(parts: Sequence[Part]) -> Iterator[str]:
+def _lines(parts: Sequence[ClaimPart]) -> Iterator[str]:
     for each in parts:
         mark = {True: "agrees", False: "does not agree", None: "cannot be compared"}[each.agrees]
         outside = ", beyond the assumption" if each.beyond else ""
