@@ -81,3 +81,7 @@ def test_the_file_of_numbers_has_one_shape():
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
     assert len(rows) == sum(len(found.parts) for found in claims.findings())
     assert not any(isinstance(value, list | dict) for row in rows for value in row.values())
+
+
+def test_ids_and_letters_may_be_capitals(run):
+    assert run("MOE-PARAMS", "--article", "a")[1] == run("moe-params", "--article", "A")[1]

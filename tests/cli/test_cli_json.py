@@ -192,6 +192,7 @@ def test_sources_are_the_catalogs(documents):
     made = workloads()
     entries += [*made.workloads.values(), *made.mixtures.values()]
     entries += [*known.media.values(), *known.prefetch.values(), *(o for c in known.chips.values() for o in c.offers)]
+    entries += known.articles.values()
     told = {(entry.source, entry.date.isoformat()) for entry in entries}
     for document in documents.values():
         assert bool(document["sources"]) == (document["verb"] != "generate")  # its model is no entry of the catalog
@@ -339,7 +340,7 @@ def test_inputs_are_filled_in(document):
     assert document(BASE["roofline"])["inputs"]["usd_per_chip_hour"] == 2
 
 
-@pytest.mark.parametrize("verb", [verb for verb in BASE if verb not in ("models", "import")])
+@pytest.mark.parametrize("verb", [verb for verb in BASE if verb not in ("models", "import", "claims")])
 def test_names_in_capitals_are_the_same_names(verb, document):
     """Models, chips and products, wherever a verb takes them; the answer has the catalog's."""
     line = f"bill deepseek-v4-pro {BASE['bill'][5:]}" if verb == "bill" else in_process(BASE[verb])
