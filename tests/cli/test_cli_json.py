@@ -200,7 +200,9 @@ def test_sources_are_the_catalogs(documents):
             assert list(each) == ["kind", "what", "source", "date"]
             assert (each["source"], each["date"]) in told or document["verb"] == "import"
     kinds = {each["kind"] for document in documents.values() for each in document["sources"]}
-    assert kinds == {"model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule", "workload"}
+    assert kinds == {
+        "model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule", "workload", "article",
+    }  # fmt: skip
 
 
 # --- tables show the rows --------------------------------------------------------------------------------------
