@@ -45,12 +45,14 @@ def _cache_tokens_5x(given: Values) -> Settled:
     )  # fmt: skip
     footprint = cache.footprint(MIMO_PRO)
     most = footprint.multiplier(0)
-    spaced = f"{times:g} times with a window kept for each {footprint.spacing(times):,.0f} tokens; " if (
-        0 < times < most) else ""  # fmt: skip
+    possible = 0 < times < most
+    each = f"{footprint.spacing(times):,.0f}" if possible else ""
+    kept = f"{times:g} times as many tokens with a window for each {each} tokens, and " if possible else ""
     why = (
-        f"The tokens of one memory are {spaced}{most:g} times as many if no window is kept, so that more than that is "
-        f"out of reach. By arithmetic {times:g} times as many save {1 - ratio(1, times):.1%}, and {given['saved']:.1%} "
-        f"is claimed; {most:g} times would save {1 - 1 / most:.1%}. Xiaomi has not published how many windows it keeps."
+        f"In the same memory fit {kept}{most:g} times as many if no window is kept; more "
+        f"than that is out of reach. By arithmetic {times:g} times as many save {1 - ratio(1, times):.1%}, and "
+        f"{given['saved']:.1%} is claimed; {most:g} times would save {1 - 1 / most:.1%}. Xiaomi has not published how "
+        "many windows it keeps."
     )
     return Settled(parts, why, "windows are kept at the spacing that gives this factor, which was not published")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from costlab import catalog, claims
-from costlab.claims import Finding
+from costlab import catalog
 from costlab.cli.arguments import add_verb
 from costlab.cli.output import Answer, Row, sources
 from costlab.text import cell
+
+if TYPE_CHECKING:
+    from costlab.claims import Finding
 
 #: Columns of text that a long sentence is broken into.
 WIDTH = 96
@@ -27,6 +29,8 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _claims(args: argparse.Namespace) -> Answer:
+    from costlab import claims  # here, since it imports most of costlab, and other verbs need not wait for that
+
     chosen = claims.findings(article=args.article, verdict=args.verdict)
     if args.claim is not None:
         one = claims.settle(args.claim.lower())

@@ -169,7 +169,7 @@ def test_every_cache_claim_is_settled() -> None:
     ("key", "figure"),
     [
         ("cache-transfer-1-7", "0.1437 at 128K"),
-        ("cache-tokens-5x", "5 times with a window kept for each 1,920 tokens; 7 times as many"),
+        ("cache-tokens-5x", "5 times as many tokens with a window for each 1,920 tokens, and 7 times as many"),
         ("cache-read-overlap", "352 ms instead of 413"),
         ("cache-tiers", "2,039 GB/s, host memory 52.8, an SSD 14 GB/s"),
         ("cache-block-bytes", "3,211,264 bytes per token against 51,200: 62.7 times as many"),

@@ -188,7 +188,7 @@ WORLDS = {
     "cache-tokens-5x": (
         [("costlab.cache.footprint", lambda _: EVEN)],
         "contradicted",
-        "tokens of one memory are 1 times as many",
+        "the same memory fit 1 times as many",
     ),
     "cache-tiers": (chip(memory_bandwidth_bytes_s=4e12), "contradicted", "4,000 GB/s"),
     "cache-block-bytes": ([("costlab.cache.footprint", lambda _: EVEN)], "contradicted", "against 512,000: 6.27 times"),
