@@ -3,8 +3,11 @@
 Each function mends one fault and says which. The templates beside this folder mend the rest.
 """
 
+import csv
 import re
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from shutil import copy2
 from typing import Any
@@ -78,7 +81,7 @@ def links_to_pages(context: dict[str, Any]) -> None:
 
 def filters(app: Sphinx, context: dict[str, Any]) -> None:
     """Add the script that filters tables to a page that has one to filter."""
-    if "<th " in context.get("body", "") and " data-filter>" in context["body"]:
+    if "<th " in context.get("body", "") and " data-filter" in context["body"]:
         app.add_js_file("filter.js", loading_method="defer")
 
 
@@ -149,11 +152,30 @@ def repair_page(
     filters(app, context)
 
 
+def write_ledger(app: Sphinx) -> None:
+    """Write the ledger of claims beside its page, as the command line prints it and as a table of numbers."""
+    folder = Path(app.outdir) / "book"
+    if not (folder / "claims.html").is_file():
+        return
+    from costlab import claims  # here, so that a site without that page needs no costlab
+    from costlab.cli.main import main
+
+    with redirect_stdout(StringIO()) as printed:
+        main(["claims", "--json"])
+    (folder / "claims.json").write_text(printed.getvalue(), encoding="utf-8")
+    rows = claims.number_records(claims.findings())
+    with (folder / "claims.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def finish(app: Sphinx, error: Exception | None) -> None:
     """Complete the built site."""
     if error is None and app.builder.format == "html":
         copy_mathjax(app)
         keep_used_icons(app)
+        write_ledger(app)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -222,9 +222,9 @@ def _csa_article_code(given: Values) -> Settled:
     dims, entries, later = (each.computed or 0.0 for each in parts)
     why = (
         f"{'It runs' if dims == stated['head_dim'] else 'It stops'}: a query of {width} dimensions meets keys of "
-        f"{dims:g}. What it makes of {tokens} tokens is {entries:g} entries, so it shortens the rows and not the "
-        f"context, as the text says that it does. A token sees {'later keys' if later else 'no later key'}, which no "
-        "model that writes one token after another may do."
+        f"{dims:g}. Of {tokens} tokens it makes {entries:g} entries, where the text has several tokens become one. A "
+        f"token sees {'later keys' if later else 'no later key'}, and in a model that writes one token after another "
+        "none may."
     )
     return Settled(parts, why)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from costlab import arch, catalog, checks
 from costlab.catalog import ClaimRecord
-from costlab.claims.parts import Part, Verdict, verdict_of
+from costlab.claims.parts import ClaimPart, Verdict, verdict_of
 
 Values = Mapping[str, float]
 L = TypeVar("L", bound=arch.Attention)
@@ -29,7 +29,7 @@ SHORT, LONG, LONGEST = 4096, 131_072, 1_048_576  # contexts at which claims that
 class Settled:
     """What a settler finds."""
 
-    parts: Sequence[Part]  # the claim's numbers beside the computed ones
+    parts: Sequence[ClaimPart]  # the claim's numbers beside the computed ones
     why: str  # two to four sentences
     assumption: str | None = None  # under which the needed parts are computed
 
@@ -40,7 +40,7 @@ class Finding:
 
     key: str  # of the claim
     claim: ClaimRecord  # its entry in the catalog
-    parts: tuple[Part, ...]  # its numbers beside the computed ones
+    parts: tuple[ClaimPart, ...]  # its numbers beside the computed ones
     verdict: Verdict  # one of five
     why: str  # two to four sentences
     assumption: str | None  # what it is reproduced under; None where nothing is assumed
@@ -110,7 +110,9 @@ def findings(prefix: str = "", *, article: str | None = None, verdict: str | Non
     if not keys:
         raise ValueError(checks.unknown("prefix of claims", prefix, known.claims))
     if article is not None:
-        letter = checks.pick({each.lower(): each for each in known.articles}, article, "article")
+        letter = article.upper()
+        if letter not in known.articles:
+            raise ValueError(checks.unknown("article", article, known.articles))
         keys = [key for key in keys if letter in known.claims[key].articles]
     if verdict is not None:
         verdict = checks.one_of(VERDICTS, verdict, "verdict")
@@ -157,11 +159,26 @@ def as_record(found: Finding) -> dict[str, Any]:
         "assumption": found.assumption,
         "why": found.why,
         "section": found.address,
-        "parts": [_part_record(each) for each in found.parts],
+        "numbers": [_part_record(each) for each in found.parts],
     }
 
 
-def _part_record(each: Part) -> dict[str, Any]:
+def number_records(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the numbers of findings, one a row as in a CSV file, each with what holds for its whole claim."""
+    rows = []
+    for each in found:
+        whole = as_record(each)
+        for part in whole.pop("numbers"):
+            other = part.pop("other_reading") or {"label": None, "computed": None}
+            low, high = part["claimed"] if isinstance(part["claimed"], list) else (part["claimed"], None)
+            rows.append({
+                **whole, "articles": " ".join(each.claim.articles), **part, "claimed": low, "claimed_upto": high,
+                "other_label": other["label"], "other_computed": other["computed"],
+            })  # fmt: skip
+    return rows
+
+
+def _part_record(each: ClaimPart) -> dict[str, Any]:
     other = each.reading
     return {
         "quantity": each.quantity,

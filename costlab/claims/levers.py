@@ -8,8 +8,8 @@ from costlab.claims.parts import part, reading
 from costlab.roofline import Term
 from costlab.text import tokens_text
 
-CHIP = "h800"
-CHIPS = 128  # that decode, as in published deployments
+_CHIP = "h800"
+_CHIPS = 128  # that decode, as in published deployments
 
 _PRO = 'arch.load("deepseek-v4-pro")'
 _LAYER, _OLD = 'moe.moe_layer("deepseek-v4-pro")', 'moe.moe_layer("deepseek-v3")'
@@ -87,7 +87,7 @@ def _limit_floors(given: Values) -> Settled:
     ]  # fmt: skip
     listed = ", ".join(f"{each.computed:.1%} for {name}" for each, (_, name) in zip(parts, terms, strict=True))
     why = (
-        f"On {CHIPS} {catalog.chip(CHIP).name} with as many sequences of {tokens_text(LONG)} tokens as memory holds, "
+        f"On {_CHIPS} {catalog.chip(_CHIP).name} with as many sequences of {tokens_text(LONG)} tokens as memory holds, "
         f"at full speed and in use all the time, an output token costs these shares of its price of May: {listed}. "
         "Each is a floor that no software removes: it falls only with the model, its bits or the chip. Since they "
         "overlap, the largest counts."
@@ -98,11 +98,11 @@ def _limit_floors(given: Values) -> Settled:
 def floor_usd(term: Term) -> float:
     """Return what a million output tokens of V4-Pro cost in dollars if one part of a step took all the time.
 
-    The chips are `CHIPS` H800 at the median of published rents, full, at their peak rates and always in use.
+    The chips are H800 at the median of published rents, full, at their peak rates and always in use.
 
     Args:
         term: "compute", "memory" or "link".
     """
-    unit = roofline.deployment(V4_PRO, CHIP, CHIPS)
+    unit = roofline.deployment(V4_PRO, _CHIP, _CHIPS)
     step = unit.decode(unit.max_batch(LONG), LONG)
-    return step.terms[term] * unit.usd_per_s(prices.chip_rent(CHIP).amount) / step.tokens * 1e6
+    return step.terms[term] * unit.usd_per_s(prices.chip_rent(_CHIP).amount) / step.tokens * 1e6

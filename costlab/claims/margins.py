@@ -10,7 +10,7 @@ from costlab.catalog import PriceRow
 from costlab.claims.ledger import MIMO_PRO, Settled, Values, settles
 from costlab.claims.parts import literal, part
 
-CHIP = "h800"  # what DeepSeek's day was served on; the efficiencies come from there
+_CHIP = "h800"  # what DeepSeek's day was served on; the efficiencies come from there
 OLD_DAY = "2026-05-20"  # before Xiaomi's cut
 
 
@@ -125,8 +125,8 @@ def full_engines(chips: float, hit_rate: float) -> Iterator[FullEngines]:
         hit_rate: share of input tokens that hit.
     """
     day, tables = roofline.check_day(), catalog.tables()
-    unit = roofline.deployment(MIMO_PRO, CHIP, max(1, int(chips)))
-    rent = prices.chip_rent(CHIP).amount
+    unit = roofline.deployment(MIMO_PRO, _CHIP, max(1, int(chips)))
+    rent = prices.chip_rent(_CHIP).amount
     old, new = prices.price_at(MIMO_PRO, OLD_DAY), prices.price_at(MIMO_PRO)
     lengths = [("DeepSeek's day", day.day.input_tokens / day.day.output_tokens, day.day.mean_context)]
     lengths += [
@@ -157,7 +157,7 @@ def _no_room(given: Values) -> str:
 
 
 def _chip() -> str:
-    return catalog.chip(CHIP).name
+    return catalog.chip(_CHIP).name
 
 
 def _span(values: Iterable[float], form: str) -> str:

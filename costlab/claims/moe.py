@@ -12,7 +12,7 @@ from costlab.arrays import Floats, Ints
 from costlab.checks import one_of
 from costlab.claims import articles
 from costlab.claims.ledger import LONG, LONGEST, SHORT, V4_PRO, Settled, Values, off_by, ratio, settles
-from costlab.claims.parts import Part, literal, part, reading
+from costlab.claims.parts import ClaimPart, literal, part, reading
 from costlab.text import tokens_text
 
 #: Losses that are to keep experts balanced: the article's in both forms, and one that does.
@@ -37,7 +37,7 @@ def _moe_params(given: Values) -> Settled:
     why = (
         f"The published dimensions give {(counts.total + counts.mtp) / 1e9:,.1f}B parameters with the prediction "
         f"module, {counts.total / 1e9:,.1f}B without it, and {counts.active / 1e9:.2f}B that a token visits. The total "
-        f"is {off[0]} off, A's active count {off[1]} and E's {off[2]}, which is what rounding does."
+        f"is {off[0]} off, A's active count {off[1]} and E's {off[2]}."
     )
     return Settled(parts, why)
 
@@ -187,7 +187,7 @@ def _moe_balance_kl(given: Values) -> Settled:
     return Settled(parts, why)
 
 
-def _balance_parts(loss: Loss, given: Values) -> tuple[Part, ...]:
+def _balance_parts(loss: Loss, given: Values) -> tuple[ClaimPart, ...]:
     experts, top_k = literal(given["experts"]), literal(given["top_k"])
     return (
         part("rise of the loss from an even load to a collapsed one", "loss", given["rise"],

@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from costlab.text import cell, count_text
+
 Verdict = Literal[
     "reproduced",
     "reproduced under a stated assumption",
@@ -47,7 +49,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Part:
+class ClaimPart:
     """One number of a claim beside what costlab computes for it."""
 
     quantity: str  # what is counted, in words
@@ -74,14 +76,14 @@ class Part:
 
     @property
     def off(self) -> float:
-        """Claimed number over the computed one, by the nearer end of a range; 1 where a bound is kept.
+        """Claimed number over the computed one, by the nearer end of a range, and 1 within it.
 
-        Not a number where nothing was computed or one of both is not above 0, so that no factor stands between them.
+        Not a number for a bound, which a number may keep by any factor, and where one of both is not above 0.
         """
         ours = self.computed
-        if ours is None:
+        if ours is None or self.relation not in ("equal", "between"):
             return math.nan
-        if self.agrees and self.relation != "equal":
+        if self.agrees and self.relation == "between":
             return 1.0
         nearer = self.upto if self.upto is not None and ours > self.upto else self.claimed
         return nearer / ours if ours > 0 and nearer > 0 and math.isfinite(ours) else math.nan
@@ -90,6 +92,18 @@ class Part:
     def imports(self) -> str:
         """The line of Python that the formula needs before it."""
         return imports_of(self.formula)
+
+    @property
+    def claimed_text(self) -> str:
+        """The claimed number as it is meant, for people: "at most 0", "10 to 20"."""
+        if self.upto is not None:
+            return f"{_figure(self.claimed)} to {_figure(self.upto)}"
+        return _figure(self.claimed) if self.relation == "equal" else f"{self.relation} {_figure(self.claimed)}"
+
+    @property
+    def computed_text(self) -> str:
+        """The computed number for people, and a dash where there is none."""
+        return "–" if self.computed is None else _figure(self.computed)
 
     def _agrees(self, computed: float) -> bool:
         slack = self.tolerance * abs(computed)
@@ -111,7 +125,7 @@ def part(
     beyond: bool = False,
     reading: Reading | None = None,
     number: str = "",
-) -> Part:
+) -> ClaimPart:
     """Return a claimed number beside the computed one.
 
     Args:
@@ -138,7 +152,7 @@ def part(
         raise ValueError(f"claimed = {claimed} should be a number")
     formula = computed if isinstance(computed, str) else ""
     value = value_of(computed) if isinstance(computed, str) else computed
-    return Part(quantity, unit, float(low), None if value is None else float(value), tolerance, meant,
+    return ClaimPart(quantity, unit, float(low), None if value is None else float(value), tolerance, meant,
                 None if high is None else float(high), formula, beyond, reading, number)  # fmt: skip
 
 
@@ -157,7 +171,7 @@ def reading(label: str, computed: float | str) -> Reading:
     return Reading(label, float(computed), "")
 
 
-def verdict_of(parts: Iterable[Part], assumption: str | None = None) -> Verdict:
+def verdict_of(parts: Iterable[ClaimPart], assumption: str | None = None) -> Verdict:
     """Return the verdict that a claim's parts give.
 
     All parts are needed but those beyond the stated assumption. A needed part that is wrong makes the claim
@@ -208,6 +222,10 @@ def imports_of(formula: str) -> str:
     """Return the line of Python that a formula needs before it; empty where it needs none."""
     rooms = _rooms(formula)
     return f"from costlab import {', '.join(rooms)}" if rooms else ""
+
+
+def _figure(value: float) -> str:
+    return count_text(value) if abs(value) >= 1e6 else cell(float(value))
 
 
 def _rooms(formula: str) -> list[str]:

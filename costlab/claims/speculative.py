@@ -123,7 +123,7 @@ def _spec_draft_size(given: Values) -> Settled:
 
 # --- the article's loop ----------------------------------------------------------------------------------------
 
-Law = Literal["as written", "as published"]
+EmissionRule = Literal["as written", "as published"]
 
 
 @settles("spec-lossless", "speculative#sec-speculative-article")
@@ -143,11 +143,11 @@ def _spec_lossless(given: Values) -> Settled:
     right = mean_bias("as published", int(given["vocabulary"]), given["acceptance"], len(pairs))
     needed = given["wanted"] / expected_tokens(given["acceptance"], sizes[0])
     why = (
-        f"Of the runs of its code {parts[0].computed:.0f} of {len(pairs)} do not finish in {given['passes']:,.0f} passes "
-        f"where about {needed:.0f} are enough for the published rule; {idle:.0%} of the passes emit nothing. It tests "
-        "the draft's likeliest token as if it had been drawn, emits nothing at a refusal, and tries the same token "
-        f"again. With its row and its probabilities mended {still:.0f} of {len(pairs)} do not finish, and the mean "
-        f"distance of what it emits to the target's law is {parts[1].computed:.2f}, where the published rule's is "
+        f"Of the runs of its code {parts[0].computed:.0f} of {len(pairs)} do not finish in {given['passes']:,.0f} "
+        f"passes where about {needed:.0f} are enough for the published rule; {idle:.0%} of the passes emit nothing. It "
+        "tests the draft's likeliest token as if it had been drawn, emits nothing at a refusal, and tries the same "
+        f"token again. With its row and its probabilities mended {still:.0f} of {len(pairs)} do not finish, and the "
+        f"mean distance of what it emits to the target's law is {parts[1].computed:.2f}, where the published rule's is "
         f"{right:.2f}."
     )
     return Settled(parts, why)
@@ -171,7 +171,7 @@ def unfinished_runs(
     return float(sum(not _loop(pair, [drafted, wanted, passes], repaired, seed).finished for seed, pair in found))
 
 
-def mean_bias(law: Law, vocabulary: int, acceptance: float, pairs: int) -> float:
+def mean_bias(law: EmissionRule, vocabulary: int, acceptance: float, pairs: int) -> float:
     """Return the mean distance (total variation) of what a rule emits at a position to the target's law.
 
     Args:

@@ -6,7 +6,7 @@ from costlab import arch, cache, catalog, hybrid
 from costlab.checks import pick
 from costlab.claims import articles
 from costlab.claims.ledger import LONG, MIMO_PRO, Settled, Values, layer_of, ratio, settles
-from costlab.claims.parts import Part, literal, part
+from costlab.claims.parts import ClaimPart, literal, part
 from costlab.text import tokens_text
 
 _FOOT = 'cache.footprint("mimo-v2.5-pro")'
@@ -45,12 +45,14 @@ def _cache_tokens_5x(given: Values) -> Settled:
     )  # fmt: skip
     footprint = cache.footprint(MIMO_PRO)
     most = footprint.multiplier(0)
-    spaced = f"{times:g} times with a window kept for each {footprint.spacing(times):,.0f} tokens; " if (
-        0 < times < most) else ""  # fmt: skip
+    possible = 0 < times < most
+    each = f"{footprint.spacing(times):,.0f}" if possible else ""
+    kept = f"{times:g} times as many tokens with a window for each {each} tokens, and " if possible else ""
     why = (
-        f"The tokens of one memory are {spaced}{most:g} times as many if no window is kept, so that more than that is "
-        f"out of reach. By arithmetic {times:g} times as many save {1 - ratio(1, times):.1%}, and {given['saved']:.1%} "
-        f"is claimed; {most:g} times would save {1 - 1 / most:.1%}. Xiaomi has not published how many windows it keeps."
+        f"In the same memory fit {kept}{most:g} times as many if no window is kept; more "
+        f"than that is out of reach. By arithmetic {times:g} times as many save {1 - ratio(1, times):.1%}, and "
+        f"{given['saved']:.1%} is claimed; {most:g} times would save {1 - 1 / most:.1%}. Xiaomi has not published how "
+        "many windows it keeps."
     )
     return Settled(parts, why, "windows are kept at the spacing that gives this factor, which was not published")
 
@@ -205,7 +207,7 @@ def _tiers_of_article() -> Values:
 def _cache_eviction_code(given: Values) -> Settled:
     hbm, dram, ssd, blocks = (int(given[name]) for name in ("hbm", "dram", "ssd", "blocks"))
     run = f"claims.articles.run_manager({hbm}, {dram}, {ssd}, {blocks})"
-    parts: list[Part] = [
+    parts: list[ClaimPart] = [
         part("blocks in SSD beyond its places", "blocks", given["over"], f"{run}.over", 0.0, relation="at most",
              number="over"),
         part("blocks that HBM holds uncounted after an eviction", "blocks", given["uncounted"], f"{run}.uncounted",

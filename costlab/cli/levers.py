@@ -295,7 +295,7 @@ def add_verbs(verbs: Any) -> None:
     chip = f"that serves (default {SERVING_CHIP}); see `costlab chips`"
     verb.add_argument("--chip", type=str.lower, default=SERVING_CHIP, help=chip)
     before = f"that served before the lever chip (default {CHIP_BEFORE})"
-    verb.add_argument("--chip-before", type=str.lower, default=CHIP_BEFORE, metavar="SERVING_CHIP", help=before)
+    verb.add_argument("--chip-before", type=str.lower, default=CHIP_BEFORE, metavar="CHIP", help=before)
     kinds = ", ".join(catalog.tables().traffic)
     verb.add_argument(
         "--traffic", type=str.lower, default="coding", metavar="KIND", help=f"mean request: {kinds} (default coding)"

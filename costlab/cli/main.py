@@ -13,6 +13,7 @@ from costlab import __version__
 from costlab.cli import (
     cache,
     chips,
+    claims,
     generate,
     imports,
     levers,
@@ -72,6 +73,7 @@ SUBJECTS = {
     "Serving": (simulate, plan),
     "Text": (generate,),
     "All levers": (levers,),
+    "Articles": (claims,),
 }
 
 _COUNTS = """\

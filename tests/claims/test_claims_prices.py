@@ -10,35 +10,35 @@ from costlab.claims.prices import days, market
 FOUND = {found.key: found for prefix in ("price-", "margin-", "breakeven-") for found in claims.findings(prefix)}
 
 VERDICTS = {
-    "price-miss-over-hit": "holds",
-    "price-cut-v4pro": "holds",
-    "price-cut-mimo-max": "holds with a condition",
-    "price-cut-mimo-miss-out": "holds with a condition",
-    "price-permanent": "holds with a condition",
-    "price-follows-cost": "holds with a condition",
-    "price-v4pro-output": "holds",
-    "price-v4pro-row": "holds",
-    "price-mimo-pro-output": "holds with a condition",
-    "price-mimo-pro-row": "holds with a condition",
-    "price-mimo-row": "wrong",
-    "price-mimo-matches-deepseek": "holds",
-    "price-sub-dollar": "holds with a condition",
-    "price-qwen-row": "wrong",
-    "price-qwen": "holds with a condition",
-    "price-glm-row": "holds with a condition",
-    "price-gpt-hike": "holds",
-    "price-opus-hike": "holds with a condition",
-    "price-hike-average": "holds with a condition",
-    "price-k-shape": "holds with a condition",
-    "price-table-fx": "wrong",
-    "price-hit-shares": "wrong",
-    "price-725x": "wrong",
-    "price-50-100x": "holds with a condition",
-    "price-scenarios": "does not follow",
-    "price-prompt-reuse": "holds with a condition",
-    "margin-before-cut": "holds with a condition",
-    "breakeven-after-cut": "holds with a condition",
-    "margin-while-cheap": "cannot be checked",
+    "price-miss-over-hit": "reproduced",
+    "price-cut-v4pro": "reproduced",
+    "price-cut-mimo-max": "reproduced under a stated assumption",
+    "price-cut-mimo-miss-out": "contradicted",
+    "price-permanent": "contradicted",
+    "price-follows-cost": "reproduced under a stated assumption",
+    "price-v4pro-output": "reproduced",
+    "price-v4pro-row": "reproduced",
+    "price-mimo-pro-output": "unit or label error",
+    "price-mimo-pro-row": "unit or label error",
+    "price-mimo-row": "unit or label error",
+    "price-mimo-matches-deepseek": "reproduced",
+    "price-sub-dollar": "reproduced under a stated assumption",
+    "price-qwen-row": "contradicted",
+    "price-qwen": "contradicted",
+    "price-glm-row": "contradicted",
+    "price-gpt-hike": "reproduced",
+    "price-opus-hike": "contradicted",
+    "price-hike-average": "reproduced under a stated assumption",
+    "price-k-shape": "contradicted",
+    "price-table-fx": "contradicted",
+    "price-hit-shares": "contradicted",
+    "price-725x": "unit or label error",
+    "price-50-100x": "reproduced under a stated assumption",
+    "price-scenarios": "contradicted",
+    "price-prompt-reuse": "reproduced under a stated assumption",
+    "margin-before-cut": "reproduced under a stated assumption",
+    "breakeven-after-cut": "reproduced under a stated assumption",
+    "margin-while-cheap": "not checkable from public facts",
 }
 
 
@@ -49,14 +49,14 @@ def test_every_claim_about_prices_has_its_verdict():
 @pytest.mark.parametrize("key", [key for key in VERDICTS if key.startswith("price-")])
 def test_each_finding_names_its_day(key):
     found = FOUND[key]
-    assert re.search(r"\d{4}-\d{2}-\d{2}", found.computed + found.why)
+    assert re.search(r"\d{4}-\d{2}-\d{2}", found.why)
     assert found.chapter == "prices"
 
 
 #: What must stand in a finding: quotients of list prices by hand, or the audit's figures, each with its arithmetic.
 FIGURES = [
     ("price-cut-v4pro", "hit -75.0%, miss -75.0%, output -75.0%"),  # 0.435 / 1.74, 0.87 / 3.48, 0.003625 / 0.0145
-    ("price-cut-v4pro", "a hit against the launch of 2026-04-24: -97.5%"),  # 0.003625 / 0.145
+    ("price-cut-v4pro", "A hit against the launch of 2026-04-24: -97.5%"),  # 0.003625 / 0.145
     ("price-cut-v4pro", "output 43% less and 14% more"),  # 1.98 and 3.96 over 3.48
     ("price-cut-mimo-max", "by 56.5% to 99.1%"),  # 1 - 0.435 / 1; 1 - 0.025 / 2.8
     ("price-cut-mimo-miss-out", "6 of 14 prices by 60% to 80%"),
@@ -78,7 +78,7 @@ FIGURES = [
     ("price-miss-over-hit", "30 for deepseek-v4-pro, 50 for deepseek-v4.1-flash, 121 for mimo-v2.6-pro"),  # audit
     ("price-miss-over-hit", "20 for gpt-6.1-sol, 20 for claude-opus-5.5"),  # audit
     ("price-scenarios", "7.2 to 8.9 (claude-opus-5.5) off-peak"),
-    ("price-sub-dollar", "$1.1 (deepseek-v3, by day), $0.55 (deepseek-v3, by night)"),
+    ("price-sub-dollar", "$1.1 (deepseek-v3, by day), $2.19 (deepseek-r1, by day), $0.55 (deepseek-v3, by night)"),
     ("price-gpt-hike", "at 2 times the price"),  # 5 / 2.5
     ("price-hike-average", "+50% in the mean of the 2 that E names, +10% in that of all 4"),  # 100, 0, 0, -58
     ("breakeven-after-cut", "ask 0.70 to 3.45 times"),  # 0.609 and 3 over 0.87
@@ -88,7 +88,7 @@ FIGURES = [
 
 @pytest.mark.parametrize(("key", "figure"), FIGURES)
 def test_a_finding_has_the_right_figure(key, figure):
-    assert figure in f"{FOUND[key].computed}. {FOUND[key].why}"
+    assert figure in FOUND[key].why
 
 
 def test_agents_bills_are_the_audits():
@@ -112,16 +112,16 @@ def test_of_input_ninety_percent_is_saved_from_so_many_hits():
 @pytest.mark.parametrize(("tokens", "kept"), [(131_072, "3,5"), (1_048_576, "3,5")])
 def test_bytes_a_token_hardly_hang_on_the_length(tokens, kept):
     found = claims.settle("price-follows-cost", tokens=tokens)
-    assert f"deepseek-v4-flash kept {kept}" in found.computed  # 3,514 without the window: audit
+    assert f"deepseek-v4-flash kept {kept}" in found.why  # 3,514 without the window: audit
     assert found.verdict == FOUND["price-follows-cost"].verdict
 
 
 def test_a_cache_that_grew_would_not_have_led_the_price():
-    assert claims.settle("price-follows-cost", flash_bytes=5000).verdict == "wrong"
+    assert claims.settle("price-follows-cost", flash_bytes=5000).verdict == "contradicted"
 
 
 def test_a_mean_needs_no_single_rise():
-    assert claims.settle("price-hike-average", low=0.6).verdict == "wrong"
+    assert claims.settle("price-hike-average", low=0.6).verdict == "contradicted"
     assert {line.vendor for line in market.VENDOR_LINES if line.abroad} >= set(market.NAMED)
 
 

@@ -66,6 +66,7 @@ BASE = {  # the shortest line of each verb
     "simulate": "simulate fixed:10 --input 64 --output 4 --rate 1 --model deepseek-v3 --chip h800 --chips 32",
     "plan": "plan --model llama-3.1-8b --chip h800 --rate 1 --input 64 --output 4 --ttft 1 --tpot 1 "
     "--layouts co-located --tensor-parallel 1 --requests 50 --runs 0",
+    "claims": "claims moe-params",
     "generate": "generate x --method plain --tokens 1 --untimed",
     "waterfall": "waterfall deepseek-v3 --chip h800 --draws 10",
 }
@@ -195,6 +196,7 @@ def test_sources_are_the_catalogs(documents):
     entries += [*made.workloads.values(), *made.mixtures.values()]
     entries += [*cache_rules().rules.values(), *cache_rules().ratios.values()]
     entries += [*known.media.values(), *known.prefetch.values(), *(o for c in known.chips.values() for o in c.offers)]
+    entries += known.articles.values()
     told = {(entry.source, entry.date.isoformat()) for entry in entries}
     for document in documents.values():
         assert bool(document["sources"]) == (document["verb"] != "generate")  # its model is no entry of the catalog
@@ -203,7 +205,7 @@ def test_sources_are_the_catalogs(documents):
             assert (each["source"], each["date"]) in told or document["verb"] == "import"
     kinds = {each["kind"] for document in documents.values() for each in document["sources"]}
     known_kinds = {"model", "chip", "rent", "price", "exchange rate", "storage medium", "prefetch rule", "workload"}
-    assert kinds == known_kinds | {"cache rule", "token ratio"}
+    assert kinds == known_kinds | {"article", "cache rule", "token ratio"}
 
 
 # --- tables show the rows --------------------------------------------------------------------------------------
@@ -343,7 +345,7 @@ def test_inputs_are_filled_in(document):
     assert document(BASE["roofline"])["inputs"]["usd_per_chip_hour"] == 2
 
 
-@pytest.mark.parametrize("verb", [verb for verb in BASE if verb not in ("models", "import")])
+@pytest.mark.parametrize("verb", [verb for verb in BASE if verb not in ("models", "import", "claims")])
 def test_names_in_capitals_are_the_same_names(verb, document):
     """Models, chips and products, wherever a verb takes them; the answer has the catalog's."""
     line = f"bill deepseek-v4-pro {BASE['bill'][5:]}" if verb == "bill" else in_process(BASE[verb])

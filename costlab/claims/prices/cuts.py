@@ -9,7 +9,7 @@ from datetime import date, datetime
 from costlab import arch, catalog, prices
 from costlab.catalog import PriceRow
 from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, ratio, settles
-from costlab.claims.parts import Part, literal, part
+from costlab.claims.parts import ClaimPart, literal, part
 from costlab.claims.prices.days import (
     JUNE,
     NOVEMBER,
@@ -182,7 +182,7 @@ def _price_follows_cost(given: Values) -> Settled:
     old, new = row(V4_FLASH, AFTER_RISE), row(FLASH_NOW, NOW)
     tokens, stamp = literal(given["tokens"]), AFTER_RISE.isoformat()
     hits = f"{row_call(FLASH_NOW, NOW)}.hit / {row_call(V4_FLASH, stamp)}.hit"
-    parts: list[Part] = [
+    parts: list[ClaimPart] = [
         part("bytes that a hit loads, V4.1-Flash over V4-Flash", "times", given["times"],
              f'{literal(given["flash_bytes"])} * {tokens} / arch.load("{V4_FLASH}").kv_bytes({tokens}).total', 0.01,
              relation="at most", number="times"),

@@ -6,7 +6,7 @@ from datetime import date
 
 from costlab import catalog, prices
 from costlab.claims.ledger import MIMO_PRO, V4_PRO, Settled, Values, off_by, ratio, settles
-from costlab.claims.parts import Part, literal, part, reading
+from costlab.claims.parts import ClaimPart, literal, part, reading
 from costlab.claims.prices.days import (
     JUNE,
     NOVEMBER,
@@ -33,7 +33,7 @@ LIST_OF_MAY = "prices#what-was-cut-and-by-how-much"
 CHECKED = "prices#sec-prices-checked"
 
 
-def _prices(given: Values, call: str, unit: str, of: str = "", other: tuple[str, str] | None = None) -> list[Part]:
+def _prices(given: Values, call: str, unit: str, of: str = "", other: tuple[str, str] | None = None) -> list[ClaimPart]:
     """The claimed prices of hit, miss and output beside a row's; `other` is a label and the row that it means."""
     return [
         part(f"price of {kind}{of}", f"{unit} per million tokens", given[kind], f"{call}.{kind}", 0.01,
@@ -43,7 +43,7 @@ def _prices(given: Values, call: str, unit: str, of: str = "", other: tuple[str,
     ]  # fmt: skip
 
 
-def _raised(given: Values, what: str, formula: str) -> Part:
+def _raised(given: Values, what: str, formula: str) -> ClaimPart:
     """A rise of a price that should be at least the claim's threshold."""
     return part(what, "share", given["raised"], formula, 0.0, relation="at least", number="raised")
 

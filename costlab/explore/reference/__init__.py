@@ -5,7 +5,7 @@
 'NVIDIA A100 80 GB SXM4'
 """
 
-from costlab.explore.reference.articles import CHAPTERS, article_list, article_models, article_workloads, ledger
+from costlab.explore.reference.articles import article_list, article_models, article_workloads
 from costlab.explore.reference.drafting import accepted_lengths, accepted_positions, entropy_fits, measured_speedups
 from costlab.explore.reference.hardware import chip_offers, chip_supply, cost_figures, owning_costs, published_runs
 from costlab.explore.reference.joules import operation_energies, physical_constants, published_energies
@@ -39,6 +39,7 @@ from costlab.explore.reference.money import (
     token_ratios,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
+from costlab.explore.reference.settled import Ledger, ledger
 from costlab.explore.reference.sheets import (
     chip_sheets,
     chip_speeds,
@@ -48,7 +49,7 @@ from costlab.explore.reference.sheets import (
 )
 
 __all__ = [
-    "CHAPTERS",
+    "Ledger",
     "Sourced",
     "accepted_lengths",
     "accepted_positions",

@@ -1,28 +1,13 @@
-"""The source articles, and the ledger of what they claim."""
+"""The source articles, and models and workloads as they describe them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from costlab import catalog, claims
+from costlab import catalog
 from costlab.catalog import Article
 from costlab.explore.reference.listing import Sourced, sourced
 from costlab.text import Anchor, Table
-
-#: Chapters that settle claims, by slug.
-CHAPTERS: Mapping[str, str] = {
-    "prices": "Prices",
-    "moe": "Mixture of experts",
-    "attention": "Attention",
-    "hybrid": "Hybrid stacks",
-    "tiers": "Tiers",
-    "speculative": "Speculative decoding",
-    "serving": "Serving",
-    "chips": "Chips",
-    "levers": "All levers",
-    "limits": "Limits",
-}
 
 
 def article_list() -> Table:
@@ -39,21 +24,6 @@ def _article(article: Article) -> dict[str, Any]:
         "day": str(article.date),
         "note": "; ".join(filter(None, ["" if online else article.source, article.note])) or None,
     }
-
-
-def ledger() -> Table:
-    """Return every claim that the ledger settles: who makes it, the verdict, what is computed, and the chapter."""
-    rows = [
-        {
-            "claim": found.claim.says,
-            "article": ", ".join(found.claim.articles),
-            "lever": Anchor(CHAPTERS[found.chapter], f"{found.chapter}.ipynb"),
-            "verdict": found.verdict,
-            "computed": f"{found.computed}. {found.why}",
-        }
-        for found in claims.findings()
-    ]
-    return Table(rows, "verdict", "The ledger", stacked=True, filters=("lever", "article", "verdict"))
 
 
 def article_models() -> Sourced:
