@@ -131,9 +131,9 @@ VERDICTS: Mapping[Verdict, str] = {
 
 
 def most_surprising(count: int = 5) -> tuple[Finding, ...]:
-    """Return the refuted claims whose numbers are farthest off: by the factor between claimed and computed.
+    """Return the refuted claims that most articles repeat, then those whose numbers are farthest off.
 
-    Refuted are those that are contradicted or that err in the unit or the label. Of each chapter the farthest alone
+    Refuted are those that are contradicted or that err in the unit or the label. Of each chapter the first alone
     counts, so that one table of one article does not fill the list.
 
     Args:
@@ -144,9 +144,13 @@ def most_surprising(count: int = 5) -> tuple[Finding, ...]:
     """
     checks.count(count, "count")
     refuted = [each for each in findings() if each.verdict in ("contradicted", "unit or label error")]
-    farthest = sorted((each for each in refuted if not math.isnan(each.off)), key=lambda each: -each.off)
-    first = {each.chapter: each for each in reversed(farthest)}
-    return tuple(sorted(first.values(), key=lambda each: -each.off)[:count])
+    ordered = sorted(refuted, key=lambda each: (len(each.claim.articles), _known(each.off)), reverse=True)
+    first = {each.chapter: each for each in reversed(ordered)}
+    return tuple(each for each in ordered if each is first[each.chapter])[:count]
+
+
+def _known(off: float) -> float:
+    return 1.0 if math.isnan(off) else off
 
 
 def as_record(found: Finding) -> dict[str, Any]:

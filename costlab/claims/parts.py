@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from costlab.text import cell, count_text
+from costlab.text import cell, count_text, digits_text
 
 Verdict = Literal[
     "reproduced",
@@ -225,7 +225,10 @@ def imports_of(formula: str) -> str:
 
 
 def _figure(value: float) -> str:
-    return count_text(value) if abs(value) >= 1e6 else cell(float(value))
+    """A number for people: millions in words, thousandths without an exponent."""
+    if abs(value) >= 1e6:
+        return count_text(value)
+    return digits_text(value) if 1e-9 < abs(value) < 1e-3 else cell(float(value))
 
 
 def _rooms(formula: str) -> list[str]:

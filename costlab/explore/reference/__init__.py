@@ -39,7 +39,7 @@ from costlab.explore.reference.money import (
     token_ratios,
 )
 from costlab.explore.reference.serving import prefetch_rules, serving_days, storage_media, trace_figures
-from costlab.explore.reference.settled import Ledger, ledger
+from costlab.explore.reference.settled import Ledger, ledger, surprising_claims
 from costlab.explore.reference.sheets import (
     chip_sheets,
     chip_speeds,
@@ -97,6 +97,7 @@ __all__ = [
     "single_figures",
     "split_clusters",
     "storage_media",
+    "surprising_claims",
     "token_ratios",
     "trace_figures",
     "traffic_kinds",

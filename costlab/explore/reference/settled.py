@@ -10,7 +10,7 @@ from html import escape
 from costlab import claims
 from costlab.claims import ClaimPart, Finding
 from costlab.explore.claims import CHAPTER_NAMES
-from costlab.text import cell, columns
+from costlab.text import Anchor, Table, cell, columns
 
 _HEADS = ("claim", "article", "lever", "quantity", "verdict", "off by", "numbers and why")
 _FILTERS = ("article", "verdict", "lever", "quantity")
@@ -58,6 +58,32 @@ class Ledger:
 def ledger() -> Ledger:
     """Return every claim that the ledger settles: who makes it, the verdict, its numbers, the reason, the chapter."""
     return Ledger(claims.findings())
+
+
+def surprising_claims(count: int = 5) -> Table:
+    """Return the refuted claims that are told most and farthest off: a row each, with its place in the ledger."""
+    rows = []
+    for found in claims.most_surprising(count):
+        part = max((each for each in found.parts if each.agrees is False), key=_factor_off)
+        rows.append(
+            {
+                "claim": Anchor(found.claim.says, f"claims.ipynb#claim-{found.key}"),
+                "article": ", ".join(found.claim.articles),
+                "for example": part.quantity,
+                "claimed": f"{part.claimed_text} {part.unit}",
+                "computed": f"{part.computed_text} {part.unit}",
+                "verdict": found.verdict,
+            }
+        )
+    return Table(rows, "computed", "The five most surprising verdicts", stacked=True)
+
+
+def _factor_off(part: ClaimPart) -> float:
+    """By which factor a number misses what comes out, whichever is larger; 1 where none stands between them."""
+    ours = part.computed
+    if ours is None or ours <= 0 or part.claimed <= 0:
+        return 1.0
+    return max(part.claimed / ours, ours / part.claimed)
 
 
 def quantities_of(found: Finding) -> list[str]:
