@@ -66,7 +66,7 @@ def of_sets(few: int) -> Row:
             chips.token_price(MODEL, hour, "prefill", 7802, ttft_s=5.0)
 
     ours = best(lambda: [ladder.costs(found) for found in sets], rounds=few)[0]
-    figure, peer = f"all {len(sets)} sets of {MODEL}'s levers", "chips.token_price of both phases, as often"
+    figure, peer = f"all {len(sets)} sets of {MODEL}'s levers", "token_price of both phases, as often"
     return beside("sets", figure, peer, (ours, timed(priced)[0]))
 
 

@@ -79,7 +79,7 @@ class Ladder:
         )
 
     def costs(self, on: Iterable[str], values: Overrides | None = None) -> TokenCosts:
-        """Return what tokens cost with some levers, see `token_costs`."""
+        """Return what tokens cost with some levers, see `token_costs`; values hold whether their lever is on or off."""
         return token_costs(self.service(on), values)
 
     def with_inputs(self, **instead: float | Assumption) -> Ladder:

@@ -70,6 +70,20 @@ def test_prefill_takes_a_deployments_compute_and_memory(model):
         np.testing.assert_allclose(grid.seconds(each), wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_prefill_after_a_prefix_counts_it_as_a_deployment_does(model):
+    """What is looked at, and the cache that must lie there: whole prompts fill the memory."""
+    nodes = [node(model), node(model, "b200", 8, 8)]
+    prefixes = [7 * context for context in CONTEXTS]
+    grid = prefill_grid(nodes, CONTEXTS, prefixes)
+    steps = [[n.prefill(c, p, 3 * n.replicas) for c, p in zip(CONTEXTS, prefixes, strict=True)] for n in nodes]
+    np.testing.assert_allclose(grid.seconds(3), [[max(s.compute_s, s.memory_s) for s in row] for row in steps])
+    most = [[n.max_batch(8 * c) // n.replicas for c in CONTEXTS] for n in nodes]
+    np.testing.assert_array_equal(grid.most, most)
+    with pytest.raises(ValueError, match="prefix should be whole numbers of at least 0, got -1"):
+        prefill_grid(nodes, CONTEXTS, -1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(MODELS),
