@@ -58,7 +58,7 @@ def _prompts(args: argparse.Namespace) -> Answer:
         requests_per_month=args.requests_per_month,
     )
     row = _row(found, args.show_text)
-    lines = [*_break_lines(row, args.show_text), *_shared_lines(row)]
+    lines = [*_advice_lines(found), *_break_lines(row, args.show_text), *_shared_lines(row)]
     return Answer([row], list(_orders(found)), lines, list(_notes(found, args)), _sources(found))
 
 
@@ -174,6 +174,15 @@ def _order(found: PromptAccount, name: str, outcome: ReplaySums, changed: int | 
     }
 
 
+def _advice_lines(found: PromptAccount) -> Iterator[str]:
+    """Yield what a developer does for each change that is proposed."""
+    taken = [change for change in found.proposal.changes if change.taken]
+    for change in taken:
+        yield f"to do: {change.says}"
+    if not taken and found.groups:
+        yield "to do: no change of order that is tried here makes the bill smaller"
+
+
 def _break_lines(row: Row, show_text: bool) -> Iterator[str]:
     if not row["breaks"]:
         yield "no request stops being found where an earlier one goes on alike"
@@ -222,7 +231,20 @@ def _notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:
     yield f"tokens are estimated: {per_token}{f' ({found.ratio.says})' if found.ratio else ''}"
     if opaque := sum(prompt.opaque for prompt in found.prompts):
         yield f"{opaque:,} images and files count as a hash, whatever their size"
+    if left := sum(bool(request.body.get("previous_response_id")) for request in found.requests):
+        yield (
+            f"{left:,} requests go on from previous_response_id: what the provider adds before their input is neither"
+            " counted nor priced here"
+        )
     yield from _pace_notes(found, args)
+    taken = {change.name for change in found.proposal.changes if change.taken}
+    if "clock and ids last" in taken:
+        yield (
+            "what leaves the system text is read as the user's words: leave there what has to bind the model, such as"
+            " whose data it may show"
+        )
+    if taken & {"clock and ids last", "documents first"}:
+        yield "another order can change answers, not only costs: compare some before it is used"
     if len({request.model for request in found.requests}) > 1:
         yield "the log asks for several models: they share no cache here, and all are priced as one product"
     if found.groups:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from costlab.catalog.cache_rules import CacheRule
 from costlab.prompts.rendering import Rendered
 
-
 #: Bytes of a token, in any language and of any tokenizer, lie far within these.
 LEAST_BYTES, MOST_BYTES = 0.01, 1000
 

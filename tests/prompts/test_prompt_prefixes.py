@@ -53,7 +53,7 @@ def brute_force(shown, times, rule, ratio):
         asked = len(one.data) if rule.finds != "marks" or rule.marks_end else max(one.marks, default=0)
         mine = [
             key for key, at in kept.items()
-            if len(key[1]) <= asked and at >= now - rule.lifetime_s and key[0] == one.partition and one.data.startswith(key[1])
+            if at >= now - rule.lifetime_s and key[0] == one.partition and one.data[:asked].startswith(key[1])
         ]  # fmt: skip
         usable = int((longest if rule.finds == "blocks" else max((len(key[1]) for key in mine), default=0)) / ratio)
         yield usable - usable % rule.block_tokens if usable >= rule.minimum_tokens else 0, longest
@@ -133,7 +133,7 @@ def test_nothing_unmarked_is_kept_where_marks_say_what_is():
 
 
 def test_nothing_is_read_behind_the_last_mark_of_a_request():
-    """Anthropic looks for earlier beginnings at a request's own breakpoints and before them; without one it reads none."""
+    """Anthropic looks for a beginning at a request's own breakpoints and before them; without one it reads none."""
     mark = {"cache_control": {"type": "ephemeral"}}
     both = claude("Hello", system=[{"type": "text", "text": POLICY, **mark}], **mark)
     system_only = claude("Hello", system=[{"type": "text", "text": POLICY, **mark}])
