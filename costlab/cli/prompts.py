@@ -180,7 +180,10 @@ def _advice_lines(found: PromptAccount) -> Iterator[str]:
     for change in taken:
         yield f"to do: {change.says}"
     if not taken and found.groups:
-        yield "to do: no change of order that is tried here makes the bill smaller"
+        yield (
+            "to do: no change of order that is tried here makes the bill smaller; what mends each cause stands in the"
+            " book's reference of this verb"
+        )
 
 
 def _break_lines(row: Row, show_text: bool) -> Iterator[str]:
