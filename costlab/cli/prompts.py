@@ -12,6 +12,7 @@ from costlab.cli import clock
 from costlab.cli.arguments import add_verb, moment_arg, positive_arg
 from costlab.cli.output import Answer, Row, sources
 from costlab.prompts import BreakGroup, PromptAccount, ReplaySums, SharedPrefix, prompt_account, read_requests
+from costlab.prompts.rendering import MARKS
 from costlab.text import cell, columns
 
 _FINDS = {
@@ -236,8 +237,13 @@ def _notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:
         yield f"{opaque:,} images and files count as a hash, whatever their size"
     if left := sum(bool(request.body.get("previous_response_id")) for request in found.requests):
         yield (
-            f"{left:,} requests go on from previous_response_id: what the provider adds before their input is neither"
-            " counted nor priced here"
+            f"requests that go on from previous_response_id: {left:,}; what the provider adds before their input is"
+            " neither counted nor priced here"
+        )
+    if found.run.rule.finds == "marks" and (long := sum(_marked_longer(request.body) for request in found.requests)):
+        yield (
+            f"requests that mark something to be kept for a time of their own: {long:,}; here all stays"
+            f" {found.run.lifetime_s:,.0f} s, and a write costs the list's single price; --ttl takes another time"
         )
     yield from _pace_notes(found, args)
     taken = {change.name for change in found.proposal.changes if change.taken}
@@ -255,6 +261,14 @@ def _notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:
             "a break loses what stands behind it in both requests; another break may follow there, so what a change"
             " saves is replayed, not summed up"
         )
+
+
+def _marked_longer(value: Any) -> bool:
+    """Whether a request, or a mark anywhere in it, says how long something is to be kept."""
+    if isinstance(value, dict):
+        own = any(isinstance(mark := value.get(name), dict) and mark.get("ttl") not in (None, "5m") for name in MARKS)
+        return own or any(map(_marked_longer, value.values()))
+    return isinstance(value, list) and any(map(_marked_longer, value))
 
 
 def _pace_notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:

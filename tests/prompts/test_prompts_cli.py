@@ -128,8 +128,18 @@ def test_it_says_what_to_do_and_what_that_may_change(log):
 def test_what_the_provider_adds_is_said_to_be_missing(log):
     bodies = [{"model": "gpt-5.5", "input": "And?", "previous_response_id": f"resp_{CANARY}"}] * 2
     out = run(f"{log(*bodies, chat('Hi'))} {WHEN}")[1]
-    assert "2 requests go on from previous_response_id" in out and CANARY not in out
+    assert "that go on from previous_response_id: 2;" in out and CANARY not in out
     assert "previous_response_id" not in run(f"{log(chat('Hi'))} {WHEN}")[1]
+
+
+def test_a_mark_with_a_time_of_its_own_is_said_to_be_left_out(log):
+    def marked(**ttl):
+        return claude("Hi", system=[{"type": "text", "text": POLICY, "cache_control": {"type": "ephemeral", **ttl}}])
+
+    line = f"{log(marked(ttl='1h'), marked(ttl='5m'), marked())} {WHEN} --product"
+    assert "be kept for a time of their own: 1; here all stays 300 s" in run(f"{line} claude-opus-5")[1]
+    assert "time of their own" not in run(f"{line} deepseek-v4-pro")[1]
+    assert "time of their own" not in run(f"{log(marked(ttl='5m'))} {WHEN} --product claude-opus-5")[1]
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
