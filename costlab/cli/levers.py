@@ -34,6 +34,8 @@ SOURCE_LETTERS = 60
 def _waterfall(args: argparse.Namespace) -> Answer:
     own = dict(args.figure or ())
     if args.hit_rate is not None:
+        if "hit rate" in own:
+            raise ValueError("--hit-rate and --figure hit-rate=... both say the hit rate: give one of them")
         own["hit rate"] = args.hit_rate
     figures = {name: given(each, checks.pick(levers.INPUTS, name, "figure")) for name, each in own.items()}
     ladder = levers.ladder(

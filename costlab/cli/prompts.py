@@ -12,6 +12,7 @@ from costlab.cli import clock
 from costlab.cli.arguments import add_verb, moment_arg, positive_arg
 from costlab.cli.output import Answer, Row, sources
 from costlab.prompts import BreakGroup, PromptAccount, ReplaySums, SharedPrefix, prompt_account, read_requests
+from costlab.prompts.rendering import MARKS
 from costlab.text import cell, columns
 
 _FINDS = {
@@ -58,7 +59,7 @@ def _prompts(args: argparse.Namespace) -> Answer:
         requests_per_month=args.requests_per_month,
     )
     row = _row(found, args.show_text)
-    lines = [*_break_lines(row, args.show_text), *_shared_lines(row)]
+    lines = [*_advice_lines(found), *_break_lines(row, args.show_text), *_shared_lines(row)]
     return Answer([row], list(_orders(found)), lines, list(_notes(found, args)), _sources(found))
 
 
@@ -174,6 +175,18 @@ def _order(found: PromptAccount, name: str, outcome: ReplaySums, changed: int | 
     }
 
 
+def _advice_lines(found: PromptAccount) -> Iterator[str]:
+    """Yield what a developer does for each change that is proposed."""
+    taken = [change for change in found.proposal.changes if change.taken]
+    for change in taken:
+        yield f"to do: {change.says}"
+    if not taken and found.groups:
+        yield (
+            "to do: no change of order that is tried here makes the bill smaller; what mends each cause stands in the"
+            " book's reference of this verb"
+        )
+
+
 def _break_lines(row: Row, show_text: bool) -> Iterator[str]:
     if not row["breaks"]:
         yield "no request stops being found where an earlier one goes on alike"
@@ -222,7 +235,25 @@ def _notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:
     yield f"tokens are estimated: {per_token}{f' ({found.ratio.says})' if found.ratio else ''}"
     if opaque := sum(prompt.opaque for prompt in found.prompts):
         yield f"{opaque:,} images and files count as a hash, whatever their size"
+    if left := sum(bool(request.body.get("previous_response_id")) for request in found.requests):
+        yield (
+            f"requests that go on from previous_response_id: {left:,}; what the provider adds before their input is"
+            " neither counted nor priced here"
+        )
+    if found.run.rule.finds == "marks" and (long := sum(_marked_longer(request.body) for request in found.requests)):
+        yield (
+            f"requests that mark something to be kept for a time of their own: {long:,}; here all stays"
+            f" {found.run.lifetime_s:,.0f} s, and a write costs the list's single price; --ttl takes another time"
+        )
     yield from _pace_notes(found, args)
+    taken = {change.name for change in found.proposal.changes if change.taken}
+    if "clock and ids last" in taken:
+        yield (
+            "what leaves the system text is read as the user's words: leave there what has to bind the model, such as"
+            " whose data it may show"
+        )
+    if taken & {"clock and ids last", "documents first"}:
+        yield "another order can change answers, not only costs: compare some before it is used"
     if len({request.model for request in found.requests}) > 1:
         yield "the log asks for several models: they share no cache here, and all are priced as one product"
     if found.groups:
@@ -230,6 +261,14 @@ def _notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:
             "a break loses what stands behind it in both requests; another break may follow there, so what a change"
             " saves is replayed, not summed up"
         )
+
+
+def _marked_longer(value: Any) -> bool:
+    """Whether a request, or a mark anywhere in it, says how long something is to be kept."""
+    if isinstance(value, dict):
+        own = any(isinstance(mark := value.get(name), dict) and mark.get("ttl") not in (None, "5m") for name in MARKS)
+        return own or any(map(_marked_longer, value.values()))
+    return isinstance(value, list) and any(map(_marked_longer, value))
 
 
 def _pace_notes(found: PromptAccount, args: argparse.Namespace) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,6 +9,7 @@ from datetime import date, datetime
 from costlab import prices
 from costlab.catalog import PriceRow
 from costlab.catalog.cache_rules import CacheRule, TokenRatio, cache_rule, cache_rules
+from costlab.checks import MAX_COUNT
 from costlab.prompts.breaking import BreakGroup, breaks, grouped_breaks
 from costlab.prompts.orders import CHANGES, OrderProposal, ReplaySums, Requests, proposal
 from costlab.prompts.prefixes import PromptReplay, SharedPrefix, replay_prompts, shared_prefixes
@@ -74,8 +74,8 @@ def prompt_account(
     requests = tuple(requests)
     if not requests:
         raise ValueError("requests should be at least one")
-    if requests_per_month is not None and not 0 < requests_per_month < math.inf:
-        raise ValueError(f"requests_per_month = {requests_per_month!r} should be above 0 and finite")
+    if requests_per_month is not None and not 0 < requests_per_month <= MAX_COUNT:
+        raise ValueError(f"requests_per_month = {requests_per_month!r} should be above 0, and at most 2**53")
     at = prices.moment(when)
     row = prices.price_at(product, at)
     rule = cache_rule(row.provider, row.product)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from costlab.prompts.patterns import volatile_kind
-from costlab.prompts.rendering import SCHEMAS, Rendered, content_hash, json_text
+from costlab.prompts.rendering import FUNCTIONS, SCHEMAS, Rendered, content_hash, json_text
 from costlab.prompts.requests import PromptRequest
 
 #: What the bytes say: a time or an id, tools or keys in another order, another definition of a tool, other white space,
@@ -79,7 +79,7 @@ def byte_cause(before: Side, after: Side, offset: int) -> tuple[ByteCause, str, 
         if (same := _same_text(earlier, text)) is not None:
             return same, path, local
     name = path.split("[")[0].split(".")[0]
-    if name in ("tools", *SCHEMAS):
+    if name in ("tools", FUNCTIONS, *SCHEMAS):
         values = [side.request.body.get(name) for side in (before, after)]
         return "key order" if content_hash(values[0]) == content_hash(values[1]) else "tool definition", path, local
     return _text_cause(before, after, offset, path), path, local

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from costlab.catalog.cache_rules import CacheRule
 from costlab.prompts.rendering import Rendered
 
+#: Bytes of a token, in any language and of any tokenizer, lie far within these.
+LEAST_BYTES, MOST_BYTES = 0.01, 1000
+
 
 def tokens_of(size: int, bytes_per_token: float) -> int:
     """Return how many whole tokens so many bytes make."""
@@ -101,8 +104,10 @@ class PrefixTree:
                 return
             node = child
 
-    def insert(self, data: bytes, time_s: float, index: int, kept: Sequence[int], lifetime_s: float) -> None:
-        """Add a request, and keep the beginnings of the given lengths; kept ones that it passes live on."""
+    def insert(
+        self, data: bytes, time_s: float, index: int, kept: Sequence[int], lifetime_s: float, asked: float = math.inf
+    ) -> None:
+        """Add a request, and keep the beginnings of the given lengths; kept ones that it asks for live on."""
         node, depth = self.root, 0
         stops = sorted({*kept, len(data)})
         for stop in stops:
@@ -111,7 +116,7 @@ class PrefixTree:
                 depth = node.end
                 node.time_s, node.last = time_s, index
                 node.count += 1
-                if node.kept_s >= time_s - lifetime_s:
+                if node.end <= asked and node.kept_s >= time_s - lifetime_s:
                     node.kept_s = time_s
             if stop in kept:
                 node.kept_s = time_s
@@ -177,11 +182,11 @@ def replay_prompts(
         lifetime_s: how long something unused stays; None for the rule's.
 
     Raises:
-        ValueError: times that fall or are fewer, or a ratio or lifetime that is not above 0.
+        ValueError: times that fall or are fewer, a ratio that no tokenizer has, or a lifetime that is not above 0.
     """
     lifetime = rule.lifetime_s if lifetime_s is None else lifetime_s
-    if not 0 < bytes_per_token < math.inf:
-        raise ValueError(f"bytes_per_token = {bytes_per_token!r} should be above 0 and finite")
+    if not LEAST_BYTES <= bytes_per_token <= MOST_BYTES:
+        raise ValueError(f"bytes_per_token = {bytes_per_token!r} should be from {LEAST_BYTES} to {MOST_BYTES:,}")
     if not lifetime > 0:
         raise ValueError(f"lifetime_s = {lifetime!r} should be above 0")
     if len(times_s) != len(prompts) or not all(a <= b for a, b in itertools.pairwise(times_s)):
@@ -191,7 +196,7 @@ def replay_prompts(
     for index, (prompt, now) in enumerate(zip(prompts, times_s, strict=True)):
         tree = trees.setdefault(prompt.partition, PrefixTree())
         one, kept = _looked_up(tree, prompt, now - lifetime, rule, bytes_per_token)
-        tree.insert(prompt.data, now, index, kept, lifetime)
+        tree.insert(prompt.data, now, index, kept, lifetime, _asked(prompt, rule))
         found.append(one)
     return PromptReplay(tuple(found), rule, lifetime, bytes_per_token)
 
@@ -201,9 +206,10 @@ def _looked_up(
 ) -> tuple[FoundPrefix, list[int]]:
     """Return what is found of a request, and the lengths of the beginnings that are kept of it."""
     live, relative, kept = 0, None, 0
+    asked = _asked(prompt, rule)
     for node, depth in tree.walk(prompt.data, since_s):
         live, relative = depth, node.last
-        if depth == node.end and node.kept_s >= since_s:
+        if depth == node.end <= asked and node.kept_s >= since_s:
             kept = depth
     ever, ever_relative = live, relative
     for node, depth in tree.walk(prompt.data):
@@ -220,6 +226,12 @@ def _looked_up(
     keep = [end for end in ends if tokens_of(end, ratio) >= rule.minimum_tokens]
     written = max((tokens_of(end, ratio) for end in keep), default=0) if rule.finds == "marks" else 0
     return FoundPrefix(tokens, hits, max(0, written - hits), live, relative, ever, ever_relative), keep
+
+
+def _asked(prompt: Rendered, rule: CacheRule) -> int:
+    """Return up to where a request looks into the cache: its last mark where nothing is read or kept without one."""
+    unmarked_too = rule.finds != "marks" or rule.marks_end
+    return len(prompt.data) if unmarked_too else max(prompt.marks, default=0)
 
 
 @dataclass(frozen=True)

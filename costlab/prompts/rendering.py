@@ -26,6 +26,9 @@ from costlab.prompts.requests import PromptRequest
 #: Marks in a request that say where a cache may end; they are no part of the prompt.
 MARKS = ("cache_control", "prompt_cache_breakpoint")
 
+#: The field that held OpenAI's tools before `tools` did, which is still taken.
+FUNCTIONS = "functions"
+
 #: Fields that say how the answer is to be written.
 SCHEMAS = ("response_format", "text", "output_config")
 
@@ -84,8 +87,8 @@ def rendered(request: PromptRequest) -> Rendered:
     for i, tool in enumerate(body.get("tools") or ()):
         out.json(tool, f"tools[{i}]")
         out.put(f"tools[{i}]", "\n", mark=tool)
-    for name in SCHEMAS:
-        if isinstance(body.get(name), dict):
+    for name in (FUNCTIONS, *SCHEMAS):
+        if isinstance(body.get(name), list if name == FUNCTIONS else dict):
             out.json(body[name], name)
             out.put(name, "\n")
     for name in ("system", "instructions"):

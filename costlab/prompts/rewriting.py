@@ -20,7 +20,9 @@ _DOCUMENT_BYTES = 256
 _MOST_MARKS = 4
 
 _SENTENCE = re.compile(r"(?<=[.!?])(\s+)|(\n+)")
-_DOCUMENT = re.compile(r"<(documents?|doc|context|file|source)\b[^>]*>.*?</\1>\s*", re.S)
+_OPENED = re.compile(r"<(documents?|doc|context|file|source)\b[^<>]*>")
+_DOCUMENT = re.compile(_OPENED.pattern + r".*?</\1>\s*", re.S)
+_SPACE = re.compile(r"\s*")
 
 
 class Trailing(dict[str, Any]):
@@ -214,10 +216,25 @@ def _part_blocks(part: Any) -> list[Any]:
 def _blocks(text: str) -> list[str]:
     """Return a text as its blocks between tags and what lies around them: joined they are the text."""
     found, end = [], 0
-    for match in _DOCUMENT.finditer(text):
-        found += [text[end : match.start()], match[0]]
-        end = match.end()
+    for start, stop in _document_spans(text):
+        found += [text[end:start], text[start:stop]]
+        end = stop
     return [part for part in (*found, text[end:]) if part]
+
+
+def _document_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each block between tags begins and ends, in time that grows with the text and not with its square."""
+    at = 0
+    unclosed: set[str] = set()  # a text of tags that no one closes would be searched to its end for each of them
+    while opened := _OPENED.search(text, at):
+        name, at = opened[1], opened.end()
+        close = -1 if name in unclosed else text.find(f"</{name}>", at)
+        if close < 0:
+            unclosed.add(name)
+            continue
+        space = _SPACE.match(text, close + len(f"</{name}>"))
+        at = space.end() if space else close
+        yield opened.start(), at
 
 
 def _document_key(part: Any) -> str | None:

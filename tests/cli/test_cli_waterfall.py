@@ -153,6 +153,7 @@ def test_broken_promises_are_said(document):
         ("deepseek-v4-pro --order cache,hops", "unknown lever 'hops'"),
         ("gpt-oss-20b --order speculation", "unknown lever 'speculation'"),
         ("deepseek-v4-pro --hit-rate 1", "'1' should be a number from 0 to 0.999"),
+        ("deepseek-v4-pro --hit-rate 0.7 --figure hit-rate=0.5", "both say the hit rate"),
         ("deepseek-v4-pro --hit-rate nan", "'nan' should be a number from 0 to 0.999"),
         ("deepseek-v4-pro --batch-before 0", "'0' should be a finite number above 0"),
         ("deepseek-v4-pro --figure rent", "'rent' should look like rent=2"),

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import time
 from collections import Counter
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from costlab import prompts
 from costlab.prompts.rendering import content_hash, key_sorted
+from costlab.prompts.rewriting import documents_first
 
 SMALL = dataclasses.replace(RULES["deepseek"], minimum_tokens=8, block_tokens=8)
 RULE_NAMES = ("openai", "deepseek", "openai-marks", "anthropic")
@@ -143,6 +145,15 @@ def test_results_of_tools_stay_where_they_are():
     assert "documents first" not in [change.name for change in plan_of(*bodies).changes]
 
 
+def test_tags_that_no_one_closes_take_no_time():
+    """Looking for the end of each of a text's tags took minutes where none is closed."""
+    tags = "<doc> <file src='a'/> <source" * 20_000
+    started = time.process_time()
+    found = documents_first(log_of(chat(tags), chat(f"{tags}{DOCUMENTS[0]}\nand?"), chat(f"Why?\n{DOCUMENTS[0]}")))
+    assert time.process_time() - started < 10
+    assert found[2].body["messages"][-1]["content"] == f"{DOCUMENTS[0]}\nWhy?\n"
+
+
 # --- nothing is lost ---------------------------------------------------------------------------------------------
 
 SYSTEMS = st.sampled_from(
@@ -252,6 +263,7 @@ def test_a_month_is_as_given_or_unknown():
         ({"when": "2020-01-01"}, "no price of 'deepseek-v4-pro' is known"),
         ({"requests_per_month": 0}, "requests_per_month = 0"),
         ({"requests_per_month": float("inf")}, "requests_per_month = inf"),
+        ({"requests_per_month": 1e308}, r"at most 2\*\*53"),
         ({"bytes_per_token": -1}, "bytes_per_token = -1"),
         ({"lifetime_s": 0}, "lifetime_s = 0"),
         ({"requests": []}, "at least one"),

@@ -50,9 +50,10 @@ def brute_force(shown, times, rule, ratio):
     for i, (one, now) in enumerate(zip(shown, times, strict=True)):
         live = [shown[j] for j in range(i) if times[j] >= now - rule.lifetime_s and shown[j].partition == one.partition]
         longest = max((common(one.data, other.data) for other in live), default=0)
+        asked = len(one.data) if rule.finds != "marks" or rule.marks_end else max(one.marks, default=0)
         mine = [
             key for key, at in kept.items()
-            if at >= now - rule.lifetime_s and key[0] == one.partition and one.data.startswith(key[1])
+            if at >= now - rule.lifetime_s and key[0] == one.partition and one.data[:asked].startswith(key[1])
         ]  # fmt: skip
         usable = int((longest if rule.finds == "blocks" else max((len(key[1]) for key in mine), default=0)) / ratio)
         yield usable - usable % rule.block_tokens if usable >= rule.minimum_tokens else 0, longest
@@ -131,6 +132,20 @@ def test_nothing_unmarked_is_kept_where_marks_say_what_is():
     assert run.found[1].writes == 0
 
 
+def test_nothing_is_read_behind_the_last_mark_of_a_request():
+    """Anthropic looks for a beginning at a request's own breakpoints and before them; without one it reads none."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    both = claude("Hello", system=[{"type": "text", "text": POLICY, **mark}], **mark)
+    system_only = claude("Hello", system=[{"type": "text", "text": POLICY, **mark}])
+    rule = dataclasses.replace(RULES["anthropic"], minimum_tokens=64)
+    first, without, some, *_ = run_of(log_of(both, claude("Hello"), system_only), rule).found
+    kept = prompts.rendered(log_of(both)[0]).marks
+    assert (first.writes, without.hits, some.hits) == (kept[-1], 0, kept[0])
+    late = run_of(log_of(both, claude("Hello"), both, gap_s=200), rule).found
+    assert late[2].hits == 0  # what did not read it has not let it live on
+    assert run_of(log_of(both, system_only, both, gap_s=200), rule).found[2].hits == kept[0]
+
+
 def test_models_and_keys_share_nothing():
     bodies = [chat("Hi"), chat("Hi") | {"model": "deepseek-v4.1-flash"}, chat("Hi", prompt_cache_key="b"), chat("Hi")]
     assert [each.hits > 0 for each in run_of(log_of(*bodies)).found] == [False, False, False, True]
@@ -149,6 +164,7 @@ def test_shared_beginnings_say_who_shares_what():
     [
         ({"bytes_per_token": 0.0}, "bytes_per_token = 0.0"),
         ({"bytes_per_token": float("nan")}, "bytes_per_token = nan"),
+        ({"bytes_per_token": 1e-320}, "should be from 0.01 to 1,000"),
         ({"lifetime_s": 0.0}, "lifetime_s = 0.0"),
         ({"times_s": [2.0, 1.0]}, "times_s"),
         ({"times_s": [1.0]}, "times_s"),

@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from asked import TOOLS, chat, claude
+from asked import TOOLS, broken, chat, claude
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,3 +248,13 @@ def test_images_are_hashes():
     assert CANARY.encode() not in shown.data and shown.opaque == 1
     other = {"type": "image", "source": {"data": CANARY * 1001, "type": "base64"}}
     assert prompts.rendered(prompts.request_of(claude([other]))).data != shown.data
+
+
+def test_tools_of_the_old_form_are_part_of_the_prompt():
+    functions = [each["function"] for each in TOOLS]
+    old, new = (prompts.rendered(prompts.request_of(chat("Hi", **more))) for more in ({"functions": functions}, {}))
+    assert old.data.endswith(new.data) and old.paths[0].startswith("functions")
+    assert len(old.data) - len(new.data) == len(json.dumps(functions, ensure_ascii=False)) + len("\n")
+    turned = [dict(reversed(each.items())) for each in functions]
+    causes = [each.cause for each in broken(*(chat("Hi", functions=some) for some in (functions, turned)))]
+    assert causes == ["key order"]

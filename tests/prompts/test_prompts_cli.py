@@ -113,6 +113,35 @@ def test_a_log_without_times_or_breaks_says_so(log):
     assert "no request stops being found" in out and "no two requests begin alike" in out
 
 
+def test_it_says_what_to_do_and_what_that_may_change(log):
+    out = run(f"{LOG} {WHEN}")[1]
+    assert out.count("to do: ") == 3 and "to do: take times and ids out of the system text" in out
+    assert "is read as the user's words" in out and "another order can change answers" in out
+    tools = [chat(f"{i}?", tools=TOOLS[:: 1 - 2 * (i % 2)]) for i in range(6)]
+    out = run(f"{log(*tools)} {WHEN}")[1]
+    assert "to do: send tools in one order, by name" in out
+    assert "user's words" not in out and "change answers" not in out
+    out = run(f"{log(*(chat('Hi', model=name) for name in 'abab'))} {WHEN}")[1]
+    assert "to do: no change of order that is tried here" in out
+
+
+def test_what_the_provider_adds_is_said_to_be_missing(log):
+    bodies = [{"model": "gpt-5.5", "input": "And?", "previous_response_id": f"resp_{CANARY}"}] * 2
+    out = run(f"{log(*bodies, chat('Hi'))} {WHEN}")[1]
+    assert "that go on from previous_response_id: 2;" in out and CANARY not in out
+    assert "previous_response_id" not in run(f"{log(chat('Hi'))} {WHEN}")[1]
+
+
+def test_a_mark_with_a_time_of_its_own_is_said_to_be_left_out(log):
+    def marked(**ttl):
+        return claude("Hi", system=[{"type": "text", "text": POLICY, "cache_control": {"type": "ephemeral", **ttl}}])
+
+    line = f"{log(marked(ttl='1h'), marked(ttl='5m'), marked())} {WHEN} --product"
+    assert "be kept for a time of their own: 1; here all stays 300 s" in run(f"{line} claude-opus-5")[1]
+    assert "time of their own" not in run(f"{line} deepseek-v4-pro")[1]
+    assert "time of their own" not in run(f"{log(marked(ttl='5m'))} {WHEN} --product claude-opus-5")[1]
+
+
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 
