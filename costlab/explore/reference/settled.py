@@ -12,7 +12,7 @@ from costlab.claims import ClaimPart, Finding
 from costlab.explore.claims import CHAPTER_NAMES
 from costlab.text import Anchor, Table, cell, columns
 
-_HEADS = ("claim", "article", "lever", "quantity", "verdict", "off by", "numbers and why")
+_HEADS = ("claim", "article", "lever", "quantity", "verdict", "off by")
 _FILTERS = ("article", "verdict", "lever", "quantity")
 _SORTS = ("claim", "lever", "verdict", "off by")
 
@@ -39,8 +39,8 @@ class Ledger:
         return [dict(zip(_HEADS, _texts(each), strict=True)) for each in self.findings]
 
     def __repr__(self) -> str:
-        lines = [[row[head] for head in _HEADS[1:-1]] for row in self.rows]
-        return columns([["id", *_HEADS[1:-1]], *([each.key, *line] for each, line in
+        lines = [[row[head] for head in _HEADS[1:]] for row in self.rows]
+        return columns([["id", *_HEADS[1:]], *([each.key, *line] for each, line in
                                                 zip(self.findings, lines, strict=True))])  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -102,24 +102,23 @@ def _texts(found: Finding) -> tuple[str, ...]:
     off = "–" if math.isnan(found.off) else f"{cell(float(found.off))}×"
     return (
         found.claim.says, ", ".join(found.claim.articles), CHAPTER_NAMES[found.chapter],
-        ", ".join(quantities_of(found)), found.verdict, off, found.why,
+        ", ".join(quantities_of(found)), found.verdict, off,
     )  # fmt: skip
 
 
 def _row(found: Finding) -> str:
     place = f"claim-{found.key}"
-    says, article, lever, quantity, verdict, off, _ = _texts(found)
+    says, article, lever, quantity, verdict, off = _texts(found)
     # a table's own numbers sort it; what has none comes last
     order = "" if math.isnan(found.off) else f' data-value="{found.off:.6g}"'
     sign = f'<a class="place" href="#{place}" aria-label="Link to this claim, {escape(found.key)}">#</a>'
     cells = (
-        ("claim", f"{escape(says)} {sign}", ""),
+        ("claim", f"{escape(says)} {sign}{_details(found)}", ""),
         ("article", escape(article), ""),
         ("lever", f'<a href="{escape(found.section.replace("#", ".ipynb#"))}">{escape(lever)}</a>', ""),
         ("quantity", escape(quantity), ""),
         ("verdict", f"<strong>{escape(verdict)}</strong>", ""),
         ("off by", off, order),
-        ("numbers and why", _details(found), ""),
     )  # fmt: skip
     return f'<tr id="{place}" role="row">' + "".join(
         f'<td role="cell" data-label="{head}"{more}><span>{inner}</span></td>' for head, inner, more in cells
