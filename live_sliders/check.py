@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
@@ -68,7 +70,7 @@ class Checker:
         job = self._job(page, plan, views)
         saved = [list(_saved(page.state, view)) for view in views]
         note = self.memory / f"{page.name.replace('/', '.')}.checked"
-        key = hashlib.sha256(json.dumps([job, saved, self._surroundings()], default=str).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([job, saved, self._surroundings], default=str).encode()).hexdigest()
         if note.is_file() and note.read_text(encoding="utf-8") == key:
             return
         self._compare(page, views, saved, self._run(page, job))
@@ -87,8 +89,9 @@ class Checker:
             ],
         }
 
+    @cached_property
     def _surroundings(self) -> list[str]:
-        """Return the versions of all that a slice runs with."""
+        """The versions of all that a slice runs with, which a build does not change."""
         files = [*sorted(HERE.glob("*.py")), *sorted(HERE.glob("web/python/*.py"))]
         files += [path for project in self.projects for path in project.files()]
         digests = [f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
@@ -99,8 +102,9 @@ class Checker:
         """Run the slice in a fresh process; return the states of each view's widgets."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            self._fill(folder, job)
-            command = [sys.executable, "-P", str(HERE / "check_process.py"), name]
+            (folder / "home").mkdir()
+            (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+            command = [sys.executable, "-P", str(HERE / "check_process.py"), name, str(self._modules)]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout_s, check=False)
             except subprocess.TimeoutExpired as error:
@@ -118,16 +122,18 @@ class Checker:
             f"from the cells above: {result['error'].strip()}\n{MEND}"
         )
 
-    def _fill(self, folder: Path, job: dict[str, Any]) -> None:
-        """Write the job, an empty home, the page's kernel and the book's packages as far as they travel."""
-        (folder / "home").mkdir()
-        shutil.copytree(HERE / "web" / "python", folder / "modules" / "live_kernel")
+    @cached_property
+    def _modules(self) -> Path:
+        """The page's kernel and the book's packages as far as they travel, copied once: pages share their bytecode."""
+        modules = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, modules, ignore_errors=True)
+        shutil.copytree(HERE / "web" / "python", modules / "live_kernel")
         for project in self.projects:
             for path in project.files():
-                copy = folder / "modules" / project.place(path)
+                copy = modules / project.place(path)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
-        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        return modules
 
     def _compare(self, page: Page, views: list[View], saved: list[list[str]], run: list[list[dict[str, Any]]]) -> None:
         for view, texts, states in zip(views, saved, run, strict=True):

@@ -1,6 +1,6 @@
-"""Runs a page's slice as the page's own Python would: `python check_process.py FOLDER`, a process for each page.
+"""Runs a page's slice as the page's own Python would, in a process for each page: `check_process.py FOLDER MODULES`.
 
-The folder holds `job.json`, the importable `modules` and an empty `home` to run in; `result.json` is written into it.
+The folder holds `job.json` and an empty `home` to run in; `result.json` is written into it. MODULES can be imported.
 What the browser lacks is missing here too: other packages, the book's files, threads and the network.
 """
 
@@ -104,11 +104,11 @@ def _moves(saved: list[dict[str, Any]], widgets: list[Any]) -> Iterator[dict[str
             yield {"id": widget.model_id, "state": state}
 
 
-def main(folder: Path) -> None:
-    """Do the job in `folder`."""
+def main(folder: Path, modules: Path) -> None:
+    """Do the job in `folder`, with what lies in `modules`."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     unfound = Unfound()
-    sys.path.insert(0, str(folder / "modules"))
+    sys.path.insert(0, str(modules))
     sys.meta_path[:] = [Absent(job["modules"]), *sys.meta_path, unfound]
     forbid_what_a_browser_cannot()
     os.chdir(folder / "home")
@@ -117,4 +117,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -47,6 +47,7 @@ class ImportWalker:
         self._packages = packages
         self._left_out = left_out
         self._visited: set[str] = set()
+        self._followed: set[str] = set()
         self.found = Found()
 
     def visit_cell(self, source: str, label: str) -> None:
@@ -55,6 +56,9 @@ class ImportWalker:
             self._visit(name, (label,))
 
     def _visit(self, name: str, chain: tuple[str, ...]) -> None:
+        if name in self._followed:  # the first chain that leads to a module is the one that is told
+            return
+        self._followed.add(name)
         root = name.split(".")[0]
         if root not in self._packages:
             self.found.chains.setdefault(root, (*chain, root))

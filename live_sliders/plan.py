@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,13 @@ def _lacks(available: Available) -> Lacks:
     """Return a test for statements that import what the browser does not have."""
     known = [*available.modules, *available.own]
 
-    def lacks(node: ast.stmt) -> bool:
+    @cache  # a page's slice asks again and again, and most statements import the same
+    def lacks_of(source: str) -> bool:
         walker = ImportWalker(available.own, available.left_out)
-        walker.visit_cell(ast.unparse(node), "")
+        walker.visit_cell(source, "")
         return bool(walker.found.missing(known))
 
-    return lacks
+    return lambda node: lacks_of(ast.unparse(node))
 
 
 def _imports(cells: list[LiveCell], available: Available) -> Found:
