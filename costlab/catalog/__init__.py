@@ -272,7 +272,13 @@ def currencies() -> tuple[str, ...]:
 
 def place_of(key: str, file: str = "models.toml", folder: Path = FOLDER) -> Place:
     """Return file and line of an entry, for messages about it."""
-    return read_toml(folder / file).place(key)
+    return _source(folder / file).place(key)
+
+
+@functools.cache
+def _source(path: Path) -> TomlFile:
+    """Read a file once, as `tables` does: parsing the models takes longer than building one."""
+    return read_toml(path)
 
 
 def _only(source: TomlFile, *names: str) -> None:
