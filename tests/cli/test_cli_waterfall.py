@@ -18,8 +18,19 @@ def found():
     return levers.waterfall("deepseek-v4-flash", traffic="chat")
 
 
-def test_the_rows_are_the_packages(document, found):
-    rows = document(PLAIN)["rows"]
+ROWS = []
+
+
+@pytest.fixture
+def plain(document):
+    """The rows of the plain line, which is run once."""
+    if not ROWS:
+        ROWS.extend(document(PLAIN)["rows"])
+    return ROWS
+
+
+def test_the_rows_are_the_packages(plain, found):
+    rows = plain
     assert [row["lever"] for row in rows] == [None, *found.order]
     for i, (row, rung) in enumerate(zip(rows, found.rungs, strict=True)):
         for kind in KINDS:
@@ -39,16 +50,16 @@ def rows_until(rows, lever):
     return [row["lever"] for row in rows].index(lever) - 1
 
 
-def test_factors_multiply_to_the_whole_fall(document):
-    rows = document(PLAIN)["rows"]
+def test_factors_multiply_to_the_whole_fall(plain):
+    rows = plain
     for kind in KINDS:
         whole = rows[0][f"{kind}_usd_per_million"] / rows[-1][f"{kind}_usd_per_million"]
         for name in ("told", "shapley"):
             assert math.prod(row[f"{name}_{kind}_factor"] for row in rows[1:]) == pytest.approx(whole)
 
 
-def test_an_order_changes_the_turns_and_not_the_shares(document):
-    told = document(PLAIN)["rows"]
+def test_an_order_changes_the_turns_and_not_the_shares(document, plain):
+    told = plain
     other = ["chip", "batch and use", "separation", "speculation", "cache", "precision", "attention", "sparsity"]
     rows = document(f"{PLAIN} --order {','.join(other).replace(' ', '-')}")["rows"]
     assert [row["lever"] for row in rows[1:]] == other
@@ -57,18 +68,18 @@ def test_an_order_changes_the_turns_and_not_the_shares(document):
     assert rows[-1]["output_usd_per_million"] == told[-1]["output_usd_per_million"]
 
 
-def test_an_interval_is_that_of_the_seed(document, found):
+def test_an_interval_is_that_of_the_seed(document, plain, found):
     row = document(f"{PLAIN} --seed 3")["rows"][-1]
     service = found.ladder.service(found.order)
     spread = levers.spread_of(service, np.random.default_rng(3), 50)
     for kind in KINDS:
         assert (row[f"low_{kind}_usd_per_million"], row[f"high_{kind}_usd_per_million"]) == spread.interval(kind)
-    assert row != document(f"{PLAIN} --seed 4")["rows"][-1]
+    assert row != plain[-1]
 
 
-def test_what_decides_comes_first(document, found):
+def test_what_decides_comes_first(plain, found):
     """By what it moves of a mean request's bill."""
-    row = document(PLAIN)["rows"][-1]
+    row = plain[-1]
     tokens = [row[f"{kind}_tokens_per_call"] for kind in KINDS]
 
     def moved(each):
@@ -85,8 +96,8 @@ def test_what_decides_comes_first(document, found):
         assert each["at_low"]["miss_usd_per_million"] == by_name[each["what"]].at_low
 
 
-def test_the_strongest_pairs_are_shown(document, found):
-    pairs = document(PLAIN)["rows"][-1]["pairs"]
+def test_the_strongest_pairs_are_shown(plain, found):
+    pairs = plain[-1]["pairs"]
     for kind in KINDS:
         shown = [each for each in pairs if each["token_kind"] == kind]
         assert len(shown) == 5
