@@ -45,7 +45,7 @@ def test_a_loop_a_crash_and_a_broken_file_cost_only_their_own(tmp_path: Path) ->
     only_answers.cells = [cell for cell in only_answers.cells if c.marked(cell, "solution")]
     course.submit("deletes", only_answers)
 
-    done = course.typed("autograde", lab, "--Contained.timeout=20")
+    done = course.typed("autograde", lab, "--Contained.timeout=10")
     assert done.returncode != 0
     assert "'garbles'" in done.stderr  # named, so that a teacher looks at the file
 
@@ -56,7 +56,7 @@ def test_a_loop_a_crash_and_a_broken_file_cost_only_their_own(tmp_path: Path) ->
     assert course.scores("deletes") == full
     assert not any(course.scores("garbles").values())
     first = next(iter(c.solutions(lab)))
-    assert course.messages("loops", first) == "not done after 20 s, so it was stopped"
+    assert course.messages("loops", first) == "not done after 10 s, so it was stopped"
     assert course.messages("crashes", first) == "Python ended while this cell ran"
 
 
