@@ -57,7 +57,8 @@ def _pd_2_3x(given: Values) -> Settled:
         f"alone give {split}. Tokens per second hardly change (Mooncake's test: {parts[4].computed:.2f}). "
         f"{_half_counted()}."
     )
-    return Settled(parts, why, "only requests that meet both latencies count, and the chips are split as they need it")
+    assumption = "only requests that meet both latencies count, and the chips are split as DistServe's example needs it"
+    return Settled(parts, why, assumption, sought=True)
 
 
 def separations() -> Iterator[float]:
@@ -107,7 +108,8 @@ def _pd_4096_rule(given: Values) -> Settled:
         "short, and a longer one as long even if all of it is cached, where engines that have such a rule count what "
         "is not cached."
     )
-    return Settled(parts, why, "most tokens belong to long prompts, as in long conversations and in reasoning")
+    assumption = "most tokens belong to long prompts, as in long conversations and in reasoning"
+    return Settled(parts, why, assumption, sought=True)
 
 
 def share_above(name: str, tokens: float) -> float:

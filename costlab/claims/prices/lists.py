@@ -158,7 +158,7 @@ def _price_glm_row(given: Values) -> Settled:
     parts = [
         *_prices(given, row_call(GLM, JUNE, "CNY"), "CNY", " for a short prompt"),
         part("rise of a miss over the model before, in dollars", "share", given["rise"],
-             f"{call}.miss / {before[0]} - 1", 0.15, number="rise"),
+             f"{call}.miss / {before[0]} - 1", 0.05, number="rise"),
     ]  # fmt: skip
     tiers = [row(GLM, JUNE, "CNY", tokens) for tokens in (1, 32_001)]
     rises = [ratio(usd.miss, given["miss_before"]) - 1, ratio(usd.output, given["output_before"]) - 1]
@@ -166,8 +166,8 @@ def _price_glm_row(given: Values) -> Settled:
         f"On {JUNE} hit, miss and output cost {' or '.join(amounts(each) for each in tiers)}, by length of prompt, and "
         f"{amounts(usd)}. E's prices are {span([ratio(given['miss'], each.miss) for each in tiers], '.1f')} times the "
         f"list's for misses and {span([ratio(given['output'], each.output) for each in tiers], '.1f')} times for "
-        f"output; the size of the rise is about right, misses +{rises[0]:.0%} and output +{rises[1]:.0%} against the "
-        f"model before. On {NOVEMBER} {GLM_NOW} asks {amounts(row(GLM_NOW, NOW))}."
+        f"output. Against the model before, misses rose by {rises[0]:.0%} and output by {rises[1]:.0%}, where E has "
+        f"{given['rise']:.0%}. On {NOVEMBER} {GLM_NOW} asks {amounts(row(GLM_NOW, NOW))}."
     )
     return Settled(parts, why)
 

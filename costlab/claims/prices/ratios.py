@@ -114,7 +114,7 @@ def _price_prompt_reuse(given: Values) -> Settled:
         f"longer than answers. On {NOVEMBER} the most that hits save at {V4_PRO} is {span(now, '.0%')}, by the same "
         "shapes."
     )
-    return Settled(parts, why, "prompts are far longer than answers, and every token of them hits")
+    return Settled(parts, why, "prompts are far longer than answers, and every token of them hits", sought=True)
 
 
 def saved(shape: str, hit_rate: float) -> float:
@@ -216,7 +216,7 @@ def _price_50_100x(given: Values) -> Settled:
         f"and {OPUS_NOW} {span(now[1], '.1f')} ({span(now[3], '.1f')}), writes to their caches left out. Lists are "
         "compared here, not abilities."
     )
-    return Settled(parts, why, "a flagship abroad is set against a small model at home")
+    return Settled(parts, why, "a flagship abroad is set against a small model at home", sought=True)
 
 
 TIERS_HERE = {"small model": SMALL, "flagship": FLAGSHIPS}
