@@ -98,12 +98,15 @@ def _pd_4096_rule(given: Values) -> Settled:
              beyond=name not in long, number="most")
         for name, *_ in sorted(sent, key=lambda row: row[0] not in long)
     ]  # fmt: skip
-    listed = ", ".join(f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})"
-                       for name, prompts, tokens in sent)  # fmt: skip
+    least, most = (call(sent, key=lambda each: each[-1]) for call in (min, max))
+    listed = " up to ".join(
+        f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})"
+        for name, prompts, tokens in (least, most)
+    )
     apart = [tokens > given["most"] for *_, tokens in sent]
     why = (
-        f"By the lengths of public traces the rule sends to the prefill nodes {listed}. All else is read on nodes that "
-        f"decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of traffic more than "
+        f"By the lengths of public traces the rule sends to the prefill nodes from {listed}. All else is read on nodes "
+        f"that decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of traffic more than "
         f"{given['most']:.0%} of the tokens are read apart. A prompt of exactly {given['tokens']:,.0f} counts as "
         "short, and a longer one as long even if all of it is cached, where engines that have such a rule count what "
         "is not cached."

@@ -93,7 +93,7 @@ def test_one_prompt_is_its_own_longest_and_powers_of_two_stay():
 def test_chats_are_read_beside_decoding_and_long_conversations_apart():
     found = claims.settle("pd-4096-rule")
     assert found.verdict == "reproduced under a stated assumption"
-    assert "2.1% of the prompts and 8% of their tokens (azure-conv)" in found.why
+    assert "0.2% of the prompts and 5% of their tokens (m-mid)" in found.why
     assert "65.9% of the prompts and 95% of their tokens (mooncake-conversation)" in found.why
     assert f"in 2 of {len(BY_NAME)} kinds of traffic" in found.why
 

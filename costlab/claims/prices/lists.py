@@ -126,11 +126,13 @@ def _price_mimo_matches_deepseek(given: Values) -> Settled:
              number="times")
         for ours, theirs in PAIRS for currency in ("USD", "CNY") for kind in TOKEN_KINDS
     ]  # fmt: skip
-    both = [(row(ours, POSTS, c), row(theirs, POSTS, c)) for ours, theirs in PAIRS for c in ("USD", "CNY")]
-    listed = ", ".join(f"{amounts(a)} against {amounts(b)} ({a.product})" for a, b in both)
+    both = [(row(ours, POSTS), row(theirs, POSTS)) for ours, theirs in PAIRS]
+    listed = " and ".join(f"{amounts(a)} against {amounts(b)} ({a.product}, {b.product})" for a, b in both)
+    farthest = max(parts, key=lambda each: abs((each.computed or 0.0) - 1))
     apart = [ratio(getattr(row(V4_PRO, NOW), kind), getattr(row(MIMO_NOW, NOW), kind)) for kind in TOKEN_KINDS]
     why = (
-        f"On {POSTS} hit, miss and output agree in both currencies, but for the rounding of a hit: {listed}. On "
+        f"On {POSTS} the lists in dollars ask for hit, miss and output {listed}. Of all {len(parts)} pairs of prices, in "
+        f"dollars and in yuan, the farthest apart is the {farthest.quantity}, at {farthest.computed:.3f} times. On "
         f"{NOVEMBER} V4-Pro asks {span(apart, '.1f')} times what {MIMO_NOW} does, off-peak."
     )
     return Settled(parts, why)
