@@ -166,7 +166,7 @@ WORLDS = {
     "price-prompt-reuse": (
         [listed("deepseek-v4-pro", output=0.01)],
         "reproduced under a stated assumption",
-        "98% (E's Short chat)",
+        "98% (Short chat)",
     ),
     "margin-while-cheap": (
         [("costlab.catalog.tables", lambda: dataclasses.replace(TABLES, margins={"xiaomi": BOOKS}))],

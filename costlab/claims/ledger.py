@@ -25,6 +25,10 @@ V4_PRO, MIMO_PRO = "deepseek-v4-pro", "mimo-v2.5-pro"
 SHORT, LONG, LONGEST = 4096, 131_072, 1_048_576  # contexts at which claims that name none are looked at
 
 
+#: What an assumption adds that nothing but the claim speaks for.
+SOUGHT = "found by looking for what makes the claim true"
+
+
 @dataclass(frozen=True)
 class Settled:
     """What a settler finds."""
@@ -32,6 +36,7 @@ class Settled:
     parts: Sequence[ClaimPart]  # the claim's numbers beside the computed ones
     why: str  # two to four sentences
     assumption: str | None = None  # under which the needed parts are computed
+    sought: bool = False  # whether it was found by looking for what makes the claim true, and nothing else backs it
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Finding:
     why: str  # two to four sentences
     assumption: str | None  # what it is reproduced under; None where nothing is assumed
     section: str  # page and place of the book that derive it: "chips#sec-chips-article"
+    sought: bool = False  # whether the assumption is the one that makes it true, with nothing else to back it
 
     @property
     def chapter(self) -> str:
@@ -91,7 +97,9 @@ def settle(key: str, /, **instead: float) -> Finding:
     found = entry.settler({**claim.numbers, **instead})
     parts = tuple(found.parts)
     why = f"{found.why.rstrip('.')} ({claim.source})." if claim.source else found.why
-    return Finding(key, claim, parts, verdict_of(parts, found.assumption), why, found.assumption, entry.section)
+    assumption = f"{found.assumption}; {SOUGHT}" if found.sought else found.assumption
+    verdict = verdict_of(parts, assumption)
+    return Finding(key, claim, parts, verdict, why, assumption, entry.section, found.sought)
 
 
 def findings(prefix: str = "", *, article: str | None = None, verdict: str | None = None) -> tuple[Finding, ...]:

@@ -15,7 +15,7 @@ _PRO = 'arch.load("deepseek-v4-pro")'
 _LAYER, _OLD = 'moe.moe_layer("deepseek-v4-pro")', 'moe.moe_layer("deepseek-v3")'
 
 
-@settles("compound-levers", "claims#ch-claims")
+@settles("compound-levers", "levers#sec-levers-order")
 def _compound_levers(given: Values) -> Settled:
     share = "claims.levers.share_of_cost"
     chip = '1 - dict(claims.chips.savings_of_910b())["the A100\'s server"]'
@@ -29,26 +29,38 @@ def _compound_levers(given: Values) -> Settled:
              relation="at most", number="chip"),
         part("cost with sparsity, attention and cache over the product of what each does alone", "times",
              given["compound"], f'{share}("sparsity", "attention", "cache") / ({both})', 0.15, number="compound"),
+        *(
+            part(f"cost with attention and cache, over that without a lever, {kind}", "share", given["cached"],
+                 f'{share}("attention", "cache", traffic="{key}")', 0.2, relation="at most", beyond=True,
+                 number="cached")
+            for key, kind in (("chat", "in chats"), ("tools", "for agents with tools"))
+        ),
     )  # fmt: skip
-    sparse, cached, chips, compound = (each.computed or 0.0 for each in parts)
+    sparse, cached, chips, compound, *others = (each.computed or 0.0 for each in parts)
     everything = share_of_cost(*levers.ladder(V4_PRO).levers)
     why = (
         f"For a request of a coding agent sparsity alone leaves {sparse:.1%} of the cost of a dense model, attention "
         f"and cache {cached:.1%}, and the price of a server at home {chips:.0%}. Together the first levers leave "
-        f"{compound:.2f} times the product of what each does alone, so that they do multiply. With the rest of the "
-        f"levers, and a chip of today in the place of an older one, {everything:.2%} is left. What each one does hangs "
-        "on the others and on the traffic, which the chapter on all levers takes apart."
+        f"{compound:.2f} times the product of what each does alone, so that they do multiply. With all levers of the "
+        f"course {everything:.2%} is left. Of the kinds of use that were tried only this one gives E's figures, "
+        f"and only to the {parts[0].tolerance:.0%} that its round numbers are allowed: in chats attention and cache "
+        f"leave {others[0]:.0%}, and for agents with tools {others[1]:.0%}."
     )
-    return Settled(parts, why, "long prompts that mostly hit, and a chip at home that does the work of the other")
+    assumption = "long prompts that mostly hit, as a coding agent sends them, and chips at home that do the same work"
+    return Settled(parts, why, assumption, sought=True)
 
 
-def share_of_cost(*on: str) -> float:
-    """Return the cost of a mean request of V4-Pro with some levers over the cost with none, in the traffic of agents.
+def share_of_cost(*on: str, traffic: str = "coding") -> float:
+    """Return the cost of a mean request of V4-Pro with some levers over the cost with none.
+
+    Args:
+        on: the levers.
+        traffic: kind of use, e.g. "chat".
 
     Raises:
-        ValueError: a name that is no lever of the model.
+        ValueError: a name that is no lever of the model, an unknown kind of use.
     """
-    steps = levers.ladder(V4_PRO)
+    steps = levers.ladder(V4_PRO, traffic=traffic)
     return float(steps.costs(on).bill / steps.costs(()).bill)
 
 

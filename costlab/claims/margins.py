@@ -1,107 +1,115 @@
-"""Claims about what is left of a price, settled: revenue at a load beside the rent of the chips."""
+"""Claims about what is left of a price, settled: what a mean request brings beside what serving it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
-from costlab import catalog, prices, roofline
-from costlab.catalog import PriceRow
+import numpy as np
+
+from costlab import catalog, checks, levers, prices
 from costlab.claims.ledger import MIMO_PRO, Settled, Values, settles
-from costlab.claims.parts import literal, part
+from costlab.claims.parts import ClaimPart, Relation, literal, part
 
-_CHIP = "h800"  # what DeepSeek's day was served on; the efficiencies come from there
-OLD_DAY = "2026-05-20"  # before Xiaomi's cut
-
-
-@dataclass(frozen=True)
-class FullEngines:
-    """A kind of traffic on a deployment that runs as full as its memory allows, for each million output tokens."""
-
-    name: str  # whose lengths it has
-    batch_per_chip: float  # sequences that decode at once
-    cost_usd: float  # rent of the chips
-    before_usd: float  # at the list before the cut
-    after_usd: float  # at the list after it
-
-    @property
-    def margins(self) -> tuple[float, float]:
-        """What is paid over the rent, before and after."""
-        return self.before_usd / self.cost_usd, self.after_usd / self.cost_usd
+OLD_DAY, NEW_DAY = "2026-05-20", "2026-06-01"  # before Xiaomi's cut, and after it
+#: Kinds of use, as the ledger calls their requests; the one that sends most comes first.
+USES: Mapping[str, str] = {"coding": "a coding agent", "chat": "a chat", "tools": "an agent with tools"}
+_AGENT = "coding"  # whose requests the assumption of the new list's claim is about
+_MIDDLE = 0.05, 0.95  # ends of the middle 90% of the draws
+_PLACE = "levers#sec-levers-lists"
 
 
-@settles("margin-before-cut", "prices#margins-by-who-counts-what")
+@settles("margin-before-cut", _PLACE)
 def _margin_before_cut(given: Values) -> Settled:
-    said, sizes = (given["low"], given["high"]), f"{literal(given['chips'])}, {literal(given['hit_rate'])}"
-    revenue = f"claims.margins.revenue_over_rent({sizes})"
-    load = literal(given["load"])
-    rows = [
-        (f"{word} revenue over rent at the old list, {at}", f"{call}({revenue}[0]){factor}", beyond)
-        for at, factor, beyond in ((f"at {given['load']:.0%} of a full load", f" * {load}", False),
-                                   ("with full engines", "", True))
-        for word, call in (("least", "min"), ("greatest", "max"))
-    ]  # fmt: skip
-    found = list(full_engines(given["chips"], given["hit_rate"]))
-    parts = [part(name, "times", said, formula if found else 0.0, 0.05, beyond=beyond, number="low,high")
-             for name, formula, beyond in rows]  # fmt: skip
-    assumption = f"the engines ran at about {given['load']:.0%} of what they can, on {given['chips']:g} {_chip()}"
-    if not found:
-        return Settled(parts, _no_room(given), assumption)
-    before = [each.margins[0] for each in found]
-    loads = [(said[0] / margin, said[1] / margin) for margin in before]
-    fell = _span([each.before_usd / each.after_usd for each in found], ".1f")
-    why = (
-        f"At the old list full engines take in {_span(before, '.1f')} times the rent of their {given['chips']:g} "
-        f"{_chip()}, at {given['hit_rate']:.0%} hits and the efficiencies of DeepSeek's day; {said[0]:g} to "
-        f"{said[1]:g} times at {min(loads)[0]:.0%} to {max(loads)[1]:.0%} of that load. Xiaomi publishes neither its "
-        f"costs nor its load. By its old list the same traffic paid {fell} times as much as by the new one, so a "
-        f"margin of {said[0]:g} to {said[1]:g} then and none now would need costs that fell too, or engines that now "
-        "run fuller."
-    )
-    return Settled(parts, why, assumption)
-
-
-@settles("breakeven-after-cut", "prices#margins-by-who-counts-what")
-def _breakeven_after_cut(given: Values) -> Settled:
-    few, chips, hits = given["chips"] / 2, given["chips"], given["hit_rate"]
-    calls = [f"claims.margins.revenue_over_rent({literal(size)}, {literal(hits)})[1]" for size in (few, chips)]
-    found, cramped = list(full_engines(chips, hits)), list(full_engines(few, hits))
-    rows = ((few, calls[0], cramped), (chips, calls[1], found))
+    said, load = (given["low"], given["high"]), given["load"]
     parts = [
-        part(f"mean revenue over rent at the new list, full engines of {size:g} chips", "times", given["even"],
-             f"sum({call}) / len({call})" if there else 0.0, 0.1, beyond=size != few, number="even")
-        for size, call, there in rows
+        part(f"revenue over cost of a request of {name}, old list, chips at work in {use:.0%} of the hours", "times",
+             said, _call(kind, use, OLD_DAY), 0.05, beyond=use != load, number="low,high")
+        for use in (load, assumed_use(), catalog.tables().claims["breakeven-after-cut"].numbers["full"])
+        for kind, name in USES.items()
     ]  # fmt: skip
-    assumption = (
-        f"few chips serve the model, {few:g} {_chip()} here, so that its weights leave little room for a batch; rent "
-        "is the only cost"
-    )
-    if not found:
-        return Settled(parts, _no_room(given), assumption)
-    loads = [1 / each.margins[1] for each in found]
-    less = f" On {few:g} it is {_span([each.margins[1] for each in cramped], '.2f')} times." if cramped else ""
+    computed = [each.computed or 0.0 for each in parts]
+    mine, usual = computed[: len(USES)], computed[len(USES) : 2 * len(USES)]
     why = (
-        f"At the new list full engines take in {_span([each.margins[1] for each in found], '.2f')} times the rent of "
-        f"their {chips:g} {_chip()} ({_span([each.batch_per_chip for each in found], '.0f')} sequences on each), at "
-        f"{hits:.0%} hits and the efficiencies of DeepSeek's day; the rent is earned from {_span(loads, '.0%')} of "
-        f"that load on. The batch decides, and with it the room that memory has beside the weights.{less} Staff, "
-        f"training, free use and idle hours come on top, and Xiaomi's own figures are not published{_hosts()}."
+        f"At the use that the course assumes, {assumed_use():.0%}, the old list brings {_span(usual, '.1f')} times the "
+        f"cost of a request, so a margin of {said[0]:g} to {said[1]:g} times takes engines that stand idle most of the "
+        f"time: at {load:.0%} it is {_span(mine, '.1f')} times. {_fuller(load)}"
     )
-    return Settled(parts, why, assumption)
+    assumption = f"{_chip()} at work in {load:.0%} of their hours, a use that nobody has published"
+    return Settled(parts, why, assumption, sought=True)
 
 
-def revenue_over_rent(chips: float, hit_rate: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return what full engines of MiMo-V2.5-Pro take in over the rent of their chips, for each kind of traffic.
+@settles("breakeven-after-cut", _PLACE)
+def _breakeven_after_cut(given: Values) -> Settled:
+    full, name = given["full"], USES[_AGENT]
+    ends: tuple[tuple[float, Relation], ...] = ((_MIDDLE[0], "at most"), (_MIDDLE[1], "at least"))
+    parts: list[ClaimPart] = [
+        part(f"revenue over cost of a request of {name}, new list, that {share:.0%} of the draws lie below", "times",
+             given["even"], _call(_AGENT, full, NEW_DAY, share), 0.0, relation=relation, number="even")
+        for share, relation in ends
+    ]  # fmt: skip
+    parts += [
+        part(f"revenue over cost of a request of {other}, new list, each figure at its value", "times", given["even"],
+             _call(kind, full, NEW_DAY), 0.05, beyond=True, number="even")
+        for kind, other in USES.items()
+    ]  # fmt: skip
+    low, high, value, *others = (each.computed or 0.0 for each in parts)
+    why = (
+        f"By the new list a request of {name} brings {value:.2f} times its cost with chips at work in {full:.0%} of "
+        f"their hours, and {low:.2f} to {high:.2f} times in the middle {_MIDDLE[1] - _MIDDLE[0]:.0%} of the draws, so "
+        f"that breaking even is within what is known. Requests of chats and of agents with tools bring "
+        f"{_span(others, '.1f')} times their cost: more of their tokens are misses and output, whose prices fell less "
+        f"than that of a hit. {_fuller(full)} {_hosts()}"
+    )
+    assumption = f"requests as long as those of {name}, {_chip()} at work in {full:.0%} of their hours"
+    return Settled(parts, why, assumption, sought=True)
+
+
+def revenue_over_cost(use: str, utilisation: float, day: str, below: float | None = None) -> float:
+    """Return what a mean request to MiMo-V2.5-Pro brings by its list over what serving it costs.
 
     Args:
-        chips: of a deployment.
-        hit_rate: share of input tokens that hit.
+        use: kind of use, e.g. "coding".
+        utilisation: share of hours in which the chips work.
+        day: of the list, e.g. "2026-06-01".
+        below: share of 2,000 draws of all other figures that lie below what is returned; None for each at its value.
 
-    Returns:
-        by the list before the cut, and by the one after it.
+    Raises:
+        ValueError: an unknown kind of use, a share out of its range, a day without price.
     """
-    found = [each.margins for each in full_engines(chips, hit_rate)]
-    return tuple(before for before, _ in found), tuple(after for _, after in found)
+    service = _service(use, utilisation)
+    found = levers.margin(MIMO_PRO, service, when=day)
+    if below is None:
+        return found.revenue / float(found.costs.bill)
+    share = checks.share(below, "below")
+    drawn = levers.spread_of(service, np.random.default_rng(0), 2000).drawn.bill
+    return float(np.quantile(found.revenue / drawn, share))
+
+
+def assumed_use() -> float:
+    """Return the share of hours in which chips work, as the course assumes."""
+    return levers.served(MIMO_PRO, traffic=_AGENT).inputs()["utilisation"].value
+
+
+def _service(use: str, utilisation: float) -> levers.Service:
+    return levers.served(MIMO_PRO, traffic=use).with_inputs(utilisation=utilisation)
+
+
+def _call(use: str, utilisation: float, day: str, below: float | None = None) -> str:
+    """The formula of `revenue_over_cost`."""
+    drawn = "" if below is None else f", below={literal(below)}"
+    return f'claims.margins.revenue_over_cost("{use}", {literal(utilisation)}, "{day}"{drawn})'
+
+
+def _fuller(use: float) -> str:
+    """Say what both lists together tell of the engines, whatever a request costs."""
+    paid = {
+        kind: revenue_over_cost(kind, use, OLD_DAY) / revenue_over_cost(kind, use, NEW_DAY) for kind in (_AGENT, "chat")
+    }
+    return (
+        f"For a request of {USES[_AGENT]} the old list asked {paid[_AGENT]:.1f} times what the new one asks, for one "
+        f"of {USES['chat']} {paid['chat']:.1f} times, so a margin then and none now fit engines that were mostly idle "
+        "before the cut and are nearly full after it. Xiaomi publishes neither its costs nor its load."
+    )
 
 
 def _hosts() -> str:
@@ -112,52 +120,13 @@ def _hosts() -> str:
         return ""
     day = max(each.date for each in asked)
     return (
-        f". Who hosts the same weights, which Xiaomi no longer sells, need not lose on them: on {day} {len(asked)} "
-        f"hosts ask {_span([each.output / last for each in asked], '.2f')} times that price for output"
-    )
-
-
-def full_engines(chips: float, hit_rate: float) -> Iterator[FullEngines]:
-    """Yield MiMo-V2.5-Pro on so many chips with traffic of published lengths, where memory holds it.
-
-    Args:
-        chips: of a deployment.
-        hit_rate: share of input tokens that hit.
-    """
-    day, tables = roofline.check_day(), catalog.tables()
-    unit = roofline.deployment(MIMO_PRO, _CHIP, max(1, int(chips)))
-    rent = prices.chip_rent(_CHIP).amount
-    old, new = prices.price_at(MIMO_PRO, OLD_DAY), prices.price_at(MIMO_PRO)
-    lengths = [("DeepSeek's day", day.day.input_tokens / day.day.output_tokens, day.day.mean_context)]
-    lengths += [
-        (key, trace.input_tokens / trace.output_tokens, round(trace.input_tokens + trace.output_tokens / 2))
-        for key, trace in tables.traces.items()
-        if trace.input_tokens and trace.output_tokens
-    ]
-    for name, inputs, context in lengths:
-        if batch := unit.max_batch(context):
-            reading = unit.prefill(context, batch=unit.replicas)
-            read_usd = reading.compute_s * unit.usd_per_s(rent) / reading.tokens / day.prefill_mfu * 1e6
-            written_usd = unit.usd_per_million(unit.decode(batch, context), rent) / day.decode_efficiency
-            cost = inputs * (1 - hit_rate) * read_usd + written_usd
-            paid = (_paid(row, inputs, hit_rate) for row in (old, new))
-            yield FullEngines(name, batch / unit.chips, cost, *paid)
-
-
-def _paid(row: PriceRow, inputs: float, hit_rate: float) -> float:
-    """Return what a million output tokens and the input before them bring."""
-    return inputs * float(prices.blended_input(row, hit_rate)) + row.output
-
-
-def _no_room(given: Values) -> str:
-    return (
-        f"No sequence fits: {given['chips']:g} {_chip()} hold nothing beside the weights. Without a request there is "
-        "nothing to earn and only rent to pay."
+        f"Who hosts the same weights, which Xiaomi no longer sells, need not lose on them: on {day} {len(asked)} hosts "
+        f"ask {_span([each.output / last for each in asked], '.2f')} times that price for output."
     )
 
 
 def _chip() -> str:
-    return catalog.chip(_CHIP).name
+    return catalog.chip(levers.served(MIMO_PRO, traffic=_AGENT).chip).name
 
 
 def _span(values: Iterable[float], form: str) -> str:

@@ -57,7 +57,8 @@ def _pd_2_3x(given: Values) -> Settled:
         f"alone give {split}. Tokens per second hardly change (Mooncake's test: {parts[4].computed:.2f}). "
         f"{_half_counted()}."
     )
-    return Settled(parts, why, "only requests that meet both latencies count, and the chips are split as they need it")
+    assumption = "only requests that meet both latencies count, and the chips are split as DistServe's example needs it"
+    return Settled(parts, why, assumption, sought=True)
 
 
 def separations() -> Iterator[float]:
@@ -97,17 +98,21 @@ def _pd_4096_rule(given: Values) -> Settled:
              beyond=name not in long, number="most")
         for name, *_ in sorted(sent, key=lambda row: row[0] not in long)
     ]  # fmt: skip
-    listed = ", ".join(f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})"
-                       for name, prompts, tokens in sent)  # fmt: skip
+    least, most = (call(sent, key=lambda each: each[-1]) for call in (min, max))
+    listed = " up to ".join(
+        f"{prompts:.1%} of the prompts and {tokens:.0%} of their tokens ({name})"
+        for name, prompts, tokens in (least, most)
+    )
     apart = [tokens > given["most"] for *_, tokens in sent]
     why = (
-        f"By the lengths of public traces the rule sends to the prefill nodes {listed}. All else is read on nodes that "
-        f"decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of traffic more than "
+        f"By the lengths of public traces the rule sends to the prefill nodes from {listed}. All else is read on nodes "
+        f"that decode, which separation is to avoid; in {sum(apart)} of {len(sent)} kinds of traffic more than "
         f"{given['most']:.0%} of the tokens are read apart. A prompt of exactly {given['tokens']:,.0f} counts as "
         "short, and a longer one as long even if all of it is cached, where engines that have such a rule count what "
         "is not cached."
     )
-    return Settled(parts, why, "most tokens belong to long prompts, as in long conversations and in reasoning")
+    assumption = "most tokens belong to long prompts, as in long conversations and in reasoning"
+    return Settled(parts, why, assumption, sought=True)
 
 
 def share_above(name: str, tokens: float) -> float:

@@ -54,7 +54,8 @@ def _cache_tokens_5x(given: Values) -> Settled:
         f"{given['saved']:.1%} is claimed; {most:g} times would save {1 - 1 / most:.1%}. Xiaomi has not published how "
         "many windows it keeps."
     )
-    return Settled(parts, why, "windows are kept at the spacing that gives this factor, which was not published")
+    assumption = "windows are kept at the spacing that gives this factor, which was not published"
+    return Settled(parts, why, assumption, sought=True)
 
 
 @settles("cache-read-overlap", "tiers#reading-behind-the-compute")

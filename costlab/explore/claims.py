@@ -27,7 +27,8 @@ CHAPTER_NAMES: Mapping[str, str] = {
     "speculative": "Speculative decoding",
     "serving": "Serving",
     "chips": "Chips",
-    "claims": "All levers and listings",
+    "levers": "All levers",
+    "claims": "Listings",
 }
 #: How a number came out, and the colour that says so.
 _LOOKS: Mapping[str, str] = {

@@ -70,7 +70,7 @@ def with_experts(model, **changes):
     return dataclasses.replace(model, layers=tuple(layers))
 
 
-LOAD, PRICE, CHIP, RENT = arch.load, prices.price_at, catalog.chip, prices.chip_rent
+LOAD, PRICE, CHIP = arch.load, prices.price_at, catalog.chip
 V4, V3_2, PRO, MIXTRAL = (LOAD(k) for k in ("deepseek-v4-pro", "deepseek-v3.2", "mimo-v2.5-pro", "mixtral-8x7b"))
 
 
@@ -258,12 +258,12 @@ WORLDS = {
     "margin-before-cut": (
         [("costlab.prices.price_at", lambda key, *_, **__: dataclasses.replace(PRICE(key), output=0.1))],
         "contradicted",
-        "By its old list the same traffic paid 1.0 times as much",
+        "the old list asked 1.0 times what the new one asks",
     ),
     "breakeven-after-cut": (
-        [("costlab.prices.chip_rent", lambda key: dataclasses.replace(RENT(key), amount=20.0))],
+        [("costlab.prices.price_at", lambda key, *_, **__: dataclasses.replace(PRICE(key), miss=4.35))],
         "contradicted",
-        "At the new list full engines take in 0.17 to 0.24 times",
+        "a request of a coding agent brings 10.18 times its cost",
     ),
     "chip-cost-per-tflops": (
         [

@@ -66,7 +66,7 @@ FIGURES = [
     ("price-follows-cost", "its hit cost 57% less, a miss 32% less and output 9% less"),  # audit, August to September
     ("price-mimo-pro-row", "overstate the list 6.9 times"),  # 3 / 0.435 = 0.025 / 0.0036 = 6 / 0.87
     ("price-qwen", "1.19 to 1.36 by the lists of 2026-06-01 in dollars (more in 4)"),  # audit: 1.19 to 1.36
-    ("price-glm-row", "misses +67% and output +45%"),  # 1 / 0.6, 3.2 / 2.2
+    ("price-glm-row", "misses rose by 67% and output by 45%, where E has 60%"),  # 1 / 0.6, 3.2 / 2.2
     ("price-k-shape", "costs 23.5 times as much on gpt-5.5"),  # audit: $3.359 / $0.143
     ("price-k-shape", "4.2 times on gpt-6.1-sol off-peak, 2.1 at peak"),  # audit: $1.163 / 0.274 and 0.548
     ("price-k-shape", "deepseek-v3.2 had cost $0.42"),

@@ -119,12 +119,14 @@ def _price_cut_mimo_miss_out(given: Values) -> Settled:
     ]
     cells = list(mimo_cuts("miss", "output"))
     inside = [round(said[0], 9) <= round(cell.cut, 9) <= round(said[1], 9) for cell in cells]
-    beyond = [f"{cell.name}: {cell.cut:.0%}" for cell, good in zip(cells, inside, strict=True) if not good]
-    outside = f"Outside are {'; '.join(beyond)}." if beyond else "None is outside."
+    least, most = (call(cells, key=lambda cell: cell.cut) for call in (min, max))
+    less = sum(cell.cut < said[0] for cell, good in zip(cells, inside, strict=True) if not good)
+    more = len(cells) - sum(inside) - less
     why = (
         f"On {POSTS}, by both lists and tiers, misses and output fell by "
         f"{span([cell.cut for cell in cells], '.1%')}; {sum(inside)} of {len(cells)} prices by {said[0]:.0%} to "
-        f"{said[1]:.0%}. {outside}"
+        f"{said[1]:.0%}. {less} fell less than that and {more} more. The smallest cut is {least.cut:.0%} "
+        f"({least.name}), the largest {most.cut:.0%} ({most.name})."
     )
     return Settled(parts, why)
 

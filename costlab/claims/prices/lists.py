@@ -126,11 +126,13 @@ def _price_mimo_matches_deepseek(given: Values) -> Settled:
              number="times")
         for ours, theirs in PAIRS for currency in ("USD", "CNY") for kind in TOKEN_KINDS
     ]  # fmt: skip
-    both = [(row(ours, POSTS, c), row(theirs, POSTS, c)) for ours, theirs in PAIRS for c in ("USD", "CNY")]
-    listed = ", ".join(f"{amounts(a)} against {amounts(b)} ({a.product})" for a, b in both)
+    both = [(row(ours, POSTS), row(theirs, POSTS)) for ours, theirs in PAIRS]
+    listed = " and ".join(f"{amounts(a)} against {amounts(b)} ({a.product}, {b.product})" for a, b in both)
+    farthest = max(parts, key=lambda each: abs((each.computed or 0.0) - 1))
     apart = [ratio(getattr(row(V4_PRO, NOW), kind), getattr(row(MIMO_NOW, NOW), kind)) for kind in TOKEN_KINDS]
     why = (
-        f"On {POSTS} hit, miss and output agree in both currencies, but for the rounding of a hit: {listed}. On "
+        f"On {POSTS} the lists in dollars ask for hit, miss and output {listed}. Of all {len(parts)} pairs of prices, in "
+        f"dollars and in yuan, the farthest apart is the {farthest.quantity}, at {farthest.computed:.3f} times. On "
         f"{NOVEMBER} V4-Pro asks {span(apart, '.1f')} times what {MIMO_NOW} does, off-peak."
     )
     return Settled(parts, why)
@@ -158,7 +160,7 @@ def _price_glm_row(given: Values) -> Settled:
     parts = [
         *_prices(given, row_call(GLM, JUNE, "CNY"), "CNY", " for a short prompt"),
         part("rise of a miss over the model before, in dollars", "share", given["rise"],
-             f"{call}.miss / {before[0]} - 1", 0.15, number="rise"),
+             f"{call}.miss / {before[0]} - 1", 0.05, number="rise"),
     ]  # fmt: skip
     tiers = [row(GLM, JUNE, "CNY", tokens) for tokens in (1, 32_001)]
     rises = [ratio(usd.miss, given["miss_before"]) - 1, ratio(usd.output, given["output_before"]) - 1]
@@ -166,8 +168,8 @@ def _price_glm_row(given: Values) -> Settled:
         f"On {JUNE} hit, miss and output cost {' or '.join(amounts(each) for each in tiers)}, by length of prompt, and "
         f"{amounts(usd)}. E's prices are {span([ratio(given['miss'], each.miss) for each in tiers], '.1f')} times the "
         f"list's for misses and {span([ratio(given['output'], each.output) for each in tiers], '.1f')} times for "
-        f"output; the size of the rise is about right, misses +{rises[0]:.0%} and output +{rises[1]:.0%} against the "
-        f"model before. On {NOVEMBER} {GLM_NOW} asks {amounts(row(GLM_NOW, NOW))}."
+        f"output. Against the model before, misses rose by {rises[0]:.0%} and output by {rises[1]:.0%}, where E has "
+        f"{given['rise']:.0%}. On {NOVEMBER} {GLM_NOW} asks {amounts(row(GLM_NOW, NOW))}."
     )
     return Settled(parts, why)
 

@@ -132,10 +132,10 @@ def _margin_while_cheap(given: Values) -> Settled:
     others = [m for m in margins.values() if m.basis in AUDITED and m.who in ("Zhipu", "MiniMax")]
     day = catalog.tables().days["deepseek-day"]
     why = (
-        f"No accounts of the companies that cut are published ({len(books)} in the catalog); of other Chinese makers "
-        f"{_books(others)}. Xiaomi says that it breaks even near full load, which is no profit. DeepSeek's "
-        f"{day.margin:.0%} of {day.date:%B %Y} is over the rent of its chips, at a list price that most of its tokens "
-        "did not pay, by its own words, and for older prices. The books count free users, training and idle hours too "
+        f"The companies that cut publish no accounts of what they sell by the token ({len(books)} in the catalog). Of "
+        f"other Chinese makers' revenue the books leave {_books(others)}. Xiaomi says that it breaks even near "
+        f"full load, which is no profit. DeepSeek's {day.margin:.0%} of {day.date:%B %Y} is over the rent of its chips, "
+        "at a list price that most of its tokens did not pay, by its own words, and for older prices. The books count free users, training and idle hours too "
         "and leave far less than models of list price over rent."
     )
     return Settled(parts, why)
@@ -143,4 +143,11 @@ def _margin_while_cheap(given: Values) -> Settled:
 
 def _books(found: list[MarginStatement]) -> str:
     cloud = [each for each in found if each.counts != "software on customers' machines"]
-    return ", ".join(f"{each.margin:.1%} ({each.who}, {each.counts}, {each.period})" for each in cloud)
+    by_who: dict[str, list[MarginStatement]] = {}
+    for each in cloud:
+        by_who.setdefault(f"{each.who}, {each.counts}", []).append(each)
+    return " and ".join(
+        f"{min(each.margin or 0.0 for each in mine):.1%} to {max(each.margin or 0.0 for each in mine):.1%} ({who}, "
+        f"{mine[0].period} to {mine[-1].period})"
+        for who, mine in by_who.items()
+    )

@@ -102,19 +102,22 @@ def _price_prompt_reuse(given: Values) -> Settled:
              beyond=beyond, number="share")
         for name, formula, beyond in rows
     ]  # fmt: skip
-    found, listed = row(V4_PRO, JUNE), {key: f"E's {each.name}" for key, each in catalog.tables().scenarios.items()}
-    reached = ", ".join(f"{saved(key, 1.0):.0%} ({listed.get(key, key)})" for key in known)
-    real = ", ".join(f"{_saved(found, inputs, hits):.0%} ({key})" for key, inputs, hits in _traces())
+    found, listed = row(V4_PRO, JUNE), {key: each.name for key, each in catalog.tables().scenarios.items()}
+    here = {name: saved(key, 1.0) for key, name in listed.items()}
+    least, most = min(here, key=lambda name: here[name]), max(here, key=lambda name: here[name])
+    traced = [saved(key, 1.0) for key in known if key not in listed]
+    real = [_saved(found, inputs, hits) for _, inputs, hits in _traces()]
     needed = ratio(given["share"], 1 - ratio(found.hit or 0.0, found.miss))
     now = [_saved(row(V4_PRO, NOW), inputs, 1.0) for inputs in known.values()]
     why = (
-        f"On {JUNE}, if every input token of {V4_PRO} hit in place of none, the bill would fall by {reached}; with the "
-        f"hits of the public traces it falls by {real}. Hits make input cheaper and leave output as it is. The input "
-        f"alone costs {given['share']:.0%} less from {needed:.1%} hits on; the whole bill only where prompts are far "
-        f"longer than answers. On {NOVEMBER} the most that hits save at {V4_PRO} is {span(now, '.0%')}, by the same "
+        f"On {JUNE}, if every input token of {V4_PRO} hit in place of none, the bill of E's workloads would fall by "
+        f"{here[least]:.0%} ({least}) to {here[most]:.0%} ({most}) and that of the public traces by "
+        f"{span(traced, '.0%')}; with the hits that these traces have it falls by {span(real, '.0%')}. Hits make input "
+        f"cheaper and leave output as it is. The input alone costs {given['share']:.0%} less from {needed:.1%} hits on; "
+        f"the whole bill only where prompts are far longer than answers. On {NOVEMBER} the most that hits save at {V4_PRO} is {span(now, '.0%')}, by the same "
         "shapes."
     )
-    return Settled(parts, why, "prompts are far longer than answers, and every token of them hits")
+    return Settled(parts, why, "prompts are far longer than answers, and every token of them hits", sought=True)
 
 
 def saved(shape: str, hit_rate: float) -> float:
@@ -216,7 +219,7 @@ def _price_50_100x(given: Values) -> Settled:
         f"and {OPUS_NOW} {span(now[1], '.1f')} ({span(now[3], '.1f')}), writes to their caches left out. Lists are "
         "compared here, not abilities."
     )
-    return Settled(parts, why, "a flagship abroad is set against a small model at home")
+    return Settled(parts, why, "a flagship abroad is set against a small model at home", sought=True)
 
 
 TIERS_HERE = {"small model": SMALL, "flagship": FLAGSHIPS}
@@ -254,10 +257,10 @@ def _price_scenarios(given: Values) -> Settled:
     peak = {product: bills_over(product, V4_PRO, NOW_PEAK, priced_loads()) for product in (GPT_NOW, OPUS_NOW)}
     written = [_written(OPUS_NOW, load) / prices.bill(V4_PRO, load, NOW).total for load in priced_loads()]
     why = (
-        f"By E's own table it is {_each(own)} times {V4_PRO}, so the code that E prints gives neither end of its "
-        f"range; by the lists of {JUNE} in dollars it is {_each(lists)}. {OPUS} was the current Opus, the one in E's "
-        f"table was about to end. On {NOVEMBER} it is {_each(now)} off-peak and {_each(peak)} at peak; with every miss "
-        f"written to the cache {OPUS_NOW} comes to {span(written, '.1f')}, off-peak."
+        f"By E's own table its workloads cost {_each(own)} times as much as on {V4_PRO}, so the code that E prints "
+        f"gives neither end of its range; by the lists of {JUNE} in dollars they cost {_each(lists)} times as much. "
+        f"{OPUS} was the current Opus, the one in E's table was about to end. On {NOVEMBER} the factors are "
+        f"{_each(now)} off-peak and {_each(peak)} at peak; with every miss written to the cache {OPUS_NOW} comes to {span(written, '.1f')}, off-peak."
     )
     return Settled(parts, why)
 
