@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 
 from costlab import catalog
+from costlab.catalog.limits import OperationEnergy, PhysicalConstant
 
 CATALOG = catalog.tables()
 # The catalog was compiled on this day; later dates are misprints.
@@ -30,8 +31,10 @@ def entries():
 
 @pytest.mark.parametrize("entry", list(entries()))
 def test_every_entry_has_a_source_and_a_date(entry):
+    """What physics or a process of manufacture fixes may be older than what the market does."""
+    fixed = isinstance(entry, PhysicalConstant | OperationEnergy)
     assert len(entry.source.strip()) > 8
-    assert date(2022, 1, 1) <= entry.date <= COMPILED
+    assert date(2014 if fixed else 2022, 1, 1) <= entry.date <= COMPILED
 
 
 def test_every_claim_names_its_articles():
