@@ -131,8 +131,8 @@ def _price_mimo_matches_deepseek(given: Values) -> Settled:
     farthest = max(parts, key=lambda each: abs((each.computed or 0.0) - 1))
     apart = [ratio(getattr(row(V4_PRO, NOW), kind), getattr(row(MIMO_NOW, NOW), kind)) for kind in TOKEN_KINDS]
     why = (
-        f"On {POSTS} the lists in dollars ask for hit, miss and output {listed}. Of all {len(parts)} pairs of prices, in "
-        f"dollars and in yuan, the farthest apart is the {farthest.quantity}, at {farthest.computed:.3f} times. On "
+        f"On {POSTS} the lists in dollars ask for hit, miss and output {listed}. Of all {len(parts)} pairs of prices, "
+        f"in dollars and in yuan, the farthest apart is the {farthest.quantity}, at {farthest.computed:.3f} times. On "
         f"{NOVEMBER} V4-Pro asks {span(apart, '.1f')} times what {MIMO_NOW} does, off-peak."
     )
     return Settled(parts, why)

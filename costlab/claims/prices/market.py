@@ -133,10 +133,10 @@ def _margin_while_cheap(given: Values) -> Settled:
     day = catalog.tables().days["deepseek-day"]
     why = (
         f"The companies that cut publish no accounts of what they sell by the token ({len(books)} in the catalog). Of "
-        f"other Chinese makers' revenue the books leave {_books(others)}. Xiaomi says that it breaks even near "
-        f"full load, which is no profit. DeepSeek's {day.margin:.0%} of {day.date:%B %Y} is over the rent of its chips, "
-        "at a list price that most of its tokens did not pay, by its own words, and for older prices. The books count free users, training and idle hours too "
-        "and leave far less than models of list price over rent."
+        f"other Chinese makers' revenue the books leave {_books(others)}. Xiaomi says that it breaks even near full "
+        f"load, which is no profit. DeepSeek's {day.margin:.0%} of {day.date:%B %Y} is over the rent of its chips, at "
+        "a list price that most of its tokens did not pay, by its own words, and for older prices. The books count "
+        "free users, training and idle hours too and leave far less than models of list price over rent."
     )
     return Settled(parts, why)
 

@@ -113,9 +113,9 @@ def _price_prompt_reuse(given: Values) -> Settled:
         f"On {JUNE}, if every input token of {V4_PRO} hit in place of none, the bill of E's workloads would fall by "
         f"{here[least]:.0%} ({least}) to {here[most]:.0%} ({most}) and that of the public traces by "
         f"{span(traced, '.0%')}; with the hits that these traces have it falls by {span(real, '.0%')}. Hits make input "
-        f"cheaper and leave output as it is. The input alone costs {given['share']:.0%} less from {needed:.1%} hits on; "
-        f"the whole bill only where prompts are far longer than answers. On {NOVEMBER} the most that hits save at {V4_PRO} is {span(now, '.0%')}, by the same "
-        "shapes."
+        f"cheaper and leave output as it is. The input alone costs {given['share']:.0%} less from {needed:.1%} hits "
+        f"on; the whole bill only where prompts are far longer than answers. On {NOVEMBER} the most that hits save at "
+        f"{V4_PRO} is {span(now, '.0%')}, by the same shapes."
     )
     return Settled(parts, why, "prompts are far longer than answers, and every token of them hits", sought=True)
 
@@ -260,7 +260,8 @@ def _price_scenarios(given: Values) -> Settled:
         f"By E's own table its workloads cost {_each(own)} times as much as on {V4_PRO}, so the code that E prints "
         f"gives neither end of its range; by the lists of {JUNE} in dollars they cost {_each(lists)} times as much. "
         f"{OPUS} was the current Opus, the one in E's table was about to end. On {NOVEMBER} the factors are "
-        f"{_each(now)} off-peak and {_each(peak)} at peak; with every miss written to the cache {OPUS_NOW} comes to {span(written, '.1f')}, off-peak."
+        f"{_each(now)} off-peak and {_each(peak)} at peak; with every miss written to the cache {OPUS_NOW} comes to "
+        f"{span(written, '.1f')}, off-peak."
     )
     return Settled(parts, why)
 
