@@ -71,13 +71,13 @@ def _spec_formula(given: Values) -> Settled:
         for a, (_, there) in zip(accepted, rows, strict=True)
     ]  # fmt: skip
     short = [abs(there / here - 1) for here, there in rows]
-    listed = ", ".join(
-        f"{there:.2f} where {here:.2f} follows at acceptance {a:g}"
-        for a, (here, there) in zip(accepted, rows, strict=True)
+    ends = " up to ".join(
+        f"{there:.2f} where {here:.2f} follows (where {a:.0%} of the drafts are accepted)"
+        for a, (here, there) in ((accepted[0], rows[0]), (accepted[-1], rows[-1]))
     )
     single = [both(a, 1) for a in accepted]
     why = (
-        f"Fed with the rate that E's loop measures, its formula says {listed}: off by {min(short):.0%} to "
+        f"Fed with the rate that E's loop measures, its formula says from {ends}: it is off by {min(short):.0%} to "
         f"{max(short):.0%}. With a single drafted token it says {_range([there for _, there in single])} where "
         f"{_range([here for here, _ in single])} follow; where all is accepted it reaches {both(1.0, drafted)[1]:g}, "
         f"not {both(1.0, drafted)[0]:g}. And its draft costs nothing."

@@ -102,8 +102,8 @@ def _price_cut_mimo_max(given: Values) -> Settled:
     short = [cell.cut for cell in cells if cell.kind == "hit" and cell.before.max_input_tokens]
     reach = sum(round(cell.cut, 2) == round(given["share"], 2) for cell in cells)
     why = (
-        f"On {POSTS} the prices fell by {span([cell.cut for cell in cells], '.1%')}; most fell the {most.name} "
-        f"({most.cut:.1%}), and {reach} of {len(cells)} prices fell by {given['share']:.0%}. A hit of a shorter prompt "
+        f"On {POSTS} the prices fell by {span([cell.cut for cell in cells], '.1%')}. The largest cut is {most.cut:.1%} "
+        f"({most.name}), and {reach} of {len(cells)} prices fell by {given['share']:.0%}. A hit of a shorter prompt "
         f"fell by {span(short, '.1%')}. On {NOVEMBER} {MIMO_NOW}, which followed, asks the same: "
         f"{amounts(row(MIMO_NOW, NOW, 'CNY'))} in hit, miss and output."
     )
