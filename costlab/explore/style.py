@@ -157,7 +157,7 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]], lin
     size = float(axes.xaxis.label.get_fontsize())
     _end_at(axes, x, max((len(text) for _, text, _ in ends), default=0) * 0.56 * size + 30)
     place = axes.transData.transform
-    heights = [float(place((x, y))[1]) for y, _, _ in ends]
+    heights = [round(float(place((x, y))[1]), 3) for y, _, _ in ends]  # else noise orders those that are equal
     dpi = axes.get_figure(root=True).dpi  # type: ignore[union-attr]
     wanted = _inside(spread_labels(heights, 1.25 * size * dpi / 72), axes)
     for (y, text, colour), height, high, how in zip(ends, heights, wanted, styles, strict=True):
