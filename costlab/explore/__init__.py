@@ -29,7 +29,7 @@ from costlab.explore.drawing import Drawing, Frames, Words, drawn, value
 from costlab.explore.hybrid import layer_stack, recall_by_distance, recall_by_ratio, ring, ten_layers, window_saving
 from costlab.explore.levers import HIT_RATES, LEVER_MODELS, PRICED, lever_waterfall
 from costlab.explore.levers_landing import LANDING_DAYS, landing
-from costlab.explore.levers_map import chapters_table, factors_map
+from costlab.explore.levers_map import factors_map
 from costlab.explore.levers_margins import RENTED_CHIPS, break_even_use, margin_timeline
 from costlab.explore.levers_predicted import predicted_prices
 from costlab.explore.levers_shares import lever_pairs, shapley_shares
@@ -75,7 +75,7 @@ __all__ = [
     "HIT_RATES", "LANDING_DAYS", "LEVER_MODELS", "MACHINES", "MARKET_DAY", "PRICED", "PRICES", "PRICE_LISTS",
     "REACHED", "RENTED_CHIPS", "SERVED", "Drawing", "Frames", "Table", "Words", "accepted_parts", "answer_steps",
     "attention_kinds", "attention_overview", "batch_curve", "bill_parts", "blended_price", "bought_or_rented",
-    "break_even_use", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste", "chapters_table",
+    "break_even_use", "bytes_per_token", "bytes_text", "cache_per_model", "capacity_waste",
     "chip_map", "chip_pipes", "chunk_tradeoff", "compressor", "cost_tornado", "decode_by_kind", "decode_flops",
     "draft_length", "drawn", "eagle_by_batch", "engine_gantt", "expert_collapse", "experts_light_up",
     "experts_touched", "factors_map", "first_is_not_all", "floors_and_prices", "from_floor_to_price", "fused_layer",

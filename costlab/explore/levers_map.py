@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from costlab import catalog, prices
@@ -27,7 +27,6 @@ from costlab.explore.levers import (
 )
 from costlab.explore.levers_shares import lever_factors
 from costlab.explore.style import COLOURS
-from costlab.text import Anchor, Table
 
 #: Whose price the map divides, and the model whose layers are mostly windows.
 MAPPED, HYBRID = "deepseek-v4-pro", "mimo-v2.5-pro"
@@ -39,7 +38,6 @@ class MappedChapter:
 
     slug: str  # of its page
     title: str  # as the book's contents have it
-    asks: str  # its question
     says: str  # what the factor is of
     levers: tuple[str, ...] = ()  # whose factors are its own; without any it stands beside the product
 
@@ -48,49 +46,49 @@ class MappedChapter:
 GROUPS: Mapping[str, tuple[MappedChapter, ...]] = FrozenDict(
     {
         "The question": (
-            MappedChapter("prices", "Prices", "Why does a token have three prices?", "of the list, April to June"),
+            MappedChapter("prices", "Prices", "of the list, April to June"),
         ),
         "A second costs less": (
             MappedChapter(
-                "chips", "Chips", "What does the hardware cost, and what would other hardware?", "H800, no A100",
+                "chips", "Chips", "H800, no A100",
                 ("chip",),
             ),
         ),
         "A second yields more": (
             MappedChapter(
-                "roofline", "Roofline", "What does a second of a chip yield?", "full batches, fewer bits",
+                "roofline", "Roofline", "full batches, fewer bits",
                 ("batch and use", "precision"),
             ),
             MappedChapter(
-                "speculative", "Speculative decoding", "How do several tokens come out of one pass?", "drafted tokens",
+                "speculative", "Speculative decoding", "drafted tokens",
                 ("speculation",),
             ),
             MappedChapter(
-                "serving", "Serving", "Why do prefill and decode part ways?", "prefill and decode apart",
+                "serving", "Serving", "prefill and decode apart",
                 ("separation",),
             ),
         ),
         "A token takes less": (
             MappedChapter(
-                "moe", "Mixture of experts", "Why do 1.6T parameters compute like 49B?", "few of all experts",
+                "moe", "Mixture of experts", "few of all experts",
                 ("sparsity",),
             ),
             MappedChapter(
-                "attention", "Attention", "How does a million-token cache shrink tenfold?", "a smaller cache",
+                "attention", "Attention", "a smaller cache",
                 ("attention",),
             ),
-            MappedChapter("hybrid", "Hybrid stacks", "What do 60 sliding-window layers of 70 save?", "of MiMo's price"),
+            MappedChapter("hybrid", "Hybrid stacks", "of MiMo's price"),
         ),
         "A token is kept": (
-            MappedChapter("cache", "Cache", "What is a cache hit worth?", "hits, not misses", ("cache",)),
+            MappedChapter("cache", "Cache", "hits, not misses", ("cache",)),
             MappedChapter(
-                "tiers", "Tiers", "Where do kept tokens lie, and why do five times as many fit?", "SSD, not memory"
+                "tiers", "Tiers", "SSD, not memory"
             ),
         ),
         "All of it": (
-            MappedChapter("levers", "Levers", "What is left when all levers are multiplied?", "all together"),
-            MappedChapter("claims", "Claims", "What of the articles is true?", "each number recomputed"),
-            MappedChapter("limits", "Limits", "How far down can it go, and what should a developer do?", "what stays"),
+            MappedChapter("levers", "Levers", "all together"),
+            MappedChapter("claims", "Claims", "each number recomputed"),
+            MappedChapter("limits", "Limits", "what stays"),
         ),
     }
 )  # fmt: skip
@@ -197,25 +195,3 @@ def _map_said(factors: Mapping[str, float]) -> Words:
         f"them: Prices is the list's fall, Hybrid stacks the attention of {model_name(HYBRID)}, Tiers what host memory "
         "would cost in place of SSD.",
     )
-
-
-def chapters_table() -> Table:
-    """Return the chapters with their questions, their factors and links, for beside the map."""
-    factors = chapter_factors()
-    rows = [
-        {
-            "chapter": Anchor(each.title, f"{each.slug}.ipynb"),
-            "asks": each.asks,
-            "divides the price by": factor_text(factors[each.slug], 1) if each.slug in factors else None,
-            "of": each.says,
-        }
-        for each in sorted(_chapters(), key=lambda each: BOOK_ORDER.index(each.slug))
-    ]
-    return Table(rows, "divides the price by", stacked=True)
-
-
-#: The chapters in the order of the book.
-BOOK_ORDER: Sequence[str] = (
-    "prices", "roofline", "moe", "attention", "hybrid", "cache", "tiers", "speculative", "serving", "chips", "levers",
-    "claims", "limits",
-)  # fmt: skip

@@ -387,16 +387,7 @@ _JOULES = (
 
 
 def _joules_text(joules: float) -> str:
-    for unit, scale in (
-        ("kJ", 1e3),
-        ("J", 1.0),
-        ("mJ", 1e-3),
-        ("µJ", 1e-6),
-        ("nJ", 1e-9),
-        ("pJ", 1e-12),
-        ("fJ", 1e-15),
-        ("zJ", 1e-21),
-    ):
+    for unit, scale in _JOULES:
         if joules >= scale:
             return f"{digits_text(joules / scale)} {unit}"
     return f"{joules:.2g} J"
