@@ -138,7 +138,7 @@ def _sequences_differ(got: Any, right: Sequence[Any], place: str, atol: float, r
     at = f"at {place}: " if place else ""
     if not isinstance(got, Sequence | np.ndarray) or isinstance(got, str | bytes):
         return f"{at}{shown(got)} ({type(got).__name__}), should be {shown(right)}"
-    if np.ndim(got) == 0 and isinstance(got, np.ndarray):
+    if isinstance(got, np.ndarray) and not got.ndim:
         return f"{at}one number, {shown(got)}, should be {shown(right)}"
     if len(got) != len(right):
         return f"{at}{len(got)} values, should be {len(right)}: {shown(right)}"
