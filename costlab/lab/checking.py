@@ -31,7 +31,7 @@ def check(
     right: Function | Sequence[Any] | None = None,
     *,
     rule: Callable[..., str | None] | None = None,
-    wrong: Mapping[str, Function] | None = None,
+    wrong: Mapping[str, Function | Sequence[Any]] | None = None,
     atol: float = 1e-5,
     rtol: float = 1e-5,
     unchanged: bool = True,
@@ -41,11 +41,12 @@ def check(
     Args:
         function: the answer to a task.
         cases: each a tuple of arguments; anything else is one argument. The function gets copies.
-        right: a function of the same arguments, or one value for each case.
+        right: a function of the same arguments, or one value for each case. Where `...` stands in a value, anything
+            is right.
         rule: a function of the result and the arguments that returns what is wrong with it, or None. For tasks that
             have more than one right answer.
-        wrong: functions that make a known mistake, each under the hint that helps. Where all cases that fail come out
-            as one of them says, its hint is added.
+        wrong: known mistakes, each under the hint that helps: functions that make them, or what these return, one
+            value for each case. Where all cases that fail come out as one of them says, its hint is added.
         atol: absolute tolerance of numbers that are not whole.
         rtol: relative tolerance of them.
         unchanged: whether the function must leave its arguments as they are.
@@ -93,9 +94,7 @@ class _Judge:
         except NotImplementedError:
             raise
         except Exception as error:
-            return _Outcome(
-                case, None, error, f"raised {type(error).__name__}: {error}{self._should(case, place)}", place
-            )
+            return _Outcome(case, None, error, f"{_raised(error)}{self._should(case, place)}", place)
         complaint = self._complaint(result, case, place)
         if complaint is None and self.unchanged:
             complaint = _changed(case, arguments)
@@ -116,8 +115,16 @@ class _Judge:
             return None
         if result is None:
             return "returned None: is a `return` missing?"
-        found = self.rule(result, *_copied(case))
+        try:
+            found = self.rule(result, *_copied(case))
+        except Exception as error:  # the rule cannot even read it
+            found = f"no value of the kind that is asked for ({type(error).__name__}: {error})"
         return f"returned {said_plainly(result)}: {found}" if found else None
+
+
+def _raised(error: Exception) -> str:
+    """Say what was raised; what a lab's own harness asserts is a sentence already."""
+    return str(error) if isinstance(error, AssertionError) and str(error) else f"raised {type(error).__name__}: {error}"
 
 
 def _told(result: Any, expected: Any, found: str) -> str:
@@ -147,15 +154,18 @@ def _changed(before: tuple[Any, ...], after: tuple[Any, ...]) -> str | None:
     return None
 
 
-def _hint(failed: Sequence[_Outcome], wrong: Mapping[str, Function], atol: float, rtol: float) -> str | None:
+def _hint(
+    failed: Sequence[_Outcome], wrong: Mapping[str, Function | Sequence[Any]], atol: float, rtol: float
+) -> str | None:
     """Return the hint of the known mistake that all failing cases look like."""
     if any(each.error for each in failed):
         return None
     return next((hint for hint, make in wrong.items() if all(_looks(each, make, atol, rtol) for each in failed)), None)
 
 
-def _looks(found: _Outcome, make: Function, atol: float, rtol: float) -> bool:
+def _looks(found: _Outcome, make: Function | Sequence[Any], atol: float, rtol: float) -> bool:
     try:
-        return first_difference(found.result, make(*_copied(found.case)), atol, rtol) is None
+        mistaken = make(*_copied(found.case)) if callable(make) else make[found.place]
+        return first_difference(found.result, mistaken, atol, rtol) is None
     except Exception:  # a mistake need not work on every case
         return False

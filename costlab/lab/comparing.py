@@ -35,6 +35,8 @@ def said_plainly(value: Any) -> str:
         return "rng"
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
+    if value is ...:
+        return "..."
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]}…"
 
@@ -43,7 +45,7 @@ def first_difference(got: Any, right: Any, atol: float = 1e-5, rtol: float = 1e-
     """Return in words the first place where a value differs from the right one, or None where it does not.
 
     Lists, tuples and arrays of the same numbers are equal, and so are 3 and 3.0. Whole numbers are compared exactly,
-    others within `atol + rtol x |right|`; nan equals nan.
+    others within `atol + rtol x |right|`; nan equals nan, and anything equals `...`.
 
     Args:
         got: the value to judge.
@@ -56,6 +58,8 @@ def first_difference(got: Any, right: Any, atol: float = 1e-5, rtol: float = 1e-
 
 def _different(got: Any, right: Any, place: str, atol: float, rtol: float) -> str | None:
     at = f"at {place}: " if place else ""
+    if right is ...:
+        return None
     if got is None and right is not None:
         return f"{at}None, should be {said_plainly(right)}" + ("" if place else " (is a `return` missing?)")
     if isinstance(right, np.ndarray) or _is_number(right):
