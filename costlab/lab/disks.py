@@ -91,6 +91,12 @@ class Disk:
         self._kept_names = [dict(self._names)]
         self._watch()
 
+    def sync_all(self) -> None:
+        """Wait until everything is safe, as a machine does that is left alone for a while."""
+        for name in self.names():
+            self.sync(name)
+        self.sync_folder()
+
     def names(self) -> list[str]:
         """Return the names in the folder, sorted."""
         return sorted(self._names)
