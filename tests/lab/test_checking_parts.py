@@ -36,8 +36,8 @@ def test_a_result_that_the_rule_cannot_read_is_told_of() -> None:
 
 
 def test_what_a_harness_asserts_is_said_without_its_type() -> None:
-    def played(n):
+    def played(_n):
         raise AssertionError("evict() gave 1, should be a block that is held")
 
     assert "\n  evict() gave 1, should be a block that is held; should return 5" in said(played, [1], [5])
-    assert "raised ValueError: no" in said(lambda n: int("no"), [1], [5])
+    assert "raised ValueError: invalid" in said(lambda n: int("no"), [1], [5])
