@@ -87,7 +87,7 @@ def test_nobody_needs_numpys_types_at_run_time():
 # --- floors ----------------------------------------------------------------------------------------------------
 
 FLOORS = [
-    {"catalog", "checks", "text", "arrays"},
+    {"catalog", "checks", "text", "arrays", "lab"},
     {"arch"},
     {"roofline", "traces", "sweep"},  # what hardware does in a second, what traffic looks like, many runs
     {"moe", "attention", "hybrid", "cache", "speculative", "chips", "nn"},  # the levers
