@@ -51,6 +51,7 @@ export class ExerciseView {
     const label = element('label', { htmlFor: id, textContent: 'Your code' });
     const keys = element('p', { className: 'live-note', id: `${id}-keys`, textContent: KEYS });
     this.runButton = button('Run', () => this.#run(), `Run: ${planned.title}`);
+    this.runButton.classList.add('live-go');
     this.stopButton = button('Stop', () => this.session.stop());
     this.resetButton = button('Reset', () => this.#reset());
     const buttons = element('div', { className: 'live-buttons' }, this.runButton, this.stopButton, this.resetButton);
