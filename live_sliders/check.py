@@ -117,11 +117,12 @@ class Checker:
             if not path.is_file():
                 raise PageError(f"{page.name}: the page's Python ended early: {done.stderr.strip()[-2000:]}")
             result = json.loads(path.read_text(encoding="utf-8"))
+        said = [result["error"]] if "error" in result else [each["solution"]["text"] for each in _refused(result)]
+        if missing := [name for name in result["unfound"] if f"No module named {name!r}" in "\n".join(said)]:
+            raise NotComparable(f"{', '.join(map(repr, missing))} is not installed")
         if "error" not in result:
             _judge(page, result["exercises"])
             return list(result["views"])
-        if missing := [name for name in result["unfound"] if f"No module named {name!r}" in result["error"]]:
-            raise NotComparable(f"{', '.join(map(repr, missing))} is not installed")
         raise PageError(
             f"{page.name}: cell {result['cell'] + 1} fails in the page's Python, with the statements that it needs "
             f"from the cells above: {result['error'].strip()}\n{MEND}"
@@ -151,6 +152,11 @@ class Checker:
                     notebook, slice_ = first_difference(theirs, ours)
                     where = f"{page.name}: cell {view.cell.index + 1}"
                     raise PageError(f"{where}: the notebook shows {notebook!r}, the page {slice_!r}. {MEND}")
+
+
+def _refused(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the attempts at a page's exercises whose own answer did not pass."""
+    return [each for each in result["exercises"] if each["solution"]]
 
 
 def _judge(page: Page, attempts: list[dict[str, Any]]) -> None:

@@ -182,7 +182,7 @@ def _refuse_missing(page: Page, found: Found, available: Available) -> None:
     reasons = "; ".join(_reason(name, chain, name in found.left_out) for name, chain in missing.items())
     raise PageError(
         f"{page.name}: {reasons}; the browser's Python has no such module. "
-        "Tag the cell that shows the slider 'not-live', or compute without it"
+        "Compute without it; a cell that shows a slider may be tagged 'not-live' instead"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,12 @@ def test_the_build_runs_each_answer_and_each_starter(tmp_path: Path) -> None:
         run(Cell(0, "two = 2"), solved(SOLVED.replace("n / 2", "n / two")))
     with pytest.raises(plan.PageError, match="exercise 'Given': the check takes the starter for an answer"):
         run(solved(), solved(SOLVED.replace("== 2", "!= 3"), title="Given"))
+    elsewhere = page_of(solved(SOLVED.replace("import math", "import elsewhere")))
+    there = plan.Available({**runtime.read_lock().modules, "elsewhere": "elsewhere"})
+    found = plan.make_plan(elsewhere, there)
+    assert found
+    with pytest.raises(check.NotComparable, match="'elsewhere' is not installed"):
+        replace(checker, available=there).check(elsewhere, found)
 
 
 class Executor:
