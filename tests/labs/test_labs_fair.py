@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = ("moe",)
+LABS = ("moe", "attention")
 
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
@@ -40,6 +41,30 @@ HOLES = {
         "simulate-answer",
         [("rng.random((batch", "np.random.default_rng(experts).random((batch")],
     ),
+    "a running maximum that never rises": (
+        "attention",
+        "stream-large",
+        "stream-answer",
+        [("np.maximum(self.highest, z) if self.read_so_far else z", "self.highest if self.read_so_far else z")],
+    ),
+    "entries of twice the size": (
+        "attention",
+        "compress-example",
+        "compress-answer",
+        [("(raised * c).sum(axis=1) /", "2 * (raised * c).sum(axis=1) /")],
+    ),
+    "one running maximum for all channels": (
+        "attention",
+        "stream-large",
+        "stream-answer",
+        [("np.exp(z - highest)", "np.exp(z - highest.max())")],
+    ),
+    "ratios of the module that guesses": (
+        "attention",
+        "cache-compressed",
+        "compressed-answer",
+        [('[: config["num_hidden_layers"]]', "")],
+    ),
 }
 #: Right answers that lost points once.
 RIGHT = {
@@ -48,6 +73,36 @@ RIGHT = {
         "router-example router-large",
         "router",
         [("(0, logits)", "(0, np.float32(logits))")],
+    ),
+    "float32 in both compressors": (
+        "attention",
+        "compress-example compress-large",
+        "compress-answer",
+        [("c = contents[:used]", "c = contents[:used].astype(np.float32)")],
+    ),
+    "float32 of two blocks": (
+        "attention",
+        "overlap-first overlap-later",
+        "overlap-answer",
+        [("np.exp(z - z.max(axis=0))", "np.exp(np.float32(z - z.max(axis=0)))")],
+    ),
+    "float32 in a stream": (
+        "attention",
+        "stream-pieces stream-large stream-small",
+        "stream-answer",
+        [("np.exp(z - highest)", "np.exp(np.float32(z - highest))")],
+    ),
+    "float32 in the joint softmax": (
+        "attention",
+        "attend-joint attend-sink attend-large",
+        "attend-answer",
+        [("read = np.concatenate([entries, window])", "read = np.concatenate([entries, window]).astype(np.float32)")],
+    ),
+    "an open block with a counter and a flag per channel": (
+        "attention",
+        "stream-small",
+        "stream-answer",
+        [("self.block, self.read_so_far = block, 0", "self.block, self.read_so_far, self.spare = block, 0, [0] * 5")],
     ),
 }
 
@@ -70,8 +125,16 @@ def told(lab: str) -> dict[str, Any]:
 
 def given(lab: str, answer: str, changes: list[tuple[str, str]]) -> dict[str, Any]:
     """What a lab's cells define, with a changed answer."""
-    names = dict(told(lab))
-    exec(c.changed(cells(lab)[answer], changes), names)
+    return with_answer(lab, c.changed(cells(lab)[answer], changes))
+
+
+def with_answer(lab: str, answer: str) -> dict[str, Any]:
+    """What a lab's cells define, with another answer, which the lab's own functions call."""
+    names: dict[str, Any] = {}
+    for name, value in told(lab).items():
+        mine = isinstance(value, FunctionType) and value.__globals__ is told(lab)
+        names[name] = FunctionType(value.__code__, names, name, value.__defaults__) if mine else value
+    exec(answer, names)
     return names
 
 
