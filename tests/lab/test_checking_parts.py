@@ -26,6 +26,7 @@ def test_a_mistake_can_be_told_by_its_values() -> None:
     assert "Hint: one too many" in said(lambda n: n + 1, [1, 2], [1, 2], wrong=hints)
     assert "Hint: twice" in said(lambda n: 2 * n, [2, 3], [2, 3], wrong=hints)
     assert "Hint" not in said(lambda n: n - 1, [1, 2], [1, 2], wrong=hints)
+    assert "Hint" not in said(lambda n: n + 1, [1, 2], [1, 2], wrong={"shows in the second only": [..., 3]})
     # The value of a mistake belongs to its case: only the second fails here.
     assert "Hint: one too many" in said(lambda n: 3 if n == 2 else n, [1, 2], [1, 2], wrong=hints)
 

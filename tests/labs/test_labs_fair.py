@@ -12,7 +12,7 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = ("moe", "attention")
+LABS = ("moe", "attention", "hybrid")
 
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
@@ -65,6 +65,22 @@ HOLES = {
         "compressed-answer",
         [('[: config["num_hidden_layers"]]', "")],
     ),
+    "a softmax over all keys, masked afterwards": (
+        "hybrid",
+        "window-large",
+        "window-answer",
+        [
+            ("np.where(seen, q @ k.transpose(0, 2, 1) / np.sqrt(d), -np.inf)", "q @ k.transpose(0, 2, 1) / np.sqrt(d)"),
+            ("raised = np.exp(scores - highest)", "raised = np.exp(scores - highest) * seen"),
+        ],
+    ),
+    "a cache that belongs to the class": (
+        "hybrid",
+        "ring-steps ring-pieces",
+        "ring-answer",
+        [("        self.window = window\n", "        self.window = window\n        self = WindowCache\n")],
+    ),
+    "a window of a million": ("hybrid", "ring-small", "ring-answer", [("k[-self.window :].copy()", "k.copy()")]),
 }
 #: Right answers that lost points once.
 RIGHT = {
@@ -103,6 +119,33 @@ RIGHT = {
         "stream-small",
         "stream-answer",
         [("self.block, self.read_so_far = block, 0", "self.block, self.read_so_far, self.spare = block, 0, [0] * 5")],
+    ),
+    "a ring with a position for each place": (
+        "hybrid",
+        "ring-steps ring-pieces ring-small",
+        "ring-answer",
+        [
+            (
+                "        self.k, self.v = np",
+                "        self.at, self.now = np.full(window, -1), 0\n        self.k, self.v = np",
+            ),
+            (
+                "        # Copies",
+                "        self.now += len(q)\n        self.at[:] = self.now % self.window\n        # Copies",
+            ),
+        ],
+    ),
+    "float32 in a window": (
+        "hybrid",
+        "window-keys window-heads window-sink window-large",
+        "window-answer",
+        [("    raised = np.exp(scores - highest)", "    raised = np.exp(np.float32(scores - highest))")],
+    ),
+    "float32 in a ring": (
+        "hybrid",
+        "ring-steps ring-pieces ring-small",
+        "ring-answer",
+        [("k, v = np.concatenate([self.k, k]),", "k, v = np.concatenate([self.k, k]).astype(np.float32),")],
     ),
 }
 
