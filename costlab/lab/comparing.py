@@ -31,6 +31,8 @@ def shown(value: Any) -> str:
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, list):
         return f"a list of {len(value)}: [{', '.join(map(shown, value[:4]))}, …]"
+    if isinstance(value, set | frozenset) and value:
+        return f"{{{', '.join(sorted(map(shown, value), key=lambda text: (len(text), text)))}}}"
     if isinstance(value, np.random.Generator):
         return "rng"
     if callable(value) and hasattr(value, "__name__"):

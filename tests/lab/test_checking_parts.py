@@ -42,3 +42,9 @@ def test_what_a_harness_asserts_is_said_without_its_type() -> None:
 
     assert "\n  evict() gave 1, should be a block that is held; should return 5" in said(played, [1], [5])
     assert "raised ValueError: invalid" in said(lambda n: int("no"), [1], [5])
+
+
+def test_a_set_is_shown_in_the_same_order_at_every_run() -> None:
+    assert shown({"d", "a", "c"}) == "{'a', 'c', 'd'}"
+    assert shown({10, 9, 2}) == "{2, 9, 10}"
+    assert shown(set()) == "set()"
