@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from costlab.lab.comparing import difference, shown
+from costlab.lab.comparing import first_difference, said_plainly
 
 Function = Callable[..., Any]
 
@@ -59,18 +59,18 @@ def check(
     """
     given = [case if type(case) is tuple else (case,) for case in cases]
     if right is None and rule is None:
-        raise ValueError(f"check of {shown(function)}: give `right`, `rule` or both")
+        raise ValueError(f"check of {said_plainly(function)}: give `right`, `rule` or both")
     if isinstance(right, Sequence) and len(right) != len(given):
-        raise ValueError(f"check of {shown(function)}: {len(given)} cases, but {len(right)} right answers")
+        raise ValueError(f"check of {said_plainly(function)}: {len(given)} cases, but {len(right)} right answers")
     judge = _Judge(right, rule, atol, rtol, unchanged)
     failed = [found for i, case in enumerate(given) if (found := judge.outcome(function, case, i))]
-    name = shown(function)
+    name = said_plainly(function)
     if not failed:
         print(f"✓ {name}: {len(given)} of {len(given)} cases")
         return
     first = failed[0]
     lines = [f"{name}: {len(given) - len(failed)} of {len(given)} cases are right. Not this one:"]
-    lines.append(f"  {name}({', '.join(map(shown, first.case))})")
+    lines.append(f"  {name}({', '.join(map(said_plainly, first.case))})")
     lines.append(f"  {first.complaint}")
     if hint := _hint(failed, wrong or {}, atol, rtol):
         lines.append(f"  Hint: {hint}")
@@ -105,12 +105,12 @@ class _Judge:
         return self.right(*_copied(case)) if callable(self.right) else self.right[place]  # type: ignore[index]
 
     def _should(self, case: tuple[Any, ...], place: int) -> str:
-        return "" if self.right is None else f"; should return {shown(self._expected(case, place))}"
+        return "" if self.right is None else f"; should return {said_plainly(self._expected(case, place))}"
 
     def _complaint(self, result: Any, case: tuple[Any, ...], place: int) -> str | None:
         if self.right is not None:
             expected = self._expected(case, place)
-            if found := difference(result, expected, self.atol, self.rtol):
+            if found := first_difference(result, expected, self.atol, self.rtol):
                 return _told(result, expected, found)
         if self.rule is None:
             return None
@@ -120,7 +120,7 @@ class _Judge:
             found = self.rule(result, *_copied(case))
         except Exception as error:  # the rule cannot even read it
             found = f"no value of the kind that is asked for ({type(error).__name__}: {error})"
-        return f"returned {shown(result)}: {found}" if found else None
+        return f"returned {said_plainly(result)}: {found}" if found else None
 
 
 def _raised(error: Exception) -> str:
@@ -131,7 +131,7 @@ def _raised(error: Exception) -> str:
 def _told(result: Any, expected: Any, found: str) -> str:
     """Say what was returned and where it differs, without saying the same twice."""
     if found.startswith("at "):
-        return f"returned {shown(result)}, should be {shown(expected)}; {found}"
+        return f"returned {said_plainly(result)}, should be {said_plainly(expected)}; {found}"
     return f"returned {found}"
 
 
@@ -148,8 +148,10 @@ def _copy(value: Any) -> Any:
 
 def _changed(before: tuple[Any, ...], after: tuple[Any, ...]) -> str | None:
     for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
-        if isinstance(old, np.ndarray | list | dict) and difference(new, old, 0, 0):
-            return f"changed its argument {number} to {shown(new)}, should leave it as it was: {shown(old)}"
+        if isinstance(old, np.ndarray | list | dict) and first_difference(new, old, 0, 0):
+            return (
+                f"changed its argument {number} to {said_plainly(new)}, should leave it as it was: {said_plainly(old)}"
+            )
     return None
 
 
@@ -165,6 +167,6 @@ def _hint(
 def _looks(found: _Outcome, make: Function | Sequence[Any], atol: float, rtol: float) -> bool:
     try:
         mistaken = make(*_copied(found.case)) if callable(make) else make[found.place]
-        return mistaken is not ... and difference(found.result, mistaken, atol, rtol) is None
+        return mistaken is not ... and first_difference(found.result, mistaken, atol, rtol) is None
     except Exception:  # a mistake need not work on every case
         return False

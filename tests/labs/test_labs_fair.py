@@ -234,7 +234,7 @@ def answered(lab: str, change: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("lab", LABS)
 def test_a_forgotten_return_is_said_in_plain_words(lab: str) -> None:
-    failed = scoring.run(answered(lab, r"\1return None"))
+    failed = scoring.run_cells(answered(lab, r"\1return None"))
     assert set(failed) == set(c.checks(lab))
     for check, said in failed.items():
         assert said.startswith("AssertionError: "), (check, said)
@@ -247,7 +247,7 @@ def test_the_solution_passes_with_a_course_key_too(lab: str, monkeypatch: pytest
     """All checks but those that replay a policy for seconds."""
     monkeypatch.setenv("COSTLAB_COURSE_KEY", "autumn")
     quick = [cell for cell in answered(lab, r"\g<0>") if not cell["id"].startswith("beats-")]
-    assert scoring.run(quick) == {}
+    assert scoring.run_cells(quick) == {}
 
 
 @pytest.mark.parametrize("lab", LABS)
