@@ -293,6 +293,7 @@ NUMBERS_AND_MODULES = {
     "top_k": {"costlab.attention", "costlab.moe", "costlab.nn.moe"},  # best first, the lower index first in a tie
     "KINDS": {"costlab.arch.attention", "costlab.levers"},  # of attention; of tokens
     "token_costs": {"costlab.levers", "costlab.explore"},  # computed; drawn
+    "main": {"costlab.cli", "costlab.lab"},  # what a shell calls
     "softmax": {"costlab.attention", "costlab.moe"},  # both NumPy: levers do not import one another
 }
 #: The dimensions of an attention kind, which are counted, and its layer, which runs.

@@ -33,10 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         told = {**dataclasses.asdict(found), "points": found.points, "of": found.of}
         print(json.dumps(told, indent=2))
     else:
-        print(found)
-        for task in found.tasks:
-            for check, said in task.failed:
-                print(f"\n{task.title}, {check}:\n{said}")
+        print(found.report())
     return 0 if found.points == found.of else 1
 
 

@@ -7,43 +7,45 @@ from typing import Any
 
 import numpy as np
 
-#: A list or array of more numbers than this is described, not shown.
-SHOWN = 24
+#: A list or array of more numbers than this is described by its shape.
+LARGEST_LISTED = 24
 
 
-def shown(value: Any) -> str:
+def said_plainly(value: Any) -> str:
     """Return a value as a message shows it: small arrays as lists, large ones by their shape.
 
     Args:
         value: anything.
     """
     if isinstance(value, np.ndarray):
-        if value.size > SHOWN:
+        if value.size > LARGEST_LISTED:
             return f"an array of shape {value.shape}"
-        return shown(value.tolist())
+        return said_plainly(value.tolist())
     if isinstance(value, np.generic):
-        return shown(value.item())
+        return said_plainly(value.item())
     if isinstance(value, float):
         return f"{value:.7g}"
     if isinstance(value, tuple) and type(value) is tuple:
-        return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
-    if isinstance(value, list) and len(value) <= SHOWN:
-        return f"[{', '.join(map(shown, value))}]"
+        return f"({', '.join(map(said_plainly, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list) and len(value) <= LARGEST_LISTED:
+        return f"[{', '.join(map(said_plainly, value))}]"
     if isinstance(value, list):
-        return f"a list of {len(value)}: [{', '.join(map(shown, value[:4]))}, …]"
+        return f"a list of {len(value)}: [{', '.join(map(said_plainly, value[:4]))}, …]"
     if isinstance(value, np.random.Generator):
         return "rng"
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
+    if value is ...:
+        return "..."
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def difference(got: Any, right: Any, atol: float = 1e-5, rtol: float = 1e-5) -> str | None:
+def first_difference(got: Any, right: Any, atol: float = 1e-5, rtol: float = 1e-5) -> str | None:
     """Return in words the first place where a value differs from the right one, or None where it does not.
 
     Lists, tuples and arrays of the same numbers are equal, and so are 3 and 3.0. Whole numbers are compared exactly,
-    others within `atol + rtol x |right|`; nan equals nan.
+    others within `atol + rtol x |right|`; nan equals nan, and anything equals `...`.
 
     Args:
         got: the value to judge.
@@ -56,17 +58,19 @@ def difference(got: Any, right: Any, atol: float = 1e-5, rtol: float = 1e-5) -> 
 
 def _different(got: Any, right: Any, place: str, atol: float, rtol: float) -> str | None:
     at = f"at {place}: " if place else ""
+    if right is ...:
+        return None
     if got is None and right is not None:
-        return f"{at}None, should be {shown(right)}" + ("" if place else " (is a `return` missing?)")
+        return f"{at}None, should be {said_plainly(right)}" + ("" if place else " (is a `return` missing?)")
     if isinstance(right, np.ndarray) or _is_number(right):
         return _numbers_differ(got, np.asarray(right), place, atol, rtol)
     if isinstance(right, str | bytes) or right is None:
-        return None if _equal(got, right) else f"{at}{shown(got)}, should be {shown(right)}"
+        return None if _equal(got, right) else f"{at}{said_plainly(got)}, should be {said_plainly(right)}"
     if isinstance(right, Mapping):
         return _mappings_differ(got, right, place, atol, rtol)
     if isinstance(right, Sequence):
         return _sequences_differ(got, right, place, atol, rtol)
-    return None if _equal(got, right) else f"{at}{shown(got)}, should be {shown(right)}"
+    return None if _equal(got, right) else f"{at}{said_plainly(got)}, should be {said_plainly(right)}"
 
 
 def _is_number(value: Any) -> bool:
@@ -85,9 +89,9 @@ def _numbers_differ(got: Any, right: Any, place: str, atol: float, rtol: float) 
     try:
         found = np.asarray(got)
     except ValueError:  # lists of unequal lengths
-        return f"{at}{shown(got)} is no array, should have shape {right.shape}"
+        return f"{at}{said_plainly(got)} is no array, should have shape {right.shape}"
     if found.dtype.kind not in "biufc":
-        return f"{at}{shown(got)} ({type(got).__name__}), should be {_number_or_shape(right)}"
+        return f"{at}{said_plainly(got)} ({type(got).__name__}), should be {_number_or_shape(right)}"
     if found.shape != right.shape:
         return f"{at}{_shape(found)}, should be {_number_or_shape(right)}"
     wrong = np.atleast_1d(~_close(found, right, atol, rtol))
@@ -97,15 +101,15 @@ def _numbers_differ(got: Any, right: Any, place: str, atol: float, rtol: float) 
     where = place + (f"[{', '.join(map(str, first))}]" if first else "")
     lead = f"at {where}: " if where else ""
     more = f" ({int(wrong.sum())} of {found.size} numbers differ)" if found.size > 1 else ""
-    return f"{lead}{shown(found[first])}, should be {shown(right[first])}{more}"
+    return f"{lead}{said_plainly(found[first])}, should be {said_plainly(right[first])}{more}"
 
 
 def _number_or_shape(right: Any) -> str:
-    return shown(right) if not right.ndim else f"an array of shape {right.shape}"
+    return said_plainly(right) if not right.ndim else f"an array of shape {right.shape}"
 
 
 def _shape(found: Any) -> str:
-    return f"one number, {shown(found)}" if not found.ndim else f"an array of shape {found.shape}"
+    return f"one number, {said_plainly(found)}" if not found.ndim else f"an array of shape {found.shape}"
 
 
 def _close(found: Any, right: Any, atol: float, rtol: float) -> Any:
@@ -121,23 +125,23 @@ def _close(found: Any, right: Any, atol: float, rtol: float) -> Any:
 def _mappings_differ(got: Any, right: Mapping[Any, Any], place: str, atol: float, rtol: float) -> str | None:
     at = f"at {place}: " if place else ""
     if not isinstance(got, Mapping):
-        return f"{at}{shown(got)} ({type(got).__name__}), should be a dictionary: {shown(right)}"
+        return f"{at}{said_plainly(got)} ({type(got).__name__}), should be a dictionary: {said_plainly(right)}"
     if missing := [key for key in right if key not in got]:
-        return f"{at}no key {shown(missing[0])}, should have {shown(list(right))}"
+        return f"{at}no key {said_plainly(missing[0])}, should have {said_plainly(list(right))}"
     if extra := [key for key in got if key not in right]:
-        return f"{at}a key {shown(extra[0])} too many, should have {shown(list(right))}"
-    differ = (_different(got[key], right[key], f"{place}[{shown(key)}]", atol, rtol) for key in right)
+        return f"{at}a key {said_plainly(extra[0])} too many, should have {said_plainly(list(right))}"
+    differ = (_different(got[key], right[key], f"{place}[{said_plainly(key)}]", atol, rtol) for key in right)
     return next((each for each in differ if each), None)
 
 
 def _sequences_differ(got: Any, right: Sequence[Any], place: str, atol: float, rtol: float) -> str | None:
     at = f"at {place}: " if place else ""
     if not isinstance(got, Sequence | np.ndarray) or isinstance(got, str | bytes):
-        return f"{at}{shown(got)} ({type(got).__name__}), should be {shown(right)}"
-    if np.ndim(got) == 0 and isinstance(got, np.ndarray):
-        return f"{at}one number, {shown(got)}, should be {shown(right)}"
+        return f"{at}{said_plainly(got)} ({type(got).__name__}), should be {said_plainly(right)}"
+    if isinstance(got, np.ndarray) and not got.ndim:
+        return f"{at}one number, {said_plainly(got)}, should be {said_plainly(right)}"
     if len(got) != len(right):
-        return f"{at}{len(got)} values, should be {len(right)}: {shown(right)}"
+        return f"{at}{len(got)} values, should be {len(right)}: {said_plainly(right)}"
     pairs = enumerate(zip(got, right, strict=True))
     differ = (_different(one, other, f"{place}[{i}]", atol, rtol) for i, (one, other) in pairs)
     return next((each for each in differ if each), None)

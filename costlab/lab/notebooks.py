@@ -15,7 +15,7 @@ SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[
 NO_ANSWER = 'raise NotImplementedError("no answer yet")'
 
 
-def read(path: Path) -> Notebook:
+def read_notebook(path: Path) -> Notebook:
     """Read a notebook.
 
     Raises:
@@ -32,7 +32,7 @@ def read(path: Path) -> Notebook:
     return found
 
 
-def text(cell: Cell) -> str:
+def source_of(cell: Cell) -> str:
     """Return what stands in a cell."""
     source = cell.get("source", "")
     return source if isinstance(source, str) else "".join(source)
@@ -55,7 +55,7 @@ def is_check(cell: Cell) -> bool:
 
 def without_solutions(notebook: Notebook) -> Notebook:
     """Return a solved notebook without its answers, but with its hidden checks: what scoring needs."""
-    cells = [{**cell, "source": SOLUTION.sub(rf"\1{NO_ANSWER}", text(cell))} for cell in notebook["cells"]]
+    cells = [{**cell, "source": SOLUTION.sub(rf"\1{NO_ANSWER}", source_of(cell))} for cell in notebook["cells"]]
     kept = [cell for cell in cells if not (mark(cell, "solution") and cell.get("cell_type") == "markdown")]
     return {**notebook, "cells": kept}
 
@@ -70,7 +70,9 @@ def find_solved(path: Path, student: Notebook) -> Path:
         ValueError: where no lab has cells of these names.
     """
     mine = {name(cell) for cell in student["cells"]} - {""}
-    shared = {each: len(mine & {name(cell) for cell in read(each)["cells"]}) for each in _solved_near(path.resolve())}
+    shared = {
+        each: len(mine & {name(cell) for cell in read_notebook(each)["cells"]}) for each in _solved_near(path.resolve())
+    }
     best = max(shared, key=lambda each: shared[each], default=None)
     if best is None:
         raise ValueError(f"{path}: no labs found beside it or above; name the solved notebook with --source")
@@ -86,7 +88,7 @@ def _solved_near(path: Path) -> Iterator[Path]:
         yield from sorted(folder.glob("labs/source/*/*.ipynb"))
 
 
-def merged(student: Notebook, solved: Notebook) -> list[Cell]:
+def assembled(student: Notebook, solved: Notebook) -> list[Cell]:
     """Return the student's code cells in order, with each check as the course has it and missing cells put back.
 
     Args:

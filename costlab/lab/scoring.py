@@ -16,10 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from costlab.lab.notebooks import Cell, Notebook, find_solved, is_check, mark, merged, name, read, text
+from costlab.lab.notebooks import Cell, Notebook, assembled, find_solved, is_check, mark, name, read_notebook, source_of
 from costlab.text import Table
 
 HEADING = re.compile(r"^## (.+?)\s*\(\d+ points?.*\)\s*$", re.M)
+UNANSWERED = "NotImplementedError: no answer yet"
 Namespace = dict[str, Any]
 
 
@@ -58,8 +59,15 @@ class Score:
     def __repr__(self) -> str:
         by_hand = sum(task.by_hand for task in self.tasks)
         more = f", and up to {by_hand:g} from a person who reads the open question" if by_hand else ""
-        lines = [str(self.table()), f"{self.lab}: {self.points:g} of {self.of:g} points{more}"]
-        return "\n".join(lines)
+        return f"{self.table()}\n{self.lab}: {self.points:g} of {self.of:g} points{more}"
+
+    def report(self) -> str:
+        """Return the table and, below it what each failed check says that is no empty answer."""
+        failed = [(task.title, check, said) for task in self.tasks for check, said in task.failed]
+        told = [f"{title}, {check}:\n{said}" for title, check, said in failed if not said.startswith(UNANSWERED)]
+        if waiting := len(failed) - len(told):
+            told.append(f"{waiting} checks wait for an answer.")
+        return "\n\n".join([repr(self), *told])
 
 
 def _share(task: TaskScore) -> str:
@@ -84,14 +92,14 @@ def score(path: str | Path, source: str | Path | None = None, *, seconds: float 
         ValueError: naming a file that is no notebook, or that belongs to no lab.
     """
     path = Path(path)
-    student = read(path)
+    student = read_notebook(path)
     found = Path(source) if source else find_solved(path, student)
-    solved = read(found)
-    outcomes = run(merged(student, solved), seconds)
+    solved = read_notebook(found)
+    outcomes = run_cells(assembled(student, solved), seconds)
     return Score(found.stem, tuple(_tasks(solved, outcomes)))
 
 
-def run(cells: list[Cell], seconds: float = 30) -> dict[str, str]:
+def run_cells(cells: list[Cell], seconds: float = 30) -> dict[str, str]:
     """Run code cells one after the other and return, by cell name, what each that failed says.
 
     Args:
@@ -114,7 +122,7 @@ def _said(cell: Cell, names: Namespace, seconds: float) -> str | None:
     """Run one cell and return how it failed, or None."""
     file = f"<cell {name(cell)}>"
     try:
-        code = _compiled(text(cell), file)
+        code = _compiled(source_of(cell), file)
         with _limited(seconds), contextlib.redirect_stdout(io.StringIO()):
             exec(code, names)
     except KeyboardInterrupt:
@@ -139,7 +147,7 @@ def _compiled(source: str, file: str) -> Any:
 def _module() -> Iterator[Namespace]:
     """Give cells a module of their own, which classes defined in them can be looked up in."""
     module = ModuleType("lab_in_scoring")
-    module.__dict__.update(display=lambda *shown: None, input=_no_input)
+    module.__dict__.update(display=lambda *values: None, input=_no_input)
     sys.modules[module.__name__] = module
     try:
         yield module.__dict__
@@ -175,7 +183,7 @@ def _tasks(solved: Notebook, failed: dict[str, str]) -> Iterator[TaskScore]:
     title = ""
     groups: dict[str, list[Cell]] = {}
     for cell in solved["cells"]:
-        if cell.get("cell_type") == "markdown" and (heading := HEADING.search(text(cell))):
+        if cell.get("cell_type") == "markdown" and (heading := HEADING.search(source_of(cell))):
             title = heading[1]
         if mark(cell, "grade"):
             groups.setdefault(title, []).append(cell)
