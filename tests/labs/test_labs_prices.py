@@ -244,7 +244,7 @@ RIGHT = {
 def told() -> dict[str, Any]:
     """What the lab's cells define that an answer or a check may use."""
     names: dict[str, Any] = {}
-    for name in ("setup", "some", "peak-answer"):
+    for name in ("setup", "some"):
         exec(CELLS[name], names)
     return names
 
