@@ -70,8 +70,9 @@ book: $(STAMP) _build/.package _build/.extensions
 pdf: book
 	@$(BIN)/python tools/book_pdf.py --html $(HTML) --out $(PDF)
 
-# Test files run side by side, each on one thread. A file stays whole (its cells share a kernel,
-# its tests a browser); in the order of collection the short files come last, and both workers end together.
+# Test files run side by side, each on one thread. A file stays whole (its tests share a browser); the build and the
+# longest files come first, and both workers end together. Nbval compares what the build's kernels gave: no notebook
+# runs twice, but in test-all.
 # Hundreds of kernels and other processes start, which had better keep their bytecode, whatever the shell says.
 test: $(STAMP) lint
 	@echo "Testing: chapters, package, labs, and the book in browsers; about fifteen minutes on two cores."

@@ -6,13 +6,12 @@ import ast
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from . import widgets
 from .dialect import magics
-from .imports import Found, ImportWalker
+from .imports import Found, ImportWalker, imported
 from .notebook import Cell
 from .slicing import Lacks, LiveCell, SliceError, slice_cells
 from .widgets import State
@@ -52,12 +51,31 @@ class Page:
 class Available:
     """What pages may import in the browser: the runtime's packages by module, and the course's own.
 
-    left_out: files of the course's own packages that their wheels do not carry.
+    left_out: files of the course's own packages that their wheels do not carry. One build's files stay as they are,
+    so what was found out about a module is kept.
     """
 
     modules: dict[str, str]
     own: dict[str, Path] = field(default_factory=dict)
     left_out: frozenset[Path] = frozenset()
+    _files: dict[str, Path | None] = field(default_factory=dict, repr=False, compare=False)
+    _lacking: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+
+    def walker(self) -> ImportWalker:
+        """Return what follows imports through the course's own packages."""
+        return ImportWalker(self.own, self.left_out, self._files)
+
+    def missing(self, found: Found) -> dict[str, tuple[str, ...]]:
+        """Return what some code needs that the browser does not have."""
+        return found.missing([*self.modules, *self.own])
+
+    def lacks(self, module: str) -> bool:
+        """Return whether to import a module would need what the browser does not have."""
+        if module not in self._lacking:
+            walker = self.walker()
+            walker.visit_module(module)
+            self._lacking[module] = bool(self.missing(walker.found))
+        return self._lacking[module]
 
 
 @dataclass(frozen=True)
@@ -151,26 +169,18 @@ def _nth(page: Page, view: View) -> int:
 
 def _lacks(available: Available) -> Lacks:
     """Return a test for statements that import what the browser does not have."""
-    known = [*available.modules, *available.own]
-
-    @cache  # a page's slice asks again and again, and most statements import the same
-    def lacks_of(source: str) -> bool:
-        walker = ImportWalker(available.own, available.left_out)
-        walker.visit_cell(source, "")
-        return bool(walker.found.missing(known))
-
-    return lambda node: lacks_of(ast.unparse(node))
+    return lambda node: any(map(available.lacks, imported(ast.walk(node))))
 
 
 def _imports(cells: list[LiveCell], available: Available) -> Found:
-    walker = ImportWalker(available.own, available.left_out)
+    walker = available.walker()
     for cell in cells:
         walker.visit_cell(cell.source, f"cell {cell.index + 1}")
     return walker.found
 
 
 def _refuse_missing(page: Page, found: Found, available: Available) -> None:
-    missing = found.missing([*available.modules, *available.own])
+    missing = available.missing(found)
     if not missing:
         return
     reasons = "; ".join(_reason(name, chain, name in found.left_out) for name, chain in missing.items())

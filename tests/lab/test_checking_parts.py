@@ -40,4 +40,4 @@ def test_what_a_harness_asserts_is_said_without_its_type() -> None:
         raise AssertionError("evict() gave 1, should be a block that is held")
 
     assert "\n  evict() gave 1, should be a block that is held; should return 5" in said(played, [1], [5])
-    assert "raised ValueError: no" in said(lambda n: int("no"), [1], [5])
+    assert "raised ValueError: invalid literal" in said(lambda n: int("no"), [1], [5])
