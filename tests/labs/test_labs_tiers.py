@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from costlab.lab.disks import Disk
 from labs import course as c
 
 CELLS = {cell.id: cell.source for cell in c.source("tiers").cells}
@@ -34,7 +33,12 @@ WRONG = {
     "first in, first out": (
         "exclusive",
         "exclusive",
-        [("        if where < len(tiers):\n", "        if where == 0:\n            continue\n        if where < len(tiers):\n")],
+        [
+            (
+                "        if where < len(tiers):\n",
+                "        if where == 0:\n            continue\n        if where < len(tiers):\n",
+            )
+        ],
     ),
     "the youngest goes down": ("exclusive", "exclusive", [("next(iter(tier))", "list(tier)[-2]")]),
     "drops counted as writes": (
@@ -43,54 +47,144 @@ WRONG = {
         [("[0] * (len(sizes) - 1)", "[0] * len(sizes)"), ("if i < len(written):", "if True:")],
     ),
     "one page too many": ("exclusive", "exclusive", [("len(tier) <= sizes[i]", "len(tier) <= sizes[i] + 1")]),
-    "computed first": ("exclusive", "exclusive", [("return found, written", "return found[-1:] + found[:-1], written")]),
+    "computed first": (
+        "exclusive",
+        "exclusive",
+        [("return found, written", "return found[-1:] + found[:-1], written")],
+    ),
     "up by one tier only": (
         "exclusive",
         "exclusive",
-        [("for i, tier in enumerate(tiers):\n            tier[moving]", "for i, tier in list(enumerate(tiers))[max(where - 1, 0) if where < len(tiers) else 0:]:\n            tier[moving]")],
+        [
+            (
+                "for i, tier in enumerate(tiers):\n            tier[moving]",
+                "first = max(where - 1, 0) if where < len(tiers) else 0\n"
+                "        for i, tier in list(enumerate(tiers))[first:]:\n            tier[moving]",
+            )
+        ],
     ),
-    "used above only": ("inclusive", "inclusive", [("zip(tiers, sizes, strict=True):", "list(zip(tiers, sizes))[: where + 1]:")]),
+    "used above only": (
+        "inclusive",
+        "inclusive",
+        [("zip(tiers, sizes, strict=True):", "list(zip(tiers, sizes))[: where + 1]:")],
+    ),
     "loads written": ("inclusive", "inclusive", [("if where == len(tiers):", "if where:")]),
     "evictions written": (
         "inclusive",
         "inclusive",
-        [("            written = [n + 1 for n in written]\n", "            pass\n"),
-         ("                del tier[next(iter(tier))]", "                del tier[next(iter(tier))]\n                written = [n + 1 for n in written]")],
+        [
+            ("            written = [n + 1 for n in written]\n", "            pass\n"),
+            (
+                "                del tier[next(iter(tier))]",
+                "                del tier[next(iter(tier))]\n                written = [n + 1 for n in written]",
+            ),
+        ],
     ),
     "order of coming in": ("inclusive", "inclusive", [("            tier.pop(page, None)\n", "")]),
     "one drive for all": ("years", "years", [("drives * drive_bytes", "drive_bytes")]),
     "no warranty": ("years", "years", [(" * 365 * warranty_years", " * 365")]),
-    "at most the warranty": ("years", "years", [("return allowed / (written_bytes_s * 365 * 86_400)", "return min(warranty_years, allowed / (written_bytes_s * 365 * 86_400))")]),
+    "at most the warranty": (
+        "years",
+        "years",
+        [
+            (
+                "return allowed / (written_bytes_s * 365 * 86_400)",
+                "return min(warranty_years, allowed / (written_bytes_s * 365 * 86_400))",
+            )
+        ],
+    ),
     "years of 365.25 days": ("years", "years", [("written_bytes_s * 365 ", "written_bytes_s * 365.25 ")]),
     "never is zero": ("years", "years", [("else math.inf", "else 0.0")]),
     "found when written": ("selective", "selective", [("counts - uses, 0", "counts - uses + 1, 0")]),
-    "all references once written": ("selective", "selective", [("np.maximum(counts - uses, 0).sum()", "counts[counts > uses].sum()")]),
+    "all references once written": (
+        "selective",
+        "selective",
+        [("np.maximum(counts - uses, 0).sum()", "counts[counts > uses].sum()")],
+    ),
     "one use later": ("selective", "selective", [("counts >= uses", "counts > uses")]),
     "the slow home rents nothing": ("gap", "gap", [("(fast[0] - slow[0])", "fast[0]")]),
     "the fast home reads for nothing": ("gap", "gap", [("(slow[1] - fast[1])", "slow[1]")]),
-    "reads an hour": ("gap", "gap", [("(slow[1] - fast[1]) / (fast[0] - slow[0])", "(fast[0] - slow[0]) / (slow[1] - fast[1])")]),
+    "reads an hour": (
+        "gap",
+        "gap",
+        [("(slow[1] - fast[1]) / (fast[0] - slow[0])", "(fast[0] - slow[0]) / (slow[1] - fast[1])")],
+    ),
     "the next lower rent": ("homes", "homes", [(LATER, "min(later, key=lambda each: -offers[each[2]][0])")]),
     "the first crossing of all": ("homes", "homes", [("if p < rent]", "]")]),
-    "moments in between": ("homes", "homes", [("gap, _, best = min(later)", "gap, _, best = min(later, key=lambda each: (each[0], -each[1]))")]),
-    "the dearest of equal beginnings": ("homes", "homes", [("(offers[name][1], offers[name][0])", "(offers[name][1], -offers[name][0])")]),
+    "moments in between": (
+        "homes",
+        "homes",
+        [("gap, _, best = min(later)", "gap, _, best = min(later, key=lambda each: (each[0], -each[1]))")],
+    ),
+    "the dearest of equal beginnings": (
+        "homes",
+        "homes",
+        [("(offers[name][1], offers[name][0])", "(offers[name][1], -offers[name][0])")],
+    ),
     "no beginning": ("homes", "homes", [("found = [(best, 0.0)]", "found = []")]),
-    "one after the other": ("ends", "ends", [("max(sum(computes[:k]), sum(loads[k:]))", "sum(computes[:k]) + sum(loads[k:])")]),
+    "one after the other": (
+        "ends",
+        "ends",
+        [("max(sum(computes[:k]), sum(loads[k:]))", "sum(computes[:k]) + sum(loads[k:])")],
+    ),
     "loads from the front": ("ends", "ends", [("sum(loads[k:])", "sum(loads[: len(loads) - k])")]),
     "some of each": ("ends-edges", "ends", [(SPLITS, "for k in range(1, len(computes))")]),
     "never all computed": ("ends", "ends", [(SPLITS, "for k in range(len(computes))")]),
     "the largest split": ("ends-edges", "ends", [("ends.index(best)", "len(ends) - 1 - ends[::-1].index(best)")]),
-    "written over": ("store-whole", "store", [(WRITE_SYNC, "    disk.write(name, digest + page)\n    disk.sync(name)\n"), (RENAME, "")]),
-    "renamed before it is safe": ("store-whole", "store", [(WRITE_SYNC + RENAME, '    disk.write(f"{name}.tmp", digest + page)\n' + RENAME + "    disk.sync(name)\n")]),
+    "written over": (
+        "store-whole",
+        "store",
+        [(WRITE_SYNC, "    disk.write(name, digest + page)\n    disk.sync(name)\n"), (RENAME, "")],
+    ),
+    "renamed before it is safe": (
+        "store-whole",
+        "store",
+        [(WRITE_SYNC + RENAME, '    disk.write(f"{name}.tmp", digest + page)\n' + RENAME + "    disk.sync(name)\n")],
+    ),
     "never synced": ("store-kept", "store", [('    disk.sync(f"{name}.tmp")\n', ""), (FOLDER, "")]),
     "names never synced": ("store-kept", "store", [(FOLDER, "")]),
-    "removed first": ("store-whole", "store", [(RENAME, "    if disk.read(name) is not None:\n        disk.remove(name)\n        disk.sync_folder()\n" + RENAME)]),
+    "removed first": (
+        "store-whole",
+        "store",
+        [
+            (
+                RENAME,
+                "    if disk.read(name) is not None:\n        disk.remove(name)\n        disk.sync_folder()\n" + RENAME,
+            )
+        ],
+    ),
     "no digest": ("store-checked", "store", [(KEPT, "return page")]),
-    "a digest of the page alone": ("store-checked", "store", [(f"digest = {STAMP}", "digest = hashlib.sha256(page).digest()"), (KEPT, "return page if hashlib.sha256(page).digest() == digest else None")]),
-    "a digest of the length": ("store-checked", "store", [(f"digest = {STAMP}", "digest = len(page).to_bytes(32, 'big')"), (KEPT, "return page if len(page).to_bytes(32, 'big') == digest else None")]),
-    "the first bytes alone": ("store-checked", "store", [(f"digest = {STAMP}", 'digest = hashlib.sha256(name.encode() + b"/" + page[:8]).digest()'), (KEPT, 'return page if hashlib.sha256(name.encode() + b"/" + page[:8]).digest() == digest else None')]),
+    "a digest of the page alone": (
+        "store-checked",
+        "store",
+        [
+            (f"digest = {STAMP}", "digest = hashlib.sha256(page).digest()"),
+            (KEPT, "return page if hashlib.sha256(page).digest() == digest else None"),
+        ],
+    ),
+    "a digest of the length": (
+        "store-checked",
+        "store",
+        [
+            (f"digest = {STAMP}", "digest = len(page).to_bytes(32, 'big')"),
+            (KEPT, "return page if len(page).to_bytes(32, 'big') == digest else None"),
+        ],
+    ),
+    "the first bytes alone": (
+        "store-checked",
+        "store",
+        [
+            (f"digest = {STAMP}", 'digest = hashlib.sha256(name.encode() + b"/" + page[:8]).digest()'),
+            (KEPT, 'return page if hashlib.sha256(name.encode() + b"/" + page[:8]).digest() == digest else None'),
+        ],
+    ),
     "an error for a missing page": ("store-checked", "store", [("    if data is None:\n        return None\n", "")]),
-    "one file for all pages": (STORE, "store", [(RENAME, '    disk.rename(f"{name}.tmp", "page")\n'), ("disk.read(name)", 'disk.read("pages")')]),
-}  # fmt: skip
+    "one file for all pages": (
+        STORE,
+        "store",
+        [(RENAME, '    disk.rename(f"{name}.tmp", "page")\n'), ("disk.read(name)", 'disk.read("pages")')],
+    ),
+}
 
 #: Each other way that is right: the checks that should pass, and the answer.
 RIGHT = {
@@ -283,25 +377,3 @@ def test_the_model_answer_quotes_what_the_cell_prints(capsys: pytest.CaptureFixt
     quoted = re.findall(r"\d+(?:%| MB/s| years| s\b)", CELLS["choice-answer"].partition("To grade")[0])
     assert len(quoted) >= 10
     assert [number for number in quoted if number not in shown] == []
-
-
-def test_a_cut_leaves_what_was_synced_and_no_more() -> None:
-    """A synced content under a synced name is left by every cut, an unsynced one also in parts, a rename whole."""
-    disk = Disk()
-    disk.write("a", b"old!")
-    disk.sync_all()
-    assert [each.read("a") for each in disk.cuts()] == [b"old!"]
-    disk.write("b", b"new!")
-    disk.sync("b")
-    assert {each.read("b") for each in disk.cuts()} == {None, b"new!"}
-    disk.rename("b", "a")
-    assert {each.read("a") for each in disk.cuts()} == {b"old!", b"new!"}
-    disk.sync_folder()
-    disk.write("a", b"over")
-    assert {each.read("a") for each in disk.cuts()} == {b"new!", b"", b"ov", bytes(4), b"over"}
-    assert [each.names() for each in disk.during(lambda copy: copy.remove("a"))][-1] == []
-    assert disk.read("a") == b"over"
-    with pytest.raises(FileNotFoundError, match="'c'"):
-        disk.sync("c")
-    with pytest.raises(TypeError, match="str"):
-        disk.write("a", "text")  # type: ignore[arg-type]
