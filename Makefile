@@ -14,12 +14,13 @@ PDF := _build/why-tokens-got-cheap.pdf
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean
+.PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean figures
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book     build the course into $(HTML)"
 	@echo "make pdf      the same as one file, $(PDF) (needs Chromium)"
+	@echo "make figures  the book's figures for slides, as SVG and PDF: _build/figures (needs Chromium)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
 	@echo "make test-all the same in full: four times the examples, every cell, every chapter's sliders"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
@@ -69,6 +70,9 @@ book: $(STAMP) _build/.package _build/.extensions
 # The built book, printed and joined.
 pdf: book
 	@$(BIN)/python tools/book_pdf.py --html $(HTML) --out $(PDF)
+
+figures: book
+	@$(BIN)/python tools/figures.py --html $(HTML) --out _build/figures
 
 # Test files run side by side, each on one thread. A file stays whole (its tests share a browser); the build and the
 # longest files come first, and both workers end together. Nbval compares what the build's kernels gave: no notebook

@@ -1,8 +1,8 @@
-"""What the course's own files say to a teacher: objectives, tasks, slips, rubrics and exercises, read where they stand.
+"""What the course's files say to a teacher: objectives, tasks, slips, rubrics and exercises, read where they stand.
 
-Nothing here is typed twice. Objectives are the list that a chapter begins with; tasks are a lab's headings; slips are the
-wrong answers that the labs' checks are proven against; a rubric is the solution of a lab's open question. What no other
-file says, such as the answer to a slip or the tasks behind an objective, stands in `teaching.toml`.
+Objectives are the list that a chapter begins with; tasks are a lab's headings; slips are the wrong answers that the
+labs' checks are proven against; a rubric is the solution of a lab's open question. What no other file says, such as the
+tasks behind an objective, stands in `teaching.toml`.
 """
 
 import ast
@@ -102,7 +102,7 @@ def practised(chapter: str) -> list[tuple[str, list[Task]]]:
     for objective in stated:
         mine = [words for words, (only,) in beginnings.items() if only == objective]
         if len(mine) != 1:
-            raise ValueError(f"{NOTES.name}: objectives.{chapter} names {objective!r} {len(mine)} times, should be once")
+            raise ValueError(f"{NOTES.name}: {chapter} has {len(mine)} entries for {objective!r}, should have one")
         found.append((objective, [find_task(name) for name in noted[mine[0]]]))
     return found
 
@@ -179,7 +179,7 @@ def slips(lab: str) -> list[Slip]:
     for answer, mistake in mistakes(lab).items():
         said = noted.get(answer, hints.get(answer, ""))
         if not said:
-            raise ValueError(f"{NOTES.name}: say.{lab} has no {answer!r}: what would you say to who does this: {mistake}")
+            raise ValueError(f"{NOTES.name}: say.{lab} lacks {answer!r}: what to say of this mistake: {mistake}")
         found.append(Slip(places[answer], answer, mistake, said))
     return found
 

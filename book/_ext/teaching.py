@@ -11,10 +11,11 @@ A page that shows them is read again when one of those files changes.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import classroom
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+import classroom
 
 
 class FromFiles(SphinxDirective):
@@ -124,7 +125,12 @@ def plural(points: int) -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a MyST table."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in lines)
+    return "\n".join("| " + " | ".join(map(in_cell, row)) + " |" for row in lines)
+
+
+def in_cell(text: str) -> str:
+    """Return text that stays in its cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
