@@ -27,7 +27,7 @@ help:
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
 	@echo "make check    your points in a lab of labs/work, hidden checks included: make check LAB=moe"
-	@echo "make labs     derive the labs' student versions from the solved ones"
+	@echo "make labs     derive the labs' student versions from the solved ones (KEY=new: with a secret of your course)"
 	@echo "make wheel    costlab to install elsewhere, simulating twice as fast (needs a C compiler): dist/*.whl"
 	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
 	@echo "make lint / make format / make clean"
@@ -111,7 +111,7 @@ check: $(STAMP)
 	@$(BIN)/python -m costlab.lab "labs/work/$(LAB)/$(LAB).ipynb" || test $$? = 1
 
 labs: $(STAMP)
-	@$(BIN)/python labs/derive.py
+	@$(BIN)/python $(if $(KEY),labs/keyed.py "$(KEY)",labs/derive.py)
 
 wheel: $(STAMP)
 	$(BIN)/python tools/compiled_wheel.py dist

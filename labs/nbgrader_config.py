@@ -8,10 +8,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 # nbgrader calls a command that lies beside its Python: find it without an activated environment.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
-from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader import preprocessors as steps
 
 from grading import Contained, Restored
+from keyed import KeyAtHand, Keyed, WithoutHidden
 
 c = get_config()  # noqa: F821 (nbgrader provides it)
 
@@ -22,6 +23,23 @@ c.CourseDirectory.root = str(Path(__file__).parent)
 NO_ANSWER = '# YOUR CODE HERE\nraise NotImplementedError("no answer yet")'
 c.ClearSolutions.code_stub = {"python": NO_ANSWER}
 
+# nbgrader's own steps, and Keyed where the gradebook has its copy and hidden checks are gone.
+c.GenerateAssignment.preprocessors = [
+    steps.IncludeHeaderFooter,
+    steps.InstantiateTests,
+    steps.LockCells,
+    steps.ClearSolutions,
+    steps.ClearOutput,
+    steps.CheckCellMetadata,
+    steps.ComputeChecksums,
+    steps.SaveCells,
+    steps.ClearHiddenTests,
+    steps.ClearMarkScheme,
+    Keyed,
+    steps.ComputeChecksums,
+    steps.CheckCellMetadata,
+]
+
 # Grading: nbgrader's own steps, but for Restored (OverwriteCells) and Contained (Execute).
 c.Autograde.sanitize_preprocessors = [
     steps.ClearOutput,
@@ -31,6 +49,7 @@ c.Autograde.sanitize_preprocessors = [
     steps.CheckCellMetadata,
 ]
 c.Autograde.autograde_preprocessors = [
+    KeyAtHand,
     Contained,
     steps.IgnorePattern,
     ClearMetadataPreprocessor,
@@ -41,3 +60,7 @@ c.Autograde.autograde_preprocessors = [
 ]
 c.OverwriteCells.add_missing_cells = True  # a check that a student deleted runs all the same
 c.Contained.timeout = 30  # seconds for one cell; the labs' own cells take less than two
+
+# Feedback with what hidden checks say, but without their code: COSTLAB_HIDDEN_CODE=no.
+if os.environ.get("COSTLAB_HIDDEN_CODE") == "no":
+    c.GenerateFeedback.preprocessors = [steps.GetGrades, WithoutHidden, CSSHTMLHeaderPreprocessor]
