@@ -14,7 +14,7 @@ PDF := _build/why-tokens-got-cheap.pdf
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean figures
+.PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean figures copies
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
 	@echo "make check    your points in a lab of labs/work, hidden checks included: make check LAB=moe"
 	@echo "make labs     derive the labs' student versions from the solved ones (KEY=new: with a secret of your course)"
+	@echo "make copies LAB=moe  whose answers are the published ones, names and layout aside"
 	@echo "make wheel    costlab to install elsewhere, simulating twice as fast (needs a C compiler): dist/*.whl"
 	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
 	@echo "make lint / make format / make clean"
@@ -112,6 +113,11 @@ check: $(STAMP)
 
 labs: $(STAMP)
 	@$(BIN)/python $(if $(KEY),labs/keyed.py "$(KEY)",labs/derive.py)
+
+# Who handed in the published code: a reason to ask, no proof.
+copies: $(STAMP)
+	@test -n "$(LAB)" || { echo "Name the lab: make copies LAB=moe"; exit 2; }
+	@$(BIN)/python labs/published.py "$(LAB)" $(if $(SUBMISSIONS),--submissions "$(SUBMISSIONS)")
 
 wheel: $(STAMP)
 	$(BIN)/python tools/compiled_wheel.py dist

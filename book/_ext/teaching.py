@@ -8,7 +8,7 @@
 A page that shows them is read again when one of those files changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from docutils import nodes
@@ -19,38 +19,29 @@ import classroom
 
 
 class FromFiles(SphinxDirective):
-    """A directive whose content is MyST made from the course's files."""
+    """Shows what the function of its name makes of the course's files."""
 
     def run(self) -> list[nodes.Node]:
-        """Return what the text is read as."""
+        """Return what the made MyST is read as; sections begin a sheet of paper."""
         for path in classroom.files():
             self.env.note_dependency(str(path))
         classroom.forget()
-        return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
+        found = self.parse_text_to_nodes(MADE[self.name](), allow_section_headings=True)
+        for node in found:
+            if isinstance(node, nodes.section):
+                node["classes"].append("sheet")
+        return found
 
-    def text(self) -> str:
-        """Return MyST."""
-        raise NotImplementedError
 
-
-class CourseAtAGlance(FromFiles):
-    """Chapters with their minutes, and labs with theirs and their points."""
-
-    def text(self) -> str:
-        """Return one table."""
-        rows = []
-        for chapter in classroom.chapters():
-            in_class = classroom.exercises(chapter)
-            rows.append(
-                (
-                    f"{{ref}}`{chapter} <ch-{chapter}>`",
-                    f"{classroom.reading_minutes(chapter)}",
-                    f"{len(in_class)} of {in_class[0].minutes} min" if in_class else "–",
-                    *(lab_figures(chapter) if chapter in classroom.labs() else ("–", "–", "–")),
-                )
-            )
-        heads = ("chapter and lab", "reading, min", "in class", "lab, min", "tasks", "points: machine + reader")
-        return table(heads, rows)
+def course_at_a_glance() -> str:
+    """Return a table of chapters with their minutes, and labs with theirs and their points."""
+    rows = []
+    for chapter in classroom.chapters():
+        in_class = sum(each.minutes or 0 for each in classroom.exercises(chapter))
+        lab = lab_figures(chapter) if chapter in classroom.labs() else ("–", "–", "–")
+        rows.append((linked(chapter), f"{classroom.reading_minutes(chapter)}", minutes(in_class), *lab))
+    heads = ("chapter and lab", "reading, min", "in class, min", "lab, min", "tasks", "points: machine + reader")
+    return table(heads, rows)
 
 
 def lab_figures(lab: str) -> tuple[str, str, str]:
@@ -61,17 +52,13 @@ def lab_figures(lab: str) -> tuple[str, str, str]:
     return classroom.lab_minutes(lab), str(len(tasks)), f"{machine} + {person}"
 
 
-class ObjectiveTable(FromFiles):
-    """Each chapter's objectives and the tasks that practise them."""
-
-    def text(self) -> str:
-        """Return one table with a row an objective."""
-        rows = []
-        for chapter in classroom.chapters():
-            for place, (objective, tasks) in enumerate(classroom.practised(chapter)):
-                name = f"{{ref}}`{chapter} <ch-{chapter}>`" if place == 0 else ""
-                rows.append((name, objective, told(tasks) or "exercises of the chapter"))
-        return table(("chapter", "after it a student can", "practised in lab: task"), rows)
+def objective_table() -> str:
+    """Return a table of all chapters' objectives with the tasks that practise them."""
+    rows = []
+    for chapter in classroom.chapters():
+        for place, (objective, tasks) in enumerate(classroom.practised(chapter)):
+            rows.append((linked(chapter) if place == 0 else "", objective, told(tasks) or elsewhere(chapter)))
+    return table(("chapter", "after it a student can", "practised in lab: task"), rows)
 
 
 def told(tasks: Sequence[classroom.Task]) -> str:
@@ -82,39 +69,51 @@ def told(tasks: Sequence[classroom.Task]) -> str:
     return "; ".join(f"{lab}: {', '.join(numbers)}" for lab, numbers in by_lab.items())
 
 
-class ClassExercises(FromFiles):
-    """The exercises in the chapters' pages."""
-
-    def text(self) -> str:
-        """Return one table, or a sentence where no chapter has any."""
-        found = [each for chapter in classroom.chapters() for each in classroom.exercises(chapter)]
-        rows = [(f"{{ref}}`{each.chapter} <ch-{each.chapter}>`", each.title, str(each.minutes)) for each in found]
-        return table(("chapter", "exercise", "min"), rows) if rows else "No chapter has an exercise for class yet."
+def elsewhere(chapter: str) -> str:
+    """Say where an objective is practised that no lab has."""
+    return "the chapter's exercises" if classroom.has_exercises(chapter) else "–"
 
 
-class LabSheets(FromFiles):
-    """A sheet for each lab."""
+def class_exercises() -> str:
+    """Return a table of the exercises in the chapters' pages, or a sentence where no chapter has any."""
+    found = [each for chapter in classroom.chapters() for each in classroom.exercises(chapter)]
+    rows = [(linked(each.chapter), each.title, each.ask or "–", minutes(each.minutes or 0)) for each in found]
+    heads = ("chapter", "exercise", "what students predict first", "min")
+    return table(heads, rows) if rows else "No chapter has an exercise for class yet."
 
-    def text(self) -> str:
-        """Return a section a lab."""
-        return "\n\n".join(map(lab_sheet, classroom.labs()))
+
+def lab_sheets() -> str:
+    """Return a section a lab."""
+    return "\n\n".join(map(lab_sheet, classroom.labs()))
 
 
 def lab_sheet(lab: str) -> str:
-    """Return a lab's sheet as MyST."""
-    slips = [(str(slip.task.number), slip.mistake, slip.say) for slip in classroom.slips(lab)]
+    """Return a lab's sheet."""
+    slips = [(str(slip.task.number), slip.mistake, slip.say or "–") for slip in classroom.slips(lab)]
     rubric = classroom.rubric(lab)
-    answers = [f"**An answer of {points} {plural(points)}.** {text}" for points, text in sorted(rubric.answers.items())]
+    answers = [f"**An answer of {points} {plural(points)}.** {text}" for points, text in rubric.answers.items()]
+    oral = [f"- {each}" for each in classroom.in_person(lab)]
     return "\n\n".join(
         (
-            f"(sheet-{lab})=\n## {lab}: {classroom.heading(classroom.lab_cells(lab))}",
+            f"(sheet-{lab})=\n## {classroom.heading(classroom.lab_cells(lab))}",
             table(("task", "the wrong answer", "what to say"), slips),
+            "\n".join(("**To ask in person**, one of these, with the student's own notebook open:", "", *oral)),
             f"### {lab}, task {rubric.task.number}: {rubric.task.title}",
             rubric.question,
             f"**Points.** {rubric.criteria}",
-            *reversed(answers),
+            *answers,
         )
     )
+
+
+def linked(chapter: str) -> str:
+    """Return a chapter's slug as a link."""
+    return f"{{ref}}`{chapter} <ch-{chapter}>`"
+
+
+def minutes(number: float) -> str:
+    """Return minutes, or a dash for none."""
+    return f"{number:g}" if number else "–"
 
 
 def plural(points: int) -> str:
@@ -133,10 +132,17 @@ def in_cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+#: What each directive shows, as MyST.
+MADE: dict[str, Callable[[], str]] = {
+    "course-at-a-glance": course_at_a_glance,
+    "objective-table": objective_table,
+    "class-exercises": class_exercises,
+    "lab-sheets": lab_sheets,
+}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    app.add_directive("course-at-a-glance", CourseAtAGlance)
-    app.add_directive("objective-table", ObjectiveTable)
-    app.add_directive("class-exercises", ClassExercises)
-    app.add_directive("lab-sheets", LabSheets)
+    for name in MADE:
+        app.add_directive(name, FromFiles)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
