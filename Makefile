@@ -14,7 +14,7 @@ PDF := _build/why-tokens-got-cheap.pdf
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean figures copies
+.PHONY: help book pdf figures test test-all execute serve lab lab-copies check labs copies wheel bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
