@@ -203,7 +203,7 @@ def hints_of(lab: str) -> dict[str, str]:
             answer = mark(cell, "grade_id")
         elif mark(cell, "grade"):
             found.setdefault(answer, []).extend(hints_in(source(cell)))
-    return {answer: " ".join(dict.fromkeys(hints)) for answer, hints in found.items() if hints}
+    return {answer: "; ".join(dict.fromkeys(hints)).replace(".;", ".") for answer, hints in found.items() if hints}
 
 
 def hints_in(code: str) -> Iterator[str]:

@@ -31,6 +31,14 @@ def keyed() -> ModuleType:
     return keyed
 
 
+@pytest.fixture(scope="module")
+def key(keyed: ModuleType) -> ModuleType:
+    """The module of the secret itself."""
+    import course_key
+
+    return course_key
+
+
 def notebook() -> NotebookNode:
     """A solved lab with one constant that a key draws."""
     check = "\n".join(
@@ -62,11 +70,11 @@ def notebook() -> NotebookNode:
     )
 
 
-def test_a_key_draws_values_into_code_and_text(keyed: ModuleType) -> None:
+def test_a_key_draws_values_into_code_and_text(keyed: ModuleType, key: ModuleType) -> None:
     found = set()
     for n in range(12):
         made = notebook()
-        with keyed.at_hand(f"{SECRET} {n}"):
+        with key.at_hand(f"{SECRET} {n}"):
             right = lab.chosen("made-requests", REQUESTS)
             keyed.draw(made)
         text, given = made.cells[0].source, made.cells[1].source
@@ -77,10 +85,10 @@ def test_a_key_draws_values_into_code_and_text(keyed: ModuleType) -> None:
     assert KEY not in os.environ
 
 
-def test_a_text_that_names_what_no_code_draws_is_refused(keyed: ModuleType) -> None:
+def test_a_text_that_names_what_no_code_draws_is_refused(keyed: ModuleType, key: ModuleType) -> None:
     made = notebook()
     made.cells[0].source = made.cells[0].source.replace("made-requests", "other")
-    with keyed.at_hand(SECRET), pytest.raises(ValueError, match="'other', but the code draws made-requests"):
+    with key.at_hand(SECRET), pytest.raises(ValueError, match="'other', but the code draws made-requests"):
         keyed.draw(made)
 
 
@@ -93,7 +101,9 @@ def derived(folder: Path) -> None:
     derive(folder, [], key=SECRET)
 
 
-def test_a_handout_has_the_constants_and_no_key_and_is_graded_with_both(keyed: ModuleType, tmp_path: Path) -> None:
+def test_a_handout_has_the_constants_and_no_key_and_is_graded_with_both(
+    keyed: ModuleType, key: ModuleType, tmp_path: Path
+) -> None:
     for each in c.CONFIGURATION:
         (tmp_path / each).write_text((c.ROOT / "labs" / each).read_text())
     (tmp_path / "source" / "made").mkdir(parents=True)
@@ -103,8 +113,8 @@ def test_a_handout_has_the_constants_and_no_key_and_is_graded_with_both(keyed: M
         {cell.id: cell.source for cell in c.read(tmp_path / folder / "made" / "made.ipynb").cells}
         for folder in ("release", "handout")
     )
-    mine = keyed.lab_key(SECRET, "made")
-    with keyed.at_hand(mine):
+    mine = key.lab_key(SECRET, "made")
+    with key.at_hand(mine):
         right = lab.chosen("made-requests", REQUESTS)
     assert 'lab.chosen("made-requests"' in given["given"] and ">16</span>" in given["text"]
     assert f", {right}  # at once" in handed["given"] and handed["text"] == f"At most {right:,} run at once."
@@ -112,50 +122,50 @@ def test_a_handout_has_the_constants_and_no_key_and_is_graded_with_both(keyed: M
     assert SECRET not in everything and mine not in everything and "HIDDEN" not in everything
     names: dict[str, object] = {}
     check = notebook().cells[3].source
-    with keyed.at_hand(mine):
+    with key.at_hand(mine):
         exec(handed["given"] + "\ntwice = lambda x: 2 * x", names)
         exec(check, names)
         names["twice"] = lambda x: x + 1
         with pytest.raises(AssertionError, match="should be"):
             exec(check, names)
-    with keyed.at_hand("another key of a course"):
+    with key.at_hand("another key of a course"):
         hidden = [lab.seeded(1).integers(1, 9, 3).tolist()]
-    with keyed.at_hand(mine):
+    with key.at_hand(mine):
         assert lab.seeded(1).integers(1, 9, 3).tolist() not in hidden
 
 
-def test_the_key_is_kept_in_a_file_for_its_owner_alone(keyed: ModuleType, tmp_path: Path) -> None:
-    assert keyed.course_key(tmp_path) == ""
-    drawn = keyed.keep("new", tmp_path)
+def test_the_key_is_kept_in_a_file_for_its_owner_alone(key: ModuleType, tmp_path: Path) -> None:
+    assert key.course_key(tmp_path) == ""
+    drawn = key.keep("new", tmp_path)
     assert re.fullmatch("[0-9a-f]{32}", drawn)
     assert stat.S_IMODE((tmp_path / "course.key").stat().st_mode) == 0o600
-    assert keyed.course_key(tmp_path) == drawn == keyed.keep("new", tmp_path)
+    assert key.course_key(tmp_path) == drawn == key.keep("new", tmp_path)
     with pytest.raises(ValueError, match=r"course\.key keeps another key"):
-        keyed.keep(SECRET, tmp_path)
-    assert keyed.course_key(tmp_path) == drawn
+        key.keep(SECRET, tmp_path)
+    assert key.course_key(tmp_path) == drawn
 
 
 def test_a_key_that_could_be_guessed_is_refused(
-    keyed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match="'autumn26' has 8 characters and could be guessed; should have at least 16"):
-        keyed.keep("autumn26", tmp_path)
+        key.keep("autumn26", tmp_path)
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv(KEY, "autumn26")
     with pytest.raises(ValueError, match="should have at least 16"):
-        keyed.course_key(tmp_path)
+        key.course_key(tmp_path)
 
 
 def test_each_lab_is_graded_with_a_key_of_its_own(
-    keyed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyed.keep(SECRET, tmp_path)
-    monkeypatch.setattr(keyed, "_course_key", None)
+    key.keep(SECRET, tmp_path)
+    monkeypatch.setattr(key, "_course_key", None)
     monkeypatch.setenv(KEY, "to be restored")
     monkeypatch.delenv(KEY)
     keys = []
     for each in ("moe", "cache", "moe"):
-        keyed.use(each, tmp_path)
+        key.use(each, tmp_path)
         keys.append(os.environ[KEY])
     assert keys[0] == keys[2] != keys[1] and SECRET not in keys
 
@@ -170,11 +180,11 @@ def test_feedback_keeps_what_a_check_says_and_not_its_code(keyed: ModuleType) ->
 
 
 @pytest.mark.parametrize("name", c.LABS)
-def test_a_lab_says_the_constants_that_it_has_without_a_key(keyed: ModuleType, name: str) -> None:
+def test_a_lab_says_the_constants_that_it_has_without_a_key(keyed: ModuleType, key: ModuleType, name: str) -> None:
     """In the solved notebook, the text in each span is the first option that the code draws from."""
     made = c.source(name)
     said = [each for cell in made.cells if cell.cell_type == "markdown" for each in SPAN.findall(cell.source)]
-    with keyed.at_hand(""):
+    with key.at_hand(""):
         drawn: dict[str, object] = {}
         for cell in made.cells:
             if cell.cell_type == "code" and "chosen(" in cell.source:
