@@ -1,4 +1,4 @@
-"""Handouts of one course, with what its key draws, and feedback without hidden code.
+"""`python labs/keyed.py KEY [LAB ...]`: handouts of one course, with what its key draws.
 
 A student's version carries no key. A constant that `costlab.lab.chosen` draws stands there as its
 value, in code and in text; the generators of hidden cases (`costlab.lab.seeded`) need the key
@@ -17,15 +17,10 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 
-from course_key import at_hand, keep, lab_key, use
+from course_key import at_hand, keep, lab_key
 from derive import derive
 
 SPAN = re.compile(r'<span data-chosen="([^"]+)">.*?</span>', re.S)
-HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS[ \t]*$", re.M | re.S)
-NOT_SHOWN = "# ... and more cases, which are not shown"
-
-
-# --- students' versions --------------------------------------------------------------------------
 
 
 class Keyed(NbGraderPreprocessor):
@@ -88,36 +83,6 @@ def drawings(code: str) -> Iterator[ast.Call]:
 def told(value: Any) -> str:
     """Return a drawn value as a text has it."""
     return f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-# --- grading and feedback ------------------------------------------------------------------------
-
-
-class KeyAtHand(NbGraderPreprocessor):
-    """Gives the kernels that come after it the key of their lab."""
-
-    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, Any]:
-        """Put the lab's key into the environment, where kernels take it from."""
-        use(resources["nbgrader"]["assignment"])
-        return nb, resources
-
-
-class WithoutHidden(NbGraderPreprocessor):
-    """Takes the hidden checks out of feedback: their code, and their lines in what went wrong.
-
-    What a failed check says stays: the input, what came out, and what would be right.
-    """
-
-    def preprocess_cell(
-        self, cell: NotebookNode, resources: dict[str, Any], index: int
-    ) -> tuple[NotebookNode, Any]:
-        """Clear one cell."""
-        if cell.cell_type == "code" and HIDDEN.search(cell.source):
-            cell.source = HIDDEN.sub(NOT_SHOWN, cell.source)
-            for output in cell.outputs:
-                if output.output_type == "error":
-                    output.traceback = [f"{output.ename}: {output.evalue}"]
-        return cell, resources
 
 
 if __name__ == "__main__":

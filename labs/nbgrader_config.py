@@ -8,11 +8,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 # nbgrader calls a command that lies beside its Python: find it without an activated environment.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
-from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
+from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader import preprocessors as steps
 
 from grading import Contained, Restored
-from keyed import KeyAtHand, Keyed, WithoutHidden
+from keyed import Keyed
 
 c = get_config()  # noqa: F821 (nbgrader provides it)
 
@@ -49,7 +49,6 @@ c.Autograde.sanitize_preprocessors = [
     steps.CheckCellMetadata,
 ]
 c.Autograde.autograde_preprocessors = [
-    KeyAtHand,
     Contained,
     steps.IgnorePattern,
     ClearMetadataPreprocessor,
@@ -60,7 +59,3 @@ c.Autograde.autograde_preprocessors = [
 ]
 c.OverwriteCells.add_missing_cells = True  # a check that a student deleted runs all the same
 c.Contained.timeout = 30  # seconds for one cell; the labs' own cells take less than two
-
-# Feedback with what hidden checks say, but without their code: COSTLAB_HIDDEN_CODE=no.
-if os.environ.get("COSTLAB_HIDDEN_CODE") == "no":
-    c.GenerateFeedback.preprocessors = [steps.GetGrades, WithoutHidden, CSSHTMLHeaderPreprocessor]

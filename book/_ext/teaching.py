@@ -22,15 +22,11 @@ class FromFiles(SphinxDirective):
     """Shows what the function of its name makes of the course's files."""
 
     def run(self) -> list[nodes.Node]:
-        """Return what the made MyST is read as; sections begin a sheet of paper."""
+        """Return what the made MyST is read as."""
         for path in classroom.files():
             self.env.note_dependency(str(path))
         classroom.forget()
-        found = self.parse_text_to_nodes(MADE[self.name](), allow_section_headings=True)
-        for node in found:
-            if isinstance(node, nodes.section):
-                node["classes"].append("sheet")
-        return found
+        return self.parse_text_to_nodes(MADE[self.name](), allow_section_headings=True)
 
 
 def course_at_a_glance() -> str:
@@ -95,8 +91,9 @@ def lab_sheet(lab: str) -> str:
     oral = [f"- {each}" for each in classroom.in_person(lab)]
     return "\n\n".join(
         (
-            f"(sheet-{lab})=\n## {classroom.heading(classroom.lab_cells(lab))}",
-            table(("task", "the wrong answer", "what to say"), slips),
+            '<div class="new-sheet"></div>',
+            f"## {classroom.heading(classroom.lab_cells(lab))}",
+            *([table(("task", "the wrong answer", "what to say"), slips)] if slips else []),
             "\n".join(("**To ask in person**, one of these, with the student's own notebook open:", "", *oral)),
             f"### {lab}, task {rubric.task.number}: {rubric.task.title}",
             rubric.question,

@@ -97,7 +97,7 @@ def test_tables_are_whole() -> None:
     sheet = teaching.lab_sheet("moe")
     assert "| 2 | Weigh by the biased scores. | The bias decides who is chosen" in sheet
     places = [
-        sheet.index(text) for text in ("(sheet-moe)=", "**Points.**", "of 5 points", "of 3 points", "of 1 point.")
+        sheet.index(text) for text in ("## Lab: a mixture", "**Points.**", "of 5 points", "of 3 points", "of 1 point.")
     ]
     assert places == sorted(places)
 
