@@ -11,7 +11,7 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = ("moe",)
+LABS = ("moe", "prices", "roofline")
 
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
@@ -110,7 +110,7 @@ def answered(lab: str, change: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("lab", LABS)
 def test_a_forgotten_return_is_said_in_plain_words(lab: str) -> None:
-    failed = scoring.run(answered(lab, r"\1return None"))
+    failed = scoring.run_cells(answered(lab, r"\1return None"))
     assert set(failed) == set(c.checks(lab))
     for check, said in failed.items():
         assert said.startswith("AssertionError: "), (check, said)
@@ -121,7 +121,7 @@ def test_a_forgotten_return_is_said_in_plain_words(lab: str) -> None:
 @pytest.mark.parametrize("lab", LABS)
 def test_the_solution_passes_with_a_course_key_too(lab: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSTLAB_COURSE_KEY", "autumn")
-    assert scoring.run(answered(lab, r"\g<0>")) == {}
+    assert scoring.run_cells(answered(lab, r"\g<0>")) == {}
 
 
 @pytest.mark.parametrize("lab", LABS)
