@@ -207,12 +207,17 @@ def hints_of(lab: str) -> dict[str, str]:
 
 
 def hints_in(code: str) -> Iterator[str]:
-    """Yield the hints of each call of `check` in a cell."""
-    for node in ast.walk(ast.parse(code)):
+    """Yield the hints of each call of `check` in a cell: a dictionary's keys, written there or under a name."""
+    nodes = list(ast.walk(ast.parse(code)))
+    named = {ast.unparse(node.targets[0]): node.value for node in nodes if isinstance(node, ast.Assign)}
+    for node in nodes:
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "check":
-            for keyword in node.keywords:
-                if keyword.arg == "wrong" and isinstance(keyword.value, ast.Dict):
-                    yield from (key.value for key in keyword.value.keys if isinstance(key, ast.Constant))
+            given = [keyword.value for keyword in node.keywords if keyword.arg == "wrong"]
+            inside = [part for value in given for part in ast.walk(value)]
+            inside += [named[part.id] for part in inside if isinstance(part, ast.Name) and part.id in named]
+            for part in inside:
+                if isinstance(part, ast.Dict):
+                    yield from (key.value for key in part.keys if isinstance(key, ast.Constant))
 
 
 def rubric(lab: str) -> Rubric:
