@@ -14,19 +14,21 @@ PDF := _build/why-tokens-got-cheap.pdf
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean
+.PHONY: help book pdf figures test test-all execute serve lab lab-copies check labs copies wheel bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book     build the course into $(HTML)"
 	@echo "make pdf      the same as one file, $(PDF) (needs Chromium)"
+	@echo "make figures  the book's figures for slides, as SVG and PDF: _build/figures (needs Chromium)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
 	@echo "make test-all the same in full: four times the examples, every cell, every chapter's sliders"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
 	@echo "make check    your points in a lab of labs/work, hidden checks included: make check LAB=moe"
-	@echo "make labs     derive the labs' student versions from the solved ones"
+	@echo "make labs     derive the labs' student versions from the solved ones (KEY=new: with a secret of your course)"
+	@echo "make copies LAB=moe  whose answers are the published ones, names and layout aside"
 	@echo "make wheel    costlab to install elsewhere, simulating twice as fast (needs a C compiler): dist/*.whl"
 	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
 	@echo "make lint / make format / make clean"
@@ -70,6 +72,9 @@ book: $(STAMP) _build/.package _build/.extensions
 pdf: book
 	@$(BIN)/python tools/book_pdf.py --html $(HTML) --out $(PDF)
 
+figures: book
+	@$(BIN)/python tools/figures.py --html $(HTML) --out _build/figures
+
 # Test files run side by side, each on one thread. A file stays whole (its tests share a browser); the build and the
 # longest files come first, and both workers end together. Nbval compares what the build's kernels gave: no notebook
 # runs twice, but in test-all.
@@ -107,7 +112,12 @@ check: $(STAMP)
 	@$(BIN)/python -m costlab.lab "labs/work/$(LAB)/$(LAB).ipynb" || test $$? = 1
 
 labs: $(STAMP)
-	@$(BIN)/python labs/derive.py
+	@$(BIN)/python $(if $(KEY),labs/keyed.py "$(KEY)",labs/derive.py)
+
+# Who handed in the published code: a reason to ask, no proof.
+copies: $(STAMP)
+	@test -n "$(LAB)" || { echo "Name the lab: make copies LAB=moe"; exit 2; }
+	@$(BIN)/python labs/published.py "$(LAB)" $(if $(SUBMISSIONS),--submissions "$(SUBMISSIONS)")
 
 wheel: $(STAMP)
 	$(BIN)/python tools/compiled_wheel.py dist

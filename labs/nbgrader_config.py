@@ -12,6 +12,7 @@ from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader import preprocessors as steps
 
 from grading import Contained, Restored
+from keyed import Keyed
 
 c = get_config()  # noqa: F821 (nbgrader provides it)
 
@@ -21,6 +22,23 @@ c.CourseDirectory.root = str(Path(__file__).parent)
 # Student versions. An answer not given says so; it raises, so it earns nothing.
 NO_ANSWER = '# YOUR CODE HERE\nraise NotImplementedError("no answer yet")'
 c.ClearSolutions.code_stub = {"python": NO_ANSWER}
+
+# nbgrader's own steps, and Keyed where the gradebook has its copy and hidden checks are gone.
+c.GenerateAssignment.preprocessors = [
+    steps.IncludeHeaderFooter,
+    steps.InstantiateTests,
+    steps.LockCells,
+    steps.ClearSolutions,
+    steps.ClearOutput,
+    steps.CheckCellMetadata,
+    steps.ComputeChecksums,
+    steps.SaveCells,
+    steps.ClearHiddenTests,
+    steps.ClearMarkScheme,
+    Keyed,
+    steps.ComputeChecksums,
+    steps.CheckCellMetadata,
+]
 
 # Grading: nbgrader's own steps, but for Restored (OverwriteCells) and Contained (Execute).
 c.Autograde.sanitize_preprocessors = [
