@@ -3,8 +3,19 @@
 from pathlib import Path
 
 CARRIED = {"ipykernel", "comm", "pyodide-kernel", "jedi", "ipython"}  # what the kernel asks for as it starts
-# The kernel switches on completions by jedi, which is not here; IPython's own need nothing.
-STARTUP = "get_ipython().Completer.use_jedi = False\n"
+# Run as the kernel starts. It has switched on completions by jedi, which is not here; IPython's own need nothing.
+# And JupyterLite ends a run of all cells at the first that fails, even where a cell's tag says that it may: so an
+# error is printed, and the cell counts as done.
+STARTUP = """
+def _print_error(kind, value, lines):
+    import sys
+
+    print(*lines, sep="\\n", file=sys.stderr)
+
+
+get_ipython().Completer.use_jedi = False
+get_ipython()._showtraceback = _print_error
+"""
 
 
 async def install(requirements: object, **options: object) -> None:
