@@ -12,7 +12,7 @@ HTML := _build/html
 PDF := _build/why-tokens-got-cheap.pdf
 # What a chapter's outputs depend on beside its own cells, and what its page depends on.
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
-EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
+EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web labs/release live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help book pdf test test-all execute serve lab lab-copies check labs wheel bench lint format lock clean
 .DEFAULT_GOAL := help
