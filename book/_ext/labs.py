@@ -46,8 +46,8 @@ class Lab:
 
     @property
     def worth(self) -> str:
-        """The points, in words."""
-        return f"{self.points:g}" + (f" + {self.by_hand:g} read by a person" if self.by_hand else "")
+        """The points that checks give, and those that a person gives."""
+        return f"{self.points:g}" + (f" + {self.by_hand:g}" if self.by_hand else "")
 
 
 def read_labs(root: Path) -> dict[str, Lab]:
@@ -137,10 +137,11 @@ def offer_lab(app: Sphinx, pagename: str, template: str, context: dict[str, Any]
 def offer(app: Sphinx, lab: Lab, up: str) -> str:
     """Return the offer."""
     tasks = "; ".join(lab.builds)
+    points = f"{lab.points:g} points" + (f" and {lab.by_hand:g} from a person who reads" if lab.by_hand else "")
     return (
         f'<aside class="lab-offer" aria-label="The lab of this chapter"><p class="lab-title">{escape(lab.title)}</p>'
-        f"<p>You write: {escape(tasks)}. {escape(lab.minutes)} minutes, {escape(lab.worth)} points; "
-        f'each task is checked as you go.</p><p class="lab-links">{links(app, lab, up)}</p></aside>'
+        f"<p>You write: {escape(tasks)}. {escape(lab.minutes)} minutes, {points}.</p>"
+        f'<p class="lab-links">{links(app, lab, up)}</p></aside>'
     )
 
 
@@ -155,7 +156,7 @@ class LabTable(SphinxDirective):
         app, up = self.env.app, "../" * self.env.docname.count("/")
         for name in app.labs:  # type: ignore[attr-defined]
             self.env.note_dependency(str(Path(app.srcdir, RELEASE.format(name))))
-        heads = ("lab", "you write", "minutes", "points", "chapter")
+        heads = ("lab", "you write", "minutes", "points")
         body = nodes.tbody("", *(self._row(lab, links(app, lab, up)) for lab in in_order(app)))
         columns = [nodes.colspec(colwidth=1) for _ in heads]
         row = nodes.row("", *(nodes.entry("", nodes.paragraph("", head)) for head in heads))
@@ -165,9 +166,9 @@ class LabTable(SphinxDirective):
     def _row(self, lab: Lab, ways: str) -> nodes.row:
         title = nodes.paragraph("", "", nodes.strong("", lab.title.removeprefix("Lab: ")))
         run = nodes.paragraph("", "", nodes.raw("", f'<span class="lab-links">{ways}</span>', format="html"))
-        cells: list[list[nodes.Node]] = [[title, run]]
+        chapter = nodes.paragraph("", "after: ", self._chapter(lab))
+        cells: list[list[nodes.Node]] = [[title, chapter, run]]
         cells += [[nodes.paragraph("", text)] for text in ("; ".join(lab.builds), lab.minutes, lab.worth)]
-        cells += [[nodes.paragraph("", "", self._chapter(lab))]]
         return nodes.row("", *(nodes.entry("", *cell) for cell in cells))
 
     def _chapter(self, lab: Lab) -> nodes.Node:
