@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from classroom.mend import LARGEST_BYTES
@@ -59,7 +60,7 @@ def collected(where: Path, lab: str, others: Collection[str] = ()) -> tuple[list
     except zipfile.BadZipFile as error:
         raise ValueError(f"{where} is neither a folder nor a zip file: {error}") from None
     parts = [PurePosixPath(path).parts for path, _, _ in files]
-    shared = len(os.path.commonprefix([folders[:-1] for folders in parts]))
+    shared = _shared([folders[:-1] for folders in parts])
     others = set(others) - {lab}
     found = [
         _found(own, shared, at, raw, lab)
@@ -72,6 +73,12 @@ def collected(where: Path, lab: str, others: Collection[str] = ()) -> tuple[list
             notes.append(f"{each.student}: {each.path} is graded, {before.path} is not")
         latest[each.student] = each
     return list(latest.values()), notes
+
+
+def _shared(folders: list[tuple[str, ...]]) -> int:
+    """Return how many of the outermost folders are the same for all files."""
+    levels = zip(*folders, strict=False)  # as deep as the file that lies highest
+    return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _lying(where: Path) -> Iterator[tuple[str, datetime, bytes]]:

@@ -169,9 +169,6 @@ class Class:
         self.finished = len(records)
         if records:
             print(f"{len(records)}/{self.total} were done before and have not changed (--again repeats them)")
-        for record in records:
-            if not record.graded:
-                print(f"  {record.student} {self._came_to(record)}")
 
 
 def _own_code() -> list[bytes]:

@@ -1,4 +1,4 @@
-"""One submission, from its bytes to its points, in a process of its own that knows no gradebook and no other student."""
+"""One submission, from its bytes to its points, in a process of its own that knows no gradebook and nobody else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,6 @@ class Result:
     notebook: str = ""
     seconds: float = 0.0
     peak_bytes: int = 0
-
-    def plain(self) -> dict[str, Any]:
-        """Return this as JSON can hold it."""
-        return asdict(self)
 
 
 def graded(raw: bytes, lab: Lab, sandbox: Unprotected, limits: Limits, scratch: Path) -> Result:

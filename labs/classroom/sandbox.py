@@ -84,7 +84,7 @@ def environment(work: str) -> dict[str, str]:
     import costlab
 
     kept = {name: os.environ[name] for name in ("COSTLAB_COURSE_KEY",) if name in os.environ}
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         "PYTHONPATH": str(Path(costlab.__file__).parents[1]),
