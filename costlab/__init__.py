@@ -10,7 +10,7 @@ answer one part of that sentence; a room imports only from rooms below it::
     nn                                                  the same parts as running torch modules, by the same names
     roofline  traces  sweep                             seconds of a chip; what traffic looks like; many runs at once
     arch                                                a model's layers: parameters, bytes, FLOPs
-    catalog  checks  text  arrays                       sourced facts; one way to refuse, one way to print, types
+    catalog  checks  text  arrays  lab                  sourced facts; one way to refuse, print, check an answer; types
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -87,7 +87,7 @@ def test_nobody_needs_numpys_types_at_run_time():
 # --- floors ----------------------------------------------------------------------------------------------------
 
 FLOORS = [
-    {"catalog", "checks", "text", "arrays"},
+    {"catalog", "checks", "text", "arrays", "lab"},
     {"arch"},
     {"roofline", "traces", "sweep"},  # what hardware does in a second, what traffic looks like, many runs
     {"moe", "attention", "hybrid", "cache", "speculative", "chips", "nn"},  # the levers
@@ -293,6 +293,7 @@ NUMBERS_AND_MODULES = {
     "top_k": {"costlab.attention", "costlab.moe", "costlab.nn.moe"},  # best first, the lower index first in a tie
     "KINDS": {"costlab.arch.attention", "costlab.levers"},  # of attention; of tokens
     "token_costs": {"costlab.levers", "costlab.explore"},  # computed; drawn
+    "main": {"costlab.cli", "costlab.lab"},  # what a shell calls
     "softmax": {"costlab.attention", "costlab.moe"},  # both NumPy: levers do not import one another
 }
 #: The dimensions of an attention kind, which are counted, and its layer, which runs.

@@ -1,4 +1,7 @@
-"""The graded classes that the tests of the labs look at, one of each kind for each lab."""
+"""What the tests of the labs look at: each lab's student version, derived anew, and three submissions of it, scored."""
+
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +14,18 @@ def lab(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the student version of each lab, derived from its source as `make labs` does."""
+    folder = tmp_path_factory.mktemp("course")
+    for each in c.CONFIGURATION:
+        shutil.copy(c.ROOT / "labs" / each, folder)
+    shutil.copytree(c.ROOT / "labs" / "source", folder / "source")
+    c.in_fresh_process(c.derive_all, folder)
+    return folder / "release"
+
+
 @pytest.fixture(scope="module")
-def graded(lab: str, tmp_path_factory: pytest.TempPathFactory) -> c.Course:
-    """Three submissions, graded: nothing done, everything solved, mistakes made."""
-    course = c.Course.create(tmp_path_factory.mktemp("class"), lab)
-    course.submit("empty", course.student_version())
-    course.submit("solved", c.filled(course.student_version(), c.solutions(lab)))
-    course.submit("wrong", c.filled(course.student_version(), c.solutions(lab) | c.wrong_answers(lab)))
-    course.nbgrader("autograde", lab)
-    return course
+def scored(lab: str, releases: Path) -> c.Scored:
+    """Three submissions, scored: nothing done, everything solved, mistakes made."""
+    return c.Scored.of(lab, releases / lab / f"{lab}.ipynb")

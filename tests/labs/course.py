@@ -1,4 +1,4 @@
-"""A class in a temporary folder: the labs' own course, with submissions, graded by nbgrader's own commands."""
+"""Submissions of the labs: made, scored in this process, and graded by nbgrader's commands in a temporary folder."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,9 +16,13 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from costlab.lab import assembled, scoring
+
 ROOT = Path(__file__).parents[2]
 LABS = sorted(folder.name for folder in (ROOT / "labs" / "source").iterdir() if folder.is_dir())
 WRONG = Path(__file__).parent / "wrong"
+#: What a course's folder needs beside its sources.
+CONFIGURATION = ("nbgrader_config.py", "grading.py")
 
 
 def read(path: Path) -> NotebookNode:
@@ -105,11 +110,50 @@ def wrong_points(lab: str) -> dict[str, float]:
     return {**checks(lab), **runpy.run_path(str(WRONG / f"{lab}.py"))["POINTS"]}
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What three submissions of a lab came to: by cell name, what each cell that failed says."""
+
+    lab: str
+    release: Path
+    empty: dict[str, str]
+    solved: dict[str, str]
+    wrong: dict[str, str]
+
+    @classmethod
+    def of(cls, lab: str, release: Path) -> "Scored":
+        """Score the student version as it is, with the solutions, and with the wrong answers."""
+        answers = ({}, solutions(lab), solutions(lab) | wrong_answers(lab))
+        return cls(lab, release, *(failures(lab, filled(read(release), each)) for each in answers))
+
+    def points(self, failed: dict[str, str]) -> dict[str, float]:
+        """The points of each check."""
+        return {check: 0 if check in failed else points for check, points in checks(self.lab).items()}
+
+
+def failures(lab: str, notebook: NotebookNode) -> dict[str, str]:
+    """Run a submission with all checks in it; what each cell that failed says."""
+    return scoring.run_cells(assembled(notebook, source(lab)))
+
+
 # --- the course ------------------------------------------------------------------------------------------------
 
 # Each command is a process forked from one that has imported nbgrader: with what it would import, but no state.
 READY = get_context("forkserver")
 READY.set_forkserver_preload(["nbgrader.apps.nbgraderapp", "nbgrader.preprocessors"])
+
+
+def in_fresh_process(task: Callable[..., None], *arguments: Any) -> None:
+    """Run a function to its end in a process of its own, in which nbgrader is imported."""
+    process = READY.Process(target=task, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{task.__name__} ended with {process.exitcode}"
+
+
+def derive_all(folder: Path) -> None:
+    """Derive the student version of each lab in a course's folder."""
+    runpy.run_path(str(ROOT / "labs" / "derive.py"))["derive"](folder, [])
 
 
 def command(folder: Path, arguments: tuple[str, ...]) -> None:
@@ -134,7 +178,7 @@ class Course:
     @classmethod
     def create(cls, folder: Path, lab: str) -> "Course":
         """Copy the labs' configuration and one source, and derive the student version as `make labs` does."""
-        for each in ("nbgrader_config.py", "grading.py"):
+        for each in CONFIGURATION:
             shutil.copy(ROOT / "labs" / each, folder)
         shutil.copytree(ROOT / "labs" / "source" / lab, folder / "source" / lab)
         course = cls(folder, lab)

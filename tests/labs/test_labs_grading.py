@@ -1,4 +1,4 @@
-"""Every lab, graded for real: nothing for nothing, everything for the solution, some for mistakes."""
+"""Every lab, with all its checks: nothing for nothing, everything for the solution, some for mistakes."""
 
 import re
 
@@ -13,64 +13,45 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 REGION = re.compile(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", re.S)
 
 
-def errors(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """What each failed cell says."""
-    outputs = [(cell.id, out) for cell in notebook.cells for out in cell.get("outputs", [])]
-    return {cell: f"{out.ename}: {out.evalue}" for cell, out in outputs if out.output_type == "error"}
+# --- scoring ---------------------------------------------------------------------------------------------------
 
 
-# --- grading ---------------------------------------------------------------------------------------------------
+def test_nothing_done_scores_nothing(scored: c.Scored) -> None:
+    assert scored.points(scored.empty) == dict.fromkeys(c.checks(scored.lab), 0)
 
 
-def test_nothing_done_scores_nothing(graded: c.Course) -> None:
-    assert graded.scores("empty") == dict.fromkeys(c.checks(graded.lab), 0)
+def test_the_solution_scores_everything_and_runs_clean(scored: c.Scored) -> None:
+    assert scored.solved == {}
 
 
-def test_the_solution_scores_everything(graded: c.Course) -> None:
-    assert graded.scores("solved") == c.checks(graded.lab)
-
-
-def test_mistakes_score_in_part(graded: c.Course) -> None:
-    right, expected = c.checks(graded.lab), c.wrong_points(graded.lab)
-    assert graded.scores("wrong") == expected
+def test_mistakes_score_in_part(scored: c.Scored) -> None:
+    right, expected = c.checks(scored.lab), c.wrong_points(scored.lab)
+    assert scored.points(scored.wrong) == expected
     assert 0 < sum(expected.values()) < sum(right.values())
 
 
-def test_the_open_question_waits_for_a_person(graded: c.Course) -> None:
-    from nbgrader.api import Gradebook
-
-    with Gradebook(f"sqlite:///{graded.folder / 'gradebook.db'}", "costlab") as book:
-        for student, waits in (("empty", False), ("solved", True)):
-            (notebook,) = book.find_submission(graded.lab, student).notebooks
-            open_ones = [grade for grade in notebook.grades if grade.name not in c.checks(graded.lab)]
-            assert open_ones, "a lab has an open question"
-            assert all(grade.needs_manual_grade == waits for grade in open_ones)
-
-
-def test_failed_checks_say_what_would_be_right(graded: c.Course) -> None:
+def test_failed_checks_say_what_would_be_right(scored: c.Scored) -> None:
     """Each check that the wrong answers fail quotes what came out or names the rule that it breaks."""
-    for check, points in c.wrong_points(graded.lab).items():
+    for check, points in c.wrong_points(scored.lab).items():
         if points == 0:
-            assert re.search(r"should be|\d", graded.messages("wrong", check)), check
+            assert re.search(r"should be|\d", scored.wrong[check]), check
 
 
-@pytest.mark.parametrize("lab", c.LABS[:1], indirect=True)  # both are the same for all labs
-def test_feedback_and_export_work(graded: c.Course) -> None:
-    graded.nbgrader("generate_feedback", graded.lab, "--student", "wrong")
-    assert (graded.folder / "feedback" / "wrong" / graded.lab / f"{graded.lab}.html").is_file()
-    graded.nbgrader("export", "--to", "grades.csv")
-    rows = (graded.folder / "grades.csv").read_text().splitlines()
-    assert len(rows) == 4
-    assert rows[0].startswith("assignment,")
+def test_the_unsolved_notebook_runs_to_its_end(scored: c.Scored) -> None:
+    """*Run All Cells* stops at an error in a cell that is not tagged for one: here only tagged cells fail."""
+    assert set(c.checks(scored.lab)) <= set(scored.empty)
+    assert all(message.startswith("NotImplementedError") for message in scored.empty.values()), scored.empty
+    tagged = {cell.id for cell in c.source(scored.lab).cells if "raises-exception" in cell.metadata.get("tags", [])}
+    assert set(scored.empty) <= tagged
 
 
 # --- the student version ---------------------------------------------------------------------------------------
 
 
-def test_the_student_version_is_current(graded: c.Course) -> None:
-    committed = c.ROOT / "labs" / "release" / graded.lab / f"{graded.lab}.ipynb"
+def test_the_student_version_is_current(scored: c.Scored) -> None:
+    committed = c.ROOT / "labs" / "release" / scored.lab / f"{scored.lab}.ipynb"
     assert committed.is_file(), "run make labs"
-    assert committed.read_text() == graded.path("release").read_text(), "stale: run make labs"
+    assert committed.read_text() == scored.release.read_text(), "stale: run make labs"
 
 
 def test_the_student_version_gives_nothing_away(lab: str) -> None:
@@ -88,21 +69,6 @@ def test_the_student_version_gives_nothing_away(lab: str) -> None:
     assert "outputs" not in {
         key for cell in nbformat.reads(student, as_version=4).cells for key in cell if cell.get(key)
     }
-
-
-def test_the_solved_notebook_runs_clean(graded: c.Course) -> None:
-    assert errors(graded.graded("solved")) == {}
-
-
-def test_the_unsolved_notebook_runs_to_its_end(graded: c.Course) -> None:
-    """*Run All Cells* stops at an error in a cell that is not tagged for one: here only tagged cells fail."""
-    ran = graded.graded("empty")
-    failed = errors(ran)
-    assert set(c.checks(graded.lab)) <= set(failed)
-    assert all(message.startswith("NotImplementedError") for message in failed.values()), failed
-    code = [cell for cell in ran.cells if cell.cell_type == "code"]
-    assert all("raises-exception" in cell.metadata.get("tags", []) for cell in code if cell.id in failed)
-    assert code[-1].execution_count
 
 
 # --- the source ------------------------------------------------------------------------------------------------
