@@ -54,6 +54,7 @@ class Kernel:
         for folder in (run, work):
             folder.mkdir(parents=True)
         connection, _ = write_connection_file(str(run / "k.json"), transport="ipc", ip=str(run / "k"))
+        sandbox.open_to_kernel(run, work)
         self.limits = limits
         with (scratch / "kernel.log").open("wb") as said:
             self.process = subprocess.Popen(

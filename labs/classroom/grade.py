@@ -1,18 +1,12 @@
-"""Grade a class: each submission in a process and a sandbox of its own, many side by side, results written one by one.
-
-make grade LAB=moe [SUBMISSIONS=folder or zip] [JOBS=2]
-python labs/grade.py moe [--submissions PATH] [--jobs N] [--again] [--unsafe]
-"""
+"""A class: each submission in a process and a sandbox of its own, many side by side, results written one by one."""
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import deque
@@ -25,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from classroom import gradebook, job
-from classroom.collect import Found, collected
+from classroom.collect import Found
 from classroom.job import FAILED, Result
-from classroom.lab import Lab, names
+from classroom.lab import Lab
 from classroom.records import Record, Records, digest
 from classroom.records import replace as write_file
-from classroom.sandbox import Limits, Unprotected, chosen
+from classroom.sandbox import Limits, Unprotected
 
-HERE = Path(__file__).resolve().parents[1]
 #: Seconds that a job may take beyond its notebook's, before it is ended: to start, to read and to write.
 SLACK_S = 90
 
@@ -146,7 +139,7 @@ class Class:
 
     def _keep(self, book: Any, found: Found, of: dict[str, str], result: Result) -> Record:
         """Write a result, and say so in a line."""
-        record = self.records.write(book, self.lab, found.student, of, result, found.name, found.at)
+        record = self.records.write(book, self.lab, found, of, result)
         with (self.logs / f"{found.student}.log").open("a") as log:
             told = [f"{found.path}: {record.status}, {self._came_to(record)}", *result.notes]
             log.write("".join(f"{line}\n" for line in told))
@@ -235,62 +228,3 @@ def store(course: Path, lab: str, found: Sequence[Found]) -> None:
             os.replace(path, aside)
         write_file(path, each.raw)
         os.utime(path, (each.at.timestamp(), each.at.timestamp()))
-
-
-def options(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lab", help="of " + ", ".join(names(HERE)))
-    parser.add_argument("--submissions", type=Path, help="a folder or a zip file; by default, submitted/")
-    parser.add_argument("--jobs", type=int, default=2, help="submissions at a time (2)")
-    parser.add_argument("--again", action="store_true", help="grade also what has not changed")
-    parser.add_argument(
-        "--unsafe",
-        action="store_true",
-        help="run students' code with your rights, without a sandbox",
-    )
-    parser.add_argument("--course", type=Path, default=HERE, help="the folder that holds source/ and gradebook.db")
-    parser.add_argument("--cell", type=float, default=Limits.cell_s, help="seconds for a cell (30)")
-    parser.add_argument("--notebook", type=float, default=Limits.notebook_s, help="seconds for a notebook (300)")
-    parser.add_argument("--memory", type=float, default=Limits.memory_bytes / 1e9, help="GB for a submission (3)")
-    given = parser.parse_args(argv)
-    if given.jobs < 1:
-        parser.error(f"--jobs {given.jobs} should be 1 or more")
-    given.limits = Limits(cell_s=given.cell, notebook_s=given.notebook, memory_bytes=int(given.memory * 1e9))
-    return given
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Grade a class; return 0 if every submission has points, 1 if some have none, 2 if nothing could be done."""
-    asked = options(argv)
-    course = asked.course.resolve()
-    try:
-        lab = Lab.read(course, asked.lab)
-        where = asked.submissions or course / "submitted"
-        found, notes = collected(where, lab.name, names(course))
-        if not found:
-            raise Trouble(f"no notebook in {where}")
-        sandbox = chosen(asked.unsafe, asked.limits, (course, where.resolve()))
-        with alone(course):
-            for note in notes:
-                print(note)
-            store(course, lab.name, found)
-            records = Class(course, lab, sandbox, asked.limits, asked.jobs).grade(found, asked.again)
-    except (Trouble, ValueError) as trouble:
-        print(f"grade: {trouble}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return summary(lab, records)
-
-
-def summary(lab: Lab, records: Sequence[Record]) -> int:
-    """Say what is left to do; return 0 if every submission has points."""
-    without = [record for record in records if not record.graded]
-    unread = sum(bool(record.unread) for record in records)
-    print(f"{len(records) - len(without)} of {len(records)} graded.", end="")
-    print(f" {unread} with open answers to read: Formgrader > Manual Grading." if unread else "")
-    for record in without:
-        print(f"  {record.student}: {record.reason}")
-    return 1 if without else 0

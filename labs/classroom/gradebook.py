@@ -86,12 +86,7 @@ def define(book: Gradebook, lab: Lab) -> None:
 
 
 def enter(
-    book: Gradebook,
-    lab: Lab,
-    student: str,
-    name: str,
-    at: datetime,
-    points: Mapping[str, float | None],
+    book: Gradebook, lab: Lab, student: str, name: str, at: datetime, points: Mapping[str, float | None], new: bool
 ) -> None:
     """Write a student's points in one transaction: all of them are there after it, or none.
 
@@ -102,6 +97,7 @@ def enter(
         name: the person's, "" if not known.
         at: when it was handed in.
         points: by the names of cells; None for an answer that a person has to read.
+        new: whether this was handed in since, so that what a person gave is to be looked at again.
     """
     db, notebook = book.db, book.find_notebook(lab.name, lab.name)
     with db.no_autoflush:
@@ -123,8 +119,10 @@ def enter(
         for cell in notebook.grade_cells:
             grade = grades.get(cell) or _new(db, api.Grade(cell=cell, notebook=mine))
             grade.auto_score = points[cell.name]
-            # What a person gave stays, and is to be looked at again.
-            grade.needs_manual_grade = points[cell.name] is None or grade.manual_score is not None
+            if grade.manual_score is None:
+                grade.needs_manual_grade = points[cell.name] is None
+            else:  # it stays
+                grade.needs_manual_grade = new or grade.needs_manual_grade
     db.commit()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 
 from classroom import lab as labs
-from classroom.execute import Contained
+from classroom.container import contained
 from classroom.lab import Lab
 from classroom.mend import Refused, mended, parse
 from classroom.sandbox import Limits, Unprotected
@@ -54,7 +54,7 @@ def graded(raw: bytes, lab: Lab, sandbox: Unprotected, limits: Limits, scratch: 
         whole = mended(parse(raw), lab)
     except Refused as refused:
         return Result(REFUSED, str(refused), seconds=time.monotonic() - began)
-    run = Contained(whole.notebook, sandbox, scratch, limits).run()
+    run = contained(whole.notebook, sandbox, scratch, limits)
     cells = whole.notebook.cells
     failed = {labs.title(cells[index]) for index in run.failed}
     stopped = [f"{labs.title(cells[i])}: {said.evalue}" for i, said in sorted(run.culprits.items())]

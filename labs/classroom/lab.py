@@ -10,8 +10,6 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.preprocessors import ClearSolutions
-from nbgrader.utils import compute_checksum
 
 #: What stands where an answer was; it raises, so an answer not given earns nothing.
 NO_ANSWER = '# YOUR CODE HERE\nraise NotImplementedError("no answer yet")'
@@ -55,6 +53,9 @@ class Lab:
     @classmethod
     def read(cls, course: Path, name: str) -> Lab:
         """Read a lab from a course's folder; ValueError if there is none of that name."""
+        from nbgrader.preprocessors import ClearSolutions
+        from nbgrader.utils import compute_checksum
+
         path = course / "source" / name / f"{name}.ipynb"
         if not path.is_file():
             there = ", ".join(names(course)) or "none"

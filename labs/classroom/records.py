@@ -18,6 +18,7 @@ from pathlib import Path
 from nbgrader.api import Gradebook
 
 from classroom import gradebook
+from classroom.collect import Found
 from classroom.job import FAILED, GRADED, Result
 from classroom.lab import Lab
 
@@ -37,6 +38,8 @@ class Record:
         notes: what was mended, and what stopped Python.
         graded_at: when, as ISO 8601 in UTC.
         seconds: that it took.
+        name: the person's, "" if not known.
+        came_as: the path by which it was handed in.
     """
 
     student: str
@@ -49,6 +52,8 @@ class Record:
     notes: tuple[str, ...] = ()
     graded_at: str = ""
     seconds: float = 0.0
+    name: str = ""
+    came_as: str = ""
 
     @property
     def graded(self) -> bool:
@@ -102,40 +107,30 @@ class Records:
         whole = stored == record.booked(lab) and self.notebook(student, lab.name).is_file()
         return record if whole or not record.graded else None
 
-    def write(
-        self,
-        book: Gradebook,
-        lab: Lab,
-        student: str,
-        of: Mapping[str, str],
-        result: Result,
-        name: str,
-        at: datetime,
-    ) -> Record:
+    def write(self, book: Gradebook, lab: Lab, found: Found, of: Mapping[str, str], result: Result) -> Record:
         """Keep a result; the result of an older submission is put aside first.
 
         Args:
             book: the course's gradebook, where the lab is defined.
             lab: the lab.
-            student: as in the folders.
+            found: what was handed in.
             of: what the result is of.
-            result: what became of the submission.
-            name: the person's, "" if not known.
-            at: when the submission was handed in.
+            result: what became of it.
         """
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = datetime.now(UTC).replace(microsecond=0).isoformat()
         record = Record(
-            student, lab.name, of, result.status, result.reason, result.points, result.unread, result.notes,
-            now.isoformat(), round(result.seconds, 2),
+            found.student, lab.name, of, result.status, result.reason, result.points, result.unread, result.notes,
+            now, round(result.seconds, 2), found.name, found.path,
         )  # fmt: skip
-        path, old = self.notebook(student, lab.name), self.read(student, lab.name)
+        path, old = self.notebook(found.student, lab.name), self.read(found.student, lab.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if old and old.of.get("submission") != of["submission"]:
+        new = old is None or old.of.get("submission") != of["submission"]
+        if old and new:
             self._put_aside(old)
         if record.graded:
             replace(path, result.notebook)
-            gradebook.enter(book, lab, student, name, at, record.booked(lab))
-        replace(self.path(student, lab.name), json.dumps(vars(record), indent=1))
+            gradebook.enter(book, lab, found.student, found.name, found.at, record.booked(lab), new)
+        replace(self.path(found.student, lab.name), json.dumps(vars(record), indent=1))
         return record
 
     def _put_aside(self, old: Record) -> None:

@@ -12,7 +12,6 @@ import site
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -125,6 +124,32 @@ class Unprotected:
         """Return a kernel's environment; it ends with its parent."""
         return {**environment(str(work)), "JPY_PARENT_PID": str(os.getpid())}
 
+    def open_to_kernel(self, run: Path, work: Path) -> None:
+        """Let the kernel use folders that were made for it; nothing to do where it is the same user."""
+
+
+class OtherUser(Unprotected):
+    """A kernel of a user without rights, in a container whose own process is root: it cannot end or read that one."""
+
+    name = "other user"
+    protects = True
+
+    def command(self, run: Path, work: Path, limits: Limits) -> list[str]:
+        """Return the command line of a kernel that has given up its rights."""
+        drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--no-new-privs"]
+        return [*drop, "--", *super().command(run, work, limits)]
+
+    def variables(self, work: Path) -> dict[str, str]:
+        """Return a kernel's environment."""
+        return environment(str(work))
+
+    def open_to_kernel(self, run: Path, work: Path) -> None:
+        """Let another user write into the folders, and read how to connect."""
+        for folder in (run, work):
+            folder.chmod(0o777)
+        for each in (*run.glob("*.json"), *list(run.parents)[:2]):
+            each.chmod(0o755)
+
 
 class Bubblewrap(Unprotected):
     """`bwrap`: files of the system and of Python to read, an own small folder to write, nothing else."""
@@ -153,33 +178,6 @@ class Bubblewrap(Unprotected):
     def variables(self, work: Path) -> dict[str, str]:
         """Return a kernel's environment; its parent is outside, where it cannot look."""
         return environment(INSIDE)
-
-
-def chosen(unsafe: bool, limits: Limits, hidden: Sequence[Path] = ()) -> Unprotected:
-    """Return a sandbox that works here; ValueError, with what to do, if there is none and no `--unsafe`.
-
-    Args:
-        unsafe: to do without.
-        limits: of what runs in it.
-        hidden: folders that students' code must not see.
-    """
-    if unsafe:
-        return Unprotected()
-    for folder in package_folders():
-        for path in hidden:
-            if folder in (path, *path.parents):
-                raise ValueError(f"{path} lies in {folder}, which students' code can read: keep it elsewhere")
-    if not shutil.which("bwrap"):
-        why = "there is no bubblewrap (Debian, Ubuntu: apt install bubblewrap)"
-    elif "--size" not in subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False).stdout:
-        why = "this bubblewrap is too old: 0.5 or later bounds what is written"
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            why = works(Bubblewrap(), limits, Path(scratch))
-        if not why:
-            return Bubblewrap()
-        why = f"bubblewrap does not work here: {why}"
-    raise ValueError(f"{why}. Students' code would run with your rights; --unsafe does that.")
 
 
 def works(sandbox: Unprotected, limits: Limits, scratch: Path) -> str:
