@@ -16,7 +16,7 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -38,6 +38,7 @@ class Found:
         at: when the file was written or handed in.
         raw: its bytes; what passes the largest size is cut one byte beyond it, so that it is seen to be too large.
         path: where it was.
+        problem: why its bytes could not be read.
     """
 
     student: str
@@ -45,6 +46,7 @@ class Found:
     at: datetime
     raw: bytes
     path: str
+    problem: str = ""
 
 
 def collected(where: Path, lab: str, others: Collection[str] = ()) -> tuple[list[Found], list[str]]:
@@ -59,12 +61,12 @@ def collected(where: Path, lab: str, others: Collection[str] = ()) -> tuple[list
         files = list(reader(where))
     except zipfile.BadZipFile as error:
         raise ValueError(f"{where} is neither a folder nor a zip file: {error}") from None
-    parts = [PurePosixPath(path).parts for path, _, _ in files]
+    parts = [PurePosixPath(path).parts for path, *_ in files]
     shared = _shared([folders[:-1] for folders in parts])
     others = set(others) - {lab}
     found = [
-        _found(own, shared, at, raw, lab)
-        for own, (_, at, raw) in zip(parts, files, strict=True)
+        _found(own, shared, lab, *rest)
+        for own, (_, *rest) in zip(parts, files, strict=True)
         if not others & {*own[-2:-1]}
     ]
     latest, notes = dict[str, Found](), list[str]()
@@ -81,7 +83,7 @@ def _shared(folders: list[tuple[str, ...]]) -> int:
     return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
-def _lying(where: Path) -> Iterator[tuple[str, datetime, bytes]]:
+def _lying(where: Path) -> Iterator[tuple[str, datetime, bytes, str]]:
     """Yield path, time and bytes of each notebook in a folder; links are not followed."""
     for place, folders, files in os.walk(where):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
@@ -91,45 +93,46 @@ def _lying(where: Path) -> Iterator[tuple[str, datetime, bytes]]:
                 with path.open("rb") as file:
                     raw = file.read(LARGEST_BYTES + 1)
                 at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                yield path.relative_to(where).as_posix(), at, raw
+                yield path.relative_to(where).as_posix(), at, raw, ""
 
 
-def _zipped(where: Path) -> Iterator[tuple[str, datetime, bytes]]:
-    """Yield path, time and bytes of each notebook in a zip file; one that cannot be read comes as what it says."""
+def _zipped(where: Path) -> Iterator[tuple[str, datetime, bytes, str]]:
+    """Yield path, time and bytes of each notebook in a zip file, and why one cannot be read."""
     with zipfile.ZipFile(where) as archive:
         for entry in archive.infolist()[:MOST_FILES]:
             path = PurePosixPath(entry.filename.replace("\\", "/"))
             if entry.is_dir() or not _is_notebook(path.name) or "__MACOSX" in path.parts:
                 continue
+            problem = ""
             try:
                 with archive.open(entry) as file:
                     raw = file.read(LARGEST_BYTES + 1)
             except Exception as error:  # damaged, encrypted, packed in an unknown way: one student's trouble
-                raw = f"not readable in the zip file: {error}".encode()
+                raw, problem = b"", f"the file cannot be read in the zip file: {error}"
             try:
                 at = datetime(*entry.date_time, tzinfo=UTC)
             except ValueError:
                 at = datetime(1980, 1, 1, tzinfo=UTC)
-            yield path.as_posix(), at, raw
+            yield path.as_posix(), at, raw, problem
 
 
 def _is_notebook(name: str) -> bool:
     return name.lower().endswith(".ipynb") and not name.startswith(".")
 
 
-def _found(parts: tuple[str, ...], shared: int, at: datetime, raw: bytes, lab: str) -> Found:
+def _found(parts: tuple[str, ...], shared: int, lab: str, at: datetime, raw: bytes, problem: str) -> Found:
     """Read a student's name off a path, of which some folders are shared by all."""
     path = "/".join(parts)
     for part in parts:
         if told := MOODLE.match(part) or CANVAS.match(part):
-            return Found(told["id"], told["name"].strip(), at, raw, path)
+            return Found(told["id"], told["name"].strip(), at, raw, path, problem)
     stem = re.sub(r"( ?\(\d+\)|-\d+)$", "", parts[-1][: -len(".ipynb")])
     own = re.sub(rf"^{re.escape(lab)}[-_ ]+|[-_ ]+{re.escape(lab)}$", "", stem)
     if len(parts) > 1 and parts[-2] != lab and (len(parts) - 1 > shared or own == lab):
         own = parts[-2]
     elif len(parts) > 2 and parts[-2] == lab:
         own = parts[-3]
-    return Found(own, "", at, raw, path)
+    return Found(own, "", at, raw, path, problem)
 
 
 def _apart(files: list[Found]) -> Iterator[Found]:
@@ -139,7 +142,7 @@ def _apart(files: list[Found]) -> Iterator[Found]:
         fit = _fit(each.student)
         if taken.setdefault(fit.casefold(), each.student) != each.student:
             fit = f"{fit}-{hashlib.sha256(each.student.encode()).hexdigest()[:6]}"
-        yield Found(fit, each.name, each.at, each.raw, each.path)
+        yield replace(each, student=fit)
 
 
 def _fit(student: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from classroom import gradebook, job
 from classroom.collect import Found
-from classroom.job import FAILED, Result
+from classroom.job import FAILED, REFUSED, Result
 from classroom.lab import Lab
 from classroom.records import Record, Records, digest
 from classroom.records import replace as write_file
@@ -96,15 +96,19 @@ class Class:
         try:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
-                    running.append(self._start(*waiting.popleft(), scratch))
+                    each, of = waiting.popleft()
+                    if each.problem:
+                        yield each, of, Result(REFUSED, each.problem)
+                    else:
+                        running.append(self._start(each, of, scratch))
                 wait([each.answers for each in running], timeout=1)
-                for each in list(running):
-                    if (result := self._result(each)) is not None:
-                        running.remove(each)
-                        yield each.found, each.of, result
+                for one in list(running):
+                    if (result := self._result(one)) is not None:
+                        running.remove(one)
+                        yield one.found, one.of, result
         finally:
-            for each in running:
-                _end(each)
+            for left in running:
+                _end(left)
 
     def _start(self, found: Found, of: dict[str, str], scratch: Path) -> Running:
         """Start a student's job."""
@@ -218,7 +222,7 @@ def store(course: Path, lab: str, found: Sequence[Found]) -> None:
     """Copy what was handed in to where nbgrader looks for it; an older file is put aside by its date."""
     for each in found:
         path = course / "submitted" / each.student / lab / f"{lab}.ipynb"
-        if path.is_file() and path.read_bytes() == each.raw:
+        if each.problem or (path.is_file() and path.read_bytes() == each.raw):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():

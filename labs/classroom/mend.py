@@ -21,6 +21,7 @@ from classroom.lab import Lab
 
 LARGEST_BYTES = 20_000_000
 HIDDEN = re.compile(r"^[ ]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ ]*$", re.M | re.S)
+STUDENTS = "student"  # with a number, the id of a cell that is not the lab's
 LOST = "# This answer's cell was deleted."
 
 
@@ -96,8 +97,8 @@ def mended(cells: Sequence[NotebookNode], lab: Lab) -> Mended:
         notes.extend(_notes(name, cell, mine))
         made.extend(placed.get(name, []))
     for index, cell in enumerate(made):
-        if not cell.id:
-            cell.id = f"student-{index}"
+        if cell.id == STUDENTS:
+            cell.id = f"{STUDENTS}-{index}"
     return Mended(new_notebook(cells=made, metadata=deepcopy(lab.metadata)), tuple(notes))
 
 
@@ -127,7 +128,7 @@ def _before(lab: Lab, name: str) -> str:
 def _new(kind: str, source: str) -> NotebookNode:
     """Return a cell that is not the lab's; it gets its id when its place is known."""
     make = new_code_cell if kind == "code" else new_markdown_cell
-    return make(source, id="")
+    return make(source, id=STUDENTS)
 
 
 def _placed(cells: Sequence[NotebookNode], whose: Sequence[str]) -> dict[str, list[NotebookNode]]:
