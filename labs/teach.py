@@ -7,7 +7,7 @@ from classroom.commands import main
 from classroom.grade import FORKS
 
 if __name__ == "__main__":
-    # The process that jobs are forked from imports what they need once; it looks for it along this path only.
+    # What jobs are forked from imports what they need once; it looks for it along this path only.
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])
     )
