@@ -117,11 +117,11 @@ MUTE = """() => {
     .filter((e) => [...e.querySelectorAll('*:not([data-ink])')].every(isWord)).map((e) => [e, [...e.childNodes]]);
   code.forEach(([e, nodes]) => e.replaceChildren(...nodes.map((node) => isInked(node) ? node : node.textContent)));
   const says = ({ name, value }) => /^(id|href|src|alt|title|data-.*)$/.test(name) ? !value.trim() : value;
-  const build = (e) => [e.localName, !e.textContent.trim(),
-    ...[...e.attributes].map((each) => [each.name, says(each)]), ...[...e.children].map(build)];
+  const own = (e) => [e.localName, !e.textContent.trim(), ...[...e.attributes].map((each) => [each.name, says(each)])];
+  const build = (e) => [...own(e), ...[...e.children].map(build)];
   const seen = new Map();
   const isNew = (cell) => {
-    const built = JSON.stringify(build(cell)), times = seen.get(built) ?? 0;
+    const built = JSON.stringify([own(cell.parentElement), build(cell)]), times = seen.get(built) ?? 0;
     seen.set(built, times + 1);
     return times < 3;
   };
