@@ -11,6 +11,7 @@ from typing import Any
 
 from . import widgets
 from .dialect import magics
+from .exercises import Exercise
 from .imports import Found, ImportWalker, imported
 from .notebook import Cell
 from .slicing import Lacks, LiveCell, SliceError, slice_cells
@@ -18,7 +19,7 @@ from .widgets import State
 
 
 class PageError(ValueError):
-    """A page whose sliders cannot run in a browser; the message names the page and the cell."""
+    """A page whose sliders or exercises cannot run in a browser; the message names the page and the cell."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class View:
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook page with widgets."""
+    """A notebook page with widgets, exercises or both."""
 
     name: str
     cells: list[Cell]
     state: State
     views: list[View]
+    exercises: list[Exercise] = field(default_factory=list)
 
     def live_views(self) -> list[View]:
         """Return the views that a browser can drive: not tagged, not unsupported."""
@@ -87,6 +89,7 @@ class Plan:
     cells: list[LiveCell]
     packages: list[str]
     figure: dict[str, Any]
+    exercises: list[dict[str, Any]]
 
     def to_json(self, **places: Any) -> str:
         """Return the plan as JSON that is safe inside a `<script>` element."""
@@ -96,18 +99,18 @@ class Plan:
 
 
 def make_plan(page: Page, available: Available) -> Plan | None:
-    """Plan a page, or return None where no view can be live.
+    """Plan a page, or return None where no view can be live and no exercise is to be done.
 
     Raises PageError where the browser cannot run what a view needs.
     """
     views = page.live_views()
-    if not views:
+    if not (views or page.exercises):
         return None
     try:
         cells = slice_cells(page.cells, {view.cell.index for view in views}, _lacks(available))
     except SliceError as error:
         raise PageError(f"{page.name}: {error}") from error
-    found = _imports(cells, available)
+    found = _imports(cells, page.exercises, available)
     _refuse_missing(page, found, available)
     return Plan(
         views=[{"model": v.model_id, "cell": v.cell.index, "nth": _nth(page, v), "alt": v.cell.alt} for v in views],
@@ -115,6 +118,7 @@ def make_plan(page: Page, available: Available) -> Plan | None:
         cells=cells,
         packages=_packages(found, available),
         figure=figure_format(page.state),
+        exercises=[exercise.planned() for exercise in page.exercises],
     )
 
 
@@ -172,10 +176,12 @@ def _lacks(available: Available) -> Lacks:
     return lambda node: any(map(available.lacks, imported(ast.walk(node))))
 
 
-def _imports(cells: list[LiveCell], available: Available) -> Found:
+def _imports(cells: list[LiveCell], exercises: list[Exercise], available: Available) -> Found:
     walker = available.walker()
     for cell in cells:
         walker.visit_cell(cell.source, f"cell {cell.index + 1}")
+    for exercise in exercises:
+        walker.visit_cell(f"{exercise.solution}\n{exercise.check}", f"cell {exercise.cell.index + 1}")
     return walker.found
 
 
@@ -186,7 +192,7 @@ def _refuse_missing(page: Page, found: Found, available: Available) -> None:
     reasons = "; ".join(_reason(name, chain, name in found.left_out) for name, chain in missing.items())
     raise PageError(
         f"{page.name}: {reasons}; the browser's Python has no such module. "
-        "Tag the cell that shows the slider 'not-live', or compute without it"
+        "Compute without it; a cell that shows a slider may be tagged 'not-live' instead"
     )
 
 

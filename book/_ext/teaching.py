@@ -1,4 +1,4 @@
-"""The tables of the teacher's pages, as directives; what they show is read by `classroom` from the course's own files.
+"""The tables of the teacher's pages, as directives; `teaching_facts` reads what they show.
 
 - `course-at-a-glance`: chapters with their minutes, exercises and labs.
 - `objective-table`: what readers can do after each chapter, and the tasks of labs in which they do it.
@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-import classroom
+import teaching_facts
 
 
 class FromFiles(SphinxDirective):
@@ -23,41 +23,41 @@ class FromFiles(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return what the made MyST is read as."""
-        for path in classroom.files():
+        for path in teaching_facts.files():
             self.env.note_dependency(str(path))
-        classroom.forget()
+        teaching_facts.forget()
         return self.parse_text_to_nodes(MADE[self.name](), allow_section_headings=True)
 
 
 def course_at_a_glance() -> str:
     """Return a table of chapters with their minutes, and labs with theirs and their points."""
     rows = []
-    for chapter in classroom.chapters():
-        in_class = sum(each.minutes or 0 for each in classroom.exercises(chapter))
-        lab = lab_figures(chapter) if chapter in classroom.labs() else ("–", "–", "–")
-        rows.append((linked(chapter), f"{classroom.reading_minutes(chapter)}", minutes(in_class), *lab))
+    for chapter in teaching_facts.chapters():
+        in_class = sum(each.minutes or 0 for each in teaching_facts.exercises(chapter))
+        lab = lab_figures(chapter) if chapter in teaching_facts.labs() else ("–", "–", "–")
+        rows.append((linked(chapter), f"{teaching_facts.reading_minutes(chapter)}", minutes(in_class), *lab))
     heads = ("chapter and lab", "reading, min", "in class, min", "lab, min", "tasks", "points: machine + reader")
     return table(heads, rows)
 
 
 def lab_figures(lab: str) -> tuple[str, str, str]:
     """Return a lab's minutes, how many tasks it has, and its points."""
-    tasks = classroom.tasks(lab)
+    tasks = teaching_facts.tasks(lab)
     machine = sum(task.points for task in tasks if not task.by_person)
     person = sum(task.points for task in tasks if task.by_person)
-    return classroom.lab_minutes(lab), str(len(tasks)), f"{machine} + {person}"
+    return teaching_facts.lab_minutes(lab), str(len(tasks)), f"{machine} + {person}"
 
 
 def objective_table() -> str:
     """Return a table of all chapters' objectives with the tasks that practise them."""
     rows = []
-    for chapter in classroom.chapters():
-        for place, (objective, tasks) in enumerate(classroom.practised(chapter)):
+    for chapter in teaching_facts.chapters():
+        for place, (objective, tasks) in enumerate(teaching_facts.practised(chapter)):
             rows.append((linked(chapter) if place == 0 else "", objective, told(tasks) or elsewhere(chapter)))
     return table(("chapter", "after it a student can", "practised in lab: task"), rows)
 
 
-def told(tasks: Sequence[classroom.Task]) -> str:
+def told(tasks: Sequence[teaching_facts.Task]) -> str:
     """Return tasks as a reader finds them: "moe: 1, 2; cache: 3"."""
     by_lab: dict[str, list[str]] = {}
     for task in tasks:
@@ -67,12 +67,12 @@ def told(tasks: Sequence[classroom.Task]) -> str:
 
 def elsewhere(chapter: str) -> str:
     """Say where an objective is practised that no lab has."""
-    return "the chapter's exercises" if classroom.has_exercises(chapter) else "–"
+    return "the chapter's exercises" if teaching_facts.has_exercises(chapter) else "–"
 
 
 def class_exercises() -> str:
     """Return a table of the exercises in the chapters' pages, or a sentence where no chapter has any."""
-    found = [each for chapter in classroom.chapters() for each in classroom.exercises(chapter)]
+    found = [each for chapter in teaching_facts.chapters() for each in teaching_facts.exercises(chapter)]
     rows = [(linked(each.chapter), each.title, each.ask or "–", minutes(each.minutes or 0)) for each in found]
     heads = ("chapter", "exercise", "what students predict first", "min")
     return table(heads, rows) if rows else "No chapter has an exercise for class yet."
@@ -80,19 +80,19 @@ def class_exercises() -> str:
 
 def lab_sheets() -> str:
     """Return a section a lab."""
-    return "\n\n".join(map(lab_sheet, classroom.labs()))
+    return "\n\n".join(map(lab_sheet, teaching_facts.labs()))
 
 
 def lab_sheet(lab: str) -> str:
     """Return a lab's sheet."""
-    slips = [(str(slip.task.number), slip.mistake, slip.say or "–") for slip in classroom.slips(lab)]
-    rubric = classroom.rubric(lab)
+    slips = [(str(slip.task.number), slip.mistake, slip.say or "–") for slip in teaching_facts.slips(lab)]
+    rubric = teaching_facts.rubric(lab)
     answers = [f"**An answer of {points} {plural(points)}.** {text}" for points, text in rubric.answers.items()]
-    oral = [f"- {each}" for each in classroom.in_person(lab)]
+    oral = [f"- {each}" for each in teaching_facts.in_person(lab)]
     return "\n\n".join(
         (
             '<div class="new-sheet"></div>',
-            f"## {classroom.heading(classroom.lab_cells(lab))}",
+            f"## {teaching_facts.heading(teaching_facts.lab_cells(lab))}",
             *([table(("task", "the wrong answer", "what to say"), slips)] if slips else []),
             "\n".join(("**To ask in person**, one of these, with the student's own notebook open:", "", *oral)),
             f"### {lab}, task {rubric.task.number}: {rubric.task.title}",

@@ -31,6 +31,10 @@ WRONG = {
         "bill",
         [('call["input"] <= most', 'call["input"] + call.get("output", 0) <= most')],
     ),
+    "what is written does not count for the tier": (
+        "bill",
+        [('call["input"] <= most', 'call["input"] - call.get("written", 0) <= most')],
+    ),
     "the last call alone": ("bill", [("total += usd", "total = usd")]),
     "one tier for the log": ("bill", [('if call["input"] <= most', 'if sum(each["input"] for each in calls) <= most')]),
     "the clock at home": ("peak", [("moment.astimezone(BEIJING)", "moment")]),
@@ -68,6 +72,7 @@ WRONG = {
         [("sum(tokens[cell] for cell in cells) / sum(tokens.values())", "len(cells) / len(tokens)")],
     ),
     "fell to, not by": ("touched", [("(1 - claim) * before", "claim * before")]),
+    "more than the claim": ("touched", [("after[cell] <= (1", "after[cell] < (1")]),
     "the other way round": ("touched", [("count, sum(", "sum(tokens[cell] for cell in cells), sum(")]),
     "misses for what is written": (
         "cheapest",
@@ -75,6 +80,7 @@ WRONG = {
     ),
     "the answer left out": ("cheapest", [('ratio * price["output"]', "0")]),
     "an answer for new tokens only": ("cheapest", [("+ ratio *", "+ (1 - hit_rate) * ratio *")]),
+    "a hit for every token": ("cheapest", [("hit_rate * price", "price")]),
     "the dearest": ("cheapest", [("min(lists", "max(lists")]),
     "a border without fees": (
         "border",
