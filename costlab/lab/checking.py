@@ -64,7 +64,7 @@ def check(
         raise ValueError(f"check of {said_plainly(function)}: {len(given)} cases, but {len(right)} right answers")
     judge = _Judge(right, rule, atol, rtol, unchanged)
     failed = [found for i, case in enumerate(given) if (found := judge.outcome(function, case, i))]
-    name = said_plainly(function)
+    name = "your answer" if said_plainly(function) == "<lambda>" else said_plainly(function)
     if not failed:
         print(f"✓ {name}: {len(given)} of {len(given)} cases")
         return
