@@ -3,7 +3,7 @@
 Files have contents, and the folder has names for them; both are written late. A cut leaves of a content that was not
 synced nothing, half of it, zeros or all, and of the names those of some moment since the folder was synced.
 
->>> disk = Disk()
+>>> disk = ForgetfulDisk()
 >>> disk.write("a", b"page")
 >>> sorted({each.read("a") for each in disk.cuts()}, key=str)
 [None, b'', b'\\x00\\x00\\x00\\x00', b'pa', b'page']
@@ -11,8 +11,6 @@ synced nothing, half of it, zeros or all, and of the names those of some moment 
 (None, None)
 >>> [each.read("a") for each in disk.cuts()]
 [b'page']
-
-Chapter: tiers
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ import itertools
 from collections.abc import Callable
 
 
-class Disk:
+class ForgetfulDisk:
     """One folder of files."""
 
     def __init__(self) -> None:
@@ -29,7 +27,7 @@ class Disk:
         self._kept_names: list[dict[str, int]] = [{}]  # the folders that a cut may leave
         self._contents: dict[int, bytes] = {}  # of each file, as it is now
         self._kept: dict[int, tuple[bytes, ...]] = {}  # contents that a cut may leave
-        self._seen: list[Disk] | None = None  # what cuts may leave so far, while somebody watches
+        self._seen: list[ForgetfulDisk] | None = None  # what cuts may leave so far, while somebody watches
 
     def write(self, name: str, data: bytes) -> None:
         """Make a file, or write over the one of that name.
@@ -101,14 +99,14 @@ class Disk:
         """Return the names in the folder, sorted."""
         return sorted(self._names)
 
-    def copy(self) -> Disk:
+    def copy(self) -> ForgetfulDisk:
         """Return a disk in the same state, whatever was synced."""
-        other = Disk()
+        other = ForgetfulDisk()
         other._names, other._contents, other._kept = dict(self._names), dict(self._contents), dict(self._kept)
         other._kept_names = [dict(each) for each in self._kept_names]
         return other
 
-    def cuts(self) -> list[Disk]:
+    def cuts(self) -> list[ForgetfulDisk]:
         """Return all disks that a power cut may leave now."""
         return [
             _rebooted(names, dict(zip(names.values(), left, strict=True)))
@@ -116,7 +114,7 @@ class Disk:
             for left in itertools.product(*(dict.fromkeys(self._kept[number]) for number in names.values()))
         ]
 
-    def during(self, action: Callable[[Disk], object]) -> list[Disk]:
+    def during(self, action: Callable[[ForgetfulDisk], object]) -> list[ForgetfulDisk]:
         """Return all disks that a cut may leave at any moment while something is done; this one stays as it is.
 
         Args:
@@ -137,13 +135,12 @@ class Disk:
             self._seen.extend(self.cuts())
 
     def __repr__(self) -> str:
-        return (
-            f"Disk({', '.join(f'{name}: {len(self._contents[n])} bytes' for name, n in sorted(self._names.items()))})"
-        )
+        files = ", ".join(f"{name}: {len(self._contents[n])} bytes" for name, n in sorted(self._names.items()))
+        return f"ForgetfulDisk({files})"
 
 
-def _rebooted(names: dict[str, int], contents: dict[int, bytes]) -> Disk:
-    disk = Disk()
+def _rebooted(names: dict[str, int], contents: dict[int, bytes]) -> ForgetfulDisk:
+    disk = ForgetfulDisk()
     disk._names = {name: i for i, name in enumerate(names)}
     disk._kept_names = [dict(disk._names)]
     disk._contents = {i: contents[number] for i, number in enumerate(names.values())}
@@ -151,4 +148,4 @@ def _rebooted(names: dict[str, int], contents: dict[int, bytes]) -> Disk:
     return disk
 
 
-__all__ = ["Disk"]
+__all__ = ["ForgetfulDisk"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 
 #: Okabe and Ito's colours, which colour-blind readers tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 330, 62, 120, 40, 46
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 330, 62, 120, 40, 46
 
-Line = tuple[Sequence[float], Sequence[float]]
+Points = tuple[Sequence[float], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Plot:
         return self.svg
 
 
-def log_lines(title: str, lines: Mapping[str, Line], x_label: str, y_label: str) -> Plot:
+def log_lines(
+    title: str, lines: Mapping[str, Points], x_label: str, y_label: str, *, colours: Sequence[str] = _COLOURS
+) -> Plot:
     """Draw lines on logarithmic axes, each named at its right end.
 
     Args:
@@ -33,6 +35,7 @@ def log_lines(title: str, lines: Mapping[str, Line], x_label: str, y_label: str)
         lines: by name, x and y of their points, all above 0.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
+        colours: of the lines, one after the other; from the first again where there are more lines.
 
     Raises:
         ValueError: no line, one without points, or numbers that are not above 0 and finite.
@@ -42,24 +45,26 @@ def log_lines(title: str, lines: Mapping[str, Line], x_label: str, y_label: str)
             raise ValueError(f"the line {name!r} should have as many x as y, all above 0 and finite")
     if not lines:
         raise ValueError("there should be a line to draw")
-    across = _Axis.over([x for xs, _ in lines.values() for x in xs], LEFT, WIDTH - RIGHT)
-    up = _Axis.over([y for _, ys in lines.values() for y in ys], HEIGHT - BOTTOM, TOP)
+    across = _Axis.over([x for xs, _ in lines.values() for x in xs], _LEFT, _WIDTH - _RIGHT)
+    up = _Axis.over([y for _, ys in lines.values() for y in ys], _HEIGHT - _BOTTOM, _TOP)
     parts = [f'<text x="8" y="20" font-size="14" font-weight="bold">{escape(title)}</text>']
     parts += [_tick(across.at(tick), None, tick) for tick in across.ticks()]
     parts += [_tick(None, up.at(tick), tick) for tick in up.ticks()]
     parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>'
     )
-    parts.append(f'<text x="8" y="{TOP - 6}">{escape(y_label)}</text>')
+    parts.append(f'<text x="8" y="{_TOP - 6}">{escape(y_label)}</text>')
     ends = _apart([up.at(ys[-1]) for _, ys in lines.values()])
     for i, (name, (xs, ys)) in enumerate(lines.items()):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = colours[i % len(colours)]
         points = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in zip(xs, ys, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         end = across.at(xs[-1]) + 6
         parts.append(f'<text x="{end:.1f}" y="{ends[i] + 4:.1f}" fill="{colour}">{escape(name)}</text>')
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    ground = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
+    )
+    ground = f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
     label = f' role="img" aria-label="{escape(title, quote=True)}"'
     return Plot(title, f'{head}{label} font-family="sans-serif" font-size="12">{ground}{"".join(parts)}</svg>')
 
@@ -94,12 +99,12 @@ class _Axis:
 
 
 def _tick(x: float | None, y: float | None, number: float) -> str:
-    text = f"{number:,.0f}" if 1 <= number < 1e6 else f"{number:g}"
+    text = f"{number:,.0f}" if 1 <= number < 1e7 else f"{number:g}"
     if y is None:
-        line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#ddd"/>'
-        return f'{line}<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{text}</text>'
-    line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-    return f'{line}<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+        line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="#ddd"/>'
+        return f'{line}<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{text}</text>'
+    line = f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
+    return f'{line}<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
 
 
 def _apart(places: Sequence[float], gap: float = 14.0) -> list[float]:

@@ -1,106 +1,128 @@
-"""Cells that never end, or kill Python, are failed cells: they neither hang the grader nor cost other points."""
+"""Cells that never end, or kill Python, are failed cells: they cost no other's points, whenever it shows."""
 
-import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
+from classroom import execute
+from classroom.execute import Contained, Stopped
+from classroom.sandbox import Limits, Unprotected
+from hypothesis import given
+from hypothesis import strategies as st
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
-from labs import course as c
-
-# nbgrader's own libraries warn of their own futures.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-STUBBORN = """
-import time
-while True:
-    try:
-        while True:
-            time.sleep(1)
-    except BaseException:
-        pass  # not even Ctrl-C
-"""
-CRASH = "\nimport os\nos._exit(1)\n"
+
+def fates(notebook: NotebookNode) -> list[str]:
+    """What each cell came to in the end."""
+    found = []
+    for cell in notebook.cells:
+        kinds = [out.ename if out.output_type == "error" else out.output_type for out in cell.outputs]
+        found.append(kinds[-1] if kinds else "quiet")
+    return found
 
 
-# --- through nbgrader, on one lab --------------------------------------------------------------------
+# --- real kernels, notebooks of a line or two ------------------------------------------------------------------
 
 
-def in_first_answer(lab: str, extra: str) -> dict[str, str]:
-    """The solutions, with more code at the end of the first answer."""
-    answers = c.solutions(lab)
-    first = next(iter(answers))
-    return {**answers, first: answers[first] + extra}
-
-
-def test_a_loop_a_crash_and_a_broken_file_cost_only_their_own(tmp_path: Path) -> None:
-    lab = "moe"  # what contains them is the same for all labs
-    course = c.Course.create(tmp_path, lab)
-    course.submit("loops", c.filled(course.student_version(), in_first_answer(lab, STUBBORN)))
-    course.submit("crashes", c.filled(course.student_version(), in_first_answer(lab, CRASH)))
-    course.submit("garbles", '{"cells": [')
-    only_answers = c.filled(course.student_version(), c.solutions(lab))
-    only_answers.cells = [cell for cell in only_answers.cells if c.marked(cell, "solution")]
-    course.submit("deletes", only_answers)
-
-    done = course.typed("autograde", lab, "--Contained.timeout=10")
-    assert done.returncode != 0
-    assert "'garbles'" in done.stderr  # named, so that a teacher looks at the file
-
-    full, lost = c.checks(lab), c.checks_of_first_answer(lab)
-    assert lost
-    for student in ("loops", "crashes"):
-        assert course.scores(student) == {check: 0 if check in lost else full[check] for check in full}
-    assert course.scores("deletes") == full
-    assert not any(course.scores("garbles").values())
-    first = next(iter(c.solutions(lab)))
-    assert course.messages("loops", first) == "not done after 10 s, so it was stopped"
-    assert course.messages("crashes", first) == "Python ended while this cell ran"
-
-
-# --- the executor alone, on notebooks of a line or two -----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory):
+@pytest.fixture
+def run(tmp_path: Path):
     """A function that runs cells and returns what each came to."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(c.ROOT / "labs"), *sys.path])
-        from grading import Contained
 
-    def outcome(cell: NotebookNode) -> str:
-        kinds = [out.ename if out.output_type == "error" else out.name for out in cell.outputs]
-        return kinds[-1] if kinds else "quiet"
-
-    def run_cells(*sources: str, **settings: Any) -> list[str]:
+    def run_cells(*sources: str, **limits: float) -> list[str]:
         notebook = new_notebook(cells=[new_code_cell(text) for text in sources])
-        resources = {"metadata": {"path": str(tmp_path_factory.mktemp("cells"))}}
-        ran, _ = Contained(**{"timeout": 100, **settings}).preprocess(notebook, resources)
-        return [outcome(cell) for cell in ran.cells]
+        ran = Contained(notebook, Unprotected(), tmp_path / "run", Limits(**limits)).run()
+        errors = {i for i, cell in enumerate(notebook.cells) if any(o.output_type == "error" for o in cell.outputs)}
+        assert ran.failed == errors
+        return fates(notebook)
 
     return run_cells
 
 
 def test_each_cell_that_calls_a_crash_fails_and_the_others_go_on(run) -> None:
     cells = ["import os\ndef f(): os._exit(1)", "f()", "a = 1", "f()", "assert a == 1", "1 / 0", "print(a)"]
-    fates = ["quiet", "DeadKernelError", "quiet", "DeadKernelError", "quiet", "ZeroDivisionError", "stdout"]
-    assert run(*cells) == fates
+    assert run(*cells) == [
+        "quiet", "DeadKernelError", "quiet", "DeadKernelError", "quiet", "ZeroDivisionError", "stream",
+    ]  # fmt: skip
 
 
 def test_after_too_many_crashes_all_later_cells_fail(run) -> None:
     cells = ["import os\ndef f(): os._exit(1)", "print(1)", "f()", "f()", "a = 1", "b = 1"]
-    fates = ["quiet", "stdout", "DeadKernelError", "DeadKernelError", "NotRunError", "NotRunError"]
-    assert run(*cells, restarts=1) == fates
+    crash, not_run = "DeadKernelError", "NotRunError"
+    assert run(*cells, stops=1) == ["quiet", "stream", crash, crash, not_run, not_run]
 
 
-def test_a_flood_of_text_ends(run) -> None:
-    cells = ["while True: print('x' * 1000)", "a = 1"]
-    limits = dict(zip(cells, (1, 100), strict=True))
-    assert run(*cells, timeout_func=lambda cell: limits[cell.source]) == ["CellTimeoutError", "quiet"]
+def test_a_notebook_has_a_time_as_a_whole(run) -> None:
+    cells = ["print(1)", "import time\nwhile True: time.sleep(1)", "print(2)"]
+    assert run(*cells, cell_s=60, notebook_s=3) == ["stream", "NotRunError", "NotRunError"]
+
+
+def test_messages_without_end_are_stopped_and_those_of_a_thread_are_no_trouble(run) -> None:
+    flood = "while True: get_ipython().display_pub.publish({'text/plain': 'x' * 100_000})"
+    thread = (
+        "import threading\ndef f():\n    while True: print('y' * 100)\nthreading.Thread(target=f, daemon=True).start()"
+    )
+    assert run(thread, flood, "assert True", "1 / 0", flood_bytes=5_000_000)[1:3] == ["OutputError", "stream"]
 
 
 def test_a_question_and_a_warning_are_no_trouble(run) -> None:
-    cells = ["input()", "import warnings\nwarnings.warn('beware')"]
-    assert run(*cells) == ["StdinNotImplementedError", "stdout"]
+    cells = ["input()", "import warnings\nwarnings.warn('beware')", ""]
+    assert run(*cells) == ["StdinNotImplementedError", "stream", "quiet"]
+
+
+def test_a_cell_tagged_score_is_left_out(tmp_path: Path) -> None:
+    cell = new_code_cell("1 / 0")
+    cell.metadata.tags = ["score"]
+    notebook = new_notebook(cells=[cell, new_code_cell("1")])
+    assert Contained(notebook, Unprotected(), tmp_path / "run", Limits()).run().failed == set()
+
+
+# --- who did it: kernels that only keep the time -----------------------------------------------------------------
+
+
+class FakeKernel:
+    """A kernel in which a cell's source says how many seconds it takes, and after how many more Python dies."""
+
+    now = 0.0
+
+    def __init__(self, *about: object) -> None:
+        self.dies_at, self.watch = float("inf"), SimpleNamespace(peak_bytes=0)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def execute(self, cell: NotebookNode, seconds: float, keep_bytes: int) -> tuple[bool, int]:
+        """Let the cell's time pass."""
+        takes, fuse = map(float, cell.source.split())
+        cell.outputs = []
+        self.lives(takes)
+        self.dies_at = min(self.dies_at, FakeKernel.now + fuse)
+        return False, 0
+
+    def lives(self, seconds: float) -> None:
+        """Let time pass, or die in it."""
+        FakeKernel.now = min(FakeKernel.now + seconds, max(self.dies_at, FakeKernel.now))
+        if FakeKernel.now >= self.dies_at:
+            raise Stopped("DeadKernelError", "Python ended")
+
+
+@given(
+    takes=st.lists(st.floats(0.01, 1), min_size=1, max_size=12),
+    culprits=st.dictionaries(st.integers(0, 11), st.floats(0, 6), max_size=3),
+)
+def test_who_stops_python_is_charged_whenever_it_shows(takes: list[float], culprits: dict[int, float]) -> None:
+    """Each cell charged lit a fuse; none is charged whose fuse is longer than the notebook; all else counts."""
+    inf = float("inf")
+    cells = [new_code_cell(f"{seconds} {culprits.get(i, inf)}") for i, seconds in enumerate(takes)]
+    notebook = new_notebook(cells=cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "Kernel", FakeKernel)
+        patch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: FakeKernel.now))
+        ran = Contained(notebook, Unprotected(), Path("nowhere"), Limits(notebook_s=10_000)).run()
+    lit = {i: fuse for i, fuse in culprits.items() if i < len(takes)}
+    shown = {i for i, fuse in lit.items() if fuse < sum(takes[i + 1 :])}
+    assert set(ran.culprits) == ran.failed <= lit.keys()
+    assert ran.failed == shown or sum(takes) > execute.LONGEST_WATCH_S - 1 or len(shown) > 1
+    assert bool(ran.failed) == bool(shown)

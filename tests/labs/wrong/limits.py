@@ -73,7 +73,7 @@ def hits(requests, least, block):
 def breaks(requests):
     """Compare with the request just before."""
     found = [None] * min(1, len(requests))
-    for earlier, request in zip(requests, requests[1:], strict=False):
+    for earlier, request in itertools.pairwise(requests):
         at = 0
         while at < min(len(request), len(earlier)) and request[at] == earlier[at]:
             at += 1

@@ -5,6 +5,7 @@ then give; a check that is not named there gives all its points.
 """
 
 import hashlib
+import itertools
 import math
 
 import numpy as np
@@ -94,7 +95,7 @@ def homes(offers):
     """Let each cheaper rent have its turn."""
     names = sorted(offers, key=lambda name: -offers[name][0])
     found = [(names[0], 0.0)]
-    for fast, slow in zip(names, names[1:], strict=False):
+    for fast, slow in itertools.pairwise(names):
         (p, r), (q, s) = offers[fast], offers[slow]
         found.append((slow, (s - r) / (p - q)))
     return found
