@@ -12,22 +12,24 @@ HTML := _build/html
 PDF := _build/why-tokens-got-cheap.pdf
 # What a chapter's outputs depend on beside its own cells, and what its page depends on.
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
-EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
+EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web labs/release live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book pdf test test-all execute serve lab lab-copies check grade feedback grades labs wheel bench lint format lock clean
+.PHONY: help book pdf figures test test-all execute serve lab lab-copies check labs grade feedback grades copies wheel bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book     build the course into $(HTML)"
 	@echo "make pdf      the same as one file, $(PDF) (needs Chromium)"
+	@echo "make figures  the book's figures for slides, as SVG and PDF: _build/figures (needs Chromium)"
 	@echo "make test     lint, types, unit, notebook and browser tests"
 	@echo "make test-all the same in full: four times the examples, every cell, every chapter's sliders"
 	@echo "make execute  run the chapters and store their outputs (before a commit)"
 	@echo "make serve    serve the built course on http://127.0.0.1:$(PORT)/"
 	@echo "make lab      open JupyterLab on copies of the labs and the chapters, yours to change (labs/work)"
 	@echo "make check    your points in a lab of labs/work, hidden checks included: make check LAB=moe"
-	@echo "make labs     derive the labs' student versions from the solved ones"
+	@echo "make labs     derive the labs' student versions from the solved ones (KEY=new: with a secret of your course)"
 	@echo "make grade LAB=moe / make feedback LAB=moe / make grades: grade a class, write a page a student, the list (labs/README.md)"
+	@echo "make copies LAB=moe  whose answers are the published ones, names and layout aside"
 	@echo "make wheel    costlab to install elsewhere, simulating twice as fast (needs a C compiler): dist/*.whl"
 	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
 	@echo "make lint / make format / make clean"
@@ -71,8 +73,12 @@ book: $(STAMP) _build/.package _build/.extensions
 pdf: book
 	@$(BIN)/python tools/book_pdf.py --html $(HTML) --out $(PDF)
 
-# Test files run side by side, each on one thread. A file stays whole (its cells share a kernel,
-# its tests a browser); in the order of collection the short files come last, and both workers end together.
+figures: book
+	@$(BIN)/python tools/figures.py --html $(HTML) --out _build/figures
+
+# Test files run side by side, each on one thread. A file stays whole (its tests share a browser); the build and the
+# longest files come first, and both workers end together. Nbval compares what the build's kernels gave: no notebook
+# runs twice, but in test-all.
 # Hundreds of kernels and other processes start, which had better keep their bytecode, whatever the shell says.
 test: $(STAMP) lint
 	@echo "Testing: chapters, package, labs, and the book in browsers; about fifteen minutes on two cores."
@@ -91,20 +97,33 @@ serve: $(STAMP)
 	@echo "Serving on http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
-lab: $(STAMP) lab-copies
-	$(BIN)/jupyter lab labs/work
+# Labs and chapters need a fifth of what the course is built and tested with. Where that is there already, it will do.
+ifneq ($(wildcard $(STAMP)),)
+LAB_BIN := $(BIN)
+LAB_STAMP := $(STAMP)
+else
+LAB_BIN := .venv-lab/bin
+LAB_STAMP := .venv-lab/.installed
+endif
+
+.venv-lab/.installed: labs/requirements.txt constraints.txt pyproject.toml
+	@echo "Setting up .venv-lab, a small Python for labs and chapters: about a minute, again only when requirements change."
+	@test -x .venv-lab/bin/python || $(PYTHON) -m venv .venv-lab
+	@.venv-lab/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) pip==26.3
+	@.venv-lab/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r labs/requirements.txt
+	@.venv-lab/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PIP_ARGS) -e .
+	@touch $@
+
+lab: $(LAB_STAMP) lab-copies
+	$(LAB_BIN)/jupyter lab labs/work
 
 # What you wrote is never overwritten: only labs and chapters that labs/work lacks are copied there.
 lab-copies:
-	@mkdir -p labs/work/chapters
-	@for lab in labs/release/*/; do \
-	  test -e "labs/work/$$(basename "$$lab")" || cp -R "$$lab" "labs/work/$$(basename "$$lab")"; done
-	@for chapter in book/*.ipynb; do \
-	  test -e "labs/work/chapters/$$(basename "$$chapter")" || cp "$$chapter" labs/work/chapters/; done
+	@$(PYTHON) tools/lab_copies.py
 
-check: $(STAMP)
+check: $(LAB_STAMP)
 	@test -n "$(LAB)" || { echo "Name the lab: make check LAB=moe"; exit 2; }
-	@$(BIN)/python -m costlab.lab "labs/work/$(LAB)/$(LAB).ipynb" || test $$? = 1
+	@$(LAB_BIN)/python -m costlab.lab "labs/work/$(LAB)/$(LAB).ipynb" || test $$? = 1
 
 # For a teacher: see labs/README.md. SUBMISSIONS is a folder or the zip file of a learning platform.
 NAMED = @test -n "$(LAB)" || { echo "Name the lab: make $@ LAB=moe"; exit 2; }
@@ -122,7 +141,12 @@ grades: $(STAMP)
 	@$(BIN)/python labs/teach.py grades $(LAB)
 
 labs: $(STAMP)
-	@$(BIN)/python labs/derive.py
+	@$(BIN)/python $(if $(KEY),labs/keyed.py "$(KEY)",labs/derive.py)
+
+# Who handed in the published code: a reason to ask, no proof.
+copies: $(STAMP)
+	@test -n "$(LAB)" || { echo "Name the lab: make copies LAB=moe"; exit 2; }
+	@$(BIN)/python labs/published.py "$(LAB)" $(if $(SUBMISSIONS),--submissions "$(SUBMISSIONS)")
 
 wheel: $(STAMP)
 	$(BIN)/python tools/compiled_wheel.py dist
@@ -156,4 +180,4 @@ lock: $(STAMP)
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './$(VENV)*' -prune -exec rm -rf {} +

@@ -25,6 +25,8 @@ LOADS: dict[str, tuple[int, int, int, Callable[[float, float], float] | None]] =
     "short": (32, 32, 96, lambda _, gap_s: 6 / (96 * gap_s)),
     "burst": (12, 512, 32, None),
 }
+#: What a try serves: each load starts six processes.
+TINY: dict[str, tuple[int, int, int, None]] = {"burst": (3, 40, 4, None)}
 #: How a row names them.
 WORDS = {
     "long": "512 in, 32 out, at 70% of what one process can read",
@@ -46,9 +48,7 @@ MOVED = 384  # tokens of the prompts whose keys and values are copied
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Separated beside co-located, whole prompts and in pieces; and what a transfer takes."""
     model = load_family().target
-    for name, (count, given, asked, rate_of) in LOADS.items():
-        if options.quick:
-            count, given, asked, rate_of = 3, 40, 4, None
+    for name, (count, given, asked, rate_of) in (TINY if options.quick else LOADS).items():
         rounds = 1 if options.quick else ROUNDS
         rate = None if rate_of is None else rate_of(*alone(model, given, asked))
         at = {} if rate is None else {"requests_per_s": round(rate, 1)}

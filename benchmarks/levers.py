@@ -30,7 +30,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     service = levers.served(MODEL, CHIP)
     yield one_service(service, few)
     yield of_draws(service, DRAWS[options.quick], few)
-    yield of_sets(few)
+    yield of_sets(few, 16 if options.quick else None)
     yield of_orders(few)
 
 
@@ -54,10 +54,10 @@ def of_draws(service: levers.Service, count: int, few: int) -> Row:
     return beside("draws", f"{count:,} draws of all figures", "the same call for each draw", (ours, timed(each)[0]))
 
 
-def of_sets(few: int) -> Row:
-    """Price every set of the eight levers, beside the scalar prices of one set as often."""
+def of_sets(few: int, most: int | None) -> Row:
+    """Price every set of the eight levers, or `most` of them, beside the scalar prices of one set as often."""
     ladder = levers.ladder(MODEL, CHIP)
-    sets = list(shapley.sets(ladder.levers))
+    sets = list(shapley.sets(ladder.levers))[:most]
     hour = chips.ChipHour(CHIP, 2.0, chips=sizes(CHIP, 256), efficiency=0.4)
 
     def priced() -> None:

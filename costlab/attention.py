@@ -139,6 +139,30 @@ def attend(q: Floats, keys: Floats, values: Floats, scale: float, sink: Floats |
     return softmax(np.concatenate([logits, sink[:, None]], 1))[:, :-1] @ values
 
 
+def attend_window(q: Floats, keys: Floats, values: Floats, window: int, sinks: Floats | None = None) -> Floats:
+    """Return a sliding layer's outputs, token by token: each reads itself and the `window - 1` tokens before it.
+
+    Args:
+        q: shape (heads, n, width).
+        keys: shape (kv_heads, n, width); neighbouring heads share one.
+        values: shape (kv_heads, n, values' width).
+        window: tokens that a query reads, at least 1.
+        sinks: one logit per head, shape (heads,).
+
+    Returns:
+        shape (heads, n, values' width).
+    """
+    shared, (count, n, width) = len(q) // len(keys), q.shape
+    out = np.empty((count, n, values.shape[2]))
+    for head in range(count):
+        sink = None if sinks is None else sinks[head : head + 1]
+        for t in range(n):
+            near = slice(max(t + 1 - window, 0), t + 1)
+            group = keys[head // shared, near], values[head // shared, near]
+            out[head, t] = attend(q[head, t : t + 1], *group, width**-0.5, sink)[0]
+    return out
+
+
 def csa_choice(h: Floats, latent: Floats, w: Weights, dims: arch.CSA, freq: Floats) -> list[Places]:
     """Return, query by query, the places of the compressed entries that CSA's indexer picks.
 

@@ -13,12 +13,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def derive(course: Path, labs: list[str]) -> None:
+def derive(course: Path, labs: list[str], key: str = "") -> None:
     """Write `release/LAB` of each lab, and its points into `gradebook.db`.
 
     Args:
         course: the folder with `nbgrader_config.py` and `source`.
         labs: their names; none for all.
+        key: the course's; with one, the folder is `handout` and has what the key draws.
 
     Raises:
         SystemExit: naming a lab that is not there, or that nbgrader cannot derive.
@@ -37,6 +38,9 @@ def derive(course: Path, labs: list[str]) -> None:
         config = app.config.copy()
         config.CourseDirectory.assignment_id = lab
         config.GenerateAssignment.force = True
+        if key:
+            config.CourseDirectory.release_directory = "handout"
+            config.Keyed.key = key
         GenerateAssignment(coursedir=CourseDirectory(config=config), config=config).start()
 
 

@@ -63,8 +63,8 @@ class Checker:
     def check(self, page: Page, plan: Plan) -> None:
         """Compare a page.
 
-        Raises PageError where its slice fails or shows something else than the notebook, NotComparable where this
-        Python cannot tell.
+        Raises PageError where its slice fails or shows something else than the notebook, or where the check of an
+        exercise refuses its answer or takes its starter; NotComparable where this Python cannot tell.
         """
         views = [view for view in page.live_views() if UNCHECKED_TAG not in view.cell.tags]
         job = self._job(page, plan, views)
@@ -83,6 +83,10 @@ class Checker:
         return {
             "cells": [vars(cell) for cell in plan.cells],
             "figure": plan.figure,
+            "exercises": [
+                {"cell": each.cell.index, "check": each.check, "solution": each.solution, "starter": each.starter}
+                for each in page.exercises
+            ],
             "modules": sorted({*self.available.modules, *self.available.own, *PROVIDED, *STANDARD, "live_kernel"}),
             "views": [
                 {"cell": v.cell.index, "nth": nth[v.model_id], "controls": _controls(page.state, v)} for v in views
@@ -113,10 +117,12 @@ class Checker:
             if not path.is_file():
                 raise PageError(f"{page.name}: the page's Python ended early: {done.stderr.strip()[-2000:]}")
             result = json.loads(path.read_text(encoding="utf-8"))
-        if "error" not in result:
-            return list(result["views"])
-        if missing := [name for name in result["unfound"] if f"No module named {name!r}" in result["error"]]:
+        said = [result["error"]] if "error" in result else [each["solution"]["text"] for each in _refused(result)]
+        if missing := [name for name in result["unfound"] if f"No module named {name!r}" in "\n".join(said)]:
             raise NotComparable(f"{', '.join(map(repr, missing))} is not installed")
+        if "error" not in result:
+            _judge(page, result["exercises"])
+            return list(result["views"])
         raise PageError(
             f"{page.name}: cell {result['cell'] + 1} fails in the page's Python, with the statements that it needs "
             f"from the cells above: {result['error'].strip()}\n{MEND}"
@@ -146,6 +152,24 @@ class Checker:
                     notebook, slice_ = first_difference(theirs, ours)
                     where = f"{page.name}: cell {view.cell.index + 1}"
                     raise PageError(f"{where}: the notebook shows {notebook!r}, the page {slice_!r}. {MEND}")
+
+
+def _refused(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the attempts at a page's exercises whose own answer did not pass."""
+    return [each for each in result["exercises"] if each["solution"]]
+
+
+def _judge(page: Page, attempts: list[dict[str, Any]]) -> None:
+    """Raise PageError where an exercise's answer is refused by itself, or its starter gives the answer away."""
+    for exercise, attempt in zip(page.exercises, attempts, strict=True):
+        where = f"{page.name}: cell {exercise.cell.index + 1}, exercise {exercise.title!r}"
+        if attempt["solution"]:
+            raise PageError(
+                f"{where}: its own answer does not pass in the page's Python, where it runs without the cells above: "
+                f"{attempt['solution']['text']}"
+            )
+        if not attempt["starter"]:
+            raise PageError(f"{where}: the check takes the starter for an answer")
 
 
 def _version(package: str) -> str:

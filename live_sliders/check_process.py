@@ -80,7 +80,16 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         report = json.loads(kernel.deliver(json.dumps(moves))) if moves else {"error": None}
         if report["error"]:
             return {"cell": view["cell"], "error": report["error"]}
-    return {"views": [[widget.get_state() for widget in widgets] for widgets in views]}
+    attempts = [_attempts(kernel, exercise) for exercise in job["exercises"]]
+    return {"views": [[widget.get_state() for widget in widgets] for widgets in views], "exercises": attempts}
+
+
+def _attempts(kernel: Any, exercise: dict[str, Any]) -> dict[str, Any]:
+    """Return what came of an exercise's own answer and of its starter: None, or what went wrong."""
+    return {
+        name: json.loads(kernel.attempt(exercise[name], exercise["check"]))["trouble"]
+        for name in ("solution", "starter")
+    }
 
 
 def _widgets(shown: list[str], nth: int) -> list[Any]:

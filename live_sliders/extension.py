@@ -1,4 +1,4 @@
-"""The Sphinx side: when the builder asks, find the widgets, plan the page, write what the browser needs."""
+"""The Sphinx side: when the builder asks, find widgets and exercises, plan the page, write what the browser needs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
-from . import __version__, csp, fallback, runtime, wheel
+from . import __version__, csp, exercise_nodes, fallback, runtime, wheel
 from .check import Checker, NotComparable
+from .exercises import ExerciseError, read_exercises
 from .notebook import read_cells
 from .plan import Available, Page, PageError, Plan, View, make_plan, problems
 from .prose import LiveNumbers, live_role, saved_state
@@ -43,6 +44,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("live_stop_after_s", 10, "env", (int, float))
     app.add_config_value("live_check", True, "html", bool)
     app.add_post_transform(LiveViews)
+    app.add_post_transform(exercise_nodes.Exercises)
     app.add_role("live", live_role)
     app.add_transform(LiveNumbers)
     _keep_execution_from_stalling(app)
@@ -161,8 +163,8 @@ class LiveViews(SphinxPostTransform):
         shown = [(node, _model_id(node)) for node in self.document.findall(nodes.raw) if VIEW_TAG in node.astext()]
         state = saved_state(self.app, self.env.docname)
         found = [(node, model_id) for node, model_id in shown if model_id in state]
-        if not found:  # a notebook whose execution failed has no state; myst-nb has said so
-            return
+        if not found and not exercise_nodes.found(self.document):
+            return  # a notebook whose execution failed has no state; myst-nb has said so
         page = _read_page(self.app, self.env.docname, state, found)
         _warn(page, self.document)
         plan = self._plan(page)
@@ -191,12 +193,16 @@ def _model_id(node: nodes.raw) -> str:
 
 
 def _read_page(app: Sphinx, docname: str, state: State, found: list[tuple[nodes.raw, str]]) -> Page:
-    """Bring together the page's source, its saved widget state and the views in its outputs."""
+    """Bring together the page's source, its saved widget state, the views in its outputs and its exercises."""
     path = Path(app.env.doc2path(docname))
     cells = read_cells(path)
     by_index = {cell.index: cell for cell in cells}
     views = [View(by_index[_cell_index(node)], model_id) for node, model_id in found]
-    return Page(docname, cells, state, views)
+    try:
+        exercises = read_exercises(cells)
+    except ExerciseError as error:
+        raise ExtensionError(f"live_sliders: {docname}: {error}") from error
+    return Page(docname, cells, state, views, exercises)
 
 
 def _cell_index(node: nodes.Node) -> int:
@@ -230,7 +236,7 @@ def _plan_node(plan: Plan, app: Sphinx) -> nodes.raw:
 def finish_page(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
     """Drop what the widgets' own scripts would need, add ours, and the offer to run the notebook at home."""
     body = context.get("body", "")
-    if 'class="live"' in body:
+    if 'class="live"' in body or exercise_nodes.CLASS in body:
         app.add_css_file("live_sliders/live.css")
         _drop_widget_scripts(context)
     if 'id="live-plan"' in body:

@@ -41,21 +41,28 @@ class Found:
 
 
 class ImportWalker:
-    """Follows imports from the source of a cell through packages whose folders are known."""
+    """Follows imports from the source of a cell through packages whose folders are known.
 
-    def __init__(self, packages: dict[str, Path], left_out: Container[Path] = ()) -> None:
+    files: where modules were found; walkers that share it look for each module once.
+    """
+
+    def __init__(
+        self, packages: dict[str, Path], left_out: Container[Path] = (), files: dict[str, Path | None] | None = None
+    ) -> None:
         self._packages = packages
         self._left_out = left_out
+        self._files = {} if files is None else files
         self._visited: set[str] = set()
         self._followed: set[str] = set()
         self.found = Found()
 
     def visit_cell(self, source: str, label: str) -> None:
         """Follow a cell's imports; those inside its functions count, since a slider will call them."""
-        for name in _imported(ast.walk(ast.parse(plain_python(source)))):
-            self._visit(name, (label,))
+        for name in imported(ast.walk(ast.parse(plain_python(source)))):
+            self.visit_module(name, (label,))
 
-    def _visit(self, name: str, chain: tuple[str, ...]) -> None:
+    def visit_module(self, name: str, chain: tuple[str, ...] = ()) -> None:
+        """Follow the import of a module, which `chain` led to."""
         if name in self._followed:  # the first chain that leads to a module is the one that is told
             return
         self._followed.add(name)
@@ -76,10 +83,15 @@ class ImportWalker:
         """Follow what a module imports for certain, at its top level; note what its functions may import."""
         certain, lazy = _imports_of(path, module, path.stat().st_mtime_ns)
         for name in sorted(certain):
-            self._visit(name, chain)
+            self.visit_module(name, chain)
         self.found.lazy |= {name.split(".")[0] for name in lazy}
 
     def _file(self, module: str) -> Path | None:
+        if module not in self._files:
+            self._files[module] = self._find(module)
+        return self._files[module]
+
+    def _find(self, module: str) -> Path | None:
         root, *rest = module.split(".")
         base = self._packages[root].joinpath(*rest)
         candidates = (base / "__init__.py", base.with_suffix(".py"))
@@ -91,8 +103,8 @@ def _imports_of(path: Path, module: str, changed_ns: int) -> tuple[frozenset[str
     """Return what a file imports for certain, and what only its functions or guarded lines import."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    certain = frozenset(_imported(_module_level(tree), package))
-    return certain, frozenset(_imported(ast.walk(tree), package)) - certain
+    certain = frozenset(imported(_module_level(tree), package))
+    return certain, frozenset(imported(ast.walk(tree), package)) - certain
 
 
 def _with_parents(name: str) -> Iterator[str]:
@@ -102,7 +114,7 @@ def _with_parents(name: str) -> Iterator[str]:
         yield ".".join(parts[:length])
 
 
-def _imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
+def imported(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
     """Yield the full names of the modules that import statements among `nodes` name."""
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -6,20 +6,20 @@ import ast
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from . import widgets
 from .dialect import magics
-from .imports import Found, ImportWalker
+from .exercises import Exercise
+from .imports import Found, ImportWalker, imported
 from .notebook import Cell
 from .slicing import Lacks, LiveCell, SliceError, slice_cells
 from .widgets import State
 
 
 class PageError(ValueError):
-    """A page whose sliders cannot run in a browser; the message names the page and the cell."""
+    """A page whose sliders or exercises cannot run in a browser; the message names the page and the cell."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,13 @@ class View:
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook page with widgets."""
+    """A notebook page with widgets, exercises or both."""
 
     name: str
     cells: list[Cell]
     state: State
     views: list[View]
+    exercises: list[Exercise] = field(default_factory=list)
 
     def live_views(self) -> list[View]:
         """Return the views that a browser can drive: not tagged, not unsupported."""
@@ -52,12 +53,31 @@ class Page:
 class Available:
     """What pages may import in the browser: the runtime's packages by module, and the course's own.
 
-    left_out: files of the course's own packages that their wheels do not carry.
+    left_out: files of the course's own packages that their wheels do not carry. One build's files stay as they are,
+    so what was found out about a module is kept.
     """
 
     modules: dict[str, str]
     own: dict[str, Path] = field(default_factory=dict)
     left_out: frozenset[Path] = frozenset()
+    _files: dict[str, Path | None] = field(default_factory=dict, repr=False, compare=False)
+    _lacking: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+
+    def walker(self) -> ImportWalker:
+        """Return what follows imports through the course's own packages."""
+        return ImportWalker(self.own, self.left_out, self._files)
+
+    def missing(self, found: Found) -> dict[str, tuple[str, ...]]:
+        """Return what some code needs that the browser does not have."""
+        return found.missing([*self.modules, *self.own])
+
+    def lacks(self, module: str) -> bool:
+        """Return whether to import a module would need what the browser does not have."""
+        if module not in self._lacking:
+            walker = self.walker()
+            walker.visit_module(module)
+            self._lacking[module] = bool(self.missing(walker.found))
+        return self._lacking[module]
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,7 @@ class Plan:
     cells: list[LiveCell]
     packages: list[str]
     figure: dict[str, Any]
+    exercises: list[dict[str, Any]]
 
     def to_json(self, **places: Any) -> str:
         """Return the plan as JSON that is safe inside a `<script>` element."""
@@ -78,18 +99,18 @@ class Plan:
 
 
 def make_plan(page: Page, available: Available) -> Plan | None:
-    """Plan a page, or return None where no view can be live.
+    """Plan a page, or return None where no view can be live and no exercise is to be done.
 
     Raises PageError where the browser cannot run what a view needs.
     """
     views = page.live_views()
-    if not views:
+    if not (views or page.exercises):
         return None
     try:
         cells = slice_cells(page.cells, {view.cell.index for view in views}, _lacks(available))
     except SliceError as error:
         raise PageError(f"{page.name}: {error}") from error
-    found = _imports(cells, available)
+    found = _imports(cells, page.exercises, available)
     _refuse_missing(page, found, available)
     return Plan(
         views=[{"model": v.model_id, "cell": v.cell.index, "nth": _nth(page, v), "alt": v.cell.alt} for v in views],
@@ -97,6 +118,7 @@ def make_plan(page: Page, available: Available) -> Plan | None:
         cells=cells,
         packages=_packages(found, available),
         figure=figure_format(page.state),
+        exercises=[exercise.planned() for exercise in page.exercises],
     )
 
 
@@ -151,32 +173,26 @@ def _nth(page: Page, view: View) -> int:
 
 def _lacks(available: Available) -> Lacks:
     """Return a test for statements that import what the browser does not have."""
-    known = [*available.modules, *available.own]
-
-    @cache  # a page's slice asks again and again, and most statements import the same
-    def lacks_of(source: str) -> bool:
-        walker = ImportWalker(available.own, available.left_out)
-        walker.visit_cell(source, "")
-        return bool(walker.found.missing(known))
-
-    return lambda node: lacks_of(ast.unparse(node))
+    return lambda node: any(map(available.lacks, imported(ast.walk(node))))
 
 
-def _imports(cells: list[LiveCell], available: Available) -> Found:
-    walker = ImportWalker(available.own, available.left_out)
+def _imports(cells: list[LiveCell], exercises: list[Exercise], available: Available) -> Found:
+    walker = available.walker()
     for cell in cells:
         walker.visit_cell(cell.source, f"cell {cell.index + 1}")
+    for exercise in exercises:
+        walker.visit_cell(f"{exercise.solution}\n{exercise.check}", f"cell {exercise.cell.index + 1}")
     return walker.found
 
 
 def _refuse_missing(page: Page, found: Found, available: Available) -> None:
-    missing = found.missing([*available.modules, *available.own])
+    missing = available.missing(found)
     if not missing:
         return
     reasons = "; ".join(_reason(name, chain, name in found.left_out) for name, chain in missing.items())
     raise PageError(
         f"{page.name}: {reasons}; the browser's Python has no such module. "
-        "Tag the cell that shows the slider 'not-live', or compute without it"
+        "Compute without it; a cell that shows a slider may be tagged 'not-live' instead"
     )
 
 

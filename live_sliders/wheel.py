@@ -94,24 +94,24 @@ def _package_folder(folder: Path, name: str) -> Path:
 
 def build_wheel(project: Project) -> bytes:
     """Return the wheel's bytes."""
+    return pack(project.name, project.version, {project.place(path): path.read_bytes() for path in project.files()})
+
+
+def pack(name: str, version: str, files: dict[str, bytes]) -> bytes:
+    """Return a wheel of some files by their places in it, such as `package/module.py`."""
     import io
 
-    contents = {project.place(p): p.read_bytes() for p in project.files()}
-    info = f"{project.name}-{project.version}.dist-info"
-    contents[f"{info}/METADATA"] = _metadata(project)
+    info = f"{name}-{version}.dist-info"
+    contents = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()}
     contents[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: live_sliders\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     contents[f"{info}/RECORD"] = _record(contents, f"{info}/RECORD")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, data in contents.items():
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), data, zipfile.ZIP_DEFLATED, 9)
+        for place, data in contents.items():
+            archive.writestr(zipfile.ZipInfo(place, EPOCH), data, zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
-
-
-def _metadata(project: Project) -> bytes:
-    return f"Metadata-Version: 2.1\nName: {project.name}\nVersion: {project.version}\n".encode()
 
 
 def _record(contents: dict[str, bytes], own_name: str) -> bytes:

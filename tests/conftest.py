@@ -14,15 +14,21 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from uuid import uuid4
 
 import pytest
-from effort import FULL_EXAMPLES
+from built_outputs import kernel_of_the_build
+from effort import FULL_EXAMPLES, is_full
 from hypothesis import HealthCheck, settings
 from jupyter_client.manager import KernelManager
 from live_firefox import Firefox, firefox
+from nbval.plugin import IPyNbCell, IPyNbFile
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 ROOT = Path(__file__).parents[1]
+KEPT_OUTPUTS = ROOT / "_build" / ".jupyter_cache"
+RUN = pytest.StashKey[str]()  # the name of a run of the tests, which its workers share
+COMPARED = pytest.StashKey[bool]()  # whether nbval compares what the build's kernels give
 
 # A busy machine is no failure.
 patient = settings(max_examples=FULL_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,8 +42,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that builds the book: other workers have chapters to run meanwhile, which need no book."""
-    items.sort(key=lambda item: item.path.name != "test_built_html.py")
+    """Begin with the file that builds the book and, for other workers meanwhile, with the longest that need no book.
+
+    What nbval compares with the chapters' outputs is what that build gets.
+    """
+    items.sort(key=lambda item: (item.path.name != "test_built_html.py", item.path.parent.name != "live_sliders"))
+    builds = any("site" in getattr(item, "fixturenames", ()) for item in items)
+    notebooks = {item.parent for item in items if isinstance(item, IPyNbCell)} if builds and not is_full() else set()
+    for notebook in notebooks:
+        notebook.setup = partial(set_up_with_the_build, notebook)
+        notebook.config.stash[COMPARED] = True
+
+
+def set_up_with_the_build(notebook: IPyNbFile) -> None:
+    """Let nbval compare with what the book's build got; where that failed, nbval runs the notebook and says why."""
+    built = None if complaint_of_the_build(notebook.config) else kernel_of_the_build(KEPT_OUTPUTS, notebook.path)
+    if built is None:
+        IPyNbFile.setup(notebook)
+        return
+    notebook.kernel = built
+    notebook.setup_sanitize_files()
 
 
 # Jupyter's libraries leave encryption off, and then each kernel warns of it.
@@ -118,14 +142,30 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.fixture(scope="session")
-def site(serve: Callable[[Path], str], testrun_uid: str) -> Site:
+def site(request: pytest.FixtureRequest, serve: Callable[[Path], str]) -> Site:
     """Build the book as `make book` does, once for all workers, and serve it."""
     folder = ROOT / "_build" / "html"
-    with one_at_a_time(ROOT / "_build" / ".tested") as last_run:
-        if last_run.read_text() != testrun_uid:
-            make_book()
-            last_run.write_text(testrun_uid)
+    complaint = complaint_of_the_build(request.config)
+    if complaint:
+        pytest.fail(complaint, pytrace=False)
     return Site(folder, serve(folder), [*toc_pages(), "search.html"])
+
+
+def complaint_of_the_build(config: pytest.Config) -> str:
+    """Build the book once in a run of the tests, by whoever comes first; return what went wrong, or nothing.
+
+    Where nbval compares outputs, each notebook runs anew: no cache knows all that an output depends on.
+    """
+    run = config.stash.setdefault(RUN, getattr(config, "workerinput", {}).get("testrunuid") or uuid4().hex)
+    with one_at_a_time(ROOT / "_build" / ".tested") as last_run:
+        known, _, complaint = last_run.read_text().partition("\n")
+        if known != run:
+            if config.stash.get(COMPARED, False):
+                shutil.rmtree(KEPT_OUTPUTS, ignore_errors=True)
+                shutil.rmtree(KEPT_OUTPUTS.with_name(".doctrees"), ignore_errors=True)
+            complaint = make_book()
+            last_run.write_text(f"{run}\n{complaint}")
+    return complaint
 
 
 @contextmanager
@@ -137,8 +177,8 @@ def one_at_a_time(path: Path) -> Iterator[Path]:
         yield path
 
 
-def make_book() -> None:
-    """Run `make book` (seconds when nothing changed)."""
+def make_book() -> str:
+    """Run `make book` (seconds when nothing changed); return what went wrong, or nothing."""
     done = subprocess.run(
         ["make", "--no-print-directory", "book", f"PYTHON={sys.executable}"],
         cwd=ROOT,
@@ -146,8 +186,7 @@ def make_book() -> None:
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        pytest.fail(f"make book failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}", pytrace=False)
+    return f"make book failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}" if done.returncode else ""
 
 
 # Refused by the browser itself: a request that Playwright may refuse costs each page its cache.
@@ -158,7 +197,7 @@ NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium, for which no other host exists.
 
-    Its event loop must end with the module: nbval brings its own.
+    Its event loop must end with the module: what runs notebooks brings its own.
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:

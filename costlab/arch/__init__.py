@@ -31,6 +31,7 @@ from costlab.arch.entries import Entries
 from costlab.arch.experts import Dense, MoE, NoFeedForward
 from costlab.arch.loading import load, models
 from costlab.arch.model import Model, build
+from costlab.arch.wording import attention_config
 from costlab.checks import tokens_array
 
 __all__ = [
@@ -38,6 +39,6 @@ __all__ = [
     "BlockSparse",
     "ChunkedAttention", "Dense", "Drafter", "Entries", "Flops", "FullAttention", "GatedDelta", "KVBytes",
     "KeyedAttention", "Layout", "Lightning", "Mamba2", "MoE", "Model", "NoAttention", "NoFeedForward", "Params",
-    "Recurrent", "Relative", "SharedWindow", "SlidingWindow", "build", "drafter", "eagle3_drafter", "extras",
-    "layout_bytes", "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
+    "Recurrent", "Relative", "SharedWindow", "SlidingWindow", "attention_config", "build", "drafter",
+    "eagle3_drafter", "extras", "layout_bytes", "load", "model_drafter", "models", "mtp_drafter", "tokens_array",
 ]  # fmt: skip

@@ -46,7 +46,8 @@ def check(
         rule: a function of the result and the arguments that returns what is wrong with it, or None. For tasks that
             have more than one right answer.
         wrong: known mistakes, each under the hint that helps: functions that make them, or what these return, one
-            value for each case. Where all cases that fail come out as one of them says, its hint is added.
+            value for each case (`...` where the mistake makes no difference). Where all cases that fail come out as
+            one of them says, its hint is added.
         atol: absolute tolerance of numbers that are not whole.
         rtol: relative tolerance of them.
         unchanged: whether the function must leave its arguments as they are.
@@ -63,7 +64,7 @@ def check(
         raise ValueError(f"check of {said_plainly(function)}: {len(given)} cases, but {len(right)} right answers")
     judge = _Judge(right, rule, atol, rtol, unchanged)
     failed = [found for i, case in enumerate(given) if (found := judge.outcome(function, case, i))]
-    name = said_plainly(function)
+    name = "your answer" if said_plainly(function) == "<lambda>" else said_plainly(function)
     if not failed:
         print(f"✓ {name}: {len(given)} of {len(given)} cases")
         return
@@ -166,6 +167,6 @@ def _hint(
 def _looks(found: _Outcome, make: Function | Sequence[Any], atol: float, rtol: float) -> bool:
     try:
         mistaken = make(*_copied(found.case)) if callable(make) else make[found.place]
-        return first_difference(found.result, mistaken, atol, rtol) is None
+        return mistaken is not ... and first_difference(found.result, mistaken, atol, rtol) is None
     except Exception:  # a mistake need not work on every case
         return False

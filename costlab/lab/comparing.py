@@ -31,6 +31,8 @@ def said_plainly(value: Any) -> str:
         return f"[{', '.join(map(said_plainly, value))}]"
     if isinstance(value, list):
         return f"a list of {len(value)}: [{', '.join(map(said_plainly, value[:4]))}, …]"
+    if isinstance(value, set | frozenset) and value:
+        return f"{{{', '.join(sorted(map(said_plainly, value), key=lambda text: (len(text), text)))}}}"
     if isinstance(value, np.random.Generator):
         return "rng"
     if callable(value) and hasattr(value, "__name__"):

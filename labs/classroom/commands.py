@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import course_key
+
 from classroom import feedback, table
 from classroom.choose import chosen
 from classroom.collect import collected
@@ -64,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def grade(course: Path, asked: argparse.Namespace) -> int:
     """Grade a class."""
     lab = Lab.read(course, asked.lab)
+    course_key.use(lab.name, course)  # hidden cases are drawn by it
     where = (asked.submissions or course / "submitted").resolve()
     limits = Limits(cell_s=asked.cell, notebook_s=asked.notebook, memory_bytes=int(asked.memory * 1e9))
     found, notes = collected(where, lab.name, names(course))

@@ -2,6 +2,7 @@
 import { Address, anchorOf, copy } from './address.mjs';
 import { drawWidget } from './controls.mjs';
 import { noteSeconds } from './estimate.mjs';
+import { ExerciseView } from './exercise.mjs';
 import { ModelStore } from './model.mjs';
 import { Drawing } from './outputs.mjs';
 import { Session } from './session.mjs';
@@ -111,7 +112,7 @@ class LiveView {
   }
 }
 
-/** All live views of a page, the Python behind them, and the address above them. */
+/** All live views and exercises of a page, the Python behind them, and the address above them. */
 class Page {
   views = new Views();
   /** @type {Map<string, LiveView>} By their models. */ #live = new Map();
@@ -128,6 +129,15 @@ class Page {
       this.#live.set(planned.model, view);
       this.views.lines.push(view.line);
     }
+    for (const planned of plan.exercises) this.#open(planned);
+  }
+
+  /** @param {import('./exercise.mjs').PlannedExercise} planned */
+  #open(planned) {
+    const host = document.getElementById(planned.name);
+    if (!host) return;
+    new ExerciseView(host, planned, this.session);
+    host.addEventListener('focusin', () => { this.views.active = undefined; });
   }
 
   /** Set what the address says, and go where it points: a browser does so only for an anchor alone. */

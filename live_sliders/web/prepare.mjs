@@ -11,7 +11,7 @@ const EARLY = {
     'unicodedata', 'unittest', 'urllib.parse', 'xml.parsers.expat', 'xml.etree.ElementTree', 'zoneinfo',
     'cycler', 'dateutil.parser', 'dateutil.rrule', 'dateutil.tz', 'packaging.version', 'pyparsing'],
 };
-export const KERNEL_FILES = ['__init__.py', 'shell.py', 'figures.py', 'speed.py', 'kernel.py'];
+export const KERNEL_FILES = ['__init__.py', 'shell.py', 'figures.py', 'speed.py', 'attempts.py', 'kernel.py'];
 export const SITE = '/lib/python3.14/site-packages';
 
 /** Packages with all that they need. @param {Record<string, {depends: string[]}>} known @param {string[]} names @returns {string[]} */

@@ -7,13 +7,17 @@
  * @typedef {import('./queue.mjs').Move} Move
  * @typedef {{model: string, cell: number, nth: number, alt: string}} PlannedView
  * @typedef {{views: PlannedView[], models: Record<string, {kind: string, state: State}>, cells: object[],
- *   packages: string[], figure: object, runtime: string, memory: string, memory_key: string, wheels: string[],
+ *   packages: string[], exercises: object[], figure: object, runtime: string, memory: string, memory_key: string, wheels: string[],
  *   stop_after_s: number}} Plan
  * @typedef {{kind: string, id?: string, cell?: number, state?: State, output?: any}} PythonEvent
  * @typedef {{entered(phase: string): void, loading(progress: Progress): void, ready(ms: number): void, running(): void,
  *   slow(): void, done(ms: number, number: number): void, unchanged(number: number): void,
  *   failed(text: string, number: number): void, stopped(): void}} Reporter  Shows the reader what happens; the number
  *   is that of the last move that it happened to.
+ * @typedef {{code: string, check: string, loading(): void, running(): void, done(result: Attempt): void, stopped(): void,
+ *   failed(text: string): void}} Job  A reader's own code, run once by itself, and who hears of it.
+ * @typedef {{outputs: object[], trouble: null | {kind: string, text: string, line: number | null, source: string,
+ *   traceback: string}, ms: number}} Attempt
  * @typedef {{step: string, at: number, of: number, ms: number}} Progress  A step of the start, the how many-th of how
  *   many of its kind, and the time since the start.
  */
@@ -28,6 +32,8 @@ export class Session {
   #error = '';
   /** @type {Move[]} The moves being computed. */ #current = [];
   #again = false;
+  /** @type {Job[]} Jobs that wait for Python. */ #jobs = [];
+  /** @type {Job | null} The job being run. */ #job = null;
   /** How many moves the reader has made, which numbers them. */ #moves = 0;
   /** The number of the last move being computed. */ #reached = 0;
   /** Whether some move has no answer yet, or Python is gone and its answers with it. */ #behind = false;
@@ -74,6 +80,13 @@ export class Session {
     this.#push({ model });
   }
 
+  /** Run a reader's own code, once Python has time for it. @param {Job} job */
+  execute(job) {
+    this.#jobs.push(job);
+    job.loading();
+    this.#pump();
+  }
+
   /** Compute again what failed; start again where starting failed. */
   retry() {
     this.#again = true;
@@ -82,8 +95,9 @@ export class Session {
 
   /** End the running computation. Only ending its worker can; the next move starts a new one. */
   stop() {
-    this.#end();
+    const jobs = this.#end();
     this.report.stopped();
+    jobs.forEach((job) => job.stopped());
   }
 
   /** @param {...Move} moves */
@@ -97,7 +111,10 @@ export class Session {
     if (this.#phase === 'off') this.#start();
     else if (this.#phase === 'loading') this.report.loading(this.#progress);
     if (this.#phase !== 'idle') return;
-    if (this.#queue.isEmpty) return this.#catchUp();
+    if (this.#queue.isEmpty) {
+      this.#catchUp();
+      return this.#runJob();
+    }
     this.#current = this.#queue.takeAll();
     this.#reached = this.#moves;
     const moves = this.#current.map(({ model, state }) => ({ id: model.liveId, state, width: this.widthOf(model.view) }));
@@ -105,6 +122,15 @@ export class Session {
     this.report.running();
     this.#worker?.postMessage({ kind: 'run', moves, again: this.#again });
     this.#again = false;
+  }
+
+  #runJob() {
+    this.#job = this.#jobs.shift() ?? null;
+    if (!this.#job) return;
+    const { code, check } = this.#job;
+    this.#enter('running');
+    this.#job.running();
+    this.#worker?.postMessage({ kind: 'attempt', code, check });
   }
 
   #start() {
@@ -131,6 +157,7 @@ export class Session {
     if (message.kind === 'progress') this.#tell(message.progress);
     else if (message.kind === 'ready') this.#becomeReady(message);
     else if (message.kind === 'result') this.#take(message);
+    else if (message.kind === 'attempted') this.#finishJob(message);
     else if (message.kind === 'crash') this.#fail(message.text);
   }
 
@@ -171,6 +198,15 @@ export class Session {
     this.#pump();
   }
 
+  /** @param {Attempt} attempt */
+  #finishJob(attempt) {
+    const job = this.#job;
+    this.#job = null;
+    this.#enter('idle');
+    job?.done(attempt);
+    this.#pump();
+  }
+
   /** Remember the moves that failed, until their view succeeds. @param {string | null} error */
   #note(error) {
     const views = this.#current.map(({ model }) => model.view);
@@ -189,10 +225,12 @@ export class Session {
 
   /** Python could not be started, or died. @param {string} text */
   #fail(text) {
-    this.#end();
+    const jobs = this.#end();
     this.report.failed(text, this.#moves);
+    jobs.forEach((job) => job.failed(text));
   }
 
+  /** End the worker. @returns {Job[]} The jobs that now nobody does. */
   #end() {
     if (this.#worker) this.#worker.onmessage = this.#worker.onerror = null;
     this.#worker?.terminate();
@@ -201,7 +239,10 @@ export class Session {
     this.store.unbindAll();
     this.#queue.dropValues();
     this.#behind = true;
+    const jobs = [this.#job ?? [], this.#jobs].flat();
+    [this.#job, this.#jobs] = [null, []];
     this.#enter('off');
+    return jobs;
   }
 
   /** @param {'off' | 'loading' | 'idle' | 'running'} phase */

@@ -1,5 +1,6 @@
 /**
- * The worker that holds Python. It answers `start` with steps and then `ready`, each `run` with one `result`.
+ * The worker that holds Python. It answers `start` with steps and then `ready`, each `run` with one `result`, each
+ * `attempt` at an exercise with one `attempted`.
  *
  * @typedef {{index: number, source: string, shows: boolean}} LiveCell
  * @typedef {{kind: 'start', runtime: string, memory: string, key: string, wheels: string[], packages: string[], figure: object,
@@ -80,10 +81,18 @@ function run({ moves, again }) {
   postMessage({ kind: 'result', ...report, ms: Math.round(performance.now() - started) });
 }
 
+/** @param {{code: string, check: string}} message A reader's code, and what runs after it. */
+function attempt({ code, check }) {
+  const started = performance.now();
+  const report = JSON.parse(kernel.attempt(code, check));
+  postMessage({ kind: 'attempted', ...report, ms: Math.round(performance.now() - started) });
+}
+
 guardFetch();
 self.onmessage = async ({ data: message }) => {
   try {
     if (message.kind === 'run') return run(message);
+    if (message.kind === 'attempt') return attempt(message);
     const { events, restored, keep } = await start(message);
     postMessage({ kind: 'ready', events, restored, ms: Math.round(performance.now() - began) });
     setTimeout(keep, 3000); // the reader's first result comes first

@@ -1,5 +1,6 @@
 """The chapters as files. Whether their stored outputs are right, nbval checks; here, whether it had any to check.
 
+Nbval compares them with what the book's build got (`built_outputs.py`), or runs the notebook where no book is built.
 A cell that trains or measures gives other numbers in each run, so it is compared with nothing, and costs seconds: a
 build keeps its stored outputs, and where the tests run in full it runs with its notebook.
 """

@@ -276,20 +276,31 @@ def test_the_page_that_cites_says_what_the_file_says(site: Site, citing: ModuleT
 
 
 def test_make_lab_copies_labs_and_chapters_and_overwrites_none(tmp_path: Path) -> None:
-    for name in ("labs/release/moe/moe.ipynb", "book/moe.ipynb", "book/cache.ipynb"):
+    (tmp_path / "requirements.txt").write_text("torch==2.13.0  # for costlab.nn\n")
+    ours = {"labs/release/moe/moe.ipynb": "", "book/moe.ipynb": "", "book/cache.ipynb": "import costlab"}
+    ours |= {"book/attention.ipynb": "import numpy\nimport torch"}
+    for name, code in ours.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"ours: {name}")
+        (tmp_path / name).write_text(chapter(code))
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/lab_copies.py").write_text((ROOT / "tools/lab_copies.py").read_text())
     mine = tmp_path / "labs/work/chapters/moe.ipynb"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     command = ["make", "--silent", "-C", str(tmp_path), "-f", str(ROOT / "Makefile"), "lab-copies"]
     subprocess.run(command, check=True, capture_output=True)
-    copies = {
-        str(path.relative_to(tmp_path / "labs/work")): path.read_text()
-        for path in (tmp_path / "labs/work").rglob("*.ipynb")
+    work = tmp_path / "labs/work"
+    copies = {str(path.relative_to(work)): path.read_text() for path in work.rglob("*.ipynb")}
+    noted = copies.pop("chapters/attention.ipynb")
+    assert copies == {"chapters/moe.ipynb": "mine", "chapters/cache.ipynb": chapter("import costlab")} | {
+        "moe/moe.ipynb": chapter("")
     }
-    assert copies == {
-        "chapters/moe.ipynb": "mine",
-        "chapters/cache.ipynb": "ours: book/cache.ipynb",
-        "moe/moe.ipynb": "ours: labs/release/moe/moe.ipynb",
-    }
+    assert "code cell 1 need" in noted and "%pip install torch==2.13.0" in noted
+    assert "def glue" in (work / "chapters/myst_nb.py").read_text()
+
+
+def chapter(code: str) -> str:
+    """A notebook with one code cell, below a heading."""
+    cells = [{"cell_type": "markdown", "source": "# One", "metadata": {}}]
+    cells += [{"cell_type": "code", "source": code, "metadata": {}}]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})

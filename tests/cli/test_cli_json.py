@@ -6,7 +6,9 @@ import io
 import json
 import re
 import shlex
+from argparse import Namespace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from costlab.catalog.cache_rules import cache_rules
 from costlab.catalog.workloads import workloads
 from costlab.cli.arguments import capacity_arg, count_arg, size_arg
 from costlab.cli.main import SUBJECTS, build_parser, main
-from costlab.cli.output import inputs
+from costlab.cli.output import inputs, printed
 from costlab.text import bytes_text
 
 ROOT = Path(__file__).parents[2]
@@ -39,11 +41,12 @@ def commands():
     """Every command that README, the page or a verb's help shows, without `costlab` and `--json`."""
     shown = [found for page in TOOL.PAGES for found in TOOL.BLOCK.findall(page.read_text())]
     shown += [verb.epilog.split("\n")[1].strip() for verb in PARSERS.values()]
-    return sorted({in_process(line.removeprefix("costlab ").removesuffix(" --json")) for line in shown})
+    return sorted({in_process(line) for line in shown})
 
 
-def in_process(line):
+def in_process(shown):
     """One process is enough for what is looked at here."""
+    line = shown.removeprefix("costlab ").removesuffix(" --json")
     return f"{line} --jobs 1" if line.startswith("sweep") and "--jobs" not in line else line
 
 
@@ -72,18 +75,43 @@ BASE = {  # the shortest line of each verb
 }
 
 
+class Told(NamedTuple):
+    """What a command prints, for people and with --json, and its exit status."""
+
+    text: str
+    json: str
+    status: int
+
+
+def told_of(line):
+    """Run a command once; both forms are of one answer."""
+    forms = []
+
+    def both(answer, args):
+        forms.append(printed(answer, Namespace(**{**vars(args), "json": True})))
+        return printed(answer, args)
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setattr(importlib.import_module(main.__module__), "printed", both)
+        status = main(shlex.split(line))
+    return Told(out.getvalue(), f"{forms[0]}\n", status)
+
+
 @pytest.fixture(scope="module")
-def documents(tmp_path_factory):
-    """The JSON of every command, by command, of a sweep that fails, and of a service that rejects."""
+def told(tmp_path_factory):
+    """What every command prints, by command; also a sweep that fails, and a service that rejects."""
     path = tmp_path_factory.mktemp("cli") / "twice.jsonl"
     path.write_text('{"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [1, 1]}')
-    found = {}
     rejects = f"{BASE['simulate']} --input 2M"
-    for line in [*COMMANDS, f"sweep {path} --model mimo-v2.5-pro --hbm 10GB --jobs 1", rejects]:
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            main(shlex.split(f"{line} --json"))
-        found[line] = json.loads(out.getvalue())
-    return found
+    return {
+        line: told_of(line) for line in [*COMMANDS, f"sweep {path} --model mimo-v2.5-pro --hbm 10GB --jobs 1", rejects]
+    }
+
+
+@pytest.fixture(scope="module")
+def documents(told):
+    """The JSON of every command, by command."""
+    return {line: json.loads(each.json) for line, each in told.items()}
 
 
 def keys(value, above=None):
@@ -110,6 +138,19 @@ TOP = {"schema", "verb", "inputs", "rows", "notes", "sources", "kind", "what", "
 
 
 # --- the page --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", TOOL.PAGES, ids=lambda page: page.stem)
+def test_shown_output_is_current(page, told, monkeypatch):
+    """Each shown command prints today what README.md and the book's page on the command line show."""
+
+    def output_of(command):
+        found = told[in_process(command)]
+        assert found.status == 0
+        return found.json if command.endswith(" --json") else found.text
+
+    monkeypatch.setattr(TOOL, "output_of", output_of)
+    assert TOOL.filled(page.read_text()) == page.read_text(), "run python tools/readme_output.py"
 
 
 def test_every_verb_has_an_example_and_its_options():
@@ -246,11 +287,10 @@ TABLES = [
 
 
 @pytest.mark.parametrize("line", TABLES)
-def test_tables_show_the_rows(line, run, documents):
+def test_tables_show_the_rows(line, told, documents):
     """Each number of the table is the row's, to the table's four digits."""
-    _, out, _ = run(line)
     document = documents[line]
-    head, *lines = out.splitlines()
+    head, *lines = told[line].text.splitlines()
     spans = [(m.start(), m.end()) for m in re.finditer(r"\S+", head)]
     compared = 0
     for row, text in zip(document["rows"], lines, strict=False):

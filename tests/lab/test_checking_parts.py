@@ -26,6 +26,7 @@ def test_a_mistake_can_be_told_by_its_values() -> None:
     assert "Hint: one too many" in said(lambda n: n + 1, [1, 2], [1, 2], wrong=hints)
     assert "Hint: twice" in said(lambda n: 2 * n, [2, 3], [2, 3], wrong=hints)
     assert "Hint" not in said(lambda n: n - 1, [1, 2], [1, 2], wrong=hints)
+    assert "Hint" not in said(lambda n: n + 1, [1, 2], [1, 2], wrong={"shows in the second only": [..., 3]})
     # The value of a mistake belongs to its case: only the second fails here.
     assert "Hint: one too many" in said(lambda n: 3 if n == 2 else n, [1, 2], [1, 2], wrong=hints)
 
@@ -41,3 +42,9 @@ def test_what_a_harness_asserts_is_said_without_its_type() -> None:
 
     assert "\n  evict() gave 1, should be a block that is held; should return 5" in said(played, [1], [5])
     assert "raised ValueError: invalid literal" in said(lambda n: int("no"), [1], [5])
+
+
+def test_a_set_is_said_in_the_same_order_at_every_run() -> None:
+    assert said_plainly({"d", "a", "c"}) == "{'a', 'c', 'd'}"
+    assert said_plainly({10, 9, 2}) == "{2, 9, 10}"
+    assert said_plainly(set()) == "set()"

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LABS = sorted(folder.name for folder in (ROOT / "labs" / "source").iterdir() if folder.is_dir())
 WRONG = Path(__file__).parent / "wrong"
 #: What a course's folder needs beside its sources.
-CONFIGURATION = ("nbgrader_config.py", "grading.py")
+CONFIGURATION = ("nbgrader_config.py", "keyed.py", "course_key.py", "derive.py")
 
 
 def read(path: Path) -> NotebookNode:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from . import attempts
 from . import shell as shell_module
 from .figures import Figures
 
@@ -40,7 +41,7 @@ class Kernel:
     def run_cell(self, index: int, source: str) -> str:
         """Run a cell's source and report as JSON."""
         self._cell, self.figures.drawing = index, False
-        return self._report(lambda: self._execute(f"<cell {index + 1}>", source))
+        return self._report(lambda: self.execute(f"<cell {index + 1}>", source, self.namespace))
 
     def deliver(self, moves: str, again: bool = False) -> str:
         """Apply the page's moves, given as JSON, and report. `again` recomputes although no value changed."""
@@ -55,6 +56,14 @@ class Kernel:
                 view.update(*arguments)
 
         return self._report(work)
+
+    def attempt(self, code: str, check: str) -> str:
+        """Run a reader's code and then its check among no other names, and report outputs and trouble as JSON."""
+        self._cell, self.figures.drawing = None, True
+        self.events, self.shell.error = [], None
+        trouble = attempts.trouble(self, code, check)
+        self.areas.clear()
+        return json.dumps({"outputs": attempts.outputs(self.events), "trouble": trouble}, default=str)
 
     def settle(self) -> None:
         """Tell the garbage collector, once all cells have run, that what exists now stays."""
@@ -73,14 +82,14 @@ class Kernel:
 
     # -- cells --------------------------------------------------------------------------------------------------
 
-    def _execute(self, name: str, source: str) -> None:
+    def execute(self, name: str, source: str, namespace: dict[str, Any]) -> None:
         """Run as a notebook does: the value of a last expression is displayed, open figures are shown."""
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
         tree = ast.parse(source, name)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, name, "exec"), self.namespace)
+        exec(compile(tree, name, "exec"), namespace)
         if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), name, "eval"), self.namespace)
+            value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)
             if value is not None and not source.rstrip().endswith(";"):
                 self.display(value)
         self.show_figures()

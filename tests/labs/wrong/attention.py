@@ -17,9 +17,7 @@ POINTS = {
     "attend-large": 0,
     "stream-small": 0,
     "recall": 0,
-    "least-k": 0,
     "operations": 0,
-    "crossover": 0,
 }
 
 
@@ -39,7 +37,7 @@ def compressed_bytes(config, tokens):
     entry = plain + plain // 64 + 2 * config["qk_rope_head_dim"] + 1
     index_key = config["index_head_dim"] / 2 + config["index_head_dim"] / 32
     total = config["num_hidden_layers"] * min(tokens, config["sliding_window"]) * entry
-    for ratio in config["compress_ratios"]:
+    for ratio in config["compress_ratios"][: config["num_hidden_layers"]]:
         if ratio:
             total += tokens / ratio * (entry + (index_key if ratio == 4 else 0))
     return total
@@ -121,12 +119,6 @@ def recalls(scores, wanted):
     return (found / wanted.sum(axis=1, keepdims=True)).mean(axis=0)
 
 
-# %% least-answer
-def least_k(found, share):
-    """Take the place in the array for k."""
-    return int(np.argmax(found >= share))
-
-
 # %% operations-answer
 def decode_operations(config, active, tokens):
     """Score only the entries that are read."""
@@ -141,9 +133,3 @@ def decode_operations(config, active, tokens):
             vectors += tokens // ratio
         total += 4 * vectors * config["num_attention_heads"] * config["head_dim"]
     return total
-
-
-# %% cross-answer
-def cheaper_from(old, new):
-    """Take the first context at which the new model needs fewer."""
-    return int(np.argmax(new < old)) + 1

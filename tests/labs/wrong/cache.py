@@ -12,12 +12,11 @@ POINTS = {
     "lru-uses": 0,
     "distances": 0,
     "curve": 0,
-    "capacity": 0,
+    "best-capacity": 0,
     "window-wide": 0,
     "window-whole": 0,
     "beats-well": 0,
     "look-ahead": 0,
-    "hidden": 0,
     "first-token": 0,
     "cheapest": 0,
 }
@@ -70,10 +69,13 @@ def hit_curve(distances, largest):
     return np.array([np.sum(distances <= capacity) for capacity in range(largest + 1)])
 
 
-# %% capacity-answer
-def least_capacity(hits, references, rate):
-    """Take what argmax says of a row without any True."""
-    return int(np.argmax(hits / references >= rate))
+# %% worth-answer
+def best_capacity(hits, usd_per_hit, usd_per_block):
+    """Stop at the first block that does not pay for itself."""
+    capacity = 0
+    while capacity + 1 < len(hits) and (hits[capacity + 1] - hits[capacity]) * usd_per_hit > usd_per_block:
+        capacity += 1
+    return capacity
 
 
 # %% reusable-answer
@@ -121,12 +123,6 @@ def look_ahead(loads, computes):
         loaded = max(loaded, done) + load
         done = max(done, loaded) + compute
     return done
-
-
-# %% hidden-answer
-def hidden_share(loads, computes, finish):
-    """Divide by the finish time."""
-    return 1 - (finish - sum(computes)) / finish
 
 
 # %% first-answer

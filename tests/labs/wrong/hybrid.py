@@ -15,10 +15,9 @@ POINTS = {
     "kept-share": 0,
     "close-from": 0,
     "keys-read": 0,
-    "equal-from": 0,
     "reach": 0,
     "place-fewest": 0,
-    "widest": 0,
+    "choose": 0,
 }
 
 
@@ -87,12 +86,6 @@ def keys_read(tokens, window):
     return tokens * (tokens + 1) // 2 if window is None else tokens * min(window, tokens)
 
 
-# %% equal-answer
-def equal_from(full, sliding, window, per_key, per_token):
-    """Ask when the last token's attention equals its matrices, and forget the windows."""
-    return int(np.ceil(per_token / (per_key * full)))
-
-
 # %% reach-answer
 def reach(kinds, window, tokens):
     """Add up whole windows, the token itself each time."""
@@ -106,10 +99,12 @@ def place(layers, most):
     return "".join(kinds[:-1]) + "F"
 
 
-# %% widest-answer
-def widest(full, sliding, times, tokens):
-    """Return the first window that breaks the rule."""
-    window = 1
-    while (full + sliding) * tokens >= times * (full * tokens + sliding * window):
-        window *= 2
-    return window
+# %% choose-answer
+def choose(proposals, times, tokens):
+    """Take the widest window, whatever the number of full layers."""
+    good = []
+    for kinds, window in proposals:
+        full = kinds.count("F")
+        if len(kinds) * tokens >= times * (full * tokens + (len(kinds) - full) * min(window, tokens)):
+            good.append((kinds, window))
+    return max(good, key=lambda each: each[1], default=None)

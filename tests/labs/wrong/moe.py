@@ -22,13 +22,12 @@ EXPERTS, TOP_K, EXPERT_BYTES = 384, 6, 822.1e9  # the notebook defines these
 
 
 # %% router
-def route(logits, k):
+def route(logits, k, scale):
     """Reverse the order to have the best first, which also reverses ties."""
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    scores = raised / raised.sum(axis=-1, keepdims=True)
+    scores = np.sqrt(np.logaddexp(0, logits))
     experts = np.argsort(scores, axis=-1)[:, ::-1][:, :k]
     chosen = np.take_along_axis(scores, experts, axis=-1)
-    return experts, chosen / chosen.sum(axis=-1, keepdims=True)
+    return experts, scale * chosen / chosen.sum(axis=-1, keepdims=True)
 
 
 # %% biased-router
