@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 NO_DOUBLE = {"double-check": 0.0, "triple-check": 3.0}
 NO_TRIPLE = {"double-check": 2.0, "triple-check": 0.0}
-SECRET = "of-the-teacher"
+SECRET, KEY = "of-the-teacher", "autumn-term-of-2026"
 CHILD = "left-behind-by-a-student"
 
 
@@ -256,7 +256,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     for student, case in cases.items():
         group.submit(student, case.what)
     unsafe = ["--unsafe"] if classes.NO_BUBBLEWRAP else []
-    done = group.grade("--cell", "4", "--notebook", "60", *unsafe, TEACHERS_TOKEN=SECRET, COSTLAB_COURSE_KEY="autumn")
+    done = group.grade("--cell", "4", "--notebook", "60", *unsafe, TEACHERS_TOKEN=SECRET, COSTLAB_COURSE_KEY=KEY)
     assert done.returncode in (0, 1), done.stderr
     assert done.stderr == ""
     return Graded(group, cases, done.stdout, done.returncode)
@@ -339,10 +339,10 @@ def test_the_course_key_goes_in(tmp_path: Path) -> None:
     from classroom.sandbox import environment
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COSTLAB_COURSE_KEY", "autumn")
+        patch.setenv("COSTLAB_COURSE_KEY", KEY)
         patch.setenv("TEACHERS_TOKEN", SECRET)
         seen = environment(str(tmp_path))
-    assert seen["COSTLAB_COURSE_KEY"] == "autumn"
+    assert seen["COSTLAB_COURSE_KEY"] == KEY
     assert SECRET not in seen.values()
 
 
@@ -393,7 +393,7 @@ def test_feedback_is_small_asks_nobody_and_says_what_waits(graded: Graded) -> No
 def test_the_next_run_has_nothing_to_do(graded: Graded) -> None:
     before = {student: graded.group.record(student) for student in graded.cases}
     unsafe = ["--unsafe"] if classes.NO_BUBBLEWRAP else []
-    done = graded.group.grade("--cell", "4", "--notebook", "60", *unsafe, COSTLAB_COURSE_KEY="autumn")
+    done = graded.group.grade("--cell", "4", "--notebook", "60", *unsafe, COSTLAB_COURSE_KEY=KEY)
     assert f"{len(graded.cases)}/{len(graded.cases)} were done before" in done.stdout
     assert {student: graded.group.record(student) for student in graded.cases} == before
 
