@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -177,12 +178,13 @@ def _end(running: Running) -> None:
 def _scratch(course: Path) -> Iterator[Path]:
     """Lend a folder for jobs, its path short enough for sockets; one that a killed run left is cleared."""
     noted = course / ".grading"
-    folder = Path(tempfile.mkdtemp(prefix="grade-"))
+    folder = Path(tempfile.gettempdir(), f"grade-{secrets.token_hex(4)}")
     with suppress(OSError):
         left = Path(noted.read_text())
         if left.name.startswith("grade-") and left.parent == folder.parent:
             shutil.rmtree(left, ignore_errors=True)
     write_file(noted, str(folder))
+    folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
