@@ -66,11 +66,11 @@ def read_lab(path: Path) -> Lab:
     cells = json.loads(text)["cells"]
     head = "".join(cells[0]["source"])
     title = re.search(r"^# (.+)$", head, re.M)
-    minutes = re.search(r"\*\*It takes\*\* (\d+(?: to \d+)?) minutes", head)
+    minutes = re.search(r"\*\*It takes\*\* (?:about )?(\d+(?: to \d+)?) minutes", head)
     tasks = re.findall(r"^\| *\d+ *\| *(.+?) *\|", head, re.M)
     for found, wanted in (
         (title, "# Title"),
-        (minutes, "**It takes** 60 to 90 minutes"),
+        (minutes, "**It takes** about 80 minutes"),
         (tasks, "| task | you write"),
     ):
         if not found:
