@@ -32,15 +32,19 @@ def build(repository: str = "", python: bool = True, **more: Any) -> Any:
     return SimpleNamespace(config=config, live_places={"runtime": "x"} if python else None, **more)
 
 
-def test_a_lab_is_read_from_its_student_version(labs: ModuleType) -> None:
-    moe = labs.read_labs(ROOT)["moe"]
-    assert (moe.title, moe.minutes, moe.points, moe.by_hand) == (
-        "Lab: a mixture of experts, by hand",
-        "60 to 90",
-        35,
-        5,
-    )
-    assert moe.builds[0] == "a router" and len(moe.builds) == 8
+HEAD = "# Lab: one\n\n**It takes** {} minutes.\n\n| task | you write |\n|---|---|\n| 1 | a router |\n| 2 | a sum |\n"
+
+
+@pytest.mark.parametrize("minutes", ["80", "60 to 90"])
+def test_a_lab_is_read_from_its_student_version(labs: ModuleType, tmp_path: Path, minutes: str) -> None:
+    graded = [{"grade": True, "solution": answer, "points": points} for answer, points in ((False, 5), (True, 3))]
+    cells = [{"cell_type": "markdown", "source": [HEAD.format(minutes)], "metadata": {}}]
+    cells += [{"cell_type": "code", "source": [], "metadata": {"nbgrader": mark}} for mark in graded]
+    path = tmp_path / "one.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    found = labs.read_lab(path)
+    assert (found.name, found.title, found.builds) == ("one", "Lab: one", ("a router", "a sum"))
+    assert (found.minutes, found.points, found.by_hand, found.worth) == (minutes, 5, 3, "5 + 3")
 
 
 def test_a_lab_that_does_not_say_its_minutes_is_named(labs: ModuleType, tmp_path: Path) -> None:

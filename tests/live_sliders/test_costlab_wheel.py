@@ -14,7 +14,7 @@ from live_book import REPOSITORY
 
 from live_sliders import wheel
 
-MOST_BYTES = 850_000  # a fiftieth of what a first figure loads
+MOST_BYTES = 900_000  # a thirtieth of the Python that it comes with
 # Imports every module, as in a browser: without torch, and with a NumPy that came without its typing.
 IMPORT_ALL = """
 import importlib, pathlib, sys
