@@ -66,7 +66,7 @@ def read_lab(path: Path) -> Lab:
     cells = json.loads(text)["cells"]
     head = "".join(cells[0]["source"])
     title = re.search(r"^# (.+)$", head, re.M)
-    minutes = re.search(r"\*\*It takes\*\* (\d+(?: to \d+)?) minutes", head)
+    minutes = re.search(r"\*\*It takes\*\* (?:about )?(\d+(?: to \d+)?) minutes", head)
     tasks = re.findall(r"^\| *\d+ *\| *(.+?) *\|", head, re.M)
     for found, wanted in (
         (title, "# Title"),
