@@ -38,14 +38,9 @@ c.GenerateAssignment.preprocessors = [
 ]
 
 
-class Refused(steps.NbGraderPreprocessor):
-    """Stands before nbgrader's own grading, which would run students' code with your rights."""
-
-    def preprocess(self, nb, resources):
-        """Say what grades instead."""
-        lab = resources["nbgrader"]["assignment"]
-        sys.exit(f"labs are graded in a sandbox: make grade LAB={lab} (in the project's folder)")
+def refused(assignment, **about):
+    """Stand before nbgrader's own grading, which would run students' code with your rights."""
+    sys.exit(f"labs are graded in a sandbox: make grade LAB={assignment} (in the project's folder)")
 
 
-# Formgrader has a button for this too.
-c.Autograde.sanitize_preprocessors = [Refused]
+c.Autograde.pre_convert_hook = refused  # Formgrader has a button for this too

@@ -3,13 +3,12 @@
 import os
 import sys
 
-from classroom.commands import main
-from classroom.grade import FORKS
-
 if __name__ == "__main__":
-    # What jobs are forked from imports what they need once; it looks for it along this path only.
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])
-    )
-    FORKS.set_forkserver_preload(["classroom.commands"])
+    from classroom.commands import main
+    from classroom.grade import FORKS
+
+    # Jobs are forked from a process that imports what they need once; it looks along this path.
+    path = filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    FORKS.set_forkserver_preload(["classroom.job"])
     sys.exit(main())

@@ -1,6 +1,7 @@
 """What the tests share: the built book, served on loopback, and a browser to read it with."""
 
 import fcntl
+import gc
 import json
 import os
 import re
@@ -39,6 +40,17 @@ settings.register_profile("course", patient, max_examples=FULL_EXAMPLES // 4)
 def pytest_configure(config: pytest.Config) -> None:
     """Draw few examples unless the command line asks for more, as `make test-all` does."""
     settings.load_profile(config.getoption("--hypothesis-profile") or "course")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Spare the garbage collector what is collected here and lives until the end: all tests and what they import."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

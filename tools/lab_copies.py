@@ -44,6 +44,10 @@ def copy_all(root: Path) -> None:
         mine = chapters / chapter.name
         if not mine.exists():
             mine.write_text(with_note(chapter.read_text(encoding="utf-8"), requirements), encoding="utf-8")
+    for figures in (root / "benchmarks").glob("**/*.json"):  # ours, which chapters read beside their own folder
+        copy = work / figures.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(figures, copy)
     glue = chapters / "myst_nb.py"
     if not glue.exists():
         glue.write_text(GLUE, encoding="utf-8")

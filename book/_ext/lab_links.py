@@ -70,7 +70,7 @@ def read_lab(path: Path) -> Lab:
     tasks = re.findall(r"^\| *\d+ *\| *(.+?) *\|", head, re.M)
     for found, wanted in (
         (title, "# Title"),
-        (minutes, "**It takes** 60 to 90 minutes"),
+        (minutes, "**It takes** about 80 minutes"),
         (tasks, "| task | you write"),
     ):
         if not found:

@@ -58,7 +58,7 @@ NOT_CARRIED = (
     "pygments/lexers/[!_p]*", "pygments/lexers/p[!y]*", "pygments/sphinxext.py", "*.typed",
 )  # fmt: skip
 KERNEL_WHEELS = ("pyodide_kernel", "ipykernel")  # in the extension: the kernel, and a stand-in for ipykernel
-NOT_FOR_LABS = ("costlab/nn/*", "costlab/chips/porting/*")  # torch, which no browser has
+NOT_FOR_LABS = ("costlab/nn/*",)  # torch, which no browser has
 Files = dict[str, bytes]
 TITLE = "Labs: why tokens got cheap"
 # Settings of a reader who has none: a look like the system's, and saved at once, for Python scores the saved file.

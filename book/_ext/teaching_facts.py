@@ -237,7 +237,8 @@ def rubric(lab: str) -> Rubric:
 def question(lab: str) -> str:
     """Return the text of a lab's open question, without its heading and its hints."""
     (text,) = [source(cell) for cell in lab_cells(lab) if re.search(TASK.pattern[:-2] + ".*by a person", source(cell))]
-    return re.sub(r"<details>.*?</details>", "", TASK.sub("", text), flags=re.S).strip()
+    without = re.sub(r"<details>.*?</details>|</?span[^>]*>", "", TASK.sub("", text), flags=re.S)
+    return without.strip()
 
 
 def in_person(lab: str) -> list[str]:

@@ -125,7 +125,11 @@ class _Judge:
 
 def _raised(error: Exception) -> str:
     """Say what was raised; what a lab's own harness asserts is a sentence already."""
-    return str(error) if isinstance(error, AssertionError) and str(error) else f"raised {type(error).__name__}: {error}"
+    if isinstance(error, AssertionError) and str(error):
+        return str(error)
+    if "NoneType" in str(error):
+        return "met None where a value should be: is a `return` missing?"
+    return f"raised {type(error).__name__}: {error}"
 
 
 def _told(result: Any, expected: Any, found: str) -> str:

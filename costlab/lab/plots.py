@@ -25,7 +25,9 @@ class Plot:
         return self.svg
 
 
-def log_lines(title: str, lines: Mapping[str, Points], x_label: str, y_label: str) -> Plot:
+def log_lines(
+    title: str, lines: Mapping[str, Points], x_label: str, y_label: str, *, colours: Sequence[str] = _COLOURS
+) -> Plot:
     """Draw lines on logarithmic axes, each named at its right end.
 
     Args:
@@ -33,6 +35,7 @@ def log_lines(title: str, lines: Mapping[str, Points], x_label: str, y_label: st
         lines: by name, x and y of their points, all above 0.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
+        colours: of the lines, one after the other; from the first again where there are more lines.
 
     Raises:
         ValueError: no line, one without points, or numbers that are not above 0 and finite.
@@ -53,7 +56,7 @@ def log_lines(title: str, lines: Mapping[str, Points], x_label: str, y_label: st
     parts.append(f'<text x="8" y="{_TOP - 6}">{escape(y_label)}</text>')
     ends = _apart([up.at(ys[-1]) for _, ys in lines.values()])
     for i, (name, (xs, ys)) in enumerate(lines.items()):
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = colours[i % len(colours)]
         points = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y in zip(xs, ys, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         end = across.at(xs[-1]) + 6
@@ -96,7 +99,7 @@ class _Axis:
 
 
 def _tick(x: float | None, y: float | None, number: float) -> str:
-    text = f"{number:,.0f}" if 1 <= number < 1e6 else f"{number:g}"
+    text = f"{number:,.0f}" if 1 <= number < 1e7 else f"{number:g}"
     if y is None:
         line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="#ddd"/>'
         return f'{line}<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{text}</text>'

@@ -65,8 +65,8 @@ def collected(where: Path, lab: str, others: Collection[str] = ()) -> tuple[list
     shared = _shared([folders[:-1] for folders in parts])
     others = set(others) - {lab}
     found = [
-        _found(own, shared, lab, *rest)
-        for own, (_, *rest) in zip(parts, files, strict=True)
+        _found(own, shared, lab, at, raw, problem)
+        for own, (_, at, raw, problem) in zip(parts, files, strict=True)
         if not others & {*own[-2:-1]}
     ]
     latest, notes = dict[str, Found](), list[str]()

@@ -1,9 +1,9 @@
 """A notebook's cells run one by one; one that stops Python costs its own points, and no other's.
 
-What stops Python need not be the cell that is running: a thread or a timer of an earlier one may. So when Python
-stops in a cell, the notebook is run again without it, and just before its place the kernel is watched for as long as
-the notebook had run. Dies it there, then an earlier cell did it: each of the student's is run and watched in turn, and
-the first after which the kernel dies is the culprit. Points depend on who did it, not on when it showed.
+What stops Python need not be the cell that is running: a thread or a timer of an earlier one may. So the cells before
+are run again without it and watched until the moment that it had stopped, and a little longer. If Python lives, the
+cell did it; if not, the shortest beginning of the notebook that dies by then ends with the culprit. The notebook is
+then run without it. Points depend on who did it, not on when it showed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
-from types import MappingProxyType
 from typing import Any
 
 import zmq
@@ -25,12 +24,11 @@ from jupyter_client.connect import write_connection_file
 from nbformat import NotebookNode
 from nbformat.v4 import new_output, output_from_msg
 
-from classroom import lab as labs
 from classroom.sandbox import Limits, Unprotected, Watch, end
 
 #: Seconds that a kernel has to start, on a busy machine.
 START_S = 60
-#: Seconds by which a kernel is watched longer than the notebook had run, and at most.
+#: Seconds that a kernel is watched beyond the moment when Python stopped, and most seconds of a cell that count as one.
 MARGIN_S, LONGEST_WATCH_S = 1.0, 10.0
 #: A message larger than this ends the connection that it came by.
 MESSAGE_BYTES = 20_000_000
@@ -123,10 +121,13 @@ class Kernel:
     def lives(self, seconds: float) -> None:
         """See that Python lives through some seconds, and answers after them; Stopped if not."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._alive()
-            time.sleep(0.05)
-        self._answered(5 + seconds)
+        try:
+            while time.monotonic() < until:
+                self._alive()
+                time.sleep(0.05)
+            self._answered(5 + seconds)
+        except Stopped as stopped:
+            raise Stopped(stopped.args[0], "Python ended soon after this cell, by what it had left running") from None
 
     def _answered(self, seconds: float, both: bool = False) -> None:
         """Ask for a sign of life and wait for it, on both channels if so wished."""
@@ -165,11 +166,12 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Stop:
-    """Where Python stopped in a notebook: at which cell, how, and how many seconds after the first began."""
+    """Where Python stopped in a notebook: in which cell, how, and in which seconds of the run that began and ended."""
 
     index: int
     error: NotebookNode
     began_s: float
+    ended_s: float
 
 
 @dataclass
@@ -206,37 +208,56 @@ class Contained:
 
     def run(self) -> Run:
         """Run all cells, again without a cell each time that it stopped Python."""
-        culprits = self.result.culprits
+        culprits, first, reached = self.result.culprits, 0, self._state()
         try:
             while len(culprits) <= self.limits.stops:
                 stop = self._attempt()
                 if stop is None:
                     return self.result
-                index, error = self._culprit(stop)
-                culprits[index] = error
+                first, reached = stop.index, self._state()
+                first, error = self._culprit(stop)
+                culprits[first] = error
             reason = f"not run, because {len(culprits)} cells before it stopped Python"
-            self._not_run(index, reason)
         except OutOfTime as late:
-            self._not_run(late.args[0], f"not run: a notebook has {self.limits.notebook_s:g} s in all")
+            reason = f"not run: a notebook has {self.limits.notebook_s:g} s in all"
+            if late.args[0] >= first:
+                first, reached = late.args[0], self._state()
+        self.result.failed = reached[0]  # what was repeated since, to find out who did it, does not count
+        for index, cell in enumerate(self.cells):
+            if cell.cell_type != "code":
+                continue
+            cell.outputs = reached[1][index]
+            if index in culprits or (index >= first and self._runs(index)):
+                cell.outputs = [culprits.get(index) or _error("NotRunError", reason)]
+                self.result.failed.add(index)
         return self.result
+
+    def _state(self) -> tuple[set[int], list[list[NotebookNode]]]:
+        """Return what the cells came to so far."""
+        return set(self.result.failed), [cell.get("outputs", []) for cell in self.cells]
 
     def _culprit(self, stop: Stop) -> tuple[int, NotebookNode]:
         """Return the cell that stopped Python, and what to say in its place."""
-        watched_s = min(stop.began_s + MARGIN_S, LONGEST_WATCH_S)
-        before = max((i for i in range(stop.index) if self._runs(i)), default=None)
-        if before is None or self._attempt(until=stop.index, watched={before: watched_s}) is None:
-            return stop.index, stop.error  # all was well without it
-        theirs = {i: watched_s for i in range(stop.index) if labs.is_open(self.cells[i])}
-        earlier = self._attempt(until=stop.index, watched=theirs)
-        return (earlier.index, earlier.error) if earlier else (stop.index, stop.error)
+        until_s = min(stop.ended_s, stop.began_s + LONGEST_WATCH_S) + MARGIN_S
+        before = [index for index in range(stop.index) if self._runs(index)]
+        died = self._attempt(before[-1], until_s) if before else None
+        if died is None:
+            return stop.index, stop.error  # all is well without it
+        low, high = 0, len(before) - 1  # the beginning that ends with before[high] dies, shorter ones may
+        while low < high:
+            middle = (low + high) // 2
+            dies = self._attempt(before[middle], until_s)
+            low, high, died = (low, middle, dies) if dies else (middle + 1, high, died)
+        return before[high], died.error
 
-    def _attempt(self, until: int | None = None, watched: Mapping[int, float] = MappingProxyType({})) -> Stop | None:
-        """Run the cells from the first on, and look for a while whether Python lives after those that are watched."""
+    def _attempt(self, last: int | None = None, until_s: float = 0.0) -> Stop | None:
+        """Run the cells, or those up to the last that is named, and see that Python lives until a second of the run."""
         self.attempts += 1
         kernel = Kernel(self.sandbox, self.scratch / str(self.attempts), self.limits)
-        self.result.failed, room, start = set(), self.limits.output_bytes, time.monotonic()
+        self.result.failed, self.room, start = set(), self.limits.output_bytes, time.monotonic()
+        index, began = 0, start
         try:
-            for index, cell in enumerate(self.cells[:until]):
+            for index, cell in enumerate(self.cells if last is None else self.cells[: last + 1]):
                 began = time.monotonic()
                 if began > self.deadline:
                     raise OutOfTime(index)
@@ -244,35 +265,31 @@ class Contained:
                     cell.outputs = [self.result.culprits[index]]
                     self.result.failed.add(index)
                 elif self._runs(index):
-                    try:
-                        seconds = min(self.limits.cell_s, self.deadline - began)
-                        failed, printed = kernel.execute(cell, seconds, min(room, self.limits.output_bytes // 2))
-                        if index in watched:
-                            kernel.lives(watched[index])
-                    except Stopped as stopped:
-                        if time.monotonic() > self.deadline:
-                            raise OutOfTime(index) from None
-                        return Stop(index, stopped.output(), began - start)
-                    room = max(0, room - printed)
-                    self.result.failed |= {index} if failed else set()
+                    self._execute(kernel, index)
+            if last is not None:
+                kernel.lives(max(0.0, start + until_s - time.monotonic()))
+        except Stopped as stopped:
+            if time.monotonic() > self.deadline:
+                raise OutOfTime(index) from None
+            return Stop(index, stopped.output(), began - start, time.monotonic() - start)
         finally:
             kernel.close()
             self.result.peak_bytes = max(self.result.peak_bytes, kernel.watch.peak_bytes)
             shutil.rmtree(self.scratch / str(self.attempts), ignore_errors=True)
         return None
 
+    def _execute(self, kernel: Kernel, index: int) -> None:
+        """Run one cell, in the time and with the output that are left."""
+        seconds = min(self.limits.cell_s, self.deadline - time.monotonic())
+        failed, printed = kernel.execute(self.cells[index], seconds, min(self.room, self.limits.output_bytes // 2))
+        self.room = max(0, self.room - printed)
+        self.result.failed |= {index} if failed else set()
+
     def _runs(self, index: int) -> bool:
         """Return whether a cell is code to run, and not known to stop Python."""
         cell = self.cells[index]
         is_code = cell.cell_type == "code" and cell.source.strip() != ""
         return is_code and SCORE not in cell.metadata.get("tags", []) and index not in self.result.culprits
-
-    def _not_run(self, first: int, reason: str) -> None:
-        """Fail all cells from one on; earlier ones keep what they came to."""
-        for index in range(first, len(self.cells)):
-            if self._runs(index) or index in self.result.culprits:
-                self.cells[index].outputs = [self.result.culprits.get(index) or _error("NotRunError", reason)]
-                self.result.failed.add(index)
 
 
 def _received(channel: Any, most: int) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from classroom import gradebook, job
 from classroom.collect import Found
 from classroom.job import FAILED, REFUSED, Result
 from classroom.lab import Lab
+from classroom.mend import LARGEST_BYTES
 from classroom.records import Record, Records, digest
 from classroom.records import replace as write_file
 from classroom.sandbox import Limits, Unprotected
@@ -50,13 +51,8 @@ class Class:
     """The grading of one lab for a class."""
 
     def __init__(self, course: Path, lab: Lab, sandbox: Unprotected, limits: Limits, jobs: int) -> None:
-        self.course, self.lab, self.sandbox, self.limits, self.jobs = (
-            course,
-            lab,
-            sandbox,
-            limits,
-            jobs,
-        )
+        self.course, self.lab, self.jobs = course, lab, jobs
+        self.sandbox, self.limits = sandbox, limits
         self.records, self.logs = Records(course), course / "logs" / lab.name
         self.finished, self.total = 0, 0
         key = os.environ.get("COSTLAB_COURSE_KEY", "")
@@ -82,11 +78,8 @@ class Class:
 
     def _of(self, found: Found) -> dict[str, str]:
         """Say what a result would be of."""
-        return {
-            "submission": digest(found.raw),
-            "lab": self.lab.fingerprint,
-            "settings": self.settings,
-        }
+        submission = digest(found.raw, found.problem)
+        return {"submission": submission, "lab": self.lab.fingerprint, "settings": self.settings}
 
     def _results(
         self, waiting: deque[tuple[Found, dict[str, str]]], scratch: Path
@@ -114,15 +107,8 @@ class Class:
         """Start a student's job."""
         place = Path(tempfile.mkdtemp(dir=scratch))
         answers, theirs = FORKS.Pipe(duplex=False)
-        about = (
-            theirs,
-            found.raw,
-            self.lab,
-            self.sandbox,
-            self.limits,
-            place,
-            self.logs / f"{found.student}.log",
-        )
+        log = self.logs / f"{found.student}.log"
+        about = (theirs, found.raw, self.lab, self.sandbox, self.limits, place, log)
         process = FORKS.Process(target=job.work, args=about)
         process.start()
         theirs.close()
@@ -149,10 +135,7 @@ class Class:
             log.write("".join(f"{line}\n" for line in told))
         self.finished += 1
         seconds = f" ({result.seconds:.1f} s)" if record.graded else ""
-        print(
-            f"{self.finished}/{self.total} {found.student} {self._came_to(record)}{seconds}",
-            flush=True,
-        )
+        print(f"{self.finished}/{self.total} {found.student} {self._came_to(record)}{seconds}", flush=True)
         return record
 
     def _came_to(self, record: Record) -> str:
@@ -180,8 +163,7 @@ FORKS = multiprocessing.get_context("forkserver")
 
 def _end(running: Running) -> None:
     """End a job and its kernel, and clear its folder."""
-    if running.process.is_alive():
-        running.process.join(1 if running.answers.closed else 0.2)
+    running.process.join(0.5)  # one that has answered ends by itself
     if running.process.is_alive():
         with suppress(OSError):
             os.killpg(running.process.pid, signal.SIGKILL)
@@ -222,7 +204,8 @@ def store(course: Path, lab: str, found: Sequence[Found]) -> None:
     """Copy what was handed in to where nbgrader looks for it; an older file is put aside by its date."""
     for each in found:
         path = course / "submitted" / each.student / lab / f"{lab}.ipynb"
-        if each.problem or (path.is_file() and path.read_bytes() == each.raw):
+        cut = len(each.raw) > LARGEST_BYTES
+        if each.problem or cut or (path.is_file() and path.read_bytes() == each.raw):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():

@@ -62,26 +62,33 @@ def opened(course: Path) -> Iterator[Gradebook]:
 
 def define(book: Gradebook, lab: Lab) -> None:
     """Write what a lab asks; a lab that changed loses the cells that are no more, whoever has points for them."""
-    book.update_or_create_assignment(lab.name)
-    notebook = book.update_or_create_notebook(lab.name, lab.name)
-    for cell in filter(labs.mark, lab.cells):
-        name, at = labs.title(cell), (lab.name, lab.name)
-        about = {
-            "cell_type": cell.cell_type,
-            "source": cell.source,
-            "checksum": cell.metadata.nbgrader.checksum,
-        }
-        book.update_or_create_source_cell(name, *at, **about, locked=not labs.is_open(cell))
-        if labs.is_grade(cell):
-            book.update_or_create_grade_cell(name, *at, max_score=lab.points[name], cell_type=cell.cell_type)
-        if labs.is_answer(cell):
-            book.update_or_create_solution_cell(name, *at)
-    wanted = {(api.GradeCell, name) for name in lab.points}
-    wanted |= {(api.SolutionCell, labs.title(cell)) for cell in lab.cells if labs.is_answer(cell)}
-    for cell in (*notebook.grade_cells, *notebook.solution_cells):
-        if (type(cell), cell.name) not in wanted:
-            for row in (*cell.grades, *cell.comments, cell):
-                book.db.delete(row)
+    with _together(book):
+        book.update_or_create_assignment(lab.name)
+        notebook, at = book.update_or_create_notebook(lab.name, lab.name), (lab.name, lab.name)
+        for cell in filter(labs.mark, lab.cells):
+            name, kind = labs.title(cell), {"cell_type": cell.cell_type}
+            about = {"source": cell.source, "checksum": cell.metadata.nbgrader.checksum, **kind}
+            book.update_or_create_source_cell(name, *at, **about, locked=not labs.is_open(cell))
+            if labs.is_grade(cell):
+                book.update_or_create_grade_cell(name, *at, max_score=lab.points[name], **kind)
+            if labs.is_answer(cell):
+                book.update_or_create_solution_cell(name, *at)
+        wanted = {(api.GradeCell, name) for name in lab.points}
+        wanted |= {(api.SolutionCell, labs.title(cell)) for cell in lab.cells if labs.is_answer(cell)}
+        for cell in (*notebook.grade_cells, *notebook.solution_cells):
+            if (type(cell), cell.name) not in wanted:
+                for row in (*cell.grades, *cell.comments, cell):
+                    book.db.delete(row)
+
+
+@contextmanager
+def _together(book: Gradebook) -> Iterator[None]:
+    """Make one transaction of calls that nbgrader would each commit by themselves."""
+    book.db.commit = book.db.flush
+    try:
+        yield
+    finally:
+        del book.db.commit
     book.db.commit()
 
 

@@ -172,6 +172,8 @@ def _notes(name: str, cell: NotebookNode, mine: Sequence[NotebookNode]) -> list[
         return []
     if not mine:
         return [f"{name}: the check was deleted, and put back"]
+    if "chosen(" in cell.source:
+        return []  # a course with a key hands out what was drawn here
     changed = any(_squeezed(each.source) not in (_shown(cell.source), _squeezed(cell.source)) for each in mine)
     return [f"{name}: the check was changed, and put back"] if changed else []
 

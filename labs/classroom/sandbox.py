@@ -187,7 +187,7 @@ def works(sandbox: Unprotected, limits: Limits, scratch: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     *line, _ = sandbox.command(run, work, limits)
     tried = subprocess.run(
-        [*line, "-c", "import costlab, ipykernel, numpy"],
+        [*line, "-c", "import costlab, numpy, zmq"],
         env=sandbox.variables(work),
         cwd=work,
         capture_output=True,

@@ -110,6 +110,7 @@ export class Session {
   #pump() {
     if (this.#phase === 'off') this.#start();
     else if (this.#phase === 'loading') this.report.loading(this.#progress);
+    if (this.#job && !this.#queue.isEmpty) this.report.running(); // views wait for a reader's code
     if (this.#phase !== 'idle') return;
     if (this.#queue.isEmpty) {
       this.#catchUp();

@@ -12,7 +12,7 @@ from effort import some
 from live_firefox import Firefox, move
 
 COUNT = "return document.querySelectorAll('[data-live-view]').length"
-CHAPTERS = some(chapters_with_sliders(), 8, first=2)
+CHAPTERS = some(chapters_with_sliders(), 8, first=1)
 
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)

@@ -95,13 +95,14 @@ INKS = """() => {
   return [...inks.values()].flat();
 }"""
 
-# The insides of drawings and of set formulas, half of a page's elements, that hold nothing axe has a rule for: it looks
-# at a drawing's name and role, at a formula's text for screen readers, and at neither's strokes. Taken out until given
-# back, each in a box that stays as large as it was.
+# Most of a page's elements, of which axe has nothing to say, or has said it of three of their like: the insides of
+# drawings and of set formulas, of which it looks at name and role, and at the text for screen readers; the words of
+# code, but for the inks that are asked about; and rows of tables whose every cell is built as cells of rows before.
+# Taken out until given back; drawings, formulas and tables stay as large as they were.
 MUTE = """() => {
-  const says = (e) => [...e.attributes].some(({ name }) => /^(role|tabindex|href|lang|aria-.*)$/.test(name));
+  const isSpeaking = (e) => [...e.attributes].some(({ name }) => /^(role|tabindex|href|lang|aria-.*)$/.test(name));
   const all = [...document.querySelectorAll('svg[role="img"], mjx-math[aria-hidden="true"]')];
-  const mute = all.filter((e) => e.isConnected && ![...e.querySelectorAll('*')].some(says)).map((e) => {
+  const mute = all.filter((e) => e.isConnected && ![...e.querySelectorAll('*')].some(isSpeaking)).map((e) => {
     const style = e.style.cssText, nodes = [...e.childNodes], { width, height } = e.getBoundingClientRect();
     return { e, style, nodes, width, height };
   });
@@ -110,22 +111,52 @@ MUTE = """() => {
     if (e.localName === 'mjx-math') e.style.cssText += box;
     e.replaceChildren(...nodes.filter((node) => ['title', 'desc'].includes(node.localName)));
   }
-  return () => mute.forEach(({ e, style, nodes }) => {
-    e.replaceChildren(...nodes);
-    e.style.cssText = style;
-  });
+  const isWord = (e) => e.localName === 'span' && ![...e.attributes].some(({ name }) => !/^(class|id)$/.test(name));
+  const isInked = (e) => e.matches?.('[data-ink]') || e.querySelector?.('[data-ink]');
+  const code = [...document.querySelectorAll('.highlight pre')]
+    .filter((e) => [...e.querySelectorAll('*:not([data-ink])')].every(isWord)).map((e) => [e, [...e.childNodes]]);
+  code.forEach(([e, nodes]) => e.replaceChildren(...nodes.map((node) => isInked(node) ? node : node.textContent)));
+  const says = ({ name, value }) => /^(id|href|src|alt|title|data-.*)$/.test(name) ? !value.trim() : value;
+  const own = (e) => [e.localName, !e.textContent.trim(), ...[...e.attributes].map((each) => [each.name, says(each)])];
+  const build = (e) => [...own(e), ...[...e.children].map(build)];
+  const seen = new Map();
+  const isNew = (cell) => {
+    const built = JSON.stringify([own(cell.parentElement), build(cell)]), times = seen.get(built) ?? 0;
+    seen.set(built, times + 1);
+    return times < 3;
+  };
+  const tables = [...document.querySelectorAll('table')].map((e) => [e, e.style.cssText, e.getBoundingClientRect()]);
+  for (const [e, style, { width, height }] of tables) {
+    e.style.cssText = `${style}; min-width: ${Math.floor(width)}px; height: ${Math.floor(height)}px`;
+  }
+  const rows = [...document.querySelectorAll('tbody > tr')]
+    .filter((e) => ![...e.children].map(isNew).some(Boolean) && !isInked(e)).map((e) => {
+      const blank = document.createComment('');
+      e.replaceWith(blank);
+      return [blank, e];
+    });
+  return () => {
+    rows.forEach(([blank, e]) => blank.replaceWith(e));
+    tables.forEach(([e, style]) => { e.style.cssText = style; });
+    code.forEach(([e, nodes]) => e.replaceChildren(...nodes));
+    mute.forEach(({ e, style, nodes }) => {
+      e.replaceChildren(...nodes);
+      e.style.cssText = style;
+    });
+  };
 }"""
 
 # In one run, for axe draws up anew in each where everything lies. preload: it would fetch the styles that others
 # import, from wrong addresses.
 ACCESSIBILITY = f"""async (rules) => {{
-  const inks = ({INKS})(), giveBack = ({MUTE})();
+  const inks = ({INKS})();
   inks.forEach((e) => e.setAttribute('data-ink', ''));
+  const giveBack = ({MUTE})();
   axe.configure({{ rules: [{{ id: 'color-contrast', selector: '[data-ink]' }}] }});
   const {{ violations }} = await axe.run({{
     resultTypes: ['violations'], preload: false, ...(rules && {{ runOnly: {{ type: 'rule', values: rules }} }}) }});
-  inks.forEach((e) => e.removeAttribute('data-ink'));
   giveBack();
+  inks.forEach((e) => e.removeAttribute('data-ink'));
   return violations.map((v) =>
     `${{v.id}}: ${{v.help}}: ${{v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 3).join(' | ')}}`);
 }}"""
@@ -374,6 +405,8 @@ BROKEN = f"""<!doctype html><html lang="en" data-theme="light"><title>Broken</ti
 <div><details><div class="cell_input"><pre>folded{50 * "x"}</pre></div></details></div>
 <div><div class="highlight-python"><pre>short</pre></div></div>
 <div><div class="highlight-python"><pre>plain{50 * "x"}</pre></div></div>
+<table><tbody>{9 * "<tr><td>like</td></tr>"}<tr><td><a href="#"></a></td></tr></tbody></table>
+<div class="highlight"><pre><span class="k">for</span><button></button></pre></div>
 <div class="cell_output"><div class="highlight-none"><pre>output{50 * "x"}</pre></div></div>
 </article></main><script>
 document.querySelectorAll('button')[1].addEventListener('click', () => {{
@@ -396,6 +429,8 @@ FAULTS_OF_BROKEN = [
     "390 px, dark: accessibility: color-contrast",
     "390 px, dark: accessibility: image-alt",
     "390 px, dark: accessibility: aria-roles",
+    "390 px, dark: accessibility: link-name",
+    "390 px, dark: accessibility: button-name",
     "1280 px, light: drawing of another width: drawing-narrow",
     "1280 px, light: illegible: What is wrong?: outside: too far right",
     "1280 px, light: illegible: What is wrong?: 6.0 px: tiny",

@@ -1,16 +1,12 @@
 """One language for all verbs: keys, units and inputs are those that the book's page `reference/cli` writes down."""
 
-import contextlib
 import importlib.util
-import io
 import json
 import re
-import shlex
-from argparse import Namespace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from answers import told_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +14,8 @@ from costlab import catalog
 from costlab.catalog.cache_rules import cache_rules
 from costlab.catalog.workloads import workloads
 from costlab.cli.arguments import capacity_arg, count_arg, size_arg
-from costlab.cli.main import SUBJECTS, build_parser, main
-from costlab.cli.output import inputs, printed
+from costlab.cli.main import SUBJECTS, build_parser
+from costlab.cli.output import inputs
 from costlab.text import bytes_text
 
 ROOT = Path(__file__).parents[2]
@@ -73,28 +69,6 @@ BASE = {  # the shortest line of each verb
     "generate": "generate x --method plain --tokens 1 --untimed",
     "waterfall": "waterfall deepseek-v3 --chip h800 --draws 10",
 }
-
-
-class Told(NamedTuple):
-    """What a command prints, for people and with --json, and its exit status."""
-
-    text: str
-    json: str
-    status: int
-
-
-def told_of(line):
-    """Run a command once; both forms are of one answer."""
-    forms = []
-
-    def both(answer, args):
-        forms.append(printed(answer, Namespace(**{**vars(args), "json": True})))
-        return printed(answer, args)
-
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.setattr(importlib.import_module(main.__module__), "printed", both)
-        status = main(shlex.split(line))
-    return Told(out.getvalue(), f"{forms[0]}\n", status)
 
 
 @pytest.fixture(scope="module")

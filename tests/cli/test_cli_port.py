@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from answers import told_of
 
 from costlab.chips.porting import last_opset, plan_memory, route_report
 from costlab.nn.chips.capture import capture
@@ -25,17 +26,9 @@ def graph(made):
 @pytest.fixture(scope="module")
 def printed():
     """The JSON of the line above, and what it prints for people."""
-    import contextlib
-    import io
-
-    from costlab.cli.main import main
-
-    texts = []
-    for line in (f"{MIMO} --json", MIMO.removesuffix(" --fuse --onnx --cards 8,16")):
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            assert main(line.split()) == 0
-        texts.append(out.getvalue())
-    return json.loads(texts[0]), texts[1]
+    told = told_of(MIMO)
+    assert told.status == 0
+    return json.loads(told.json), told.text
 
 
 def test_a_report_is_the_packages(printed, graph, made):
@@ -87,18 +80,18 @@ def test_more_cards_send_more(printed):
     assert eight["most_sent_bytes"] * 8 >= eight["sent_bytes"]
 
 
-def test_what_a_route_lacks_ends_with_status_1(run, document):
+def test_what_a_route_lacks_ends_with_status_1():
     """MiMo's sort and its grouped products break a captured graph; called one by one they run."""
     line = "port mimo-v2-flash --size small --experts grouped --route graph"
-    row = document(line, 1)["rows"][0]
+    told = told_of(line)
+    row = json.loads(told.json)["rows"][0]
     lacking = [each for each in row["operators"] if not each["supported"]]
     assert lacking and row["unsupported_calls"] == sum(each["calls"] for each in lacking) and row["launch_s"] is None
     assert any(each["nearest_fused"] == "npu_grouped_matmul" for each in lacking)
-    status, out, _ = run(line)
-    assert status == 1
+    assert told.status == 1
     for each in lacking:
-        assert f"{each['operator']} is {each['graph']}: {each['calls']} calls in " in out
-    heads = [line.split()[0] for line in out.splitlines()[1 : len(lacking) + 1]]
+        assert f"{each['operator']} is {each['graph']}: {each['calls']} calls in " in told.text
+    heads = [line.split()[0] for line in told.text.splitlines()[1 : len(lacking) + 1]]
     assert set(heads) == {each["operator"] for each in lacking}  # they stand first
 
 

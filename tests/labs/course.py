@@ -1,11 +1,7 @@
 """Submissions of the labs: made, scored in this process, and graded by nbgrader's commands in a temporary folder."""
 
-import os
 import re
 import runpy
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -187,76 +183,3 @@ def in_fresh_process(task: Callable[..., None], *arguments: Any) -> None:
 def derive_all(folder: Path) -> None:
     """Derive the student version of each lab in a course's folder."""
     runpy.run_path(str(ROOT / "labs" / "derive.py"))["derive"](folder, [])
-
-
-def command(folder: Path, arguments: tuple[str, ...]) -> None:
-    """Be `nbgrader` with these arguments, and leave what it says in a file."""
-    from nbgrader.apps.nbgraderapp import main
-
-    os.chdir(folder)
-    with (folder / "said.txt").open("w") as said:
-        os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)
-    sys.argv = ["nbgrader", *arguments]
-    main()
-
-
-@dataclass(frozen=True)
-class Course:
-    """One lab's course in a folder of its own."""
-
-    folder: Path
-    lab: str
-
-    @classmethod
-    def create(cls, folder: Path, lab: str) -> "Course":
-        """Copy the labs' configuration and one source, and derive the student version as `make labs` does."""
-        for each in CONFIGURATION:
-            shutil.copy(ROOT / "labs" / each, folder)
-        shutil.copytree(ROOT / "labs" / "source" / lab, folder / "source" / lab)
-        course = cls(folder, lab)
-        course.nbgrader("generate_assignment", "--force", lab)
-        return course
-
-    def nbgrader(self, *arguments: str) -> None:
-        """Run an nbgrader command that succeeds, in the course's folder."""
-        process = READY.Process(target=command, args=(self.folder, arguments))
-        process.start()
-        process.join()
-        assert process.exitcode == 0, (self.folder / "said.txt").read_text()
-
-    def typed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run an nbgrader command as a teacher does, in the course's folder."""
-        line = [sys.executable, "-m", "nbgrader", *arguments]
-        return subprocess.run(line, cwd=self.folder, capture_output=True, text=True)
-
-    def path(self, *folders: str) -> Path:
-        """The lab's notebook under release, or under submitted or autograded and a student."""
-        return self.folder.joinpath(*folders, self.lab, f"{self.lab}.ipynb")
-
-    def student_version(self) -> NotebookNode:
-        """What students get."""
-        return read(self.path("release"))
-
-    def submit(self, student: str, notebook: NotebookNode | str) -> None:
-        """Hand in a notebook, or whatever text is in the file of that name."""
-        path = self.path("submitted", student)
-        path.parent.mkdir(parents=True)
-        path.write_text(notebook if isinstance(notebook, str) else nbformat.writes(notebook))
-
-    def scores(self, student: str) -> dict[str, float | None]:
-        """The points of each check in the gradebook; None where none is known."""
-        from nbgrader.api import Gradebook
-
-        with Gradebook(f"sqlite:///{self.folder / 'gradebook.db'}", "costlab") as book:
-            (notebook,) = book.find_submission(self.lab, student).notebooks
-            return {grade.name: grade.auto_score for grade in notebook.grades if grade.name in checks(self.lab)}
-
-    def graded(self, student: str) -> NotebookNode:
-        """What became of a submission: its cells as the grader ran them, with their outputs."""
-        return read(self.path("autograded", student))
-
-    def messages(self, student: str, cell_name: str) -> str:
-        """What a graded cell printed or raised."""
-        cells = {name(cell): cell for cell in self.graded(student).cells if "nbgrader" in cell.metadata}
-        return "\n".join(str(out.get("evalue") or out.get("text")) for out in cells[cell_name].outputs)

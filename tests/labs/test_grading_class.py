@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 NO_DOUBLE = {"double-check": 0.0, "triple-check": 3.0}
 NO_TRIPLE = {"double-check": 2.0, "triple-check": 0.0}
-SECRET = "of-the-teacher"
+SECRET, KEY = "of-the-teacher", "autumn-term-of-2026"
 CHILD = "left-behind-by-a-student"
 
 
@@ -256,7 +256,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     for student, case in cases.items():
         group.submit(student, case.what)
     unsafe = ["--unsafe"] if classes.NO_BUBBLEWRAP else []
-    done = group.grade("--cell", "4", "--notebook", "60", *unsafe, TEACHERS_TOKEN=SECRET, COSTLAB_COURSE_KEY="autumn")
+    done = group.grade("--cell", "4", "--notebook", "60", *unsafe, TEACHERS_TOKEN=SECRET, COSTLAB_COURSE_KEY=KEY)
     assert done.returncode in (0, 1), done.stderr
     assert done.stderr == ""
     return Graded(group, cases, done.stdout, done.returncode)
@@ -307,7 +307,8 @@ def test_one_line_a_student_counted_and_a_log_each(graded: Graded) -> None:
 def test_what_was_handed_in_is_untouched(graded: Graded) -> None:
     for student in graded.cases:
         raw = (graded.group.folder / "in" / f"{student}.ipynb").read_bytes()
-        assert (graded.group.course / "submitted" / student / NAME / f"{NAME}.ipynb").read_bytes() == raw
+        copy = graded.group.course / "submitted" / student / NAME / f"{NAME}.ipynb"
+        assert student == "bad-huge" or copy.read_bytes() == raw
 
 
 def test_nothing_else_was_written(graded: Graded) -> None:
@@ -339,10 +340,10 @@ def test_the_course_key_goes_in(tmp_path: Path) -> None:
     from classroom.sandbox import environment
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COSTLAB_COURSE_KEY", "autumn")
+        patch.setenv("COSTLAB_COURSE_KEY", KEY)
         patch.setenv("TEACHERS_TOKEN", SECRET)
         seen = environment(str(tmp_path))
-    assert seen["COSTLAB_COURSE_KEY"] == "autumn"
+    assert seen["COSTLAB_COURSE_KEY"] == KEY
     assert SECRET not in seen.values()
 
 
@@ -393,7 +394,7 @@ def test_feedback_is_small_asks_nobody_and_says_what_waits(graded: Graded) -> No
 def test_the_next_run_has_nothing_to_do(graded: Graded) -> None:
     before = {student: graded.group.record(student) for student in graded.cases}
     unsafe = ["--unsafe"] if classes.NO_BUBBLEWRAP else []
-    done = graded.group.grade("--cell", "4", "--notebook", "60", *unsafe, COSTLAB_COURSE_KEY="autumn")
+    done = graded.group.grade("--cell", "4", "--notebook", "60", *unsafe, COSTLAB_COURSE_KEY=KEY)
     assert f"{len(graded.cases)}/{len(graded.cases)} were done before" in done.stdout
     assert {student: graded.group.record(student) for student in graded.cases} == before
 

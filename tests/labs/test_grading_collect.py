@@ -1,5 +1,7 @@
 """Whose file is which, and a student's cells put back among the lab's, whatever was done to the file."""
 
+import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from classroom.mend import Refused, mended, parse
 from hypothesis import given
 from hypothesis import strategies as st
 from labs.classes import FULL, handed_in
-from nbformat import NotebookNode, writes
+from nbformat import NotebookNode
 
 from labs import classes
 
@@ -86,8 +88,6 @@ def test_students_whose_names_fall_together_stay_apart(tmp_path: Path) -> None:
 
 
 def test_the_latest_file_counts_and_the_other_is_named(tmp_path: Path) -> None:
-    import os
-
     put(tmp_path, "ann/moe.ipynb", "ann/moe (1).ipynb", "bob/moe.ipynb")
     os.utime(tmp_path / "ann" / "moe.ipynb", (1, 1))
     found, notes = collected(tmp_path, "moe")
@@ -155,7 +155,7 @@ def test_any_edits_leave_each_check_once_and_lose_no_line(lab: Lab, edits: list[
     for edit, at in edits:
         edited(notebook, edit, at)
     try:
-        whole = mended(parse(writes(notebook).encode()), lab).notebook
+        whole = mended(parse(json.dumps(notebook).encode()), lab).notebook
     except Refused:
         assert edits
         return
@@ -173,5 +173,5 @@ def test_any_edits_leave_each_check_once_and_lose_no_line(lab: Lab, edits: list[
 
 def test_the_lab_itself_is_not_changed(lab: Lab) -> None:
     before = [cell.source for cell in lab.cells]
-    mended(parse(writes(handed_in(double="def double(x): return 0")).encode()), lab)
+    mended(parse(json.dumps(handed_in(double="def double(x): return 0")).encode()), lab)
     assert [cell.source for cell in lab.cells] == before

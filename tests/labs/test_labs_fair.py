@@ -10,7 +10,19 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = ("moe", "attention", "hybrid", "cache", "prices", "roofline", "tiers", "limits", "serving", "chips")
+LABS = (
+    "moe",
+    "attention",
+    "hybrid",
+    "cache",
+    "speculative",
+    "prices",
+    "roofline",
+    "tiers",
+    "limits",
+    "serving",
+    "chips",
+)
 
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
@@ -199,13 +211,17 @@ def answered(lab: str, change: str) -> list[dict[str, Any]]:
     return found
 
 
+#: Checks that look at what a function does, or at whether two of its results are alike: None is no mistake there.
+NOTHING_IS_A_RESULT = {"store-whole", "store-kept", "text-steady", "home-moves"}
+
+
 @pytest.mark.parametrize("lab", LABS)
 def test_a_forgotten_return_is_said_in_plain_words(lab: str) -> None:
     failed = scoring.run_cells(answered(lab, r"\1return None"))
     assert set(failed) == set(c.checks(lab))
     for check, said in failed.items():
         assert said.startswith("AssertionError: "), (check, said)
-        assert "None" in said, (check, said)
+        assert "None" in said or check in NOTHING_IS_A_RESULT, (check, said)
         assert "Error" not in said.removeprefix("AssertionError: "), (check, said)
 
 

@@ -243,7 +243,22 @@ WRONG = {
     ),
     "no costs": ("projects", "projects", [("sum(projects[name][2] for name in names)", "0")]),
     "a month": ("projects", "projects", [("saved * months", "saved")]),
-    "the quickest paid back, one after the other": (
+    "the soonest paid back, while they pay": (
+        "projects",
+        "projects",
+        [
+            (
+                "return list(max(sets, key=worth))",
+                "done = []\n"
+                "    months_of = lambda part, factor, cost: cost / bill[part] / (1 - 1 / factor)\n"
+                "    order = sorted(projects, key=lambda n: months_of(*projects[n]))\n"
+                "    for n in order:\n"
+                "        done += [n] if worth([*done, n]) > worth(done) else []\n"
+                "    return done",
+            )
+        ],
+    ),
+    "the most worth first, one after the other": (
         "projects",
         "projects",
         [
