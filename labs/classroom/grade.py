@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -131,19 +132,19 @@ class Class:
         """Write a result, and say so in a line."""
         record = self.records.write(book, self.lab, found, of, result)
         with (self.logs / f"{found.student}.log").open("a") as log:
-            told = [f"{found.path}: {record.status}, {self._came_to(record)}", *result.notes]
+            told = [f"{found.path}: {self._came_to(record)}", *result.notes]
             log.write("".join(f"{line}\n" for line in told))
         self.finished += 1
         seconds = f" ({result.seconds:.1f} s)" if record.graded else ""
-        print(f"{self.finished}/{self.total} {found.student} {self._came_to(record)}{seconds}", flush=True)
+        note = ", see its log" if record.notes else ""
+        print(f"{self.finished}/{self.total} {found.student} {self._came_to(record)}{seconds}{note}", flush=True)
         return record
 
     def _came_to(self, record: Record) -> str:
         """Say what became of a submission in a few words."""
         if not record.graded:
             return f"not graded: {record.reason}"
-        notes = f", {len(record.notes)} notes in its log" if record.notes else ""
-        return f"{sum(record.points.values()):g}/{sum(self.lab.checks.values()):g}{notes}"
+        return f"{sum(record.points.values()):g}/{sum(self.lab.checks.values()):g}"
 
     def _say_done(self, records: Sequence[Record]) -> None:
         self.finished = len(records)
@@ -177,12 +178,13 @@ def _end(running: Running) -> None:
 def _scratch(course: Path) -> Iterator[Path]:
     """Lend a folder for jobs, its path short enough for sockets; one that a killed run left is cleared."""
     noted = course / ".grading"
-    folder = Path(tempfile.mkdtemp(prefix="grade-"))
+    folder = Path(tempfile.gettempdir(), f"grade-{secrets.token_hex(4)}")
     with suppress(OSError):
         left = Path(noted.read_text())
         if left.name.startswith("grade-") and left.parent == folder.parent:
             shutil.rmtree(left, ignore_errors=True)
     write_file(noted, str(folder))
+    folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:

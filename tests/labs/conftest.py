@@ -17,7 +17,9 @@ def lab(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the student version of each lab, derived from its source as `make labs` does."""
-    folder = tmp_path_factory.mktemp("course")
+    folder = tmp_path_factory.mktemp("course") / "labs"
+    folder.mkdir()
+    shutil.copy(c.ROOT / "_config.yml", folder.parent)  # says whether labs install costlab, and from where
     for each in c.CONFIGURATION:
         shutil.copy(c.ROOT / "labs" / each, folder)
     shutil.copytree(c.ROOT / "labs" / "source", folder / "source")

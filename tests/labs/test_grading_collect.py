@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from classroom.collect import collected
+from classroom.feedback import name_in_zip
 from classroom.lab import Lab, title
 from classroom.mend import Refused, mended, parse
+from classroom.records import Record
 from hypothesis import given
 from hypothesis import strategies as st
 from labs.classes import FULL, handed_in
@@ -175,3 +177,10 @@ def test_the_lab_itself_is_not_changed(lab: Lab) -> None:
     before = [cell.source for cell in lab.cells]
     mended(parse(json.dumps(handed_in(double="def double(x): return 0")).encode()), lab)
     assert [cell.source for cell in lab.cells] == before
+
+
+def test_feedback_goes_back_under_the_names_that_moodle_gave(lab: Lab) -> None:
+    came = {"Bo Li_4712_assignsubmission_file_moe (1).ipynb": "Bo Li_4712_assignsubmission_file_tiny.html"}
+    came |= {"ann/tiny.ipynb": "ann/tiny.html"}
+    for path, back in came.items():
+        assert name_in_zip(lab, Record("ann", lab.name, {}, "graded", came_as=path)) == back
