@@ -36,7 +36,7 @@ def test_a_lab_is_read_from_its_student_version(labs: ModuleType) -> None:
     moe = labs.read_labs(ROOT)["moe"]
     assert (moe.title, moe.minutes, moe.points, moe.by_hand) == (
         "Lab: a mixture of experts, by hand",
-        "60 to 90",
+        "80",
         35,
         5,
     )
