@@ -4,8 +4,10 @@ import re
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import nbformat
@@ -64,6 +66,37 @@ def changed(text: str, changes: list[tuple[str, str]]) -> str:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
+
+
+@cache
+def cells(lab: str) -> dict[str, str]:
+    """A solved lab's cells, by name."""
+    return {cell.id: cell.source for cell in source(lab).cells}
+
+
+@cache
+def told(lab: str) -> dict[str, Any]:
+    """What a lab's cells define, the solved answers among it; cells that only show something are left out."""
+    names: dict[str, Any] = {"__name__": "lab"}
+    for cell in source(lab).cells:
+        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+    return names
+
+
+def given(lab: str, answer: str, changes: list[tuple[str, str]]) -> dict[str, Any]:
+    """What a lab's cells define, with a changed answer."""
+    return with_answer(lab, changed(cells(lab)[answer], changes))
+
+
+def with_answer(lab: str, answer: str) -> dict[str, Any]:
+    """What a lab's cells define, with another answer, which the lab's own functions call."""
+    names: dict[str, Any] = {}
+    for name, value in told(lab).items():
+        mine = isinstance(value, FunctionType) and value.__globals__ is told(lab)
+        names[name] = FunctionType(value.__code__, names, name, value.__defaults__) if mine else value
+    exec(answer, names)
+    return names
 
 
 def passed(cells: dict[str, str], checks: str, names: dict[str, Any]) -> None:

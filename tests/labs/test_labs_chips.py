@@ -1,16 +1,12 @@
 """The lab's checks see mistakes that people make, one at a time, and pass what is right in another way."""
 
 import re
-from functools import cache
-from typing import Any
 
 import pytest
 
 from costlab import chips
 from costlab.catalog.serving import ServingPhase
 from labs import course as c
-
-CELLS = {cell.id: cell.source for cell in c.source("chips").cells}
 
 MASKS = "(np.zeros((queries, 6)), causal, bias, bias + causal)"
 
@@ -214,42 +210,17 @@ RIGHT = {
     ),
 }
 
-#: Cells that define what answers and checks use.
-SETUP = ("setup", "machine", "day-cost", "servers-setup", "quoted", "oracle", "program", "matched", "differs")
-#: Answers that call another one by its name, and cells that call an answer.
-CALLERS = ("hours-answer", "fleet-answer", "servers-answer", "matched", "differs")
-
-
-@cache
-def told() -> dict[str, Any]:
-    """What the lab's cells define, the solved answers among it."""
-    names: dict[str, Any] = {}
-    for name, source in CELLS.items():
-        if name in SETUP or (name.endswith("-answer") and name != "argument-answer"):
-            exec(source, names)
-    return names
-
-
-def given(answer: str, changes: list[tuple[str, str]]) -> dict[str, Any]:
-    """What the lab's cells define, with a changed answer; the checks and the answers beside it see that one."""
-    names = dict(told())
-    exec(c.changed(CELLS[f"{answer}-answer"], changes), names)
-    for name in CALLERS:
-        if name != f"{answer}-answer":
-            exec(CELLS[name], names)
-    return names
-
 
 @pytest.mark.parametrize("mistake", WRONG)
 def test_checks_see_a_mistake(mistake: str) -> None:
     checks, answer, changes = WRONG[mistake]
-    c.failed(CELLS, checks, given(answer, changes))
+    c.failed(c.cells("chips"), checks, c.given("chips", f"{answer}-answer", changes))
 
 
 @pytest.mark.parametrize("way", RIGHT)
 def test_checks_pass_another_way(way: str) -> None:
     checks, answer, changes = RIGHT[way]
-    c.passed(CELLS, checks, given(answer, changes))
+    c.passed(c.cells("chips"), checks, c.given("chips", f"{answer}-answer", changes))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +232,7 @@ def test_checks_pass_another_way(way: str) -> None:
 )
 def test_two_workloads_have_two_rankings(phase: ServingPhase, limit: dict[str, float], right: list[str]) -> None:
     """The chip that writes cheapest reads dearest, by the lab's arithmetic as by costlab's; one holds nothing."""
-    names = told()
+    names = c.told("chips")
     price = names[f"{phase}_price"]
     prices = {chip: price(each, names["MIMO"], 32768, *limit.values()) for chip, each in names["SERVERS"].items()}
     assert names["ranking"](prices) == right
@@ -274,9 +245,11 @@ def test_two_workloads_have_two_rankings(phase: ServingPhase, limit: dict[str, f
 
 def test_the_model_answer_quotes_what_the_cell_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """Each price and width of the open question's answer stands in the table above it; the rankings are as it says."""
-    exec(CELLS["two-sources"], dict(told()))
+    names = dict(c.told("chips"))
+    capsys.readouterr()  # what its cells have printed
+    exec(c.cells("chips")["two-sources"], names)
     shown = capsys.readouterr().out
-    answer = CELLS["argument-answer"]
+    answer = c.cells("chips")["argument-answer"]
     for number in ("128 to 156", "352 to 430", "128 to 430", "21%", "30%", "32%", "100"):
         assert number in answer
         assert re.search(rf"\b{re.escape(number)}", shown), number

@@ -1,8 +1,6 @@
 """Four labs' checks see wrong answers that once passed, pass right ones that once failed, and speak plainly of None."""
 
 import re
-from functools import cache
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,19 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = ("moe", "attention", "hybrid", "cache", "speculative", "prices", "roofline", "tiers", "limits")
+LABS = (
+    "moe",
+    "attention",
+    "hybrid",
+    "cache",
+    "speculative",
+    "prices",
+    "roofline",
+    "tiers",
+    "limits",
+    "serving",
+    "chips",
+)
 
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
@@ -168,57 +178,26 @@ RIGHT = {
 }
 
 
-@cache
-def cells(lab: str) -> dict[str, str]:
-    """A solved lab's cells, by name."""
-    return {cell.id: cell.source for cell in c.source(lab).cells}
-
-
-@cache
-def told(lab: str) -> dict[str, Any]:
-    """What a lab's cells define, the solved answers among it; cells that only show something are left out."""
-    names: dict[str, Any] = {"__name__": "lab"}
-    for cell in c.source(lab).cells:
-        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
-            exec(cell.source, names)
-    return names
-
-
-def given(lab: str, answer: str, changes: list[tuple[str, str]]) -> dict[str, Any]:
-    """What a lab's cells define, with a changed answer."""
-    return with_answer(lab, c.changed(cells(lab)[answer], changes))
-
-
-def with_answer(lab: str, answer: str) -> dict[str, Any]:
-    """What a lab's cells define, with another answer, which the lab's own functions call."""
-    names: dict[str, Any] = {}
-    for name, value in told(lab).items():
-        mine = isinstance(value, FunctionType) and value.__globals__ is told(lab)
-        names[name] = FunctionType(value.__code__, names, name, value.__defaults__) if mine else value
-    exec(answer, names)
-    return names
-
-
 @pytest.mark.parametrize("mistake", HOLES)
 def test_a_wrong_answer_that_once_passed_fails(mistake: str) -> None:
     lab, checks, answer, changes = HOLES[mistake]
-    c.failed(cells(lab), checks, given(lab, answer, changes))
+    c.failed(c.cells(lab), checks, c.given(lab, answer, changes))
 
 
 @pytest.mark.parametrize("way", RIGHT)
 def test_a_right_answer_that_once_failed_passes(way: str) -> None:
     lab, checks, answer, changes = RIGHT[way]
-    c.passed(cells(lab), checks, given(lab, answer, changes))
+    c.passed(c.cells(lab), checks, c.given(lab, answer, changes))
 
 
 @pytest.mark.parametrize("way", placers.WAYS)
 def test_each_sensible_placement_passes_with_any_course_key(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies in proportion to the load reach 0.8998 on EPLB's example: less than the text asks for."""
-    names = {**told("moe"), "place": placers.WAYS[way]}
+    names = {**c.told("moe"), "place": placers.WAYS[way]}
     checks = "place-valid place-skewed" + " place-example" * way.startswith("to_the_neediest")
     for key in ("", "autumn", "spring"):
         monkeypatch.setenv("COSTLAB_COURSE_KEY", key)
-        c.passed(cells("moe"), checks, names)
+        c.passed(c.cells("moe"), checks, names)
 
 
 def answered(lab: str, change: str) -> list[dict[str, Any]]:
@@ -272,6 +251,6 @@ def test_the_time_is_told_by_words_and_answers(lab: str) -> None:
 
 def test_the_wrong_answers_of_the_placement_are_wrong() -> None:
     """The measure that the placements above are judged by: EPLB's loads laid out in order miss 0.90."""
-    names = told("moe")
+    names = c.told("moe")
     in_order = np.arange(16).reshape(8, 2) % 12
     assert "should be at least 0.90" in names["unbalanced"](in_order, names["LOADS"], 8, 4)

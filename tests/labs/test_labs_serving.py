@@ -1,14 +1,9 @@
 """The lab's checks see mistakes that people make, one at a time, and pass what is right in another way."""
 
-from functools import cache
-from typing import Any
-
 import pytest
 
 from costlab import catalog
 from labs import course as c
-
-CELLS = {cell.id: cell.source for cell in c.source("serving").cells}
 
 #: Each mistake: the checks that should see it, and the changes of the solved answer of that name.
 WRONG = {
@@ -114,41 +109,21 @@ RIGHT = {
 }
 
 
-@cache
-def told() -> dict[str, Any]:
-    """What the lab's cells define, the solved answers among it."""
-    names: dict[str, Any] = {}
-    for name in ("setup", "step", "call", "engine", "pools", "facts"):
-        exec(CELLS[name], names)
-    answers = [name for name in CELLS if name.endswith("-answer") and name != "argument-answer"]
-    for name in answers:
-        exec(CELLS[name], names)
-    exec(CELLS["unrepaired"].split("for words")[0], names)
-    return names
-
-
-def given(answer: str, changes: list[tuple[str, str]]) -> dict[str, Any]:
-    """What the lab's cells define, with a changed answer."""
-    names = dict(told())
-    exec(c.changed(CELLS[f"{answer}-answer"], changes), names)
-    return names
-
-
 @pytest.mark.parametrize("mistake", WRONG)
 def test_checks_see_a_mistake(mistake: str) -> None:
     checks, answer, changes = WRONG[mistake]
-    c.failed(CELLS, checks, given(answer, changes))
+    c.failed(c.cells("serving"), checks, c.given("serving", f"{answer}-answer", changes))
 
 
 @pytest.mark.parametrize("way", RIGHT)
 def test_checks_pass_another_way(way: str) -> None:
     checks, answer, changes = RIGHT[way]
-    c.passed(CELLS, checks, given(answer, changes))
+    c.passed(c.cells("serving"), checks, c.given("serving", f"{answer}-answer", changes))
 
 
 def test_the_lab_s_step_is_close_to_a_published_fit() -> None:
     """Each term within 12% of DistServe's OPT-13B on one A100; it says so."""
-    fit, names = catalog.tables().step_times["distserve-opt-13b-tp1"], told()
+    fit, names = catalog.tables().step_times["distserve-opt-13b-tp1"], c.told("serving")
     fixed_ms = (fit.prefill.constant_ms, fit.decode.constant_ms)
     assert [1e3 * names["STEP_S"]] * 2 == pytest.approx(fixed_ms, rel=0.12)
     assert 1e3 * names["PROMPT_S"] == pytest.approx(fit.prefill.token_ms, rel=0.12)
