@@ -12,7 +12,7 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = ("moe", "attention", "hybrid", "cache", "prices", "roofline", "tiers", "limits", "levers")
+LABS = ("moe", "attention", "hybrid", "cache", "prices", "roofline", "tiers", "limits", "levers", "claims")
 
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
