@@ -10,20 +10,6 @@ from costlab.lab import scoring
 from labs import course as c
 from labs import placers
 
-LABS = (
-    "moe",
-    "attention",
-    "hybrid",
-    "cache",
-    "speculative",
-    "prices",
-    "roofline",
-    "tiers",
-    "limits",
-    "serving",
-    "chips",
-)
-
 #: Wrong answers that kept all their points once: lab, check, answer, and the changes of the solved one.
 HOLES = {
     "padding of one idle expert only": (
@@ -215,7 +201,7 @@ def answered(lab: str, change: str) -> list[dict[str, Any]]:
 NOTHING_IS_A_RESULT = {"store-whole", "store-kept", "store-checked", "text-steady", "home-moves"}
 
 
-@pytest.mark.parametrize("lab", LABS)
+@pytest.mark.parametrize("lab", c.LABS)
 def test_a_forgotten_return_is_said_in_plain_words(lab: str) -> None:
     failed = scoring.run_cells(answered(lab, r"\1return None"))
     assert set(failed) == set(c.checks(lab))
@@ -225,7 +211,7 @@ def test_a_forgotten_return_is_said_in_plain_words(lab: str) -> None:
         assert "Error" not in said.removeprefix("AssertionError: "), (check, said)
 
 
-@pytest.mark.parametrize("lab", LABS)
+@pytest.mark.parametrize("lab", c.LABS)
 def test_the_solution_passes_with_a_course_key_too(lab: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All checks but those that replay a policy for seconds."""
     monkeypatch.setenv("COSTLAB_COURSE_KEY", "autumn")
@@ -233,7 +219,7 @@ def test_the_solution_passes_with_a_course_key_too(lab: str, monkeypatch: pytest
     assert scoring.run_cells(quick) == {}
 
 
-@pytest.mark.parametrize("lab", LABS)
+@pytest.mark.parametrize("lab", c.LABS)
 def test_the_time_is_told_by_words_and_answers(lab: str) -> None:
     """150 words a minute and six minutes an answer, within ten; nobody has clocked a class yet."""
     texts = [
