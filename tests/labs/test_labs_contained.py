@@ -64,7 +64,9 @@ def test_messages_without_end_are_stopped_and_those_of_a_thread_are_no_trouble(r
     thread = (
         "import threading\ndef f():\n    while True: print('y' * 100)\nthreading.Thread(target=f, daemon=True).start()"
     )
-    assert run(thread, flood, "assert True", "1 / 0", flood_bytes=5_000_000)[1:3] == ["OutputError", "stream"]
+    fates = run(thread, flood, "assert True", flood_bytes=5_000_000)
+    assert fates[1] == "OutputError"
+    assert fates[2] in ("stream", "quiet")  # whether the thread gets to print meanwhile is chance
 
 
 def test_a_question_and_a_warning_are_no_trouble(run) -> None:
