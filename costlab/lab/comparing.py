@@ -94,7 +94,8 @@ def _is_number(value: Any) -> bool:
 
 def _equal(got: Any, right: Any) -> bool:
     try:
-        same = type(right).__eq__(right, got)  # what the right value says; the other may say anything
+        # What the right value says; the other may say anything.
+        same = type(right).__eq__(right, got)  # type: ignore[call-arg]
         return same is not NotImplemented and bool(same)
     except (TypeError, ValueError):  # an array, say, where one word should be
         return False
