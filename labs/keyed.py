@@ -87,6 +87,8 @@ def told(value: Any) -> str:
 
 if __name__ == "__main__":
     try:
+        if len(sys.argv) < 2:
+            raise ValueError("which key? `keyed.py KEY [LAB ...]`; the key `new` draws one")
         here = Path(__file__).resolve().parent
         kept = keep(sys.argv[1], here)
         derive(here, sys.argv[2:], key=kept)

@@ -17,6 +17,7 @@ from pathlib import Path
 from costlab.lab.notebooks import Notebook, mark, name, read_notebook, source_of
 
 HERE = Path(__file__).resolve().parent
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # no Python, or nested too deep
 FEWEST = 4  # statements of an answer that can tell something
 
 
@@ -51,7 +52,7 @@ def statements(code: str) -> int:
     """Return how many statements an answer has, headers of functions and docstrings aside."""
     try:
         tree = Plain().visit(ast.parse(code))
-    except SyntaxError:
+    except UNREADABLE:
         return 0
     heads = ast.FunctionDef | ast.ClassDef | ast.Pass
     return sum(
@@ -63,7 +64,7 @@ def canonical(code: str) -> str:
     """Return what is left of code without names, layout, comments, docstrings and annotations."""
     try:
         return ast.dump(Plain().visit(ast.parse(code)))
-    except SyntaxError:
+    except UNREADABLE:
         return f"no Python: {code}"
 
 

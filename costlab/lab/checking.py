@@ -12,6 +12,7 @@ import numpy as np
 from costlab.lab.comparing import first_difference, said_plainly
 
 Function = Callable[..., Any]
+DEEPEST = 12  # how far into arguments a change is looked for
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,15 @@ class _Judge:
 
 def _raised(error: Exception) -> str:
     """Say what was raised; what a lab's own harness asserts is a sentence already."""
-    if isinstance(error, AssertionError) and str(error):
-        return str(error)
-    if "NoneType" in str(error):
+    try:
+        said = str(error)
+    except Exception:  # one of the student's own, which cannot even say what it is
+        said = "it does not say what"
+    if isinstance(error, AssertionError) and said:
+        return said
+    if "NoneType" in said:
         return "met None where a value should be: is a `return` missing?"
-    return f"raised {type(error).__name__}: {error}"
+    return f"raised {type(error).__name__}: {said}"
 
 
 def _told(result: Any, expected: Any, found: str) -> str:
@@ -152,11 +157,25 @@ def _copy(value: Any) -> Any:
 
 def _changed(before: tuple[Any, ...], after: tuple[Any, ...]) -> str | None:
     for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
-        if isinstance(old, np.ndarray | list | dict) and first_difference(new, old, 0, 0):
+        if _differs(old, new):
             return (
                 f"changed its argument {number} to {said_plainly(new)}, should leave it as it was: {said_plainly(old)}"
             )
     return None
+
+
+def _differs(old: Any, new: Any, depth: int = 0) -> bool:
+    """Whether a copy was changed, in it or in what it holds; an object may note what it was asked."""
+    if type(old) is not type(new) or depth > DEEPEST:
+        return type(old) is not type(new)
+    if isinstance(old, np.ndarray):
+        return first_difference(new, old, 0, 0) is not None
+    if isinstance(old, list | tuple):
+        return len(old) != len(new) or any(_differs(a, b, depth + 1) for a, b in zip(old, new, strict=True))
+    if isinstance(old, dict):
+        return old.keys() != new.keys() or any(_differs(old[key], new[key], depth + 1) for key in old)
+    plain = isinstance(old, str | bytes | int | float | complex | set | bytearray)
+    return plain and old is not new and first_difference(new, old, 0, 0) is not None
 
 
 def _hint(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -17,22 +19,31 @@ def said_plainly(value: Any) -> str:
     Args:
         value: anything.
     """
+    try:
+        return _said(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that contains itself"
+    except Exception:  # whatever its own `__repr__` does
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def _said(value: Any) -> str:
     if isinstance(value, np.ndarray):
         if value.size > LARGEST_LISTED:
             return f"an array of shape {value.shape}"
-        return said_plainly(value.tolist())
+        return _said(value.tolist())
     if isinstance(value, np.generic):
-        return said_plainly(value.item())
+        return _said(value.item())
     if isinstance(value, float):
         return f"{value:.7g}"
     if isinstance(value, tuple) and type(value) is tuple:
-        return f"({', '.join(map(said_plainly, value))}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(map(_said, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list) and len(value) <= LARGEST_LISTED:
-        return f"[{', '.join(map(said_plainly, value))}]"
+        return f"[{', '.join(map(_said, value))}]"
     if isinstance(value, list):
-        return f"a list of {len(value)}: [{', '.join(map(said_plainly, value[:4]))}, …]"
+        return f"a list of {len(value)}: [{', '.join(map(_said, value[:4]))}, …]"
     if isinstance(value, set | frozenset) and value:
-        return f"{{{', '.join(sorted(map(said_plainly, value), key=lambda text: (len(text), text)))}}}"
+        return f"{{{', '.join(sorted(map(_said, value), key=lambda text: (len(text), text)))}}}"
     if isinstance(value, np.random.Generator):
         return "rng"
     if callable(value) and hasattr(value, "__name__"):
@@ -64,6 +75,8 @@ def _different(got: Any, right: Any, place: str, atol: float, rtol: float) -> st
         return None
     if got is None and right is not None:
         return f"{at}None, should be {said_plainly(right)}" + ("" if place else " (is a `return` missing?)")
+    if type(got) is type(right) is int:  # of any size
+        return None if got == right else f"{at}{said_plainly(got)}, should be {said_plainly(right)}"
     if isinstance(right, np.ndarray) or _is_number(right):
         return _numbers_differ(got, np.asarray(right), place, atol, rtol)
     if isinstance(right, str | bytes) or right is None:
@@ -81,16 +94,26 @@ def _is_number(value: Any) -> bool:
 
 def _equal(got: Any, right: Any) -> bool:
     try:
-        return bool(got == right)
+        # What the right value says; the other may say anything.
+        same = type(right).__eq__(right, got)  # type: ignore[call-arg]
+        return same is not NotImplemented and bool(same)
     except (TypeError, ValueError):  # an array, say, where one word should be
         return False
+
+
+def _numbers(got: Any) -> Any:
+    """Return an array; fractions and decimals become floats."""
+    found = np.asarray(got)
+    if found.dtype.kind == "O" and found.size and all(isinstance(each, Number | Decimal) for each in found.flat):
+        return found.astype(float)
+    return found
 
 
 def _numbers_differ(got: Any, right: Any, place: str, atol: float, rtol: float) -> str | None:
     at = f"at {place}: " if place else ""
     try:
-        found = np.asarray(got)
-    except ValueError:  # lists of unequal lengths
+        found = _numbers(got)
+    except Exception:  # lists of unequal lengths, or what its own `__array__` raises
         return f"{at}{said_plainly(got)} is no array, should have shape {right.shape}"
     if found.dtype.kind not in "biufc":
         return f"{at}{said_plainly(got)} ({type(got).__name__}), should be {_number_or_shape(right)}"

@@ -22,20 +22,20 @@ def read_notebook(path: Path) -> Notebook:
         ValueError: naming a file that is no notebook, and why.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; should be a notebook (.ipynb)") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no notebook (.ipynb): {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("cells"), list):
         raise ValueError(f"{path} is no notebook of format 4: it has no list of cells")
-    return found
+    return {**found, "cells": [cell for cell in found["cells"] if isinstance(cell, dict)]}
 
 
 def source_of(cell: Cell) -> str:
     """Return what stands in a cell."""
     source = cell.get("source", "")
-    return source if isinstance(source, str) else "".join(source)
+    return "".join(map(str, source)) if isinstance(source, list) else str(source or "")
 
 
 def name(cell: Cell) -> str:
@@ -45,7 +45,9 @@ def name(cell: Cell) -> str:
 
 def mark(cell: Cell, key: str) -> Any:
     """Return what a cell's mark for grading says; None where it says nothing."""
-    return cell.get("metadata", {}).get("nbgrader", {}).get(key)
+    metadata = cell.get("metadata")
+    marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    return marks.get(key) if isinstance(marks, dict) else None
 
 
 def is_check(cell: Cell) -> bool:

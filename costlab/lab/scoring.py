@@ -110,7 +110,7 @@ def run_cells(cells: list[Cell], seconds: float = 30) -> dict[str, str]:
     with _module() as names, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for cell in cells:
-            if "score" in cell.get("metadata", {}).get("tags", []):
+            if "score" in _tags(cell):
                 continue
             failed.pop(name(cell), None)  # of a cell that stands there twice, the last counts
             if said := _said(cell, names, seconds):
@@ -128,8 +128,22 @@ def _said(cell: Cell, names: Namespace, seconds: float) -> str | None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also SystemExit: `exit()` in a cell ends that cell
-        return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _named(error)
     return None
+
+
+def _tags(cell: Cell) -> list[Any]:
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return tags if isinstance(tags, list) else []
+
+
+def _named(error: BaseException) -> str:
+    """Say what was raised; one of the student's own need not be able to."""
+    with contextlib.suppress(Exception):
+        if said := str(error):
+            return f"{type(error).__name__}: {said}"
+    return type(error).__name__
 
 
 def _compiled(source: str, file: str) -> Any:
@@ -152,7 +166,7 @@ def _module() -> Iterator[Namespace]:
     try:
         yield module.__dict__
     finally:
-        del sys.modules[module.__name__]
+        sys.modules.pop(module.__name__, None)
 
 
 def _no_input(prompt: str = "") -> str:

@@ -10,7 +10,8 @@ A reading order, from one file to a class:
     choose.py       which of them there is
     kernel.py       the Python that runs there
     execute.py      cells run one by one; one that stops Python costs its own points only
-    job.py          the four above on one submission
+    harmless.py     what ran, without what a browser would run when a teacher looks at it
+    job.py          the five above on one submission
     records.py      a result on disk and in nbgrader's gradebook, whole or not at all
     gradebook.py    the part of it that nbgrader keeps
     grade.py        the class: many jobs side by side

@@ -26,6 +26,9 @@ from classroom.mend import LARGEST_BYTES
 MOODLE = re.compile(r"^(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+(_|$)")
 CANVAS = re.compile(r"^(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_\d+_.+\.ipynb$", re.I)
 MOST_FILES = 20_000
+EPOCH = datetime(1980, 1, 1, tzinfo=UTC)  # of a file whose time cannot be read; zip files begin here
+STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST_BYTES = 200  # of a name, so that a file system takes it with what is added
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,16 @@ def _lying(where: Path) -> Iterator[tuple[str, datetime, bytes, str]]:
         for name in sorted(files):
             path = Path(place, name)
             if _is_notebook(name) and path.is_file() and not path.is_symlink():
-                with path.open("rb") as file:
-                    raw = file.read(LARGEST_BYTES + 1)
-                at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                yield path.relative_to(where).as_posix(), at, raw, ""
+                raw, problem, at = b"", "", EPOCH
+                try:
+                    with path.open("rb") as file:
+                        raw = file.read(LARGEST_BYTES + 1)
+                    at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                except OSError as error:  # closed, say: one student's trouble
+                    problem = f"the file cannot be read: {error.strerror}"
+                except (OverflowError, ValueError):
+                    pass  # a time that no calendar has
+                yield _legible(path.relative_to(where).as_posix()), at, raw, problem
 
 
 def _zipped(where: Path) -> Iterator[tuple[str, datetime, bytes, str]]:
@@ -112,8 +121,19 @@ def _zipped(where: Path) -> Iterator[tuple[str, datetime, bytes, str]]:
             try:
                 at = datetime(*entry.date_time, tzinfo=UTC)
             except ValueError:
-                at = datetime(1980, 1, 1, tzinfo=UTC)
-            yield path.as_posix(), at, raw, problem
+                at = EPOCH
+            yield _legible(path.as_posix()), at, raw, problem
+
+
+def _legible(path: str) -> str:
+    """Return a path that can be printed: in Latin-1 what is no UTF-8, and without signs that steer a terminal."""
+    try:
+        text = os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        text = os.fsencode(path).decode("latin-1")
+    except UnicodeEncodeError:
+        text = path
+    return STEERING.sub("_", text)
 
 
 def _is_notebook(name: str) -> bool:
@@ -148,4 +168,4 @@ def _apart(files: list[Found]) -> Iterator[Found]:
 def _fit(student: str) -> str:
     """Return a name that is one folder, on any system, and none of nbgrader's signs."""
     plain = re.sub(r"[^\w.@-]+", "_", unicodedata.normalize("NFC", student)).lstrip(".").strip("_")[:80]
-    return plain or "unnamed"
+    return plain.encode()[:LONGEST_BYTES].decode(errors="ignore") or "unnamed"

@@ -9,7 +9,6 @@ then run without it. Points depend on who did it, not on when it showed.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from jupyter_client.connect import write_connection_file
 from nbformat import NotebookNode
 from nbformat.v4 import new_output, output_from_msg
 
-from classroom.sandbox import Limits, Unprotected, Watch, end
+from classroom.sandbox import Limits, Unprotected, Watch, end, remove
 
 #: Seconds that a kernel has to start, on a busy machine.
 START_S = 60
@@ -275,7 +274,7 @@ class Contained:
         finally:
             kernel.close()
             self.result.peak_bytes = max(self.result.peak_bytes, kernel.watch.peak_bytes)
-            shutil.rmtree(self.scratch / str(self.attempts), ignore_errors=True)
+            remove(self.scratch / str(self.attempts))
         return None
 
     def _execute(self, kernel: Kernel, index: int) -> None:

@@ -6,7 +6,6 @@ import fcntl
 import multiprocessing
 import os
 import secrets
-import shutil
 import signal
 import tempfile
 import time
@@ -26,7 +25,7 @@ from classroom.lab import Lab
 from classroom.mend import LARGEST_BYTES
 from classroom.records import Record, Records, digest
 from classroom.records import replace as write_file
-from classroom.sandbox import Limits, Unprotected
+from classroom.sandbox import Limits, Unprotected, remove
 
 #: Seconds that a job may take beyond its notebook's, before it is ended: to start, to read and to write.
 SLACK_S = 90
@@ -131,7 +130,7 @@ class Class:
     def _keep(self, book: Any, found: Found, of: dict[str, str], result: Result) -> Record:
         """Write a result, and say so in a line."""
         record = self.records.write(book, self.lab, found, of, result)
-        with (self.logs / f"{found.student}.log").open("a") as log:
+        with (self.logs / f"{found.student}.log").open("a", encoding="utf-8", errors="replace") as log:
             told = [f"{found.path}: {self._came_to(record)}", *result.notes]
             log.write("".join(f"{line}\n" for line in told))
         self.finished += 1
@@ -171,7 +170,7 @@ def _end(running: Running) -> None:
         running.process.kill()
         running.process.join()
     running.answers.close()
-    shutil.rmtree(running.scratch, ignore_errors=True)
+    remove(running.scratch)
 
 
 @contextmanager
@@ -182,13 +181,13 @@ def _scratch(course: Path) -> Iterator[Path]:
     with suppress(OSError):
         left = Path(noted.read_text())
         if left.name.startswith("grade-") and left.parent == folder.parent:
-            shutil.rmtree(left, ignore_errors=True)
+            remove(left)
     write_file(noted, str(folder))
     folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 @contextmanager

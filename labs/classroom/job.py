@@ -15,6 +15,7 @@ import nbformat
 
 from classroom import lab as labs
 from classroom.container import contained
+from classroom.harmless import harmless
 from classroom.lab import Lab
 from classroom.mend import Refused, mended, parse
 from classroom.sandbox import Limits, Unprotected
@@ -65,7 +66,7 @@ def graded(raw: bytes, lab: Lab, sandbox: Unprotected, limits: Limits, scratch: 
         points={name: 0.0 if name in failed else points for name, points in lab.checks.items()},
         unread=tuple(name for name in lab.open if given[name].strip() != empty[name].strip()),
         notes=(*whole.notes, *stopped),
-        notebook=nbformat.writes(whole.notebook),
+        notebook=nbformat.writes(harmless(whole.notebook)),
         seconds=time.monotonic() - began,
         peak_bytes=run.peak_bytes,
     )
@@ -83,7 +84,7 @@ def work(
     """Be the process of one submission: send the Result, or why there is none."""
     os.setsid()
     _end_with(os.getppid())
-    with log.open("w") as said:  # what libraries say, so that the class's own lines stay alone
+    with log.open("w", encoding="utf-8") as said:  # what libraries say, so that the class's own lines stay alone
         for stream in (1, 2):
             os.dup2(said.fileno(), stream)
     try:

@@ -146,7 +146,7 @@ def replace(path: Path, content: str | bytes) -> None:
     """Write a file so that there is the old one or the new one, never a part."""
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)  # half a pair: "?"
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)

@@ -6,9 +6,11 @@ student take, for many small ones pass where one large one would not.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -34,6 +36,7 @@ SYSTEM = (
     "/etc/fonts",
 )
 INSIDE = "/tmp/lab"  # the working folder in a sandbox
+BLOCK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -220,30 +223,66 @@ class Watch(threading.Thread):
 
     def too_much(self) -> str:
         """Return what passes a limit, "" if nothing does."""
-        resident = count = 0
+        resident = count = unlinked = 0
         with suppress(psutil.Error):
             for each in (top := psutil.Process(self.process.pid), *top.children(recursive=True)):
                 with suppress(psutil.Error):
                     resident += each.memory_info().rss
                     count += 1
+                    unlinked += held(each.pid, self.folders, self.limits)
         self.peak_bytes = max(self.peak_bytes, resident)
         if resident > self.limits.memory_bytes:
             return f"it took more than {self.limits.memory_bytes / 1e9:g} GB of memory"
         if count > self.limits.processes:
             return f"it started more than {self.limits.processes} processes"
-        if sum(map(size, self.folders)) > 4 * self.limits.file_bytes:
+        if sum(map(size, self.folders)) + unlinked > 4 * self.limits.file_bytes:
             return f"it wrote more than {4 * self.limits.file_bytes / 1e6:g} MB"
         return ""
 
 
-def size(folder: Path) -> int:
-    """Return the bytes of the files in a folder, links not followed."""
-    total = 0
-    for place, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_size
+def size(folder: Path) -> float:
+    """Return the bytes of what is in a folder, links not followed; no end where a part of it cannot be looked into.
+
+    Each entry counts as a block at least, for a disk can be filled with empty files too.
+    """
+    total, left = 0, [str(folder)]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                for each in entries:
+                    with suppress(FileNotFoundError):
+                        total += max(BLOCK_BYTES, each.stat(follow_symlinks=False).st_size)
+                    if each.is_dir(follow_symlinks=False):
+                        left.append(each.path)
+        except FileNotFoundError:
+            continue  # it went while this looked
+        except OSError:  # nested deeper than a path can say, or closed to its owner
+            return math.inf
     return total
+
+
+def held(pid: int, folders: Sequence[Path], limits: Limits) -> int:
+    """Return the bytes of files without a name on the folders' disk that a process keeps open or mapped."""
+    devices, sizes = {os.stat(folder).st_dev for folder in folders if folder.exists()}, dict[int, int]()
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found = os.stat(f"/proc/{pid}/fd/{number}")
+                if stat.S_ISREG(found.st_mode) and not found.st_nlink and found.st_dev in devices:
+                    sizes[found.st_ino] = found.st_size
+        for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+            if line.endswith(" (deleted)") and any(f" {folder}/" in line for folder in folders):
+                sizes.setdefault(int(line.split()[4]), limits.file_bytes)  # how large it is cannot be seen
+    return sum(sizes.values())
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with whatever students' code left in it, as folders nested thousands deep or closed ones."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for line in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*line, "--", str(folder)], capture_output=True, check=False)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

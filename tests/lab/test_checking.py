@@ -1,5 +1,8 @@
 """A check calls copies, says what came out and what would be right, and knows mistakes by their results."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -112,3 +115,46 @@ def test_a_course_key_changes_what_is_drawn(monkeypatch) -> None:
         monkeypatch.setenv("COSTLAB_COURSE_KEY", str(key))
         found.add(chosen("ranks", [8, 16, 32]))
     assert found == {8, 16, 32}
+
+
+class Lie:
+    """Says that it equals anything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise KeyError
+
+
+@pytest.mark.parametrize("right", ["yes", None, {1, 2}, 3, [1, 2]])
+def test_an_answer_that_says_it_is_right_is_not(right: object) -> None:
+    for got in (Lie(), Mute(), looped()):
+        with pytest.raises(AssertionError, match="should"):
+            check(lambda x, got=got: got, [1], [right])
+
+
+def looped() -> list:
+    found: list = [1]
+    found.append(found)
+    return found
+
+
+def test_numbers_of_other_kinds_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    check(lambda x: x, [2**70, Fraction(1, 2), Decimal("0.25")], [2**70, 0.5, 0.25])
+    with pytest.raises(AssertionError, match="should be 1180591620717411303425"):
+        check(lambda x: x, [2**70], [2**70 + 1])
+
+
+def test_changes_inside_tuples_and_sets_are_seen_and_objects_are_left_alone() -> None:
+    for change, case in ((lambda t: t[0].append(1), (([1], 2),)), (lambda s: s.add(5), {1})):
+        with pytest.raises(AssertionError, match="should leave it as it was"):
+            check(lambda x, c=change: c(x) or 1, [case], [1])
+    check(lambda objects: len(objects), [[object()]], [1])

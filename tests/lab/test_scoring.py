@@ -118,3 +118,20 @@ def test_what_is_no_notebook_is_named(tmp_path: Path, text: str, capsys) -> None
 def test_a_notebook_of_no_lab_is_named(lab: Path, capsys) -> None:
     assert main([str(write(lab / "other.ipynb", [cell("x", "1")]))]) == 2
     assert "is none of the labs: no cell of it belongs to" in capsys.readouterr().err
+
+
+def test_a_file_that_other_programs_wrote_is_read(tmp_path: Path, lab: Path) -> None:
+    odd = [{"metadata": None}, {"metadata": {"nbgrader": "x", "tags": None}}, {"source": None}, {"source": [1]}, 5]
+    cells = [{"cell_type": "code", **each} if isinstance(each, dict) else each for each in odd]
+    path = lab / "odd.ipynb"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"cells": [*SOLVED, *cells]}).encode())
+    assert score(path).points == 3
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is no notebook"):
+        score(path)
+
+
+def test_an_error_that_cannot_be_said_costs_its_cell(lab: Path) -> None:
+    broken = "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute"
+    path = write(lab / "mute.ipynb", [*SOLVED, cell("mine", broken)])
+    assert score(path).points == 3

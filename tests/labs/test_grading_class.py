@@ -196,6 +196,33 @@ for thing in (b"", b"x", b"<IDS|MSG>"):
 import subprocess, sys
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", {CHILD!r}], start_new_session=True)
 """
+    half = r"""
+import json
+kernel = get_ipython().kernel
+content = {"name": "stdout", "text": "HALF"}
+message = kernel.session.msg("stream", content, parent=kernel.get_parent("shell"))
+parts = [json.dumps(message[part], default=str) for part in ("header", "parent_header", "metadata", "content")]
+raw = [part.replace("HALF", "\\ud800").encode() for part in parts]
+kernel.iopub_socket.send_multipart([b"stream", b"<IDS|MSG>", kernel.session.sign(raw), *raw])
+"""
+    sockets = """
+import os, time
+(run,) = [line.split()[4] for line in open("/proc/self/mountinfo") if line.split()[4].endswith("/run")]
+os.chdir(run)
+"""
+    nested = sockets + "for i in range(1100): os.mkdir('d' * 50); os.chdir('d' * 50)\ntime.sleep(3)"
+    nameless = (
+        sockets
+        + """
+held = []
+for i in range(6):
+    held.append(open("f", "wb"))
+    os.unlink("f")
+    held[-1].write(bytes(45_000_000))
+    held[-1].flush()
+time.sleep(3)
+"""
+    )
     delete = f"""
 import shutil
 for top in ({str(course)!r}, "/tmp", "/"):
@@ -226,9 +253,12 @@ for pid in (os.getppid(), 1, -1):
         "x-forks": Case(with_code("import os\nwhile True: os.fork()"), NO_DOUBLE, note="it took|it started|not done"),
         "x-garbage": Case(with_code(garbage), FULL),
         "x-gradebook": Case(with_code(closed(gradebook)), FULL),
+        "x-half": Case(with_code(half), FULL),
         "x-kill": Case(with_code(kill)),
         "x-look": Case(with_code(look), FULL),
         "x-memory": Case(with_code("try: held = bytearray(6_000_000_000)\nexcept MemoryError: print('no')"), FULL),
+        "x-nameless": Case(with_code(nameless), NO_DOUBLE, note="it wrote"),
+        "x-nested": Case(with_code(nested), NO_DOUBLE, note="it wrote"),
         "x-network": Case(with_code(closed(network)), FULL),
         "x-shared": Case(with_code(closed(shared)), FULL),
         "x-stop": Case(with_code("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"), NO_DOUBLE),

@@ -184,3 +184,21 @@ def test_feedback_goes_back_under_the_names_that_moodle_gave(lab: Lab) -> None:
     came |= {"ann/tiny.ipynb": "ann/tiny.html"}
     for path, back in came.items():
         assert name_in_zip(lab, Record("ann", lab.name, {}, "graded", came_as=path)) == back
+
+
+def test_names_that_no_system_agrees_on_are_read_and_printed(tmp_path: Path) -> None:
+    raw = {b"M\xfcller": "Müller", "Zo\u00eb".encode(): "Zoë", b"a\nb\x1b[2J": "a_b__2J", "\u202egnp".encode(): "gnp"}
+    for name in raw:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b".ipynb")).write_text("{}")
+    found, _ = collected(tmp_path, "moe")
+    assert {each.student for each in found} == set(raw.values())
+    assert all(each.path.isprintable() and each.path.encode() for each in found)
+
+
+def test_a_name_fits_into_a_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "class.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\U00020000" * 100 + ".ipynb", "{}")
+        archive.writestr("bo.ipynb", "{}")
+    for each in collected(path, "moe")[0]:
+        (tmp_path / f"{each.student}-123456.log").touch()

@@ -187,3 +187,25 @@ def test_two_runs_at_a_time_are_refused(tmp_path: Path) -> None:
     course = classes.Class.create(tmp_path).course
     with grade.alone(course), pytest.raises(grade.Trouble, match="another run"), grade.alone(course):
         pass
+
+
+def test_what_formgrader_shows_runs_no_script() -> None:
+    from classroom.harmless import harmless
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    script, dots = "<script>alert(1)</script>", "iVBORw0KGgo=\n"
+    data = {"text/html": script, "image/svg+xml": script, "application/javascript": "alert(1)", "text/plain": script}
+    outputs = [
+        new_output("display_data", {**data, "image/png": dots}, metadata={"image/png": {"width": script}}),
+        new_output("execute_result", {"image/png": '" onerror="alert(1)', "text/markdown": script}),
+        new_output("stream", text=script),
+    ]
+    answer = f"$x<y$ and 1 < 2 {script} <img src=x onerror=alert(1)> [a](javascript:alert(1)) [b](https://b.org)"
+    given = new_notebook(cells=[new_code_cell("1", outputs=outputs), new_markdown_cell(answer)])
+    code, text = harmless(given).cells
+    assert [dict(output.data) for output in code.outputs[:2]] == [{"text/plain": script, "image/png": dots}, {}]
+    assert not code.outputs[0].metadata
+    assert code.outputs[2].text == script  # Formgrader escapes what was printed
+    assert "<script" not in text.source and "<img" not in text.source and "](java" not in text.source
+    assert "1 < 2" in text.source and "[b](https://b.org)" in text.source
+    assert given.cells[1].source == answer

@@ -98,3 +98,9 @@ def test_a_line_a_student_those_with_most_first(
     assert "cy" in said.err and "is no notebook" in said.err
     monkeypatch.setattr(sys, "argv", ["published.py", "mo", "--submissions", str(tmp_path)])
     assert published.main() == 2 and "no lab 'mo'; there are attention" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", ["x = '\0'", "x = " + "-" * 50_000 + "1", "x = " + "+".join(["a"] * 20_000)])
+def test_code_that_cannot_be_read_is_nobodys(code: str, published: ModuleType) -> None:
+    assert published.statements(code) in (0, 1)
+    assert published.canonical(code)
