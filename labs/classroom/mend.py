@@ -20,6 +20,8 @@ from classroom import lab as labs
 from classroom.lab import Lab
 
 LARGEST_BYTES = 20_000_000
+#: A lab has about fifty cells; what has many times more is no work of a student's hands, and takes the grader minutes.
+MOST_CELLS = 2_000
 HIDDEN = re.compile(r"^[ ]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[ ]*$", re.M | re.S)
 STUDENTS = "student"  # with a number, the id of a cell that is not the lab's
 LOST = "# This answer's cell was deleted."
@@ -54,6 +56,8 @@ def parse(raw: bytes) -> list[NotebookNode]:
             raise Refused("the file is no notebook: it has no cells")
         if data.get("nbformat", 4) != 4:
             data = nbformat.convert(nbformat.from_dict(data), 4)
+        if len(data["cells"]) > MOST_CELLS:
+            raise Refused(f"the notebook has {len(data['cells']):,} cells, more than {MOST_CELLS:,}")
         cells = [_clean(cell) for cell in data["cells"]]
     except Refused:
         raise

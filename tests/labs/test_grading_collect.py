@@ -115,6 +115,13 @@ def test_what_is_no_folder_and_no_zip_file_is_refused(tmp_path: Path, where: str
         collected(tmp_path / where, "moe")
 
 
+def test_a_notebook_of_far_too_many_cells_is_refused() -> None:
+    """Each cell costs the grader a millisecond at least, and a file has room for 200,000."""
+    cells = [{"cell_type": "code", "source": "", "metadata": {}}] * 2001
+    with pytest.raises(Refused, match="2,001 cells, more than 2,000"):
+        parse(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}).encode())
+
+
 # --- mending ---------------------------------------------------------------------------------------------------
 
 EDITS = ["delete", "copy", "up", "rename", "unmark", "split", "add", "type"]
