@@ -14,7 +14,7 @@ PDF := _build/why-tokens-got-cheap.pdf
 PACKAGE := $(shell find costlab -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EXTENSIONS := $(shell find book/_ext book/_templates book/icons book/web labs/release live_sliders -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help book pdf figures test test-all execute serve lab lab-copies check labs grade feedback grades copies wheel bench lint format lock clean
+.PHONY: help book pdf figures test test-all execute serve lab lab-copies check labs grade read feedback grades copies wheel bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make check    your points in a lab of labs/work, hidden checks included: make check LAB=moe"
 	@echo "make labs     derive the labs' student versions from the solved ones (KEY=new: with a secret of your course)"
 	@echo "make grade LAB=moe / make feedback LAB=moe / make grades: grade a class, write a page a student, the list (labs/README.md)"
+	@echo "make read     open JupyterLab where a class's open answers are read and given points (Nbgrader > Formgrader)"
 	@echo "make copies LAB=moe  whose answers are the published ones, names and layout aside"
 	@echo "make wheel    costlab to install elsewhere, simulating twice as fast (needs a C compiler): dist/*.whl"
 	@echo "make bench    measure us beside our peers: benchmarks/results.md (ONLY=moe: one benchmark)"
@@ -123,6 +124,8 @@ lab-copies:
 
 check: $(LAB_STAMP)
 	@test -n "$(LAB)" || { echo "Name the lab: make check LAB=moe"; exit 2; }
+	@test -f "labs/work/$(LAB)/$(LAB).ipynb" || { echo "There is no labs/work/$(LAB)/$(LAB).ipynb. 'make lab'" \
+	  "copies the labs there:" $$(ls labs/release); exit 2; }
 	@$(LAB_BIN)/python -m costlab.lab "labs/work/$(LAB)/$(LAB).ipynb" || test $$? = 1
 
 # For a teacher: see labs/README.md. SUBMISSIONS is a folder or the zip file of a learning platform.
@@ -132,6 +135,10 @@ grade: $(STAMP)
 	$(NAMED)
 	@$(BIN)/python labs/teach.py grade "$(LAB)" --jobs $(JOBS) \
 	  $(if $(SUBMISSIONS),--submissions "$(SUBMISSIONS)") $(if $(UNSAFE),--unsafe) || test $$? = 1
+
+# Nbgrader finds the gradebook by a file of the folder in which it is started.
+read: $(STAMP)
+	@cd labs && ../$(BIN)/jupyter lab
 
 feedback: $(STAMP)
 	$(NAMED)

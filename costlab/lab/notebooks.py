@@ -57,9 +57,13 @@ def is_check(cell: Cell) -> bool:
 
 def without_solutions(notebook: Notebook) -> Notebook:
     """Return a solved notebook without its answers, but with its hidden checks: what scoring needs."""
-    cells = [{**cell, "source": SOLUTION.sub(rf"\1{NO_ANSWER}", source_of(cell))} for cell in notebook["cells"]]
-    kept = [cell for cell in cells if not (mark(cell, "solution") and cell.get("cell_type") == "markdown")]
-    return {**notebook, "cells": kept}
+    return {**notebook, "cells": [_unanswered(cell) for cell in notebook["cells"]]}
+
+
+def _unanswered(cell: Cell) -> Cell:
+    """Return a cell without its answer; an open question's cell stays, empty, as it carries points."""
+    open_answer = mark(cell, "solution") and cell.get("cell_type") == "markdown"
+    return {**cell, "source": "" if open_answer else SOLUTION.sub(rf"\1{NO_ANSWER}", source_of(cell))}
 
 
 def find_solved(path: Path, student: Notebook) -> Path:

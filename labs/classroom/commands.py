@@ -86,9 +86,10 @@ def _summary(records: Sequence[Record]) -> int:
     without = [record for record in records if not record.graded]
     unread = sum(bool(record.unread) for record in records)
     print(f"{len(records) - len(without)} of {len(records)} graded.", end="")
-    print(f" {unread} with open answers to read: Nbgrader > Formgrader > Manual Grading." if unread else "")
+    read = f" {unread} with open answers to read: make read, then Nbgrader > Formgrader > Manual Grading."
+    print(read if unread else "")
     for record in without:
-        print(f"  {record.student}: {record.reason}")
+        print(f"  {record.whom}: {record.reason}")
     return 1 if without else 0
 
 

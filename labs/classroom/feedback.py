@@ -71,7 +71,8 @@ def name_in_zip(lab: Lab, record: Record) -> str:
     """Return a page's name in the zip file: as Moodle named the submission, so that it finds the student."""
     for part in record.came_as.split("/"):
         if found := MOODLE.match(part):
-            return f"{found[0]}{lab.name}.html"
+            # Some folders' names lack the last underscore; Moodle takes no page back without it.
+            return f"{found[0].removesuffix('_')}_{lab.name}.html"
     return f"{record.student}/{lab.name}.html"
 
 

@@ -136,7 +136,7 @@ class Class:
         self.finished += 1
         seconds = f" ({result.seconds:.1f} s)" if record.graded else ""
         note = ", see its log" if record.notes else ""
-        print(f"{self.finished}/{self.total} {found.student} {self._came_to(record)}{seconds}{note}", flush=True)
+        print(f"{self.finished}/{self.total} {record.whom} {self._came_to(record)}{seconds}{note}", flush=True)
         return record
 
     def _came_to(self, record: Record) -> str:

@@ -60,6 +60,11 @@ class Record:
         """Whether there are points."""
         return self.status == GRADED
 
+    @property
+    def whom(self) -> str:
+        """The student's folder, and the name of the person where the folder is only a number."""
+        return f"{self.student} {self.name}".rstrip()
+
     def booked(self, lab: Lab) -> dict[str, float | None]:
         """What the gradebook holds: points of checks, 0 for empty open answers, None for those to be read."""
         return {**self.points, **{name: None if name in self.unread else 0.0 for name in lab.open}}

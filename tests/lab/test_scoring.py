@@ -103,6 +103,7 @@ def test_checks_lie_beside_a_notebook_where_there_is_no_course(tmp_path: Path) -
     path = write(tmp_path / "doubling.ipynb", answered("def twice(x): return 2 * x"))
     assert find_solved(path, json.loads(path.read_text())).parent.name == "checks"
     assert score(path).points == 3
+    assert "and up to 5 from a person" in repr(score(path))  # as with the solved notebook
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"cells": 3}'])
