@@ -62,8 +62,10 @@ def _meaning(action: argparse.Action) -> str:
 def quoted(keys: str) -> str:
     """Return rows of the benchmarks' results as a table in Markdown."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    import table  # a script beside the benchmarks, not installed
-
+    try:
+        import table  # a script beside the benchmarks, not installed
+    finally:
+        sys.path.pop(0)  # a benchmark has the name of the folder that it measures
     return table.quoted(table.read(), keys.split())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from costlab.lab.comparing import first_difference, said_plainly
 
 Function = Callable[..., Any]
-DEEPEST = 12  # how far into arguments a change is looked for
+DEEPEST_VALUE = 12  # how far into arguments a change is looked for
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _changed(before: tuple[Any, ...], after: tuple[Any, ...]) -> str | None:
 
 def _differs(old: Any, new: Any, depth: int = 0) -> bool:
     """Whether a copy was changed, in it or in what it holds; an object may note what it was asked."""
-    if type(old) is not type(new) or depth > DEEPEST:
+    if type(old) is not type(new) or depth > DEEPEST_VALUE:
         return type(old) is not type(new)
     if isinstance(old, np.ndarray):
         return first_difference(new, old, 0, 0) is not None

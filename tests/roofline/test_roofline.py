@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab import arch, catalog, roofline
+from costlab.arch import attention
 from costlab.roofline import Deployment, Efficiency
 
 KEYS = list(arch.models())
@@ -168,8 +169,11 @@ def test_a_larger_batch_takes_longer_and_yields_more(model, chip, batch, more, c
 
 @given(model=MODEL, chip=CHIP, batch=BATCH, context=CONTEXT, more=CONTEXT)
 def test_a_longer_context_takes_longer(model, chip, batch, context, more):
+    """Llama 4's layers forget at each chunk's end: there a decoded token behind a longer context may read less."""
     node = on(model, chip, 8)
-    assert node.decode(batch, context + more).seconds >= node.decode(batch, context).seconds
+    chunks = [layer.chunk for layer, _ in node.model.layers if isinstance(layer, attention.ChunkedAttention)]
+    if all(context // chunk == (context + more) // chunk for chunk in chunks):
+        assert node.decode(batch, context + more).seconds >= node.decode(batch, context).seconds
     assert node.prefill(context + more).seconds >= node.prefill(context).seconds
     assert node.max_batch(context + more) <= node.max_batch(context)
 
