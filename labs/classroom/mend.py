@@ -63,8 +63,6 @@ def parse(raw: bytes) -> list[NotebookNode]:
         raise
     except Exception as error:  # whatever is wrong in a file that anybody may have written
         raise Refused(f"the file is no notebook: {_short(error)}") from None
-    except RecursionError:
-        raise Refused("the file is no notebook: nested too deeply") from None
     return [cell for cell in cells if cell is not None]
 
 
