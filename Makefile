@@ -82,7 +82,7 @@ figures: book
 # runs twice, but in test-all.
 # Hundreds of kernels and other processes start, which had better keep their bytecode, whatever the shell says.
 test: $(STAMP) lint
-	@echo "Testing: chapters, package, labs, and the book in browsers; about thirteen minutes on two cores."
+	@echo "Testing: chapters, package, labs, and the book in browsers; about twelve minutes on two quiet cores."
 	@PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-all: PYTEST_ARGS += --hypothesis-profile=all
