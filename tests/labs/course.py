@@ -94,9 +94,16 @@ def with_answer(lab: str, answer: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for name, value in told(lab).items():
         mine = isinstance(value, FunctionType) and value.__globals__ is told(lab)
-        names[name] = FunctionType(value.__code__, names, name, value.__defaults__) if mine else value
+        names[name] = _moved(value, names) if mine else value
     exec(answer, names)
     return names
+
+
+def _moved(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+    """A function that looks up what it calls among other names."""
+    moved = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    moved.__kwdefaults__ = function.__kwdefaults__
+    return moved
 
 
 def passed(cells: dict[str, str], checks: str, names: dict[str, Any]) -> None:

@@ -2,15 +2,14 @@
 
 import re
 import textwrap
-from functools import cache
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
 from costlab import catalog, claims
 from labs import course as c
 
-CELLS = {cell.id: cell.source for cell in c.source("claims").cells}
+CELLS = c.cells("claims")
 
 PATTERN = r'r"([\d.,]+)\s*(\D*)"'
 LAST = '10.0 ** (len(digits) - len(digits.rstrip("0")))'
@@ -394,39 +393,20 @@ RIGHT = {
 CALLERS = ("told-of", "entering")
 
 
-@cache
-def told() -> dict[str, Any]:
-    """What the lab's cells define, the solved answers among it."""
-    names: dict[str, Any] = {}
-    for cell in c.source("claims").cells:
-        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
-            exec(cell.source, names)
-    return names
-
-
-def given(answer: str) -> dict[str, Any]:
-    """What the lab's cells define, with another answer, which the cells that call it see."""
-    names = dict(told())
-    exec(answer, names)
-    for name in CALLERS:
-        exec(CELLS[name], names)
-    return names
-
-
 @pytest.mark.parametrize("mistake", WRONG)
 def test_checks_see_a_mistake(mistake: str) -> None:
     checks, answer, changes = WRONG[mistake]
-    c.failed(CELLS, checks, given(c.changed(CELLS[f"{answer}-answer"], changes)))
+    c.failed(CELLS, checks, c.given("claims", f"{answer}-answer", changes))
 
 
 @pytest.mark.parametrize("way", RIGHT)
 def test_checks_pass_another_way(way: str) -> None:
     checks, answer = RIGHT[way]
-    c.passed(CELLS, checks, given(textwrap.dedent(answer)))
+    c.passed(CELLS, checks, c.with_answer("claims", textwrap.dedent(answer)))
 
 
 def test_a_forgotten_return_is_told_of() -> None:
-    names = dict(told())
+    names = dict(c.told("claims"))
     for name in re.findall(r"^def (\w+)", "\n".join(c.solutions("claims").values()), re.M):
         names[name] = lambda *args, **named: None
     for name in CALLERS:
@@ -435,14 +415,14 @@ def test_a_forgotten_return_is_told_of() -> None:
 
 
 def test_the_verdicts_are_the_ledgers() -> None:
-    names = told()
+    names = c.told("claims")
     ours = [names[each] for each in ("REPRODUCED", "ASSUMED", "CONTRADICTED", "UNIT", "UNKNOWN")]
     assert ours == list(get_args(claims.Verdict))
 
 
 def test_the_article_holds_one_of_each_slip_and_what_is_none() -> None:
     """Each slip is made once; right in its own unit, each number is at most 5% off; the wrong one is no slip."""
-    names = told()
+    names = c.told("claims")
     found = names["findings"]()
     labels = [label for _, label in found.values()]
     assert all(labels.count(each) == 1 for each in names["SLIPS"])
@@ -466,7 +446,7 @@ def test_the_ledgers_claims_of_the_lab_are_there() -> None:
 
 def test_the_model_answer_is_about_the_solved_claim() -> None:
     """Numbers of the five-point reason come out of the claim's two formulas, its digits and its tolerance."""
-    names = told()
+    names = c.told("claims")
     claim, answer = names["own"](), CELLS["reason-answer"]
     for formula in ("formula", "instead"):
         assert f"{claims.part('', '', 1.0, claim[formula]).computed:.2f}B" in answer

@@ -2,8 +2,6 @@
 
 import re
 import textwrap
-from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from costlab import levers
 from labs import course as c
 
-CELLS = {cell.id: cell.source for cell in c.source("levers").cells}
+CELLS = c.cells("levers")
 
 SPARSE = '"n_routed_experts": 384,\n        "num_experts_per_tok": 8,\n        "moe_intermediate_size": 1536,'
 OWN_LAYERS = '"hybrid_layer_pattern": ([0] + [1] * 9) * 6,'
@@ -281,39 +279,22 @@ RIGHT = {
 }
 
 
-@cache
-def told() -> dict[str, Any]:
-    """What the lab's cells define, the solved answers among it."""
-    names: dict[str, Any] = {}
-    for cell in c.source("levers").cells:
-        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
-            exec(cell.source, names)
-    return names
-
-
-def given(answer: str, changes: list[tuple[str, str]]) -> dict[str, Any]:
-    """What the lab's cells define, with a changed answer."""
-    names = dict(told())
-    exec(c.changed(CELLS[f"{answer}-answer"], changes), names)
-    return names
-
-
 @pytest.mark.parametrize("mistake", WRONG)
 def test_checks_see_a_mistake(mistake: str) -> None:
     checks, answer, changes = WRONG[mistake]
-    c.failed(CELLS, checks, given(answer, changes))
+    c.failed(CELLS, checks, c.given("levers", f"{answer}-answer", changes))
 
 
 @pytest.mark.parametrize("way", RIGHT)
 def test_checks_pass_another_way(way: str) -> None:
     checks, answer = RIGHT[way]
-    names = dict(told())
+    names = dict(c.told("levers"))
     exec(textwrap.dedent(answer), names)
     c.passed(CELLS, checks, names)
 
 
 def test_a_forgotten_return_is_told_of() -> None:
-    names = dict(told())
+    names = dict(c.told("levers"))
     for name in re.findall(r"^def (\w+)", "\n".join(c.solutions("levers").values()), re.M):
         names[name] = lambda *args, **named: None
     c.failed(CELLS, " ".join(c.checks("levers")), names)
@@ -321,7 +302,7 @@ def test_a_forgotten_return_is_told_of() -> None:
 
 def test_the_budget_needs_each_of_three_levers() -> None:
     """The model before the levers keeps the rules and no line of the budget; two levers alone never suffice."""
-    names = told()
+    names = c.told("levers")
     parts = {
         "sparsity": {"n_routed_experts": 384, "num_experts_per_tok": 8, "moe_intermediate_size": 1536},
         "attention": {"num_key_value_heads": 4, "hybrid_layer_pattern": ([0] + [1] * 9) * 6},
@@ -342,7 +323,7 @@ def test_the_budget_needs_each_of_three_levers() -> None:
 
 def test_the_budget_leaves_room() -> None:
     """The solved design keeps each line by an eighth, so that a renewed figure of the catalog breaks no answer."""
-    names = told()
+    names = c.told("levers")
     model = names["built"](names["design"]())
     for traffic, most in names["BUDGET"].items():
         costs = names["costs_of"](model, traffic)
@@ -351,7 +332,7 @@ def test_the_budget_leaves_room() -> None:
 
 def test_the_laboratory_formula_is_the_first_task() -> None:
     """The three levers of the second task change terms of the first one's division."""
-    names = told()
+    names = c.told("levers")
     for on in levers.shapley.sets(("batch", "attention", "precision")):
         batch, kept = (64 if "batch" in on else 8), (0.4e9 if "attention" in on else 4e9)
         width = 0.5 if "precision" in on else 1.0
@@ -361,13 +342,13 @@ def test_the_laboratory_formula_is_the_first_task() -> None:
 
 def test_the_model_answer_quotes_what_the_cell_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """Each cost of the open question's answer stands in the cell above it."""
-    exec(CELLS["defence-shown"], dict(told()))
+    exec(CELLS["defence-shown"], dict(c.told("levers")))
     shown = capsys.readouterr().out
     answer = CELLS["defence-answer"].partition("To grade")[0]
     quoted = re.findall(r"\d+\.\d{2,}", answer)
     assert len(quoted) >= 10
     for number in quoted:
-        known = number in shown or float(number) in {m for t in told()["BUDGET"].values() for m in t.values()}
+        known = number in shown or float(number) in {m for t in c.told("levers")["BUDGET"].values() for m in t.values()}
         assert known, number
     low, high = (float(each) for each in re.findall(r"output: 90% of the draws ([\d.]+) to ([\d.]+)", shown)[0])
     assert low < float(re.findall(r"coding: .*output ([\d.]+)", shown)[0]) < high

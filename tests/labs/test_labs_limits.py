@@ -2,14 +2,12 @@
 
 import re
 import textwrap
-from functools import cache
-from typing import Any
 
 import pytest
 
 from labs import course as c
 
-CELLS = {cell.id: cell.source for cell in c.source("limits").cells}
+CELLS = c.cells("limits")
 
 NUMBER = 'hashlib.sha256(f"{session}/{server}".encode()).digest()'
 AGREE = "itertools.takewhile(lambda p: p[0] == p[1], pairs)"
@@ -457,37 +455,20 @@ RIGHT = {
 }
 
 
-@cache
-def told() -> dict[str, Any]:
-    """What the lab's cells define, the solved answers among it."""
-    names: dict[str, Any] = {}
-    for cell in c.source("limits").cells:
-        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
-            exec(cell.source, names)
-    return names
-
-
-def given(answer: str) -> dict[str, Any]:
-    """What the lab's cells define, with another answer."""
-    names = dict(told())
-    exec(answer, names)
-    return names
-
-
 @pytest.mark.parametrize("mistake", WRONG)
 def test_checks_see_a_mistake(mistake: str) -> None:
     checks, answer, changes = WRONG[mistake]
-    c.failed(CELLS, checks, given(c.changed(CELLS[f"{answer}-answer"], changes)))
+    c.failed(CELLS, checks, c.given("limits", f"{answer}-answer", changes))
 
 
 @pytest.mark.parametrize("way", RIGHT)
 def test_checks_pass_another_way(way: str) -> None:
     checks, answer = RIGHT[way]
-    c.passed(CELLS, checks, given(textwrap.dedent(answer)))
+    c.passed(CELLS, checks, c.with_answer("limits", textwrap.dedent(answer)))
 
 
 def test_the_model_answer_quotes_what_the_cell_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(CELLS["first-shown"], dict(told()))
+    exec(CELLS["first-shown"], dict(c.told("limits")))
     shown = capsys.readouterr().out
     quoted = re.findall(
         r"\d[\d,.]*\d", CELLS["first-answer"].partition("To grade")[0].replace("$6,402", "").replace("200 tasks", "")
