@@ -6,7 +6,6 @@ tasks behind an objective, stands in `teaching.toml`.
 """
 
 import ast
-import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -15,14 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from costlab.lab.notebooks import Cell, mark, read_notebook, source_of
+
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
 LABS = ROOT / "labs" / "source"
 WRONG = ROOT / "tests" / "labs" / "wrong"
 NOTES = BOOK / "teaching.toml"
 WORDS_A_MINUTE = 150  # of a text with formulas and tables
-
-Cell = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,9 @@ def labs() -> list[str]:
 
 def objectives(chapter: str) -> list[str]:
     """Return what a reader can do after a chapter, as MyST: the list after "After this chapter you can"."""
-    text = "\n\n".join(source(cell) for cell in cells(BOOK / f"{chapter}.ipynb")[:4] if cell["cell_type"] == "markdown")
+    text = "\n\n".join(
+        source_of(cell) for cell in cells(BOOK / f"{chapter}.ipynb")[:4] if cell["cell_type"] == "markdown"
+    )
     found = re.search(r"^After [^\n]*you can[^\n]*\n\n((?:- [^\n]+\n?)+)", text, flags=re.M)
     return [line[2:].rstrip(" ,.;") for line in found[1].splitlines()] if found else []
 
@@ -133,7 +134,7 @@ def title(chapter: str) -> str:
 
 def reading_minutes(chapter: str) -> int:
     """Return how long a chapter's prose takes to read, to five minutes; exercises and code come on top."""
-    prose = " ".join(source(cell) for cell in cells(BOOK / f"{chapter}.ipynb") if cell["cell_type"] == "markdown")
+    prose = " ".join(source_of(cell) for cell in cells(BOOK / f"{chapter}.ipynb") if cell["cell_type"] == "markdown")
     return max(5, 5 * round(len(prose.split("```{exercise", 1)[0].split()) / WORDS_A_MINUTE / 5))
 
 
@@ -148,7 +149,7 @@ def exercises(chapter: str) -> list[Exercise]:
 
 def has_exercises(chapter: str) -> bool:
     """Return whether a chapter has exercises, in class or at its end."""
-    return any("exercise" in tags(cell) or "{exercise}" in source(cell) for cell in cells(BOOK / f"{chapter}.ipynb"))
+    return any("exercise" in tags(cell) or "{exercise}" in source_of(cell) for cell in cells(BOOK / f"{chapter}.ipynb"))
 
 
 # --- labs --------------------------------------------------------------------------------------------------------
@@ -158,13 +159,13 @@ TASK = re.compile(r"^## Task (\d+): (.+?) \((\d+) points?(, read by a person)?\)
 
 def tasks(lab: str) -> list[Task]:
     """Return a lab's tasks in their order."""
-    found = TASK.findall("\n".join(source(cell) for cell in lab_cells(lab) if cell["cell_type"] == "markdown"))
+    found = TASK.findall("\n".join(source_of(cell) for cell in lab_cells(lab) if cell["cell_type"] == "markdown"))
     return [Task(lab, int(number), words, int(points), bool(person)) for number, words, points, person in found]
 
 
 def lab_minutes(lab: str) -> str:
     """Return how long a lab says that it takes, such as "60-90"."""
-    text = "\n".join(source(cell) for cell in lab_cells(lab) if cell["cell_type"] == "markdown")
+    text = "\n".join(source_of(cell) for cell in lab_cells(lab) if cell["cell_type"] == "markdown")
     found = re.search(r"\*\*It takes\*\*\D*(\d+)(?: to (\d+))? minutes", text)
     return "-".join(filter(None, found.groups())) if found else ""
 
@@ -202,7 +203,7 @@ def hints_of(lab: str) -> dict[str, str]:
         if mark(cell, "solution"):
             answer = mark(cell, "grade_id")
         elif mark(cell, "grade"):
-            found.setdefault(answer, []).extend(hints_in(source(cell)))
+            found.setdefault(answer, []).extend(hints_in(source_of(cell)))
     return {answer: "; ".join(dict.fromkeys(hints)).replace(".;", ".") for answer, hints in found.items() if hints}
 
 
@@ -227,7 +228,7 @@ def rubric(lab: str) -> Rubric:
     missing here too.
     """
     ((task, cell),) = [(task, cell) for task, cell in answers(lab) if task.by_person]
-    text = source(cell).replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", "").strip()
+    text = source_of(cell).replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", "").strip()
     body, _, criteria = text.partition("To grade:")
     parts = re.split(r"\*An answer of (\d) points?\.\*", body)
     given = {int(points): words.strip() for points, words in zip(parts[1::2], parts[2::2], strict=True)}
@@ -236,7 +237,9 @@ def rubric(lab: str) -> Rubric:
 
 def question(lab: str) -> str:
     """Return the text of a lab's open question, without its heading and its hints."""
-    (text,) = [source(cell) for cell in lab_cells(lab) if re.search(TASK.pattern[:-2] + ".*by a person", source(cell))]
+    (text,) = [
+        source_of(cell) for cell in lab_cells(lab) if re.search(TASK.pattern[:-2] + ".*by a person", source_of(cell))
+    ]
     without = re.sub(r"<details>.*?</details>|</?span[^>]*>", "", TASK.sub("", text), flags=re.S)
     return without.strip()
 
@@ -252,7 +255,7 @@ def answers(lab: str) -> list[tuple[Task, Cell]]:
     by_number = {task.number: task for task in tasks(lab)}
     found, now = [], 0
     for cell in lab_cells(lab):
-        if heading_of_task := TASK.search(source(cell)):
+        if heading_of_task := TASK.search(source_of(cell)):
             now = int(heading_of_task[1])
         if mark(cell, "solution"):
             found.append((by_number[now], cell))
@@ -288,13 +291,8 @@ def lab_cells(lab: str) -> list[Cell]:
 @cache
 def cells(path: Path) -> list[Cell]:
     """Return the cells of a notebook."""
-    found: list[Cell] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    found: list[Cell] = read_notebook(path)["cells"]
     return found
-
-
-def source(cell: Cell) -> str:
-    """Return what stands in a cell."""
-    return "".join(cell["source"])
 
 
 def tags(cell: Cell) -> list[str]:
@@ -303,12 +301,7 @@ def tags(cell: Cell) -> list[str]:
     return found
 
 
-def mark(cell: Cell, key: str) -> Any:
-    """Return what a cell's mark for grading says; None where it says nothing."""
-    return cell["metadata"].get("nbgrader", {}).get(key)
-
-
 def heading(found: list[Cell]) -> str:
     """Return a notebook's title."""
-    match = re.search(r"^# (.+)$", source(found[0]), flags=re.M)
+    match = re.search(r"^# (.+)$", source_of(found[0]), flags=re.M)
     return match[1] if match else ""
